@@ -1,0 +1,229 @@
+"""Dataset: one array of a product, read only where and when it is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from .errors import InvalidInput
+from .statistics import Accumulator, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["ArraySource", "Dataset", "Scale"]
+
+
+class ArraySource(Protocol):
+    """Whatever gives parts of an array: a stored blob, a mapped FITS file, a NumPy array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis, slowest first."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements, native byte order."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Read a part, with NumPy's basic indexing, as a native array of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How stored integers or floats become physical values: ``bzero + bscale * stored`` (FITS standard 4.0, 4.4.2.5).
+
+    The offset that FITS uses for unsigned integers is not a scale: such arrays are stored as what they mean.
+
+    Attributes
+    ----------
+    bscale, bzero : float
+        As in the header.
+    blank : int or None
+        Stored integer that stands for "no value"; becomes NaN.
+    """
+
+    bscale: float = 1.0
+    bzero: float = 0.0
+    blank: int | None = None
+
+    def physical_dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
+        """Give the type of the physical values.
+
+        Parameters
+        ----------
+        stored : numpy.dtype
+            Type of the stored array.
+
+        Returns
+        -------
+        numpy.dtype
+            float32 for stored integers of 8 or 16 bits and for float32, else float64.
+        """
+        small = stored.itemsize <= 2 or stored == np.float32
+        return np.dtype(np.float32 if small else np.float64)
+
+    def apply(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Turn stored values into physical ones.
+
+        Parameters
+        ----------
+        stored : ndarray
+            Any shape.
+
+        Returns
+        -------
+        ndarray
+            Same shape, float; NaN where `stored` is `blank`.
+        """
+        values = np.array(stored, dtype=self.physical_dtype(stored.dtype))
+        if self.bscale != 1.0:
+            values *= self.bscale
+        if self.bzero != 0.0:
+            values += self.bzero
+        if self.blank is not None:
+            values[stored == self.blank] = np.nan
+        return values
+
+
+class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
+    """A named array that is read when asked, and only as far as asked.
+
+    ``d[...]``, ``np.asarray(d)`` and arithmetic read; `shape`, `dtype`, `unit`, `statistics` do not, and neither do
+    `max`, `min`, `mean` and `std` without arguments where the statistics are known.
+
+    Parameters
+    ----------
+    name : str
+        Name in the product, e.g. ``SCI``.
+    source : ArraySource
+        Where the stored values come from.
+    scale : Scale, optional
+        From stored to physical values.
+    unit : str, optional
+        Physical unit (BUNIT).
+    statistics : Statistics, optional
+        If they are known already.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: ArraySource,
+        *,
+        scale: Scale | None = None,
+        unit: str | None = None,
+        statistics: Statistics | None = None,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.scale = scale
+        self.unit = unit
+        self._statistics = statistics
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis, slowest first: e.g. (nints, ngroups, ny, nx)."""
+        return tuple(self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the (physical) values."""
+        return self.source.dtype if self.scale is None else self.scale.physical_dtype(self.source.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes the whole array takes in memory."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def is_flags(self) -> bool:
+        """Whether this is a data quality array (DQ, GROUPDQ, PIXELDQ), whose elements are sums of flag bits."""
+        return self.name.split(",")[0].endswith("DQ") and self.source.dtype.kind in "iu"
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Statistics of the physical values; read from the array once if nobody knows them. None for tables."""
+        if self._statistics is None and self.dtype.kind in "buif":
+            accumulator = Accumulator(flags=self.is_flags)
+            if self.ndim < 2:
+                accumulator.add(np.atleast_1d(self[...]))
+            else:
+                for i in range(self.shape[0]):
+                    accumulator.add(self[i])
+            self._statistics = accumulator.result()
+        return self._statistics
+
+    def __getitem__(self, key: Any) -> Any:
+        stored = self.source[key]
+        if self.scale is None:
+            return stored
+        scaled = self.scale.apply(np.asarray(stored))
+        return scaled if scaled.ndim else scaled[()]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        whole: NDArray[Any] = np.asarray(self[...])
+        return whole if dtype is None else whole.astype(dtype, copy=bool(copy))
+
+    def __array_ufunc__(
+        self,
+        ufunc: np.ufunc,
+        method: Literal["__call__", "reduce", "reduceat", "accumulate", "outer", "at"],
+        *inputs: Any,
+        **kwargs: Any,
+    ) -> Any:
+        arrays = [np.asarray(x) if isinstance(x, Dataset) else x for x in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"dataset {self.name} is a single value and has no length")
+        return self.shape[0]
+
+    def max(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Largest element, NaN ignored; NaN where no element is a number. Without `axis` nothing is read."""
+        return self._reduce("max", np.nanmax, axis, kwargs)
+
+    def min(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Smallest element, NaN ignored; NaN where no element is a number. Without `axis` nothing is read."""
+        return self._reduce("min", np.nanmin, axis, kwargs)
+
+    def mean(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Mean in float64, NaN ignored; NaN where no element is a number. Without `axis` nothing is read."""
+        return self._reduce("mean", np.nanmean, axis, kwargs)
+
+    def std(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Population standard deviation in float64, NaN ignored. Without `axis` nothing is read."""
+        return self._reduce("std", np.nanstd, axis, kwargs)
+
+    def _reduce(self, what: str, function: Callable[..., Any], axis: Any, kwargs: dict[str, Any]) -> Any:
+        if axis is not None or kwargs:
+            return function(np.asarray(self), axis=axis, **kwargs)
+        if self.statistics is None:
+            raise InvalidInput(f"{self.name} is a table and has no {what}; ask one of its columns")
+        value = getattr(self.statistics, what)
+        return float("nan") if value is None else value
+
+    def __getattr__(self, name: str) -> Any:
+        # The rest of NumPy's array methods (sum, any, all, ravel, …) work on the whole array.
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"dataset {self.__dict__.get('name', '?')} has no attribute {name!r}")
+        return getattr(np.asarray(self), name)
+
+    def __repr__(self) -> str:
+        unit = f", {self.unit}" if self.unit else ""
+        return f"<Dataset {self.name} {self.dtype} {self.shape}{unit}>"

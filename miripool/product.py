@@ -1,0 +1,247 @@
+"""Product: metadata and named datasets, and the kinds of product there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from .dataset import ArraySource, Dataset, Scale
+from .errors import InvalidInput, ProductNotFound
+from .metadata import MetaData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["KINDS", "Hdu", "Product", "Ramp", "Rate", "RateInts", "Raw", "kind_class"]
+
+_ATTRIBUTES = {"avg_dark_current": "AVDRKCUR"}
+"""Names of the jwst datamodels whose FITS extension is not the same word in capitals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hdu:
+    """One header-data unit as a FITS file has it: enough to write it again bit for bit.
+
+    Attributes
+    ----------
+    header : bytes
+        Verbatim, with END and padding: a multiple of 2880 bytes.
+    name : str
+        Key of its dataset in the product: EXTNAME, with ``,EXTVER`` where the name occurs before; ``PRIMARY``.
+    encoding : {'none', 'image', 'table', 'opaque'}
+        How the data unit follows from `data`; 'opaque' when it does not and `raw` holds it.
+    data : ArraySource or None
+        Image as stored (unsigned integers unfolded, native byte order, axes in C order), or table rows as a
+        structured array.
+    heap, raw, tail : ndarray of uint8, or None
+        All bytes of a table behind its rows; the whole data unit where encoding it again would not give the same
+        bytes; what stands between the end of the data and the next header where that is not the usual padding.
+    scale : Scale or None
+        From stored to physical values, where it is more than the offset of unsigned integers.
+    unit : str or None
+        BUNIT.
+    """
+
+    header: bytes
+    name: str
+    encoding: Literal["none", "image", "table", "opaque"] = "none"
+    data: ArraySource | None = None
+    heap: ArraySource | None = None
+    raw: ArraySource | None = None
+    tail: ArraySource | None = None
+    scale: Scale | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a product's bytes came from.
+
+    Attributes
+    ----------
+    filename : str
+        Name of the file, without its folder.
+    size : int
+        Bytes of the FITS stream (decompressed, for a ``.gz``).
+    digest : str
+        xxh3_128 of that stream, hexadecimal; what an export must equal.
+    """
+
+    filename: str
+    size: int
+    digest: str
+
+
+@dataclass(slots=True)
+class Layout:
+    """The FITS file a product came from, or would be written as.
+
+    Attributes
+    ----------
+    hdus : tuple of Hdu
+        In file order.
+    trailer : ArraySource or None
+        Bytes after the last HDU, uint8.
+    origin : Origin or None
+        None for a product that was made in memory.
+    """
+
+    hdus: tuple[Hdu, ...]
+    trailer: ArraySource | None = None
+    origin: Origin | None = field(default=None)
+
+
+class Product(Mapping[str, Dataset]):
+    """Metadata and named datasets. Datasets are reached as ``p["SCI"]`` or by the datamodel's names (``p.data``).
+
+    Parameters
+    ----------
+    meta : MetaData or mapping, optional
+        Keywords (or datamodel paths) and values.
+    datasets : mapping of str to array, optional
+        E.g. ``{"SCI": array}``; float32 of shape (nints, ngroups, ny, nx) for a ramp.
+    name : str, keyword-only, optional
+        What stays the same across versions; needed to save a product that was not read from a file.
+    layout : Layout, keyword-only, optional
+        The file it came from.
+    """
+
+    kind: ClassVar[str] = "Product"
+
+    def __init__(
+        self,
+        meta: MetaData | Mapping[str, Any] | None = None,
+        datasets: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        self.meta = meta if isinstance(meta, MetaData) else MetaData.from_mapping(meta or {})
+        self._datasets = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
+        self.name = name
+        self.layout = layout
+
+    @property
+    def type(self) -> str:
+        """The kind, in HIPE's word."""
+        return self.kind
+
+    @property
+    def datasets(self) -> Mapping[str, Dataset]:
+        """All datasets by name, in file order."""
+        return self._datasets
+
+    def __getitem__(self, key: str) -> Dataset:
+        found = self._datasets.get(key, self._datasets.get(key.upper()))
+        if found is None:
+            raise ProductNotFound(f"no dataset {key!r} in this {self.kind}; it has {', '.join(self) or 'none'}")
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._datasets)
+
+    def __len__(self) -> int:
+        return len(self._datasets)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __getattr__(self, attribute: str) -> Dataset:
+        # Only called for what is not there otherwise.
+        datasets = self.__dict__.get("_datasets", {})
+        key = _ATTRIBUTES.get(attribute, attribute.upper())
+        if attribute == "data":
+            key = "SCI" if "SCI" in datasets else next(iter(datasets), "SCI")
+        if key in datasets:
+            return datasets[key]  # type: ignore[no-any-return]
+        raise AttributeError(f"this {self.kind} has no attribute or dataset {attribute!r}; it has {', '.join(datasets)}")
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{d.name} {d.shape}" for d in self._datasets.values())
+        return f"<{self.kind} {self.name or '(not named)'}: {shapes or 'no datasets'}>"
+
+
+class Raw(Product):
+    """Level-1b: DN as read out. SCI uint16 (nints, ngroups, ny, nx); REFOUT (nints, ngroups, ny, nx/4)."""
+
+    kind = "Raw"
+
+
+class Ramp(Product):
+    """Corrected ramps in DN. SCI float32 (nints, ngroups, ny, nx), GROUPDQ uint8, PIXELDQ uint32 (ny, nx)."""
+
+    kind = "Ramp"
+
+
+class RateInts(Product):
+    """Slopes per integration in DN/s. SCI, ERR float32, DQ uint32, each (nints, ny, nx)."""
+
+    kind = "RateInts"
+
+
+class Rate(Product):
+    """Slopes per exposure in DN/s. SCI, ERR float32, DQ uint32, each (ny, nx)."""
+
+    kind = "Rate"
+
+
+KINDS: Mapping[str, type[Product]] = {c.kind: c for c in (Product, Raw, Ramp, RateInts, Rate)}
+
+
+def kind_class(kind: str) -> type[Product]:
+    """Give the class of a kind, any case.
+
+    Parameters
+    ----------
+    kind : str
+        E.g. ``RateInts``.
+
+    Returns
+    -------
+    type of Product
+        The class.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such kind; the message lists them.
+    """
+    for name, cls in KINDS.items():
+        if name.lower() == kind.lower():
+            return cls
+    raise InvalidInput(f"no kind {kind!r}; the kinds are {', '.join(KINDS)}")
+
+
+def kinds_matching(cls: type[Product]) -> Sequence[str]:
+    """List the names of a class's kind and of all kinds derived from it, for "subclasses match".
+
+    Parameters
+    ----------
+    cls : type of Product
+        The class asked for; `Product` means every kind.
+
+    Returns
+    -------
+    sequence of str
+        Names of kinds.
+    """
+    return [name for name, c in KINDS.items() if issubclass(c, cls)]
+
+
+def _as_dataset(name: str, value: Any) -> Dataset:
+    if isinstance(value, Dataset):
+        return value
+    array: NDArray[Any] = np.asarray(value)
+    if array.dtype.kind not in "buifSV":
+        raise InvalidInput(f"dataset {name}: arrays of {array.dtype} can't be stored; use numbers, bytes or a table")
+    return Dataset(name, array.astype(array.dtype.newbyteorder("="), copy=False))

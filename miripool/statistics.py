@@ -1,0 +1,178 @@
+"""Statistics of one array in one pass: what the index knows of a dataset without opening it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["Accumulator", "Statistics"]
+
+_BLOCK = 1 << 16
+"""Elements per step: 64 k doubles stay in the L2 cache; larger steps are slower, smaller ones cost calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Summary of a numeric array, NaN ignored; the same numbers wherever they are asked for.
+
+    Attributes
+    ----------
+    min, max, mean, std : float or None
+        In float64; None where no element is a number. `std` is the population's (ddof = 0), as in NumPy.
+        An infinity makes `mean` infinite and `std` None.
+    n : int
+        Number of elements.
+    n_nan : int
+        How many of them are NaN.
+    n_flagged : int or None
+        How many are not zero, for data quality arrays; None for all others.
+    """
+
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    n: int
+    n_nan: int
+    n_flagged: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a dictionary that JSON can hold; infinities become text, for JSON has none.
+
+        Returns
+        -------
+        dict
+            One item for each attribute.
+        """
+        return {name: _to_json(getattr(self, name)) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Statistics:
+        """Read what `to_json` wrote.
+
+        Parameters
+        ----------
+        record : mapping
+            One item for each attribute.
+
+        Returns
+        -------
+        Statistics
+            Equal to the one that was written.
+        """
+        real = {k: None if record[k] is None else float(record[k]) for k in ("min", "max", "mean", "std")}
+        return cls(**real, n=record["n"], n_nan=record["n_nan"], n_flagged=record["n_flagged"])
+
+
+def _to_json(value: float | None) -> float | str | None:
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+class Accumulator:
+    """Takes an array block by block, in any order, and gives its statistics.
+
+    Means and squared deviations of blocks are merged as in Chan, Golub & LeVeque (1983), so that the result
+    does not lose digits where the mean is large against the scatter.
+
+    Parameters
+    ----------
+    flags : bool, keyword-only
+        Count the elements that are not zero (data quality arrays).
+    """
+
+    __slots__ = ("_flagged", "_flags", "_m2", "_max", "_mean", "_min", "_n", "_nan", "_numbers")
+
+    def __init__(self, *, flags: bool = False) -> None:
+        self._flags = flags
+        self._n = self._nan = self._flagged = 0
+        self._numbers = 0
+        self._mean = self._m2 = 0.0
+        self._min = math.inf
+        self._max = -math.inf
+
+    def add(self, block: NDArray[Any]) -> None:
+        """Take in some elements.
+
+        Parameters
+        ----------
+        block : ndarray
+            Any shape; integers, booleans or floats in native byte order.
+        """
+        flat = block.reshape(-1)
+        self._n += flat.size
+        if self._flags:
+            self._flagged += int(np.count_nonzero(flat))
+        for start in range(0, flat.size, _BLOCK):
+            self._add_numbers(flat[start : start + _BLOCK])
+
+    def merge(self, other: Accumulator) -> None:
+        """Take in all that another accumulator has taken in.
+
+        Parameters
+        ----------
+        other : Accumulator
+            Left as it is.
+        """
+        self._n += other._n
+        self._nan += other._nan
+        self._flagged += other._flagged
+        self._merge_moments(other._numbers, other._mean, other._m2)
+        self._min = min(self._min, other._min)
+        self._max = max(self._max, other._max)
+
+    def _add_numbers(self, part: NDArray[Any]) -> None:
+        if part.dtype.kind == "f":
+            total = float(part.min())  # NaN if any element is
+            if math.isnan(total):
+                numbers = part[~np.isnan(part)]
+                self._nan += part.size - numbers.size
+                part = numbers
+        if part.size == 0:
+            return
+        self._min = min(self._min, float(part.min()))
+        self._max = max(self._max, float(part.max()))
+        values = part.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = float(values.mean())
+            values -= mean
+            m2 = float(np.dot(values, values))
+            self._merge_moments(values.size, mean, m2)
+
+    def _merge_moments(self, n: int, mean: float, m2: float) -> None:
+        if n == 0:
+            return
+        total = self._numbers + n
+        if self._numbers == 0:
+            self._mean, self._m2 = mean, m2
+        else:
+            delta = mean - self._mean
+            self._mean += delta * n / total
+            self._m2 += m2 + delta * delta * self._numbers * n / total
+        self._numbers = total
+
+    def result(self) -> Statistics:
+        """Give the statistics of all that was added.
+
+        Returns
+        -------
+        Statistics
+            With None for min, max, mean and std where nothing but NaN was added.
+        """
+        flagged = self._flagged if self._flags else None
+        if self._numbers == 0:
+            return Statistics(None, None, None, None, self._n, self._nan, flagged)
+        mean: float | None = self._mean
+        if math.isinf(self._min) or math.isinf(self._max):
+            opposite = self._min == -math.inf and self._max == math.inf
+            mean = None if opposite else (self._max if math.isinf(self._max) else self._min)
+        variance = self._m2 / self._numbers
+        std = math.sqrt(variance) if math.isfinite(variance) else None
+        return Statistics(self._min, self._max, mean, std, self._n, self._nan, flagged)
