@@ -1,0 +1,147 @@
+"""The tables of one pool's PostgreSQL schema, as SQLAlchemy sees them. Migrations make them; a test compares."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = ["TYPED_KEYWORDS", "dataset", "keyword", "metadata", "product", "state", "tag", "tag_event"]
+
+metadata = MetaData()
+"""No schema is named here: each connection translates None to its pool's (``schema_translate_map``)."""
+
+_C = Text(collation="C")
+"""Text that compares by code point, as Python does."""
+
+_UTC = DateTime(timezone=True)
+
+state = Table(
+    "pool_state",
+    metadata,
+    Column("pool_id", Text, primary_key=True),
+    Column("schema_version", Integer, nullable=False),
+    Column("applied", BigInteger, nullable=False, comment="number of the last journal entry taken in; -1 for none"),
+    Column("applied_digest", Text, comment="digest of that entry"),
+    Column("next_serial", BigInteger, nullable=False),
+    Column("analyzed_products", BigInteger, nullable=False, comment="products at the last ANALYZE"),
+)
+
+TYPED_KEYWORDS = {
+    "instrument": "INSTRUME",
+    "detector": "DETECTOR",
+    "subarray": "SUBARRAY",
+    "exp_type": "EXP_TYPE",
+    "readpatt": "READPATT",
+    "filter": "FILTER",
+    "channel": "CHANNEL",
+    "band": "BAND",
+    "obs_id": "OBS_ID",
+    "ngroups": "NGROUPS",
+    "nints": "NINTS",
+    "cal_ver": "CAL_VER",
+    "crds_ctx": "CRDS_CTX",
+}
+"""Column of `product` and the bare keyword it repeats, for people who write SQL and for the quickest selects."""
+
+product = Table(
+    "product",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", _C, nullable=False),
+    Column("name", _C, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("head", Boolean, nullable=False, comment="newest living version of its track"),
+    Column("removed", DateTime(timezone=True), comment="when it went into the trash; NULL for the living"),
+    Column("created", _UTC, nullable=False, comment="time of the journal entry that saved it"),
+    Column("entry", BigInteger, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("content", Text, nullable=False, comment="digest of what is compared to tell whether data changed"),
+    Column("bytes", BigInteger, nullable=False, comment="size of its FITS file"),
+    Column("stored_bytes", BigInteger, nullable=False, comment="bytes its save added to the pool"),
+    Column("filename", Text),
+    Column("file_digest", Text, comment="xxh3_128 of its FITS file"),
+    Column("start_time", _UTC, comment="DATE-OBS with TIME-OBS"),
+    *(
+        Column(name, Double if name in {"ngroups", "nints"} else _C, comment=f"keyword {key}")
+        for name, key in TYPED_KEYWORDS.items()
+    ),
+    UniqueConstraint("kind", "name", "version", name="product_track_version"),
+    Index("product_name", "name"),
+    Index("product_start_time", "start_time"),
+    Index("product_file_digest", "file_digest"),
+)
+
+dataset = Table(
+    "dataset",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("hdu", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", _C, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("dtype", Text, nullable=False),
+    Column("shape", ARRAY(BigInteger), nullable=False),
+    Column("unit", Text),
+    Column("min", Double),
+    Column("max", Double),
+    Column("mean", Double),
+    Column("std", Double),
+    Column("n", BigInteger, comment="number of elements; NULL for tables"),
+    Column("n_nan", BigInteger),
+    Column("n_flagged", BigInteger, comment="elements that are not zero, for data quality arrays"),
+    Index("dataset_digest", "digest"),
+)
+
+tag = Table(
+    "tag",
+    metadata,
+    Column("label", _C, primary_key=True),
+    Column("kind", _C, primary_key=True),
+    Column("name", _C, primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+    Index("tag_serial", "serial"),
+)
+
+tag_event = Table(
+    "tag_event",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("entry", BigInteger, nullable=False),
+    Column("time", _UTC, nullable=False),
+    Column("label", _C, nullable=False),
+    Column("kind", _C, nullable=False),
+    Column("name", _C, nullable=False),
+    Column("serial", BigInteger, comment="version marked from now on; NULL when the tag was taken away"),
+    Column("previous", BigInteger, comment="version marked until now; NULL when there was none"),
+    Index("tag_event_label", "label"),
+    Index("tag_event_track", "kind", "name"),
+)
+
+keyword = Table(
+    "keyword",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("hdu", SmallInteger, primary_key=True, autoincrement=False),
+    Column("key", _C, primary_key=True),
+    Column("occurrence", SmallInteger, primary_key=True, autoincrement=False),
+    Column("hdu_name", _C, nullable=False),
+    Column("first", Boolean, nullable=False, comment="the row that a bare name means"),
+    Column("number", Double),
+    Column("text", _C),
+    Column("flag", Boolean),
+    Column("time", _UTC),
+)
+"""One row per card. Its indexes are partial and stand in the migration, with the measurements that chose them."""

@@ -1,0 +1,275 @@
+"""Manifest: the record of one product version, enough to rebuild its file bit for bit and its row in the index."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .canonical import canonical_json, digest_bytes
+from .dataset import Scale
+from .errors import IntegrityError, NewerFormat
+from .product import Origin
+from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["BlobRef", "HduRecord", "Manifest", "dtype_from_json", "dtype_to_json"]
+
+FORMAT = 1
+"""Number of the manifest's format; a reader refuses greater ones."""
+
+_PARTS = ("data", "heap", "raw", "tail")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """A stored array: its name and what can be known without opening it.
+
+    Attributes
+    ----------
+    digest : str
+        Name of the blob.
+    dtype : numpy.dtype
+        Native byte order.
+    shape : tuple of int
+        Slowest axis first.
+    """
+
+    digest: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HduRecord:
+    """One header-data unit: `miripool.product.Hdu` with blobs for arrays, and the statistics of its dataset."""
+
+    header: bytes
+    name: str
+    encoding: str
+    unit: str | None = None
+    scale: Scale | None = None
+    statistics: Statistics | None = None
+    data: BlobRef | None = None
+    heap: BlobRef | None = None
+    raw: BlobRef | None = None
+    tail: BlobRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One product version.
+
+    Attributes
+    ----------
+    kind, name : str
+        Its track.
+    hdus : tuple of HduRecord
+        In file order.
+    trailer : BlobRef or None
+        Bytes after the last HDU.
+    origin : Origin or None
+        The file it came from.
+    history : tuple of dict
+        What it was made from and how; JSON-able.
+    """
+
+    kind: str
+    name: str
+    hdus: tuple[HduRecord, ...]
+    trailer: BlobRef | None = None
+    origin: Origin | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+
+    def blobs(self) -> Iterator[BlobRef]:
+        """List every blob the version needs, repeats included.
+
+        Yields
+        ------
+        BlobRef
+            In file order, the trailer last.
+        """
+        for hdu in self.hdus:
+            for part in _PARTS:
+                ref = getattr(hdu, part)
+                if ref is not None:
+                    yield ref
+        if self.trailer is not None:
+            yield self.trailer
+
+    def to_bytes(self) -> bytes:
+        """Write the manifest in its one form.
+
+        Returns
+        -------
+        bytes
+            Canonical JSON; `digest` of it is the manifest's name.
+        """
+        return canonical_json(
+            {
+                "format": FORMAT,
+                "kind": self.kind,
+                "name": self.name,
+                "hdus": [_hdu_to_json(h) for h in self.hdus],
+                "trailer": _ref_to_json(self.trailer),
+                "origin": None
+                if self.origin is None
+                else {"filename": self.origin.filename, "size": self.origin.size, "digest": self.origin.digest},
+                "history": [dict(h) for h in self.history],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, digest: str | None = None) -> Manifest:
+        """Read a manifest.
+
+        Parameters
+        ----------
+        data : bytes
+            What `to_bytes` gave.
+        digest : str, optional
+            Its name, to hold it against.
+
+        Returns
+        -------
+        Manifest
+            Equal to the one that was written.
+
+        Raises
+        ------
+        IntegrityError
+            If it is damaged.
+        NewerFormat
+            If a newer miripool wrote it.
+        """
+        if digest is not None and digest_bytes(data) != digest:
+            raise IntegrityError(f"manifest {digest} is damaged: its content has another digest; verify the pool")
+        try:
+            record = json.loads(data)
+            if record["format"] > FORMAT:
+                raise NewerFormat(
+                    f"manifest {digest} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
+                )
+            origin = record["origin"]
+            return cls(
+                kind=record["kind"],
+                name=record["name"],
+                hdus=tuple(_hdu_from_json(h) for h in record["hdus"]),
+                trailer=_ref_from_json(record["trailer"]),
+                origin=None if origin is None else Origin(origin["filename"], origin["size"], origin["digest"]),
+                history=tuple(record["history"]),
+            )
+        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            raise IntegrityError(f"manifest {digest or ''} can't be read ({error!r}); verify the pool") from error
+
+
+def dtype_to_json(dtype: np.dtype[Any]) -> Any:
+    """Write a dtype, little-endian, as NumPy's array interface does.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Simple or structured.
+
+    Returns
+    -------
+    str or list
+        E.g. ``"<f4"`` or ``[["x", "<f4"], ["s", "|S8", [2]]]``.
+    """
+    little = dtype.newbyteorder("<")
+    return _descr_to_json(np.lib.format.dtype_to_descr(little))
+
+
+def _descr_to_json(descr: Any) -> Any:
+    if isinstance(descr, (list, tuple)):
+        return [_descr_to_json(x) for x in descr]
+    return descr
+
+
+def dtype_from_json(record: Any) -> np.dtype[Any]:
+    """Read what `dtype_to_json` wrote.
+
+    Parameters
+    ----------
+    record : str or list
+        The record.
+
+    Returns
+    -------
+    numpy.dtype
+        In native byte order.
+    """
+    return np.dtype(_descr_from_json(record)).newbyteorder("=")
+
+
+def _descr_from_json(record: Any) -> Any:
+    if isinstance(record, str):
+        return record
+    fields: list[tuple[Any, ...]] = []
+    for name, kind, *shape in record:
+        fields.append((name, _descr_from_json(kind), *(tuple(s) for s in shape)))
+    return fields
+
+
+def _ref_to_json(ref: BlobRef | None) -> Any:
+    if ref is None:
+        return None
+    return {"digest": ref.digest, "dtype": dtype_to_json(ref.dtype), "shape": list(ref.shape)}
+
+
+def _ref_from_json(record: Any) -> BlobRef | None:
+    if record is None:
+        return None
+    digest = record["digest"]
+    if not (isinstance(digest, str) and len(digest) == 32 and set(digest) <= set("0123456789abcdef")):
+        raise ValueError(f"not a digest: {digest!r}")
+    return BlobRef(digest, dtype_from_json(record["dtype"]), tuple(int(n) for n in record["shape"]))
+
+
+def _hdu_to_json(hdu: HduRecord) -> dict[str, Any]:
+    record: dict[str, Any] = {"header": _header_to_json(hdu.header), "name": hdu.name, "encoding": hdu.encoding}
+    if hdu.unit is not None:
+        record["unit"] = hdu.unit
+    if hdu.scale is not None:
+        record["scale"] = {"bscale": hdu.scale.bscale, "bzero": hdu.scale.bzero, "blank": hdu.scale.blank}
+    if hdu.statistics is not None:
+        record["statistics"] = hdu.statistics.to_json()
+    for part in _PARTS:
+        ref = getattr(hdu, part)
+        if ref is not None:
+            record[part] = _ref_to_json(ref)
+    return record
+
+
+def _hdu_from_json(record: Mapping[str, Any]) -> HduRecord:
+    scale = record.get("scale")
+    statistics = record.get("statistics")
+    return HduRecord(
+        header=_header_from_json(record["header"]),
+        name=record["name"],
+        encoding=record["encoding"],
+        unit=record.get("unit"),
+        scale=None if scale is None else Scale(scale["bscale"], scale["bzero"], scale["blank"]),
+        statistics=None if statistics is None else Statistics.from_json(statistics),
+        **{part: _ref_from_json(record.get(part)) for part in _PARTS},
+    )
+
+
+def _header_to_json(header: bytes) -> list[str] | dict[str, str]:
+    """Write a header as its cards, trailing blanks dropped, or as base64 where that would lose anything."""
+    end = header.rfind(b"END")
+    cards = [header[i : i + 80].decode("latin-1").rstrip(" ") for i in range(0, end, 80)] if end >= 0 else []
+    return cards if _header_from_json(cards) == header else {"base64": base64.b64encode(header).decode("ascii")}
+
+
+def _header_from_json(record: list[str] | Mapping[str, str]) -> bytes:
+    if not isinstance(record, list):
+        return base64.b64decode(record["base64"], validate=True)
+    text = b"".join(card.encode("latin-1").ljust(80) for card in record) + b"END".ljust(80)
+    return text.ljust(-(-len(text) // 2880) * 2880)
