@@ -1,0 +1,323 @@
+"""Journal: numbered entries, the pool's only commit point.
+
+An entry takes effect when its number appears, by put-if-absent, which a writer asks for only after it has seen the
+number before. Whoever loses the race for a number reads what won, looks again, and tries the next: the optimistic
+protocol of Delta Lake's log. Entries are never changed, and each carries the digest of the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .canonical import canonical_json, digest_bytes
+from .errors import IntegrityError, NewerFormat, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .storage import Storage
+
+__all__ = ["Action", "Entry", "Journal", "Remove", "Restore", "Save", "Tag", "Untag"]
+
+FORMAT = 1
+"""Number of the entries' format; a reader refuses greater ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A version of a product.
+
+    Attributes
+    ----------
+    serial : int
+        The URN's number, never used before in this pool.
+    kind, name : str
+        Its track.
+    version : int
+        One more than the track's last, removed versions counted.
+    manifest : str
+        Digest of its manifest.
+    content : str
+        Digest of what is compared to tell whether data changed.
+    stored_bytes : int
+        Bytes of new blobs and of the manifest.
+    """
+
+    do: ClassVar[str] = "save"
+    serial: int
+    kind: str
+    name: str
+    version: int
+    manifest: str
+    content: str
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label put on versions; in each of their tracks it leaves the version it marked before."""
+
+    do: ClassVar[str] = "tag"
+    label: str
+    serials: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Untag:
+    """A label taken off versions that it marks."""
+
+    do: ClassVar[str] = "untag"
+    label: str
+    serials: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Versions put into the trash; their numbers stay used."""
+
+    do: ClassVar[str] = "remove"
+    serials: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Versions taken out of the trash."""
+
+    do: ClassVar[str] = "restore"
+    serials: tuple[int, ...]
+
+
+Action = Save | Tag | Untag | Remove | Restore
+
+_ACTIONS: Mapping[str, type[Action]] = {c.do: c for c in (Save, Tag, Untag, Remove, Restore)}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered entry: actions that take effect together.
+
+    Attributes
+    ----------
+    n : int
+        Number, from 0 without gaps.
+    time : datetime
+        When it was written; aware, UTC, by the writer's clock.
+    previous : str or None
+        Digest of entry n-1; None for the first.
+    actions : tuple of Action
+        In the order they take effect.
+    digest : str
+        Digest of all of the above.
+    """
+
+    n: int
+    time: datetime
+    previous: str | None
+    actions: tuple[Action, ...]
+    digest: str = ""
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "n": self.n,
+            "time": self.time.astimezone(UTC).isoformat(timespec="microseconds"),
+            "previous": self.previous,
+            "actions": [_action_to_json(a) for a in self.actions],
+        }
+
+    def sealed(self) -> Entry:
+        """Give the entry with its digest.
+
+        Returns
+        -------
+        Entry
+            Ready to be written.
+        """
+        return replace(self, digest=digest_bytes(canonical_json(self._content())))
+
+    def to_bytes(self) -> bytes:
+        """Write the entry.
+
+        Returns
+        -------
+        bytes
+            Canonical JSON with the digest.
+        """
+        return canonical_json({**self._content(), "digest": self.digest})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Entry:
+        """Read an entry and hold it against its own digest.
+
+        Parameters
+        ----------
+        data : bytes
+            What `to_bytes` gave.
+        where : str
+            Its key, for messages.
+
+        Returns
+        -------
+        Entry
+            Equal to the one that was written.
+
+        Raises
+        ------
+        IntegrityError
+            If it is damaged.
+        NewerFormat
+            If a newer miripool wrote it.
+        """
+        try:
+            record = json.loads(data)
+            if record["format"] > FORMAT:
+                raise NewerFormat(
+                    f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
+                )
+            actions = tuple(_action_from_json(a) for a in record["actions"])
+            entry = cls(record["n"], datetime.fromisoformat(record["time"]), record["previous"], actions).sealed()
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"{where} can't be read ({error!r}); verify the pool") from error
+        if entry.digest != record["digest"]:
+            raise IntegrityError(f"{where} is damaged: its content has another digest; verify the pool")
+        return entry
+
+
+def _action_to_json(action: Action) -> dict[str, Any]:
+    return {"do": action.do, **{name: getattr(action, name) for name in action.__slots__}}
+
+
+def _action_from_json(record: Mapping[str, Any]) -> Action:
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "do"}
+    return _ACTIONS[record["do"]](**values)
+
+
+class Journal:
+    """The entries of one pool.
+
+    Parameters
+    ----------
+    storage : Storage
+        The pool's.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    @staticmethod
+    def key(n: int) -> str:
+        """Give the storage key of an entry.
+
+        Parameters
+        ----------
+        n : int
+            Its number.
+
+        Returns
+        -------
+        str
+            The key.
+        """
+        return f"journal/{n:012d}.json"
+
+    def last(self, known: int = -1) -> int:
+        """Find the number of the newest entry, without listing: by doubling steps, then by halving.
+
+        Parameters
+        ----------
+        known : int
+            A number that is known to be there; -1 for none.
+
+        Returns
+        -------
+        int
+            Its number; -1 for an empty journal.
+        """
+        step = 1
+        while self._storage.exists(self.key(known + step)):
+            known += step
+            step *= 2
+        while step > 1:
+            step //= 2
+            if self._storage.exists(self.key(known + step)):
+                known += step
+        return known
+
+    def read(self, n: int) -> Entry:
+        """Read an entry.
+
+        Parameters
+        ----------
+        n : int
+            Its number.
+
+        Returns
+        -------
+        Entry
+            The entry.
+
+        Raises
+        ------
+        NotFound
+            If there is none of that number.
+        IntegrityError
+            If it is damaged or not where its number says.
+        """
+        entry = Entry.from_bytes(self._storage.read(self.key(n)), self.key(n))
+        if entry.n != n:
+            raise IntegrityError(f"{self.key(n)} holds entry {entry.n}; verify the pool")
+        return entry
+
+    def since(self, n: int, previous: str | None) -> Iterator[Entry]:
+        """Read all entries after number `n`, checking that each follows from the one before.
+
+        Parameters
+        ----------
+        n : int
+            Number of the last entry known; -1 for none.
+        previous : str or None
+            Its digest.
+
+        Yields
+        ------
+        Entry
+            In order, until there is no more.
+
+        Raises
+        ------
+        IntegrityError
+            If the chain is broken.
+        """
+        while True:
+            n += 1
+            try:
+                entry = self.read(n)
+            except NotFound:
+                return
+            if entry.previous != previous:
+                raise IntegrityError(f"{self.key(n)} does not follow from the entry before it; verify the pool")
+            yield entry
+            previous = entry.digest
+
+    def append(self, n: int, previous: str | None, actions: Sequence[Action]) -> Entry | None:
+        """Try to write entry `n`, which takes effect if nobody else did.
+
+        Parameters
+        ----------
+        n : int
+            The number after the newest entry the caller has seen.
+        previous : str or None
+            Digest of that entry.
+        actions : sequence of Action
+            What to do.
+
+        Returns
+        -------
+        Entry or None
+            The entry; None if somebody else wrote that number first.
+        """
+        entry = Entry(n, datetime.now(UTC), previous, tuple(actions)).sealed()
+        return entry if self._storage.put(self.key(n), entry.to_bytes()) else None
