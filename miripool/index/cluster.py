@@ -1,0 +1,244 @@
+"""The embedded server's cluster: made once by `initdb`, configured anew at each start.
+
+The files in the data folder belong to the user who runs the server. Root must not follow a symbolic link there, so
+each file is removed and made again under an open folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import DiskFull, IntegrityError, MiripoolError, NewerFormat, ServerUnavailable
+from .placement import MAJOR, PORT, Placement
+
+__all__ = ["DATABASE", "ROLE", "check_data", "configure", "environment", "explain", "initialize", "settings"]
+
+ROLE = "miripool"
+DATABASE = "miripool"
+_MIB = 1024 * 1024
+
+
+def environment() -> dict[str, str]:
+    """Give the environment of PostgreSQL's processes: nothing of the user's secrets, no PG* and no locale."""
+    kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+    found = {name: os.environ[name] for name in kept if name in os.environ}
+    return found | {"LC_ALL": "C", "TZ": "UTC"}
+
+
+def check_data(data: Path) -> bool:
+    """Look at a data folder before it is used.
+
+    Returns
+    -------
+    bool
+        Whether there is a cluster.
+
+    Raises
+    ------
+    NewerFormat, ServerUnavailable
+        Of another major version of PostgreSQL.
+    IntegrityError
+        Not a cluster.
+    """
+    if not data.exists():
+        return False
+    away = f"The index can be rebuilt: move {data} away, and it is made anew"
+    try:
+        major = int((data / "PG_VERSION").read_text().split(".")[0])
+        (data / "global" / "pg_control").stat()
+    except (FileNotFoundError, ValueError):
+        raise IntegrityError(f"{data} does not hold a PostgreSQL cluster, or not a whole one. {away}") from None
+    if major > MAJOR:
+        raise NewerFormat(
+            f"{data} was made by PostgreSQL {major}, and this miripool brings {MAJOR}: update miripool. {away}"
+        )
+    if major < MAJOR:
+        raise ServerUnavailable(f"{data} was made by PostgreSQL {major}, and this miripool brings {MAJOR}. {away}")
+    return True
+
+
+def initialize(
+    placement: Placement, binaries: Path, *, pass_fds: tuple[int, ...] = (), stopping: Callable[[], bool]
+) -> None:
+    """Make the cluster beside its place and rename it, so that a killed `initdb` leaves nothing half done.
+
+    Parameters
+    ----------
+    placement : Placement
+        Where.
+    binaries : Path
+        PostgreSQL's `bin` folder.
+    pass_fds : tuple of int
+        Locks that are held for as long as `initdb` runs.
+    stopping : callable
+        Whether to give up.
+    """
+    user = placement.user
+    for leftover in placement.place.glob("data.new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix="data.new-", dir=placement.place))
+    try:
+        if user.switched:
+            os.chown(temporary, user.uid, user.gid)
+        command = [str(binaries / "initdb"), "-D", str(temporary), "-U", ROLE, "--encoding=UTF8", "--no-locale"]
+        command += ["--data-checksums", "--auth-local=peer", "--auth-host=reject", "--no-instructions"]
+        _run_initdb(command, placement, pass_fds, stopping)
+        temporary.rename(placement.data)
+        _sync(placement.place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def configure(placement: Placement, socket_directory: Path) -> None:
+    """Write the configuration, as this version of miripool wants it; `postgresql.auto.conf` is left alone."""
+    lines = [f"{name} = '{_quote(str(value))}'" for name, value in settings(socket_directory).items()]
+    header = "# Written by miripool at each start. For settings of your own use ALTER SYSTEM.\n"
+    names = [placement.user.name] + (["root"] if placement.user.switched else [])
+    # Roles named miripool_... are for restricted connections of the same person.
+    roles = (ROLE, f'"/^{ROLE}_[a-z0-9_]+$"')
+    identities = [f'{ROLE} "{name}" {role}' for name in names for role in roles]
+    _write_inside(placement, "postgresql.conf", header + "\n".join(lines) + "\n")
+    _write_inside(placement, "pg_hba.conf", f"local all all peer map={ROLE}\n")
+    _write_inside(placement, "pg_ident.conf", "\n".join(identities) + "\n")
+
+
+def settings(socket_directory: Path) -> dict[str, str | int]:
+    """Give the settings of the embedded server."""
+    shared_buffers = min(max(_memory() // 8, 128 * _MIB), 2048 * _MIB)
+    return {
+        "listen_addresses": "",
+        "port": PORT,
+        "unix_socket_directories": str(socket_directory),
+        "unix_socket_permissions": "0700",
+        "max_connections": 200,
+        "shared_buffers": f"{shared_buffers // _MIB}MB",
+        "huge_pages": "off",
+        "dynamic_shared_memory_type": "posix",
+        "work_mem": "32MB",
+        "maintenance_work_mem": "256MB",
+        # Thousands of partitions may be locked by one query.
+        "max_locks_per_transaction": 1024,
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "full_page_writes": "on",
+        # Minimal: a table filled in the transaction that made it goes to its file, not to the log.
+        "wal_level": "minimal",
+        "max_wal_senders": 0,
+        "max_wal_size": "4GB",
+        "checkpoint_timeout": "15min",
+        "jit": "off",
+        "autovacuum": "on",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "lc_messages": "C",
+        "datestyle": "iso, mdy",
+        # The supervisor keeps the log small.
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "log_line_prefix": "%m [%p] ",
+    }
+
+
+def explain(text: str, path: Path) -> MiripoolError:
+    """Say what the words of PostgreSQL or `initdb` mean.
+
+    Parameters
+    ----------
+    text : str
+        What was said.
+    path : Path
+        What it is about.
+    """
+    said = "\n".join(f"  {line}" for line in text.strip().splitlines()[-12:]) or "  (nothing)"
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return DiskFull(f"no space left for PostgreSQL in {path}: free some space and try again. It said:\n{said}")
+    message = f"PostgreSQL did not start with {path}. Look at what it said, or set MIRIPOOL_DATABASE_URL:\n{said}"
+    return ServerUnavailable(message)
+
+
+def _run_initdb(
+    command: list[str], placement: Placement, pass_fds: tuple[int, ...], stopping: Callable[[], bool]
+) -> None:
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            cwd="/",
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
+            **placement.user.options(),
+        )
+        with process:
+            while process.poll() is None:
+                if stopping():
+                    process.send_signal(signal.SIGTERM)
+                    process.wait()
+                    raise ServerUnavailable(f"the setting up of PostgreSQL in {placement.data} was stopped: try again")
+                time.sleep(0.02)
+        if process.returncode != 0:
+            output.seek(0)
+            raise explain(output.read().decode(errors="replace"), placement.data)
+
+
+def _write_inside(placement: Placement, name: str, text: str) -> None:
+    folder = os.open(placement.data, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        temporary = f"{name}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            if placement.user.switched:
+                os.fchown(descriptor, placement.user.uid, placement.user.gid)
+            stream.write(text)
+            stream.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _quote(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "''")
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _memory() -> int:
+    """Tell the memory of this machine or container, in bytes."""
+    import psutil
+
+    amounts = [psutil.virtual_memory().total]
+    groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+    try:
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                groups.append(f"/sys/fs/cgroup{path}/memory.max")
+            elif "memory" in controllers.split(","):
+                groups.append(f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes")
+    except (OSError, ValueError):
+        pass
+    for group in groups:
+        try:
+            amounts.append(int(Path(group).read_text()))
+        except (OSError, ValueError):
+            continue
+    return min(amounts)

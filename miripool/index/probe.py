@@ -1,0 +1,128 @@
+"""Short connections to the embedded server: does it answer, who uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cluster import DATABASE, ROLE
+from .placement import PORT
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+__all__ = ["Answer", "Usage", "count_clients", "ensure_database", "probe", "socket_answers"]
+
+
+class Answer(enum.Enum):
+    """What a server says to a client."""
+
+    ABSENT = "absent"
+    NOT_YET = "not yet"
+    REFUSED = "refused"
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Who uses a server."""
+
+    clients: int
+    """Connected now, the asker apart."""
+    sessions: int
+    """Sessions that the database has had; those of the supervisor are with another one."""
+
+
+def probe(socket_directory: Path, database: str = DATABASE) -> tuple[Answer, str]:
+    """Connect once and say what came of it.
+
+    Returns
+    -------
+    tuple of Answer and str
+        The answer and the server's words.
+    """
+    import psycopg2
+
+    if not (socket_directory / f".s.PGSQL.{PORT}").exists():
+        return Answer.ABSENT, ""
+    try:
+        with _connected(socket_directory, database):
+            return Answer.READY, ""
+    except psycopg2.OperationalError as error:
+        # A failed connection carries no SQLSTATE; the messages are English, as lc_messages is C.
+        said = str(error).strip()
+    if "too many clients" in said or "remaining connection slots" in said:
+        return Answer.READY, said
+    if "authentication failed" in said or "no pg_hba.conf entry" in said or "Permission denied" in said:
+        return Answer.REFUSED, said
+    if "No such file" in said or "Connection refused" in said:
+        return Answer.ABSENT, said
+    return Answer.NOT_YET, said
+
+
+def count_clients(socket_directory: Path) -> Usage | None:
+    """Count the clients of a server; None if it does not answer."""
+    import psycopg2
+
+    query = (
+        "SELECT count(*), (SELECT coalesce(sum(sessions), 0)::bigint FROM pg_stat_database WHERE datname = %s) "
+        "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    try:
+        with _connected(socket_directory, "postgres") as link, link.cursor() as cursor:
+            cursor.execute(query, (DATABASE,))
+            row = cursor.fetchone()
+    except psycopg2.Error:
+        return None
+    return None if row is None else Usage(row[0], row[1])
+
+
+def ensure_database(socket_directory: Path) -> int:
+    """Make the database of the index if it is not there.
+
+    Returns
+    -------
+    int
+        The server's version, e.g. 180004.
+    """
+    with _connected(socket_directory, "postgres") as link, link.cursor() as cursor:
+        link.autocommit = True
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+        if cursor.fetchone() is None:
+            cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+        return link.server_version
+
+
+def socket_answers(socket_directory: Path) -> bool:
+    """Tell whether anybody listens at the socket, whoever that is."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(2.0)
+        try:
+            link.connect(os.fsencode(socket_directory / f".s.PGSQL.{PORT}"))
+        except OSError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def _connected(socket_directory: Path, database: str) -> Iterator[connection]:
+    import psycopg2
+
+    link = psycopg2.connect(
+        host=str(socket_directory),
+        port=PORT,
+        user=ROLE,
+        dbname=database,
+        connect_timeout=5,
+        application_name="miripool",
+    )
+    try:
+        yield link
+    finally:
+        link.close()
