@@ -191,7 +191,7 @@ def _action_to_json(action: Action) -> dict[str, Any]:
 
 
 def _action_from_json(record: Mapping[str, Any]) -> Action:
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "do"}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "do"}
     return _ACTIONS[record["do"]](**values)
 
 

@@ -154,7 +154,8 @@ class Manifest:
             record = json.loads(data)
             if record["format"] > FORMAT:
                 raise NewerFormat(
-                    f"manifest {digest} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
+                    f"manifest {digest} has format {record['format']}, this miripool reads up to {FORMAT}; "
+                    "update miripool"
                 )
             origin = record["origin"]
             return cls(
@@ -205,7 +206,8 @@ def dtype_from_json(record: Any) -> np.dtype[Any]:
     numpy.dtype
         In native byte order.
     """
-    return np.dtype(_descr_from_json(record)).newbyteorder("=")
+    dtype: np.dtype[Any] = np.dtype(_descr_from_json(record))
+    return dtype.newbyteorder("=")
 
 
 def _descr_from_json(record: Any) -> Any:

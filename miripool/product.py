@@ -164,7 +164,8 @@ class Product(Mapping[str, Dataset]):
             key = "SCI" if "SCI" in datasets else next(iter(datasets), "SCI")
         if key in datasets:
             return datasets[key]  # type: ignore[no-any-return]
-        raise AttributeError(f"this {self.kind} has no attribute or dataset {attribute!r}; it has {', '.join(datasets)}")
+        has = ", ".join(datasets) or "no datasets"
+        raise AttributeError(f"this {self.kind} has no attribute or dataset {attribute!r}; it has {has}")
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{d.name} {d.shape}" for d in self._datasets.values())

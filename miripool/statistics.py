@@ -143,7 +143,9 @@ class Accumulator:
         with np.errstate(invalid="ignore", over="ignore"):
             mean = float(values.mean())
             values -= mean
-            m2 = float(np.dot(values, values))
+            # Not np.dot: BLAS would start threads of its own below ours.
+            np.multiply(values, values, out=values)
+            m2 = float(values.sum())
             self._merge_moments(values.size, mean, m2)
 
     def _merge_moments(self, n: int, mean: float, m2: float) -> None:

@@ -212,14 +212,14 @@ class LocalStorage:
             if isinstance(source, bytes):
                 temporary.write_bytes(source)
             _sync_file(temporary)
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
+            os.link(temporary, target)
             _sync_folder(target.parent)
-            return True
+        except FileExistsError:
+            return False
         except OSError as error:
             raise storage_error(error, target) from error
+        else:
+            return True
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()

@@ -1,0 +1,150 @@
+"""Digest of an array: a name for its logical content.
+
+xxh3_128 over a framed header (dtype, shape) and the elements in C order, little-endian; a table is framed column by
+column. Chunking, compression and the version of any library do not matter. It detects accidents, not tampering.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from .canonical import canonical_json
+from .manifest import dtype_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from .dataset import ArraySource
+
+__all__ = ["array_digest", "blocks", "hasher_of", "hashing", "tile_digest"]
+
+_BLOCK_BYTES = 1 << 24
+"""Bytes hashed and summed by one thread at a time."""
+
+
+def array_digest(source: ArraySource) -> str:
+    """Name an array by its logical content.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Any shape; numbers, bytes or a table (structured).
+
+    Returns
+    -------
+    str
+        xxh3_128, 32 hexadecimal digits.
+    """
+    hasher = hasher_of(source)
+    if source.dtype.names:
+        _hash_columns(hasher, np.asarray(source[...]))
+    else:
+        for block in blocks(source):
+            hasher.update(_little(block))
+    return hasher.hexdigest()
+
+
+def hasher_of(source: ArraySource) -> xxhash.xxh3_128:
+    """Begin a digest: take in the frame, so that arrays of equal bytes and other shape differ.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Its dtype and shape are framed.
+
+    Returns
+    -------
+    xxhash.xxh3_128
+        To be updated with the elements.
+    """
+    header = canonical_json({"array": dtype_to_json(source.dtype), "shape": list(source.shape)})
+    return xxhash.xxh3_128(len(header).to_bytes(8, "little") + header)
+
+
+def _hash_columns(hasher: xxhash.xxh3_128, rows: NDArray[Any]) -> None:
+    for name in rows.dtype.names or ():
+        column = np.ascontiguousarray(rows[name])
+        hasher.update(column.nbytes.to_bytes(8, "little"))
+        if column.dtype.names:
+            _hash_columns(hasher, column)
+        else:
+            hasher.update(_little(column))
+
+
+def _little(array: NDArray[Any]) -> memoryview[int]:
+    """Give an array's elements as little-endian bytes in C order, without a copy where they already are."""
+    ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return memoryview(ordered.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+
+def tile_digest(tile: NDArray[Any]) -> bytes:
+    """Digest the elements of one tile, C order, little-endian.
+
+    Parameters
+    ----------
+    tile : ndarray
+        Padding left out.
+
+    Returns
+    -------
+    bytes
+        xxh3_128, 16 bytes.
+    """
+    return xxhash.xxh3_128_digest(_little(tile))
+
+
+def blocks(source: ArraySource) -> Iterator[NDArray[Any]]:
+    """Read an array front to back in blocks of bounded size.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Any shape.
+
+    Yields
+    ------
+    ndarray
+        Together all elements in C order.
+    """
+    shape = tuple(source.shape)
+    if math.prod(shape) == 0 or not shape:
+        yield np.atleast_1d(np.asarray(source[...]))
+        return
+    yield from _blocks_of(source, (), shape)
+
+
+def _blocks_of(source: ArraySource, prefix: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    below = math.prod(shape[1:]) * source.dtype.itemsize
+    if below > _BLOCK_BYTES and len(shape) > 1:
+        for i in range(shape[0]):
+            yield from _blocks_of(source, (*prefix, i), shape[1:])
+        return
+    step = max(1, _BLOCK_BYTES // max(1, below))
+    for start in range(0, shape[0], step):
+        yield np.asarray(source[(*prefix, slice(start, start + step))])
+
+
+def hashing(source: ArraySource, hasher: xxhash.xxh3_128) -> Iterator[NDArray[Any]]:
+    """Read an array of numbers and digest it on the way.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Any shape; not a table.
+    hasher : xxhash.xxh3_128
+        From `hasher_of`.
+
+    Yields
+    ------
+    ndarray
+        As `blocks` gives them.
+    """
+    for block in blocks(source):
+        hasher.update(_little(block))
+        yield block

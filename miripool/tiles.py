@@ -1,0 +1,210 @@
+"""Tiles: how an array is cut into chunks that hold whole ramps, and which of them a selection touches."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from .dataset import ArraySource
+
+__all__ = ["Tile", "basic_index", "copy_overlap", "cut", "grid", "tile_at", "tile_shape"]
+
+_TILE_BYTES = 1 << 19
+"""Aim of a tile's size: the ramps of some thousand pixels; small enough to read one pixel, large enough to compress."""
+
+_SLAB_BYTES = 1 << 26
+"""Bytes of an array that are in memory at once where it is read in slabs."""
+
+
+def tile_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Choose the chunks of an array: whole along its groups, one integration, a patch of pixels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        E.g. (nints, ngroups, ny, nx); the last two axes are taken for rows and columns, the one before is kept whole.
+    itemsize : int
+        Bytes per element.
+
+    Returns
+    -------
+    tuple of int
+        Same length; all at least 1. Patches are chosen nearly square and so that they fill the array evenly.
+    """
+    if len(shape) < 2:
+        return tuple(_even(n, max(1, _TILE_BYTES // itemsize)) for n in shape)
+    *outer, ny, nx = shape
+    depth = _even(outer[-1], max(1, 8 * _TILE_BYTES // (64 * itemsize))) if outer else 1
+    pixels = max(1, _TILE_BYTES // (depth * itemsize))
+    columns = _even(nx, max(1, math.isqrt(pixels)))
+    rows = _even(ny, max(1, pixels // columns))
+    if rows == ny:
+        columns = _even(nx, max(1, pixels // max(1, rows)))
+    return (*(1 for _ in outer[:-1]), *((depth,) if outer else ()), rows, columns)
+
+
+def _even(length: int, most: int) -> int:
+    """Divide an axis into equal steps of at most `most`, the last perhaps a little shorter."""
+    return max(1, math.ceil(length / max(1, math.ceil(length / most))))
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One chunk of an array: where it starts and the part of it that lies inside."""
+
+    number: int
+    start: tuple[int, ...]
+    inside: tuple[slice, ...]
+
+
+def grid(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Count the tiles along each axis.
+
+    Parameters
+    ----------
+    shape, chunks : tuple of int
+        Of the array and of a tile.
+
+    Returns
+    -------
+    tuple of int
+        Same length.
+    """
+    return tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+
+
+def tile_at(index: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, ...]) -> Tile:
+    """Give one tile.
+
+    Parameters
+    ----------
+    index : tuple of int
+        Its place in the grid.
+    shape, chunks : tuple of int
+        Of the array and of a tile.
+
+    Returns
+    -------
+    Tile
+        Numbered in C order of the grid.
+    """
+    number = 0
+    for i, n in zip(index, grid(shape, chunks), strict=True):
+        number = number * n + i
+    start = tuple(i * c for i, c in zip(index, chunks, strict=True))
+    inside = tuple(slice(s, min(s + c, n)) for s, c, n in zip(start, chunks, shape, strict=True))
+    return Tile(number, start, inside)
+
+
+def cut(source: ArraySource, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[Tile, NDArray[Any]]]:
+    """Cut an array into tiles; one that is not in memory is read slab by slab along the rows (last axis but one).
+
+    Parameters
+    ----------
+    source : ArraySource
+        The array.
+    shape, chunks : tuple of int
+        Of the array and of a tile.
+
+    Yields
+    ------
+    Tile, ndarray
+        The tile and the elements inside it, a view.
+    """
+    steps = grid(shape, chunks)
+    band_axis = max(0, len(shape) - 2)
+    row_bytes = math.prod(chunks[:band_axis]) * math.prod(shape[band_axis + 1 :]) * source.dtype.itemsize
+    bands = max(1, _SLAB_BYTES // max(1, row_bytes * chunks[band_axis]))
+    for outer in itertools.product(*(range(n) for n in steps[:band_axis])):
+        for first in range(0, steps[band_axis], bands):
+            last = min(first + bands, steps[band_axis])
+            corner = tuple(i * c for i, c in zip((*outer, first), chunks, strict=False))
+            stop = [min(s + c, n) for s, c, n in zip(corner, chunks, shape, strict=False)]
+            stop[band_axis] = min(last * chunks[band_axis], shape[band_axis])
+            slab = np.asarray(source[tuple(slice(a, b) for a, b in zip(corner, stop, strict=True))])
+            for index in itertools.product([*range(first, last)], *(range(n) for n in steps[band_axis + 1 :])):
+                tile = tile_at((*outer, *index), shape, chunks)
+                moved = zip(tile.inside, (*corner, *(0 for _ in shape[band_axis + 1 :])), strict=True)
+                yield tile, slab[tuple(slice(s.start - c, s.stop - c) for s, c in moved)]
+
+
+def copy_overlap(part: NDArray[Any], tile: Tile, target: NDArray[Any], starts: tuple[int, ...]) -> None:
+    """Copy what a tile and a box have in common.
+
+    Parameters
+    ----------
+    part : ndarray
+        Elements of the tile, padding left out.
+    tile : Tile
+        Where they belong.
+    target : ndarray
+        The box; is filled where the tile covers it.
+    starts : tuple of int
+        First element of the box along each axis.
+    """
+    source, destination = [], []
+    for inside, start, length in zip(tile.inside, starts, target.shape, strict=True):
+        low, high = max(inside.start, start), min(inside.stop, start + length)
+        source.append(slice(low - inside.start, high - inside.start))
+        destination.append(slice(low - start, high - start))
+    target[tuple(destination)] = part[tuple(source)]
+
+
+def basic_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Any, ...]] | None:
+    """Resolve a basic index (integers, slices, an ellipsis) into the box of elements it touches.
+
+    Parameters
+    ----------
+    key : object
+        What stands in the brackets.
+    shape : tuple of int
+        Of the array.
+
+    Returns
+    -------
+    starts, lengths, local : tuple, or None
+        The box, and the index to apply to it; None if the index is not a basic one.
+
+    Raises
+    ------
+    IndexError
+        As NumPy does.
+    """
+    items = list(key) if isinstance(key, tuple) else [key]
+    if not all(i is Ellipsis or (isinstance(i, (int, np.integer, slice)) and not isinstance(i, bool)) for i in items):
+        return None
+    if items.count(Ellipsis) > 1 or len(items) - items.count(Ellipsis) > len(shape):
+        raise IndexError(f"too many indices for an array of {len(shape)} axes: {key!r}")
+    if Ellipsis not in items:
+        items.append(Ellipsis)
+    at = items.index(Ellipsis)
+    items[at : at + 1] = [slice(None)] * (len(shape) - len(items) + 1)
+    starts: list[int] = []
+    box: list[int] = []
+    local: list[Any] = []
+    for axis, (item, length) in enumerate(zip(items, shape, strict=True)):
+        if not isinstance(item, slice):
+            i = int(item)
+            if not -length <= i < length:
+                raise IndexError(f"index {i} is out of bounds for axis {axis} of length {length}")
+            starts.append(i % length)
+            box.append(1)
+            local.append(0)
+            continue
+        picked = range(length)[item]
+        low = min(picked[0], picked[-1]) if picked else 0
+        high = max(picked[0], picked[-1]) + 1 if picked else 0
+        starts.append(low)
+        box.append(high - low)
+        stop = picked.stop - low
+        local.append(slice(picked.start - low, None if stop < 0 else stop, picked.step) if picked else slice(0, 0))
+    return tuple(starts), tuple(box), tuple(local)
