@@ -46,9 +46,6 @@ FORMAT = 1
 _PLAIN_BYTES = 1 << 12
 """Arrays up to this size are neither chunked nor compressed: the book-keeping would outweigh them."""
 
-_IN_MEMORY = 1 << 29
-"""Arrays up to this many bytes are read from their source once and held; larger ones are read twice, in slabs."""
-
 
 class BlobStore:
     """The blobs of one pool.
@@ -79,7 +76,13 @@ class BlobStore:
         return f"blobs/{digest[:2]}/{digest}.h5"
 
     def measure(
-        self, source: ArraySource, *, scale: Scale | None = None, flags: bool = False
+        self,
+        source: ArraySource,
+        *,
+        hold: int,
+        scale: Scale | None = None,
+        flags: bool = False,
+        numeric: bool = True,
     ) -> tuple[BlobRef, Statistics | None, ArraySource]:
         """Name an array and take its statistics, in one pass.
 
@@ -87,20 +90,24 @@ class BlobStore:
         ----------
         source : ArraySource
             Any shape.
+        hold : int
+            Bytes that may be kept in memory, so that `write` need not read the source again.
         scale : Scale, optional
             Statistics are those of the physical values.
         flags : bool
             Count the elements that are not zero.
+        numeric : bool
+            False for bytes that only happen to look like numbers: no statistics.
 
         Returns
         -------
         BlobRef, Statistics or None, ArraySource
-            Statistics of numbers only, None for tables and for bytes. The source to write from: held in memory where
-            the array is not too large.
+            Statistics of numbers only, None for tables and for bytes. The source to write from: an array in memory
+            where `hold` allows it.
         """
-        numeric = source.dtype.names is None and source.dtype.kind in "buif" and source.dtype.itemsize <= 8
+        numeric = numeric and source.dtype.names is None and source.dtype.kind in "buif"
         nbytes = math.prod(source.shape) * source.dtype.itemsize
-        if nbytes <= _IN_MEMORY:
+        if nbytes <= hold:
             source = np.asarray(source[...])
         ref = BlobRef("", source.dtype, tuple(source.shape))
         if not numeric:

@@ -8,16 +8,32 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from .cards import parse_header
 from .dataset import ArraySource, Dataset, Scale
 from .errors import InvalidInput, ProductNotFound
 from .metadata import MetaData
+from .table import TableDataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["KINDS", "Hdu", "Product", "Ramp", "Rate", "RateInts", "Raw", "kind_class"]
+    from .statistics import Statistics
+
+__all__ = [
+    "KINDS",
+    "Hdu",
+    "Layout",
+    "Origin",
+    "Product",
+    "Ramp",
+    "Rate",
+    "RateInts",
+    "Raw",
+    "kind_class",
+    "kinds_matching",
+]
 
 _ATTRIBUTES = {"avg_dark_current": "AVDRKCUR"}
 """Names of the jwst datamodels whose FITS extension is not the same word in capitals."""
@@ -125,6 +141,37 @@ class Product(Mapping[str, Dataset]):
         self._datasets = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
         self.name = name
         self.layout = layout
+
+    @staticmethod
+    def from_layout(
+        layout: Layout,
+        *,
+        kind: type[Product] | None = None,
+        name: str | None = None,
+        statistics: Mapping[str, Statistics] | None = None,
+    ) -> Product:
+        """Make a product of the parts of a FITS file; no array is read.
+
+        Parameters
+        ----------
+        layout : Layout
+            The file.
+        kind : type of Product, keyword-only, optional
+            Its class; `Product` unless given.
+        name : str, keyword-only, optional
+            The product's name.
+        statistics : mapping, keyword-only, optional
+            What is known of the datasets, by name.
+
+        Returns
+        -------
+        Product
+            Of that kind.
+        """
+        meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus])
+        known = statistics or {}
+        datasets = {hdu.name: _open_dataset(hdu, known.get(hdu.name)) for hdu in layout.hdus if hdu.data is not None}
+        return (kind or Product)(meta, datasets, name=name, layout=layout)
 
     @property
     def type(self) -> str:
@@ -237,6 +284,13 @@ def kinds_matching(cls: type[Product]) -> Sequence[str]:
         Names of kinds.
     """
     return [name for name, c in KINDS.items() if issubclass(c, cls)]
+
+
+def _open_dataset(hdu: Hdu, statistics: Statistics | None) -> Dataset:
+    assert hdu.data is not None  # noqa: S101 - the caller looked
+    if hdu.data.dtype.names is not None:
+        return TableDataset.from_cards(hdu.name, hdu.data, parse_header(hdu.header), hdu.heap)
+    return Dataset(hdu.name, hdu.data, scale=hdu.scale, unit=hdu.unit, statistics=statistics)
 
 
 def _as_dataset(name: str, value: Any) -> Dataset:

@@ -1,0 +1,395 @@
+"""Archive: products, versions and tags of one pool on a storage. The folder is the truth; the index follows it.
+
+A save is: measure the arrays (digests, statistics) → pending note → blobs → manifest → journal entry. Whoever is
+killed before the entry leaves files that nothing refers to; from the entry on the save is durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import socket
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from .blobs import BlobStore
+from .canonical import canonical_json, digest_bytes
+from .errors import FormatError, NewerFormat, NotFound
+from .journal import Journal
+from .manifest import BlobRef, HduRecord, Manifest
+from .product import Hdu, Layout, Product, kind_class
+from .storage import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .dataset import ArraySource
+    from .storage import Storage
+
+__all__ = ["Archive", "Measured", "PoolInfo"]
+
+FORMAT = 1
+"""Number of a pool folder's format; a reader refuses greater ones."""
+
+_HELD_BYTES = 640 << 20
+"""Bytes of arrays kept in memory between measuring and writing; what does not fit is read from its file again."""
+
+_PARTS = ("data", "heap", "raw", "tail")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolInfo:
+    """What ``pool.json`` says.
+
+    Attributes
+    ----------
+    id : str
+        Unique and for ever; the index carries it too.
+    created : datetime
+        Aware, UTC.
+    first_serial : int
+        Where the pool's URNs begin: behind those of a deleted pool of the same name.
+    former_names : tuple of str
+        Names the pool had; URNs with them stay valid.
+    """
+
+    id: str
+    created: datetime
+    first_serial: int = 0
+    former_names: tuple[str, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Write ``pool.json``.
+
+        Returns
+        -------
+        bytes
+            Indented JSON, for people.
+        """
+        record = {
+            "format": FORMAT,
+            "id": self.id,
+            "created": self.created.isoformat(timespec="seconds"),
+            "first_serial": self.first_serial,
+            "former_names": list(self.former_names),
+            "digest": "xxh3_128",
+        }
+        return (json.dumps(record, indent=2) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> PoolInfo:
+        """Read ``pool.json``.
+
+        Parameters
+        ----------
+        data : bytes
+            Its content.
+        where : str
+            Its path, for messages.
+
+        Returns
+        -------
+        PoolInfo
+            What it says.
+
+        Raises
+        ------
+        FormatError
+            If it can't be read; NewerFormat if a newer miripool wrote it.
+        """
+        try:
+            record = json.loads(data)
+            if record["format"] > FORMAT:
+                raise NewerFormat(
+                    f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
+                )
+            return cls(
+                id=str(record["id"]),
+                created=datetime.fromisoformat(record["created"]),
+                first_serial=int(record["first_serial"]),
+                former_names=tuple(record["former_names"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"{where} is not a pool's description ({error!r})") from error
+
+
+@dataclass(slots=True)
+class Measured:
+    """A product whose arrays are named but not yet stored.
+
+    Attributes
+    ----------
+    hdus : list of HduRecord
+        In file order.
+    trailer : BlobRef or None
+        Bytes after the last HDU.
+    sources : dict
+        For each digest, where the array can be read from.
+    """
+
+    hdus: list[HduRecord] = field(default_factory=list)
+    trailer: BlobRef | None = None
+    sources: dict[str, tuple[BlobRef, ArraySource]] = field(default_factory=dict)
+    _held: int = 0
+
+    def digest_of(self, hdu: int, part: str) -> str:
+        """Give the name of a stored part.
+
+        Parameters
+        ----------
+        hdu : int
+            Number of the HDU; -1 for the bytes after the last.
+        part : str
+            ``data``, ``heap``, ``raw``, ``tail`` or ``trailer``.
+
+        Returns
+        -------
+        str
+            The blob's digest.
+        """
+        ref = self.trailer if hdu < 0 else getattr(self.hdus[hdu], part)
+        return str(ref.digest)
+
+
+class Archive:
+    """One pool's folder.
+
+    Parameters
+    ----------
+    storage : Storage
+        The folder.
+    info : PoolInfo
+        From its ``pool.json``.
+    """
+
+    def __init__(self, storage: Storage, info: PoolInfo) -> None:
+        self.storage = storage
+        self.info = info
+        self.blobs = BlobStore(storage)
+        self.journal = Journal(storage)
+        self.manifest = functools.lru_cache(maxsize=512)(self._read_manifest)
+
+    @classmethod
+    def create(cls, storage: Storage, *, first_serial: int = 0) -> Archive:
+        """Make a new pool in an empty folder.
+
+        Parameters
+        ----------
+        storage : Storage
+            The folder.
+        first_serial : int
+            Where its URNs begin.
+
+        Returns
+        -------
+        Archive
+            The new one, or the one that another process made at the same moment.
+        """
+        info = PoolInfo(str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
+        if not storage.put("pool.json", info.to_bytes()):
+            return cls.open(storage)
+        return cls(storage, info)
+
+    @classmethod
+    def open(cls, storage: Storage) -> Archive:
+        """Open a pool's folder; nothing but ``pool.json`` is read.
+
+        Parameters
+        ----------
+        storage : Storage
+            The folder.
+
+        Returns
+        -------
+        Archive
+            The pool's.
+
+        Raises
+        ------
+        NotFound
+            If there is no pool.
+        FormatError
+            If ``pool.json`` can't be read.
+        """
+        info = PoolInfo.from_bytes(storage.read("pool.json"), str(storage.path("pool.json")))
+        return cls(storage, info)
+
+    def remember_name(self, name: str) -> None:
+        """Add a name to those the pool had, so that its URNs stay valid.
+
+        Parameters
+        ----------
+        name : str
+            The name it is about to lose.
+        """
+        info = replace(self.info, former_names=(*(n for n in self.info.former_names if n != name), name))
+        path = self.storage.path("pool.json")
+        temporary = self.storage.workspace("pool.json")
+        try:
+            with temporary.open("wb") as file:
+                file.write(info.to_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise storage_error(error, path) from error
+        self.info = info
+
+    def measure(self, layout: Layout) -> Measured:
+        """Name all arrays of a product and take their statistics; nothing is written.
+
+        Parameters
+        ----------
+        layout : Layout
+            The product's file.
+
+        Returns
+        -------
+        Measured
+            To be written by `write`, once it is known that it has to be.
+        """
+        measured = Measured()
+        for hdu in layout.hdus:
+            measured.hdus.append(self._measure_hdu(hdu, measured))
+        if layout.trailer is not None:
+            measured.trailer = self._measure_part(layout.trailer, measured)
+        return measured
+
+    def _measure_hdu(self, hdu: Hdu, measured: Measured) -> HduRecord:
+        record = HduRecord(hdu.header, hdu.name, hdu.encoding, hdu.unit, hdu.scale)
+        statistics = None
+        if hdu.data is not None:
+            flags = hdu.name.split(",")[0].endswith("DQ") and hdu.data.dtype.kind in "iu"
+            ref, statistics, source = self.blobs.measure(
+                hdu.data, scale=hdu.scale, flags=flags, hold=_HELD_BYTES - measured._held
+            )
+            _hold(measured, ref, source)
+            record = replace(record, data=ref, statistics=statistics)
+        parts = {
+            part: self._measure_part(source, measured)
+            for part in _PARTS[1:]
+            if (source := getattr(hdu, part)) is not None
+        }
+        return replace(record, **parts) if parts else record
+
+    def _measure_part(self, source: ArraySource, measured: Measured) -> BlobRef:
+        ref, _, source = self.blobs.measure(source, hold=_HELD_BYTES - measured._held, numeric=False)
+        _hold(measured, ref, source)
+        return ref
+
+    @contextlib.contextmanager
+    def writing(self, manifest: Manifest) -> Iterator[str]:
+        """Announce what a save is about to refer to, so that nobody collects it meanwhile.
+
+        The note is written before anyone asks whether a blob is there already, and removed when the save is over.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            What will be written.
+
+        Yields
+        ------
+        str
+            The manifest's digest.
+        """
+        data = manifest.to_bytes()
+        digest = digest_bytes(data)
+        note = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "blobs": sorted({ref.digest for ref in manifest.blobs()}),
+            "manifests": [digest],
+        }
+        key = f"pending/{secrets.token_hex(16)}.json"
+        self.storage.put(key, canonical_json(note))
+        try:
+            yield digest
+        finally:
+            self.storage.delete(key)
+
+    def write(self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]]) -> int:
+        """Store the blobs and the manifest of a version, durably. Call it within `writing`.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The version.
+        sources : mapping
+            From `Measured`.
+
+        Returns
+        -------
+        int
+            Bytes added to the pool.
+        """
+        added = 0
+        for ref, source in sources.values():
+            added += self.blobs.write(ref, source)
+        data = manifest.to_bytes()
+        if self.storage.put(self.manifest_key(digest_bytes(data)), data):
+            added += len(data)
+        return added
+
+    @staticmethod
+    def manifest_key(digest: str) -> str:
+        """Give the storage key of a manifest.
+
+        Parameters
+        ----------
+        digest : str
+            Its name.
+
+        Returns
+        -------
+        str
+            The key.
+        """
+        return f"manifests/{digest[:2]}/{digest}.json"
+
+    def _read_manifest(self, digest: str) -> Manifest:
+        key = self.manifest_key(digest)
+        try:
+            data = self.storage.read(key)
+        except NotFound:
+            raise NotFound(
+                f"manifest {self.storage.path(key)} is missing; `miripool verify` tells what else is"
+            ) from None
+        return Manifest.from_bytes(data, digest)
+
+    def product(self, manifest: Manifest) -> Product:
+        """Give a product whose arrays are read when touched.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The version.
+
+        Returns
+        -------
+        Product
+            Of the manifest's kind; no blob is opened.
+        """
+        hdus = tuple(self._open_hdu(record) for record in manifest.hdus)
+        trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer)
+        layout = Layout(hdus, trailer, manifest.origin)
+        statistics = {record.name: record.statistics for record in manifest.hdus if record.statistics is not None}
+        return Product.from_layout(layout, kind=kind_class(manifest.kind), name=manifest.name, statistics=statistics)
+
+    def _open_hdu(self, record: HduRecord) -> Hdu:
+        parts: dict[str, Any] = {
+            part: self.blobs.open(ref) for part in _PARTS if (ref := getattr(record, part)) is not None
+        }
+        return Hdu(record.header, record.name, record.encoding, scale=record.scale, unit=record.unit, **parts)
+
+
+def _hold(measured: Measured, ref: BlobRef, source: ArraySource) -> None:
+    held: Sequence[Any] = [source] if hasattr(source, "nbytes") else []
+    measured._held += sum(int(array.nbytes) for array in held)
+    measured.sources.setdefault(ref.digest, (ref, source))
