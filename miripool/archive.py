@@ -152,8 +152,8 @@ class Measured:
         str
             The blob's digest.
         """
-        ref = self.trailer if hdu < 0 else getattr(self.hdus[hdu], part)
-        return str(ref.digest)
+        ref: BlobRef = self.trailer if hdu < 0 else getattr(self.hdus[hdu], part)
+        return ref.digest
 
 
 class Archive:
@@ -270,12 +270,12 @@ class Archive:
             )
             _hold(measured, ref, source)
             record = replace(record, data=ref, statistics=statistics)
-        parts = {
+        parts: dict[str, Any] = {
             part: self._measure_part(source, measured)
             for part in _PARTS[1:]
             if (source := getattr(hdu, part)) is not None
         }
-        return replace(record, **parts) if parts else record
+        return replace(record, **parts)
 
     def _measure_part(self, source: ArraySource, measured: Measured) -> BlobRef:
         ref, _, source = self.blobs.measure(source, hold=_HELD_BYTES - measured._held, numeric=False)

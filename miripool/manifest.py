@@ -13,7 +13,7 @@ import numpy as np
 from .canonical import canonical_json, digest_bytes
 from .dataset import Scale
 from .errors import IntegrityError, NewerFormat
-from .product import Origin
+from .product import Encoding, Origin
 from .statistics import Statistics
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ __all__ = ["BlobRef", "HduRecord", "Manifest", "dtype_from_json", "dtype_to_json
 
 FORMAT = 1
 """Number of the manifest's format; a reader refuses greater ones."""
+
+_ENCODINGS: Mapping[str, Encoding] = {"none": "none", "image": "image", "table": "table", "opaque": "opaque"}
 
 _PARTS = ("data", "heap", "raw", "tail")
 
@@ -52,7 +54,7 @@ class HduRecord:
 
     header: bytes
     name: str
-    encoding: str
+    encoding: Encoding
     unit: str | None = None
     scale: Scale | None = None
     statistics: Statistics | None = None
@@ -255,7 +257,7 @@ def _hdu_from_json(record: Mapping[str, Any]) -> HduRecord:
     return HduRecord(
         header=_header_from_json(record["header"]),
         name=record["name"],
-        encoding=record["encoding"],
+        encoding=_ENCODINGS[record["encoding"]],
         unit=record.get("unit"),
         scale=None if scale is None else Scale(scale["bscale"], scale["bzero"], scale["blank"]),
         statistics=None if statistics is None else Statistics.from_json(statistics),

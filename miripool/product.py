@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "Encoding",
     "Hdu",
     "Layout",
     "Origin",
@@ -34,6 +35,8 @@ __all__ = [
     "kind_class",
     "kinds_matching",
 ]
+
+Encoding: TypeAlias = Literal["none", "image", "table", "opaque"]
 
 _ATTRIBUTES = {"avg_dark_current": "AVDRKCUR"}
 """Names of the jwst datamodels whose FITS extension is not the same word in capitals."""
@@ -65,7 +68,7 @@ class Hdu:
 
     header: bytes
     name: str
-    encoding: Literal["none", "image", "table", "opaque"] = "none"
+    encoding: Encoding = "none"
     data: ArraySource | None = None
     heap: ArraySource | None = None
     raw: ArraySource | None = None
