@@ -152,7 +152,9 @@ class Measured:
         str
             The blob's digest.
         """
-        ref: BlobRef = self.trailer if hdu < 0 else getattr(self.hdus[hdu], part)
+        ref: BlobRef | None = self.trailer if hdu < 0 else getattr(self.hdus[hdu], part)
+        if ref is None:
+            raise LookupError(f"HDU {hdu} has no {part}")
         return ref.digest
 
 

@@ -45,7 +45,7 @@ def check_pool_name(name: str) -> str:
 
 
 def check_product_name(name: str) -> str:
-    """Accept a product's name.
+    r"""Accept a product's name.
 
     Parameters
     ----------
@@ -60,14 +60,14 @@ def check_product_name(name: str) -> str:
     Raises
     ------
     InvalidName
-        If it is empty, longer than 200 characters, holds ``/``, ``\\``, ``@`` or control characters, begins or ends
+        If it is empty, longer than 200 characters, holds ``/``, ``\``, ``@`` or control characters, begins or ends
         with a blank, or looks like a URN.
     """
     return _check(name, "product", _NAME_LENGTH, "/\\@")
 
 
 def check_label(label: str) -> str:
-    """Accept a tag.
+    r"""Accept a tag.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def check_label(label: str) -> str:
     Raises
     ------
     InvalidName
-        If it is empty, longer than 100 characters, all digits (that is a version), holds ``/``, ``\\``, ``@`` or
+        If it is empty, longer than 100 characters, all digits (that is a version), holds ``/``, ``\``, ``@`` or
         control characters, begins or ends with a blank, or looks like a URN.
     """
     if label.isdigit():

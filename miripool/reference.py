@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 from .names import Urn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -39,7 +39,7 @@ class Version(Protocol):
 
     @property
     def version(self) -> int:
-        """0, 1, 2 …"""
+        """Number in the track, from 0."""
 
     @property
     def created(self) -> datetime:
@@ -81,6 +81,22 @@ class Loader(Protocol):
 
     def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False) -> Path:
         """Write the file that was saved."""
+
+    def to_hdulist(self, product: Product) -> Any:
+        """Give a product as astropy HDUs."""
+
+    def to_datamodel(self, product: Product) -> Any:
+        """Give a product as a jwst datamodel."""
+
+
+class Results(Protocol):
+    """Whatever can fetch the rows of a result: a pool, or several."""
+
+    def fetch(self, keys: Sequence[tuple[Loader, int]]) -> Sequence[ProductRef]:
+        """Give the references of some keys, in order."""
+
+    def table(self, keys: Sequence[tuple[Loader, int]], columns: Sequence[str] | None) -> Any:
+        """Give an astropy Table of some keys, in order."""
 
 
 class ProductRef:
@@ -136,7 +152,7 @@ class ProductRef:
 
     @property
     def version(self) -> int:
-        """0 for the first version of the track, 1 for the next …"""
+        """Number in the track: 0 for the first version, 1 for the next."""
         return self._version.version
 
     @property
@@ -213,9 +229,7 @@ class ProductRef:
         astropy.io.fits.HDUList
             Independent of the pool.
         """
-        from .formats import to_hdulist
-
-        return to_hdulist(self.product)
+        return self._pool.to_hdulist(self.product)
 
     def to_datamodel(self) -> Any:
         """Give the jwst datamodel, in memory.
@@ -225,9 +239,7 @@ class ProductRef:
         stdatamodels.jwst.datamodels.JwstDataModel
             E.g. a RampModel for a Ramp.
         """
-        from .formats import to_datamodel
-
-        return to_datamodel(self.product)
+        return self._pool.to_datamodel(self.product)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ProductRef) and self.urn == other.urn
@@ -244,28 +256,19 @@ class ProductRefs(Sequence[ProductRef]):
 
     Parameters
     ----------
-    serials : sequence of (Loader, int)
-        Which versions, of which pools, in order.
-    fetch : callable
-        Gives the references of such a sequence, in order; those that have vanished since are left out by it.
+    keys : sequence of (Loader, int)
+        Pool and serial of each version, in order.
+    source : Results
+        Who fetches them.
     """
 
-    def __init__(
-        self,
-        serials: Sequence[tuple[Loader, int]],
-        fetch: Callable[[Sequence[tuple[Loader, int]]], Sequence[ProductRef]],
-    ) -> None:
-        self._serials = serials
-        self._fetch = fetch
+    def __init__(self, keys: Sequence[tuple[Loader, int]], source: Results) -> None:
+        self.keys = keys
+        self._source = source
         self._pages: dict[int, Sequence[ProductRef]] = {}
 
-    @property
-    def keys(self) -> Sequence[tuple[Loader, int]]:
-        """Pool and serial of each, in order; nothing is fetched."""
-        return self._serials
-
     def __len__(self) -> int:
-        return len(self._serials)
+        return len(self.keys)
 
     def size(self) -> int:
         """Number of references, in HIPE's word."""
@@ -277,21 +280,21 @@ class ProductRefs(Sequence[ProductRef]):
     def __getitem__(self, index: slice) -> ProductRefs: ...
     def __getitem__(self, index: int | slice) -> ProductRef | ProductRefs:
         if isinstance(index, slice):
-            return ProductRefs(self._serials[index], self._fetch)
+            return ProductRefs(self.keys[index], self._source)
         if not -len(self) <= index < len(self):
             raise IndexError(f"result has {len(self)} references, there is no number {index}")
         page, offset = divmod(index % len(self), _PAGE)
         if page not in self._pages:
-            self._pages = {page: self._fetch(self._serials[page * _PAGE : (page + 1) * _PAGE])}
+            self._pages = {page: self._source.fetch(self.keys[page * _PAGE : (page + 1) * _PAGE])}
         return self._pages[page][offset]
 
     def __iter__(self) -> Iterator[ProductRef]:
         for start in range(0, len(self), _PAGE):
-            yield from self._fetch(self._serials[start : start + _PAGE])
+            yield from self._source.fetch(self.keys[start : start + _PAGE])
 
     def __add__(self, other: ProductRefs) -> ProductRefs:
-        seen = set(self._serials)
-        return ProductRefs([*self._serials, *(s for s in other.keys if s not in seen)], self._fetch)
+        seen = set(self.keys)
+        return ProductRefs([*self.keys, *(s for s in other.keys if s not in seen)], self._source)
 
     def to_table(self, columns: Sequence[str] | None = None) -> Any:
         """Give all rows as a table, with one SQL statement for each pool.
@@ -307,9 +310,7 @@ class ProductRefs(Sequence[ProductRef]):
         astropy.table.Table
             Masked where a product lacks the keyword; times as text in ISO form, UTC.
         """
-        from .listing import table_of
-
-        return table_of(self, columns)
+        return self._source.table(self.keys, columns)
 
     def _repr_html_(self) -> str:
         head = self[:20]
