@@ -32,6 +32,7 @@ __all__ = [
     "find_binaries",
     "find_data",
     "find_or_make_id",
+    "find_outside",
     "prepare_folder",
     "provide_binaries",
     "provide_socket_directory",
@@ -194,13 +195,21 @@ def find_or_make_id(folder: Path) -> str:
     return found
 
 
+def find_outside(folder: Path) -> Path | None:
+    """Find `/var/lib/miripool/<home id>`, unless it is that of a home which this one was copied from."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        outside = _VAR / (folder / "id").read_text().strip()
+        home = Path(json.loads((outside / "home.json").read_text())["home"])
+        if not (home / folder.name).exists() or (home / folder.name).samefile(folder):
+            return outside
+    return None
+
+
 def find_data(folder: Path) -> Path:
     """Tell where a home's data folder is, or would be for an ordinary user; makes nothing."""
-    inside = folder / "data"
-    with contextlib.suppress(OSError):
-        outside = _VAR / (folder / "id").read_text().strip() / "data"
-        if not inside.exists() and outside.exists():
-            return outside
+    inside, outside = folder / "data", find_outside(folder)
+    if outside is not None and (outside / "data").exists() and not inside.exists():
+        return outside / "data"
     return inside
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Usage", "count_clients", "ensure_database", "probe", "socket_answers"]
 
 
+_NAME = "miripool probe"
+
+
 class Answer(enum.Enum):
     """What a server says to a client."""
 
@@ -34,7 +37,7 @@ class Usage:
     """Who uses a server."""
 
     clients: int
-    """Connected now, the asker apart."""
+    """Connected now, probes apart."""
     sessions: int
     """Sessions that the database has had; those of the supervisor are with another one."""
 
@@ -72,11 +75,11 @@ def count_clients(socket_directory: Path) -> Usage | None:
 
     query = (
         "SELECT count(*), (SELECT coalesce(sum(sessions), 0)::bigint FROM pg_stat_database WHERE datname = %s) "
-        "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> %s"
     )
     try:
         with _connected(socket_directory, "postgres") as link, link.cursor() as cursor:
-            cursor.execute(query, (DATABASE,))
+            cursor.execute(query, (DATABASE, _NAME))
             row = cursor.fetchone()
     except psycopg2.Error:
         return None
@@ -120,7 +123,7 @@ def _connected(socket_directory: Path, database: str) -> Iterator[connection]:
         user=ROLE,
         dbname=database,
         connect_timeout=5,
-        application_name="miripool",
+        application_name=_NAME,
     )
     try:
         yield link

@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 from ..errors import InvalidInput, ReadOnly, ServerUnavailable
 from . import launch
 from .cluster import DATABASE, ROLE
-from .placement import PORT, find_binaries, find_data, prepare_folder
+from .placement import PORT, find_binaries, find_data, find_outside, prepare_folder
 from .postmaster import Presence, ProcessMark, find_postmaster
 from .probe import Answer, count_clients, probe
 from .serverstate import (
@@ -119,10 +120,10 @@ class EmbeddedServer:
             The server can't be started.
         """
         self._touch()
-        state = self._read_state()
-        if state is not None and self._serves(state):
-            return _url("postgresql", state)
         try:
+            state = self._read_state()
+            if state is not None and self._serves(state):
+                return _url("postgresql", state)
             return _url("postgresql", self._start(state, time.monotonic() + timeout, timeout, progress))
         except OSError as error:
             raise translate_os_error(error, self._folder) from error
@@ -161,9 +162,11 @@ class EmbeddedServer:
             os.utime(self._folder / "used")
 
     def _serves(self, state: ServerState) -> bool:
-        """Tell whether the server of a state answers."""
+        """Tell whether the server of a state answers, and has a supervisor."""
         if state.phase != "ready" or HostIdentity.here().knows(state.identity) != "here":
             return False
+        if not is_locked(self._folder / "supervisor.lock"):
+            return False  # killed: a new one is to adopt the server
         answer, said = probe(Path(state.socket_directory))
         if answer is Answer.REFUSED:
             prepare_folder(self._folder)  # says whose it is
@@ -316,6 +319,26 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise ServerUnavailable(f"the PostgreSQL server of {self.home} has not ended after {timeout:g} s yet")
             time.sleep(0.02)
+
+    def remove(self, *, timeout: float = 60.0) -> None:
+        """Stop the server and remove all that is its own: data, socket, logs. The index can be rebuilt from the pools.
+
+        Parameters
+        ----------
+        timeout : float
+            How long to wait for the server to stop, seconds.
+        """
+        self.stop(timeout=timeout)
+        if not self._folder.exists():
+            return
+        prepare_folder(self._folder)
+        try:
+            outside = find_outside(self._folder)
+            if outside is not None:
+                shutil.rmtree(outside)
+            shutil.rmtree(self._folder)
+        except OSError as error:
+            raise translate_os_error(error, self._folder) from error
 
     def _ask_to_end(self, process: ProcessMark | None) -> bool:
         """Ask the supervisor, or a postmaster without one, for a fast shutdown."""

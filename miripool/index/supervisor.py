@@ -24,7 +24,7 @@ from types import FrameType
 
 from ..errors import Conflict, MiripoolError, ServerUnavailable
 from . import cluster
-from .placement import MAJOR, Placement, provide_binaries, provide_socket_directory
+from .placement import MAJOR, PORT, Placement, provide_binaries, provide_socket_directory
 from .postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
 from .probe import Answer, count_clients, ensure_database, probe, socket_answers
 from .serverstate import (
@@ -68,6 +68,7 @@ def supervise(home: str, idle_seconds: float, tell: int) -> int:
         Exit code.
     """
     os.chdir("/")
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the client may have blocked some
     os.umask(0o077)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s [%(process)d] %(message)s")
     folder = Path(home) / "postgres"
@@ -168,6 +169,8 @@ class Supervisor:
                 continue
             if self._await_ready(placement, offset) or self._stopping:
                 return
+            if self._child is None:  # the adopted one was about to end
+                continue
             said = _read_from(placement.log, offset)
             if not any(word in said for word in _PASSING) or time.monotonic() > deadline:
                 raise cluster.explain(said, placement.data)
@@ -196,12 +199,8 @@ class Supervisor:
             if found.presence is Presence.RUNNING:
                 return False
             if found.pid_file is not None:
-                if found.pid_file.socket_directory and socket_answers(Path(found.pid_file.socket_directory)):
-                    message = (
-                        f"a PostgreSQL server that is not visible from here (in another container?) uses "
-                        f"{placement.data}: stop it and try again"
-                    )
-                    raise Conflict(message)
+                if found.pid_file.socket_directory:
+                    _clear_socket(Path(found.pid_file.socket_directory))
                 _log.info("postmaster.pid is left over: %s", remove_stale_pid_file(placement.data).value)
             binaries = provide_binaries(placement.user)
             if not cluster.check_data(placement.data):
@@ -211,6 +210,7 @@ class Supervisor:
             if previous is not None and previous.socket_directory:
                 _remove_temporary(Path(previous.socket_directory))
             sockets = provide_socket_directory(placement)
+            _clear_socket(sockets)
             cluster.configure(placement, sockets)
             self._launch(placement, binaries, sockets, lock)
         finally:
@@ -247,8 +247,7 @@ class Supervisor:
             if self._state.phase == "starting" and _is_recovering(_read_from(placement.log, offset)):
                 self._write_phase("recovering")
             pid_file = PidFile.read(placement.data)
-            if pid_file is not None and pid_file.status == "ready" and self._answers():
-                self._say_ready(pid_file)
+            if pid_file is not None and pid_file.status == "ready" and self._answers() and self._say_ready(pid_file):
                 return True
             self._sleep(pause)
             pause = min(pause * 1.5, 0.2)
@@ -260,8 +259,15 @@ class Supervisor:
             raise ServerUnavailable(f"the embedded PostgreSQL server refuses its own user: {said}")
         return answer is Answer.READY
 
-    def _say_ready(self, pid_file: PidFile) -> None:
-        version = ensure_database(Path(self._state.socket_directory))
+    def _say_ready(self, pid_file: PidFile) -> bool:
+        import psycopg2
+
+        try:
+            version = ensure_database(Path(self._state.socket_directory))
+        except psycopg2.OperationalError as error:
+            if "No space left" in str(error):
+                raise cluster.explain(str(error), Path(self._state.data_directory)) from error
+            return False  # an adopted server may have all its connections taken
         self._state = dataclasses.replace(
             self._state,
             version=f"{version // 10000}.{version % 10000}",
@@ -272,6 +278,7 @@ class Supervisor:
             _log.warning("adopted a server of version %s", self._state.version)
         self._write_phase("ready")
         _log.info("ready")
+        return True
 
     def _watch(self) -> None:
         """Look after the server until it is to be shut down, or is gone."""
@@ -393,6 +400,25 @@ def _limit_size(path: Path) -> None:
         if path.stat().st_size > _LOG_SIZE:
             shutil.copyfile(path, path.with_suffix(".log.1"))
             os.truncate(path, 0)
+
+
+def _clear_socket(folder: Path) -> None:
+    """Remove the socket of a dead server, and its lock file: it holds a pid, which may be a zombie's or in use again.
+
+    Raises
+    ------
+    Conflict
+        The server is not dead.
+    """
+    if socket_answers(folder):
+        message = (
+            f"a PostgreSQL server that is not visible from here (of another container, or of a home that was here "
+            f"before?) listens in {folder}: stop it and try again"
+        )
+        raise Conflict(message)
+    for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (folder / name).unlink()
 
 
 def _remove_temporary(folder: Path) -> None:
