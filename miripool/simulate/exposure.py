@@ -1,0 +1,425 @@
+"""Light on a detector: the exposure as it would be sent to the ground, and the truth behind it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from miripool.errors import InvalidInput
+from miripool.simulate.detector import Detector
+from miripool.simulate.subarrays import FULL_SHAPE, find_group_time, find_subarray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from miripool.simulate.calibration import Calibration
+
+    Map = NDArray[np.float32]
+
+__all__ = ["COSMIC_RAY", "Scene", "SimulatedExposure", "Truth", "simulate_campaign", "simulate_exposure"]
+
+COSMIC_RAY: Final = np.dtype([("integration", "i4"), ("group", "i4"), ("y", "i4"), ("x", "i4"), ("dn", "f4")])
+"""One pixel hit: 0-based integration, group (the first that shows it), row and column in the subarray; linear DN."""
+
+_START = datetime(2024, 1, 1, tzinfo=UTC)
+_RESET_NOISE = 8.0
+"""Standard deviation of the level after a reset, linear DN; a constant of each integration that slopes do not see."""
+
+_REFOUT_NOISE = 6.0
+_LARGEST_COUNT = 32767
+"""GROUP's group_number is a 16-bit integer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the detector looks at.
+
+    Attributes
+    ----------
+    background : float
+        Slope at the array's centre, DN/s.
+    gradient : float
+        Change of the background from the first to the last column, as a share of it.
+    n_sources : int or None
+        Number of point-like sources. None: six in a frame as large as SUB64, and more in larger ones, by the root of
+        the area.
+    brightest : float or None
+        Slope at the peak of the brightest source, DN/s; the others are fainter, down to 1/300. None: the source that
+        would fill the well 1.3 times within an integration.
+    fwhm : float
+        Full width at half maximum of the sources, pixels.
+    seed : int or None
+        Fixes the places and brightnesses of the sources. None: the exposure's seed does.
+    """
+
+    background: float = 60.0
+    gradient: float = 0.3
+    n_sources: int | None = None
+    brightest: float | None = None
+    fwhm: float = 3.0
+    seed: int | None = None
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether no light falls on the detector at all."""
+        return self.background == 0 and (self.n_sources == 0 or self.brightest == 0)
+
+    def draw(self, shape: tuple[int, int], integration_time: float, *, seed: int) -> Map:
+        """Draw the slopes that a perfect detector would see.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (ny, nx) of the subarray.
+        integration_time : float
+            Seconds; scales the brightest source where the scene does not fix it.
+        seed : int
+            Taken where the scene has none of its own.
+
+        Returns
+        -------
+        ndarray of float32, shape (ny, nx)
+            DN/s.
+        """
+        ny, nx = shape
+        rng = np.random.default_rng([1, seed if self.seed is None else self.seed])
+        slopes = np.empty(shape, np.float32)
+        slopes[:] = self.background * (1 + self.gradient * np.linspace(-0.5, 0.5, nx))
+        peak = 1.3 * 45000 / integration_time if self.brightest is None else self.brightest
+        n_sources = round(6 * np.sqrt(ny * nx / (64 * 72))) if self.n_sources is None else self.n_sources
+        for i in range(n_sources):
+            y, x = rng.uniform(0, ny - 1), rng.uniform(0, nx - 1)
+            fraction = 10 ** -rng.uniform(0, 2.5) if i else 1.0
+            gy, gx = (np.exp(-4 * np.log(2) * ((np.arange(n) - c) / self.fwhm) ** 2) for n, c in ((ny, y), (nx, x)))
+            slopes += (peak * fraction * np.outer(gy, gx)).astype(np.float32)
+        return slopes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What the exposure was made from, to hold results against.
+
+    Rows and columns are 0-based in the subarray.
+
+    Attributes
+    ----------
+    slopes : ndarray of float32, shape (ny, nx)
+        Linear DN/s of the light that is counted, without dark current; 0 for dead pixels and reference pixels.
+    cosmic_rays : ndarray of `COSMIC_RAY`, shape (n,)
+        Pixels hit, in the order of integrations and groups.
+    saturated_from : ndarray of int32, shape (nints, ny, nx)
+        First group, 0-based, in which the pixel is at its full well; ngroups where it never is.
+    bad_pixels : ndarray of uint32, shape (ny, nx)
+        DEAD, HOT and REFERENCE_PIXEL, each with DO_NOT_USE.
+    """
+
+    slopes: Map
+    cosmic_rays: NDArray[np.void]
+    saturated_from: NDArray[np.int32]
+    bad_pixels: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulatedExposure:
+    """One exposure, its settings and the truth.
+
+    Attributes
+    ----------
+    name : str
+        Stem of its files, without ``_uncal``.
+    detector : Detector
+        The part of it that was read.
+    subarray : str
+        As in the keyword SUBARRAY.
+    readpatt : str
+        As in the keyword READPATT.
+    start : datetime
+        Start of the first integration, UTC.
+    group_time : float
+        Seconds from one group to the next.
+    scene : Scene
+        What was looked at.
+    sci : ndarray of uint16, shape (nints, ngroups, ny, nx)
+        Raw DN.
+    refout : ndarray of uint16, shape (nints, ngroups, ny, nx // 4)
+        Reference output, raw DN: one value for each group of four columns.
+    truth : Truth
+        What is behind it.
+    """
+
+    name: str
+    detector: Detector
+    subarray: str
+    readpatt: str
+    start: datetime
+    group_time: float
+    scene: Scene
+    sci: NDArray[np.uint16]
+    refout: NDArray[np.uint16]
+    truth: Truth
+
+    @property
+    def nints(self) -> int:
+        """Number of integrations."""
+        return int(self.sci.shape[0])
+
+    @property
+    def ngroups(self) -> int:
+        """Number of groups in an integration."""
+        return int(self.sci.shape[1])
+
+    def write_uncal(self, folder: str | Path, *, date: datetime | None = None, overwrite: bool = False) -> Path:
+        """Write the raw exposure as a JWST Level-1b file; see `miripool.simulate.files.write_uncal`."""
+        from miripool.simulate import files
+
+        return files.write_uncal(self, folder, date=date, overwrite=overwrite)
+
+    def write_ramp(
+        self, folder: str | Path, calibration: Calibration, *, date: datetime | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write the calibrated ramp; see `miripool.simulate.files.write_products`."""
+        return self.write_products(folder, calibration, kinds=("ramp",), date=date, overwrite=overwrite)[0]
+
+    def write_rateints(
+        self, folder: str | Path, calibration: Calibration, *, date: datetime | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write the slopes of each integration; see `miripool.simulate.files.write_products`."""
+        return self.write_products(folder, calibration, kinds=("rateints",), date=date, overwrite=overwrite)[0]
+
+    def write_rate(
+        self, folder: str | Path, calibration: Calibration, *, date: datetime | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write the mean slopes of the exposure; see `miripool.simulate.files.write_products`."""
+        return self.write_products(folder, calibration, kinds=("rate",), date=date, overwrite=overwrite)[0]
+
+    def write_products(
+        self,
+        folder: str | Path,
+        calibration: Calibration,
+        *,
+        kinds: tuple[str, ...] = ("ramp", "rateints", "rate"),
+        date: datetime | None = None,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Calibrate once and write several products; see `miripool.simulate.files.write_products`."""
+        from miripool.simulate import files
+
+        return files.write_products(self, folder, calibration, kinds=kinds, date=date, overwrite=overwrite)
+
+
+def simulate_exposure(
+    name: str = "jw01033005001_03103_00001_mirimage",
+    *,
+    subarray: str = "SUB64",
+    nints: int = 5,
+    ngroups: int = 20,
+    seed: int = 1,
+    detector: str | Detector = "MIRIMAGE",
+    detector_seed: int = 0,
+    readpatt: str = "FASTR1",
+    start: datetime = _START,
+    group_time: float | None = None,
+    scene: Scene | None = None,
+    cosmic_ray_rate: float = 2e-4,
+) -> SimulatedExposure:
+    """Simulate an exposure; equal arguments give equal arrays.
+
+    Light and dark current arrive as electrons (Poisson), cosmic rays add to them, the sum is bent by the non-linearity,
+    cut at the full well, read with noise and rounded. Left out are persistence, the memory of earlier integrations,
+    crosstalk between pixels, and noise that pixels have in common.
+
+    Parameters
+    ----------
+    name : str
+        Stem of the exposure's files.
+    subarray : str
+        One of `SUBARRAYS`; FULL for the spectrometer's two detectors.
+    nints, ngroups : int
+        Integrations, and groups in each.
+    seed : int
+        Fixes noise, cosmic rays and, unless the scene has a seed, sources.
+    detector : str or Detector
+        Its name, or the FULL detector itself, which saves drawing it again for each exposure.
+    detector_seed : int
+        Fixes the pixels of a detector given by its name, so that all exposures with this seed share them.
+    readpatt : str
+        FAST, FASTR1, SLOW or SLOWR1.
+    start : datetime
+        Start of the first integration, with a time zone.
+    group_time : float, optional
+        Seconds; what the subarray and the pattern take in real life if not given.
+    scene : Scene, optional
+        `Scene()` if not given.
+    cosmic_ray_rate : float
+        Pixels hit per pixel and second. The default supposes 3e-5 particles and some six pixels for each.
+
+    Returns
+    -------
+    SimulatedExposure
+        With arrays of shape (nints, ngroups, ny, nx) and (nints, ngroups, ny, nx // 4), uint16, and the truth.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown name, a number that can't be, a start without a time zone.
+    """
+    _check_name(name)
+    _check_numbers(nints=nints, ngroups=ngroups, seed=seed, group_time=group_time, cosmic_ray_rate=cosmic_ray_rate)
+    start = _to_utc(start)
+    seconds = find_group_time(subarray, readpatt) if group_time is None else group_time
+    place = find_subarray(subarray)
+    full = Detector.draw(detector, seed=detector_seed) if isinstance(detector, str) else detector
+    if full.name != "MIRIMAGE" and place.shape != FULL_SHAPE:
+        msg = f"{full.name} is read FULL only; {subarray} is a subarray of MIRIMAGE."
+        raise InvalidInput(msg)
+    part = full.cut(place)
+    scene = scene or Scene()
+    slopes = scene.draw(place.shape, ngroups * seconds, seed=seed) * part.responsivity
+    sci, refout, truth = _expose(part, slopes, (nints, ngroups), seconds, cosmic_ray_rate, seed)
+    return SimulatedExposure(name, part, subarray, readpatt, start, seconds, scene, sci, refout, truth)
+
+
+def simulate_campaign(
+    n: int,
+    *,
+    name: str = "jw01033005001_03103_{number:05d}_mirimage",
+    seed: int = 1,
+    start: datetime = _START,
+    interval: timedelta = timedelta(days=1),
+    detector: str | Detector = "MIRIMAGE",
+    detector_seed: int = 0,
+    **settings: Any,
+) -> Iterator[SimulatedExposure]:
+    """Simulate exposures of one detector, one after the other.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    name : str
+        Of each; ``{number}`` stands for 1 to `n`.
+    seed : int
+        Of the first; each exposure has its own.
+    start, interval : datetime, timedelta
+        Start of the first, with a time zone, and time from start to start.
+    detector, detector_seed : str or Detector, int
+        Shared by all.
+    **settings
+        As in `simulate_exposure`. A `Scene` with a seed of its own is the same in all exposures.
+
+    Yields
+    ------
+    SimulatedExposure
+        One at a time, so that no more than one is in memory.
+
+    Raises
+    ------
+    InvalidInput
+        As in `simulate_exposure`, or all names would be equal.
+    """
+    if n > 1 and name.format(number=1) == name.format(number=2):
+        msg = f"All exposures would be called {name!r}; put {{number}} into the name."
+        raise InvalidInput(msg)
+    shared = Detector.draw(detector, seed=detector_seed) if isinstance(detector, str) else detector
+    for i in range(n):
+        yield simulate_exposure(
+            name.format(number=i + 1), seed=seed + i, start=start + i * interval, detector=shared, **settings
+        )
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or re.search(r"_(uncal|ramp|rateints|rate)$", name):
+        msg = (
+            f"{name!r} can't be the name of an exposure: letters, digits and _ . + - in it, and no _uncal, _ramp, "
+            "_rateints or _rate at the end."
+        )
+        raise InvalidInput(msg)
+
+
+def _check_numbers(*, nints: int, ngroups: int, seed: int, group_time: float | None, cosmic_ray_rate: float) -> None:
+    for what, number in (("nints", nints), ("ngroups", ngroups)):
+        if not 1 <= number <= _LARGEST_COUNT:
+            msg = f"{what} is {number}; it has to be a number from 1 to {_LARGEST_COUNT}."
+            raise InvalidInput(msg)
+    if group_time is not None and not 0 < group_time < float("inf"):
+        msg = f"group_time is {group_time}; it has to be a positive number of seconds."
+        raise InvalidInput(msg)
+    if seed < 0 or not 0 <= cosmic_ray_rate < float("inf"):
+        msg = f"seed is {seed} and cosmic_ray_rate {cosmic_ray_rate}; neither can be negative."
+        raise InvalidInput(msg)
+
+
+def _to_utc(start: datetime) -> datetime:
+    if start.tzinfo is None:
+        msg = f"start is {start.isoformat()} without a time zone; give it one, e.g. tzinfo=datetime.UTC."
+        raise InvalidInput(msg)
+    return start.astimezone(UTC)
+
+
+def _expose(
+    detector: Detector, slopes: Map, counts: tuple[int, int], group_time: float, cosmic_ray_rate: float, seed: int
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16], Truth]:
+    nints, _ = counts
+    sci = np.empty(counts + detector.mask.shape, np.uint16)
+    refout = np.empty(counts + detector.refout_level.shape, np.uint16)
+    saturated_from = np.empty((nints, *detector.mask.shape), np.int32)
+    cosmic_rays = []
+    # One stream for each integration: a longer exposure of the same seed starts with the same integrations.
+    for i, stream in enumerate(np.random.SeedSequence([2, seed]).spawn(nints)):
+        rng = np.random.default_rng(stream)
+        hits = _draw_cosmic_rays(rng, cosmic_ray_rate * group_time, sci.shape[1:])
+        hits["integration"] = i
+        cosmic_rays.append(hits)
+        _integrate(detector, slopes, group_time, hits, rng, sci[i], saturated_from[i])
+        _read_refout(detector, rng, refout[i])
+    return sci, refout, Truth(slopes, np.concatenate(cosmic_rays), saturated_from, detector.mask)
+
+
+def _draw_cosmic_rays(rng: Generator, rate: float, shape: tuple[int, ...]) -> NDArray[np.void]:
+    places = np.sort(rng.integers(0, np.prod(shape), rng.poisson(rate * np.prod(shape))))
+    hits = np.zeros(len(places), COSMIC_RAY)
+    hits["group"], hits["y"], hits["x"] = np.unravel_index(places, shape)
+    hits["dn"] = rng.lognormal(np.log(450), 0.8, len(places))
+    return hits
+
+
+def _integrate(
+    detector: Detector,
+    slopes: Map,
+    group_time: float,
+    hits: NDArray[np.void],
+    rng: Generator,
+    sci: NDArray[np.uint16],
+    saturated_from: NDArray[np.int32],
+) -> None:
+    ngroups, ny, nx = sci.shape
+    electrons = (slopes + detector.dark_current).astype(np.float64) * group_time * detector.gain
+    per_electron = np.float32(1 / detector.gain)
+    signal = detector.linearise(detector.bias) + np.float32(_RESET_NOISE) * rng.standard_normal((ny, nx), np.float32)
+    offsets = detector.reset_anomaly(ngroups) + detector.edge_effects(ngroups)
+    saturated_from[:] = ngroups
+    for group in range(ngroups):
+        signal += rng.poisson(electrons).astype(np.float32) * per_electron
+        hit = hits[hits["group"] == group]
+        np.add.at(signal, (hit["y"], hit["x"]), hit["dn"])
+        raw = detector.delinearise(signal)
+        full = raw >= detector.full_well
+        saturated_from[full] = np.minimum(saturated_from[full], group)
+        raw = np.minimum(raw + offsets[group], detector.full_well)
+        raw += detector.read_noise * rng.standard_normal((ny, nx), np.float32)
+        sci[group] = np.clip(np.rint(raw), 0, 65535)
+
+
+def _read_refout(detector: Detector, rng: Generator, refout: NDArray[np.uint16]) -> None:
+    for group in refout:
+        drift = 3 * rng.standard_normal()
+        noise = np.float32(_REFOUT_NOISE) * rng.standard_normal(group.shape, np.float32)
+        group[:] = np.clip(np.rint(detector.refout_level + np.float32(drift) + noise), 0, 65535)

@@ -1,0 +1,176 @@
+"""Simulated exposures as FITS files of the form that JWST gives them.
+
+The files have no ASDF extension: whatever it would hold is in the headers, and the JWST datamodels open them without.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from miripool.errors import AlreadyExists, InvalidInput
+from miripool.simulate.calibration import average_rates, calibrate_ramp, fit_slopes
+from miripool.simulate.headers import calibration_cards, exposure_cards, file_cards, group_table, int_times_table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from miripool.simulate.calibration import Calibration, Ramp, Rate, RateInts
+    from miripool.simulate.exposure import SimulatedExposure
+    from miripool.simulate.headers import Card
+
+    Extension = tuple[str, NDArray[Any], str]
+
+__all__ = ["write_products", "write_uncal"]
+
+_MODELS: Final = {"ramp": "RampModel", "rateints": "CubeModel", "rate": "ImageModel"}
+
+
+def write_uncal(
+    exposure: SimulatedExposure, folder: str | Path, *, date: datetime | None = None, overwrite: bool = False
+) -> Path:
+    """Write an exposure as a Level-1b file, ``<name>_uncal.fits``.
+
+    Parameters
+    ----------
+    exposure : SimulatedExposure
+        Raw DN.
+    folder : path
+        An existing folder.
+    date : datetime, optional
+        For the card DATE, with a time zone; now if not given. With it, equal exposures give equal bytes.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Returns
+    -------
+    Path
+        The file, with SCI and REFOUT as unsigned 16-bit integers, and the tables GROUP and INT_TIMES.
+
+    Raises
+    ------
+    InvalidInput
+        The folder is not there, or the date has no time zone.
+    AlreadyExists
+        The file is there.
+    """
+    path = _plan(folder, f"{exposure.name}_uncal.fits", date, overwrite)
+    cards = file_cards(path.name, "Level1bModel", date) + exposure_cards(exposure)
+    images: list[Extension] = [("SCI", exposure.sci, ""), ("REFOUT", exposure.refout, "")]
+    return _write(path, cards, [*images, *_tables(exposure)])
+
+
+def write_products(
+    exposure: SimulatedExposure,
+    folder: str | Path,
+    calibration: Calibration,
+    *,
+    kinds: tuple[str, ...] = ("ramp", "rateints", "rate"),
+    date: datetime | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Calibrate an exposure and write the products.
+
+    The calibration is that of `miripool.simulate.calibration`: simple, in NumPy, not the JWST pipeline.
+
+    Parameters
+    ----------
+    exposure : SimulatedExposure
+        Raw DN.
+    folder : path
+        An existing folder.
+    calibration : Calibration
+        What to believe of the detector.
+    kinds : tuple of str
+        Which of ``ramp``, ``rateints``, ``rate``, in the order to be returned.
+    date : datetime, optional
+        For the card DATE, with a time zone; now if not given. With it, equal input gives equal bytes.
+    overwrite : bool
+        Whether files of these names may be replaced.
+
+    Returns
+    -------
+    list of Path
+        ``<name>_<kind>.fits`` for each kind: a ramp with SCI (float32, DN), PIXELDQ (uint32), GROUPDQ (uint8), REFOUT
+        (float32, DN), GROUP and INT_TIMES; rateints and rate with SCI and ERR (float32, DN/s), DQ (uint32), VAR_POISSON
+        and VAR_RNOISE (float32, (DN/s)**2), rateints also with INT_TIMES.
+
+    Raises
+    ------
+    InvalidInput
+        The folder is not there, there is no such kind, or the date has no time zone.
+    AlreadyExists
+        One of the files is there; none is written.
+    """
+    if unknown := set(kinds) - set(_MODELS):
+        msg = f"There is no product {', '.join(sorted(unknown))}; take one of {', '.join(_MODELS)}."
+        raise InvalidInput(msg)
+    paths = [_plan(folder, f"{exposure.name}_{kind}.fits", date, overwrite) for kind in kinds]
+    ramp = calibrate_ramp(exposure, calibration)
+    extensions = {"ramp": lambda: _ramp_extensions(ramp, exposure)}
+    if set(kinds) - {"ramp"}:
+        read_noise = exposure.detector.read_noise
+        rateints = fit_slopes(ramp, read_noise=read_noise, gain=calibration.gain, group_time=exposure.group_time)
+        extensions["rateints"] = lambda: _rate_extensions(rateints, _tables(exposure)[1:])
+        extensions["rate"] = lambda: _rate_extensions(average_rates(rateints), [])
+    for kind, path in zip(kinds, paths, strict=True):
+        cards = file_cards(path.name, _MODELS[kind], date) + exposure_cards(exposure)
+        cards += calibration_cards(exposure, calibration, ramp, fitted=kind != "ramp")
+        _write(path, cards, extensions[kind]())
+    return paths
+
+
+def _tables(exposure: SimulatedExposure) -> list[Extension]:
+    return [("GROUP", group_table(exposure), ""), ("INT_TIMES", int_times_table(exposure), "")]
+
+
+def _ramp_extensions(ramp: Ramp, exposure: SimulatedExposure) -> list[Extension]:
+    images: list[Extension] = [
+        ("SCI", ramp.sci, ""),
+        ("PIXELDQ", ramp.pixeldq, ""),
+        ("GROUPDQ", ramp.groupdq, ""),
+        ("REFOUT", ramp.refout, ""),
+    ]
+    return [*images, *_tables(exposure)]
+
+
+def _rate_extensions(rate: RateInts | Rate, tables: list[Extension]) -> list[Extension]:
+    return [
+        ("SCI", rate.sci, "DN/s"),
+        ("ERR", rate.err, "DN/s"),
+        ("DQ", rate.dq, ""),
+        *tables,
+        ("VAR_POISSON", rate.var_poisson, ""),
+        ("VAR_RNOISE", rate.var_rnoise, ""),
+    ]
+
+
+def _plan(folder: str | Path, filename: str, date: datetime | None, overwrite: bool) -> Path:
+    if date is not None and date.tzinfo is None:
+        msg = f"date is {date.isoformat()} without a time zone; give it one, e.g. tzinfo=datetime.UTC."
+        raise InvalidInput(msg)
+    if not Path(folder).is_dir():
+        msg = f"{folder} is not a folder; make it first."
+        raise InvalidInput(msg)
+    path = Path(folder) / filename
+    if path.exists() and not overwrite:
+        msg = f"{path} is there already; remove it, or say overwrite=True."
+        raise AlreadyExists(msg)
+    return path
+
+
+def _write(path: Path, cards: list[Card], extensions: list[Extension]) -> Path:
+    from astropy.io import fits
+
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    hdus[0].header.extend(fits.Card(*card) for card in cards)
+    for name, array, unit in extensions:
+        kind = fits.BinTableHDU if array.dtype.names else fits.ImageHDU
+        hdu = kind(array, name=name, ver=1)
+        if unit:
+            hdu.header["BUNIT"] = (unit, "physical units of the array values")
+        hdus.append(hdu)
+    hdus.writeto(path, overwrite=True)
+    return path

@@ -1,0 +1,329 @@
+"""The header cards and tables of simulated files, as real JWST files of MIRI have them."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from miripool.simulate.flags import JUMP_DET
+from miripool.simulate.subarrays import find_subarray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from miripool.simulate.calibration import Calibration, Ramp
+    from miripool.simulate.exposure import SimulatedExposure
+
+    Card = tuple[str, Any, str]
+
+__all__ = ["calibration_cards", "exposure_cards", "file_cards", "group_table", "int_times_table"]
+
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+_JWST_NAME = re.compile(r"jw(\d{5})(\d{3})(\d{3})_(\d{2})(\d)(\d{2})_(\d{5})_mir\w+", re.ASCII)
+"""jw<program><observation><visit>_<visit group><sequence><activity>_<exposure>_<detector>; source: JWST User
+Documentation, "File Naming Conventions and Data Products"."""
+
+_OPTICS: Final = {
+    "SLITLESSPRISM": ("MIR_LRS-SLITLESS", "P750L"),
+    "MASK1065": ("MIR_4QPM", "F1065C"),
+    "MASK1140": ("MIR_4QPM", "F1140C"),
+    "MASK1550": ("MIR_4QPM", "F1550C"),
+    "MASKLYOT": ("MIR_LYOT", "F2300C"),
+}
+_CHANNELS: Final = {"MIRIFUSHORT": "12", "MIRIFULONG": "34"}
+_STEPS: Final = {
+    "DQINIT": "Data Quality Initialization",
+    "SATURA": "Saturation Checking",
+    "FRSTFR": "First Frame Correction",
+    "LASTFR": "Last Frame Correction",
+    "RESET": "Reset Anomaly Correction",
+    "LINEAR": "Linearity Correction",
+    "DARK": "Dark Subtraction",
+    "JUMP": "Jump Detection",
+}
+_SKIPPED: Final = {
+    "RSCD": "RSCD Correction",
+    "IPC": "Interpixel Capacitance Correction",
+    "REFPIX": "Reference Pixel Correction",
+}
+
+GROUP: Final = np.dtype(
+    [
+        ("integration_number", "i4"),
+        ("group_number", "i2"),
+        ("end_day", "i2"),
+        ("end_milliseconds", "i4"),
+        ("end_submilliseconds", "i2"),
+        ("group_end_time", "S26"),
+        ("number_of_columns", "i2"),
+        ("number_of_rows", "i2"),
+        ("number_of_gaps", "i2"),
+        ("completion_code_number", "i2"),
+        ("completion_code_text", "S36"),
+        ("bary_end_time", "f8"),
+        ("helio_end_time", "f8"),
+    ]
+)
+"""Columns of the table GROUP. Source: ``group.schema`` of the JWST datamodels, and a real file."""
+
+INT_TIMES: Final = np.dtype(
+    [("integration_number", "i4")]
+    + [(f"int_{when}_{scale}", "f8") for scale in ("MJD_UTC", "BJD_TDB") for when in ("start", "mid", "end")]
+)
+"""Columns of the table INT_TIMES. Source: ``int_times.schema`` of the JWST datamodels, and a real file."""
+
+
+def file_cards(filename: str, model: str, date: datetime | None) -> list[Card]:
+    """Give the cards that tell one file from another.
+
+    Parameters
+    ----------
+    filename : str
+        Name of the file.
+    model : str
+        Class of the JWST datamodels that opens it, e.g. ``"RampModel"``.
+    date : datetime or None
+        When the file was made; None: now.
+
+    Returns
+    -------
+    list of (keyword, value, comment)
+        In the order of real files.
+    """
+    made = datetime.now(UTC) if date is None else date.astimezone(UTC)
+    return [
+        ("DATE", _isoformat(made), "UTC date file created"),
+        ("ORIGIN", "miripool simulation", "Organization responsible for creating file"),
+        ("FILENAME", filename, "Name of the file"),
+        ("DATAMODL", model, "Type of data model"),
+        ("TELESCOP", "JWST", "Telescope used to acquire the data"),
+    ]
+
+
+def exposure_cards(exposure: SimulatedExposure) -> list[Card]:
+    """Give the cards that all files of one exposure share.
+
+    Integrations follow each other without a gap, and so they do in the ground test's files.
+
+    Parameters
+    ----------
+    exposure : SimulatedExposure
+        Its settings.
+
+    Returns
+    -------
+    list of (keyword, value, comment)
+        In the order of real files.
+    """
+    return [
+        *_observation_cards(exposure),
+        *_instrument_cards(exposure),
+        *_time_cards(exposure),
+        *_place_cards(exposure),
+    ]
+
+
+def _observation_cards(exposure: SimulatedExposure) -> list[Card]:
+    end = exposure.start + timedelta(seconds=exposure.nints * exposure.ngroups * exposure.group_time)
+    begin = _isoformat(exposure.start)
+    cards: list[Card] = [
+        ("DATE-OBS", begin[:10], "[yyyy-mm-dd] UTC date at start of exposure"),
+        ("TIME-OBS", begin[11:], "[hh:mm:ss.sss] UTC time at start of exposure"),
+        ("DATE-BEG", begin, "Date-time start of exposure"),
+        ("DATE-END", _isoformat(end), "Date-time end of exposure"),
+    ]
+    found = _JWST_NAME.fullmatch(exposure.name)
+    if found is None:
+        return [*cards, ("OBS_ID", exposure.name, "Programmatic observation identifier")]
+    program, observation, visit, visit_group, sequence, activity, number = found.groups()
+    obs_id = f"V{program}{observation}{visit}P{0:08d}{visit_group}{sequence}{activity}"
+    return [
+        *cards,
+        ("OBS_ID", obs_id, "Programmatic observation identifier"),
+        ("VISIT_ID", program + observation + visit, "Visit identifier"),
+        ("PROGRAM", program, "Program number"),
+        ("OBSERVTN", observation, "Observation number"),
+        ("VISIT", visit, "Visit number"),
+        ("VISITGRP", visit_group, "Visit group identifier"),
+        ("SEQ_ID", sequence, "Parallel sequence identifier"),
+        ("ACT_ID", activity, "Activity identifier"),
+        ("EXPOSURE", number, "Exposure request number"),
+    ]
+
+
+def _instrument_cards(exposure: SimulatedExposure) -> list[Card]:
+    name = exposure.detector.name
+    cards: list[Card] = [
+        ("TARGNAME", "SIMULATED", "Standard astronomical catalog name for target"),
+        ("INSTRUME", "MIRI", "Instrument used to acquire the data"),
+        ("DETECTOR", name, "Name of detector used to acquire the data"),
+    ]
+    dark = exposure.scene.is_dark
+    if name in _CHANNELS:
+        exp_type = "MIR_DARKMRS" if dark else "MIR_MRS"
+        cards += [
+            ("CHANNEL", _CHANNELS[name], "MIRI MRS (IFU) channel"),
+            ("BAND", "SHORT", "MRS wavelength band"),
+        ]
+    else:
+        exp_type, optical = _OPTICS.get(exposure.subarray, ("MIR_IMAGE", "F770W"))
+        exp_type, optical = ("MIR_DARKIMG", "OPAQUE") if dark else (exp_type, optical)
+        cards.append(("FILTER", optical, "Name of the filter element used"))
+    return [
+        *cards,
+        ("LAMP", "OFF", "Internal lamp state"),
+        ("EXP_TYPE", exp_type, "Type of data in the exposure"),
+    ]
+
+
+def _time_cards(exposure: SimulatedExposure) -> list[Card]:
+    slow = exposure.readpatt.startswith("SLOW")
+    integration = exposure.ngroups * exposure.group_time
+    total = exposure.nints * integration
+    start = _to_mjd(exposure.start)
+    return [
+        ("EXPSTART", start, "[d] exposure start time in MJD"),
+        ("EXPMID", start + total / 2 / 86400, "[d] exposure mid time in MJD"),
+        ("EXPEND", start + total / 86400, "[d] exposure end time in MJD"),
+        ("READPATT", exposure.readpatt, "Readout pattern"),
+        ("NINTS", exposure.nints, "Number of integrations in exposure"),
+        ("INTSTART", 1, "Starting integration number in this segment"),
+        ("INTEND", exposure.nints, "Ending integration number in this segment"),
+        ("NGROUPS", exposure.ngroups, "Number of groups in integration"),
+        ("NFRAMES", 1, "Number of frames per group"),
+        ("GROUPGAP", 0, "Number of frames dropped between groups"),
+        ("NSAMPLES", 9 if slow else 1, "Number of A/D samples per pixel"),
+        ("TSAMPLE", 10, "[us] Time between samples"),
+        ("TFRAME", exposure.group_time, "[s] Time between frames"),
+        ("TGROUP", exposure.group_time, "[s] Time between groups"),
+        ("EFFINTTM", integration, "[s] Effective integration time"),
+        ("EFFEXPTM", total, "[s] Effective exposure time"),
+        ("DURATION", total, "[s] Total duration of exposure"),
+        ("NRSTSTRT", 0, "Number of reset frames at start of exposure"),
+        ("NRESETS", 1 if exposure.readpatt.endswith("R1") else 0, "Number of reset frames between integrations"),
+    ]
+
+
+def _place_cards(exposure: SimulatedExposure) -> list[Card]:
+    place = find_subarray(exposure.subarray)
+    return [
+        ("SUBARRAY", exposure.subarray, "Subarray used"),
+        ("SUBSTRT1", place.xstart, "Starting pixel in axis 1 direction"),
+        ("SUBSTRT2", place.ystart, "Starting pixel in axis 2 direction"),
+        ("SUBSIZE1", place.xsize, "Number of pixels in axis 1 direction"),
+        ("SUBSIZE2", place.ysize, "Number of pixels in axis 2 direction"),
+        ("FASTAXIS", 1, "Fast readout axis direction"),
+        ("SLOWAXIS", 2, "Slow readout axis direction"),
+    ]
+
+
+def calibration_cards(exposure: SimulatedExposure, calibration: Calibration, ramp: Ramp, *, fitted: bool) -> list[Card]:
+    """Give the cards that a calibration adds.
+
+    References are named after the values they hold, so that two calibrations name the same gain reference exactly if
+    they believe in the same gain.
+
+    Parameters
+    ----------
+    exposure, calibration, ramp : SimulatedExposure, Calibration, Ramp
+        What was calibrated, how, and the result.
+    fitted : bool
+        Whether slopes were fitted to the ramp.
+
+    Returns
+    -------
+    list of (keyword, value, comment)
+        In the order of real files.
+    """
+    version = calibration.cal_ver or f"simulated {calibration.label}"
+    seconds = exposure.nints * exposure.ngroups * exposure.group_time
+    jumps = int(np.count_nonzero(ramp.groupdq & JUMP_DET))
+    steps = [(f"S_{step}", "COMPLETE", title) for step, title in _STEPS.items()]
+    steps += [(f"S_{step}", "SKIPPED", title) for step, title in _SKIPPED.items()]
+    if fitted:
+        steps += [("S_RAMP", "COMPLETE", "Ramp Fitting"), ("S_GANSCL", "SKIPPED", "Gain Scale Correction")]
+    return [
+        ("CAL_VER", version, "Calibration Software Version"),
+        ("PRIMECRS", jumps * 1000 / ramp.pixeldq.size / seconds, "Cosmic Ray rate per thousand pixels per second"),
+        ("CRDS_CTX", calibration.crds_context, "CRDS context (.pmap) used to select ref files"),
+        *_reference_cards(exposure, calibration),
+        *steps,
+    ]
+
+
+def _reference_cards(exposure: SimulatedExposure, calibration: Calibration) -> list[Card]:
+    detector = (exposure.detector.name, exposure.detector.seed)
+    contents: dict[str, tuple[str, object]] = {
+        "R_DARK": ("dark", calibration.dark_scale),
+        "R_GAIN": ("gain", calibration.gain),
+        "R_LINEAR": ("linearity", calibration.linearity_scale),
+        "R_MASK": ("mask", None),
+        "R_READNO": ("readnoise", None),
+        "R_RESET": ("reset", None),
+        "R_SATURA": ("saturation", None),
+    }
+    cards: list[Card] = []
+    for keyword, (kind, value) in contents.items():
+        serial = zlib.crc32(repr((kind, detector, value)).encode()) % 10000
+        name = f"crds://jwst_miri_{kind}_{serial:04d}.fits"
+        cards.append((keyword, name, f"{kind.capitalize()} reference file"))
+    return cards
+
+
+def group_table(exposure: SimulatedExposure) -> NDArray[np.void]:
+    """Give the table of the groups' end times; columns that the ground test leaves at zero are zero.
+
+    Parameters
+    ----------
+    exposure : SimulatedExposure
+        Its settings.
+
+    Returns
+    -------
+    ndarray of `GROUP`, shape (nints * ngroups,)
+        Numbers are 1-based, times UTC.
+    """
+    place = find_subarray(exposure.subarray)
+    table = np.zeros(exposure.nints * exposure.ngroups, GROUP)
+    index = np.arange(len(table))
+    table["integration_number"] = index // exposure.ngroups + 1
+    table["group_number"] = index % exposure.ngroups + 1
+    table["number_of_columns"] = place.xsize
+    table["number_of_rows"] = place.ysize
+    times = (exposure.start + timedelta(seconds=(int(i) + 1) * exposure.group_time) for i in index)
+    table["group_end_time"] = [_isoformat(t).encode() for t in times]
+    return table
+
+
+def int_times_table(exposure: SimulatedExposure) -> NDArray[np.void]:
+    """Give the table of the integrations' times.
+
+    Parameters
+    ----------
+    exposure : SimulatedExposure
+        Its settings.
+
+    Returns
+    -------
+    ndarray of `INT_TIMES`, shape (nints,)
+        Numbers are 1-based; days, MJD in UTC. The barycentric times are zero, as in the ground test.
+    """
+    table = np.zeros(exposure.nints, INT_TIMES)
+    days = exposure.ngroups * exposure.group_time / 86400
+    index = np.arange(exposure.nints)
+    table["integration_number"] = index + 1
+    for when, part in (("start", 0.0), ("mid", 0.5), ("end", 1.0)):
+        table[f"int_{when}_MJD_UTC"] = _to_mjd(exposure.start) + (index + part) * days
+    return table
+
+
+def _to_mjd(time: datetime) -> float:
+    return (time - _MJD_EPOCH) / timedelta(days=1)
+
+
+def _isoformat(time: datetime) -> str:
+    return time.replace(tzinfo=None).isoformat(timespec="milliseconds")

@@ -1,0 +1,137 @@
+"""Where on the detector: MIRI's subarrays and how long it takes to read one."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from miripool.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FULL_SHAPE", "SUBARRAYS", "Subarray", "find_group_time", "find_subarray"]
+
+FULL_SHAPE: Final = (1024, 1032)
+"""Rows and columns of the FULL array."""
+
+
+class Subarray(NamedTuple):
+    """A rectangle of the FULL array, in the order of the keywords SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2.
+
+    Attributes
+    ----------
+    xstart, ystart : int
+        Column and row of its first pixel, 1-based, in the FULL array.
+    xsize, ysize : int
+        Number of columns and of rows.
+    """
+
+    xstart: int
+    ystart: int
+    xsize: int
+    ysize: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns: the shape of one frame in NumPy's order, (ny, nx)."""
+        return self.ysize, self.xsize
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the FULL array, 0-based, to cut the subarray out of an array of shape (1024, 1032)."""
+        y, x = self.ystart - 1, self.xstart - 1
+        return slice(y, y + self.ysize), slice(x, x + self.xsize)
+
+
+SUBARRAYS: Final[Mapping[str, Subarray]] = MappingProxyType(
+    {
+        "FULL": Subarray(1, 1, 1032, 1024),
+        "BRIGHTSKY": Subarray(457, 51, 512, 512),
+        "SUB256": Subarray(413, 51, 256, 256),
+        "SUB128": Subarray(1, 889, 136, 128),
+        "SUB64": Subarray(1, 779, 72, 64),
+        "SLITLESSPRISM": Subarray(1, 529, 72, 416),
+        "MASK1065": Subarray(1, 19, 288, 224),
+        "MASK1140": Subarray(1, 245, 288, 224),
+        "MASK1550": Subarray(1, 467, 288, 224),
+        "MASKLYOT": Subarray(1, 717, 320, 304),
+    }
+)
+"""The subarrays of the imager, by the name in the keyword SUBARRAY. Source: JWST User Documentation, "MIRI Detector
+Subarrays", and the headers of real files."""
+
+_CLOCKS = {
+    "FULL": 277504,
+    "BRIGHTSKY": 86528,
+    "SUB256": 29952,
+    "SUB128": 11904,
+    "SUB64": 8512,
+    "SLITLESSPRISM": 15904,
+    "MASK1065": 23968,
+    "MASK1140": 23968,
+    "MASK1550": 23968,
+    "MASKLYOT": 32400,
+}
+"""Detector clocks of 10 microseconds per frame in FAST readout. Source: frame times of the JWST User Documentation."""
+
+_CLOCK = 10e-6
+_SLOW_FULL = 23.88992
+"""Seconds per frame of the FULL array in SLOWR1 readout. Source: JWST User Documentation, "MIRI Detector Readout"."""
+
+
+def find_subarray(name: str) -> Subarray:
+    """Find a subarray by its name.
+
+    Parameters
+    ----------
+    name : str
+        As in the keyword SUBARRAY, e.g. ``"SUB64"``.
+
+    Returns
+    -------
+    Subarray
+        Its place in the FULL array, 1-based.
+
+    Raises
+    ------
+    InvalidInput
+        No subarray of that name; the message lists those there are.
+    """
+    try:
+        return SUBARRAYS[name]
+    except KeyError:
+        msg = f"MIRI has no subarray {name!r}; take one of {', '.join(SUBARRAYS)}."
+        raise InvalidInput(msg) from None
+
+
+def find_group_time(subarray: str, readpatt: str) -> float:
+    """Find the time from one group to the next.
+
+    Parameters
+    ----------
+    subarray : str
+        As in the keyword SUBARRAY.
+    readpatt : str
+        Readout pattern with one frame per group: FAST, FASTR1, SLOW or SLOWR1.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    InvalidInput
+        Unknown subarray or pattern, or slow readout of a subarray, which MIRI does not do.
+    """
+    find_subarray(subarray)
+    if readpatt in {"FAST", "FASTR1"}:
+        return _CLOCKS[subarray] * _CLOCK
+    if readpatt not in {"SLOW", "SLOWR1"}:
+        msg = f"Readout pattern {readpatt!r} is not simulated; take FAST, FASTR1, SLOW or SLOWR1."
+        raise InvalidInput(msg)
+    if subarray != "FULL":
+        msg = f"MIRI reads subarray {subarray} in FAST or FASTR1 only; give one of them instead of {readpatt}."
+        raise InvalidInput(msg)
+    return _SLOW_FULL
