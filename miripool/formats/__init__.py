@@ -1,0 +1,43 @@
+"""Files and products: any FITS file is read as a product and written again bit for bit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .build import layout_of
+    from .fits import read_fits
+    from .jwst import classify, to_datamodel, track_name
+    from .stable import stable_content
+    from .write import iter_bytes, to_hdulist, write_fits
+
+__all__ = [
+    "classify",
+    "iter_bytes",
+    "layout_of",
+    "read_fits",
+    "stable_content",
+    "to_datamodel",
+    "to_hdulist",
+    "track_name",
+    "write_fits",
+]
+
+_HOMES = {
+    "classify": "jwst",
+    "iter_bytes": "write",
+    "layout_of": "build",
+    "read_fits": "fits",
+    "stable_content": "stable",
+    "to_datamodel": "jwst",
+    "to_hdulist": "write",
+    "track_name": "jwst",
+    "write_fits": "write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

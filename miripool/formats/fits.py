@@ -1,0 +1,281 @@
+"""Any FITS file as a product, and so that the file can be written again bit for bit.
+
+Headers and plain arrays are read without astropy, from a mapping of the file: nothing of an array is in memory until
+it is asked for. astropy undoes the compression of tiled images, and serialises what is given as its HDUList.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from ..dataset import Scale
+from ..errors import FormatError, InvalidInput
+from ..product import Hdu, Layout, Origin, Product, kind_class
+from ..table import columns_from_cards
+from .jwst import classify, track_name
+from .sources import BytesSource, ComputedSource, ImageSource, RowsSource
+from .structure import Unit, open_stream, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["product_of", "read_fits"]
+
+_PIXELS: Mapping[int, np.dtype[Any]] = {
+    8: np.dtype("u1"), 16: np.dtype("i2"), 32: np.dtype("i4"), 64: np.dtype("i8"),
+    -32: np.dtype("f4"), -64: np.dtype("f8"),
+}  # fmt: skip
+"""BITPIX (table 8 of the FITS standard 4.0)."""
+_OFFSETS = {8: -(2**7), 16: 2**15, 32: 2**31, 64: 2**63}
+"""BZERO that makes the other signedness (table 11)."""
+_DIGESTED = 64 << 20
+_MAX_RATIO = 1100
+"""gzip, the best of the compressions, makes zeros 1030 times smaller."""
+
+
+def read_fits(
+    source: Any,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    filename: str | None = None,
+) -> Product:
+    """Read a FITS file, lazily.
+
+    Parameters
+    ----------
+    source : path, str, bytes, memoryview, HDUList or datamodel
+        A FITS file, also compressed by gzip, its content, or something that can be written as one.
+    name : str, keyword-only, optional
+        Of the product's track; by default from the file's name.
+    kind : str, keyword-only, optional
+        E.g. ``RateInts``; by default from the file's content and name.
+    filename : str, keyword-only, optional
+        Original name of the file, where `source` has none or another.
+
+    Returns
+    -------
+    Product
+        Of that kind, with its layout. Arrays stay in the file until they are read: do not change it.
+
+    Raises
+    ------
+    FileMissing
+        If there is no such file.
+    FormatError
+        If it is not a FITS file, is damaged or cut off; the message names file, HDU and card.
+    """
+    content: Path | bytes | memoryview
+    if isinstance(source, (str, Path)):
+        content = Path(source).expanduser()
+        filename = filename or content.name
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        content = bytes(source) if isinstance(source, bytearray) else source
+    else:
+        content, known = _serialise(source)
+        filename = filename or known
+    label = str(content) if isinstance(content, Path) else filename or "the given bytes"
+    layout = _read_layout(open_stream(content), label, filename)
+    return product_of(layout, name=name, kind=kind)
+
+
+def _read_layout(stream: NDArray[np.uint8], label: str, filename: str | None) -> Layout:
+    units, stop = scan(stream, label)
+    names = _unique_names(units)
+    hdus = tuple(_read_hdu(stream, unit, name) for unit, name in zip(units, names, strict=True))
+    trailer = BytesSource(stream, stop, stream.size) if stop < stream.size else None
+    if not filename:
+        given = units[0].values.get("FILENAME")
+        filename = given if isinstance(given, str) else ""
+    return Layout(hdus, trailer, Origin(Path(filename).name, stream.size, _digest(stream)))
+
+
+def _digest(stream: NDArray[np.uint8]) -> str:
+    digest = xxhash.xxh3_128()
+    for start in range(0, stream.size, _DIGESTED):
+        digest.update(stream[start : start + _DIGESTED].data)
+    return digest.hexdigest()
+
+
+def _serialise(source: Any) -> tuple[bytes, str | None]:
+    """Write an HDUList or a datamodel to memory."""
+    buffer = io.BytesIO()
+    if hasattr(source, "writeto"):
+        source.writeto(buffer, output_verify="ignore")
+        file = source.filename() if hasattr(source, "filename") else None
+        return buffer.getvalue(), Path(file).name if file else None
+    if hasattr(source, "to_fits") and hasattr(source, "schema"):
+        date, file = source.meta.date, source.meta.filename
+        source.to_fits(buffer)
+        source.meta.date = date  # saving sets it, and the caller's model is not ours to change
+        return buffer.getvalue(), Path(file).name if file else None
+    kind = type(source).__name__
+    raise InvalidInput(f"a {kind} can't be read as FITS; give a path, bytes, an HDUList or a datamodel")
+
+
+def _unique_names(units: Sequence[Unit]) -> list[str]:
+    """Name each HDU by EXTNAME, with the version where the name occurs before; ``HDU3`` where it has none."""
+    names: list[str] = []
+    for i, unit in enumerate(units):
+        extname = unit.values.get("EXTNAME")
+        name = "" if extname is None or i == 0 else str(extname).strip().upper()
+        name = name or ("PRIMARY" if i == 0 else f"HDU{i}")
+        version = unit.values.get("EXTVER")
+        unique = name if name not in names else f"{name},{version}"
+        number = 2
+        while unique in names:
+            unique, number = f"{name},{number}", number + 1
+        names.append(unique)
+    return names
+
+
+def _read_hdu(stream: NDArray[np.uint8], unit: Unit, name: str) -> Hdu:
+    tail = _read_tail(stream, unit)
+    if unit.size == 0 and unit.values.get("XTENSION") != "BINTABLE":
+        return Hdu(unit.header, name, tail=tail)
+    if _is_image(unit):
+        return _read_image(stream, unit, name, tail)
+    raw = BytesSource(stream, unit.data, unit.data + unit.size)
+    if unit.values.get("XTENSION") == "BINTABLE":
+        if unit.values.get("ZIMAGE") is True:
+            return _read_compressed(unit, name, raw, tail)
+        table = _read_table(stream, unit, name, tail)
+        if table is not None:
+            return table
+    return Hdu(unit.header, name, "opaque", raw=raw, tail=tail)
+
+
+def _read_tail(stream: NDArray[np.uint8], unit: Unit) -> BytesSource | None:
+    """Keep what stands behind the data, unless it is zeros up to a full block."""
+    end = unit.data + unit.size
+    padding = stream[end : unit.stop]
+    usual = len(padding) == -unit.size % 2880 and not padding.any()
+    return None if usual else BytesSource(stream, end, unit.stop)
+
+
+def _is_image(unit: Unit) -> bool:
+    values = unit.values
+    first = "SIMPLE" in values and values.get("GROUPS") is not True
+    plain = values.get("PCOUNT", 0) == 0 and values.get("GCOUNT", 1) == 1
+    return plain and (first or values.get("XTENSION") == "IMAGE")
+
+
+def _shape(values: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
+    return tuple(values[f"{prefix}NAXIS{i}"] for i in range(values[f"{prefix}NAXIS"], 0, -1))
+
+
+def _read_image(stream: NDArray[np.uint8], unit: Unit, name: str, tail: BytesSource | None) -> Hdu:
+    folded, scale = _read_scale(unit.values, unit.values["BITPIX"])
+    stored = _PIXELS[unit.values["BITPIX"]]
+    data = ImageSource(stream, unit.data, _shape(unit.values), stored, folded=folded)
+    return Hdu(unit.header, name, "image", data, tail=tail, scale=scale, unit=_unit(unit.values))
+
+
+def _unit(values: Mapping[str, Any]) -> str | None:
+    unit = values.get("BUNIT")
+    return unit if isinstance(unit, str) and unit else None
+
+
+def _read_scale(values: Mapping[str, Any], bits: int) -> tuple[bool, Scale | None]:
+    """Tell whether BZERO means only the other signedness, and give the scale where it means more."""
+    bscale, bzero = (
+        v if isinstance(v, (int, float)) and not isinstance(v, bool) else default
+        for v, default in ((values.get("BSCALE"), 1), (values.get("BZERO"), 0))
+    )
+    blank = values.get("BLANK")
+    blank = blank if isinstance(blank, int) and not isinstance(blank, bool) and bits > 0 else None
+    if bscale == 1 and blank is None and _OFFSETS.get(bits) == bzero:
+        return True, None
+    if bscale == 1 and bzero == 0 and blank is None:
+        return False, None
+    return False, Scale(float(bscale), float(bzero), blank)
+
+
+def _read_table(stream: NDArray[np.uint8], unit: Unit, name: str, tail: BytesSource | None) -> Hdu | None:
+    """Read a binary table; None where its rows can't be told from its header."""
+    values = unit.values
+    if values["NAXIS"] != 2 or values["BITPIX"] != 8 or values.get("GCOUNT", 1) != 1 or values["NAXIS1"] == 0:
+        return None
+    try:
+        _, dtype = columns_from_cards(unit.cards)
+    except FormatError:
+        return None
+    rows = values["NAXIS2"]
+    end = unit.data + rows * dtype.itemsize
+    stop = unit.data + unit.size
+    theap = values.get("THEAP", end - unit.data)
+    if not isinstance(theap, int) or not end - unit.data <= theap <= unit.size:
+        return None
+    heap = BytesSource(stream, end, stop) if stop > end else None
+    return Hdu(unit.header, name, "table", RowsSource(stream, unit.data, rows, dtype), heap, tail=tail)
+
+
+def _read_compressed(unit: Unit, name: str, raw: BytesSource, tail: BytesSource | None) -> Hdu:
+    """Give a tile-compressed image as what it shows; its own bytes are kept, for no encoder gives them again."""
+    opaque = Hdu(unit.header, name, "opaque", raw=raw, tail=tail)
+    bits, number = unit.values.get("ZBITPIX"), unit.values.get("ZNAXIS")
+    if not isinstance(bits, int) or bits not in _PIXELS or not isinstance(number, int) or not 0 < number <= 999:
+        return opaque
+    axes = [unit.values.get(f"ZNAXIS{i}") for i in range(number, 0, -1)]
+    if not all(isinstance(n, int) and n > 0 for n in axes):
+        return opaque
+    folded, scale = _read_scale(unit.values, bits)
+    stored = _PIXELS[bits]
+    size = stored.itemsize
+    for n in axes:
+        size *= n  # type: ignore[operator]
+    if size > _MAX_RATIO * unit.size + (1 << 20):
+        return opaque
+
+    def compute() -> NDArray[Any]:
+        return _decompress(unit.header, raw, name, stored, folded=folded)
+
+    dtype = stored if not folded else np.dtype("i1" if bits == 8 else f"u{stored.itemsize}")
+    data = ComputedSource(tuple(axes), dtype, compute)  # type: ignore[arg-type]
+    return Hdu(unit.header, name, "opaque", data, raw=raw, tail=tail, scale=scale, unit=_unit(unit.values))
+
+
+def _decompress(header: bytes, raw: BytesSource, name: str, stored: np.dtype[Any], *, folded: bool) -> NDArray[Any]:
+    from astropy.io import fits
+
+    empty = fits.PrimaryHDU().header.tostring().encode("ascii")
+    unit = raw[...].tobytes()
+    content = io.BytesIO(empty + header + unit + bytes(-len(unit) % 2880))
+    try:
+        with fits.open(content, do_not_scale_image_data=True, memmap=False) as hdus:
+            pixels: NDArray[Any] = np.asarray(hdus[1].data).astype(stored, copy=False)
+    except Exception as error:  # whatever a damaged stream makes astropy's decoders raise
+        raise FormatError(f"HDU {name}: its compressed image can't be decompressed: {error}") from error
+    if folded:
+        unsigned = np.dtype(f"u{stored.itemsize}")
+        pixels = np.bitwise_xor(pixels.view(unsigned), unsigned.type(1 << (8 * unsigned.itemsize - 1)))
+    return pixels.view(np.int8) if folded and stored.itemsize == 1 else pixels
+
+
+def product_of(layout: Layout, *, name: str | None = None, kind: str | None = None) -> Product:
+    """Make a product of a layout.
+
+    Parameters
+    ----------
+    layout : Layout
+        From a file or from a store.
+    name : str, keyword-only, optional
+        Of the product's track; by default from the file's name.
+    kind : str, keyword-only, optional
+        By default from the content and the file's name.
+
+    Returns
+    -------
+    Product
+        Of that kind.
+    """
+    filename = layout.origin.filename if layout.origin is not None else ""
+    chosen = kind_class(kind if kind is not None else classify(layout, filename))
+    return Product.from_layout(layout, kind=chosen, name=name or track_name(filename) or None)

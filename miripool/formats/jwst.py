@@ -1,0 +1,164 @@
+"""What the jwst pipeline's files are: their kind, the name that their versions share, their datamodel."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..cards import parse_header
+from ..errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..product import Hdu, Layout, Product
+
+__all__ = ["MODELS", "classify", "to_datamodel", "track_name"]
+
+MODELS: Mapping[str, str] = {
+    "Raw": "Level1bModel",
+    "Ramp": "RampModel",
+    "RateInts": "CubeModel",
+    "Rate": "ImageModel",
+}
+"""The datamodel (card DATAMODL) of each kind."""
+
+_STEM = re.compile(r"(.*?)(?:\.fits|\.fit)?(?:\.gz)?", re.IGNORECASE | re.DOTALL)
+_SUFFIX = re.compile(r"(.+)_(uncal|ramp|rateints|rate)", re.IGNORECASE | re.DOTALL)
+_SUFFIX_KINDS = {"uncal": "Raw", "ramp": "Ramp", "rateints": "RateInts", "rate": "Rate"}
+_RATE_UNIT = "DN/S"
+
+
+def track_name(filename: str) -> str:
+    """Give what the names of an exposure's files have in common.
+
+    Parameters
+    ----------
+    filename : str
+        Without folder, e.g. ``jw01033005001_03103_00001_mirimage_rateints.fits``.
+
+    Returns
+    -------
+    str
+        Without ``.fits`` or ``.fits.gz`` and without ``_uncal``, ``_ramp``, ``_rateints`` or ``_rate``:
+        ``jw01033005001_03103_00001_mirimage``. Other endings stay.
+    """
+    stem = _stem(filename)
+    found = _SUFFIX.fullmatch(stem)
+    return found[1] if found else stem
+
+
+def _stem(filename: str) -> str:
+    found = _STEM.fullmatch(filename)
+    return found[1] if found and found[1] else filename
+
+
+def _suffix_kind(filename: str) -> str | None:
+    found = _SUFFIX.fullmatch(_stem(filename))
+    return _SUFFIX_KINDS[found[2].lower()] if found else None
+
+
+def classify(layout: Layout, filename: str = "") -> str:
+    """Tell the kind of product a file holds; no array is read.
+
+    The datamodel that the header names decides. ImageModel and CubeModel are rates only while SCI is in DN/s and
+    not photometrically calibrated. Where the header names none, the shape and type of SCI decide, and what is
+    beside it, and the file's name.
+
+    Parameters
+    ----------
+    layout : Layout
+        The file.
+    filename : str, optional
+        Its name.
+
+    Returns
+    -------
+    str
+        ``Raw``, ``Ramp``, ``RateInts``, ``Rate`` or, for anything else, ``Product``.
+    """
+    primary = _values(layout.hdus[0])
+    hdus = {hdu.name: hdu for hdu in layout.hdus}
+    science = hdus.get("SCI")
+    if science is None or science.data is None:
+        return "Product"
+    ndim = len(science.data.shape)
+    model = primary.get("DATAMODL")
+    if isinstance(model, str) and model:
+        kind = next((kind for kind, name in MODELS.items() if name == model), "Product")
+    elif ndim == 4:
+        kind = _classify_ramps(science.data.dtype.kind, "GROUPDQ" in hdus, _suffix_kind(filename))
+    else:
+        named = _suffix_kind(filename)
+        in_rate_unit = (science.unit or "").upper() == _RATE_UNIT
+        kind = {2: "Rate", 3: "RateInts"}.get(ndim, "Product") if named or in_rate_unit else "Product"
+        if named not in (None, kind):
+            return "Product"
+    if kind in ("Rate", "RateInts") and _is_calibrated(primary, science, strict=bool(model)):
+        return "Product"
+    return kind if ndim == {"Rate": 2, "RateInts": 3}.get(kind, 4) else "Product"
+
+
+def _classify_ramps(dtype_kind: str, has_groupdq: bool, named: str | None) -> str:
+    if dtype_kind == "u" and not has_groupdq:
+        return "Raw"
+    if dtype_kind == "f" and (has_groupdq or named == "Ramp"):
+        return "Ramp"
+    return named if named in ("Raw", "Ramp") else "Product"
+
+
+def _is_calibrated(primary: Mapping[str, Any], science: Hdu, *, strict: bool) -> bool:
+    """Tell whether photometric calibration was done, or the unit says something else than DN/s."""
+    header = {**_values(science), **primary}
+    unit = (science.unit or "").upper().replace(" ", "")
+    if unit != _RATE_UNIT and (unit or strict):
+        return True
+    photometry = header.get("PHOTMJSR", header.get("PHOTUJA2"))
+    return header.get("S_PHOTOM") == "COMPLETE" or isinstance(photometry, (int, float))
+
+
+def _values(hdu: Hdu) -> dict[str, Any]:
+    return {card.keyword: card.value for card in reversed(parse_header(hdu.header))}
+
+
+def to_datamodel(product: Product) -> Any:
+    """Give the jwst datamodel of a product.
+
+    Parameters
+    ----------
+    product : Product
+        One that has a datamodel: by DATAMODL in its header, else by its kind.
+
+    Returns
+    -------
+    stdatamodels.jwst.datamodels.JwstDataModel
+        E.g. RampModel; in memory, independent of the product and its files.
+
+    Raises
+    ------
+    InvalidInput
+        If neither header nor kind name a datamodel.
+    """
+    from stdatamodels.jwst import datamodels
+
+    from .write import to_hdulist
+
+    named = product.meta.get("PRIMARY.DATAMODL")
+    model = str(named.value) if named is not None else MODELS.get(product.kind)
+    cls = getattr(datamodels, model or "", None)
+    if cls is None or model not in datamodels.__all__:
+        raise InvalidInput(
+            f"{product.name or 'this product'} is a {product.kind} without a jwst datamodel "
+            f"(DATAMODL = {model!r}); use its HDUList instead"
+        )
+    hdus = to_hdulist(product)
+    try:
+        loaded = cls(hdus)
+        made = loaded.copy()
+        loaded.close()
+    finally:
+        hdus.close()
+    # The datamodel has put the name of what it was opened from in its place.
+    filename = product.meta.get("FILENAME")
+    made.meta.filename = None if filename is None else str(filename.value)
+    return made

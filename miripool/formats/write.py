@@ -1,0 +1,172 @@
+"""Products as FITS: the exact bytes of the file they came from, streamed in bounded memory."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import xxhash
+
+from ..cards import BLOCK
+from ..errors import AlreadyExists, DiskFull, FileMissing, IntegrityError, StorageError
+from .build import layout_of
+from .sources import iter_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..product import Hdu, Layout, Product
+
+__all__ = ["iter_bytes", "to_hdulist", "write_fits"]
+
+
+def iter_bytes(layout: Layout) -> Iterator[bytes]:
+    """Give the FITS stream of a layout, block by block.
+
+    Parameters
+    ----------
+    layout : Layout
+        From a file, from a store, or of `layout_of`.
+
+    Yields
+    ------
+    bytes
+        Pieces of a few MB; at most some 130 MB of an array are in memory at a time.
+    """
+    for hdu in layout.hdus:
+        yield hdu.header
+        size = 0
+        for block in _iter_data(hdu):
+            size += len(block)
+            yield block
+        if hdu.tail is not None:
+            yield from iter_blocks(hdu.tail)
+        elif size % BLOCK:
+            yield bytes(-size % BLOCK)
+    if layout.trailer is not None:
+        yield from iter_blocks(layout.trailer)
+
+
+def _iter_data(hdu: Hdu) -> Iterator[bytes]:
+    if hdu.raw is not None:
+        yield from iter_blocks(hdu.raw)
+        return
+    if hdu.encoding in ("image", "table") and hdu.data is not None:
+        yield from iter_blocks(hdu.data)
+    if hdu.heap is not None:
+        yield from iter_blocks(hdu.heap)
+
+
+def write_fits(product: Product, dest: Path | str, *, overwrite: bool = False) -> Path:
+    """Write a product as the FITS file it came from, bit for bit; a product made in memory as a new one.
+
+    The file appears under its name when it is complete and on disk, or not at all.
+
+    Parameters
+    ----------
+    product : Product
+        Any.
+    dest : path
+        Name of the file; one that ends in ``.gz`` is compressed.
+    overwrite : bool, keyword-only, optional
+        Replace a file of that name.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    AlreadyExists
+        If there is a file of that name.
+    IntegrityError
+        If the stored data do not give the bytes that the file had; nothing is written then.
+    FileMissing, StorageError, DiskFull
+        If the folder is not there or can't be written.
+    """
+    path = Path(dest).expanduser()
+    if not overwrite and path.exists():
+        raise AlreadyExists(f"{path}: there is a file of that name; choose another or allow to overwrite it")
+    if not path.parent.is_dir():
+        raise FileMissing(f"{path.parent}: no such folder; make it first")
+    layout = layout_of(product)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            _write_stream(layout, file, compress=path.suffix.lower() == ".gz", label=str(path))
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(part, path, overwrite=overwrite)
+    except OSError as error:
+        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        raise kind(f"{path}: can't be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _write_stream(layout: Layout, file: IO[bytes], *, compress: bool, label: str) -> None:
+    digest = xxhash.xxh3_128()
+    size = 0
+    # No name and no time in the gzip header: the same product gives the same file.
+    sink: Any = gzip.GzipFile("", "wb", 6, file, mtime=0) if compress else file
+    for block in iter_bytes(layout):
+        digest.update(block)
+        size += len(block)
+        sink.write(block)
+    if compress:
+        sink.close()
+    origin = layout.origin
+    if origin is not None and (size, digest.hexdigest()) != (origin.size, origin.digest):
+        raise IntegrityError(
+            f"{label}: not written, for its bytes would differ from the original file {origin.filename} "
+            f"({size} bytes with digest {digest.hexdigest()} instead of {origin.size} with {origin.digest}); "
+            "the stored data, or the file they are read from, have changed: verify them"
+        )
+
+
+def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        part.replace(path)
+    else:
+        try:
+            os.link(part, path)  # unlike a rename it never replaces a file that came in the meantime
+        except FileExistsError:
+            raise AlreadyExists(f"{path}: a file of that name has just appeared; choose another") from None
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            part.rename(path)  # a file system without hard links
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def to_hdulist(product: Product) -> Any:
+    """Give a product as astropy's HDUList.
+
+    Parameters
+    ----------
+    product : Product
+        Any.
+
+    Returns
+    -------
+    astropy.io.fits.HDUList
+        In memory, independent of the product and its files.
+    """
+    from astropy.io import fits
+
+    buffer = io.BytesIO()
+    for block in iter_bytes(layout_of(product)):
+        buffer.write(block)
+    buffer.seek(0)
+    return fits.open(buffer, memmap=False, lazy_load_hdus=False)
