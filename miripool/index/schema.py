@@ -13,13 +13,14 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
 )
 
-__all__ = ["TYPED_KEYWORDS", "dataset", "keyword", "metadata", "product", "state", "tag", "tag_event"]
+__all__ = ["TYPED_KEYWORDS", "dataset", "keyword", "keyword_name", "metadata", "product", "state", "tag", "tag_event"]
 
 metadata = MetaData()
 """No schema is named here: each connection translates None to its pool's (``schema_translate_map``)."""
@@ -37,6 +38,7 @@ state = Table(
     Column("applied", BigInteger, nullable=False, comment="number of the last journal entry taken in; -1 for none"),
     Column("applied_digest", Text, comment="digest of that entry"),
     Column("next_serial", BigInteger, nullable=False),
+    Column("products", BigInteger, nullable=False, comment="versions in the table product, removed ones too"),
     Column("analyzed_products", BigInteger, nullable=False, comment="products at the last ANALYZE"),
 )
 
@@ -81,6 +83,7 @@ product = Table(
     ),
     UniqueConstraint("kind", "name", "version", name="product_track_version"),
     Index("product_name", "name"),
+    Index("product_created", "created", "serial"),
     Index("product_start_time", "start_time"),
     Index("product_file_digest", "file_digest"),
 )
@@ -133,15 +136,25 @@ tag_event = Table(
 keyword = Table(
     "keyword",
     metadata,
-    Column("serial", BigInteger, primary_key=True, autoincrement=False),
-    Column("hdu", SmallInteger, primary_key=True, autoincrement=False),
-    Column("key", _C, primary_key=True),
-    Column("occurrence", SmallInteger, primary_key=True, autoincrement=False),
+    Column("serial", BigInteger, nullable=False),
+    Column("hdu", SmallInteger, nullable=False),
+    Column("key", _C, nullable=False),
+    Column("occurrence", SmallInteger, nullable=False),
     Column("hdu_name", _C, nullable=False),
     Column("first", Boolean, nullable=False, comment="the row that a bare name means"),
     Column("number", Double),
     Column("text", _C),
     Column("flag", Boolean),
     Column("time", _UTC),
+    # In this order one product's value of one keyword is one step down the index.
+    PrimaryKeyConstraint("serial", "key", "hdu", "occurrence"),
 )
 """One row per card. Its indexes are partial and stand in the migration, with the measurements that chose them."""
+
+keyword_name = Table(
+    "keyword_name",
+    metadata,
+    Column("key", _C, primary_key=True),
+    Column("hdu_name", _C, primary_key=True),
+)
+"""What keywords there are: some hundred rows, where asking `keyword` itself would take another index on all of it."""

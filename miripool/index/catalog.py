@@ -1,0 +1,548 @@
+"""Catalog: a pool's index, asked and kept up to date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import cast, func, select
+
+from ..errors import Conflict
+from . import apply, migrate, vocabulary
+from .connection import Database, lock_key, quote
+from .rows import (
+    CatalogStatistics,
+    DatasetRow,
+    KindStatistics,
+    Position,
+    ProductRow,
+    TagEvent,
+    TagSummary,
+)
+from .schema import dataset, product, state, tag, tag_event
+from .selection import conditions, is_one_of, products
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from sqlalchemy import ColumnElement, Select
+
+    from ..journal import Entry
+    from ..manifest import Manifest
+    from .rows import KeywordValue
+
+__all__ = ["Catalog"]
+
+
+class Catalog:
+    """One pool's schema in PostgreSQL. Everything in it can be made again from the pool's folder.
+
+    Parameters
+    ----------
+    database : Database
+        Where it is.
+    pool_id : str
+        The pool that it belongs to.
+    """
+
+    def __init__(self, database: Database, pool_id: str) -> None:
+        self.database = database
+        self.pool_id = pool_id
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        schema: str,
+        pool_id: str,
+        first_serial: int = 0,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> Catalog:
+        """Open a pool's index, and make or modernise it where that is needed.
+
+        Parameters
+        ----------
+        url : str
+            The database.
+        schema : str, keyword-only
+            See `miripool.index.connection.schema_name`.
+        pool_id : str, keyword-only
+            The pool's.
+        first_serial : int, keyword-only
+            The first serial that a new pool will use.
+        create : bool, keyword-only
+            Make the index if it is not there.
+        read_only : bool, keyword-only
+            Change nothing, now and later.
+
+        Returns
+        -------
+        Catalog
+            Ready; close it, or use it as a context.
+
+        Raises
+        ------
+        Conflict
+            If the schema belongs to another pool.
+        NewerFormat
+            If a newer miripool made it.
+        PoolNotFound
+            If it is not there and may not be made.
+        ReadOnly
+            If it is older, or not there, and this user can't write.
+        ServerUnavailable
+            If the server can't be reached.
+        """
+        database = Database(url, schema, read_only=read_only)
+        try:
+            migrate.prepare(database, pool_id, first_serial=first_serial, create=create)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, pool_id)
+
+    def __repr__(self) -> str:
+        return f"<Catalog of pool {self.pool_id}: schema {self.database.schema!r} at {self.database.where}>"
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def schema(self) -> str:
+        """Name of the schema, not quoted."""
+        return self.database.schema
+
+    def position(self) -> Position:
+        """Tell how far this index has followed the journal.
+
+        Returns
+        -------
+        Position
+            The last entry taken in.
+        """
+        statement = select(state.c.applied, state.c.applied_digest, state.c.next_serial)
+        with self.database.read() as connection:
+            return Position(*connection.execute(statement).one())
+
+    def apply(
+        self,
+        entries: Iterable[Entry],
+        manifest: Callable[[str], Manifest],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Take in journal entries; those that are in already are passed over.
+
+        Parameters
+        ----------
+        entries : iterable of Entry
+            In order, without gaps.
+        manifest : callable
+            Gives the manifest of a digest.
+        progress : callable, keyword-only, optional
+            Told after each transaction how many of `entries` were looked at so far.
+
+        Returns
+        -------
+        int
+            How many entries this call took in.
+
+        Raises
+        ------
+        IntegrityError
+            If an entry is missing, does not follow from the one before, or names a version that there is not. All
+            entries before it have been taken in then, and nothing of it.
+        """
+        return apply.take_in(self.database, self.pool_id, entries, manifest, progress)
+
+    def _products(self, statement: Select[Any]) -> list[ProductRow]:
+        with self.database.read() as connection:
+            return [_product_row(row) for row in connection.execute(statement)]
+
+    def track(self, kind: str, name: str) -> list[ProductRow]:
+        """List all versions of a track, those in the trash too.
+
+        Parameters
+        ----------
+        kind, name : str
+            The track.
+
+        Returns
+        -------
+        list of ProductRow
+            By version; empty where there is no such track.
+        """
+        p = product.c
+        return self._products(products().where(p.kind == kind, p.name == name).order_by(p.version))
+
+    def rows(self, serials: Sequence[int]) -> list[ProductRow]:
+        """Read versions by their serials, also those in the trash.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            In any order.
+
+        Returns
+        -------
+        list of ProductRow
+            In the same order; serials that nothing was saved under are left out.
+        """
+        if not serials:
+            return []
+        found = {row.serial: row for row in self._products(products().where(is_one_of(product.c.serial, serials)))}
+        return [found[serial] for serial in serials if serial in found]
+
+    def by_name(self, name: str, kind: str | None = None) -> list[ProductRow]:
+        """Find the heads of all tracks of a name.
+
+        Parameters
+        ----------
+        name : str
+            Whole name.
+        kind : str, optional
+            Any if left out.
+
+        Returns
+        -------
+        list of ProductRow
+            By kind.
+        """
+        p = product.c
+        statement = products().where(p.name == name, p.head).order_by(p.kind)
+        return self._products(statement if kind is None else statement.where(p.kind == kind))
+
+    def names_like(self, prefix: str, limit: int = 20) -> list[str]:
+        """List names of living products, for suggestions.
+
+        Parameters
+        ----------
+        prefix : str
+            How they begin.
+        limit : int, optional
+            Most names to give.
+
+        Returns
+        -------
+        list of str
+            Sorted, each once.
+        """
+        p = product.c
+        statement = (
+            select(p.name)
+            .where(p.name.startswith(prefix, autoescape=True), p.head)
+            .distinct()
+            .order_by(p.name)
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return list(connection.execute(statement).scalars())
+
+    def by_file_digest(self, digest: str) -> list[ProductRow]:
+        """Find the living versions that came from a file.
+
+        Parameters
+        ----------
+        digest : str
+            xxh3_128 of the file.
+
+        Returns
+        -------
+        list of ProductRow
+            By serial.
+        """
+        p = product.c
+        return self._products(products().where(p.file_digest == digest, p.removed.is_(None)).order_by(p.serial))
+
+    def select(
+        self,
+        *,
+        where: ColumnElement[bool] | None = None,
+        kinds: Sequence[str] | None = None,
+        all_versions: bool = False,
+        tag: str | None = None,
+        among: Sequence[int] | None = None,
+        removed: bool = False,
+        order_by: Sequence[ColumnElement[Any]] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[ProductRow]:
+        """Select heads, or other versions.
+
+        Parameters
+        ----------
+        where : sqlalchemy.ColumnElement, keyword-only, optional
+            Condition on `miripool.index.schema.product`.
+        kinds : sequence of str, keyword-only, optional
+            Kinds to look at; all if left out.
+        all_versions : bool, keyword-only
+            All living versions instead of heads.
+        tag : str, keyword-only, optional
+            The living versions that this tag marks instead of heads.
+        among : sequence of int, keyword-only, optional
+            Serials; of these, heads only, unless one of the above says otherwise.
+        removed : bool, keyword-only
+            The versions in the trash instead.
+        order_by : sequence of sqlalchemy.ColumnElement, keyword-only
+            The serial decides in the end.
+        limit : int, keyword-only, optional
+            Most rows to give.
+        offset : int, keyword-only
+            Rows to pass over first.
+
+        Returns
+        -------
+        list of ProductRow
+            By serial, unless ordered otherwise.
+        """
+        wanted = conditions(
+            where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among, removed=removed
+        )
+        statement = products().where(wanted).order_by(*order_by, product.c.serial)
+        if limit is not None:
+            statement = statement.limit(limit)
+        return self._products(statement.offset(offset) if offset else statement)
+
+    def count(
+        self,
+        *,
+        where: ColumnElement[bool] | None = None,
+        kinds: Sequence[str] | None = None,
+        all_versions: bool = False,
+        tag: str | None = None,
+        among: Sequence[int] | None = None,
+        removed: bool = False,
+    ) -> int:
+        """Count what `select` would give.
+
+        Parameters
+        ----------
+        where, kinds, all_versions, tag, among, removed
+            As for `select`.
+
+        Returns
+        -------
+        int
+            Number of versions.
+        """
+        wanted = conditions(
+            where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among, removed=removed
+        )
+        with self.database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(product).where(wanted)).scalar_one())
+
+    def tags(self) -> list[TagSummary]:
+        """List the tags that mark a living version.
+
+        Returns
+        -------
+        list of TagSummary
+            By label.
+        """
+        events = (
+            select(
+                tag_event.c.label, func.min(tag_event.c.time).label("first"), func.max(tag_event.c.time).label("last")
+            )
+            .group_by(tag_event.c.label)
+            .subquery()
+        )
+        marks = (
+            select(tag.c.label, func.count().label("n"))
+            .join(product, product.c.serial == tag.c.serial)
+            .where(product.c.removed.is_(None))
+            .group_by(tag.c.label)
+            .subquery()
+        )
+        statement = (
+            select(marks.c.label, marks.c.n, events.c.first, events.c.last)
+            .join(events, events.c.label == marks.c.label)
+            .order_by(marks.c.label)
+        )
+        with self.database.read() as connection:
+            return [TagSummary(*row) for row in connection.execute(statement)]
+
+    def tag_events(
+        self, *, label: str | None = None, kind: str | None = None, name: str | None = None, limit: int | None = None
+    ) -> list[TagEvent]:
+        """List the moves of tags.
+
+        Parameters
+        ----------
+        label, kind, name : str, keyword-only, optional
+            Only of this tag, of these tracks.
+        limit : int, keyword-only, optional
+            Most events to give: the latest.
+
+        Returns
+        -------
+        list of TagEvent
+            The oldest first.
+        """
+        e = tag_event.c
+        statement = select(e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous).order_by(e.id.desc())
+        for column, value in ((e.label, label), (e.kind, kind), (e.name, name)):
+            if value is not None:
+                statement = statement.where(column == value)
+        with self.database.read() as connection:
+            found = [TagEvent(*row) for row in connection.execute(statement.limit(limit))]
+        return found[::-1]
+
+    def datasets(self, serials: Sequence[int]) -> dict[int, list[DatasetRow]]:
+        """Read what is known of the arrays and tables of some versions.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            The versions.
+
+        Returns
+        -------
+        dict of int to list of DatasetRow
+            An item for each of them, in file order.
+        """
+        found: dict[int, list[DatasetRow]] = {serial: [] for serial in serials}
+        d = dataset.c
+        statement = select(dataset).where(is_one_of(d.serial, serials)).order_by(d.serial, d.hdu)
+        with self.database.read() as connection:
+            for serial, hdu, name, digest, dtype, shape, *rest in connection.execute(statement):
+                found[serial].append(DatasetRow(serial, hdu, name, digest, dtype, tuple(shape), *rest))
+        return found
+
+    def keyword_values(
+        self, serials: Sequence[int], keys: Sequence[tuple[str | None, str]]
+    ) -> dict[int, dict[tuple[str | None, str], KeywordValue]]:
+        """Read the values of some keywords of many versions, in one statement.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            The versions.
+        keys : sequence of (str or None, str)
+            HDU and keyword; without an HDU, what the bare name means.
+
+        Returns
+        -------
+        dict
+            For each serial that has any of them, the values by key; missing keywords are left out. Numbers are
+            floats, texts are as in the header, an undefined value is None.
+        """
+        with self.database.read() as connection:
+            return vocabulary.keyword_values(connection, serials, keys)
+
+    def has_keyword(self, key: str, hdu: str | None = None) -> bool:
+        """Tell whether any product has, or had, a keyword.
+
+        Parameters
+        ----------
+        key : str
+            Upper case.
+        hdu : str, optional
+            Name of the HDU; any if left out.
+
+        Returns
+        -------
+        bool
+            True if so.
+        """
+        with self.database.read() as connection:
+            return vocabulary.has_keyword(connection, key, hdu)
+
+    def keywords(self) -> list[str]:
+        """List all keywords of all products.
+
+        Returns
+        -------
+        list of str
+            Sorted, each once.
+        """
+        with self.database.read() as connection:
+            return vocabulary.keywords(connection)
+
+    def values_near(self, key: str, value: str, limit: int = 5) -> list[str]:
+        """Find texts that a keyword has and that resemble another, for suggestions.
+
+        Parameters
+        ----------
+        key : str
+            Upper case.
+        value : str
+            What was asked for.
+        limit : int, optional
+            Most texts to give.
+
+        Returns
+        -------
+        list of str
+            The nearest first.
+        """
+        with self.database.read() as connection:
+            return vocabulary.values_near(connection, key, value, limit)
+
+    def statistics(self) -> CatalogStatistics:
+        """Count products, tracks and bytes.
+
+        Returns
+        -------
+        CatalogStatistics
+            In all and by kind.
+        """
+        p = product.c
+        living = p.removed.is_(None)
+        sums = select(
+            p.kind,
+            func.count().filter(living),
+            func.count().filter(p.removed.is_not(None)),
+            func.count().filter(p.head),
+            func.count().filter(p.version == 0),
+            cast(func.coalesce(func.sum(p.bytes).filter(living), 0), state.c.applied.type),
+            cast(func.sum(p.stored_bytes), state.c.applied.type),
+        )
+        labels = select(func.count(tag.c.label.distinct())).join(product, p.serial == tag.c.serial).where(living)
+        with self.database.read() as connection:
+            kinds = {
+                row[0]: KindStatistics(*row[1:]) for row in connection.execute(sums.group_by(p.kind).order_by(p.kind))
+            }
+            count = connection.execute(labels).scalar_one()
+        names = KindStatistics.__slots__
+        total = KindStatistics(*(sum(getattr(k, name) for k in kinds.values()) for name in names))
+        return CatalogStatistics(total, kinds, count)
+
+    def rename(self, schema: str) -> None:
+        """Give the schema another name.
+
+        Parameters
+        ----------
+        schema : str
+            The new name.
+
+        Raises
+        ------
+        AlreadyExists
+            If the database has a schema of that name.
+        """
+        self.database.rename(schema)
+
+    def drop(self) -> None:
+        """Drop the schema and all that is in it, once no entry is being taken in."""
+        with self.database.write() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {self.pool_id}"))))
+            found = connection.execute(select(state.c.pool_id)).scalar()
+            if found != self.pool_id:
+                raise Conflict(f"the schema {self.schema!r} is the index of pool {found} by now; it was not dropped")
+            self.database.run(connection, f"DROP SCHEMA {quote(self.schema)} CASCADE")
+
+    def close(self) -> None:
+        """Close the connections; a later use opens new ones."""
+        self.database.close()
+
+
+def _product_row(row: Sequence[Any]) -> ProductRow:
+    made: Callable[..., ProductRow] = ProductRow
+    return made(*row[:-1], tuple(row[-1]))

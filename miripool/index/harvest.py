@@ -1,0 +1,237 @@
+"""What the index keeps of a manifest, as lines for COPY."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ..manifest import dtype_to_json
+from ..metadata import MetaData
+from .schema import TYPED_KEYWORDS, dataset, keyword, product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..journal import Entry, Save
+    from ..manifest import BlobRef, HduRecord, Manifest
+    from ..metadata import KeywordRow
+    from .tracks import Version
+
+__all__ = ["COLUMNS", "Harvest", "Lines", "fits_size"]
+
+COLUMNS = {table.name: tuple(c.name for c in table.c) for table in (product, dataset)} | {
+    # The order of the fields of `_keyword_lines`.
+    keyword.name: ("serial", "hdu", "hdu_name", "key", "occurrence", "first", "number", "text", "flag", "time")
+}
+"""Columns of each table in the order of the lines' fields."""
+
+_BLOCK = 2880
+"""Bytes of a FITS block (standard 4.0, 3.1)."""
+_NUMBERS = frozenset({"ngroups", "nints"})
+_TYPED = {key: column for column, key in TYPED_KEYWORDS.items()}
+_START = ("DATE-OBS", "TIME-OBS", "DATE-BEG")
+_WANTED = frozenset(_TYPED) | frozenset(_START)
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\ufffd"})
+
+
+class Lines:
+    """Lets COPY read lines as they are made: PostgreSQL takes them in on one core while the next are made on another.
+
+    Parameters
+    ----------
+    chunks : iterator of bytes
+        Whole lines.
+
+    Attributes
+    ----------
+    error : BaseException or None
+        What `chunks` raised; psycopg2 would only give its text.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self.error: BaseException | None = None
+
+    def read(self, _size: int = -1, /) -> bytes:
+        """Give the next chunk, whatever its size: psycopg2 does not mind.
+
+        Returns
+        -------
+        bytes
+            Empty at the end.
+        """
+        try:
+            return next(self._chunks, b"")
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+class Harvest:
+    """Turns saved versions into lines of `keyword`, and keeps those of `product` and `dataset` for later.
+
+    Attributes
+    ----------
+    names : set of (str, str)
+        Keywords seen, each with the name of an HDU.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[tuple[str, str]] = set()
+        self._products: list[tuple[Version, tuple[Any, ...], tuple[Any, ...]]] = []
+        self._datasets: list[str] = []
+
+    def keywords(self, entry: Entry, save: Save, manifest: Manifest, version: Version) -> bytes:
+        """Take in a version.
+
+        Parameters
+        ----------
+        entry : Entry
+            That saved it.
+        save : Save
+            The action.
+        manifest : Manifest
+            What it saved.
+        version : Version
+            Its place in the track; `products` looks at it.
+
+        Returns
+        -------
+        bytes
+            Its lines of `keyword`.
+        """
+        found: dict[str, KeywordRow] = {}
+        rows = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus]).rows()
+        lines = "".join(_keyword_lines(save.serial, rows, found, self.names))
+        origin = manifest.origin
+        size = fits_size(manifest) if origin is None else origin.size
+        name, digest = (None, None) if origin is None else (origin.filename, origin.digest)
+        head = (save.serial, save.kind, save.name, save.version)
+        rest = (entry.time, entry.n, save.manifest, save.content, size, save.stored_bytes, name, digest)
+        self._products.append((version, head, (*rest, _start_time(found), *_typed(found))))
+        self._datasets += (_line(row) for row in _dataset_rows(save.serial, manifest))
+        return lines.encode("utf-8", "backslashreplace")
+
+    def products(self) -> Iterator[bytes]:
+        """Give the lines of `product`.
+
+        Yields
+        ------
+        bytes
+            With heads and removals as they are now.
+        """
+        for version, head, rest in self._products:
+            yield _line((*head, version.head, version.removed, *rest)).encode("utf-8", "backslashreplace")
+
+    def datasets(self) -> Iterator[bytes]:
+        """Give the lines of `dataset`.
+
+        Yields
+        ------
+        bytes
+            All of them, if there are any.
+        """
+        if self._datasets:
+            yield "".join(self._datasets).encode("utf-8", "backslashreplace")
+
+
+def _keyword_lines(
+    serial: int, rows: Iterable[KeywordRow], found: dict[str, KeywordRow], names: set[tuple[str, str]]
+) -> Iterator[str]:
+    """Write lines, find the rows that `product` repeats, and note what keywords there are."""
+    start = f"{serial}\t"
+    wanted = _WANTED
+    for row in rows:
+        hdu, hdu_name, key, occurrence, first, number, text, flag, time = row
+        if first and key in wanted:
+            found[key] = row
+        names.add((key, hdu_name))
+        if not (key.isprintable() and hdu_name.isprintable()) or "\\" in key or "\\" in hdu_name:
+            key, hdu_name = key.translate(_ESCAPES), hdu_name.translate(_ESCAPES)
+        head = f"{start}{hdu}\t{hdu_name}\t{key}\t{occurrence}\t{'t' if first else 'f'}\t"
+        if number is not None:
+            yield f"{head}{number!r}\t\\N\t\\N\t\\N\n"
+        elif text is not None:
+            if not text.isprintable() or "\\" in text:
+                text = text.translate(_ESCAPES)
+            moment = "\\N" if time is None else time.isoformat()
+            yield f"{head}\\N\t{text}\t\\N\t{moment}\n"
+        else:
+            truth = "\\N" if flag is None else "t" if flag else "f"
+            yield f"{head}\\N\t\\N\t{truth}\t\\N\n"
+
+
+def _typed(found: dict[str, KeywordRow]) -> Iterator[float | str | None]:
+    for column, key in TYPED_KEYWORDS.items():
+        row = found.get(key)
+        yield None if row is None else row.number if column in _NUMBERS else row.text
+
+
+def _start_time(found: dict[str, KeywordRow]) -> datetime | None:
+    """Give the moment the exposure began; a day alone is not one."""
+    date, clock, begin = (found.get(key) for key in _START)
+    if clock is not None and clock.time is not None:
+        return clock.time
+    if date is not None and date.time is not None and ":" in (date.text or ""):
+        return date.time
+    return None if begin is None else begin.time
+
+
+def _dataset_rows(serial: int, manifest: Manifest) -> Iterator[tuple[Any, ...]]:
+    for number, hdu in enumerate(manifest.hdus):
+        if hdu.data is not None:
+            dtype = dtype_to_json(hdu.data.dtype)
+            shown = dtype if isinstance(dtype, str) else json.dumps(dtype)
+            s = hdu.statistics
+            numbers = (None,) * 7 if s is None else (s.min, s.max, s.mean, s.std, s.n, s.n_nan, s.n_flagged)
+            yield (serial, number, hdu.name, hdu.data.digest, shown, hdu.data.shape, hdu.unit, *numbers)
+
+
+def fits_size(manifest: Manifest) -> int:
+    """Give the size of the FITS file that a product would be written as.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the product.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    return sum(_hdu_size(hdu) for hdu in manifest.hdus) + _nbytes(manifest.trailer)
+
+
+def _hdu_size(hdu: HduRecord) -> int:
+    unit = _nbytes(hdu.raw) if hdu.raw is not None else _nbytes(hdu.data) + _nbytes(hdu.heap)
+    padded = unit + _nbytes(hdu.tail) if hdu.tail is not None else -(-unit // _BLOCK) * _BLOCK
+    return len(hdu.header) + padded
+
+
+def _nbytes(blob: BlobRef | None) -> int:
+    if blob is None:
+        return 0
+    size = blob.dtype.itemsize
+    for n in blob.shape:
+        size *= n
+    return size
+
+
+def _line(values: Iterable[Any]) -> str:
+    return "\t".join(map(_field, values)) + "\n"
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if isinstance(value, str):
+        return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return "{" + ",".join(map(str, value)) + "}"
+    return repr(value)

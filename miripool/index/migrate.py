@@ -1,0 +1,210 @@
+"""Migrations: numbered SQL files that make a pool's tables, and make them newer.
+
+Each runs in one transaction together with its stamp in `pool_state`, under an advisory lock, so that processes that
+open a new pool at once wait for the first and a killed one leaves the version before.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import Conflict, NewerFormat, PoolNotFound, ReadOnly
+from .connection import lock_key, quote
+from .schema import state
+from .sqlerrors import missing_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from .connection import Database
+
+__all__ = ["Migration", "migrations", "prepare"]
+
+_FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step.
+
+    Attributes
+    ----------
+    number : int
+        The schema version that it leads to.
+    name : str
+        Its file.
+    script : str
+        SQL, names unqualified.
+    """
+
+    number: int
+    name: str
+    script: str
+
+
+@functools.cache
+def migrations() -> tuple[Migration, ...]:
+    """List the migrations that this miripool ships.
+
+    Returns
+    -------
+    tuple of Migration
+        From 1 without gaps.
+    """
+    files = resources.files(__package__).joinpath("migrations").iterdir()
+    found = sorted((f for f in files if _FILE.fullmatch(f.name)), key=lambda f: f.name)
+    return tuple(Migration(int(f.name[:4]), f.name, f.read_text("utf-8")) for f in found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What a schema says of itself."""
+
+    pool_id: str
+    version: int
+
+
+def prepare(
+    database: Database,
+    pool_id: str,
+    *,
+    first_serial: int = 0,
+    create: bool = True,
+    steps: Sequence[Migration] | None = None,
+) -> None:
+    """Make sure that a schema holds a pool's tables as this miripool knows them.
+
+    Where all is there, this is one statement.
+
+    Parameters
+    ----------
+    database : Database
+        The schema.
+    pool_id : str
+        The pool that it must belong to.
+    first_serial : int, keyword-only
+        The first serial that a new pool will use.
+    create : bool, keyword-only
+        Make what is missing.
+    steps : sequence of Migration, keyword-only, optional
+        Instead of those that are shipped.
+
+    Raises
+    ------
+    Conflict
+        If the schema belongs to another pool or to something else.
+    NewerFormat
+        If a newer miripool made it.
+    PoolNotFound
+        If there is none and `create` is False, or nothing may be written.
+    ReadOnly
+        If it is older and nothing may be written.
+    """
+    steps = migrations() if steps is None else steps
+    latest = steps[-1].number
+    stamp = _find_stamp(database)
+    if stamp is not None:
+        _check(database, stamp, pool_id, latest)
+        if stamp.version == latest:
+            return
+        if database.read_only:
+            raise ReadOnly(
+                f"the index {database.schema!r} has version {stamp.version}, this miripool needs {latest}; "
+                "open the pool once with the right to write to bring it up to date"
+            )
+    elif database.read_only or not create:
+        raise PoolNotFound(
+            f"there is no index {database.schema!r} at {database.where}; "
+            "open the pool with the right to write to make it"
+        )
+    while not _step(database, pool_id, first_serial, steps):
+        pass
+
+
+def _find_stamp(database: Database) -> _Stamp | None:
+    with database.read() as connection:
+        try:
+            return _read_stamp(connection)
+        except SQLAlchemyError as error:
+            if missing_table(error):
+                return None
+            raise
+
+
+def _read_stamp(connection: Connection) -> _Stamp | None:
+    row = connection.execute(select(state.c.pool_id, state.c.schema_version)).first()
+    return None if row is None else _Stamp(*row)
+
+
+def _check(database: Database, stamp: _Stamp, pool_id: str, latest: int) -> None:
+    if stamp.pool_id != pool_id:
+        raise Conflict(
+            f"the schema {database.schema!r} at {database.where} is the index of pool {stamp.pool_id}, "
+            f"not of pool {pool_id}; give the pool another name, or use another database"
+        )
+    if stamp.version > latest:
+        raise NewerFormat(
+            f"the index {database.schema!r} has version {stamp.version}, this miripool knows {latest}; update miripool"
+        )
+
+
+def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[Migration]) -> bool:
+    """Run the next migration, if one is missing; tell whether none is."""
+    latest = steps[-1].number
+    with database.write() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"schema {database.schema}"))))
+        stamp = _read_stamp(connection) if _has_state(database, connection) else None
+        if stamp is None:
+            _make_schema(database, connection)
+            database.run(connection, steps[0].script)
+            connection.execute(insert(state).values(_new_state(pool_id, steps[0].number, first_serial)))
+            return len(steps) == 1
+        _check(database, stamp, pool_id, latest)
+        for migration in steps:
+            if migration.number == stamp.version + 1:
+                database.run(connection, migration.script)
+                connection.execute(update(state).values(schema_version=migration.number))
+                return migration.number == latest
+    return True
+
+
+def _has_state(database: Database, connection: Connection) -> bool:
+    found = connection.execute(select(func.to_regclass(database.table(state.name)).is_not(None)))
+    return bool(found.scalar_one())
+
+
+def _make_schema(database: Database, connection: Connection) -> None:
+    """Make the schema, or take an empty one that an administrator made."""
+    look = text(
+        "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid) "
+        "FROM pg_namespace n WHERE n.nspname = :schema"
+    )
+    in_use = connection.execute(look, {"schema": database.schema}).scalar()
+    if in_use is None:
+        database.run(connection, f"CREATE SCHEMA {quote(database.schema)}")
+    elif in_use:
+        raise Conflict(
+            f"the schema {database.schema!r} at {database.where} holds tables that are not a pool's; "
+            "give the pool another name, or use another database"
+        )
+
+
+def _new_state(pool_id: str, version: int, first_serial: int) -> dict[str, Any]:
+    return {
+        "pool_id": pool_id,
+        "schema_version": version,
+        "applied": -1,
+        "applied_digest": None,
+        "next_serial": first_serial,
+        "products": 0,
+        "analyzed_products": 0,
+    }

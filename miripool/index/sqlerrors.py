@@ -1,0 +1,139 @@
+"""What PostgreSQL's errors mean for a pool, in one place, by SQLSTATE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import (
+    AlreadyExists,
+    DiskFull,
+    IntegrityError,
+    InvalidInput,
+    MiripoolError,
+    ReadOnly,
+    ServerError,
+    ServerUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MISSING_TABLE", "missing_table", "sqlstate", "translate"]
+
+MISSING_TABLE = frozenset({"42P01", "3F000"})
+"""undefined_table, invalid_schema_name."""
+
+_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "3D000", "25P03", "25P04"})
+"""Shutdown, crash, start-up, time-outs of idle sessions, too many connections, no such database."""
+
+_MEANINGS: tuple[tuple[frozenset[str], type[MiripoolError], str], ...] = (
+    (frozenset({"53100"}), DiskFull, "the PostgreSQL server's disk is full ({}); make room, nothing was changed"),
+    (frozenset({"25006", "42501"}), ReadOnly, "the index can't be written by this user ({})"),
+    (frozenset({"XX001", "XX002"}), IntegrityError, "the index is damaged ({}); rebuild it from the pool's folder"),
+    (frozenset({"42P06"}), AlreadyExists, "the name is taken in the database ({})"),
+    (
+        MISSING_TABLE,
+        ServerError,
+        "the index is not what it was when the pool was opened ({}): renamed or dropped meanwhile? Open the pool again",
+    ),
+    (frozenset({"57014"}), ServerError, "PostgreSQL gave up ({}); ask for less, or raise the time limit"),
+    (
+        frozenset({"40001", "40P01", "55P03"}),
+        ServerError,
+        "another session was in the way ({}); nothing was changed, try again",
+    ),
+    (
+        frozenset({"53200"}),
+        ServerError,
+        "PostgreSQL has no room for this ({}); raise max_locks_per_transaction or its memory",
+    ),
+)
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Give the five characters by which PostgreSQL tells what went wrong.
+
+    Parameters
+    ----------
+    error : Exception
+        As psycopg2 or SQLAlchemy raised it.
+
+    Returns
+    -------
+    str or None
+        None where the server did not get to say it.
+    """
+    origin = getattr(error, "orig", None) or error
+    code = getattr(origin, "pgcode", None)
+    return code if isinstance(code, str) else None
+
+
+def missing_table(error: BaseException) -> bool:
+    """Tell whether an error says that a table, or its schema, is not there.
+
+    Parameters
+    ----------
+    error : Exception
+        As psycopg2 or SQLAlchemy raised it.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    return sqlstate(error) in MISSING_TABLE
+
+
+def translate(error: BaseException, where: str, clean: Callable[[str], str] = str) -> MiripoolError:
+    """Say what an error of the database means.
+
+    Parameters
+    ----------
+    error : Exception
+        As psycopg2 or SQLAlchemy raised it.
+    where : str
+        The server, for the message; without a password.
+    clean : callable, optional
+        Takes secrets out of a text.
+
+    Returns
+    -------
+    MiripoolError
+        To be raised by the caller.
+    """
+    origin = getattr(error, "orig", None) or error
+    words = clean(_words(origin))
+    code = sqlstate(error)
+    if code is None or code.startswith(("08", "28")) or code in _UNAVAILABLE:
+        return _without_state(error, origin, words, where) if code is None else _unavailable(words, where)
+    for codes, meaning, message in _MEANINGS:
+        if code in codes:
+            return meaning(message.format(words))
+    if code == "58030" and "No space left" in words:
+        return DiskFull(f"the PostgreSQL server's disk is full ({words}); make room, nothing was changed")
+    if code.startswith("22"):
+        return InvalidInput(f"PostgreSQL can't compute this: {words}")
+    return ServerError(f"PostgreSQL refused ({code}): {words}")
+
+
+def _words(origin: BaseException) -> str:
+    diagnosis = getattr(origin, "diag", None)
+    primary = getattr(diagnosis, "message_primary", None)
+    return str(primary or origin).strip()
+
+
+def _unavailable(words: str, where: str) -> ServerUnavailable:
+    return ServerUnavailable(
+        f"the PostgreSQL server {where} can't be used: {words}\n"
+        "Start it, or correct MIRIPOOL_DATABASE_URL; the pool's products are safe in its folder."
+    )
+
+
+def _without_state(error: BaseException, origin: BaseException, words: str, where: str) -> MiripoolError:
+    """Judge an error that has no SQLSTATE: mostly a connection that could not be made or broke."""
+    name = type(origin).__name__
+    if name in {"OperationalError", "InterfaceError"} or getattr(error, "connection_invalidated", False):
+        return _unavailable(words, where)
+    if name == "TimeoutError":
+        return ServerError("too many threads ask the index at once; ask with fewer")
+    return ServerError(f"the PostgreSQL server {where} failed: {words}")

@@ -1,0 +1,214 @@
+"""What journal entries do to versions, heads and tags: played in memory, on the tracks that they touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import IntegrityError
+from ..journal import Remove, Restore, Save, Tag, Untag
+from .rows import TagEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from ..journal import Entry
+
+__all__ = ["LoadedVersion", "Track", "Tracks", "Version", "touched"]
+
+
+class LoadedVersion(NamedTuple):
+    """A version as the index has it."""
+
+    serial: int
+    kind: str
+    name: str
+    version: int
+    head: bool
+    removed: datetime | None
+    labels: list[str]
+
+
+@dataclass(slots=True)
+class Version:
+    """A version while entries are played.
+
+    Attributes
+    ----------
+    serial, version : int
+        Its numbers.
+    head, removed
+        As in `miripool.index.rows.ProductRow`.
+    stored : tuple or None
+        `head` and `removed` as the index has them; None for a new version.
+    """
+
+    serial: int
+    version: int
+    head: bool = False
+    removed: datetime | None = None
+    stored: tuple[bool, datetime | None] | None = None
+
+
+@dataclass(slots=True)
+class Track:
+    """All versions of one kind and name, and the tags on them."""
+
+    kind: str
+    name: str
+    versions: dict[int, Version] = field(default_factory=dict)
+    tags: dict[str, int] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Find the head anew."""
+        living = [v for v in self.versions.values() if v.removed is None]
+        head = max(living, key=lambda v: v.version, default=None)
+        for version in self.versions.values():
+            version.head = version is head
+
+
+class Tracks:
+    """The tracks that some entries touch, and what becomes of them.
+
+    Parameters
+    ----------
+    loaded : iterable of LoadedVersion
+        All versions of those tracks, as the index has them.
+
+    Attributes
+    ----------
+    saves : list of (Entry, Save)
+        New versions, in order.
+    events : list of TagEvent
+        Moves of tags, in order.
+    moved : dict
+        Where each touched (label, kind, name) stands in the end; None where it marks nothing.
+    """
+
+    def __init__(self, loaded: Iterable[LoadedVersion] = ()) -> None:
+        self._tracks: dict[tuple[str, str], Track] = {}
+        self._of: dict[int, Track] = {}
+        self.saves: list[tuple[Entry, Save]] = []
+        self.events: list[TagEvent] = []
+        self.moved: dict[tuple[str, str, str], int | None] = {}
+        for row in loaded:
+            track = self._track(row.kind, row.name)
+            stored = (row.head, row.removed)
+            track.versions[row.serial] = Version(row.serial, row.version, *stored, stored)
+            track.tags.update(dict.fromkeys(row.labels, row.serial))
+            self._of[row.serial] = track
+
+    def _track(self, kind: str, name: str) -> Track:
+        return self._tracks.setdefault((kind, name), Track(kind, name))
+
+    def __getitem__(self, serial: int) -> Version:
+        return self._of[serial].versions[serial]
+
+    def changed(self) -> list[Version]:
+        """List the versions whose row in the index is out of date.
+
+        Returns
+        -------
+        list of Version
+            New versions left out.
+        """
+        versions = (v for track in self._tracks.values() for v in track.versions.values())
+        return [v for v in versions if v.stored is not None and v.stored != (v.head, v.removed)]
+
+    def play(self, entry: Entry) -> None:
+        """Let an entry take effect.
+
+        Parameters
+        ----------
+        entry : Entry
+            The next one.
+
+        Raises
+        ------
+        IntegrityError
+            If it names a version that there is not, or saves one that there is. What is in memory is then half done.
+        """
+        for action in entry.actions:
+            match action:
+                case Save():
+                    self._save(entry, action)
+                case Tag():
+                    for track, serial in self._named(entry, action):
+                        self._mark(entry, action.label, track, serial)
+                case Untag():
+                    for track, serial in self._named(entry, action):
+                        if track.tags.get(action.label) == serial:
+                            self._mark(entry, action.label, track, None)
+                case Remove():
+                    for track, serial in self._named(entry, action):
+                        version = track.versions[serial]
+                        version.removed = version.removed or entry.time
+                        track.settle()
+                case Restore():
+                    for track, serial in self._named(entry, action):
+                        track.versions[serial].removed = None
+                        track.settle()
+
+    def _save(self, entry: Entry, save: Save) -> None:
+        track = self._track(save.kind, save.name)
+        newest = max((v.version for v in track.versions.values()), default=-1)
+        if save.serial in self._of:
+            raise IntegrityError(f"journal entry {entry.n} saves serial {save.serial} again; verify the pool")
+        if save.version <= newest:
+            raise IntegrityError(
+                f"journal entry {entry.n} saves version {save.version} of {save.kind} {save.name}, "
+                f"which has version {newest} already; verify the pool"
+            )
+        track.versions[save.serial] = Version(save.serial, save.version)
+        track.settle()
+        self._of[save.serial] = track
+        self.saves.append((entry, save))
+
+    def _named(self, entry: Entry, action: Tag | Untag | Remove | Restore) -> Iterable[tuple[Track, int]]:
+        for serial in action.serials:
+            track = self._of.get(serial)
+            if track is None:
+                raise IntegrityError(
+                    f"journal entry {entry.n} ({action.do}) names serial {serial}, which no entry before it saved; "
+                    "verify the pool"
+                )
+            yield track, serial
+
+    def _mark(self, entry: Entry, label: str, track: Track, serial: int | None) -> None:
+        previous = track.tags.get(label)
+        if previous == serial:
+            return
+        if serial is None:
+            del track.tags[label]
+        else:
+            track.tags[label] = serial
+        self.moved[label, track.kind, track.name] = serial
+        self.events.append(TagEvent(entry.n, entry.time, label, track.kind, track.name, serial, previous))
+
+
+def touched(entries: Iterable[Entry]) -> tuple[list[int], list[tuple[str, str]]]:
+    """List what must be known of the index to play some entries.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        The entries.
+
+    Returns
+    -------
+    serials : list of int
+        All that are named, those that are saved too.
+    tracks : list of (str, str)
+        Kind and name of what is saved.
+    """
+    serials: set[int] = set()
+    tracks: set[tuple[str, str]] = set()
+    for entry in entries:
+        for action in entry.actions:
+            if isinstance(action, Save):
+                serials.add(action.serial)
+                tracks.add((action.kind, action.name))
+            else:
+                serials.update(action.serials)
+    return sorted(serials), sorted(tracks)

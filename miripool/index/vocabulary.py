@@ -1,0 +1,146 @@
+"""What keywords a pool has, and what values they take: for tables, checks and suggestions."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ARRAY, Text, cast, exists, func, select
+
+from .schema import keyword, keyword_name
+from .selection import is_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Select
+
+    from .rows import KeywordValue
+
+__all__ = ["has_keyword", "keyword_values", "keywords", "values_near"]
+
+_DISTINCT = 300
+"""Values looked at for suggestions: each is one step down an index, some 20 microseconds."""
+
+
+def keywords(connection: Connection) -> list[str]:
+    """List all keywords.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        To the pool's schema.
+
+    Returns
+    -------
+    list of str
+        Sorted, each once.
+    """
+    statement = select(keyword_name.c.key).distinct().order_by(keyword_name.c.key)
+    return list(connection.execute(statement).scalars())
+
+
+def has_keyword(connection: Connection, key: str, hdu: str | None = None) -> bool:
+    """Tell whether any product has, or had, a keyword.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        To the pool's schema.
+    key : str
+        Upper case.
+    hdu : str, optional
+        Name of the HDU; any if left out.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    names = select(keyword_name.c.key).where(keyword_name.c.key == key)
+    if hdu is not None:
+        names = names.where(keyword_name.c.hdu_name == hdu)
+    return bool(connection.execute(select(exists(names))).scalar_one())
+
+
+def keyword_values(
+    connection: Connection, serials: Sequence[int], keys: Sequence[tuple[str | None, str]]
+) -> dict[int, dict[tuple[str | None, str], KeywordValue]]:
+    """Read the values of some keywords of many products, in one statement.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        To the pool's schema.
+    serials : sequence of int
+        The versions.
+    keys : sequence of (str or None, str)
+        HDU and keyword; without an HDU, what the bare name means.
+
+    Returns
+    -------
+    dict
+        For each serial that has any of them, the values by key; missing keywords are left out.
+    """
+    found: dict[int, dict[tuple[str | None, str], KeywordValue]] = {}
+    wanted = set(keys)
+    if not wanted or not serials:
+        return found
+    k = keyword.c
+    statement = select(k.serial, k.hdu_name, k.key, k.first, k.number, k.text, k.flag).where(
+        is_one_of(k.serial, serials),
+        k.key == func.any(cast(sorted({key for _, key in wanted}), ARRAY(Text))),
+        k.occurrence == 0,
+    )
+    if all(hdu is None for hdu, _ in wanted):
+        statement = statement.where(k.first)
+    for serial, hdu_name, key, first, number, words, flag in connection.execute(statement):
+        value = number if number is not None else words if words is not None else flag
+        values = found.setdefault(serial, {})
+        if first and (None, key) in wanted:
+            values[None, key] = value
+        if (hdu_name, key) in wanted:
+            values[hdu_name, key] = value
+    return found
+
+
+def values_near(connection: Connection, key: str, value: str, limit: int = 5) -> list[str]:
+    """Find texts that a keyword has and that resemble another.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        To the pool's schema.
+    key : str
+        Upper case.
+    value : str
+        What was asked for.
+    limit : int, optional
+        Most texts to give.
+
+    Returns
+    -------
+    list of str
+        The nearest first; where none is near, the first ones in order.
+    """
+    around = {*_distinct(connection, key, ""), *_distinct(connection, key, value[:3])}
+    ordered = sorted(around)
+    by_lower = {text.casefold(): text for text in reversed(ordered)}
+    near = difflib.get_close_matches(value.casefold(), by_lower, n=limit, cutoff=0.5)
+    return [by_lower[text] for text in near] or ordered[:limit]
+
+
+def _distinct(connection: Connection, key: str, start: str) -> list[str]:
+    """List different texts from `start` on, by a step down the index for each instead of a scan."""
+    here = (keyword.c.key == key, keyword.c.text.is_not(None))
+
+    def following(after: Any) -> Select[Any]:
+        return select(keyword.c.text).where(*here, after).order_by(keyword.c.text).limit(1)
+
+    # A sub-select in brackets: without them, its ORDER BY would be the union's.
+    first = select(following(keyword.c.text >= start).scalar_subquery().label("text"))
+    values = first.cte("distinct_text", recursive=True)
+    later = following(keyword.c.text > values.c.text).correlate(values).scalar_subquery()
+    values = values.union_all(select(later).where(values.c.text.is_not(None)))
+    statement = select(values.c.text).where(values.c.text.is_not(None)).limit(_DISTINCT)
+    return list(connection.execute(statement).scalars())
