@@ -72,6 +72,11 @@ class Calibration:
             if not np.isfinite(getattr(self, what)):
                 msg = f"{what} is {getattr(self, what)}; it has to be a finite number."
                 raise InvalidInput(msg)
+        for what in ("label", "crds_context", "cal_ver"):
+            text = getattr(self, what) or ""
+            if not (text.isascii() and text.isprintable()):
+                msg = f"{what} is {text!r}; a FITS header takes printable ASCII characters only."
+                raise InvalidInput(msg)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

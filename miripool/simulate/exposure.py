@@ -67,6 +67,16 @@ class Scene:
     fwhm: float = 3.0
     seed: int | None = None
 
+    def __post_init__(self) -> None:
+        for what in ("background", "n_sources", "brightest", "seed"):
+            number = getattr(self, what)
+            if number is not None and not 0 <= number < float("inf"):
+                msg = f"The scene's {what} is {number}; it can't be negative or infinite."
+                raise InvalidInput(msg)
+        if not (self.fwhm > 0 and -2 <= self.gradient <= 2):
+            msg = f"The scene's fwhm is {self.fwhm} and its gradient {self.gradient}; take some pixels, and -2 to 2."
+            raise InvalidInput(msg)
+
     @property
     def is_dark(self) -> bool:
         """Whether no light falls on the detector at all."""
@@ -216,7 +226,7 @@ class SimulatedExposure:
 
 
 def simulate_exposure(
-    name: str = "jw01033005001_03103_00001_mirimage",
+    name: str | None = None,
     *,
     subarray: str = "SUB64",
     nints: int = 5,
@@ -238,8 +248,8 @@ def simulate_exposure(
 
     Parameters
     ----------
-    name : str
-        Stem of the exposure's files.
+    name : str, optional
+        Stem of the exposure's files; ``jw01033005001_03103_00001_<detector>`` if not given.
     subarray : str
         One of `SUBARRAYS`; FULL for the spectrometer's two detectors.
     nints, ngroups : int
@@ -271,7 +281,6 @@ def simulate_exposure(
     InvalidInput
         An unknown name, a number that can't be, a start without a time zone.
     """
-    _check_name(name)
     _check_numbers(nints=nints, ngroups=ngroups, seed=seed, group_time=group_time, cosmic_ray_rate=cosmic_ray_rate)
     start = _to_utc(start)
     seconds = find_group_time(subarray, readpatt) if group_time is None else group_time
@@ -280,6 +289,8 @@ def simulate_exposure(
     if full.name != "MIRIMAGE" and place.shape != FULL_SHAPE:
         msg = f"{full.name} is read FULL only; {subarray} is a subarray of MIRIMAGE."
         raise InvalidInput(msg)
+    name = f"jw01033005001_03103_00001_{full.name.lower()}" if name is None else name
+    _check_name(name)
     part = full.cut(place)
     scene = scene or Scene()
     slopes = scene.draw(place.shape, ngroups * seconds, seed=seed) * part.responsivity
@@ -290,7 +301,7 @@ def simulate_exposure(
 def simulate_campaign(
     n: int,
     *,
-    name: str = "jw01033005001_03103_{number:05d}_mirimage",
+    name: str = "jw01033005001_03103_{number:05d}_{detector}",
     seed: int = 1,
     start: datetime = _START,
     interval: timedelta = timedelta(days=1),
@@ -305,7 +316,7 @@ def simulate_campaign(
     n : int
         How many.
     name : str
-        Of each; ``{number}`` stands for 1 to `n`.
+        Of each; ``{number}`` stands for 1 to `n`, ``{detector}`` for the detector's name in lower case.
     seed : int
         Of the first; each exposure has its own.
     start, interval : datetime, timedelta
@@ -325,18 +336,25 @@ def simulate_campaign(
     InvalidInput
         As in `simulate_exposure`, or all names would be equal.
     """
-    if n > 1 and name.format(number=1) == name.format(number=2):
-        msg = f"All exposures would be called {name!r}; put {{number}} into the name."
-        raise InvalidInput(msg)
     shared = Detector.draw(detector, seed=detector_seed) if isinstance(detector, str) else detector
-    for i in range(n):
-        yield simulate_exposure(
-            name.format(number=i + 1), seed=seed + i, start=start + i * interval, detector=shared, **settings
-        )
+    names = [_fill_name(name, number, shared) for number in range(1, n + 1)]
+    if len(set(names)) < len(names):
+        msg = f"All exposures would be called {names[0]!r}; put {{number}} into the name."
+        raise InvalidInput(msg)
+    for i, one in enumerate(names):
+        yield simulate_exposure(one, seed=seed + i, start=start + i * interval, detector=shared, **settings)
+
+
+def _fill_name(name: str, number: int, detector: Detector) -> str:
+    try:
+        return name.format(number=number, detector=detector.name.lower())
+    except (KeyError, IndexError, ValueError) as e:
+        msg = f"{name!r} can't be filled in: only {{number}} and {{detector}} may stand in braces ({e!r})."
+        raise InvalidInput(msg) from None
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or re.search(r"_(uncal|ramp|rateints|rate)$", name):
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name, re.ASCII) or re.search(r"_(uncal|ramp|rateints|rate)$", name):
         msg = (
             f"{name!r} can't be the name of an exposure: letters, digits and _ . + - in it, and no _uncal, _ramp, "
             "_rateints or _rate at the end."

@@ -1,12 +1,15 @@
 """Simulated exposures as FITS files of the form that JWST gives them.
 
-The files have no ASDF extension: whatever it would hold is in the headers, and the JWST datamodels open them without.
+Their ASDF extension has an empty tree: whatever it could hold is in the headers, but the JWST pipeline refuses files
+that have none.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from miripool.errors import AlreadyExists, InvalidInput
 from miripool.simulate.calibration import average_rates, calibrate_ramp, fit_slopes
@@ -25,6 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["write_products", "write_uncal"]
 
+_ASDF: Final = b"""#ASDF 1.0.0
+#ASDF_STANDARD 1.6.0
+%YAML 1.1
+%TAG ! tag:stsci.edu:asdf/
+--- !core/asdf-1.1.0
+{}
+...
+"""
 _MODELS: Final = {"ramp": "RampModel", "rateints": "CubeModel", "rate": "ImageModel"}
 
 
@@ -172,5 +183,7 @@ def _write(path: Path, cards: list[Card], extensions: list[Extension]) -> Path:
         if unit:
             hdu.header["BUNIT"] = (unit, "physical units of the array values")
         hdus.append(hdu)
+    metadata = np.array([(np.frombuffer(_ASDF, np.uint8),)], [("ASDF_METADATA", "u1", (len(_ASDF),))])
+    hdus.append(fits.BinTableHDU(metadata, name="ASDF"))
     hdus.writeto(path, overwrite=True)
     return path
