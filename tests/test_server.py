@@ -546,6 +546,16 @@ def test_removed_home_ends_its_server(server: EmbeddedServer) -> None:
     until(lambda: not mark.alive)
 
 
+def test_removed_socket_ends_the_server_and_the_next_client_starts_it(server: EmbeddedServer) -> None:
+    server.ensure()
+    status = server.status()
+    assert status.socket_directory is not None
+    shutil.rmtree(status.socket_directory)
+    server.ensure()
+    assert ask(server, "SELECT 1") == [(1,)]
+    assert server.status().pid != status.pid
+
+
 # refusals
 
 

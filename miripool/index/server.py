@@ -317,7 +317,11 @@ class EmbeddedServer:
             if not was_running:
                 was_running = self._ask_to_end(state.supervisor if supervised and state is not None else orphan)
             if time.monotonic() > deadline:
-                raise ServerUnavailable(f"the PostgreSQL server of {self.home} has not ended after {timeout:g} s yet")
+                where = f" (started as host {state.host})" if state is not None else ""
+                message = (
+                    f"the PostgreSQL server of {self.home}{where} has not ended after {timeout:g} s yet: look again"
+                )
+                raise ServerUnavailable(message)
             time.sleep(0.02)
 
     def remove(self, *, timeout: float = 60.0) -> None:

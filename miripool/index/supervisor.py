@@ -46,6 +46,7 @@ _log = logging.getLogger("miripool.supervisor")
 # What PostgreSQL says while the processes of its predecessor are still about to end.
 _PASSING = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 _PATIENCE = 60.0
+_MOST_KILLS = 3
 _SHUTDOWN_PATIENCE = 600.0
 _LOG_SIZE = 10 * 1024 * 1024
 
@@ -154,7 +155,7 @@ class Supervisor:
     def _bring_up(self, previous: ServerState | None) -> None:
         placement = Placement.choose(self._folder)
         self._state = dataclasses.replace(self._state, data_directory=str(placement.data))
-        deadline = time.monotonic() + _PATIENCE
+        deadline, killed = time.monotonic() + _PATIENCE, 0
         while not self._stopping:
             offset = _size(placement.log)
             if not self._adopt(placement) and not self._start(placement, previous):
@@ -172,7 +173,9 @@ class Supervisor:
             if self._child is None:  # the adopted one was about to end
                 continue
             said = _read_from(placement.log, offset)
-            if not any(word in said for word in _PASSING) or time.monotonic() > deadline:
+            killed += self._child.wait() < 0  # by someone; it did not end of itself
+            passing = any(word in said for word in _PASSING) or 0 < killed < _MOST_KILLS
+            if not passing or time.monotonic() > deadline:
                 raise cluster.explain(said, placement.data)
             self._write_phase("waiting")
             self._sleep(0.2)
@@ -322,13 +325,16 @@ class Supervisor:
             return 0
 
     def _home_is_there(self) -> bool:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if self._folder.stat().st_ino == self._inode and Path(self._state.data_directory).exists():
-                return True
-            _log.warning("the home was moved or removed")
+        """Tell whether clients can still find the server: its home may have been moved, its socket cleared away."""
+        try:
+            moved = self._folder.stat().st_ino != self._inode
+        except (FileNotFoundError, NotADirectoryError):
+            moved = True
+        socket = Path(self._state.socket_directory) / f".s.PGSQL.{PORT}"
+        if moved or not Path(self._state.data_directory).exists() or not socket.exists():
+            _log.warning("the home or the socket was moved or removed")
             return False
-        _log.warning("the home is gone")
-        return False
+        return True
 
     def _shut_down(self) -> None:
         """Shut the server down: fast, and at once only if that does not come to an end."""
@@ -336,7 +342,8 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 self._write_phase("stopping")
             self._postmaster.send(signal.SIGINT)
-            deadline = time.monotonic() + (_SHUTDOWN_PATIENCE if self._home_is_there() else 2.0)
+            there = Path(self._state.data_directory).exists()
+            deadline = time.monotonic() + (_SHUTDOWN_PATIENCE if there else 2.0)
             while self._alive():
                 if time.monotonic() > deadline:
                     self._postmaster.send(signal.SIGQUIT)
