@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .reference import ProductRef
     from .statistics import Statistics
 
 __all__ = [
@@ -128,6 +129,11 @@ class Product(Mapping[str, Dataset]):
         What stays the same across versions; needed to save a product that was not read from a file.
     layout : Layout, keyword-only, optional
         The file it came from.
+
+    Attributes
+    ----------
+    ref : ProductRef or None
+        The version it was loaded as; None for a product that is in no pool.
     """
 
     kind: ClassVar[str] = "Product"
@@ -144,6 +150,7 @@ class Product(Mapping[str, Dataset]):
         self._datasets = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
         self.name = name
         self.layout = layout
+        self.ref: ProductRef | None = None
 
     @staticmethod
     def from_layout(
@@ -180,6 +187,21 @@ class Product(Mapping[str, Dataset]):
     def type(self) -> str:
         """The kind, in HIPE's word."""
         return self.kind
+
+    def renamed(self, name: str) -> Product:
+        """Give the same product under another name.
+
+        Parameters
+        ----------
+        name : str
+            Of its track.
+
+        Returns
+        -------
+        Product
+            Shares metadata and datasets with this one.
+        """
+        return type(self)(self.meta, self._datasets, name=name, layout=self.layout)
 
     @property
     def datasets(self) -> Mapping[str, Dataset]:

@@ -1,0 +1,85 @@
+"""Commit: how a change gets into the journal while others write too, and how the index follows."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .errors import MiripoolError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .archive import Archive
+    from .index import Catalog, Position
+    from .journal import Action, Entry
+
+__all__ = ["Committer"]
+
+_log = logging.getLogger("miripool")
+
+_TRIES = 10_000
+"""Lost races after which something must be wrong; each means that somebody else got a change in."""
+
+
+class Committer:
+    """Writes journal entries for one pool and keeps its index at their heels.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    catalog : Catalog
+        Its index.
+    """
+
+    def __init__(self, archive: Archive, catalog: Catalog) -> None:
+        self._archive = archive
+        self._catalog = catalog
+
+    def catch_up(self) -> Position:
+        """Take into the index what the journal has and the index has not.
+
+        Returns
+        -------
+        Position
+            Where the index stands now: at the journal's end, unless somebody is writing this very moment.
+        """
+        position = self._catalog.position()
+        journal = self._archive.journal
+        if not self._archive.storage.exists(journal.key(position.n + 1)):
+            return position
+        self._catalog.apply(journal.since(position.n, position.digest), self._archive.manifest)
+        return self._catalog.position()
+
+    def commit(self, decide: Callable[[Position], Sequence[Action]]) -> Entry | None:
+        """Write an entry, deciding anew whenever somebody else was faster.
+
+        Parameters
+        ----------
+        decide : callable
+            Looks at the index, which then stands at the position given, and says what to do. If the index moves while
+            it looks, the entry's number is taken and it is asked again.
+
+        Returns
+        -------
+        Entry or None
+            The entry, in the index too if the database let it; None if there was nothing to do.
+        """
+        for _ in range(_TRIES):
+            position = self.catch_up()
+            actions = decide(position)
+            if not actions:
+                return None
+            entry = self._archive.journal.append(position.n + 1, position.digest, actions)
+            if entry is not None:
+                self._follow(entry)
+                return entry
+        raise StorageError(f"{_TRIES} other changes came first; is {self._archive.storage.path('journal')} in order?")
+
+    def _follow(self, entry: Entry) -> None:
+        try:
+            self._catalog.apply([entry], self._archive.manifest)
+        except MiripoolError as error:
+            # The entry is durable: what it says is done. Whoever comes next applies it.
+            _log.warning("saved as journal entry %d; the index will follow (%s)", entry.n, error)

@@ -1,0 +1,317 @@
+"""Home: the folder with all of a user's pools, its configuration, and its PostgreSQL server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from .archive import Archive
+from .errors import AlreadyExists, FormatError, InvalidInput, NotFound, PoolNotFound, StorageError
+from .index import Catalog, EmbeddedServer, schema_name
+from .keywords import suggest
+from .names import check_pool_name
+from .pool import Pool
+from .storage import LocalStorage, storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Home", "PoolSummary", "default_home"]
+
+_SETTINGS = {"database_url"}
+
+
+def default_home() -> Path:
+    """Give the folder that is used unless another is named.
+
+    Returns
+    -------
+    pathlib.Path
+        ``$MIRIPOOL_HOME``, or the platform's folder for a user's data.
+    """
+    named = os.environ.get("MIRIPOOL_HOME")
+    return Path(named).expanduser() if named else platformdirs.user_data_path("miripool")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSummary:
+    """A pool in a listing.
+
+    Attributes
+    ----------
+    name : str
+        The pool's name.
+    created : str
+        ISO time, UTC.
+    products, versions, tags : int
+        Tracks with a living version, living versions, labels in use.
+    bytes, stored_bytes : int
+        Sizes of all FITS files, and what they take in the pool.
+    path : str
+        Its folder.
+    """
+
+    name: str
+    created: str
+    products: int
+    versions: int
+    tags: int
+    bytes: int
+    stored_bytes: int
+    path: str
+
+
+class Home:
+    """A folder of pools.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The folder; `default_home` unless given. It is made when something is put there.
+    progress : callable, optional
+        Told in words what takes long, e.g. that PostgreSQL recovers after a crash.
+    """
+
+    def __init__(self, path: Path | str | None = None, *, progress: Callable[[str], None] | None = None) -> None:
+        self.path = Path(path).expanduser().absolute() if path is not None else default_home().absolute()
+        self._progress = progress
+
+    def __repr__(self) -> str:
+        return f"<Home {self.path}>"
+
+    @property
+    def server(self) -> EmbeddedServer:
+        """The embedded PostgreSQL server of this home; nothing is started."""
+        return EmbeddedServer(self.path)
+
+    @property
+    def external_url(self) -> str | None:
+        """The URL of a server that is used instead of the embedded one."""
+        return os.environ.get("MIRIPOOL_DATABASE_URL") or self._configuration().get("database_url")
+
+    def _configuration(self) -> dict[str, str]:
+        path = self.path / "config.toml"
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise storage_error(error, path) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FormatError(f"{path} is not TOML: {error}") from error
+        unknown = set(settings) - _SETTINGS
+        if unknown or not all(isinstance(v, str) for v in settings.values()):
+            raise InvalidInput(f"{path}: settings are text, and {', '.join(sorted(_SETTINGS))} is all there is")
+        return settings
+
+    def database_url(self) -> str:
+        """Give the URL of the database, starting the embedded server if there is need.
+
+        Returns
+        -------
+        str
+            For SQLAlchemy or psql; it may hold a password.
+        """
+        external = self.external_url
+        return external if external is not None else self.server.ensure(progress=self._progress)
+
+    def _folder(self, name: str) -> Path:
+        return self.path / "pools" / name
+
+    def names(self) -> list[str]:
+        """List the pools.
+
+        Returns
+        -------
+        list of str
+            Sorted names.
+        """
+        try:
+            return sorted(p.parent.name for p in (self.path / "pools").glob("*/pool.json") if p.parent.name[0] != ".")
+        except OSError as error:
+            raise storage_error(error, self.path / "pools") from error
+
+    def pool(self, name: str, *, create: bool = False) -> Pool:
+        """Open a pool; nothing of its data is read.
+
+        Parameters
+        ----------
+        name : str
+            The pool's name.
+        create : bool, keyword-only
+            Make it if it is not there.
+
+        Returns
+        -------
+        Pool
+            The pool.
+
+        Raises
+        ------
+        PoolNotFound
+            If there is none; the message names those there are.
+        InvalidName
+            If it can't be a pool's name.
+        """
+        check_pool_name(name)
+        try:
+            archive = Archive.open(LocalStorage(self._folder(name)))
+        except NotFound:
+            if create:
+                return self.create(name, exist_ok=True)
+            raise self._no_pool(name) from None
+        return self._open(name, archive)
+
+    def _open(self, name: str, archive: Archive) -> Pool:
+        def connect() -> Catalog:
+            return Catalog.open(
+                self.database_url(),
+                schema=schema_name(name),
+                pool_id=archive.info.id,
+                first_serial=archive.info.first_serial,
+            )
+
+        return Pool(name, archive, connect)
+
+    def _no_pool(self, name: str) -> PoolNotFound:
+        names = self.names()
+        near = suggest(name, names)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        there = f"the pools are {', '.join(names)}" if names else "there are none yet; `miripool create` makes one"
+        return PoolNotFound(f"no pool {name!r} in {self.path}; {hint}{there}")
+
+    def create(self, name: str, *, exist_ok: bool = False) -> Pool:
+        """Make a pool.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        exist_ok : bool, keyword-only
+            Give the pool of that name if there is one.
+
+        Returns
+        -------
+        Pool
+            Empty.
+
+        Raises
+        ------
+        AlreadyExists
+            If the name is taken, or is one that another pool had: its URNs still hold.
+        """
+        check_pool_name(name)
+        self._refuse_similar(name)
+        if (self._folder(name) / "pool.json").is_file() and not exist_ok:
+            raise AlreadyExists(f"there is a pool {name!r} in {self.path} already")
+        archive = Archive.create(LocalStorage(self._folder(name)), first_serial=self._first_serial(name))
+        return self._open(name, archive)
+
+    def _refuse_similar(self, name: str) -> None:
+        for other in self.names():
+            if other != name and other.lower() == name.lower():
+                raise AlreadyExists(f"there is a pool {other!r}; names that differ in capitals only are not told apart")
+            if name in Archive.open(LocalStorage(self._folder(other))).info.former_names:
+                raise AlreadyExists(f"pool {other!r} was called {name!r} once and its URNs still hold; choose another name")
+
+    def _retired(self, name: str) -> Path:
+        return self.path / "pools" / ".retired" / f"{name}.json"
+
+    def _first_serial(self, name: str) -> int:
+        """Give the serial behind all that pools of this name have used: a URN is never used twice."""
+        try:
+            return int(json.loads(self._retired(name).read_bytes())["next_serial"])
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, KeyError) as error:
+            raise StorageError(f"{self._retired(name)} can't be read ({error}); it guards old URNs") from error
+
+    def rename(self, name: str, new: str) -> Pool:
+        """Give a pool another name; URNs with the old one stay valid.
+
+        Parameters
+        ----------
+        name, new : str
+            The names.
+
+        Returns
+        -------
+        Pool
+            The pool under its new name.
+
+        Raises
+        ------
+        AlreadyExists
+            If the new name is taken.
+        """
+        check_pool_name(new)
+        with self.pool(name) as pool:
+            self._refuse_similar(new)
+            if self._folder(new).exists() or self._retired(new).exists():
+                raise AlreadyExists(f"there is or was a pool {new!r} in {self.path}; choose another name")
+            archive = pool.archive
+            archive.remember_name(name)
+            pool.catalog.position()
+            try:
+                self._folder(name).rename(self._folder(new))
+            except OSError as error:
+                raise storage_error(error, self._folder(new)) from error
+            # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
+            pool.catalog.rename(schema_name(new))
+        return self.pool(new)
+
+    def delete(self, name: str) -> None:
+        """Delete a pool with all its products. There is no way back.
+
+        Parameters
+        ----------
+        name : str
+            The pool's name. A new pool of that name will count its URNs on from where this one stopped.
+        """
+        with self.pool(name) as pool:
+            next_serial = pool.catch_up().next_serial
+            retired = LocalStorage(self._retired(name).parent)
+            for former in (name, *pool.archive.info.former_names):
+                self._retired(former).unlink(missing_ok=True)
+                retired.put(f"{former}.json", json.dumps({"next_serial": next_serial}).encode())
+            doomed = self.path / "pools" / f".deleted-{pool.archive.info.id}"
+            try:
+                self._folder(name).rename(doomed)
+            except OSError as error:
+                raise storage_error(error, self._folder(name)) from error
+            pool.catalog.drop()
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(doomed)
+
+    def summaries(self) -> list[PoolSummary]:
+        """Describe all pools.
+
+        Returns
+        -------
+        list of PoolSummary
+            Sorted by name.
+        """
+        return [self._summary(name) for name in self.names()]
+
+    def _summary(self, name: str) -> PoolSummary:
+        with self.pool(name) as pool:
+            tags = pool.tags()
+            total = pool.catalog.statistics().total
+            return PoolSummary(
+                name=name,
+                created=pool.archive.info.created.isoformat().replace("+00:00", "Z"),
+                products=total.heads,
+                versions=total.products,
+                tags=len(tags),
+                bytes=total.bytes,
+                stored_bytes=total.stored_bytes,
+                path=str(self._folder(name)),
+            )

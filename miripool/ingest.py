@@ -1,0 +1,200 @@
+"""Ingest: many files into a pool, several at a time; one bad file does not stop the others."""
+
+from __future__ import annotations
+
+import glob
+import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import FileMissing, InvalidInput, MiripoolError
+from .names import Urn, check_label
+from .storage import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .pool import Pool
+
+__all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
+
+_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one file.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    status : str
+        ``new``, ``version``, ``unchanged`` or ``failed``.
+    bytes : int
+        Size of the file.
+    stored_bytes : int
+        Bytes added to the pool.
+    urn : str or None
+        The version; None for a failure.
+    version : int or None
+        Its number.
+    message : str or None
+        What the user should know.
+    error : MiripoolError or None
+        Why it failed.
+    """
+
+    path: Path
+    status: str
+    bytes: int = 0
+    stored_bytes: int = 0
+    urn: str | None = None
+    version: int | None = None
+    message: str | None = None
+    error: MiripoolError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Sums over outcomes: files by status, bytes in and bytes stored."""
+
+    new: int
+    versions: int
+    unchanged: int
+    failed: int
+    bytes: int
+    stored_bytes: int
+
+
+def find_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Find the FITS files that some arguments mean.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Files; folders, of which every FITS file is taken, sub-folders too; patterns with ``*``, ``?``, ``[…]``,
+        ``**``.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Each once; those of a folder or pattern sorted. A file that is not there is kept, to fail by itself.
+
+    Raises
+    ------
+    FileMissing
+        If a pattern or folder has no FITS file.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.name.lower().endswith(_ENDINGS) and p.is_file())
+            if not inside:
+                raise FileMissing(f"there is no FITS file in {path}")
+        elif glob.has_magic(str(path)) and not path.exists():
+            inside = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
+            if not inside:
+                raise FileMissing(f"no file matches {path}")
+            inside = find_files(inside)
+        else:
+            inside = [path]
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def ingest(
+    pool: Pool,
+    files: Sequence[Path],
+    *,
+    tag: str | None = None,
+    name: str | None = None,
+    force: bool = False,
+    jobs: int = 1,
+) -> Iterator[Outcome]:
+    """Save files in a pool, each in a journal entry of its own.
+
+    Parameters
+    ----------
+    pool : Pool
+        Where to.
+    files : sequence of pathlib.Path
+        What.
+    tag, name, force : object, keyword-only
+        As for `Pool.save`; a name is for one exposure's files only.
+    jobs : int, keyword-only
+        How many at a time.
+
+    Yields
+    ------
+    Outcome
+        One for each file, as they are done.
+    """
+    if tag is not None:
+        check_label(tag)
+    if jobs < 1:
+        raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
+
+    def save(path: Path) -> Outcome:
+        return _save(pool, path, tag=tag, name=name, force=force)
+
+    if jobs == 1 or len(files) < 2:
+        yield from map(save, files)
+        return
+    pool.catch_up()  # connect once, before the threads do
+    waiting = iter(files)
+    with ThreadPoolExecutor(jobs) as threads:
+        running: set[Future[Outcome]] = set()
+        try:
+            for path in waiting:
+                running.add(threads.submit(save, path))
+                if len(running) >= 2 * jobs:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            for future in list(running):
+                yield future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _save(pool: Pool, path: Path, *, tag: str | None, name: str | None, force: bool) -> Outcome:
+    try:
+        size = os.path.getsize(path) if path.is_file() else 0
+        saved = pool.save_detailed(path, name=name, tag=tag, force=force)
+    except MiripoolError as error:
+        return Outcome(path, "failed", message=str(error), error=error)
+    except OSError as error:
+        known = storage_error(error, path)
+        return Outcome(path, "failed", message=str(known), error=known)
+    row = saved.row
+    urn = str(Urn(pool.name, row.kind, row.serial))
+    return Outcome(path, saved.status, size, saved.stored_bytes, urn, row.version, saved.notice)
+
+
+def summarise(outcomes: Iterable[Outcome]) -> Summary:
+    """Count what came of many files.
+
+    Parameters
+    ----------
+    outcomes : iterable of Outcome
+        From `ingest`.
+
+    Returns
+    -------
+    Summary
+        The sums.
+    """
+    listed = list(outcomes)
+    count = {status: sum(o.status == status for o in listed) for status in ("new", "version", "unchanged", "failed")}
+    return Summary(
+        count["new"],
+        count["version"],
+        count["unchanged"],
+        count["failed"],
+        sum(o.bytes for o in listed),
+        sum(o.stored_bytes for o in listed),
+    )
