@@ -94,7 +94,7 @@ def edit_state(server: EmbeddedServer, **changes: object) -> None:
 def test_nothing_is_started_before_it_is_asked_for(server: EmbeddedServer) -> None:
     status = server.status()
     assert not status.running
-    assert status.pid is status.version is status.started is status.clients is None
+    assert (status.pid, status.version, status.started, status.clients) == (None, None, None, None)
     assert not server.stop()
     with pytest.raises(ServerUnavailable, match="ensure"):
         _ = server.url
