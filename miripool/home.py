@@ -220,7 +220,9 @@ class Home:
             if other != name and other.lower() == name.lower():
                 raise AlreadyExists(f"there is a pool {other!r}; names that differ in capitals only are not told apart")
             if name in Archive.open(LocalStorage(self._folder(other))).info.former_names:
-                raise AlreadyExists(f"pool {other!r} was called {name!r} once and its URNs still hold; choose another name")
+                raise AlreadyExists(
+                    f"pool {other!r} was called {name!r} once and its URNs still hold; choose another name"
+                )
 
     def _retired(self, name: str) -> Path:
         return self.path / "pools" / ".retired" / f"{name}.json"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import glob
-import os
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from concurrent.futures import FIRST_COMPLETED
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,7 +94,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
             if not inside:
                 raise FileMissing(f"there is no FITS file in {path}")
         elif glob.has_magic(str(path)) and not path.exists():
-            inside = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
+            inside = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob wants a folder first
             if not inside:
                 raise FileMissing(f"no file matches {path}")
             inside = find_files(inside)
@@ -163,7 +161,7 @@ def ingest(
 
 def _save(pool: Pool, path: Path, *, tag: str | None, name: str | None, force: bool) -> Outcome:
     try:
-        size = os.path.getsize(path) if path.is_file() else 0
+        size = path.stat().st_size if path.is_file() else 0
         saved = pool.save_detailed(path, name=name, tag=tag, force=force)
     except MiripoolError as error:
         return Outcome(path, "failed", message=str(error), error=error)

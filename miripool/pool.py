@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +11,7 @@ from .errors import AmbiguousSpec, InvalidInput, NotFound, ProductNotFound, TagN
 from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
 from .journal import Action, Remove, Restore, Tag, Untag
 from .keywords import suggest
-from .listing import FIELDS, astropy_table, list_rows
+from .listing import astropy_table, list_rows
 from .names import Spec, Urn, check_label, parse_spec
 from .product import Product, kind_class
 from .reference import Loader, ProductRef, ProductRefs, Version
@@ -230,9 +229,7 @@ class Pool:
             If it names a keyword that no product has.
         """
         self.catch_up()
-        serials = selecting.select(
-            self, query, previous, tag=tag, all_versions=all_versions, order=order, limit=limit
-        )
+        serials = selecting.select(self, query, previous, tag=tag, all_versions=all_versions, order=order, limit=limit)
         return ProductRefs([(self, s) for s in serials], self)
 
     def fetch(self, keys: Sequence[tuple[Loader, int]]) -> Sequence[ProductRef]:
@@ -740,9 +737,9 @@ def export_name(ref: ProductRef) -> str:
     str
         A file name without folder, ending in ``.fits``.
     """
-    filename = getattr(ref.row, "filename", None)
+    filename = ref.filename
     if filename and track_name(filename) == ref.name and Path(filename).name == filename:
-        return str(filename.removesuffix(".gz"))
+        return filename.removesuffix(".gz")
     return f"{ref.name}_{ref.kind.lower()}.fits"
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .reference import ProductRef
     from .statistics import Statistics
 
 __all__ = [
@@ -116,6 +115,13 @@ class Layout:
     origin: Origin | None = field(default=None)
 
 
+def _of_version(attribute: str, doc: str) -> Any:
+    def read(product: Product) -> Any:
+        return None if product.ref is None else getattr(product.ref, attribute)
+
+    return property(read, doc=doc)
+
+
 class Product(Mapping[str, Dataset]):
     """Metadata and named datasets. Datasets are reached as ``p["SCI"]`` or by the datamodel's names (``p.data``).
 
@@ -150,7 +156,15 @@ class Product(Mapping[str, Dataset]):
         self._datasets = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
         self.name = name
         self.layout = layout
-        self.ref: ProductRef | None = None
+        self.ref: Any = None
+
+    urn = _of_version("urn", "URN of the version it was loaded as; None for a product that is in no pool.")
+    serial = _of_version("serial", "Number at the end of the URN.")
+    version = _of_version("version", "Number of the version in its track.")
+    created = _of_version("created", "When the version was saved; aware, UTC.")
+    tags = _of_version("tags", "Labels that mark the version.")
+    bytes = _of_version("bytes", "Size of the version's FITS file.")
+    filename = _of_version("filename", "Name of the file the version came from.")
 
     @staticmethod
     def from_layout(

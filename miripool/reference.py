@@ -62,6 +62,10 @@ class Version(Protocol):
         """What its save added to the pool."""
 
     @property
+    def filename(self) -> str | None:
+        """Name of the file it came from."""
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """Labels that marked it when it was looked up."""
 
@@ -174,6 +178,11 @@ class ProductRef:
     def stored_bytes(self) -> int:
         """What its save added to the pool, in bytes."""
         return self._version.stored_bytes
+
+    @property
+    def filename(self) -> str | None:
+        """Name of the file it came from; None for a product that was made in memory."""
+        return self._version.filename
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from .canonical import canonical_json, digest_bytes
@@ -222,7 +223,7 @@ def _refuse_other_exposure(catalog: Catalog, manifest: Manifest) -> None:
             for key, column in _IDENTITY
             if key in meta and getattr(row, column) is not None and meta[key].value != getattr(row, column)
         ]
-        if date is not None and hasattr(date.value, "date") and row.start_time is not None:
+        if date is not None and isinstance(date.value, datetime) and row.start_time is not None:
             day, known = date.value.date(), row.start_time.date()
             differences += [f"DATE-OBS {day} against {known}"] if day != known else []
         if differences:

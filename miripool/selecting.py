@@ -8,14 +8,17 @@ from .errors import InvalidInput, TagNotFound, UnknownKeyword
 from .index import compile_where, order_by
 from .keywords import dictionary, suggest
 from .listing import BASIC
-from .query import as_query, evaluate, keywords_of, split
+from .query import as_query
+from .query.division import split
+from .query.evaluator import evaluate
+from .query.tree import Keyword, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .pool import Pool
-    from .product import Product
     from .query import Query
+    from .query.tree import Node
     from .reference import ProductRef
 
 __all__ = ["TABLE_COLUMNS", "select"]
@@ -56,7 +59,7 @@ def select(
         near = suggest(label, [t.label for t in pool.catalog.tags()])
         raise TagNotFound(f"no version has the tag {label!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     _refuse_unknown(pool, asked)
-    sql, python = split(asked.node) if asked.node is not None else (None, None)
+    sql, rest = split(asked.node)
     keys = [order] if isinstance(order, str) else list(order or ())
     serials = pool.catalog.serials(
         where=None if sql is None else compile_where(sql),
@@ -65,36 +68,26 @@ def select(
         tag=label,
         among=None if previous is None else [ref.serial for ref in previous if ref.pool.name == pool.name],
         order_by=order_by(keys),
-        limit=limit if python is None and asked.predicate is None else None,
+        limit=limit if rest is None else None,
     )
-    tests: list[Callable[[Product], bool]] = []
-    if python is not None:
-        tests.append(lambda product: evaluate(python, product))
-    if asked.predicate is not None:
-        tests.append(asked.predicate)
-    return _filter(pool, serials, tests, limit) if tests else serials
+    return serials if rest is None else _filter(pool, serials, rest, limit)
 
 
-def _filter(
-    pool: Pool, serials: Sequence[int], tests: Sequence[Callable[[Product], bool]], limit: int | None
-) -> Sequence[int]:
+def _filter(pool: Pool, serials: Sequence[int], rest: Node, limit: int | None) -> Sequence[int]:
     found: list[int] = []
     for start in range(0, len(serials), 100):
         for row in pool.catalog.rows(serials[start : start + 100]):
             if limit is not None and len(found) >= limit:
                 return found
-            product = pool.load_version(row)
-            if all(test(product) for test in tests):
+            if evaluate(rest, pool.load_version(row)):
                 found.append(row.serial)
     return found
 
 
 def _refuse_unknown(pool: Pool, asked: Query) -> None:
     """A keyword that no product has is a slip of the pen, not a condition that happens to fail."""
-    if asked.node is None:
-        return
     names = dictionary()
-    for keyword in keywords_of(asked.node):
+    for keyword in {node for node in walk(asked.node) if isinstance(node, Keyword)}:
         known = names.knows(f"{keyword.hdu}.{keyword.key}" if keyword.hdu else keyword.key)
         if known or pool.catalog.has_keyword(keyword.key, keyword.hdu) or pool.catalog.count(all_versions=True) == 0:
             continue

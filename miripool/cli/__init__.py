@@ -1,0 +1,40 @@
+"""The command line: `main` is the console script; commands parse and print, the work is done elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; one clear message and an exit code of its own for whatever goes wrong."""
+    from ..errors import MiripoolError
+    from .output import say
+
+    try:
+        from .app import app
+
+        app()
+    except MiripoolError as error:
+        if os.environ.get("MIRIPOOL_DEBUG"):
+            raise
+        say(f"miripool: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("miripool: interrupted; what was saved before is in the pool")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of stdout went away (`miripool ls … | head`): nothing more to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except MemoryError:
+        say("miripool: not enough memory for that; nothing was changed")
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("MIRIPOOL_DEBUG"):
+            raise
+        say(f"miripool: internal error, please report it: {type(error).__name__}: {error}")
+        say("miripool: MIRIPOOL_DEBUG=1 shows where")
+        sys.exit(1)

@@ -1,0 +1,48 @@
+"""The index: PostgreSQL, asked in SQL here and nowhere else. The folder is the truth; all of this can be rebuilt.
+
+Names are loaded when they are used: the server's supervisor needs neither SQLAlchemy nor a driver.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalog import Catalog
+    from .compile import compile_where, order_by
+    from .connection import describe_url, schema_name
+    from .rows import Position, ProductRow, TagEvent, TagSummary
+    from .server import EmbeddedServer
+
+__all__ = [
+    "Catalog",
+    "EmbeddedServer",
+    "Position",
+    "ProductRow",
+    "TagEvent",
+    "TagSummary",
+    "compile_where",
+    "describe_url",
+    "order_by",
+    "schema_name",
+]
+
+_WHERE = {
+    "Catalog": "catalog",
+    "EmbeddedServer": "server",
+    "Position": "rows",
+    "ProductRow": "rows",
+    "TagEvent": "rows",
+    "TagSummary": "rows",
+    "compile_where": "compile",
+    "describe_url": "connection",
+    "order_by": "compile",
+    "schema_name": "connection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

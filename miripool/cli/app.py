@@ -1,0 +1,54 @@
+"""The commands by name, and the options that all of them share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import pools, products, server, tags
+from .output import write
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="miripool",
+    help="A versioned product pool for MIRI detector calibration data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        write(f"miripool {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="MIRIPOOL_HOME", help="Folder of all pools.", show_default="the platform's folder for user data"
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del version
+    context.obj = home
+
+
+pools.register(app)
+products.register(app)
+tags.register(app)
+server.register(app)

@@ -1,0 +1,181 @@
+"""Output: data to stdout as a table, JSON or CSV; words to stderr; colour and progress on terminals only."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.console import Console
+
+__all__ = ["as_json", "console", "emit", "human_bytes", "say", "write"]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Give a console that is plain where stdout is no terminal.
+
+    Parameters
+    ----------
+    stderr : bool, keyword-only
+        For words instead of data.
+
+    Returns
+    -------
+    rich.console.Console
+        Without colour or movement unless stdout is a terminal.
+    """
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(
+        stderr=stderr, no_color=not terminal, force_terminal=terminal and None, highlight=False, soft_wrap=True
+    )
+
+
+def say(text: str) -> None:
+    """Tell the user something that is no data.
+
+    Parameters
+    ----------
+    text : str
+        Goes to stderr.
+    """
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints words
+
+
+def write(text: str) -> None:
+    """Write data.
+
+    Parameters
+    ----------
+    text : str
+        Goes to stdout, with a line end.
+    """
+    print(text)  # noqa: T201 - this is the one place that prints data
+
+
+def human_bytes(count: int | None) -> str:
+    """Write a size for people.
+
+    Parameters
+    ----------
+    count : int or None
+        Bytes.
+
+    Returns
+    -------
+    str
+        In decimal units, e.g. ``7.04 MB``.
+    """
+    if count is None:
+        return ""
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if abs(size) < 1000 or unit == "PB":
+            break
+        size /= 1000
+    return f"{count} B" if unit == "B" else f"{size:.3g} {unit}" if size < 100 else f"{size:.0f} {unit}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, complex):
+        return str(value)
+    return value
+
+
+def as_json(content: Any) -> str:
+    """Write JSON: times as ISO text in UTC, no NaN.
+
+    Parameters
+    ----------
+    content : object
+        Dictionaries and lists.
+
+    Returns
+    -------
+    str
+        Indented.
+    """
+    return json.dumps(content, indent=2, default=_plain, ensure_ascii=False, allow_nan=False)
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if column in {"bytes", "stored_bytes"}:
+        return human_bytes(value)
+    return str(value)
+
+
+def emit(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    as_json_list: bool = False,
+    as_csv: bool = False,
+    titles: Mapping[str, str] | None = None,
+) -> None:
+    """Write a list.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The items; for JSON all their entries are written, else those of `columns`.
+    columns : sequence of str
+        What a table or CSV shows.
+    as_json_list, as_csv : bool, keyword-only
+        The form; a table for people unless one is set.
+    titles : mapping, keyword-only, optional
+        Column heads that differ from the column's name.
+    """
+    if as_json_list:
+        write(as_json([{k: _plain(v) for k, v in row.items()} for row in rows]))
+    elif as_csv:
+        write(_csv(rows, columns))
+    elif sys.stdout.isatty():
+        _rich_table(rows, columns, titles or {})
+    else:
+        _aligned(rows, columns, titles or {})
+
+
+def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values = (_plain(row[c]) for c in columns)
+        writer.writerow("; ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for v in values)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _rich_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: Mapping[str, str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        number = any(isinstance(row[column], (int, float)) for row in rows)
+        table.add_column(titles.get(column, column), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(c, row[c])) for c in columns))
+    console().print(table, soft_wrap=False)
+
+
+def _aligned(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: Mapping[str, str]) -> None:
+    """Write a table that needs no terminal: columns as wide as their widest cell, two blanks between."""
+    table = [[titles.get(c, c) for c in columns], *([_cell(c, row[c]) for c in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+    for line in table:
+        write("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,77 @@
+"""Commands on pools as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .output import emit, human_bytes, say
+from .session import Csv, DryRun, Json, PoolName, confirm, home_of
+
+__all__ = ["register"]
+
+
+def _create(context: typer.Context, name: PoolName) -> None:
+    """Make a pool."""
+    home = home_of(context)
+    with home.create(name) as pool:
+        pool.catch_up()
+    say(f"made pool {name} in {home.path}")
+
+
+def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -> None:
+    """List the pools."""
+    rows = [asdict(s) for s in home_of(context).summaries()]
+    emit(
+        rows,
+        ["name", "products", "versions", "tags", "bytes", "stored_bytes", "created", "path"],
+        as_json_list=as_json,
+        as_csv=as_csv,
+        titles={"bytes": "FITS", "stored_bytes": "stored"},
+    )
+
+
+def _rename(
+    context: typer.Context,
+    name: PoolName,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)],
+) -> None:
+    """Rename a pool; URNs with the old name stay valid."""
+    home_of(context).rename(name, new).close()
+    say(f"pool {name} is called {new} now; URNs with the old name stay valid")
+
+
+def _delete(
+    context: typer.Context,
+    name: PoolName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete a pool with all its products, for good."""
+    home = home_of(context)
+    with home.pool(name) as pool:
+        pool.catch_up()
+        total = pool.catalog.statistics().total
+    what = f"pool {name} with {total.products + total.removed} versions ({human_bytes(total.stored_bytes)} stored)"
+    if dry_run:
+        say(f"would delete {what}")
+        return
+    confirm(f"Delete {what} for good?", yes=yes)
+    home.delete(name)
+    say(f"deleted {what}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("create")(_create)
+    app.command("pools")(_pools)
+    app.command("rename")(_rename)
+    app.command("delete")(_delete)

@@ -1,0 +1,64 @@
+"""Commands on the PostgreSQL server."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from .output import as_json as to_json
+from .output import say, write
+from .session import Json, home_of
+
+__all__ = ["register"]
+
+_server = typer.Typer(name="server", help="The PostgreSQL server behind the index.", no_args_is_help=True)
+
+
+@_server.command("status")
+def _status(context: typer.Context, as_json: Json = False) -> None:
+    """Tell what runs; starts nothing."""
+    home = home_of(context)
+    status: dict[str, Any]
+    if home.external_url is not None:
+        from ..index import describe_url
+
+        status = {"kind": "external", "url": describe_url(home.external_url)}
+    else:
+        status = {"kind": "embedded", **asdict(home.server.status())}
+    if as_json:
+        write(to_json({k: str(v) if hasattr(v, "parts") else v for k, v in status.items()}))
+        return
+    for key, value in status.items():
+        if value is not None:
+            write(f"{key.replace('_', ' '):<18} {value}")
+
+
+@_server.command("url")
+def _url(context: typer.Context) -> None:
+    """Write the URL of the database, for psql; starts the embedded server if there is need."""
+    home = home_of(context)
+    url = home.database_url()
+    write(url.replace("postgresql+psycopg2://", "postgresql://", 1))
+
+
+@_server.command("stop")
+def _stop(context: typer.Context) -> None:
+    """Stop the embedded server; the next command that needs it starts it again."""
+    home = home_of(context)
+    if home.external_url is not None:
+        say("the server is not miripool's own; nothing was done")
+        raise typer.Exit(1)
+    say("stopped" if home.server.stop() else "it was not running")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.add_typer(_server)

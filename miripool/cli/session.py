@@ -1,0 +1,94 @@
+"""What commands have in common: the home, the pool, and options that mean the same everywhere."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..home import Home
+    from ..pool import Pool
+
+__all__ = ["Csv", "DryRun", "Json", "PoolName", "Spec", "Specs", "confirm", "home_of", "open_pool"]
+
+PoolName = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False)]
+Spec = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A URN, Kind/name, Kind/name@version, Kind/name@tag, or a name.")
+]
+Specs = Annotated[
+    list[str], typer.Argument(metavar="SPEC…", help="URNs, Kind/name, Kind/name@version, Kind/name@tag, or names.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Write CSV.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+
+def home_of(context: typer.Context) -> Home:
+    """Give the home that the options or the environment name.
+
+    Parameters
+    ----------
+    context : typer.Context
+        Of the command.
+
+    Returns
+    -------
+    Home
+        Nothing is opened.
+    """
+    from ..home import Home
+
+    return Home(context.obj, progress=say)
+
+
+@contextmanager
+def open_pool(context: typer.Context, name: str) -> Iterator[Pool]:
+    """Open a pool for a command.
+
+    Parameters
+    ----------
+    context : typer.Context
+        Of the command.
+    name : str
+        The pool.
+
+    Yields
+    ------
+    Pool
+        Closed afterwards.
+    """
+    with home_of(context).pool(name) as pool:
+        yield pool
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that can't be undone.
+
+    Parameters
+    ----------
+    question : str
+        Ends with a question mark.
+    yes : bool, keyword-only
+        The user has said so already.
+
+    Raises
+    ------
+    InvalidInput
+        If nobody is there to be asked.
+    """
+    from ..errors import InvalidInput
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{question} Say --yes where nobody can be asked; nothing was done")
+    if not typer.confirm(question, err=True):
+        say("nothing was done")
+        raise typer.Exit(1)
