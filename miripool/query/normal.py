@@ -95,7 +95,7 @@ def _descend(node: Node) -> Node:
             changes[field.name] = _inside(old)
         elif isinstance(old, tuple) and any(isinstance(item, Node) for item in old):
             changes[field.name] = tuple(_inside(item) if isinstance(item, Node) else item for item in old)
-    return dataclasses.replace(node, **changes) if changes else node  # type: ignore[arg-type]
+    return dataclasses.replace(node, **changes) if changes else node
 
 
 def _inside(node: Node) -> Node:

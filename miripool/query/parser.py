@@ -25,11 +25,10 @@ are split by `miripool.query.lexer` and put together here. What is not in the gr
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError
-from .lexer import COMPARISONS, Token, scan
+from .lexer import COMPARISONS, Token
 from .normal import normalise
 from .places import (
     FIELDS,
@@ -47,6 +46,7 @@ from .places import (
     take_attribute,
     take_subscript,
 )
+from .reader import MAX_CONDITIONS, MAX_DEPTH, Reader
 from .tree import (
     ALL,
     And,
@@ -77,21 +77,18 @@ from .tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["MAX_CONDITIONS", "MAX_DEPTH", "MAX_LENGTH", "parse"]
 
 MAX_LENGTH = 10_000
 """Characters of a predicate."""
-MAX_DEPTH = 100
-"""Brackets in brackets, or operations on operations."""
-MAX_CONDITIONS = 500
-"""Comparisons; a database plans each of them."""
 _MAX_EXPONENT = 16
 
-_OR, _AND, _NOT, _COMPARE, _SUM, _POWER = 1, 2, 3, 4, 8, 11
-_UNARY = 10
-_BINARY = {"|": 5, "^": 6, "&": 7, "+": _SUM, "-": _SUM, "*": 9, "/": 9, "//": 9, "%": 9, "**": _POWER}
+_OR, _AND, _NOT, _COMPARE, _SUM, _UNARY, _POWER = 1, 2, 4, 5, 9, 12, 13
+_BINARY = {"|": 6, "^": 7, "&": 8, "+": _SUM, "-": _SUM, "*": 10, "/": 10, "//": 10, "%": 10, "**": _POWER}
+_NESTED = frozenset({_OR, _NOT, _UNARY})
+"""Where an expression is read in brackets, or behind a prefix or an exponent, and not just as the next operand."""
 _CONSTANTS: dict[str, bool] = {"true": True, "false": False}
 
 
@@ -135,20 +132,14 @@ def parse(
         raise QueryError("this predicate is nested too deeply", text, 0) from None
 
 
-class _Parser:
+class _Parser(Reader):
     """One reading of one text, by precedence climbing."""
 
     def __init__(self, text: str, variable: str, names: Names, functions: Mapping[str, Callable[[Any], Any]]) -> None:
-        self.text = text
+        super().__init__(text, names.hyphenated)
         self.variable = variable
         self.names = names
         self.functions = functions
-        self.tokens = scan(text, names.hyphenated)
-        self.at = 0
-        self.level = 0
-        self.conditions = 0
-        # By identity: nodes compare by content. The nodes are kept, so that no identity comes twice.
-        self.depths: dict[int, tuple[int, Node]] = {}
 
     def read(self) -> Node:
         """Read the whole text as one condition."""
@@ -161,67 +152,7 @@ class _Parser:
             self.fail(f"this is a condition on each element of {', '.join(datasets)}; say ANY(…) or ALL(…)", column)
         return found
 
-    # -- words ---------------------------------------------------------------------------------------------------
-
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.at]
-
-    def is_op(self, *texts: str, ahead: int = 0) -> bool:
-        token = self.tokens[min(self.at + ahead, len(self.tokens) - 1)]
-        return token.type == "op" and token.text in texts
-
-    def take(self) -> Token:
-        token = self.token
-        self.at = min(self.at + 1, len(self.tokens) - 1)
-        return token
-
-    def accept(self, *texts: str) -> bool:
-        if self.is_op(*texts):
-            self.take()
-            return True
-        return False
-
-    def expect(self, text: str) -> None:
-        if not self.accept(text):
-            self.fail(f"expected '{text}' instead of {self.token.shown()}{self.hint()}")
-
-    def hint(self) -> str:
-        """Say what a common mistake probably is."""
-        word = self.token.text
-        before = self.tokens[self.at - 1] if self.at else None
-        if word in ("if", "for", "lambda", "import", "await", "yield", "else"):
-            return f"; '{word}' is not allowed in a predicate"
-        if self.token.type == "string" and before is not None and before.type == "name":
-            return "; strings have no prefix"
-        if self.token.type == "string" and before is not None and before.type == "string":
-            return "; write a quote in a string as \\'"
-        if word == "{" or word == ":":
-            return "; a list is (a, b)"
-        return ""
-
-    def fail(self, message: str, column: int | None = None) -> NoReturn:
-        raise QueryError(message, self.text, self.token.column if column is None else column)
-
-    @contextlib.contextmanager
-    def located(self, column: int) -> Iterator[None]:
-        """Give errors from inside the column that they lack."""
-        try:
-            yield
-        except QueryError as error:
-            if error.column is not None:
-                raise
-            raise QueryError(str(error), self.text, column) from None
-
     # -- what was read -------------------------------------------------------------------------------------------
-
-    def made(self, node: Node, column: int, *below: object) -> Node:
-        """Note how deep a new node is."""
-        depth = 1 + max((self.depths.get(id(b), (0, None))[0] for b in below), default=0)
-        if depth > MAX_DEPTH:
-            self.fail(f"more than {MAX_DEPTH} operations on one another; split the predicate", column)
-        self.depths[id(node)] = (depth, node)
-        return node
 
     def value(self, found: Node | Place, column: int) -> Node:
         """Make sure that this is a value, not a condition."""
@@ -261,17 +192,12 @@ class _Parser:
             self.fail("this is a value, not a condition; compare it with something", column)
         return Truth(node)
 
-    def count(self, column: int) -> None:
-        self.conditions += 1
-        if self.conditions > MAX_CONDITIONS:
-            self.fail(f"more than {MAX_CONDITIONS} conditions; use 'in (a, b, …)', or split the query", column)
-
     # -- expressions ---------------------------------------------------------------------------------------------
 
     def expression(self, lowest: int) -> Node | Place:
         """Read operators that bind at least as tight as `lowest`, and their operands."""
         column = self.token.column
-        self.level += 1
+        self.level += lowest in _NESTED
         if self.level > MAX_DEPTH:
             self.fail(f"nested deeper than {MAX_DEPTH}")
         left = self.prefix(lowest)
@@ -282,7 +208,7 @@ class _Parser:
                 left = self.comparison(left, column)
             else:
                 left = self.binary(left, strength, column)
-        self.level -= 1
+        self.level -= lowest in _NESTED
         return left
 
     def strength(self) -> int:
@@ -353,7 +279,7 @@ class _Parser:
         while self.strength() == _COMPARE:
             if current is None:
                 self.fail("this comparison can't be chained; join with 'and'")
-                self.count(self.token.column)
+            self.count(self.token.column)
             negated = self.accept("not")
             op = self.take()
             at = self.token.column
@@ -432,7 +358,7 @@ class _Parser:
             item = self.expression(_SUM)
             if not isinstance(item, Literal):
                 self.fail("a list has constants only", column)
-                items.append(item)
+            items.append(item)
             if not self.accept(","):
                 break
         self.expect(close)
@@ -580,16 +506,15 @@ class _Parser:
 
     def call(self, token: Token) -> Node:
         name = token.text
-        if name in self.functions:
-            arguments = self.arguments()
-            if len(arguments.values) != 1 or arguments.axis or not isinstance(arguments.values[0], ProductPlace):
-                self.fail(f"a function of yours takes the product: {name}({self.variable})", token.column)
-            self.count(token.column)
+        if name not in self.functions and name not in FUNCTIONS:
+            known = ", ".join(FUNCTIONS)
+            self.fail(f"no function '{name}' here; there are {known}, and in Python plain functions", token.column)
+        arguments = self.arguments()
+        product = len(arguments.values) == 1 and isinstance(arguments.values[0], ProductPlace)
+        if name in self.functions and product and arguments.axis is None:
             return PythonCall(name, self.functions[name])
         if name not in FUNCTIONS:
-            known = ", ".join(dict.fromkeys([*FUNCTIONS, *self.functions]))
-            self.fail(f"no function '{name}' here; there are {known}", token.column)
-        arguments = self.arguments()
+            self.fail(f"a function of yours takes the product: {name}({self.variable})", token.column)
         with self.located(token.column):
             return self.made(apply_function(name, arguments), token.column, *arguments.values)
 

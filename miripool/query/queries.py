@@ -1,0 +1,256 @@
+"""Query objects: what is asked, of which kinds, of which versions. They know nothing of pools."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from ..errors import InvalidInput, QueryError
+from ..keywords import dictionary
+from ..product import KINDS, Product, kind_class, kinds_matching
+from .division import needs
+from .evaluator import evaluate
+from .parser import parse
+from .text import to_text
+from .tree import Node, PythonCall, Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["AttribQuery", "FullQuery", "MetaQuery", "Query", "as_query", "functions_in"]
+
+
+class Query:
+    """A question to a pool; frozen, and equal to another that asks the same.
+
+    ``Query("ngroups >= 20")``, ``Query(RateInts, "p", "p.data.max() > 1.0")``, ``Query(RateInts, lambda p: ...)``,
+    ``Query(RateInts)``. A string may call plain functions of the caller, ``"testImage(p)"``: they are looked up
+    among the caller's names when the query is made.
+
+    Parameters
+    ----------
+    *question : class, str or callable
+        A kind (class or name; its subclasses match) if more than a predicate is given; what the predicate calls the
+        product, ``p`` if not given; the predicate, text or function, all products if not given.
+    allVersions, all_versions : bool, keyword-only, optional
+        Every living version, not only the heads.
+    tag : str, keyword-only, optional
+        The versions that this tag marks, heads or not.
+    functions : mapping of str to callable, keyword-only, optional
+        What the predicate may call instead of the functions of the caller; ``{}`` for text from elsewhere.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Names of the kinds that match.
+    variable : str
+        What the predicate calls the product.
+    node : Node
+        The predicate in normal form.
+    all_versions : bool
+        Every living version, not only the heads.
+    tag : str or None
+        The versions that this tag marks.
+
+    Raises
+    ------
+    QueryError
+        If the predicate can't be read; the message shows where.
+    InvalidInput
+        If there is no such kind, or the question has another form.
+    """
+
+    __slots__ = ("all_versions", "kinds", "node", "tag", "variable")
+
+    kinds: tuple[str, ...]
+    variable: str
+    node: Node
+    all_versions: bool
+    tag: str | None
+
+    _reads_data: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *question: Any,
+        allVersions: bool | None = None,  # noqa: N803 -- HIPE's name
+        all_versions: bool | None = None,
+        tag: str | None = None,
+        functions: Mapping[str, Callable[[Any], Any]] | None = None,
+    ) -> None:
+        cls, variable, where, last = _read_question(type(self).__name__, question)
+        versions = [v for v in (allVersions, all_versions, last) if v is not None]
+        if len(set(map(bool, versions))) > 1:
+            raise InvalidInput("allVersions and all_versions are the same thing, and contradict one another here")
+        if isinstance(where, str):
+            callable_ = functions_in(_frame_of_caller()) if functions is None else functions
+            node = parse(where, variable, names=dictionary(), functions=callable_)
+        else:
+            node = Truth(PythonCall(getattr(where, "__name__", type(where).__name__), where))
+        self._fill(tuple(kinds_matching(cls)), variable, node, bool(versions and versions[0]), tag)
+
+    def _fill(self, kinds: tuple[str, ...], variable: str, node: Node, all_versions: bool, tag: str | None) -> None:
+        if tag is not None and not (isinstance(tag, str) and tag):
+            raise InvalidInput("tag= takes the name of one tag")
+        if not self._reads_data and not needs(node).isdisjoint({"data", "statistics", "python"}):
+            raise QueryError(f"a {type(self).__name__} asks for metadata only, not for datasets; use a FullQuery")
+        state = {"kinds": kinds, "variable": variable, "node": node, "all_versions": all_versions, "tag": tag}
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a query can't be changed; make another one ({name})")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a query can't be changed; make another one ({name})")
+
+    @property
+    def predicate(self) -> Callable[[Any], bool]:
+        """The predicate as a function of a product; kinds, versions and tags are not looked at."""
+        return functools.partial(evaluate, self.node)
+
+    @property
+    def where(self) -> str:
+        """The predicate as text, in normal form."""
+        return to_text(self.node, self.variable)
+
+    def replace(self, *, all_versions: bool | None = None, tag: str | None = None) -> Self:
+        """Ask the same of other versions.
+
+        Parameters
+        ----------
+        all_versions : bool, keyword-only, optional
+            As it is, if not given.
+        tag : str, keyword-only, optional
+            As it is, if not given.
+
+        Returns
+        -------
+        Query
+            Of the same class.
+        """
+        made = object.__new__(type(self))
+        versions = self.all_versions if all_versions is None else all_versions
+        made._fill(self.kinds, self.variable, self.node, versions, self.tag if tag is None else tag)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Query) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        return self.kinds, self.node, self.all_versions, self.tag
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.kinds, self.variable, self.node, self.all_versions, self.tag)
+
+    def __repr__(self) -> str:
+        kinds = "Product" if self.kinds == tuple(KINDS) else "|".join(self.kinds)
+        versions = ", allVersions=True" if self.all_versions else ""
+        tag = "" if self.tag is None else f", tag={self.tag!r}"
+        return f"{type(self).__name__}({kinds}, {self.variable!r}, {self.where!r}{versions}{tag})"
+
+
+class FullQuery(Query):
+    """A question about metadata and content: ``FullQuery(RateInts, "p", "p.data.max() > 1.0")``."""
+
+    __slots__ = ()
+
+
+class MetaQuery(Query):
+    """A question about metadata: ``MetaQuery(Ramp, "p", "p.meta['ngroups'].value >= 20")``; no array is looked at."""
+
+    __slots__ = ()
+    _reads_data = False
+
+
+class AttribQuery(MetaQuery):
+    """HIPE's question about a product's attributes; here they are metadata as all others are."""
+
+    __slots__ = ()
+
+
+def _restore(cls: type[Query], *state: Any) -> Query:
+    made = object.__new__(cls)
+    made._fill(*state)
+    return made
+
+
+def as_query(given: Any, *, functions: Mapping[str, Callable[[Any], Any]] | None = None) -> Query:
+    """Make a query of what a select takes.
+
+    Parameters
+    ----------
+    given : Query, str, callable or class
+        A query as it is; a predicate, as text or as a function; a kind.
+    functions : mapping of str to callable, keyword-only, optional
+        What a text may call; nothing, if not given. `functions_in` lists a caller's.
+
+    Returns
+    -------
+    Query
+        What is asked.
+
+    Raises
+    ------
+    QueryError
+        If the predicate can't be read.
+    InvalidInput
+        If it is none of these.
+    """
+    if isinstance(given, Query):
+        return given
+    if isinstance(given, (str, type)) or callable(given):
+        return Query(given, functions=functions or {})
+    raise InvalidInput(f"a query is text, a function, a kind or a Query, not a {type(given).__name__}")
+
+
+def _read_question(asked: str, question: tuple[Any, ...]) -> tuple[type[Product], str, Any, bool | None]:
+    """Sort out kind, variable and predicate; HIPE's fourth, positional argument is allVersions."""
+    forms = f'{asked}(Ramp, "p", "p.ngroups >= 20"), {asked}(Ramp, function), {asked}("ngroups >= 20")'
+    parts = list(question)
+    cls: type[Product] = Product
+    if parts and (isinstance(parts[0], type) or (len(parts) > 1 and isinstance(parts[0], str))):
+        first = parts.pop(0)
+        cls = kind_class(first) if isinstance(first, str) else first
+        if not issubclass(cls, Product):
+            raise InvalidInput(f"{cls.__name__} is no kind of product; the kinds are {', '.join(KINDS)}")
+    last = parts.pop() if parts and isinstance(parts[-1], bool) else None
+    variable = "p"
+    if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], str):
+        variable = parts.pop(0)
+        if not variable.isidentifier():
+            raise InvalidInput(f"{variable!r} is no name for a product in a predicate; the form is {forms}")
+    if len(parts) > 1 or not (not parts or isinstance(parts[0], str) or callable(parts[0])):
+        raise InvalidInput(f"a query is made as {forms}")
+    return cls, variable, parts[0] if parts else "", last
+
+
+def _frame_of_caller() -> types.FrameType | None:
+    """Give the frame that made the query: two steps up from here."""
+    frame = inspect.currentframe()
+    made = frame.f_back if frame is not None else None
+    return made.f_back if made is not None else None
+
+
+def functions_in(frame: types.FrameType | None) -> dict[str, Callable[[Any], Any]]:
+    """List the plain functions that can be seen from a frame.
+
+    Parameters
+    ----------
+    frame : frame or None
+        Of the caller whose functions a predicate may call.
+
+    Returns
+    -------
+    dict of str to callable
+        Locals before globals; functions only, for calling anything else is no way to look at a product.
+    """
+    if frame is None:
+        return {}
+    seen = {**frame.f_globals, **frame.f_locals}
+    return {name: value for name, value in seen.items() if isinstance(value, types.FunctionType)}
