@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import pools, products, server, tags
+from . import demo, pools, products, server, tags
 from .output import write
 
 __all__ = ["app"]
@@ -52,3 +52,4 @@ pools.register(app)
 products.register(app)
 tags.register(app)
 server.register(app)
+demo.register(app)

@@ -1,0 +1,45 @@
+"""The command that shows the main job on data it makes itself."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import typer
+
+from .output import say, write
+
+__all__ = ["register"]
+
+
+def _demo(context: typer.Context) -> None:
+    """Simulate an exposure, keep it in two calibrations, ask questions of it, and tell each step.
+
+    In a temporary home, unless --home names one: then a pool 'demo' stays there.
+    """
+    from ..demo import run_demo
+    from ..home import Home
+
+    if context.obj is not None:
+        run_demo(Home(context.obj, progress=say), write)
+        return
+    with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
+        home = Home(Path(folder), progress=say)
+        try:
+            run_demo(home, write)
+        finally:
+            if home.external_url is not None:
+                home.delete("demo")
+            else:
+                home.server.remove()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("demo")(_demo)
