@@ -1,0 +1,5 @@
+"""``python -m miripool``: the command line."""
+
+from .cli import main
+
+main()
