@@ -6,6 +6,7 @@ dates are aware UTC datetimes; MJD numbers stay numbers.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import itertools
 import math
@@ -152,7 +153,8 @@ def _to_datetime(date: str, clock: str | None, zone: str | None) -> datetime | N
         pass
     if clock is not None and clock[6:8] == "60":  # a leap second, which datetime does not know
         before = _to_datetime(date, f"{clock[:6]}59{clock[8:]}", zone)
-        return None if before is None else before + timedelta(seconds=1)
+        with contextlib.suppress(OverflowError):
+            return None if before is None else before + timedelta(seconds=1)
     return None
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..cards import Value
+
 __all__ = ["product_of", "read_fits"]
 
 _PIXELS: Mapping[int, np.dtype[Any]] = {
@@ -89,7 +91,7 @@ def read_fits(
 def _read_layout(stream: NDArray[np.uint8], label: str, filename: str | None) -> Layout:
     units, stop = scan(stream, label)
     names = _unique_names(units)
-    hdus = tuple(_read_hdu(stream, unit, name) for unit, name in zip(units, names, strict=True))
+    hdus = tuple(_read_hdu(stream, label, unit, name) for unit, name in zip(units, names, strict=True))
     trailer = BytesSource(stream, stop, stream.size) if stop < stream.size else None
     if not filename:
         given = units[0].values.get("FILENAME")
@@ -128,7 +130,8 @@ def _unique_names(units: Sequence[Unit]) -> list[str]:
         name = "" if extname is None or i == 0 else str(extname).strip().upper()
         name = name or ("PRIMARY" if i == 0 else f"HDU{i}")
         version = unit.values.get("EXTVER")
-        unique = name if name not in names else f"{name},{version}"
+        known = isinstance(version, int) and version > 1
+        unique = f"{name},{version}" if name in names and known else name
         number = 2
         while unique in names:
             unique, number = f"{name},{number}", number + 1
@@ -136,19 +139,19 @@ def _unique_names(units: Sequence[Unit]) -> list[str]:
     return names
 
 
-def _read_hdu(stream: NDArray[np.uint8], unit: Unit, name: str) -> Hdu:
+def _read_hdu(stream: NDArray[np.uint8], label: str, unit: Unit, name: str) -> Hdu:
     tail = _read_tail(stream, unit)
-    if unit.size == 0 and unit.values.get("XTENSION") != "BINTABLE":
-        return Hdu(unit.header, name, tail=tail)
-    if _is_image(unit):
-        return _read_image(stream, unit, name, tail)
+    extension = unit.cards[0].value if unit.cards[0].keyword == "XTENSION" else None
     raw = BytesSource(stream, unit.data, unit.data + unit.size)
-    if unit.values.get("XTENSION") == "BINTABLE":
-        if unit.values.get("ZIMAGE") is True:
-            return _read_compressed(unit, name, raw, tail)
-        table = _read_table(stream, unit, name, tail)
-        if table is not None:
-            return table
+    if extension == "BINTABLE" and unit.values.get("ZIMAGE") is True:
+        return _read_compressed(label, unit, name, raw, tail)
+    table = _read_table(stream, unit, name, tail) if extension == "BINTABLE" else None
+    if table is not None:
+        return table
+    if unit.size == 0:
+        return Hdu(unit.header, name, tail=tail)
+    if _is_image(unit, extension):
+        return _read_image(stream, unit, name, tail)
     return Hdu(unit.header, name, "opaque", raw=raw, tail=tail)
 
 
@@ -160,11 +163,9 @@ def _read_tail(stream: NDArray[np.uint8], unit: Unit) -> BytesSource | None:
     return None if usual else BytesSource(stream, end, unit.stop)
 
 
-def _is_image(unit: Unit) -> bool:
-    values = unit.values
-    first = "SIMPLE" in values and values.get("GROUPS") is not True
-    plain = values.get("PCOUNT", 0) == 0 and values.get("GCOUNT", 1) == 1
-    return plain and (first or values.get("XTENSION") == "IMAGE")
+def _is_image(unit: Unit, extension: Value) -> bool:
+    plain = unit.values.get("PCOUNT", 0) == 0 and unit.values.get("GCOUNT", 1) == 1
+    return plain and (extension == "IMAGE" or (extension is None and unit.values.get("GROUPS") is not True))
 
 
 def _shape(values: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
@@ -217,7 +218,7 @@ def _read_table(stream: NDArray[np.uint8], unit: Unit, name: str, tail: BytesSou
     return Hdu(unit.header, name, "table", RowsSource(stream, unit.data, rows, dtype), heap, tail=tail)
 
 
-def _read_compressed(unit: Unit, name: str, raw: BytesSource, tail: BytesSource | None) -> Hdu:
+def _read_compressed(label: str, unit: Unit, name: str, raw: BytesSource, tail: BytesSource | None) -> Hdu:
     """Give a tile-compressed image as what it shows; its own bytes are kept, for no encoder gives them again."""
     opaque = Hdu(unit.header, name, "opaque", raw=raw, tail=tail)
     bits, number = unit.values.get("ZBITPIX"), unit.values.get("ZNAXIS")
@@ -235,14 +236,14 @@ def _read_compressed(unit: Unit, name: str, raw: BytesSource, tail: BytesSource 
         return opaque
 
     def compute() -> NDArray[Any]:
-        return _decompress(unit.header, raw, name, stored, folded=folded)
+        return _decompress(unit.header, raw, f"{label}: HDU {name}", stored, folded=folded)
 
     dtype = stored if not folded else np.dtype("i1" if bits == 8 else f"u{stored.itemsize}")
     data = ComputedSource(tuple(axes), dtype, compute)  # type: ignore[arg-type]
     return Hdu(unit.header, name, "opaque", data, raw=raw, tail=tail, scale=scale, unit=_unit(unit.values))
 
 
-def _decompress(header: bytes, raw: BytesSource, name: str, stored: np.dtype[Any], *, folded: bool) -> NDArray[Any]:
+def _decompress(header: bytes, raw: BytesSource, place: str, stored: np.dtype[Any], *, folded: bool) -> NDArray[Any]:
     from astropy.io import fits
 
     empty = fits.PrimaryHDU().header.tostring().encode("ascii")
@@ -252,7 +253,9 @@ def _decompress(header: bytes, raw: BytesSource, name: str, stored: np.dtype[Any
         with fits.open(content, do_not_scale_image_data=True, memmap=False) as hdus:
             pixels: NDArray[Any] = np.asarray(hdus[1].data).astype(stored, copy=False)
     except Exception as error:  # whatever a damaged stream makes astropy's decoders raise
-        raise FormatError(f"HDU {name}: its compressed image can't be decompressed: {error}") from error
+        raise FormatError(
+            f"{place}: its compressed image can't be decompressed ({error}); the file is damaged: copy it again"
+        ) from error
     if folded:
         unsigned = np.dtype(f"u{stored.itemsize}")
         pixels = np.bitwise_xor(pixels.view(unsigned), unsigned.type(1 << (8 * unsigned.itemsize - 1)))
