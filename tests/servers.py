@@ -7,6 +7,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -77,7 +78,7 @@ def running_server(binaries: Path) -> Iterator[str]:
             try:
                 server.wait(5)
             except subprocess.TimeoutExpired:
-                server.send_signal(subprocess.signal.SIGQUIT)
+                server.send_signal(signal.SIGQUIT)
                 server.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -98,6 +99,19 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 def database_url() -> Iterator[str]:
     """A server that all tests of a session share."""
     with running_server(wheel_binaries()) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=["wheel", pytest.param("system", marks=pytest.mark.server)])
+def any_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The shared server, and the oldest that the system has."""
+    if request.param == "wheel":
+        yield request.getfixturevalue("database_url")
+        return
+    binaries = other_binaries()
+    if not binaries:
+        pytest.skip("no other PostgreSQL server on this system")
+    with running_server(binaries[0]) as url:
         yield url
 
 

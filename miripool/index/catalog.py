@@ -310,6 +310,34 @@ class Catalog:
             statement = statement.limit(limit)
         return self._products(statement.offset(offset) if offset else statement)
 
+    def serials(
+        self,
+        *,
+        where: ColumnElement[bool] | None = None,
+        kinds: Sequence[str] | None = None,
+        all_versions: bool = False,
+        tag: str | None = None,
+        among: Sequence[int] | None = None,
+        order_by: Sequence[ColumnElement[Any]] = (),
+        limit: int | None = None,
+    ) -> list[int]:
+        """Select as `select` does, and give no more than the serials: what a long result is walked by.
+
+        Parameters
+        ----------
+        where, kinds, all_versions, tag, among, order_by, limit
+            As for `select`.
+
+        Returns
+        -------
+        list of int
+            By serial, unless ordered otherwise.
+        """
+        wanted = conditions(where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among)
+        statement = select(product.c.serial).where(wanted).order_by(*order_by, product.c.serial).limit(limit)
+        with self.database.read() as connection:
+            return list(connection.execute(statement).scalars())
+
     def count(
         self,
         *,

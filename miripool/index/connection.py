@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Database", "Source", "engine_url", "lock_key", "quote", "schema_name"]
+__all__ = ["Database", "Source", "describe_url", "engine_url", "lock_key", "quote", "schema_name"]
 
 _SETTINGS = {
     # On Debian's server it is on and makes 51 ms of 571 (PIXELS.md, traps).
@@ -141,6 +141,22 @@ def engine_url(url: str) -> URL:
         made = made.update_query_dict({"host": urllib.parse.unquote(made.host)})
         made = made._replace(host=None)
     return made
+
+
+def describe_url(url: str) -> str:
+    """Tell where a database is, for people: without user and password.
+
+    Parameters
+    ----------
+    url : str
+        As users give it.
+
+    Returns
+    -------
+    str
+        Host, port and database.
+    """
+    return _where(engine_url(url))
 
 
 class Database:

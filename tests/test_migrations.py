@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from miripool.errors import Conflict, NewerFormat, PoolNotFound, ReadOnly, ServerError
+from miripool.index import migrate
+from miripool.index import schema as tables
+from miripool.index.connection import Database, quote
+from miripool.index.migrate import Migration, migrations, prepare
+
+pytest_plugins = ("servers",)
+
+DIALECT = postgresql.dialect()
+
+
+@pytest.fixture
+def database(any_database_url: str, schema: str) -> Iterator[Database]:
+    made = Database(any_database_url, schema)
+    yield made
+    with made.write() as connection:
+        made.run(connection, f"DROP SCHEMA IF EXISTS {quote(made.schema)} CASCADE")
+    made.close()
+
+
+def stamp(database: Database) -> tuple[str, int]:
+    with database.read() as connection:
+        return tuple(connection.execute(sa.select(tables.state.c.pool_id, tables.state.c.schema_version)).one())
+
+
+def table_names(database: Database) -> set[str]:
+    with database.read() as connection:
+        return set(sa.inspect(connection).get_table_names(schema=database.schema))
+
+
+def describe(table: sa.Table) -> dict[str, object]:
+    return {
+        "columns": [(c.name, c.type.compile(DIALECT), c.nullable, c.comment) for c in table.c],
+        "identity": [c.name for c in table.c if c.identity is not None],
+        "primary": [c.name for c in table.primary_key],
+        "unique": sorted(
+            (str(u.name), [c.name for c in u.columns]) for u in table.constraints if isinstance(u, sa.UniqueConstraint)
+        ),
+        "foreign": sorted(str(f.target_fullname) for f in table.foreign_keys),
+        "indexes": sorted(
+            (str(i.name), [c.name for c in i.columns], i.unique)
+            for i in table.indexes
+            if table.name != "keyword" and i.name not in {str(u.name) for u in table.constraints}
+        ),
+    }
+
+
+def test_numbers_have_no_gaps() -> None:
+    assert [m.number for m in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_migrations_make_what_the_code_describes(database: Database) -> None:
+    prepare(database, "pool-a")
+    found = sa.MetaData()
+    with database.read() as connection:
+        found.reflect(connection, schema=database.schema)
+    reflected = {table.name: describe(table) for table in found.tables.values()}
+    described = {table.name: describe(table) for table in tables.metadata.tables.values()}
+    assert reflected.keys() >= described.keys()
+    for name, expected in described.items():
+        assert reflected[name] == expected, name
+
+
+def test_prepare_again_changes_nothing(database: Database) -> None:
+    prepare(database, "pool-a", first_serial=7)
+    prepare(database, "pool-a", first_serial=9)
+    with database.read() as connection:
+        row = connection.execute(sa.select(tables.state)).mappings().one()
+    assert (row["applied"], row["applied_digest"], row["next_serial"]) == (-1, None, 7)
+
+
+def test_an_open_schema_costs_one_statement(database: Database) -> None:
+    prepare(database, "pool-a")
+    seen: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    sa.event.listen(database._base, "before_cursor_execute", note)
+    prepare(database, "pool-a")
+    assert len(seen) == 1
+    assert seen[0].startswith("SELECT")
+
+
+def test_another_pools_schema_is_refused(database: Database) -> None:
+    prepare(database, "pool-a")
+    with pytest.raises(Conflict, match=r"pool-a.*pool-b"):
+        prepare(database, "pool-b")
+
+
+def test_a_newer_schema_is_refused(database: Database) -> None:
+    prepare(database, "pool-a")
+    with database.write() as connection:
+        connection.execute(sa.update(tables.state).values(schema_version=4711))
+    with pytest.raises(NewerFormat, match=rf"4711.*{len(migrations())}.*update"):
+        prepare(database, "pool-a")
+
+
+def test_missing_schema_is_not_made_unasked(database: Database) -> None:
+    with pytest.raises(PoolNotFound):
+        prepare(database, "pool-a", create=False)
+    reader = Database(str(database._base.url.render_as_string(False)), database.schema, read_only=True)
+    with pytest.raises(PoolNotFound):
+        prepare(reader, "pool-a")
+    reader.close()
+    assert table_names(database) == set()
+
+
+def test_an_empty_schema_is_taken_and_a_used_one_refused(database: Database) -> None:
+    with database.write() as connection:
+        database.run(connection, f"CREATE SCHEMA {quote(database.schema)}")
+    prepare(database, "pool-a")
+    assert "product" in table_names(database)
+    with database.write() as connection:
+        database.run(connection, f"DROP SCHEMA {quote(database.schema)} CASCADE")
+        database.run(connection, f"CREATE SCHEMA {quote(database.schema)}; CREATE TABLE salaries (name text)")
+    with pytest.raises(Conflict, match="not a pool's"):
+        prepare(database, "pool-a")
+    assert table_names(database) == {"salaries"}
+
+
+def test_older_schema_is_migrated_step_by_step(database: Database) -> None:
+    first = migrations()[:1]
+    later = (
+        *first,
+        Migration(2, "0002_a.sql", "CREATE TABLE a (x int); INSERT INTO a VALUES (1)"),
+        Migration(3, "0003_b.sql", "ALTER TABLE a ADD y text DEFAULT 'it''s 100 %'"),
+    )
+    prepare(database, "pool-a", steps=first)
+    reader = Database(str(database._base.url.render_as_string(False)), database.schema, read_only=True)
+    with pytest.raises(ReadOnly, match=r"version 1.*needs 3"):
+        prepare(reader, "pool-a", steps=later)
+    reader.close()
+    prepare(database, "pool-a", steps=later)
+    assert stamp(database) == ("pool-a", 3)
+    with pytest.raises(NewerFormat):
+        prepare(database, "pool-a", steps=first)
+
+
+def test_a_failing_migration_leaves_the_version_before(database: Database) -> None:
+    steps = (
+        *migrations()[:1],
+        Migration(2, "0002_good.sql", "CREATE TABLE good (x int)"),
+        Migration(3, "0003_bad.sql", "CREATE TABLE bad (x int); SELECT 1/0 FROM nothing"),
+    )
+    with pytest.raises(ServerError):
+        prepare(database, "pool-a", steps=steps)
+    assert stamp(database) == ("pool-a", 2)
+    assert "good" in table_names(database)
+    assert "bad" not in table_names(database)
+
+
+def test_many_create_the_same_pool_at_once(database: Database) -> None:
+    url = str(database._base.url.render_as_string(False))
+    others = [Database(url, database.schema) for _ in range(6)]
+    start = threading.Barrier(len(others))
+    failures: list[BaseException] = []
+
+    def run(other: Database) -> None:
+        start.wait()
+        try:
+            prepare(other, "pool-a")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(other,)) for other in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for other in others:
+        other.close()
+    assert failures == []
+    assert stamp(database) == ("pool-a", len(migrations()))
+
+
+def test_keyword_indexes_are_those_that_were_measured() -> None:
+    indexes = pytest.importorskip("miripool.index.keyword_indexes")
+    shipped = " ".join("".join(m.script for m in migrate.migrations()).split())
+    for statement in indexes.KEYWORD_INDEXES:
+        assert " ".join(statement.rstrip("; \n").split()) in shipped
