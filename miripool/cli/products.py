@@ -146,7 +146,7 @@ def _show(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = Fa
         for key, value in version.items():
             write(f"{key:<12} {', '.join(value) if isinstance(value, list) else '' if value is None else value}")
         write("")
-        emit(datasets, ["dataset", "dtype", "shape", "unit", "min", "max", "mean", "std", "nan", "flagged"])
+        emit(datasets, ["dataset", "dtype", "shape", "unit", "min", "max", "mean", "std", "nan", "flagged", "blob"])
         write("")
         rows = [
             {"keyword": k, "value": p.value, "unit": p.unit or "", "description": p.description or ""}
@@ -176,6 +176,7 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
         **number,
         "nan": None if s is None else s.n_nan,
         "flagged": None if s is None else s.n_flagged,
+        "blob": dataset.source.key,
     }
 
 

@@ -1,0 +1,100 @@
+"""Every snippet of the README and every example runs, in the order they stand, on one pool."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from miripool import Home
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str | None = None) -> list[tuple[str, str]]:
+    found = BLOCK.findall((ROOT / "README.md").read_text())
+    return [(kind, text) for kind, text in found if language is None or kind == language]
+
+
+@pytest.fixture
+def workplace(home: Home, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README speaks of, and this installation's commands on PATH."""
+    folder = tmp_path / "work"
+    shutil.copytree(simulated, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def run_shell(lines: str) -> str:
+    commands = "\n".join(line.removeprefix("$ ") for line in lines.splitlines() if line.startswith("$ "))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_readme(workplace: Path) -> None:
+    names: dict[str, object] = {}
+    printed = []
+    for kind, text in blocks():
+        if kind == "console" and "h5dump" in text and shutil.which("h5dump") is None:
+            continue
+        if kind == "console":
+            printed.append(run_shell(text))
+        elif kind == "python":
+            exec(compile(text, "README.md", "exec"), names)
+    # What the text promises of the commands.
+    assert "version 1" in printed[0]
+    assert "CRDS_CTX: jwst_" in printed[0]
+    assert (workplace / "again.fits").read_bytes() == next((workplace / "v1").glob("*_ramp.fits")).read_bytes()
+    assert (workplace / "first_rateints.fits").read_bytes() == next((workplace / "v1").glob("*_rateints.fits")).read_bytes()
+    pool = names["pool"]
+    assert len(pool.tagged("for the paper")) == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed")
+def test_readme_h5dump_shows_the_array(workplace: Path) -> None:
+    (tour, dump) = [text for _, text in blocks("console")]
+    run_shell(tour)
+    shown = run_shell(dump)
+    with Home().pool("jpl8") as pool:
+        expected = pool.ref("RateInts/jw01033005001_03103_00001_mirimage").product["SCI"][:, 21, 2]
+    values = [float(v) for v in re.findall(r"^\s*\(\d+,\d+,\d+\): ([-\d.e+]+)", shown, re.MULTILINE)]
+    assert values == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_readme_begins_with_two_commands() -> None:
+    install, test = [text.strip() for _, text in blocks("sh")]
+    assert install.endswith("miripool demo")
+    assert test.endswith("pytest")
+
+
+def test_readme_names_every_command() -> None:
+    from miripool.cli.app import app
+
+    text = (ROOT / "README.md").read_text()
+    for command in app.registered_commands:
+        assert re.search(rf"\b{command.name}\b", text), f"README does not name `miripool {command.name}`"
+
+
+def test_example_compare_calibrations(workplace: Path) -> None:
+    run_shell(blocks("console")[0][1])
+    script = ROOT / "examples" / "compare_calibrations.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "jpl8", "using cal v1", "using cal v2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "version 0 → 1" in done.stdout
+    assert "DN/s at x=" in done.stdout
