@@ -6,19 +6,13 @@ they touch; then the outcome is written. A batch is whole or not at all, so the 
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    DateTime,
-    Text,
     and_,
-    cast,
     delete,
     func,
-    insert,
     select,
     union,
     update,
@@ -30,12 +24,13 @@ from ..journal import Save
 from .connection import lock_key
 from .harvest import COLUMNS, Harvest, Lines
 from .schema import keyword_name, product, state, tag, tag_event
+from .selection import as_table, is_one_of
 from .tracks import LoadedVersion, Tracks, touched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Column, Connection, RowMapping, Table
 
     from ..journal import Entry
     from ..manifest import Manifest
@@ -197,13 +192,9 @@ def _load(connection: Connection, entries: Sequence[Entry]) -> Tracks:
     """Read the tracks that entries touch."""
     serials, names = touched(entries)
     asked = product.alias("asked")
-    named = (
-        func.unnest(cast([kind for kind, _ in names], ARRAY(Text)), cast([name for _, name in names], ARRAY(Text)))
-        .table_valued("kind", "name", name="named")
-        .render_derived()
-    )
+    named = as_table([product.c.kind, product.c.name], names)
     track = union(
-        select(asked.c.kind, asked.c.name).where(asked.c.serial == func.any(cast(serials, ARRAY(BigInteger)))),
+        select(asked.c.kind, asked.c.name).where(is_one_of(asked.c.serial, serials)),
         select(named.c.kind, named.c.name),
     ).subquery("track")
     labels = func.array(select(tag.c.label).where(tag.c.serial == product.c.serial).scalar_subquery())
@@ -248,53 +239,39 @@ def _copy_products(
 
 def _add_names(connection: Connection, names: Sequence[tuple[str, str]]) -> None:
     if names:
-        new = (
-            func.unnest(
-                cast([key for key, _ in names], ARRAY(Text)), cast([hdu_name for _, hdu_name in names], ARRAY(Text))
-            )
-            .table_valued("key", "hdu_name", name="new")
-            .render_derived()
-        )
-        statement = postgresql.insert(keyword_name).from_select(["key", "hdu_name"], select(new.c.key, new.c.hdu_name))
-        connection.execute(statement.on_conflict_do_nothing())
+        columns = (keyword_name.c.key, keyword_name.c.hdu_name)
+        connection.execute(_insert(keyword_name, columns, names).on_conflict_do_nothing())
+
+
+def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> postgresql.Insert:
+    return postgresql.insert(table).from_select([c.name for c in columns], select(as_table(columns, rows)))
 
 
 def _update_products(connection: Connection, versions: Sequence[Version]) -> None:
     if not versions:
         return
-    new = (
-        func.unnest(
-            cast([v.serial for v in versions], ARRAY(BigInteger)),
-            cast([v.head for v in versions], ARRAY(Boolean)),
-            cast([v.removed for v in versions], ARRAY(DateTime(timezone=True))),
-        )
-        .table_valued("serial", "head", "removed", name="new")
-        .render_derived()
-    )
-    connection.execute(
-        update(product).where(product.c.serial == new.c.serial).values(head=new.c.head, removed=new.c.removed)
-    )
+    p = product.c
+    new = as_table([p.serial, p.head, p.removed], [(v.serial, v.head, v.removed) for v in versions])
+    statement = update(product).where(p.serial == new.c.serial).values(head=new.c.head, removed=new.c.removed)
+    connection.execute(statement)
 
 
 def _write_tags(connection: Connection, tracks: Tracks) -> None:
-    put: list[dict[str, Any]] = []
-    for (label, kind, name), serial in tracks.moved.items():
-        if serial is None:
-            here = and_(tag.c.label == label, tag.c.kind == kind, tag.c.name == name)
-            connection.execute(delete(tag).where(here))
-        else:
-            put.append({"label": label, "kind": kind, "name": name, "serial": serial})
+    t, e = tag.c, tag_event.c
+    place = (t.label, t.kind, t.name)
+    gone = [where for where, serial in tracks.moved.items() if serial is None]
+    put = [(*where, serial) for where, serial in tracks.moved.items() if serial is not None]
+    if gone:
+        old = as_table(place, gone)
+        connection.execute(delete(tag).where(and_(*(column == old.c[column.name] for column in place))))
     if put:
-        statement = postgresql.insert(tag)
+        statement = _insert(tag, (*place, t.serial), put)
         connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["label", "kind", "name"], set_={"serial": statement.excluded.serial}
-            ),
-            put,
+            statement.on_conflict_do_update(index_elements=place, set_={"serial": statement.excluded.serial})
         )
     if tracks.events:
-        fields = ("entry", "time", "label", "kind", "name", "serial", "previous")
-        connection.execute(insert(tag_event), [{f: getattr(e, f) for f in fields} for e in tracks.events])
+        columns = (e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous)
+        connection.execute(_insert(tag_event, columns, [astuple(event) for event in tracks.events]))
 
 
 def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:

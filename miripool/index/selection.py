@@ -11,9 +11,9 @@ from .schema import product, tag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import Column, ColumnElement, TableValuedAlias
 
-__all__ = ["conditions", "is_one_of", "products"]
+__all__ = ["as_table", "conditions", "is_one_of", "products"]
 
 _LABELS = func.array(
     select(tag.c.label)
@@ -52,6 +52,29 @@ def is_one_of(column: ColumnElement[int], serials: Sequence[int]) -> ColumnEleme
     """
     written = "{" + ",".join(str(int(serial)) for serial in serials) + "}"
     return column == func.any(cast(literal(written, String), ARRAY(BigInteger)))
+
+
+def as_table(columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> TableValuedAlias:
+    """Give rows of values as something to select from: one statement for one row and for thousands.
+
+    Parameters
+    ----------
+    columns : sequence of sqlalchemy.Column
+        Whose names and types the values have.
+    rows : sequence of sequences
+        The values, in the columns' order.
+
+    Returns
+    -------
+    sqlalchemy.TableValuedAlias
+        ``unnest`` of one array for each column; rows keep their order.
+    """
+    arrays = []
+    for i, column in enumerate(columns):
+        # A collation can't stand within an array's type.
+        kind = Text() if isinstance(column.type, Text) else column.type
+        arrays.append(cast([row[i] for row in rows], ARRAY(kind)))
+    return func.unnest(*arrays).table_valued(*(c.name for c in columns), name="given").render_derived()
 
 
 def conditions(

@@ -59,7 +59,7 @@ def has_keyword(connection: Connection, key: str, hdu: str | None = None) -> boo
     """
     names = select(keyword_name.c.key).where(keyword_name.c.key == key)
     if hdu is not None:
-        names = names.where(keyword_name.c.hdu_name == hdu)
+        names = names.where(func.upper(keyword_name.c.hdu_name) == _plain(hdu))
     return bool(connection.execute(select(exists(names))).scalar_one())
 
 
@@ -83,7 +83,9 @@ def keyword_values(
         For each serial that has any of them, the values by key; missing keywords are left out.
     """
     found: dict[int, dict[tuple[str | None, str], KeywordValue]] = {}
-    wanted = set(keys)
+    wanted: dict[tuple[str | None, str], list[tuple[str | None, str]]] = {}
+    for hdu, key in keys:
+        wanted.setdefault((None if hdu is None else _plain(hdu), key), []).append((hdu, key))
     if not wanted or not serials:
         return found
     k = keyword.c
@@ -94,14 +96,20 @@ def keyword_values(
     )
     if all(hdu is None for hdu, _ in wanted):
         statement = statement.where(k.first)
-    for serial, hdu_name, key, first, number, words, flag in connection.execute(statement):
+    for serial, hdu_name, key, first, number, words, flag in connection.execute(statement.order_by(k.serial, k.hdu)):
         value = number if number is not None else words if words is not None else flag
         values = found.setdefault(serial, {})
-        if first and (None, key) in wanted:
-            values[None, key] = value
-        if (hdu_name, key) in wanted:
-            values[hdu_name, key] = value
+        if first:
+            values.update(dict.fromkeys(wanted.get((None, key), ()), value))
+        # Names that differ in case only: the first HDU is meant.
+        for asked in wanted.get((hdu_name.upper(), key), ()):
+            values.setdefault(asked, value)
     return found
+
+
+def _plain(hdu: str) -> str:
+    """Give the name of an HDU as it is compared: like `MetaData` does, in any case, ``SCI,1`` being ``SCI``."""
+    return hdu.upper().removesuffix(",1")
 
 
 def values_near(connection: Connection, key: str, value: str, limit: int = 5) -> list[str]:
