@@ -258,6 +258,11 @@ class Blob:
         self.ref = ref
 
     @property
+    def key(self) -> str:
+        """Path of its file in the pool's folder."""
+        return BlobStore.key(self.ref.digest)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis, slowest first."""
         return self.ref.shape
