@@ -253,7 +253,7 @@ class MetaData(MutableMapping[str, Parameter]):
         return next(((i, key) for i in range(len(self._raw)) if key in self._header(i).by_key), None)
 
     def __getitem__(self, name: str) -> Parameter:
-        found = self._locate(name)
+        found = self._locate(name) if isinstance(name, str) else None
         if found is None:
             near = suggest(name, self) if isinstance(name, str) else []
             hint = f"; did you mean {' or '.join(near)}?" if near else ""

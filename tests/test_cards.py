@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from awkward import AWKWARD, BLOCK, raw_line
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from miripool.cards import CARD, Card, close_header, edit_header, format_card, is_structural, parse_header
@@ -28,6 +28,7 @@ VALUES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(KEYWORDS, VALUES, st.text(ASCII, max_size=90))
 def test_what_is_written_is_read(keyword: str, value: Any, comment: str) -> None:
     images = format_card(keyword, value, comment)
@@ -39,6 +40,7 @@ def test_what_is_written_is_read(keyword: str, value: Any, comment: str) -> None
     assert comment.strip().startswith(card.comment)
 
 
+@settings(deadline=None)
 @given(st.text(ASCII, min_size=9, max_size=40), VALUES)
 def test_long_keywords_are_written_by_hierarch(keyword: str, value: Any) -> None:
     assume(not set("=/'") & set(keyword) and len(keyword.split()) and len(keyword.strip()) > 8)
@@ -49,7 +51,8 @@ def test_long_keywords_are_written_by_hierarch(keyword: str, value: Any) -> None
     assert card.value == (value.rstrip(" ") if isinstance(value, str) else value)
 
 
-@given(KEYWORDS, VALUES, st.text(ASCII, max_size=40))
+@settings(deadline=None)
+@given(KEYWORDS, VALUES, st.text(ASCII.filter(lambda c: c != "'"), max_size=40))  # astropy gets quotes there wrong
 def test_cards_by_astropy_are_read_as_astropy_reads_them(keyword: str, value: Any, comment: str) -> None:
     from astropy.io import fits
 
@@ -69,6 +72,7 @@ def test_cards_by_astropy_are_read_as_astropy_reads_them(keyword: str, value: An
         assert card.comment == again.comment.strip()
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("0123456789+-.eEdDTF'/( ,)&"), max_size=70))
 def test_any_value_field_is_read_and_valid_ones_as_astropy_reads_them(field: str) -> None:
     from astropy.io import fits
@@ -86,9 +90,12 @@ def test_any_value_field_is_read_and_valid_ones_as_astropy_reads_them(field: str
         return
     if isinstance(card.value, str) and not isinstance(expected, str):
         return  # blanks within numbers, which the standard does not know
+    if isinstance(expected, str) and field.count("'") != 2:
+        return  # astropy accepts quotes that have no partner
     assert card.value == (None if isinstance(expected, fits.card.Undefined) else expected)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read(noise: bytes) -> None:
     parse_header(noise)

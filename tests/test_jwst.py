@@ -89,7 +89,6 @@ def test_kinds_of_real_files() -> None:
 
 @pytest.mark.jwst
 @pytest.mark.skipif(not REAL, reason=f"no real data in {SHARED}; set MIRIPOOL_SHARED_DATA")
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", REAL, ids=lambda p: f"{p.parent.name}-{p.stem.split('_')[-1]}")
 def test_datamodels(path: Path) -> None:
     product = read_fits(path)
@@ -112,7 +111,6 @@ def test_datamodels(path: Path) -> None:
 
 
 @pytest.mark.jwst
-@pytest.mark.filterwarnings("default")
 def test_datamodel_of_a_product_made_in_memory() -> None:
     from miripool.product import Ramp
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from awkward import AWKWARD, header, line, primary, raw_line
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miripool.cards import parse_header
@@ -126,6 +126,7 @@ def test_missing_names_are_not_found_and_near_ones_named(meta: MetaData) -> None
     assert meta.get("nothing") is None
     assert "nothing" not in meta
     assert 5 not in meta
+    assert meta.get(5) is None  # type: ignore[call-overload]
     assert meta.containsKey("flag")
 
 
@@ -228,6 +229,7 @@ def test_setting_times() -> None:
 SAFE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=100)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.from_regex(r"Q[A-Z0-9]{0,7}", fullmatch=True),

@@ -55,10 +55,14 @@ def layout_of(product: Product) -> Layout:
         return Layout(_build(product))
     if not product.meta.changed:
         return layout
-    hdus = tuple(
-        replace(hdu, header=header) for hdu, (_, header) in zip(layout.hdus, product.meta.headers, strict=True)
-    )
-    return Layout(hdus, layout.trailer)
+    headers = [header for _, header in product.meta.headers]
+    return Layout(tuple(map(_with_header, layout.hdus, headers)), layout.trailer)
+
+
+def _with_header(hdu: Hdu, header: bytes) -> Hdu:
+    unit = next((card.value for card in parse_header(header) if card.keyword == "BUNIT"), None)
+    shown = unit if isinstance(unit, str) and unit and hdu.encoding != "table" else None
+    return replace(hdu, header=header, unit=shown)
 
 
 def _build(product: Product) -> tuple[Hdu, ...]:

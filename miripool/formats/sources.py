@@ -17,8 +17,8 @@ __all__ = ["BytesSource", "ComputedSource", "ImageSource", "RowsSource", "encode
 
 _SLAB = 128 << 20
 """Bytes read at a time: one integration of most FULL ramps, since stored tiles hold all groups of an integration."""
-_PIECE = 4 << 20
-"""Bytes encoded at a time."""
+_PIECE = 256 << 10
+"""Bytes encoded at a time: these stay in the cache, 5 GB/s; 4 MB go at 3 GB/s."""
 
 
 class _Indexed(Protocol):
@@ -181,7 +181,7 @@ def iter_blocks(source: ArraySource) -> Iterator[bytes]:
     Yields
     ------
     bytes
-        All elements in C order, in a few MB each.
+        All elements in C order, some 100 kB at a time.
     """
     for slab in _iter_slabs(source, source.shape, source.dtype.itemsize, ()):
         flat = slab.reshape(-1)

@@ -36,7 +36,7 @@ def iter_bytes(layout: Layout) -> Iterator[bytes]:
     Yields
     ------
     bytes
-        Pieces of a few MB; at most some 130 MB of an array are in memory at a time.
+        Pieces of some 100 kB; at most some 130 MB of an array are in memory at a time.
     """
     for hdu in layout.hdus:
         yield hdu.header
