@@ -25,6 +25,12 @@ _databases = itertools.count()
 _DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the benchmarks out unless they are asked for by name."""
+    asked = any("benchmarks" in argument for argument in config.args)
+    return True if collection_path.name == "benchmarks" and not asked else None
+
+
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """The embedded server, as users get it; one for all tests of the run."""
