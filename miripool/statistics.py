@@ -27,7 +27,8 @@ class Statistics:
     ----------
     min, max, mean, std : float or None
         In float64; None where no element is a number. `std` is the population's (ddof = 0), as in NumPy.
-        An infinity makes `mean` infinite and `std` None.
+        An infinity makes `mean` infinite, infinities of both signs make it None; with them `std` is None, as it is
+        where its square is beyond float64.
     n : int
         Number of elements.
     n_nan : int
@@ -142,6 +143,8 @@ class Accumulator:
         values = part.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
             mean = float(values.mean())
+            if not math.isfinite(mean):  # the sum is beyond float64, or there are infinities
+                mean = float((values / values.size).sum())
             values -= mean
             # Not np.dot: BLAS would start threads of its own below ours.
             np.multiply(values, values, out=values)
@@ -156,7 +159,10 @@ class Accumulator:
             self._mean, self._m2 = mean, m2
         else:
             delta = mean - self._mean
-            self._mean += delta * n / total
+            if math.isfinite(delta):
+                self._mean += delta * n / total
+            else:
+                self._mean = self._mean / total * self._numbers + mean / total * n
             self._m2 += m2 + delta * delta * self._numbers * n / total
         self._numbers = total
 
