@@ -11,7 +11,7 @@ from .errors import InvalidInput
 from .statistics import Accumulator, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -177,7 +177,11 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         whole: NDArray[Any] = np.asarray(self[...])
-        return whole if dtype is None else whole.astype(dtype, copy=bool(copy))
+        wanted = whole.dtype if dtype is None else np.dtype(dtype)
+        if copy is False and wanted != whole.dtype:
+            raise ValueError(f"dataset {self.name} is {whole.dtype}; {wanted} needs a copy")
+        # A product in memory gives its own array: a copy asked for has to be made.
+        return whole.astype(wanted, copy=bool(copy))
 
     def __array_ufunc__(
         self,
@@ -186,6 +190,9 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         *inputs: Any,
         **kwargs: Any,
     ) -> Any:
+        for out in kwargs.get("out", ()):
+            if isinstance(out, Dataset):
+                raise TypeError(f"dataset {out.name} can't be changed in place; work on np.array(dataset)")
         arrays = [np.asarray(x) if isinstance(x, Dataset) else x for x in inputs]
         return getattr(ufunc, method)(*arrays, **kwargs)
 
@@ -193,6 +200,10 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         if not self.shape:
             raise TypeError(f"dataset {self.name} is a single value and has no length")
         return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        # Step by step along the first axis; a single axis at once, for its steps would each read a whole tile.
+        return iter(self[...]) if self.ndim == 1 else (self[i] for i in range(len(self)))
 
     def max(self, axis: Any = None, **kwargs: Any) -> Any:
         """Largest element, NaN ignored; NaN where no element is a number. Without `axis` nothing is read."""
@@ -212,8 +223,12 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _reduce(self, what: str, function: Callable[..., Any], axis: Any, kwargs: dict[str, Any]) -> Any:
         if axis is not None or kwargs:
+            if what in ("mean", "std"):
+                kwargs.setdefault("dtype", np.float64)
             return function(np.asarray(self), axis=axis, **kwargs)
         if self.statistics is None:
+            if self.dtype.names is None:
+                raise InvalidInput(f"{self.name} holds no numbers and has no {what}")
             raise InvalidInput(f"{self.name} is a table and has no {what}; ask one of its columns")
         value = getattr(self.statistics, what)
         return float("nan") if value is None else value
