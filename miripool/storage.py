@@ -1,6 +1,7 @@
 """Storage: bytes by key in a folder. Read, list, put-if-absent, delete; no more is asked of it.
 
-An object store offers the same four, so a pool could live in one.
+An object store offers the same four, so a pool could live in one. One key's bytes may change, ``pool.json``'s: for
+it there is `replace`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +26,7 @@ _TEMPORARY = ".tmp-"
 
 
 class Storage(Protocol):
-    """Where a pool keeps its bytes. Keys are relative paths with ``/``; what a key holds never changes."""
+    """Where a pool keeps its bytes. Keys are relative paths with ``/``; what `put` put under one never changes."""
 
     def read(self, key: str) -> bytes:
         """Give the bytes of a key; NotFound if there are none."""
@@ -34,6 +36,9 @@ class Storage(Protocol):
 
     def exists(self, key: str) -> bool:
         """Tell whether the key is there."""
+
+    def confirm(self, key: str) -> bool:
+        """Tell whether the key is there, and make sure that it stays, whoever put it."""
 
     def keys(self, prefix: str) -> Iterator[str]:
         """List the keys in the folder `prefix`, in no order, temporary files left out."""
@@ -46,6 +51,9 @@ class Storage(Protocol):
 
     def workspace(self, key: str) -> Path:
         """Give the path of a new temporary file that can be put under `key`; the caller writes it."""
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Put bytes under a key, durably, whatever it held before."""
 
     def delete(self, key: str) -> bool:
         """Remove a key; False if it was not there."""
@@ -79,10 +87,10 @@ class LocalStorage:
         Raises
         ------
         InvalidInput
-            If the key would lead out of the folder.
+            If the key would lead out of the folder, or is none that a file can have.
         """
         parts = key.split("/")
-        if any(part in {"", ".", ".."} or "\0" in part for part in parts):
+        if not key.isprintable() or any(part in {"", ".", ".."} or part.startswith(_TEMPORARY) for part in parts):
             raise InvalidInput(f"not a storage key: {key!r}")
         return self.root.joinpath(*parts)
 
@@ -126,8 +134,48 @@ class LocalStorage:
         -------
         bool
             True if so.
+
+        Raises
+        ------
+        ReadOnly, StorageError
+            If this user can't look, or the disk does not answer: that is not a "no".
         """
-        return self.path(key).is_file()
+        path = self.path(key)
+        try:
+            return stat.S_ISREG(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+    def confirm(self, key: str) -> bool:
+        """Tell whether a key is there, and make sure that it stays.
+
+        A name is seen before it is on disk. Whoever refers to what somebody else has put has to wait for that too.
+
+        Parameters
+        ----------
+        key : str
+            Relative path.
+
+        Returns
+        -------
+        bool
+            True if so.
+
+        Raises
+        ------
+        ReadOnly, StorageError
+            If it can't be told.
+        """
+        if not self.exists(key):
+            return False
+        folder = self.path(key).parent
+        try:
+            _sync_folder(folder)
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        return True
 
     def keys(self, prefix: str) -> Iterator[str]:
         """List the keys in a folder, in no order.
@@ -142,22 +190,7 @@ class LocalStorage:
         str
             Keys; none if the folder is not there.
         """
-        for entry in self._scan(prefix):
-            key = f"{prefix}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                yield from self.keys(key)
-            elif not entry.name.startswith(_TEMPORARY):
-                yield key
-
-    def _scan(self, prefix: str) -> list[os.DirEntry[str]]:
-        path = self.path(prefix)
-        try:
-            with os.scandir(path) as entries:
-                return list(entries)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise storage_error(error, path) from error
+        yield from _walk(self.path(prefix), prefix)
 
     def workspace(self, key: str) -> Path:
         """Make a place for a file that will be put under `key`: beside it, so that a hard link is enough.
@@ -199,7 +232,7 @@ class LocalStorage:
         Returns
         -------
         bool
-            False where the key was there before: then nothing changed.
+            False where the key was there before: then nothing changed, and what is there stays.
 
         Raises
         ------
@@ -212,14 +245,44 @@ class LocalStorage:
             if isinstance(source, bytes):
                 temporary.write_bytes(source)
             _sync_file(temporary)
-            os.link(temporary, target)
-            _sync_folder(target.parent)
-        except FileExistsError:
-            return False
+            added = _link(temporary, target)
         except OSError as error:
             raise storage_error(error, target) from error
-        else:
-            return True
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        try:
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise StorageError(
+                f"{target} is there, but the disk did not confirm it ({error.strerror}); look at the disk"
+            ) from error
+        return added
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Put bytes under a key, durably, whatever it held before; a reader sees the old or the new ones.
+
+        Parameters
+        ----------
+        key : str
+            Relative path.
+        data : bytes
+            The content.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If they could not be written; the old ones are still there then.
+        """
+        target = self.path(key)
+        temporary = self.workspace(key)
+        try:
+            temporary.write_bytes(data)
+            _sync_file(temporary)
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise storage_error(error, target) from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -245,7 +308,7 @@ class LocalStorage:
         path = self.path(key)
         try:
             path.unlink()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
             raise storage_error(error, path) from error
@@ -258,6 +321,32 @@ class LocalStorage:
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
         _sync_folder(folder.parent)
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    for entry in entries:
+        if entry.name.startswith(_TEMPORARY):
+            continue
+        key = f"{prefix}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name, key)
+        else:
+            yield key
+
+
+def _link(temporary: Path, target: Path) -> bool:
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _sync_file(path: Path) -> None:

@@ -1,0 +1,434 @@
+"""Storage: one class of tests that every storage has to pass, and what a folder promises beyond it."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disks import reachable_by_all, tiny_disk, unprivileged
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from miripool.errors import DiskFull, InvalidInput, NotFound, ReadOnly, StorageError
+from miripool.storage import LocalStorage, Storage, storage_error
+
+ESCAPES = ["", "/", "/etc/passwd", "..", "../a", "a/../b", "a/..", "a/./b", "a//b", "a/", "a\0b", "a\nb", "a\ud800b"]
+
+
+class StorageConformance:
+    """What is asked of every storage; what is stored is set and looked at behind its back."""
+
+    @pytest.fixture
+    def storage(self) -> Storage:
+        raise NotImplementedError
+
+    def raw_set(self, storage: Any, key: str, data: bytes) -> None:
+        raise NotImplementedError
+
+    def raw_get(self, storage: Any, key: str) -> bytes | None:
+        raise NotImplementedError
+
+    def raw_names(self, storage: Any) -> set[str]:
+        """Everything there is, temporary files too."""
+        raise NotImplementedError
+
+    def test_read(self, storage: Storage) -> None:
+        self.raw_set(storage, "blobs/ab/ab12.h5", b"\0\xff bytes")
+        assert storage.read("blobs/ab/ab12.h5") == b"\0\xff bytes"
+
+    @pytest.mark.parametrize("key", ["missing", "a/missing", "a/b/c/missing", "pool.json/below"])
+    def test_what_is_not_there(self, storage: Storage, key: str) -> None:
+        self.raw_set(storage, "pool.json", b"{}")
+        with pytest.raises(NotFound, match="is not there"):
+            storage.read(key)
+        assert not storage.exists(key)
+        assert not storage.confirm(key)
+        assert not storage.delete(key)
+
+    def test_exists(self, storage: Storage) -> None:
+        self.raw_set(storage, "a/b", b"")
+        assert storage.exists("a/b")
+        assert storage.confirm("a/b")
+        assert not storage.exists("a")
+
+    def test_path_gives_the_bytes(self, storage: Storage) -> None:
+        self.raw_set(storage, "a/b", b"content")
+        assert storage.path("a/b").read_bytes() == b"content"
+
+    def test_put(self, storage: Storage) -> None:
+        assert storage.put("a/b/c", b"content")
+        assert self.raw_get(storage, "a/b/c") == b"content"
+        assert self.raw_names(storage) == {"a/b/c"}
+
+    def test_put_of_a_file(self, storage: Storage) -> None:
+        path = storage.workspace("a/b")
+        path.write_bytes(b"content")
+        assert storage.put("a/b", path)
+        assert self.raw_get(storage, "a/b") == b"content"
+        assert self.raw_names(storage) == {"a/b"}
+
+    @pytest.mark.parametrize("as_file", [False, True])
+    def test_put_on_what_is_taken_changes_nothing(self, storage: Storage, as_file: bool) -> None:
+        self.raw_set(storage, "a/b", b"first")
+        source: bytes | Path = b"second"
+        if as_file:
+            source = storage.workspace("a/b")
+            source.write_bytes(b"second")
+        assert not storage.put("a/b", source)
+        assert self.raw_get(storage, "a/b") == b"first"
+        assert self.raw_names(storage) == {"a/b"}
+
+    def test_replace(self, storage: Storage) -> None:
+        storage.replace("pool.json", b"first")
+        assert self.raw_get(storage, "pool.json") == b"first"
+        storage.replace("pool.json", b"2")
+        assert self.raw_get(storage, "pool.json") == b"2"
+        assert self.raw_names(storage) == {"pool.json"}
+
+    def test_delete(self, storage: Storage) -> None:
+        self.raw_set(storage, "a/b", b"1")
+        self.raw_set(storage, "a/c", b"2")
+        assert storage.delete("a/b")
+        assert not storage.delete("a/b")
+        assert self.raw_names(storage) == {"a/c"}
+
+    def test_keys(self, storage: Storage) -> None:
+        for key in ("blobs/ab/1", "blobs/ab/2", "blobs/cd/3", "blobs.h5", "other/4"):
+            self.raw_set(storage, key, b"")
+        assert sorted(storage.keys("blobs")) == ["blobs/ab/1", "blobs/ab/2", "blobs/cd/3"]
+        assert sorted(storage.keys("blobs/ab")) == ["blobs/ab/1", "blobs/ab/2"]
+        assert list(storage.keys("blobs.h5")) == []
+        assert list(storage.keys("missing/below")) == []
+
+    def test_a_workspace_is_no_key_and_new_each_time(self, storage: Storage) -> None:
+        first, second = storage.workspace("a/b"), storage.workspace("a/b")
+        assert first != second
+        first.write_bytes(b"unfinished")
+        assert not storage.exists("a/b")
+        assert list(storage.keys("a")) == []
+
+    @pytest.mark.parametrize("key", [*ESCAPES, "a/.tmp-b", ".tmp-a/b"])
+    def test_no_other_keys(self, storage: Storage, key: str) -> None:
+        calls: list[Callable[[], object]] = [
+            lambda: storage.path(key),
+            lambda: storage.read(key),
+            lambda: storage.exists(key),
+            lambda: storage.confirm(key),
+            lambda: storage.put(key, b"x"),
+            lambda: storage.replace(key, b"x"),
+            lambda: storage.workspace(key),
+            lambda: storage.delete(key),
+            lambda: list(storage.keys(key)),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidInput, match="not a storage key"):
+                call()
+        assert self.raw_names(storage) == set()
+
+    @pytest.mark.parametrize("n", [1, 8])
+    def test_one_of_many_threads_wins(self, storage: Storage, n: int) -> None:
+        barrier = threading.Barrier(n)
+
+        def race(i: int) -> list[bool]:
+            won = []
+            for k in range(20):
+                barrier.wait()
+                won.append(storage.put(f"race/{k}", f"{i}".encode() * 1000))
+            return won
+
+        with ThreadPoolExecutor(n) as threads:
+            results = list(threads.map(race, range(n)))
+        for k in range(20):
+            (winner,) = [i for i in range(n) if results[i][k]]
+            assert self.raw_get(storage, f"race/{k}") == f"{winner}".encode() * 1000
+        assert self.raw_names(storage) == {f"race/{k}" for k in range(20)}
+
+
+def _put_all(root: Path, mark: bytes, keys: int) -> list[bool]:
+    storage = LocalStorage(root)
+    return [storage.put(f"race/{k % 7}/{k}", mark * 4000) for k in range(keys)]
+
+
+class TestLocalStorage(StorageConformance):
+    """A folder."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> LocalStorage:
+        return LocalStorage(tmp_path / "pools" / "jpl8")
+
+    def raw_set(self, storage: LocalStorage, key: str, data: bytes) -> None:
+        path = storage.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def raw_get(self, storage: LocalStorage, key: str) -> bytes | None:
+        path = storage.root / key
+        return path.read_bytes() if path.exists() else None
+
+    def raw_names(self, storage: LocalStorage) -> set[str]:
+        return {p.relative_to(storage.root).as_posix() for p in storage.root.rglob("*") if not p.is_dir()}
+
+    def test_one_of_many_processes_wins(self, storage: LocalStorage) -> None:
+        marks = [b"a", b"b", b"c"]
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(len(marks), mp_context=context) as processes:
+            jobs = [processes.submit(_put_all, storage.root, mark, 60) for mark in marks]
+            results = [job.result() for job in jobs]
+        for k in range(60):
+            (winner,) = [i for i in range(len(marks)) if results[i][k]]
+            assert self.raw_get(storage, f"race/{k % 7}/{k}") == marks[winner] * 4000
+        assert len(self.raw_names(storage)) == 60
+
+    def test_files_follow_the_umask(self, storage: LocalStorage) -> None:
+        old = os.umask(0o027)
+        try:
+            storage.put("a/b", b"1")
+        finally:
+            os.umask(old)
+        assert storage.path("a/b").stat().st_mode & 0o777 == 0o640
+        assert storage.path("a").stat().st_mode & 0o777 == 0o750
+        assert storage.path("a/b").stat().st_nlink == 1
+
+    def test_folder_in_the_way(self, storage: LocalStorage) -> None:
+        self.raw_set(storage, "a/b", b"1")
+        assert not storage.put("a", b"2")
+        with pytest.raises(StorageError):
+            storage.put("a/b/c", b"3")
+        with pytest.raises(StorageError):
+            storage.read("a")
+        with pytest.raises(StorageError):
+            storage.replace("a", b"4")
+        assert self.raw_names(storage) == {"a/b"}
+
+    def test_name_too_long(self, storage: LocalStorage) -> None:
+        self.raw_set(storage, "a", b"")
+        for call in (storage.exists, storage.read, storage.delete, lambda key: storage.put(key, b"")):
+            with pytest.raises(StorageError, match="File name too long"):
+                call("a" * 300)
+
+    def test_listing_passes_over_what_vanishes_and_what_is_no_key(self, storage: LocalStorage) -> None:
+        self.raw_set(storage, "a/sub/1", b"")
+        self.raw_set(storage, "a/.tmp-dir/2", b"")
+        listing = storage.keys("a")
+        self.raw_set(storage, "a/sub/3", b"")
+        assert set(listing) == {"a/sub/1", "a/sub/3"}
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.text(alphabet="ab./\\~.\0\n é", max_size=8))
+def test_no_key_leads_out_of_the_folder(key: str) -> None:
+    root = Path("/srv/pool")
+    try:
+        path = LocalStorage(root).path(key)
+    except InvalidInput:
+        return
+    assert root in Path(os.path.normpath(path)).parents
+    assert path.relative_to(root).as_posix() == key
+
+
+# Durability
+
+
+class Calls:
+    """What was asked of the operating system, in order: ("fsync" | "link" | "rename" | "mkdir", name)."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[tuple[str, str]] = []
+        self.content_at_sync: dict[str, bytes] = {}
+        for name in ("fsync", "link", "rename", "replace", "mkdir"):
+            monkeypatch.setattr(os, name, self._recorded(name, getattr(os, name)))
+
+    def _recorded(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if name == "fsync":
+                path = Path(f"/proc/self/fd/{arguments[0]}").resolve()
+                if path.is_file():
+                    self.content_at_sync[path.name] = path.read_bytes()
+                self.made.append((name, _anonymous(path)))
+            else:
+                self.made.append((name, _anonymous(Path(arguments[1 if name != "mkdir" else 0]))))
+            return real(*arguments, **options)
+
+        return call
+
+
+def _anonymous(path: Path) -> str:
+    return "temporary" if path.name.startswith(".tmp-") else path.name
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc: what is synced can't be told")
+
+
+@needs_proc
+@pytest.mark.parametrize("as_file", [False, True])
+def test_bytes_are_on_disk_before_the_name_and_the_name_before_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_file: bool
+) -> None:
+    storage = LocalStorage(tmp_path / "pool")
+    calls = Calls(monkeypatch)
+    source: bytes | Path = b"content"
+    if as_file:
+        source = storage.workspace("ab/key")
+        source.write_bytes(b"content")
+    assert storage.put("ab/key", source)
+    assert calls.made == [
+        ("mkdir", "pool"),
+        ("fsync", tmp_path.name),
+        ("mkdir", "ab"),
+        ("fsync", "pool"),
+        ("fsync", "temporary"),
+        ("link", "key"),
+        ("fsync", "ab"),
+    ]
+    assert list(calls.content_at_sync.values()) == [b"content"]
+
+
+@needs_proc
+def test_what_another_has_put_is_on_disk_before_it_is_referred_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(tmp_path / "pool")
+    storage.put("ab/key", b"content")
+    calls = Calls(monkeypatch)
+    assert not storage.put("ab/key", b"content")
+    assert calls.made[-1] == ("fsync", "ab")
+    calls.made.clear()
+    assert storage.confirm("ab/key")
+    assert calls.made == [("fsync", "ab")]
+
+
+@needs_proc
+def test_replace_syncs_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.put("pool.json", b"old")
+    calls = Calls(monkeypatch)
+    storage.replace("pool.json", b"new")
+    renamed = {"rename", "replace"} & {name for name, _ in calls.made}
+    assert calls.made == [("fsync", "temporary"), (renamed.pop(), "pool.json"), ("fsync", tmp_path.name)]
+    assert list(calls.content_at_sync.values()) == [b"new"]
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, function: str, number: int, code: int) -> None:
+    """Let the n-th call of an `os` function fail."""
+    real, count = getattr(os, function), iter(range(1000))
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        if next(count) == number:
+            raise OSError(code, os.strerror(code))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, function, call)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(errno.ENOSPC, DiskFull), (errno.EDQUOT, DiskFull), (errno.EIO, StorageError), (errno.EROFS, ReadOnly)],
+)
+@pytest.mark.parametrize("function", ["fsync", "link"])
+def test_nothing_is_left_behind_by_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, code: int, error: type[Exception]
+) -> None:
+    storage = LocalStorage(tmp_path)
+    fail_at(monkeypatch, function, 0, code)
+    with pytest.raises(error, match="key"):
+        storage.put("key", b"content")
+    assert list(tmp_path.iterdir()) == []
+    assert storage.put("key", b"content")
+
+
+def test_a_name_that_the_disk_did_not_confirm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(tmp_path)
+    fail_at(monkeypatch, "fsync", 1, errno.EIO)
+    with pytest.raises(StorageError, match="is there, but the disk did not confirm it"):
+        storage.put("key", b"content")
+    assert [p.name for p in tmp_path.iterdir()] == ["key"]
+
+
+def test_replace_that_fails_leaves_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.put("pool.json", b"old")
+    fail_at(monkeypatch, "fsync", 0, errno.EIO)
+    with pytest.raises(StorageError):
+        storage.replace("pool.json", b"new")
+    assert storage.read("pool.json") == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["pool.json"]
+
+
+@pytest.mark.parametrize("operation", ["put", "replace"])
+def test_a_full_disk(operation: str) -> None:
+    with tiny_disk(256) as folder:
+        storage = LocalStorage(folder)
+        storage.put("a/small", b"kept")
+        with pytest.raises(DiskFull, match=r"no space left to write .*big; make room"):
+            getattr(storage, operation)("a/big", bytes(1 << 20))
+        assert [p.name for p in (folder / "a").iterdir()] == ["small"]
+        assert storage.read("a/small") == b"kept"
+        assert storage.put("a/other", bytes(1 << 14))
+
+
+def test_a_folder_that_may_not_be_written() -> None:
+    with reachable_by_all() as folder:
+        storage = LocalStorage(folder)
+        storage.put("a/b", b"1")
+        for path in (folder / "a", folder):
+            path.chmod(0o555)
+        try:
+            with unprivileged():
+                assert storage.read("a/b") == b"1"
+                assert storage.exists("a/b")
+                assert storage.confirm("a/b")
+                assert list(storage.keys("a")) == ["a/b"]
+                for call in (
+                    lambda: storage.put("a/c", b"2"),
+                    lambda: storage.put("new/c", b"2"),
+                    lambda: storage.replace("a/b", b"2"),
+                    lambda: storage.delete("a/b"),
+                    lambda: storage.workspace("new/d"),
+                ):
+                    with pytest.raises(ReadOnly, match="can't be written or read by this user"):
+                        call()
+        finally:
+            for path in (folder, folder / "a"):
+                path.chmod(0o755)
+        assert sorted(p.name for p in folder.rglob("*")) == ["a", "b"]
+
+
+def test_a_folder_that_may_not_be_looked_into() -> None:
+    with reachable_by_all() as folder:
+        storage = LocalStorage(folder)
+        storage.put("a/b", b"1")
+        (folder / "a").chmod(0)
+        try:
+            with unprivileged():
+                for call in (storage.read, storage.exists, storage.confirm):
+                    with pytest.raises(ReadOnly):
+                        call("a/b")
+                with pytest.raises(ReadOnly):
+                    list(storage.keys("a"))
+        finally:
+            (folder / "a").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (errno.ENOSPC, DiskFull),
+        (errno.EFBIG, DiskFull),
+        (errno.EACCES, ReadOnly),
+        (errno.EPERM, ReadOnly),
+        (errno.EIO, StorageError),
+        (errno.ENAMETOOLONG, StorageError),
+    ],
+)
+def test_what_an_error_of_the_system_means(code: int, error: type[Exception]) -> None:
+    made = storage_error(OSError(code, os.strerror(code)), Path("/pool/x"))
+    assert type(made) is error
+    assert "/pool/x" in str(made)
+    assert "/pool/x: odd" in str(storage_error(OSError("odd"), Path("/pool/x")))
