@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from .errors import MiripoolError, StorageError
+from .errors import IntegrityError, MiripoolError, NotFound, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +52,32 @@ class Committer:
         self._catalog.apply(journal.since(position.n, position.digest), self._archive.manifest)
         return self._catalog.position()
 
+    def check(self) -> None:
+        """Make sure that the index has followed this journal, and not that of a copy or of what was here before.
+
+        Raises
+        ------
+        IntegrityError
+            If the last entry that the index took in is not in the journal.
+        """
+        self._check(self._catalog.position())
+
+    def _check(self, position: Position) -> None:
+        if position.n < 0:
+            return
+        journal = self._archive.journal
+        try:
+            found: str | None = journal.read(position.n).digest
+        except NotFound:
+            found = None
+        if found != position.digest:
+            folder = self._archive.storage.path("journal")
+            raise IntegrityError(
+                f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "
+                "number: a copy of the pool, or an older state of it, is in its place. Bring back the folder that "
+                "belongs to this index, or rebuild the index from the folder"
+            )
+
     def commit(self, decide: Callable[[Position], Sequence[Action]]) -> Entry | None:
         """Write an entry, deciding anew whenever somebody else was faster.
 
@@ -65,12 +91,18 @@ class Committer:
         -------
         Entry or None
             The entry, in the index too if the database let it; None if there was nothing to do.
+
+        Raises
+        ------
+        IntegrityError
+            If the journal is not the one that the index has followed.
         """
         for _ in range(_TRIES):
             position = self.catch_up()
             actions = decide(position)
             if not actions:
                 return None
+            self._check(position)
             entry = self._archive.journal.append(position.n + 1, position.digest, actions)
             if entry is not None:
                 self._follow(entry)

@@ -44,16 +44,16 @@ def run_demo(home: Home, tell: Callable[[str], None]) -> None:
 
 def _add(pool: Pool, exposure: SimulatedExposure, folder: Path, tell: Callable[[str], None]) -> None:
     tell("\nan exposure of 5 integrations of 20 groups, raw and in two calibrations:")
-    files = [(exposure.write_uncal(folder), None)]
+    files: list[tuple[Path, str | None]] = [(exposure.write_uncal(folder), None)]
     for calibration in _CALIBRATIONS:
         inside = folder / calibration.label
         inside.mkdir()
-        label = f"using cal {calibration.label}"
-        files += [(path, label) for path in exposure.write_products(inside, calibration, kinds=("ramp", "rateints"))]
-    for path, label in [*files, files[-1]]:
-        saved = pool.save_detailed(path, tag=label)
-        words = saved.notice or f"{'new' if saved.status == 'new' else 'a further version'}"
-        tagged = f", tagged {label!r}" if label else ""
+        written = exposure.write_products(inside, calibration, kinds=("ramp", "rateints"))
+        files += [(path, f"using cal {calibration.label}") for path in written]
+    for path, tag in [*files, files[-1]]:
+        saved = pool.save_detailed(path, tag=tag)
+        words = saved.notice or ("new" if saved.status == "new" else "a further version")
+        tagged = f", tagged {tag!r}" if tag else ""
         tell(
             f"  {path.name:<52} {path.stat().st_size:>8} bytes: {saved.row.kind} version {saved.row.version}, {words}, "
             f"{saved.stored_bytes} bytes stored{tagged}"
@@ -65,7 +65,7 @@ def _ask(pool: Pool, tell: Callable[[str], None]) -> None:
     questions: list[tuple[str, object]] = [
         ("\"ngroups >= 20 and detector == 'MIRIMAGE'\"", "ngroups >= 20 and detector == 'MIRIMAGE'"),
         (
-            "MetaQuery(Ramp, \"p\", \"'using cal v1' in p.tags\", allVersions=True)",
+            'MetaQuery(Ramp, "p", "\'using cal v1\' in p.tags", allVersions=True)',
             MetaQuery(Ramp, "p", "'using cal v1' in p.tags", allVersions=True),
         ),
         ('FullQuery(RateInts, "p", "p.data.max() > 100.0")', FullQuery(RateInts, "p", "p.data.max() > 100.0")),

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from .archive import Archive
-from .errors import AlreadyExists, FormatError, InvalidInput, NotFound, PoolNotFound, StorageError
+from .errors import (
+    AlreadyExists,
+    FormatError,
+    InvalidInput,
+    MiripoolError,
+    NotFound,
+    PoolNotFound,
+    StorageError,
+)
 from .index import Catalog, EmbeddedServer, schema_name
 from .keywords import suggest
 from .names import check_pool_name
@@ -134,10 +142,13 @@ class Home:
         list of str
             Sorted names.
         """
+        folder = self.path / "pools"
         try:
-            return sorted(p.parent.name for p in (self.path / "pools").glob("*/pool.json") if p.parent.name[0] != ".")
+            return sorted(p.name for p in folder.iterdir() if p.name[0] != "." and (p / "pool.json").is_file())
+        except FileNotFoundError:
+            return []
         except OSError as error:
-            raise storage_error(error, self.path / "pools") from error
+            raise storage_error(error, folder) from error
 
     def pool(self, name: str, *, create: bool = False) -> Pool:
         """Open a pool; nothing of its data is read.
@@ -207,16 +218,33 @@ class Home:
         ------
         AlreadyExists
             If the name is taken, or is one that another pool had: its URNs still hold.
+        Conflict
+            If the database has the index of another pool under that name.
+        ServerUnavailable
+            If the database can't be reached; nothing is made then.
         """
         check_pool_name(name)
         self._refuse_similar(name)
-        if (self._folder(name) / "pool.json").is_file() and not exist_ok:
-            raise AlreadyExists(f"there is a pool {name!r} in {self.path} already")
-        archive = Archive.create(LocalStorage(self._folder(name)), first_serial=self._first_serial(name))
-        return self._open(name, archive)
+        folder = self._folder(name)
+        if (folder / "pool.json").is_file():
+            if not exist_ok:
+                raise AlreadyExists(f"there is a pool {name!r} in {self.path} already")
+            return self.pool(name)
+        pool = self._open(name, Archive.create(LocalStorage(folder), first_serial=self._first_serial(name)))
+        try:
+            pool.catch_up()
+        except MiripoolError:
+            # Without an index it would be half a pool; nothing can have been saved in it.
+            with contextlib.suppress(OSError):
+                (folder / "pool.json").unlink()
+                folder.rmdir()
+            raise
+        return pool
 
-    def _refuse_similar(self, name: str) -> None:
+    def _refuse_similar(self, name: str, *, but: str | None = None) -> None:
         for other in self.names():
+            if other == but:
+                continue
             if other != name and other.lower() == name.lower():
                 raise AlreadyExists(f"there is a pool {other!r}; names that differ in capitals only are not told apart")
             if name in Archive.open(LocalStorage(self._folder(other))).info.former_names:
@@ -256,19 +284,24 @@ class Home:
         """
         check_pool_name(new)
         with self.pool(name) as pool:
-            self._refuse_similar(new)
+            self._refuse_similar(new, but=name)
             if self._folder(new).exists() or self._retired(new).exists():
                 raise AlreadyExists(f"there is or was a pool {new!r} in {self.path}; choose another name")
-            archive = pool.archive
-            archive.remember_name(name)
-            pool.catalog.position()
-            try:
-                self._folder(name).rename(self._folder(new))
-            except OSError as error:
-                raise storage_error(error, self._folder(new)) from error
+            pool.catch_up()
+            self._refuse_index(new, pool.id)
+            pool.archive.remember_name(name)
+            _move(self._folder(name), self._folder(new))
             # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
             pool.catalog.rename(schema_name(new))
         return self.pool(new)
+
+    def _refuse_index(self, name: str, pool_id: str) -> None:
+        """Make sure that the database has no index of that name."""
+        with contextlib.suppress(PoolNotFound):
+            found = Catalog.open(self.database_url(), schema=schema_name(name), pool_id=pool_id, create=False)
+            # This pool's own: left by a renaming that was interrupted.
+            with found:
+                found.drop()
 
     def delete(self, name: str) -> None:
         """Delete a pool with all its products. There is no way back.
@@ -282,28 +315,33 @@ class Home:
             next_serial = pool.catch_up().next_serial
             retired = LocalStorage(self._retired(name).parent)
             for former in (name, *pool.archive.info.former_names):
-                self._retired(former).unlink(missing_ok=True)
+                retired.delete(f"{former}.json")
                 retired.put(f"{former}.json", json.dumps({"next_serial": next_serial}).encode())
-            doomed = self.path / "pools" / f".deleted-{pool.archive.info.id}"
-            try:
-                self._folder(name).rename(doomed)
-            except OSError as error:
-                raise storage_error(error, self._folder(name)) from error
+            # Killed after this, the pool is still there, and the next to open it makes its index from the folder.
             pool.catalog.drop()
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(doomed)
+            doomed = self.path / "pools" / f".deleted-{pool.id}"
+            _move(self._folder(name), doomed)
+        for folder in doomed.parent.glob(".deleted-*"):
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise storage_error(error, folder) from error
 
-    def summaries(self) -> list[PoolSummary]:
-        """Describe all pools.
+    def summary(self, name: str) -> PoolSummary:
+        """Describe one pool.
+
+        Parameters
+        ----------
+        name : str
+            The pool's name.
 
         Returns
         -------
-        list of PoolSummary
-            Sorted by name.
+        PoolSummary
+            From its index.
         """
-        return [self._summary(name) for name in self.names()]
-
-    def _summary(self, name: str) -> PoolSummary:
         with self.pool(name) as pool:
             tags = pool.tags()
             total = pool.catalog.statistics().total
@@ -317,3 +355,10 @@ class Home:
                 stored_bytes=total.stored_bytes,
                 path=str(self._folder(name)),
             )
+
+
+def _move(folder: Path, new: Path) -> None:
+    try:
+        folder.rename(new)
+    except OSError as error:
+        raise storage_error(error, new) from error

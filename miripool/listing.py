@@ -7,34 +7,37 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .errors import UnknownKeyword
+from .index import ProductRow
 from .keywords import dictionary, suggest
 from .names import Urn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .index import Catalog, ProductRow
+    from .index import Catalog
 
-__all__ = ["BASIC", "FIELDS", "astropy_table", "list_rows"]
+__all__ = ["BASIC", "FIELDS", "TABLE_COLUMNS", "astropy_table", "list_rows"]
 
 BASIC = ("urn", "kind", "name", "version", "tags", "created", "bytes")
 """Columns that every listing has unless others are asked for."""
 
-FIELDS = (
-    *BASIC,
-    "head",
-    "removed",
-    "stored_bytes",
-    "filename",
-    "file_digest",
-    "manifest",
-    "start_time",
-)
-"""Columns that are no keywords."""
+TABLE_COLUMNS = (*BASIC, "start_time", "detector", "subarray", "readpatt", "exp_type", "ngroups", "nints", "crds_ctx")
+"""Columns of `ProductRefs.to_table` unless others are asked for."""
+
+FIELDS = ("urn", *(field.name for field in dataclasses.fields(ProductRow)))
+"""Columns that a version has by itself: what the pool knows of it, and the keywords that are columns of the index."""
+
+_EXACT = 2.0**53
+"""Below this, a float that is a whole number is that number."""
 
 
 def list_rows(
-    catalog: Catalog, pool: str, rows: Sequence[ProductRow], columns: Sequence[str] | None = None
+    catalog: Catalog,
+    pool: str,
+    rows: Sequence[ProductRow],
+    columns: Sequence[str] | None = None,
+    *,
+    check: bool = True,
 ) -> list[dict[str, Any]]:
     """Give versions as dictionaries.
 
@@ -48,6 +51,8 @@ def list_rows(
         The versions.
     columns : sequence of str, optional
         Fields and keywords (any form that metadata takes); `BASIC` unless given.
+    check : bool, keyword-only
+        Refuse columns that nobody knows, instead of giving None.
 
     Returns
     -------
@@ -60,25 +65,27 @@ def list_rows(
         If a column is neither a field nor a keyword of any product.
     """
     chosen = [c.strip() for c in columns] if columns else list(BASIC)
-    typed = {f.name for f in dataclasses.fields(rows[0])} - {"tags"} if rows else set()
-    wanted = [c for c in chosen if c.lower() not in FIELDS and c.lower() not in typed]
-    keys = {c: dictionary().resolve(c) for c in wanted}
-    _refuse_unknown(catalog, keys)
+    keys = {c: dictionary().resolve(c) for c in chosen if c.lower() not in FIELDS}
+    if check:
+        _refuse_unknown(catalog, keys)
     values = catalog.keyword_values([r.serial for r in rows], list(keys.values())) if keys and rows else {}
     result = []
     for row in rows:
         known = values.get(row.serial, {})
-        result.append({c: known.get(keys[c]) if c in keys else _field(pool, row, c.lower()) for c in chosen})
+        found = {c: known.get(keys[c]) if c in keys else _field(pool, row, c.lower()) for c in chosen}
+        result.append({c: _plain(value) for c, value in found.items()})
     return result
 
 
 def _field(pool: str, row: ProductRow, name: str) -> Any:
-    if name == "urn":
-        return str(Urn(pool, row.kind, row.serial))
-    if name == "tags":
-        return list(row.tags)
-    value = getattr(row, name, None)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return str(Urn(pool, row.kind, row.serial)) if name == "urn" else getattr(row, name)
+
+
+def _plain(value: Any) -> Any:
+    """Whole numbers are integers again, which the index keeps as floats; tags are a list."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _refuse_unknown(catalog: Catalog, keys: dict[str, Any]) -> None:

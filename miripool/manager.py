@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
-from .errors import AlreadyExists, InvalidInput, ProductNotFound, ReadOnly, TagNotFound
+from . import selecting
+from .errors import AlreadyExists, ProductNotFound, ReadOnly, TagNotFound
+from .finding import only_one
 from .home import Home
-from .listing import astropy_table
+from .keywords import suggest
 from .names import Urn
-from .pool import Pool, only_one
-from .reference import Loader, ProductRef, ProductRefs
-from .selecting import TABLE_COLUMNS
+from .pool import Pool
+from .query.queries import as_query, functions_in
+from .reference import ProductRef, ProductRefs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from .pool import Reference
+    from .finding import Reference
+    from .reference import Loader
 
 __all__ = ["PoolManager", "ProductStorage"]
 
@@ -161,6 +165,9 @@ class ProductStorage:
 
     def _pool_of(self, ref: Reference) -> Pool:
         if isinstance(ref, ProductRef):
+            owner = next((pool for pool in self._pools if pool.id == ref.pool.id), None)
+            if owner is not None:
+                return owner
             ref = ref.urn
         if isinstance(ref, str) and not ref.lower().startswith("urn:"):
             return self._pool_with(ref)
@@ -195,10 +202,19 @@ class ProductStorage:
             Its ``.product`` loads.
         """
         if isinstance(urn_or_tag, str) and not urn_or_tag.lower().startswith("urn:") and self.tagExists(urn_or_tag):
-            return only_one(self.select("1", tag=urn_or_tag), urn_or_tag)
+            return only_one(self.select(tag=urn_or_tag), urn_or_tag)
         return self._pool_of(urn_or_tag).ref(urn_or_tag)
 
-    def select(self, query: Any = "1", previous: Sequence[ProductRef] | None = None, **options: Any) -> ProductRefs:
+    def select(
+        self,
+        query: Any = "1",
+        previous: Sequence[ProductRef] | None = None,
+        *,
+        tag: str | None = None,
+        all_versions: bool | None = None,
+        order: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> ProductRefs:
         """Find products in all pools, one pool after the other; see `Pool.select`.
 
         Parameters
@@ -207,70 +223,54 @@ class ProductStorage:
             What to look for.
         previous : sequence of ProductRef, optional
             Look only at these.
-        **options
-            As for `Pool.select`: tag, all_versions, order (within each pool), limit (of all).
+        tag : str, keyword-only, optional
+            Look at the versions that this tag marks, in the pools that have it.
+        all_versions : bool, keyword-only, optional
+            Look at every living version, not only at heads.
+        order : str or sequence of str, keyword-only, optional
+            What to sort by, within each pool.
+        limit : int, keyword-only, optional
+            At most so many, of all pools.
 
         Returns
         -------
         ProductRefs
             Lazily loading references.
+
+        Raises
+        ------
+        QueryError
+            If the query can't be read.
+        UnknownKeyword
+            If it names a keyword that no product of any pool has.
+        TagNotFound
+            If no pool has the tag.
         """
-        label, limit = options.pop("tag", None), options.pop("limit", None)
-        pools = self._pools
-        if label is not None:
-            pools = [p for p in self._pools if p.tag_exists(label)]
-            if not pools:
-                raise TagNotFound(f"no version in {', '.join(p.name for p in self._pools)} has the tag {label!r}")
-        keys: list[tuple[Loader, int]] = []
+        frame = inspect.currentframe()
+        functions = functions_in(frame.f_back if frame is not None else None) if isinstance(query, str) else None
+        asked = as_query(query, functions=functions)
+        keys = selecting.sort_keys(order)
+        label = asked.tag if tag is None else tag
+        pools = self._pools if label is None else self._pools_with_tag(label)
         for pool in pools:
-            left = None if limit is None else limit - len(keys)
-            keys += pool.select(query, previous, tag=label, limit=left, **options).keys
-        return ProductRefs(keys, self)
+            pool.catch_up()
+        selecting.refuse_unknown(pools, asked, keys)
+        found: list[tuple[Loader, int]] = []
+        for pool in pools:
+            left = None if limit is None else limit - len(found)
+            serials = selecting.select(
+                pool, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=left
+            )
+            found += [(pool, serial) for serial in serials]
+        return ProductRefs(found)
 
-    def fetch(self, keys: Sequence[tuple[Loader, int]]) -> Sequence[ProductRef]:
-        """Give the references of a page of a result.
-
-        Parameters
-        ----------
-        keys : sequence of (Pool, int)
-            Pools and serials.
-
-        Returns
-        -------
-        sequence of ProductRef
-            In that order.
-        """
-        return [ref for pool, part in self._runs(keys) for ref in pool.fetch(part)]
-
-    def table(self, keys: Sequence[tuple[Loader, int]], columns: Sequence[str] | None) -> Any:
-        """Give an astropy Table of a result.
-
-        Parameters
-        ----------
-        keys : sequence of (Pool, int)
-            Pools and serials.
-        columns : sequence of str, optional
-            Fields and keywords.
-
-        Returns
-        -------
-        astropy.table.Table
-            One row each.
-        """
-        chosen = list(columns) if columns else list(TABLE_COLUMNS)
-        rows = [row for pool, part in self._runs(keys) for row in pool.listing([s for _, s in part], chosen)]
-        return astropy_table(rows, chosen)
-
-    def _runs(self, keys: Sequence[tuple[Loader, int]]) -> list[tuple[Pool, list[tuple[Loader, int]]]]:
-        runs: list[tuple[Pool, list[tuple[Loader, int]]]] = []
-        for key in keys:
-            pool = key[0]
-            if not isinstance(pool, Pool):
-                raise InvalidInput(f"{pool!r} is not a pool")
-            if not runs or runs[-1][0] is not pool:
-                runs.append((pool, []))
-            runs[-1][1].append(key)
-        return runs
+    def _pools_with_tag(self, label: str) -> list[Pool]:
+        pools = [pool for pool in self._pools if pool.tag_exists(label)]
+        if not pools:
+            near = suggest(label, self.getTags())
+            hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+            raise TagNotFound(f"no version in this storage has the tag {label!r}{hint}")
+        return pools
 
     def getHead(self, ref: Reference) -> ProductRef:  # noqa: N802 - HIPE's name
         """Give the newest living version of a track; see `Pool.head`."""
@@ -337,10 +337,7 @@ class ProductStorage:
         TagNotFound
             If there is no such tag.
         """
-        pools = [pool for pool in self._pools if pool.tag_exists(tag)]
-        if not pools:
-            raise TagNotFound(f"no version in this storage has the tag {tag!r}")
-        for pool in pools:
+        for pool in self._pools_with_tag(tag):
             pool.untag(tag)
 
     def getUrnFromTag(self, tag: str) -> str:  # noqa: N802 - HIPE's name
@@ -363,7 +360,7 @@ class ProductStorage:
         TagNotFound
             If it marks none.
         """
-        return only_one(self.select("1", tag=tag), tag).urn
+        return only_one(self.select(tag=tag), tag).urn
 
     def remove(self, urn: Reference) -> None:
         """Put a version into the trash.

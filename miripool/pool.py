@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from . import selecting
 from .commit import Committer
-from .errors import AmbiguousSpec, InvalidInput, NotFound, ProductNotFound, TagNotFound
+from .errors import InvalidInput, NotFound, ProductNotFound, TagNotFound
+from .finding import Finder, only_one
 from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
 from .journal import Action, Remove, Restore, Tag, Untag
 from .keywords import suggest
-from .listing import astropy_table, list_rows
-from .names import Spec, Urn, check_label, parse_spec
+from .listing import list_rows
+from .names import Urn, check_label
 from .product import Product, kind_class
-from .reference import Loader, ProductRef, ProductRefs, Version
-from .saving import Saved, known_file, prepare, save_together, unchanged_notice
+from .query.queries import as_query, functions_in
+from .reference import ProductRef, ProductRefs, Version
+from .saving import Saved, prepare, save_known, save_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .archive import Archive
+    from .finding import Reference
     from .index import Catalog, Position, ProductRow, TagEvent, TagSummary
 
-__all__ = ["Pool", "Reference", "export_name", "only_one"]
-
-Reference: TypeAlias = "ProductRef | Urn | str"
-"""How callers may name a version: a reference, a URN, or a SPEC such as ``Ramp/name@cal v1``."""
+__all__ = ["Pool", "export_name"]
 
 
 class Pool:
@@ -47,6 +49,7 @@ class Pool:
         self.archive = archive
         self._open_catalog = open_catalog
         self._catalog: Catalog | None = None
+        self._opening = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -54,15 +57,31 @@ class Pool:
         return self._name
 
     @property
+    def id(self) -> str:
+        """What tells this pool from all others, for ever, whatever its name."""
+        return self.archive.info.id
+
+    @property
     def catalog(self) -> Catalog:
         """The index; connecting starts the embedded server if there is need."""
-        if self._catalog is None:
-            self._catalog = self._open_catalog()
-        return self._catalog
+        with self._opening:
+            if self._catalog is None:
+                catalog = self._open_catalog()
+                try:
+                    Committer(self.archive, catalog).check()
+                except BaseException:
+                    catalog.close()
+                    raise
+                self._catalog = catalog
+            return self._catalog
 
     @property
     def _committer(self) -> Committer:
         return Committer(self.archive, self.catalog)
+
+    @property
+    def _finder(self) -> Finder:
+        return Finder(self.catalog, self.archive.info, self.name)
 
     def catch_up(self) -> Position:
         """Take into the index what others have written to the journal since.
@@ -76,9 +95,10 @@ class Pool:
 
     def close(self) -> None:
         """Let go of the database connection; the next use makes a new one."""
-        if self._catalog is not None:
-            self._catalog.close()
-            self._catalog = None
+        with self._opening:
+            if self._catalog is not None:
+                self._catalog.close()
+                self._catalog = None
 
     def __enter__(self) -> Pool:
         return self
@@ -164,28 +184,22 @@ class Pool:
             raise InvalidInput(f"a {product.kind} that does not come from a file needs a name: save(product, name=…)")
         committer = self._committer
         committer.catch_up()
-        row = None if force else known_file(self.catalog, product, product.name)
-        if row is not None:
-            if tag is not None:
-                self._tag_serials([row.serial], tag)
-            (row,) = self.catalog.rows([row.serial])
-            return Saved(row, "unchanged", 0, unchanged_notice(self.catalog, row, same_file=True))
+        if not force:
+            known = save_known(self.catalog, committer, product, product.name, tag=tag)
+            if known is not None:
+                return known
         prepared = prepare(self.archive, product, name=product.name, history=history)
         (saved,) = save_together(self.archive, self.catalog, committer, [prepared], tag=tag, force=force)
         return saved
 
     def _as_product(self, source: Any, name: str | None, kind: str | type[Product] | None) -> Product:
-        if isinstance(source, ProductRef):
-            source = source.product
         wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
-        if not isinstance(source, Product):
-            path = Path(source) if isinstance(source, (str, Path)) else source
-            return read_fits(path, name=name, kind=wanted)
-        if wanted is not None and wanted != source.kind:
-            raise InvalidInput(f"this product is a {source.kind}, not a {wanted}")
-        if name is not None:
-            source = source.renamed(name)
-        return source
+        product = source.product if isinstance(source, ProductRef) else source
+        if not isinstance(product, Product):
+            return read_fits(product, name=name, kind=wanted)
+        if wanted is not None and wanted != product.kind:
+            raise InvalidInput(f"this product is a {product.kind}, not a {wanted}")
+        return product if name is None else product.renamed(name)
 
     # Finding
 
@@ -228,44 +242,36 @@ class Pool:
         UnknownKeyword
             If it names a keyword that no product has.
         """
+        frame = inspect.currentframe()
+        functions = functions_in(frame.f_back if frame is not None else None) if isinstance(query, str) else None
+        asked = as_query(query, functions=functions)
+        keys = selecting.sort_keys(order)
+        label = asked.tag if tag is None else tag
+        if label is not None and not self.tag_exists(label):
+            raise self._no_tag(label)
         self.catch_up()
-        serials = selecting.select(self, query, previous, tag=tag, all_versions=all_versions, order=order, limit=limit)
-        return ProductRefs([(self, s) for s in serials], self)
+        selecting.refuse_unknown([self], asked, keys)
+        serials = selecting.select(self, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=limit)
+        return ProductRefs([(self, s) for s in serials])
 
-    def fetch(self, keys: Sequence[tuple[Loader, int]]) -> Sequence[ProductRef]:
-        """Give the references of a page of a result.
-
-        Parameters
-        ----------
-        keys : sequence of (Pool, int)
-            This pool and serials.
-
-        Returns
-        -------
-        sequence of ProductRef
-            In that order.
-        """
-        return [ProductRef(self, row) for row in self.catalog.rows([serial for _, serial in keys])]
-
-    def table(self, keys: Sequence[tuple[Loader, int]], columns: Sequence[str] | None) -> Any:
-        """Give an astropy Table of a result.
+    def fetch(self, serials: Sequence[int]) -> list[ProductRef]:
+        """Give references by serials.
 
         Parameters
         ----------
-        keys : sequence of (Pool, int)
-            This pool and serials.
-        columns : sequence of str, optional
-            Fields and keywords.
+        serials : sequence of int
+            Of this pool.
 
         Returns
         -------
-        astropy.table.Table
-            One row each.
+        list of ProductRef
+            In that order, also of what is in the trash.
         """
-        chosen = list(columns) if columns else list(selecting.TABLE_COLUMNS)
-        return astropy_table(self.listing([serial for _, serial in keys], chosen), chosen)
+        return [ProductRef(self, row) for row in self.catalog.rows(serials)]
 
-    def listing(self, serials: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    def listing(
+        self, serials: Sequence[int], columns: Sequence[str] | None = None, *, check: bool = True
+    ) -> list[dict[str, Any]]:
         """Give versions as dictionaries.
 
         Parameters
@@ -274,13 +280,20 @@ class Pool:
             Which.
         columns : sequence of str, optional
             Fields and keywords; unless given urn, kind, name, version, tags, created, bytes.
+        check : bool, keyword-only
+            Refuse columns that nobody knows, instead of giving None.
 
         Returns
         -------
         list of dict
             In that order.
+
+        Raises
+        ------
+        UnknownKeyword
+            If a column is neither a field nor a keyword of any product.
         """
-        return list_rows(self.catalog, self.name, self.catalog.rows(serials), columns)
+        return list_rows(self.catalog, self.name, self.catalog.rows(serials), columns, check=check)
 
     def ref(self, spec: Reference, *, removed: bool = False) -> ProductRef:
         """Find one version by its URN or SPEC.
@@ -289,7 +302,7 @@ class Pool:
         ----------
         spec : str, Urn or ProductRef
             ``urn:jpl8:Ramp:3``, ``Ramp/name``, ``Ramp/name@1``, ``Ramp/name@cal v1``, or a name that is clear by
-            itself; without version or tag, the head.
+            itself; without version or tag, the head (where all is in the trash, the newest there).
         removed : bool, keyword-only
             Find it in the trash too.
 
@@ -305,49 +318,9 @@ class Pool:
         AmbiguousSpec
             If the name stands for products of several kinds.
         """
-        if isinstance(spec, ProductRef):
-            spec = spec.urn
         self.catch_up()
-        parsed = Spec(urn=spec) if isinstance(spec, Urn) else parse_spec(spec)
-        row = self._by_urn(parsed.urn) if parsed.urn is not None else self._by_track(parsed, str(spec), removed)
-        if row.removed is not None and not removed:
-            raise ProductNotFound(
-                f"{Urn(self.name, row.kind, row.serial)} is in the trash since {row.removed:%Y-%m-%d %H:%M} UTC; "
-                "`miripool restore` brings it back"
-            )
-        return ProductRef(self, row)
-
-    def _by_urn(self, urn: Urn) -> ProductRow:
-        if urn.pool != self.name and urn.pool not in self.archive.info.former_names:
-            raise ProductNotFound(f"{urn} is of pool {urn.pool!r}, this is {self.name!r}")
-        rows = self.catalog.rows([urn.serial])
-        if not rows or rows[0].kind != urn.kind:
-            raise ProductNotFound(f"no {urn} in this pool")
-        return rows[0]
-
-    def _by_track(self, spec: Spec, text: str, removed: bool) -> ProductRow:
-        assert spec.name is not None  # noqa: S101 - a Spec without URN has a name
-        kind = kind_class(spec.kind).kind if spec.kind is not None else None
-        heads = self.catalog.by_name(spec.name, kind)
-        if not heads:
-            near = suggest(spec.name, self.catalog.names_like(spec.name[:3]))
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise ProductNotFound(f"no {kind or 'product'} {spec.name!r} in pool {self.name}{hint}")
-        kinds = sorted({row.kind for row in heads if removed or row.removed is None} or {row.kind for row in heads})
-        if len(kinds) > 1:
-            choices = ", ".join(f"{k}/{spec.name}" for k in kinds)
-            raise AmbiguousSpec(f"{text!r} is not clear: there are {choices}")
-        track = self.catalog.track(kinds[0], spec.name)
-        living = [row for row in track if row.removed is None]
-        if spec.version is not None:
-            found = [row for row in track if row.version == spec.version]
-        elif spec.label is not None:
-            found = [row for row in living if spec.label in row.tags]
-        else:
-            found = living[-1:] or (track[-1:] if removed else [])
-        if not found:
-            raise ProductNotFound(_not_in_track(text, kinds[0], spec.name, track))
-        return found[0]
+        row = self._finder.row(spec)
+        return ProductRef(self, row if removed else self._finder.living(row))
 
     def load(self, urn_or_tag: Reference) -> ProductRef:
         """Find one version by URN, SPEC, or by a tag that marks one version only.
@@ -368,8 +341,8 @@ class Pool:
             If the tag marks several versions; the message lists them.
         """
         if isinstance(urn_or_tag, str) and not urn_or_tag.lower().startswith("urn:"):
-            marked = self.select("1", tag=urn_or_tag) if self.tag_exists(urn_or_tag) else None
-            if marked is not None:
+            marked = self.select(tag=urn_or_tag) if self.tag_exists(urn_or_tag) else ()
+            if marked:
                 return only_one(marked, urn_or_tag)
         return self.ref(urn_or_tag)
 
@@ -440,25 +413,25 @@ class Pool:
             If two versions of one track are given.
         """
         check_label(label)
-        found = self._resolve(refs)
-        tracks: dict[tuple[str, str], ProductRef] = {}
-        for ref in found:
-            other = tracks.setdefault((ref.kind, ref.name), ref)
-            if other.serial != ref.serial:
-                raise InvalidInput(
-                    f"a tag marks one version of a track, and {ref.kind}/{ref.name} was given in versions "
-                    f"{other.version} and {ref.version}"
-                )
-        return self._tag_serials([ref.serial for ref in found], label)
-
-    def _tag_serials(self, serials: Sequence[int], label: str) -> int:
+        self.catch_up()
+        serials = self._serials(refs)
         count = 0
 
         def decide(_: Position) -> Sequence[Action]:
             nonlocal count
-            new = [row.serial for row in self.catalog.rows(serials) if row.removed is None and label not in row.tags]
+            rows = self.catalog.rows(serials)
+            tracks: dict[tuple[str, str], ProductRow] = {}
+            for row in rows:
+                self._finder.living(row)
+                other = tracks.setdefault((row.kind, row.name), row)
+                if other.serial != row.serial:
+                    raise InvalidInput(
+                        f"a tag marks one version of a track, and {row.kind}/{row.name} was given in versions "
+                        f"{other.version} and {row.version}"
+                    )
+            new = tuple(row.serial for row in rows if label not in row.tags)
             count = len(new)
-            return [Tag(label, tuple(new))] if new else []
+            return [Tag(label, new)] if new else []
 
         self._committer.commit(decide)
         return count
@@ -483,7 +456,8 @@ class Pool:
         TagNotFound
             If there is no such tag.
         """
-        serials = None if refs is None else {ref.serial for ref in self._resolve(refs)}
+        self.catch_up()
+        serials = None if refs is None else set(self._serials(refs))
         count = 0
 
         def decide(_: Position) -> Sequence[Action]:
@@ -509,13 +483,17 @@ class Pool:
         self.catch_up()
         return self.catalog.tags()
 
-    def tag_events(self, label: str | None = None) -> list[TagEvent]:
+    def tag_events(
+        self, label: str | None = None, *, kind: str | None = None, name: str | None = None
+    ) -> list[TagEvent]:
         """List the moves of a tag, or of all, oldest first.
 
         Parameters
         ----------
         label : str, optional
             The tag.
+        kind, name : str, keyword-only, optional
+            Only in these tracks.
 
         Returns
         -------
@@ -523,7 +501,7 @@ class Pool:
             One for each version that it came to or went from.
         """
         self.catch_up()
-        return self.catalog.tag_events(label=label)
+        return self.catalog.tag_events(label=label, kind=kind, name=name)
 
     def tag_exists(self, label: str) -> bool:
         """Tell whether a label marks a living version.
@@ -559,9 +537,7 @@ class Pool:
         TagNotFound
             If it marks none.
         """
-        if not self.tag_exists(label):
-            raise self._no_tag(label)
-        return self.select("1", tag=label)
+        return self.select(tag=label)
 
     def tags_of(self, serial: int) -> tuple[str, ...]:
         """Give the labels that mark a version now.
@@ -600,22 +576,27 @@ class Pool:
         int
             How many went.
         """
-        return self._move([ref.serial for ref in self._resolve(refs)], Remove, removed=False)
+        self.catch_up()
+        serials = self._serials(refs)
+        for row in self.catalog.rows(serials):
+            self._finder.living(row)
+        return self._move(serials, Remove, removed=False)
 
     def restore(self, refs: Reference | Iterable[Reference]) -> int:
-        """Take versions out of the trash.
+        """Take versions out of the trash. A tag that they had is theirs again, unless it has moved on meanwhile.
 
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them
-            The versions.
+            The versions; a SPEC without version means the newest of its track that is in the trash.
 
         Returns
         -------
         int
-            How many came back.
+            How many came back; what was not in the trash does not count.
         """
-        return self._move([ref.serial for ref in self._resolve(refs, removed=True)], Restore, removed=True)
+        self.catch_up()
+        return self._move(self._serials(refs, find=self._finder.row_in_trash), Restore, removed=True)
 
     def _move(self, serials: Sequence[int], action: type[Remove] | type[Restore], *, removed: bool) -> int:
         count = 0
@@ -629,16 +610,18 @@ class Pool:
         self._committer.commit(decide)
         return count
 
-    def _resolve(self, refs: Reference | Iterable[Reference], *, removed: bool = False) -> list[ProductRef]:
+    def _serials(
+        self, refs: Reference | Iterable[Reference], *, find: Callable[[Reference], ProductRow] | None = None
+    ) -> list[int]:
+        """Give the serials of versions, each once; the index is caught up."""
+        if isinstance(refs, ProductRefs):
+            for other, serial in refs.keys:
+                if other.id != self.id:
+                    raise ProductNotFound(f"version {serial} of pool {other.name!r} is not in pool {self.name!r}")
+            return list(dict.fromkeys(serial for _, serial in refs.keys))
         if isinstance(refs, (ProductRef, Urn, str)):
             refs = [refs]
-        if isinstance(refs, ProductRefs):
-            for other, _ in refs.keys:
-                if other.name != self.name:
-                    raise ProductNotFound(f"a product of pool {other.name!r} is not in pool {self.name!r}")
-            return list(refs)
-        unique = {found.serial: found for found in (self.ref(ref, removed=removed) for ref in refs)}
-        return list(unique.values())
+        return list(dict.fromkeys((find or self._finder.row)(ref).serial for ref in refs))
 
     # Loading and writing out
 
@@ -741,39 +724,3 @@ def export_name(ref: ProductRef) -> str:
     if filename and track_name(filename) == ref.name and Path(filename).name == filename:
         return filename.removesuffix(".gz")
     return f"{ref.name}_{ref.kind.lower()}.fits"
-
-
-def _not_in_track(text: str, kind: str, name: str, track: Sequence[ProductRow]) -> str:
-    there = ", ".join(
-        f"{row.version}{' (in the trash)' if row.removed is not None else ''}"
-        f"{' [' + ', '.join(row.tags) + ']' if row.tags else ''}"
-        for row in track[-20:]
-    )
-    return f"no version {text!r}; {kind}/{name} has {there}"
-
-
-def only_one(refs: ProductRefs, label: str) -> ProductRef:
-    """Insist that a tag marks one version.
-
-    Parameters
-    ----------
-    refs : ProductRefs
-        What it marks.
-    label : str
-        The tag.
-
-    Returns
-    -------
-    ProductRef
-        The version.
-
-    Raises
-    ------
-    AmbiguousSpec
-        If there are several; the message lists them.
-    """
-    if len(refs) > 1:
-        shown = ", ".join(ref.urn for ref in refs[:10])
-        more = f" and {len(refs) - 10} more" if len(refs) > 10 else ""
-        raise AmbiguousSpec(f"tag {label!r} marks {len(refs)} versions: {shown}{more}")
-    return refs[0]

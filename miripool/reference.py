@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from .errors import UnknownKeyword
 from .names import Urn
 
 if TYPE_CHECKING:
@@ -77,6 +80,18 @@ class Loader(Protocol):
     def name(self) -> str:
         """The pool's name."""
 
+    @property
+    def id(self) -> str:
+        """What tells it from all other pools, for ever."""
+
+    def fetch(self, serials: Sequence[int]) -> Sequence[ProductRef]:
+        """Give the references of some serials, in order."""
+
+    def listing(
+        self, serials: Sequence[int], columns: Sequence[str] | None = None, *, check: bool = True
+    ) -> list[dict[str, Any]]:
+        """Give the fields and keywords of some serials, in order."""
+
     def load_version(self, version: Version) -> Product:
         """Give the product, its arrays unread."""
 
@@ -91,16 +106,6 @@ class Loader(Protocol):
 
     def to_datamodel(self, product: Product) -> Any:
         """Give a product as a jwst datamodel."""
-
-
-class Results(Protocol):
-    """Whatever can fetch the rows of a result: a pool, or several."""
-
-    def fetch(self, keys: Sequence[tuple[Loader, int]]) -> Sequence[ProductRef]:
-        """Give the references of some keys, in order."""
-
-    def table(self, keys: Sequence[tuple[Loader, int]], columns: Sequence[str] | None) -> Any:
-        """Give an astropy Table of some keys, in order."""
 
 
 class ProductRef:
@@ -251,10 +256,10 @@ class ProductRef:
         return self._pool.to_datamodel(self.product)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ProductRef) and self.urn == other.urn
+        return isinstance(other, ProductRef) and (self._pool.id, self.serial) == (other._pool.id, other.serial)
 
     def __hash__(self) -> int:
-        return hash(self.urn)
+        return hash((self._pool.id, self.serial))
 
     def __repr__(self) -> str:
         return f"<ProductRef {self.urn} {self.name} version {self.version}>"
@@ -265,16 +270,13 @@ class ProductRefs(Sequence[ProductRef]):
 
     Parameters
     ----------
-    keys : sequence of (Loader, int)
+    keys : sequence of (Pool, int)
         Pool and serial of each version, in order.
-    source : Results
-        Who fetches them.
     """
 
-    def __init__(self, keys: Sequence[tuple[Loader, int]], source: Results) -> None:
+    def __init__(self, keys: Sequence[tuple[Loader, int]]) -> None:
         self.keys = keys
-        self._source = source
-        self._pages: dict[int, Sequence[ProductRef]] = {}
+        self._page: tuple[int, Sequence[ProductRef]] = (-1, ())
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -289,24 +291,28 @@ class ProductRefs(Sequence[ProductRef]):
     def __getitem__(self, index: slice) -> ProductRefs: ...
     def __getitem__(self, index: int | slice) -> ProductRef | ProductRefs:
         if isinstance(index, slice):
-            return ProductRefs(self.keys[index], self._source)
+            return ProductRefs(self.keys[index])
         if not -len(self) <= index < len(self):
             raise IndexError(f"result has {len(self)} references, there is no number {index}")
-        page, offset = divmod(index % len(self), _PAGE)
-        if page not in self._pages:
-            self._pages = {page: self._source.fetch(self.keys[page * _PAGE : (page + 1) * _PAGE])}
-        return self._pages[page][offset]
+        number, offset = divmod(index % len(self), _PAGE)
+        if self._page[0] != number:
+            self._page = (number, _fetch(self.keys[number * _PAGE : (number + 1) * _PAGE]))
+        return self._page[1][offset]
 
     def __iter__(self) -> Iterator[ProductRef]:
         for start in range(0, len(self), _PAGE):
-            yield from self._source.fetch(self.keys[start : start + _PAGE])
+            yield from _fetch(self.keys[start : start + _PAGE])
 
     def __add__(self, other: ProductRefs) -> ProductRefs:
-        seen = set(self.keys)
-        return ProductRefs([*self.keys, *(s for s in other.keys if s not in seen)], self._source)
+        if not isinstance(other, ProductRefs):
+            return NotImplemented
+        unique: dict[tuple[str, int], tuple[Loader, int]] = {}
+        for pool, serial in (*self.keys, *other.keys):
+            unique.setdefault((pool.id, serial), (pool, serial))
+        return ProductRefs(list(unique.values()))
 
     def to_table(self, columns: Sequence[str] | None = None) -> Any:
-        """Give all rows as a table, with one SQL statement for each pool.
+        """Give all rows as a table: one SQL statement for each pool, and one more for keywords asked for by name.
 
         Parameters
         ----------
@@ -319,7 +325,15 @@ class ProductRefs(Sequence[ProductRef]):
         astropy.table.Table
             Masked where a product lacks the keyword; times as text in ISO form, UTC.
         """
-        return self._source.table(self.keys, columns)
+        from .listing import TABLE_COLUMNS, astropy_table
+
+        chosen = list(columns) if columns else list(TABLE_COLUMNS)
+        rows = [row for pool, serials in _runs(self.keys) for row in pool.listing(serials, chosen, check=False)]
+        pools = {pool.id: pool for pool, _ in self.keys}
+        for column in chosen:
+            if pools and all(row[column] is None for row in rows):
+                _refuse_unknown(list(pools.values()), column)
+        return astropy_table(rows, chosen)
 
     def _repr_html_(self) -> str:
         head = self[:20]
@@ -330,8 +344,32 @@ class ProductRefs(Sequence[ProductRef]):
         )
         more = f"<p>… and {len(self) - len(head)} more</p>" if len(self) > len(head) else ""
         titles = "".join(f"<th>{t}</th>" for t in ("URN", "name", "version", "tags", "saved (UTC)"))
-        return f"<p>{len(self)} products</p><table><tr>{titles}</tr>{cells}</table>{more}"
+        return f"<p>{_count(len(self))}</p><table><tr>{titles}</tr>{cells}</table>{more}"
 
     def __repr__(self) -> str:
         shown = ", ".join(r.urn for r in self[:3])
         return f"<ProductRefs {len(self)}: {shown}{', …' if len(self) > 3 else ''}>"
+
+
+def _count(number: int) -> str:
+    return "1 product" if number == 1 else f"{number} products"
+
+
+def _runs(keys: Sequence[tuple[Loader, int]]) -> Iterator[tuple[Loader, list[int]]]:
+    """Give the serials of each pool that follow one another."""
+    for _, run in itertools.groupby(keys, lambda key: key[0].id):
+        listed = list(run)
+        yield listed[0][0], [serial for _, serial in listed]
+
+
+def _refuse_unknown(pools: Sequence[Loader], column: str) -> None:
+    """Raise UnknownKeyword if none of the pools knows a column."""
+    for pool in pools[:-1]:
+        with contextlib.suppress(UnknownKeyword):
+            pool.listing([], [column])
+            return
+    pools[-1].listing([], [column])
+
+
+def _fetch(keys: Sequence[tuple[Loader, int]]) -> list[ProductRef]:
+    return [ref for pool, serials in _runs(keys) for ref in pool.fetch(serials)]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from .canonical import canonical_json, digest_bytes
-from .errors import Conflict, InvalidInput
+from .errors import Conflict, InvalidInput, MiripoolError
 from .formats import layout_of, stable_content
 from .journal import Action, Save, Tag
 from .manifest import Manifest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .index import Catalog, Position, ProductRow
     from .product import Product
 
-__all__ = ["Prepared", "Saved", "known_file", "prepare", "save_together"]
+__all__ = ["Prepared", "Saved", "prepare", "save_known", "save_together"]
 
 _IDENTITY = (("DETECTOR", "detector"), ("SUBARRAY", "subarray"))
 
@@ -98,31 +98,48 @@ def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[
     return Prepared(manifest, content, measured)
 
 
-def known_file(catalog: Catalog, product: Product, name: str) -> ProductRow | None:
-    """Find the living version that was saved from the very same file, so that its arrays need not be read.
+def save_known(
+    catalog: Catalog, committer: Committer, product: Product, name: str, *, tag: str | None = None
+) -> Saved | None:
+    """Find the living version that was saved from the very same file, so that its arrays need not be read; tag it.
 
     Parameters
     ----------
-    catalog : Catalog
-        The index, caught up.
+    catalog, committer : Catalog, Committer
+        The pool's, caught up.
     product : Product
         Read from a file.
     name : str
         The track's name.
+    tag : str, keyword-only, optional
+        Label for it.
 
     Returns
     -------
-    ProductRow or None
-        The newest such version.
+    Saved or None
+        The newest such version; None if there is none.
     """
-    origin = product.layout.origin if product.layout is not None else None
-    if origin is None:
+    found = _from_file(catalog, product, name)
+    if found is None:
         return None
-    rows = [
-        row
-        for row in catalog.by_file_digest(origin.digest)
-        if (row.kind, row.name) == (product.kind, name) and row.removed is None
-    ]
+    if tag is not None:
+
+        def decide(_: Position) -> Sequence[Action]:
+            nonlocal found
+            found = _from_file(catalog, product, name)
+            return [] if found is None or tag in found.tags else [Tag(tag, (found.serial,))]
+
+        committer.commit(decide)
+        if found is None:
+            return None
+        (found,) = catalog.rows([found.serial])
+    return Saved(found, "unchanged", 0, _unchanged(catalog, found, same_file=True))
+
+
+def _from_file(catalog: Catalog, product: Product, name: str) -> ProductRow | None:
+    origin = product.layout.origin if product.layout is not None else None
+    rows = catalog.by_file_digest(origin.digest) if origin is not None else []
+    rows = [row for row in rows if (row.kind, row.name) == (product.kind, name)]
     return max(rows, key=lambda row: row.version, default=None)
 
 
@@ -143,9 +160,9 @@ def save_together(
         The pool's.
     prepared : sequence of Prepared
         Of different tracks.
-    tag : str, optional
+    tag : str, keyword-only, optional
         Label for all of them, the unchanged ones too.
-    force : bool
+    force : bool, keyword-only
         Make a version even of what is there already.
 
     Returns
@@ -157,52 +174,74 @@ def save_together(
     ------
     Conflict
         If a name belongs to another exposure.
+    ServerError
+        If the server went away after the entry was written: the products are saved then, and the message says so.
     """
     if len({p.track for p in prepared}) < len(prepared):
         raise InvalidInput("two products of one kind and name can't be saved in one entry")
-    serials: list[int] = []
-
-    def decide(position: Position) -> Sequence[Action]:
-        actions, serials[:] = _decide(catalog, position, prepared, tag=tag, force=force)
-        return actions
-
     with contextlib.ExitStack() as notes:
-        if force or any(_same(catalog, p) is None for p in prepared):
-            for p in prepared:
-                _refuse_other_exposure(catalog, p.manifest)
-                notes.enter_context(archive.writing(p.manifest))
-                p.stored_bytes = archive.write(p.manifest, p.measured.sources)
-        entry = committer.commit(decide)
+        save = _Save(archive, catalog, prepared, notes, tag=tag, force=force)
+        entry = committer.commit(save.decide)
     made = {a.serial for a in entry.actions if isinstance(a, Save)} if entry is not None else set()
-    rows = {row.serial: row for row in catalog.rows(serials)}
-    return [_report(catalog, rows[s], p, s in made) for s, p in zip(serials, prepared, strict=True)]
+    try:
+        committer.catch_up()
+        rows = catalog.rows(save.serials)
+        return [_report(catalog, row, p, row.serial in made) for row, p in zip(rows, prepared, strict=True)]
+    except MiripoolError as error:
+        if entry is None:
+            raise
+        raise type(error)(f"saved as journal entry {entry.n}; the index will follow ({error})") from error
 
 
-def _decide(
-    catalog: Catalog, position: Position, prepared: Sequence[Prepared], *, tag: str | None, force: bool
-) -> tuple[list[Action], list[int]]:
-    actions: list[Action] = []
-    serials: list[int] = []
-    to_tag: list[int] = []
-    serial = position.next_serial
-    for p in prepared:
-        same = None if force else _same(catalog, p)
-        if same is not None:
-            serials.append(same.serial)
-            if tag is not None and tag not in same.tags:
-                to_tag.append(same.serial)
-            continue
-        _refuse_other_exposure(catalog, p.manifest)
-        version = max((row.version for row in catalog.track(*p.track)), default=-1) + 1
-        digest = digest_bytes(p.manifest.to_bytes())
-        actions.append(Save(serial, *p.track, version, digest, p.content, p.stored_bytes))
-        serials.append(serial)
-        if tag is not None:
-            to_tag.append(serial)
-        serial += 1
-    if tag is not None and to_tag:
-        actions.append(Tag(tag, tuple(to_tag)))
-    return actions, serials
+class _Save:
+    """Decides what an entry has to say, and writes what it refers to before it says it."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        catalog: Catalog,
+        prepared: Sequence[Prepared],
+        notes: contextlib.ExitStack,
+        *,
+        tag: str | None,
+        force: bool,
+    ) -> None:
+        self.archive = archive
+        self.catalog = catalog
+        self.prepared = prepared
+        self.notes = notes
+        self.tag = tag
+        self.force = force
+        self.serials: list[int] = []
+        self._written: set[tuple[str, str]] = set()
+
+    def decide(self, position: Position) -> Sequence[Action]:
+        """Give the actions for the pool as it stands at a position of the journal."""
+        found = [None if self.force else _same(self.catalog, p) for p in self.prepared]
+        new = [p for p, same in zip(self.prepared, found, strict=True) if same is None]
+        for p in new:
+            _refuse_other_exposure(self.catalog, p.manifest)
+        for p in new:
+            self._write(p)
+        saves = [self._version(p, position.next_serial + i) for i, p in enumerate(new)]
+        fresh = iter(saves)
+        self.serials = [next(fresh).serial if same is None else same.serial for same in found]
+        if self.tag is None:
+            return saves
+        marked = {same.serial for same in found if same is not None and self.tag in same.tags}
+        to_tag = tuple(serial for serial in self.serials if serial not in marked)
+        return [*saves, Tag(self.tag, to_tag)] if to_tag else saves
+
+    def _write(self, p: Prepared) -> None:
+        """Store blobs and manifest, once, however often the race for an entry is lost."""
+        if p.track not in self._written:
+            self.notes.enter_context(self.archive.writing(p.manifest))
+            p.stored_bytes = self.archive.write(p.manifest, p.measured.sources)
+            self._written.add(p.track)
+
+    def _version(self, p: Prepared, serial: int) -> Save:
+        version = max((row.version for row in self.catalog.track(*p.track)), default=-1) + 1
+        return Save(serial, *p.track, version, digest_bytes(p.manifest.to_bytes()), p.content, p.stored_bytes)
 
 
 def _same(catalog: Catalog, p: Prepared) -> ProductRow | None:
@@ -216,8 +255,6 @@ def _refuse_other_exposure(catalog: Catalog, manifest: Manifest) -> None:
     meta = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus])
     date = meta.get("DATE-OBS")
     for row in catalog.by_name(manifest.name):
-        if row.removed is not None:
-            continue
         differences = [
             f"{key} {meta[key].value} against {getattr(row, column)}"
             for key, column in _IDENTITY
@@ -237,26 +274,11 @@ def _report(catalog: Catalog, row: ProductRow, p: Prepared, made: bool) -> Saved
     if made:
         return Saved(row, "new" if row.version == 0 else "version", p.stored_bytes)
     digest = None if p.manifest.origin is None else p.manifest.origin.digest
-    return Saved(row, "unchanged", 0, unchanged_notice(catalog, row, same_file=row.file_digest == digest))
+    return Saved(row, "unchanged", 0, _unchanged(catalog, row, same_file=row.file_digest == digest))
 
 
-def unchanged_notice(catalog: Catalog, row: ProductRow, *, same_file: bool) -> str:
-    """Say that nothing was new.
-
-    Parameters
-    ----------
-    catalog : Catalog
-        The index.
-    row : ProductRow
-        The version that was there.
-    same_file : bool
-        Whether it came from the very same bytes.
-
-    Returns
-    -------
-    str
-        E.g. "unchanged: version 0; head is 1; this file's own timestamps were not kept".
-    """
+def _unchanged(catalog: Catalog, row: ProductRow, *, same_file: bool) -> str:
+    """Say that nothing was new: "unchanged: version 0; head is 1; this file's own timestamps were not kept"."""
     head = max((r.version for r in catalog.track(row.kind, row.name) if r.removed is None), default=row.version)
     words = [f"unchanged: version {row.version}"]
     if head != row.version:

@@ -2,78 +2,141 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .errors import InvalidInput, TagNotFound, UnknownKeyword
+from .errors import InvalidInput, UnknownKeyword
 from .index import compile_where, order_by
 from .keywords import dictionary, suggest
-from .listing import BASIC
-from .query import as_query
 from .query.division import split
 from .query.evaluator import evaluate
+from .query.places import FIELDS, find_keyword
 from .query.tree import Keyword, walk
+from .reference import ProductRef, ProductRefs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .pool import Pool
     from .query import Query
     from .query.tree import Node
-    from .reference import ProductRef
+    from .reference import Loader
 
-__all__ = ["TABLE_COLUMNS", "select"]
+__all__ = ["refuse_unknown", "select", "sort_keys"]
 
-TABLE_COLUMNS = (*BASIC, "start_time", "detector", "subarray", "readpatt", "exp_type", "ngroups", "nints", "crds_ctx")
-"""Columns of `ProductRefs.to_table` unless others are asked for."""
+_SORTED = {*FIELDS, "start_time", "stored_bytes"}
+"""What can be asked of, or sorted by, that is no keyword."""
+
+
+def sort_keys(order: str | Sequence[str] | None) -> list[str]:
+    """Give what to sort by as a list.
+
+    Parameters
+    ----------
+    order : str or sequence of str, optional
+        As for `Pool.select`.
+
+    Returns
+    -------
+    list of str
+        Fields and keywords; those with a ``-`` descending.
+    """
+    return [order] if isinstance(order, str) else list(order or ())
+
+
+def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = ()) -> None:
+    """Refuse keywords that nobody knows: a slip of the pen is no condition that happens to fail.
+
+    Parameters
+    ----------
+    pools : sequence of Pool
+        Their indexes are caught up.
+    asked : Query
+        What is looked for.
+    order : iterable of str
+        What is sorted by.
+
+    Raises
+    ------
+    UnknownKeyword
+        If neither a product of any of the pools nor the datamodels' schemas have a keyword; the message suggests.
+    """
+    names = dictionary()
+    keywords = {node: None for node in walk(asked.node) if isinstance(node, Keyword)}
+    sorted_by = [key.removeprefix("-").strip() for key in order]
+    keywords |= {find_keyword(key, names): None for key in sorted_by if key.removeprefix("p.") not in _SORTED}
+    for keyword in keywords:
+        if names.knows(keyword.key) or any(p.catalog.has_keyword(keyword.key, keyword.hdu) for p in pools):
+            continue
+        there = {word for pool in pools for word in pool.catalog.keywords()}
+        if not there:
+            continue  # nothing was ever saved: nobody can know
+        near = suggest(keyword.key, {*_SORTED, *there, *names})
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        where = " or ".join(pool.name for pool in pools)
+        named = f"{keyword.hdu}.{keyword.key}" if keyword.hdu else keyword.key
+        raise UnknownKeyword(f"no product of pool {where} has a keyword {named}{hint}")
 
 
 def select(
     pool: Pool,
-    query: Any,
-    previous: Sequence[ProductRef] | None,
+    asked: Query,
+    previous: Sequence[ProductRef] | None = None,
     *,
-    tag: str | None,
-    all_versions: bool | None,
-    order: str | Sequence[str] | None,
-    limit: int | None,
-) -> Sequence[int]:
+    tag: str | None = None,
+    all_versions: bool | None = None,
+    order: Sequence[str] = (),
+    limit: int | None = None,
+) -> list[int]:
     """Find the serials of the products that match; the parameters are those of `Pool.select`.
 
     Parameters
     ----------
     pool : Pool
         The pool; its index is caught up.
-    query, previous, tag, all_versions, order, limit : object
-        As for `Pool.select`.
+    asked : Query
+        What to look for.
+    previous : sequence of ProductRef, optional
+        Look only at these, whichever versions they are; those of other pools are passed over.
+    tag : str, keyword-only, optional
+        The versions that this tag marks.
+    all_versions : bool, keyword-only, optional
+        Every living version; as the query says unless given.
+    order : sequence of str, keyword-only
+        Fields or keywords.
+    limit : int, keyword-only, optional
+        At most so many.
 
     Returns
     -------
-    sequence of int
+    list of int
         In the order asked for.
     """
-    asked = as_query(query)
-    label = tag if tag is not None else asked.tag
     if limit is not None and limit < 0:
         raise InvalidInput(f"limit is {limit}; it can't be negative")
-    if label is not None and not pool.tag_exists(label):
-        near = suggest(label, [t.label for t in pool.catalog.tags()])
-        raise TagNotFound(f"no version has the tag {label!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    _refuse_unknown(pool, asked)
+    everything = asked.all_versions if all_versions is None else all_versions
     sql, rest = split(asked.node)
-    keys = [order] if isinstance(order, str) else list(order or ())
     serials = pool.catalog.serials(
-        where=None if sql is None else compile_where(sql),
+        where=None if sql is None else compile_where(sql, pool=pool.name),
         kinds=asked.kinds,
-        all_versions=(all_versions if all_versions is not None else asked.all_versions) or previous is not None,
-        tag=label,
-        among=None if previous is None else [ref.serial for ref in previous if ref.pool.name == pool.name],
-        order_by=order_by(keys),
+        all_versions=everything or previous is not None,
+        tag=tag,
+        among=None if previous is None else [serial for owner, serial in _keys(previous) if owner.id == pool.id],
+        order_by=order_by(order, names=dictionary()),
         limit=limit if rest is None else None,
     )
     return serials if rest is None else _filter(pool, serials, rest, limit)
 
 
-def _filter(pool: Pool, serials: Sequence[int], rest: Node, limit: int | None) -> Sequence[int]:
+def _keys(refs: Sequence[ProductRef]) -> Sequence[tuple[Loader, int]]:
+    if isinstance(refs, ProductRefs):
+        return refs.keys
+    for ref in refs:
+        if not isinstance(ref, ProductRef):
+            raise InvalidInput(f"an earlier result is made of references, not of a {type(ref).__name__}")
+    return [(ref.pool, ref.serial) for ref in refs]
+
+
+def _filter(pool: Pool, serials: Sequence[int], rest: Node, limit: int | None) -> list[int]:
     found: list[int] = []
     for start in range(0, len(serials), 100):
         for row in pool.catalog.rows(serials[start : start + 100]):
@@ -82,15 +145,3 @@ def _filter(pool: Pool, serials: Sequence[int], rest: Node, limit: int | None) -
             if evaluate(rest, pool.load_version(row)):
                 found.append(row.serial)
     return found
-
-
-def _refuse_unknown(pool: Pool, asked: Query) -> None:
-    """A keyword that no product has is a slip of the pen, not a condition that happens to fail."""
-    names = dictionary()
-    for keyword in {node for node in walk(asked.node) if isinstance(node, Keyword)}:
-        known = names.knows(f"{keyword.hdu}.{keyword.key}" if keyword.hdu else keyword.key)
-        if known or pool.catalog.has_keyword(keyword.key, keyword.hdu) or pool.catalog.count(all_versions=True) == 0:
-            continue
-        near = suggest(keyword.key, {*pool.catalog.keywords(), *names})
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UnknownKeyword(f"no product of pool {pool.name} has a keyword {keyword.key}{hint}")

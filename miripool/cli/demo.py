@@ -20,7 +20,8 @@ def _demo(context: typer.Context) -> None:
     from ..demo import run_demo
     from ..home import Home
 
-    if context.obj is not None:
+    source = context.parent.get_parameter_source("home") if context.parent is not None else None
+    if source is not None and source.name == "COMMANDLINE":
         run_demo(Home(context.obj, progress=say), write)
         return
     with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
@@ -28,10 +29,10 @@ def _demo(context: typer.Context) -> None:
         try:
             run_demo(home, write)
         finally:
-            if home.external_url is not None:
-                home.delete("demo")
-            else:
+            if home.external_url is None:
                 home.server.remove()
+            elif "demo" in home.names():
+                home.delete("demo")
 
 
 def register(app: typer.Typer) -> None:

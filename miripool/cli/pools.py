@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import MiripoolError
 from .output import emit, human_bytes, say
 from .session import Csv, DryRun, Json, PoolName, confirm, home_of
 
@@ -16,14 +17,21 @@ __all__ = ["register"]
 def _create(context: typer.Context, name: PoolName) -> None:
     """Make a pool."""
     home = home_of(context)
-    with home.create(name) as pool:
-        pool.catch_up()
+    home.create(name).close()
     say(f"made pool {name} in {home.path}")
 
 
 def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -> None:
     """List the pools."""
-    rows = [asdict(s) for s in home_of(context).summaries()]
+    home = home_of(context)
+    rows = []
+    failed: MiripoolError | None = None
+    for name in home.names():
+        try:
+            rows.append(asdict(home.summary(name)))
+        except MiripoolError as error:  # one bad pool does not hide the others
+            say(f"pool {name}: {error}")
+            failed = error
     emit(
         rows,
         ["name", "products", "versions", "tags", "bytes", "stored_bytes", "created", "path"],
@@ -31,6 +39,8 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
         as_csv=as_csv,
         titles={"bytes": "FITS", "stored_bytes": "stored"},
     )
+    if failed is not None:
+        raise typer.Exit(failed.exit_code)
 
 
 def _rename(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -122,7 +123,8 @@ def _ls(
     chosen = [c.strip() for c in columns.split(",") if c.strip()] if columns else []
     cls = kind_class(kind) if kind is not None else Product
     with open_pool(context, name) as pool:
-        query = Query(cls, "p", where if where is not None else "1", all_versions=all_versions, tag=tag)
+        # functions={}: what a user types calls no function of this program.
+        query = Query(cls, "p", where if where is not None else "1", all_versions=all_versions, tag=tag, functions={})
         refs = pool.select(query, order=[sort, "-serial"], limit=limit)
         wanted = list(dict.fromkeys([*BASIC, *chosen])) if as_json else chosen or list(BASIC)
         rows = pool.listing([serial for _, serial in refs.keys], wanted)
@@ -181,9 +183,10 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | str | None:
-    if value is None or value in (float("inf"), float("-inf")):
-        return None if value is None else str(value)
-    return float(f"{value:.7g}")
+    """Give a number that JSON has, with the digits that a float32 has; others by name."""
+    if value is None or math.isfinite(value):
+        return None if value is None else float(f"{value:.7g}")
+    return str(value)
 
 
 def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
@@ -191,11 +194,10 @@ def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = Fal
     with open_pool(context, name) as pool:
         versions = list(_track(pool, spec))
         first = pool.ref(spec, removed=True)
-        moves = [e for e in pool.tag_events() if (e.kind, e.name) == (first.kind, first.name)]
         number = {v["serial"]: v["version"] for v in versions}
         events = [
             {"time": e.time, "tag": e.label, "version": number.get(e.serial), "previous": number.get(e.previous)}
-            for e in moves
+            for e in pool.tag_events(kind=first.kind, name=first.name)
         ]
     if as_json:
         write(to_json({"kind": first.kind, "name": first.name, "versions": versions, "tags": events}))

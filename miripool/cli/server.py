@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -28,7 +29,7 @@ def _status(context: typer.Context, as_json: Json = False) -> None:
     else:
         status = {"kind": "embedded", **asdict(home.server.status())}
     if as_json:
-        write(to_json({k: str(v) if hasattr(v, "parts") else v for k, v in status.items()}))
+        write(to_json({k: str(v) if isinstance(v, Path) else v for k, v in status.items()}))
         return
     for key, value in status.items():
         if value is not None:

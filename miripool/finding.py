@@ -1,0 +1,200 @@
+"""Finding: which version a URN, a SPEC or a tag means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from .errors import AmbiguousSpec, ProductNotFound
+from .keywords import suggest
+from .names import Spec, Urn, parse_spec
+from .product import KINDS, kind_class
+from .reference import ProductRef
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .archive import PoolInfo
+    from .index import Catalog, ProductRow
+
+__all__ = ["Finder", "Reference", "only_one"]
+
+Reference: TypeAlias = "ProductRef | Urn | str"
+"""How callers may name a version: a reference, a URN, or a SPEC such as ``Ramp/name@cal v1``."""
+
+
+class Finder:
+    """Finds versions of one pool, those in the trash too.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Its index, caught up.
+    info : PoolInfo
+        Its id and the names it had.
+    name : str
+        Its name.
+    """
+
+    def __init__(self, catalog: Catalog, info: PoolInfo, name: str) -> None:
+        self._catalog = catalog
+        self._info = info
+        self._name = name
+
+    def row(self, ref: Reference) -> ProductRow:
+        """Find a version.
+
+        Parameters
+        ----------
+        ref : ProductRef, Urn or str
+            A SPEC without version or tag means the head or, where all is in the trash, the newest there.
+
+        Returns
+        -------
+        ProductRow
+            Its row.
+
+        Raises
+        ------
+        ProductNotFound
+            If there is none; the message names the nearest.
+        AmbiguousSpec
+            If the name stands for products of several kinds.
+        """
+        if isinstance(ref, ProductRef):
+            if ref.pool.id != self._info.id:
+                raise ProductNotFound(f"{ref.urn} is of another pool than this {self._name!r}")
+            ref = Urn(self._name, ref.kind, ref.serial)
+        spec = Spec(urn=ref) if isinstance(ref, Urn) else parse_spec(ref)
+        return self._by_urn(spec.urn) if spec.urn is not None else self._by_track(spec, str(ref))
+
+    def row_in_trash(self, ref: Reference) -> ProductRow:
+        """Find a version that is to be restored.
+
+        Parameters
+        ----------
+        ref : ProductRef, Urn or str
+            A SPEC without version or tag means the newest of its track that is in the trash.
+
+        Returns
+        -------
+        ProductRow
+            Its row.
+
+        Raises
+        ------
+        ProductNotFound
+            If there is none.
+        """
+        spec = parse_spec(ref) if isinstance(ref, str) else None
+        if spec is None or spec.urn is not None or spec.version is not None or spec.label is not None:
+            return self.row(ref)
+        track = self._track(spec, str(ref), trash=True)
+        removed = [row for row in track if row.removed is not None]
+        if not removed:
+            raise ProductNotFound(f"no version of {track[0].kind}/{track[0].name} is in the trash")
+        return removed[-1]
+
+    def living(self, row: ProductRow) -> ProductRow:
+        """Insist that a version is not in the trash.
+
+        Parameters
+        ----------
+        row : ProductRow
+            The version.
+
+        Returns
+        -------
+        ProductRow
+            The same.
+
+        Raises
+        ------
+        ProductNotFound
+            If it is.
+        """
+        if row.removed is not None:
+            raise ProductNotFound(
+                f"{Urn(self._name, row.kind, row.serial)} is in the trash since {row.removed:%Y-%m-%d %H:%M} UTC; "
+                "`miripool restore` brings it back"
+            )
+        return row
+
+    def _by_urn(self, urn: Urn) -> ProductRow:
+        if urn.pool != self._name and urn.pool not in self._info.former_names:
+            raise ProductNotFound(f"{urn} is of pool {urn.pool!r}, this is {self._name!r}")
+        rows = self._catalog.rows([urn.serial])
+        if not rows or rows[0].kind != urn.kind:
+            there = f"; there is {Urn(self._name, rows[0].kind, urn.serial)}" if rows else ""
+            raise ProductNotFound(f"there is no {urn} in this pool{there}")
+        return rows[0]
+
+    def _by_track(self, spec: Spec, text: str) -> ProductRow:
+        track = self._track(spec, text)
+        living = [row for row in track if row.removed is None]
+        if spec.version is not None:
+            found = [row for row in track if row.version == spec.version]
+        elif spec.label is not None:
+            found = [row for row in living if spec.label in row.tags]
+        else:
+            found = living[-1:] or track[-1:]
+        if not found:
+            raise ProductNotFound(_not_in_track(text, track))
+        return found[0]
+
+    def _track(self, spec: Spec, text: str, *, trash: bool = False) -> list[ProductRow]:
+        """Find the one track that a SPEC means: one with living versions first; for `trash`, with removed ones."""
+        assert spec.name is not None  # noqa: S101 - a Spec without URN has a name
+        kind = None if spec.kind is None else kind_class(spec.kind).kind
+        kinds = [] if trash else [head.kind for head in self._catalog.by_name(spec.name, kind)]
+        kinds = kinds or ([kind] if kind is not None else list(KINDS))
+        tracks = [track for kind in kinds if (track := self._catalog.track(kind, spec.name))]
+        if trash:
+            tracks = [track for track in tracks if any(row.removed is not None for row in track)] or tracks
+        if not tracks:
+            missing = f"no {kind or 'product'} {spec.name!r} in pool {self._name}"
+            raise ProductNotFound(missing + self._suggestion(spec.name))
+        if len(tracks) > 1:
+            choices = ", ".join(f"{track[0].kind}/{spec.name}" for track in tracks)
+            raise AmbiguousSpec(f"{text!r} is not clear: there are {choices}")
+        return tracks[0]
+
+    def _suggestion(self, name: str) -> str:
+        starts = dict.fromkeys((name[: len(name) * 3 // 4], name[: len(name) // 2], name[:2], ""))
+        near = suggest(name, [found for start in starts for found in self._catalog.names_like(start)])
+        return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _not_in_track(text: str, track: Sequence[ProductRow]) -> str:
+    there = ", ".join(
+        f"{row.version}{' (in the trash)' if row.removed is not None else ''}"
+        f"{' [' + ', '.join(row.tags) + ']' if row.tags else ''}"
+        for row in track[-20:]
+    )
+    return f"no version {text!r}; {track[0].kind}/{track[0].name} has {there}"
+
+
+def only_one(refs: Sequence[ProductRef], label: str) -> ProductRef:
+    """Insist that a tag marks one version.
+
+    Parameters
+    ----------
+    refs : sequence of ProductRef
+        What it marks.
+    label : str
+        The tag.
+
+    Returns
+    -------
+    ProductRef
+        The version.
+
+    Raises
+    ------
+    AmbiguousSpec
+        If there are several; the message lists them.
+    """
+    if len(refs) > 1:
+        shown = ", ".join(ref.urn for ref in refs[:10])
+        more = f" and {len(refs) - 10} more" if len(refs) > 10 else ""
+        raise AmbiguousSpec(f"tag {label!r} marks {len(refs)} versions: {shown}{more}")
+    return refs[0]
