@@ -23,6 +23,7 @@ from .tree import (
     Unit,
     children,
     conjuncts,
+    is_condition,
     walk,
 )
 
@@ -34,7 +35,7 @@ __all__ = ["index_answers", "needs", "split"]
 _MAX_SQL_DEPTH = 25
 """SQLAlchemy writes nested junctions by recursion, several calls deep for each; deeper ones are left to Python."""
 _IN_SQL = frozenset({"abs", "neg", "lower", "upper"})
-_MAX_OPERATIONS = 8
+_MAX_OPERATIONS = 3
 """Arithmetic in SQL repeats its operands to guard them; more of it is left to Python."""
 
 
@@ -97,12 +98,12 @@ def _fits(node: Node) -> bool:
     level = [node]
     for _ in range(_MAX_SQL_DEPTH):
         level = [child for parent in level for child in children(parent)]
-        if not level:
-            break
-    operations = 0
-    for below in walk(node):
-        operations = operations + 1 if isinstance(below, Arithmetic) else operations
-    return not level and operations <= _MAX_OPERATIONS * max(1, len(node.parts) if isinstance(node, (And, Or)) else 1)
+    leaves = (below for below in walk(node) if is_condition(below) and not isinstance(below, (And, Or)))
+    return not level and all(_count_operations(leaf) <= _MAX_OPERATIONS for leaf in leaves)
+
+
+def _count_operations(leaf: Node) -> int:
+    return sum(isinstance(below, Arithmetic) for below in walk(leaf))
 
 
 def split(node: Node) -> tuple[Node | None, Node | None]:

@@ -1,0 +1,204 @@
+"""Predicates as SQL: what `miripool.query.values` says, over the tables of one pool.
+
+A condition has two forms. As a *row* condition (`miripool.index.rowconditions`) it is computed for one product, from
+its row of `keyword`, one step down the primary key. As a *set* (`miripool.index.sets`) it is a select of serials that
+one index of `keyword` answers alone.
+
+The planner can't know how many products a condition leaves: `key` and `number` depend on each other, and it takes
+them for independent. Semi-joins of such conditions were planned up to 50 times too slow (figures in
+`miripool.index.keyword_indexes`). So nothing is left to it: the condition that leaves few products, by a count that
+stops at a limit (`count_matches`), gives the serials, and the others are row conditions on these. Where no condition
+leaves few, the sets are intersected, which needs no estimate either. All of it stands in ``serial = ANY (ARRAY
+(SELECT …))``, which is computed once, before `product` is touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    Double,
+    Integer,
+    and_,
+    cast,
+    extract,
+    func,
+    intersect,
+    literal,
+    select,
+    true,
+    union_all,
+)
+
+from ..query.places import FIELDS, find_keyword
+from ..query.tree import Node, conjuncts
+from .rowconditions import RowConditions, is_of_product, typed_condition
+from .schema import TYPED_KEYWORDS, keyword, product
+from .sets import Candidates, find_candidates, scan_datasets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from ..query.places import Names
+    from ..query.tree import Keyword
+
+__all__ = ["FEW", "compile_where", "count_matches", "order_by"]
+
+FEW = 5000
+"""Products that are looked at one by one; each other condition takes some 2 microseconds for each of them."""
+
+_TYPED = {key: column for column, key in TYPED_KEYWORDS.items()}
+
+
+def compile_where(
+    node: Node, *, pool: str | None = None, counts: Mapping[Node, int] | None = None
+) -> ColumnElement[bool]:
+    """Write a predicate as a condition on `product`.
+
+    Parameters
+    ----------
+    node : Node
+        In normal form; `miripool.query.division.index_answers` says that the index can answer it.
+    pool : str, keyword-only, optional
+        The pool's name, where the predicate asks for URNs.
+    counts : mapping of Node to int, keyword-only, optional
+        From `count_matches`; without, the answer is the same and may take some 10 times longer.
+
+    Returns
+    -------
+    ColumnElement
+        Never NULL-sensitive: what is not known to be true does not match.
+    """
+    parts = conjuncts(node)
+    on_product = RowConditions(product.c.serial, product, pool)
+    driver = min(counts, key=counts.__getitem__) if counts else None
+    if driver is not None and counts is not None and counts[driver] < FEW:
+        return _drive(driver, parts, on_product, pool)
+    chosen: list[ColumnElement[bool]] = []
+    sets: list[Select[Any]] = []
+    for part in parts:
+        found = None if typed_condition(part) is not None else find_candidates(part) or _scan(part)
+        if found is None or not found.exact:
+            chosen.append(on_product.write(part))
+        if found is not None:
+            sets.append(_together(found))
+    return and_(true(), *([_is_in(_intersect(sets))] if sets else []), *chosen)
+
+
+def _scan(part: Node) -> Candidates | None:
+    found = scan_datasets(part)
+    return None if found is None else Candidates((found,))
+
+
+def _drive(driver: Node, parts: Sequence[Node], on_product: RowConditions, pool: str | None) -> ColumnElement[bool]:
+    """Ask the other conditions of the few products that one condition leaves."""
+    candidates = find_candidates(driver)
+    if candidates is None:
+        raise TypeError("a condition was counted that is no set")
+    few = _together(candidates).subquery()
+    on_few = RowConditions(few.c.serial, few, pool)
+    inner: list[ColumnElement[bool]] = []
+    outer: list[ColumnElement[bool]] = []
+    for part in parts:
+        if part == driver and candidates.exact:
+            continue
+        if is_of_product(part) or typed_condition(part) is not None:
+            outer.append(on_product.write(part))
+        else:
+            inner.append(on_few.write(part))
+    return and_(_is_in(select(few.c.serial).where(and_(true(), *inner))), *outer)
+
+
+def _together(candidates: Candidates) -> Select[Any]:
+    if not candidates.selects:
+        return select(product.c.serial).where(literal(1) == literal(0))
+    if len(candidates.selects) == 1:
+        return candidates.selects[0]
+    united = union_all(*candidates.selects).subquery()
+    return select(united.c.serial)
+
+
+def _intersect(sets: Sequence[Select[Any]]) -> Any:
+    return sets[0] if len(sets) == 1 else intersect(*sets)
+
+
+def _is_in(serials: Any) -> ColumnElement[bool]:
+    return product.c.serial == func.any(func.array(serials.scalar_subquery()))
+
+
+def count_matches(connection: Connection, node: Node) -> dict[Node, int]:
+    """Count how many products each condition leaves, up to `FEW`; one statement, below 2 ms.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the index.
+    node : Node
+        As for `compile_where`.
+
+    Returns
+    -------
+    dict of Node to int
+        For those parts of the conjunction that are sets.
+    """
+    parts = conjuncts(node)
+    found = {part: candidates for part in parts if (candidates := find_candidates(part)) is not None}
+    if not found:
+        return {}
+    limited = [_together(candidates).limit(FEW).subquery() for candidates in found.values()]
+    row = connection.execute(select(*(select(func.count()).select_from(s).scalar_subquery() for s in limited))).one()
+    return dict(zip(found, row, strict=True))
+
+
+def order_by(keys: Sequence[str], *, names: Names) -> list[ColumnElement[Any]]:
+    """Write an order of products.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Fields (``created``, ``name``, …), or keywords and paths in any form; with ``-`` before it from the largest.
+    names : Names, keyword-only
+        Dictionary of keywords.
+
+    Returns
+    -------
+    list of ColumnElement
+        Numbers, truth values and times before texts; those that have no value last, whatever the direction; the
+        serial decides between equals.
+    """
+    found: list[ColumnElement[Any]] = []
+    for key in keys:
+        name = key.removeprefix("-").strip()
+        down = key.startswith("-")
+        found += [(c.desc() if down else c.asc()).nulls_last() for c in _order_columns(name, names)]
+    return [*found, product.c.serial.asc()]
+
+
+def _order_columns(name: str, names: Names) -> list[ColumnElement[Any]]:
+    bare = name.removeprefix("p.")
+    if bare in FIELDS and (bare != "filename" or bare != name):
+        field = FIELDS[bare]
+        return [product.c.kind, product.c.serial] if field == "urn" else [product.c[field]]
+    if name in ("start_time", "stored_bytes"):
+        return [product.c[name]]
+    place = find_keyword(name, names)
+    if place.hdu is None and place.key in _TYPED:
+        return [product.c[_TYPED[place.key]]]
+    return _keyword_columns(place)
+
+
+def _keyword_columns(place: Keyword) -> list[ColumnElement[Any]]:
+    k = keyword.alias()
+    seconds = cast(extract("epoch", k.c.time), Double)
+    number = func.coalesce(k.c.number, seconds, cast(cast(k.c.flag, Integer), Double))
+    made: list[ColumnElement[Any]] = []
+    for column in (number, k.c.text):
+        chosen = select(column).where(k.c.serial == product.c.serial, k.c.key == place.key)
+        if place.hdu is None:
+            chosen = chosen.where(k.c.first)
+        else:
+            chosen = chosen.where(k.c.hdu_name == place.hdu).order_by(k.c.hdu, k.c.occurrence)
+        made.append(chosen.limit(1).correlate(product).scalar_subquery())
+    return made
