@@ -94,6 +94,9 @@ Action = Save | Tag | Untag | Remove | Restore
 
 _ACTIONS: Mapping[str, type[Action]] = {c.do: c for c in (Save, Tag, Untag, Remove, Restore)}
 
+_NUMBERS = frozenset({"serial", "version", "stored_bytes"})
+"""Fields of actions that are not text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -178,10 +181,11 @@ class Entry:
                     f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
                 )
             actions = tuple(_action_from_json(a) for a in record["actions"])
-            entry = cls(record["n"], datetime.fromisoformat(record["time"]), record["previous"], actions).sealed()
-        except (ValueError, KeyError, TypeError) as error:
+            previous = None if record["previous"] is None else _read_text(record["previous"])
+            entry = cls(_read_number(record["n"]), datetime.fromisoformat(record["time"]), previous, actions).sealed()
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"{where} can't be read ({error!r}); verify the pool") from error
-        if entry.digest != record["digest"]:
+        if entry.to_bytes() != data:
             raise IntegrityError(f"{where} is damaged: its content has another digest; verify the pool")
         return entry
 
@@ -191,8 +195,26 @@ def _action_to_json(action: Action) -> dict[str, Any]:
 
 
 def _action_from_json(record: Mapping[str, Any]) -> Action:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "do"}
-    return _ACTIONS[record["do"]](**values)
+    fields: dict[str, Any] = {name: _read_field(name, value) for name, value in record.items() if name != "do"}
+    return _ACTIONS[record["do"]](**fields)
+
+
+def _read_field(name: str, value: Any) -> str | int | tuple[int, ...]:
+    if name == "serials":
+        return tuple(_read_number(serial) for serial in value)
+    return _read_number(value) if name in _NUMBERS else _read_text(value)
+
+
+def _read_number(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is not a number of something")
+    return value
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
 
 
 class Journal:

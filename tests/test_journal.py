@@ -1,0 +1,303 @@
+"""Journal: the commit point. Races, damage, and what an entry says."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from miripool.canonical import canonical_json, digest_bytes
+from miripool.errors import IntegrityError, NewerFormat, NotFound
+from miripool.journal import FORMAT, Action, Entry, Journal, Remove, Restore, Save, Tag, Untag
+from miripool.storage import LocalStorage
+
+EXAMPLES = settings(deadline=None, max_examples=150)
+
+NUMBERS = st.integers(0, 2**70)
+TEXT = st.text(max_size=20)
+SERIALS = st.lists(NUMBERS, max_size=5).map(tuple)
+ACTIONS: st.SearchStrategy[Action] = st.one_of(
+    st.builds(Save, NUMBERS, TEXT, TEXT, NUMBERS, TEXT, TEXT, NUMBERS),
+    st.builds(Tag, TEXT, SERIALS),
+    st.builds(Untag, TEXT, SERIALS),
+    st.builds(Remove, SERIALS),
+    st.builds(Restore, SERIALS),
+)
+TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+ENTRIES = st.builds(Entry, NUMBERS, TIMES, st.none() | TEXT, st.lists(ACTIONS, max_size=4).map(tuple)).map(Entry.sealed)
+
+EVERY = (
+    Save(3, "Ramp", "jw01033005001_03103_00001_mirimage", 1, "a" * 32, "b" * 32, 1234),
+    Tag("using cal \u00e9", (3, 4)),
+    Untag("using cal v1", (3,)),
+    Remove((1, 2)),
+    Restore((1,)),
+)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path)
+
+
+@pytest.fixture
+def journal(storage: LocalStorage) -> Journal:
+    return Journal(storage)
+
+
+def written(journal: Journal, count: int) -> list[Entry]:
+    entries: list[Entry] = []
+    for n in range(count):
+        entry = journal.append(n, entries[-1].digest if n else None, [Remove((n,))])
+        assert entry is not None
+        entries.append(entry)
+    return entries
+
+
+# Entries
+
+
+@EXAMPLES
+@given(ENTRIES)
+def test_round_trip(entry: Entry) -> None:
+    back = Entry.from_bytes(entry.to_bytes(), "journal/0.json")
+    assert back == entry
+    assert [type(a) for a in back.actions] == [type(a) for a in entry.actions]
+
+
+def test_every_action_has_a_round_trip() -> None:
+    assert {type(a) for a in EVERY} == set(Action.__args__)  # type: ignore[attr-defined]
+    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY).sealed()
+    assert Entry.from_bytes(entry.to_bytes(), "x") == entry
+
+
+def test_text_of_an_entry_does_not_drift() -> None:
+    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY[:2]).sealed()
+    assert entry.to_bytes().decode() == (
+        '{"actions":[{"content":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb","do":"save","kind":"Ramp",'
+        '"manifest":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","name":"jw01033005001_03103_00001_mirimage","serial":3,'
+        '"stored_bytes":1234,"version":1},{"do":"tag","label":"using cal \u00e9","serials":[3,4]}],'
+        '"digest":"d2bce6bfe371b5d629eb7c3673b55bfa","format":1,"n":7,'
+        '"previous":"cccccccccccccccccccccccccccccccc","time":"2026-01-02T03:04:05.000678+00:00"}'
+    )
+
+
+def test_time_of_another_zone_is_written_in_utc() -> None:
+    zone = timezone(timedelta(hours=-5))
+    there = Entry(0, datetime(2026, 1, 1, 20, tzinfo=zone), None, ()).sealed()
+    here = Entry(0, datetime(2026, 1, 2, 1, tzinfo=UTC), None, ()).sealed()
+    assert there.to_bytes() == here.to_bytes()
+
+
+def test_digest_depends_on_everything() -> None:
+    base = Entry(1, datetime(2026, 1, 1, tzinfo=UTC), "p", (Tag("a", (1, 2)),))
+    others = [
+        Entry(2, base.time, "p", base.actions),
+        Entry(1, base.time + timedelta(microseconds=1), "p", base.actions),
+        Entry(1, base.time, None, base.actions),
+        Entry(1, base.time, "p", (Untag("a", (1, 2)),)),
+        Entry(1, base.time, "p", (Tag("a", (2, 1)),)),
+        Entry(1, base.time, "p", (Tag("a", (1,)), Tag("a", (2,)))),
+    ]
+    assert len({e.sealed().digest for e in [base, *others]}) == 1 + len(others)
+
+
+def test_every_flipped_bit_is_found() -> None:
+    data = Entry(7, datetime(2026, 1, 2, tzinfo=UTC), "c" * 32, EVERY).sealed().to_bytes()
+    for position in range(len(data) * 8):
+        damaged = bytearray(data)
+        damaged[position // 8] ^= 1 << position % 8
+        with pytest.raises((IntegrityError, NewerFormat), match="the-entry"):
+            Entry.from_bytes(bytes(damaged), "the-entry")
+
+
+def test_every_truncation_is_found() -> None:
+    data = Entry(7, datetime(2026, 1, 2, tzinfo=UTC), None, EVERY).sealed().to_bytes()
+    for length in range(len(data)):
+        with pytest.raises(IntegrityError, match="the-entry"):
+            Entry.from_bytes(data[:length], "the-entry")
+
+
+def forged(**changes: Any) -> bytes:
+    """Write an entry with another content and the digest that goes with it."""
+    content = Entry(0, datetime(2026, 1, 2, tzinfo=UTC), None, EVERY)._content() | changes
+    return canonical_json({**content, "digest": digest_bytes(canonical_json(content))})
+
+
+def test_forging_is_otherwise_right() -> None:
+    assert Entry.from_bytes(forged(), "x").actions == EVERY
+
+
+@pytest.mark.parametrize("version", [FORMAT + 1, 10**30])
+def test_newer_format(version: int) -> None:
+    with pytest.raises(NewerFormat, match=rf"the-entry has format {version}, .* update miripool"):
+        Entry.from_bytes(forged(format=version, actions="told otherwise"), "the-entry")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": "1"},
+        {"format": True},
+        {"format": None},
+        {"format": 0},
+        {"n": -1},
+        {"n": 0.0},
+        {"n": "0"},
+        {"n": False},
+        {"previous": 3},
+        {"time": "2026-01-02T00:00:00"},
+        {"time": "yesterday"},
+        {"time": 0},
+        {"actions": None},
+        {"actions": [None]},
+        {"actions": ["save"]},
+        {"actions": [[]]},
+        {"actions": [{}]},
+        {"actions": [{"do": "vanish"}]},
+        {"actions": [{"do": ["save"]}]},
+        {"actions": [{"do": "tag", "label": "a"}]},
+        {"actions": [{"do": "tag", "label": "a", "serials": "12"}]},
+        {"actions": [{"do": "tag", "label": "a", "serials": [1.0]}]},
+        {"actions": [{"do": "tag", "label": "a", "serials": [True]}]},
+        {"actions": [{"do": "tag", "label": "a", "serials": [-1]}]},
+        {"actions": [{"do": "tag", "label": None, "serials": []}]},
+        {"actions": [{"do": "tag", "label": "a", "serials": [], "more": 1}]},
+        {"surplus": 1},
+    ],
+)
+def test_hostile_entries_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match="the-entry"):
+        Entry.from_bytes(forged(**changes), "the-entry")
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"3", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"format":1}'])
+def test_garbage_is_refused(data: bytes) -> None:
+    with pytest.raises(IntegrityError, match="the-entry can't be read"):
+        Entry.from_bytes(data, "the-entry")
+
+
+def test_another_spelling_of_the_same_entry_is_damage() -> None:
+    record = json.loads(forged())
+    with pytest.raises(IntegrityError):
+        Entry.from_bytes(json.dumps(record, indent=1).encode(), "x")
+
+
+# The journal
+
+
+def test_append_and_read(journal: Journal, storage: LocalStorage) -> None:
+    before = datetime.now(UTC)
+    entry = journal.append(0, None, EVERY)
+    assert entry is not None
+    assert (entry.n, entry.previous, entry.actions) == (0, None, EVERY)
+    assert before <= entry.time <= datetime.now(UTC)
+    assert journal.read(0) == entry
+    assert storage.read("journal/000000000000.json") == entry.to_bytes()
+    with pytest.raises(NotFound):
+        journal.read(1)
+
+
+def test_a_lost_race_changes_nothing(journal: Journal) -> None:
+    first = journal.append(0, None, [Tag("mine", (1,))])
+    assert journal.append(0, None, [Tag("yours", (2,))]) is None
+    assert journal.read(0) == first
+
+
+def test_one_of_many_wins_each_number(journal: Journal) -> None:
+    writers, rounds = 6, 15
+    barrier = threading.Barrier(writers)
+
+    def write(i: int) -> list[Entry | None]:
+        found, previous = [], None
+        for n in range(rounds):
+            barrier.wait()
+            found.append(journal.append(n, previous, [Tag(f"writer {i}", (n,))]))
+            barrier.wait()
+            previous = journal.read(n).digest
+        return found
+
+    with ThreadPoolExecutor(writers) as threads:
+        results = list(threads.map(write, range(writers)))
+    entries = list(journal.since(-1, None))
+    assert len(entries) == rounds
+    for n, entry in enumerate(entries):
+        winners = [i for i in range(writers) if results[i][n] is not None]
+        assert len(winners) == 1
+        assert entry == results[winners[0]][n]
+
+
+class Numbers:
+    """A storage that knows which entries there are, and counts who asks."""
+
+    def __init__(self, count: int) -> None:
+        self.there = {Journal.key(n) for n in range(count)}
+        self.asked = 0
+
+    def exists(self, key: str) -> bool:
+        self.asked += 1
+        return key in self.there
+
+
+@EXAMPLES
+@given(st.integers(0, 3000), st.data())
+def test_last_of_any_length(count: int, data: st.DataObject) -> None:
+    known = data.draw(st.integers(-1, count - 1))
+    numbers = Numbers(count)
+    assert Journal(numbers).last(known) == count - 1  # type: ignore[arg-type]
+    assert numbers.asked <= 2 * (count - known).bit_length() + 2
+
+
+def test_since_follows_the_chain(journal: Journal) -> None:
+    entries = written(journal, 5)
+    assert list(journal.since(-1, None)) == entries
+    assert list(journal.since(2, entries[2].digest)) == entries[3:]
+    assert list(journal.since(4, entries[4].digest)) == []
+
+
+def test_since_sees_what_comes_while_it_reads(journal: Journal) -> None:
+    entries = written(journal, 2)
+    reading = journal.since(-1, None)
+    assert next(reading) == entries[0]
+    third = journal.append(2, entries[1].digest, [])
+    assert list(reading) == [entries[1], third]
+
+
+def test_a_broken_chain_stops_where_it_breaks(journal: Journal) -> None:
+    entries = written(journal, 2)
+    journal.append(2, entries[0].digest, [])
+    reading = journal.since(-1, None)
+    assert [next(reading), next(reading)] == entries
+    with pytest.raises(IntegrityError, match=r"000000000002\.json does not follow"):
+        next(reading)
+    with pytest.raises(IntegrityError, match="does not follow"):
+        next(journal.since(0, "of another pool"))
+
+
+def test_an_exchanged_entry_is_found(journal: Journal, storage: LocalStorage) -> None:
+    written(journal, 2)
+    storage.replace(Journal.key(1), storage.read(Journal.key(0)))
+    with pytest.raises(IntegrityError, match=r"000000000001\.json holds entry 0"):
+        journal.read(1)
+
+
+def test_a_flipped_bit_on_disk_is_found(journal: Journal, storage: LocalStorage) -> None:
+    written(journal, 2)
+    path = storage.path(Journal.key(1))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match="verify the pool"):
+        list(journal.since(-1, None))
+
+
+def test_keys_sort_as_numbers() -> None:
+    keys = [Journal.key(n) for n in (0, 9, 10, 99, 12345, 10**11)]
+    assert keys == sorted(keys)
