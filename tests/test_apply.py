@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from manifests import START, Chain, make_header, make_manifest
 
 from miripool.errors import IntegrityError, NotFound
-from miripool.index import apply
+from miripool.index import apply, intake
 from miripool.index import schema as tables
 from miripool.index.catalog import Catalog
 from miripool.index.harvest import fits_size
@@ -245,6 +245,65 @@ def test_long_runs_are_cut_into_transactions(catalog: Catalog, chain: Chain, mon
     assert catalog.count() == 8
 
 
+def index_definitions(catalog: Catalog) -> list[str]:
+    with catalog.database.read() as connection:
+        statement = sa.text("SELECT indexdef FROM pg_indexes WHERE schemaname = :s ORDER BY indexname")
+        return list(connection.execute(statement, {"s": catalog.schema}).scalars())
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "_BATCH_SAVES", 3)
+    monkeypatch.setattr(apply, "_FILL_SAVES", 7)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_an_empty_index_is_filled_like_any_other(catalog: Catalog, chain: Chain) -> None:
+    indexes = index_definitions(catalog)
+    assert len([d for d in indexes if "keyword" in d]) > 3
+    chain.add_saves(["a", "b", "a", "c", "a", "a", "b", "d", "e", "f", "a"])
+    chain.add(Tag("t", (10,)))
+    assert catalog.apply(iter(chain.entries), chain.manifest) == 12
+    assert index_definitions(catalog) == indexes
+    assert heads(catalog) == [3, 6, 7, 8, 9, 10]
+    assert [row.version for row in catalog.select(tag="t")] == [4]
+    assert catalog.keyword_values([0, 10], [(None, "SERIAL")]) == {i: {(None, "SERIAL"): float(i)} for i in (0, 10)}
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("broken", [1, 3, 5])
+def test_a_filling_stops_at_a_broken_entry(catalog: Catalog, chain: Chain, broken: int) -> None:
+    indexes = index_definitions(catalog)
+    chain.add_saves(["n"] * 6)
+    lost = chain.entries[broken].actions[0]
+    assert isinstance(lost, Save)
+    kept = chain.manifests.pop(lost.manifest)
+    with pytest.raises(NotFound):
+        catalog.apply(chain.entries, chain.manifest)
+    assert catalog.position().n == broken - 1
+    assert heads(catalog) == [broken - 1]
+    assert index_definitions(catalog) == indexes
+    chain.manifests[lost.manifest] = kept
+    assert catalog.apply(chain.entries, chain.manifest) == 6 - broken
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_an_interrupted_filling_leaves_nothing(catalog: Catalog, chain: Chain) -> None:
+    indexes = index_definitions(catalog)
+    chain.add_saves(["n"] * 6)
+
+    def manifest(digest: str) -> Manifest:
+        save = chain.entries[4].actions[0]
+        if isinstance(save, Save) and digest == save.manifest:
+            raise KeyboardInterrupt
+        return chain.manifest(digest)
+
+    with pytest.raises(KeyboardInterrupt):
+        catalog.apply(chain.entries, manifest)
+    assert (catalog.position().n, catalog.count()) == (-1, 0)
+    assert index_definitions(catalog) == indexes
+
+
 def test_statistics_of_the_tables_follow_their_growth(
     catalog: Catalog, chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +311,7 @@ def test_statistics_of_the_tables_follow_their_growth(
         with catalog.database.read() as connection:
             return connection.execute(sa.select(tables.state.c.analyzed_products)).scalar_one()
 
-    monkeypatch.setattr(apply, "_ANALYZE_PRODUCTS", 5)
+    monkeypatch.setattr(intake, "_ANALYZE_PRODUCTS", 5)
     done: list[object] = []
     real = apply._analyze
     monkeypatch.setattr(apply, "_analyze", lambda database: done.append(real(database)))
@@ -372,10 +431,10 @@ WORKER = """
 import os, sys, threading
 sys.path.insert(0, sys.argv[1])
 from manifests import Chain
-from miripool.index import apply
+from miripool.index import apply, intake
 from miripool.index.catalog import Catalog
 from miripool.journal import Tag
-apply._BATCH_SAVES = 5
+apply._BATCH_SAVES, apply._FILL_SAVES = 5, 10
 chain, count, die_at = Chain(), int(sys.argv[4]), int(sys.argv[5])
 for i in range(count):
     chain.add(chain.save(f"n{i % 7}"), chain.save(f"m{i % 7}"), Tag("t", (2 * i,)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, Text, cast, exists, func, select
 
+from .keyword_indexes import LONG_TEXT
 from .schema import keyword, keyword_name
 from .selection import is_one_of
 
@@ -113,7 +114,7 @@ def _plain(hdu: str) -> str:
 
 
 def values_near(connection: Connection, key: str, value: str, limit: int = 5) -> list[str]:
-    """Find texts that a keyword has and that resemble another.
+    """Find texts that a bare keyword has and that resemble another; dates and texts of over 500 bytes left out.
 
     Parameters
     ----------
@@ -140,7 +141,9 @@ def values_near(connection: Connection, key: str, value: str, limit: int = 5) ->
 
 def _distinct(connection: Connection, key: str, start: str) -> list[str]:
     """List different texts from `start` on, by a step down the index for each instead of a scan."""
-    here = (keyword.c.key == key, keyword.c.text.is_not(None))
+    # As the index `keyword_text` has it; without an index, this would take minutes.
+    short = func.octet_length(keyword.c.text) <= LONG_TEXT
+    here = (keyword.c.key == key, keyword.c.first, keyword.c.time.is_(None), short)
 
     def following(after: Any) -> Select[Any]:
         return select(keyword.c.text).where(*here, after).order_by(keyword.c.text).limit(1)

@@ -1,0 +1,233 @@
+"""A batch of journal entries within a transaction: played in memory, written by COPY and a few statements."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, func, select, union, update
+from sqlalchemy.dialects import postgresql
+
+from ..errors import IntegrityError, MiripoolError
+from .harvest import COLUMNS, Harvest, Lines
+from .schema import keyword_name, product, state, tag, tag_event
+from .selection import as_table, is_one_of
+from .tracks import LoadedVersion, Tracks, touched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Column, Connection, RowMapping, Table
+
+    from ..journal import Entry
+    from ..manifest import Manifest
+    from .connection import Database
+    from .tracks import Version
+
+__all__ = ["BrokenEntry", "Taken", "take"]
+
+_ANALYZE_GROWTH = 0.2
+_ANALYZE_PRODUCTS = 100
+"""New products since the last ANALYZE, as a share and at least, that make another one worth its tenths of a second."""
+
+
+class BrokenEntry(Exception):
+    """An entry of a batch that can't be taken in; those before it can."""
+
+    def __init__(self, position: int, cause: MiripoolError) -> None:
+        super().__init__(position)
+        self.position = position
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    entries : int
+        Entries that were new.
+    analyze : bool
+        Whether an ANALYZE is due; it counts as done once this transaction is committed.
+    """
+
+    entries: int
+    analyze: bool
+
+
+def take(
+    database: Database, connection: Connection, batch: Sequence[Entry], manifest: Callable[[str], Manifest]
+) -> Taken:
+    """Take in a batch, within a transaction that holds the pool's lock.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    connection : sqlalchemy.Connection
+        In that transaction.
+    batch : sequence of Entry
+        In order; may begin with entries that were taken in before.
+    manifest : callable
+        Gives the manifest of a digest.
+
+    Returns
+    -------
+    Taken
+        What was done.
+
+    Raises
+    ------
+    BrokenEntry
+        If an entry can't be taken in. The transaction must be rolled back.
+    IntegrityError
+        If the index was made from another journal.
+    """
+    before = connection.execute(select(state)).mappings().one()
+    start = _first_new(batch, before)
+    fresh = batch[start:]
+    if not fresh:
+        return Taken(0, False)
+    tracks = _load(connection, fresh)
+    for position, entry in enumerate(fresh, start):
+        try:
+            tracks.play(entry)
+        except MiripoolError as error:
+            raise BrokenEntry(position, error) from None
+    _copy_products(database, connection, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
+    _update_products(connection, tracks.changed())
+    _write_tags(connection, tracks)
+    return Taken(len(fresh), _stamp(connection, before, fresh[-1], tracks))
+
+
+def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
+    """Give the position of the first entry to take in, having checked that all follow from one another."""
+    n, digest = before["applied"], before["applied_digest"]
+    start = 0
+    for position, entry in enumerate(batch):
+        if entry.n < n:
+            start = position + 1
+            continue
+        if entry.n == n:
+            if entry.digest != digest:
+                raise IntegrityError(
+                    f"the index holds another journal entry {n} than the pool's folder; "
+                    "rebuild the index from the folder"
+                )
+            start = position + 1
+            continue
+        if entry.n != n + 1:
+            gap = IntegrityError(f"journal entry {n + 1} is missing before {entry.n}; verify the pool")
+            raise BrokenEntry(position, gap)
+        if entry.previous != digest:
+            broken = IntegrityError(
+                f"journal entry {entry.n} does not follow from entry {n} in the index; verify the pool"
+            )
+            raise BrokenEntry(position, broken)
+        n, digest = entry.n, entry.digest
+    return start
+
+
+def _load(connection: Connection, entries: Sequence[Entry]) -> Tracks:
+    """Read the tracks that entries touch."""
+    serials, names = touched(entries)
+    asked = product.alias("asked")
+    named = as_table([product.c.kind, product.c.name], names)
+    track = union(
+        select(asked.c.kind, asked.c.name).where(is_one_of(asked.c.serial, serials)),
+        select(named.c.kind, named.c.name),
+    ).subquery("track")
+    labels = func.array(select(tag.c.label).where(tag.c.serial == product.c.serial).scalar_subquery())
+    p = product.c
+    statement = select(p.serial, p.kind, p.name, p.version, p.head, p.removed, labels).join(
+        track, and_(p.kind == track.c.kind, p.name == track.c.name)
+    )
+    return Tracks(LoadedVersion(*row) for row in connection.execute(statement))
+
+
+def _copy_products(
+    database: Database,
+    connection: Connection,
+    tracks: Tracks,
+    manifest: Callable[[str], Manifest],
+    positions: dict[int, int],
+) -> None:
+    """Load what was saved; manifests are read while PostgreSQL takes in the keywords of those before."""
+    if not tracks.saves:
+        return
+    harvest = Harvest()
+
+    def keywords() -> Iterator[bytes]:
+        for entry, save in tracks.saves:
+            try:
+                content = manifest(save.manifest)
+                yield harvest.keywords(entry, save, content, tracks[save.serial])
+            except MiripoolError as error:
+                raise BrokenEntry(positions[entry.n], error) from None
+
+    lines = Lines(chunk for chunk in keywords() if chunk)
+    try:
+        database.copy(connection, "keyword", COLUMNS["keyword"], lines)
+    except BaseException:
+        if lines.error is not None:
+            raise lines.error from None
+        raise
+    for name, chunks in (("product", harvest.products()), ("dataset", harvest.datasets())):
+        database.copy(connection, name, COLUMNS[name], Lines(chunks))
+    _add_names(connection, sorted(harvest.names))
+
+
+def _add_names(connection: Connection, names: Sequence[tuple[str, str]]) -> None:
+    if names:
+        columns = (keyword_name.c.key, keyword_name.c.hdu_name)
+        connection.execute(_insert(keyword_name, columns, names).on_conflict_do_nothing())
+
+
+def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> postgresql.Insert:
+    return postgresql.insert(table).from_select([c.name for c in columns], select(as_table(columns, rows)))
+
+
+def _update_products(connection: Connection, versions: Sequence[Version]) -> None:
+    if not versions:
+        return
+    p = product.c
+    new = as_table([p.serial, p.head, p.removed], [(v.serial, v.head, v.removed) for v in versions])
+    statement = update(product).where(p.serial == new.c.serial).values(head=new.c.head, removed=new.c.removed)
+    connection.execute(statement)
+
+
+def _write_tags(connection: Connection, tracks: Tracks) -> None:
+    t, e = tag.c, tag_event.c
+    place = (t.label, t.kind, t.name)
+    gone = [where for where, serial in tracks.moved.items() if serial is None]
+    put = [(*where, serial) for where, serial in tracks.moved.items() if serial is not None]
+    if gone:
+        old = as_table(place, gone)
+        connection.execute(delete(tag).where(and_(*(column == old.c[column.name] for column in place))))
+    if put:
+        statement = _insert(tag, (*place, t.serial), put)
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=place, set_={"serial": statement.excluded.serial})
+        )
+    if tracks.events:
+        columns = (e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous)
+        connection.execute(_insert(tag_event, columns, [astuple(event) for event in tracks.events]))
+
+
+def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
+    """Note how far the index has come; tell whether an ANALYZE is due, which then counts as done."""
+    serials = [save.serial + 1 for _, save in tracks.saves]
+    products = before["products"] + len(serials)
+    growth = products - before["analyzed_products"]
+    due = growth > max(_ANALYZE_PRODUCTS, _ANALYZE_GROWTH * before["analyzed_products"])
+    connection.execute(
+        update(state).values(
+            applied=last.n,
+            applied_digest=last.digest,
+            next_serial=max([before["next_serial"], *serials]),
+            products=products,
+            analyzed_products=products if due else before["analyzed_products"],
+        )
+    )
+    return bool(due)
