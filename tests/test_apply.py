@@ -23,8 +23,6 @@ from miripool.index.harvest import fits_size
 from miripool.journal import Action, Entry, Remove, Restore, Save, Tag, Untag
 from miripool.manifest import BlobRef, HduRecord, Manifest
 
-pytest_plugins = ("servers",)
-
 
 @pytest.fixture
 def catalog(database_url: str, schema: str) -> Iterator[Catalog]:

@@ -27,8 +27,6 @@ from miripool.index.rows import ProductRow
 from miripool.index.sqlerrors import translate
 from miripool.journal import Remove, Restore, Tag, Untag
 
-pytest_plugins = ("servers",)
-
 P = tables.product.c
 
 
@@ -349,8 +347,9 @@ def test_unreachable_server(url: str) -> None:
 
 
 def test_missing_database(database_url: str) -> None:
+    url = engine_url(database_url).set(database="none_such").render_as_string(hide_password=False)
     with pytest.raises(ServerUnavailable, match="none_such"):
-        Catalog.open(database_url.replace("/postgres?", "/none_such?"), schema="s", pool_id="p")
+        Catalog.open(url, schema="s", pool_id="p")
 
 
 def test_repr_hides_the_password() -> None:

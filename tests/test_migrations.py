@@ -13,8 +13,6 @@ from miripool.index import schema as tables
 from miripool.index.connection import Database, quote
 from miripool.index.migrate import Migration, migrations, prepare
 
-pytest_plugins = ("servers",)
-
 DIALECT = postgresql.dialect()
 
 
