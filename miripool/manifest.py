@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,11 @@ FORMAT = 1
 _ENCODINGS: Mapping[str, Encoding] = {"none": "none", "image": "image", "table": "table", "opaque": "opaque"}
 
 _PARTS = ("data", "heap", "raw", "tail")
+
+_DIGEST = re.compile("[0-9a-f]{32}")
+
+_MOST_BYTES = 2**63 - 1
+"""Of an array; what says that it is larger is no manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +165,15 @@ class Manifest:
                     f"manifest {digest} has format {record['format']}, this miripool reads up to {FORMAT}; "
                     "update miripool"
                 )
-            origin = record["origin"]
             return cls(
-                kind=record["kind"],
-                name=record["name"],
+                kind=_text(record["kind"]),
+                name=_text(record["name"]),
                 hdus=tuple(_hdu_from_json(h) for h in record["hdus"]),
                 trailer=_ref_from_json(record["trailer"]),
-                origin=None if origin is None else Origin(origin["filename"], origin["size"], origin["digest"]),
-                history=tuple(record["history"]),
+                origin=_origin_from_json(record["origin"]),
+                history=tuple(dict(h.items()) for h in record["history"]),
             )
-        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise IntegrityError(f"manifest {digest or ''} can't be read ({error!r}); verify the pool") from error
 
 
@@ -207,8 +212,15 @@ def dtype_from_json(record: Any) -> np.dtype[Any]:
     -------
     numpy.dtype
         In native byte order.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is nothing that `dtype_to_json` writes.
     """
     dtype: np.dtype[Any] = np.dtype(_descr_from_json(record))
+    if dtype.hasobject or dtype_to_json(dtype) != record:
+        raise ValueError(f"not a type of elements: {record!r}")
     return dtype.newbyteorder("=")
 
 
@@ -217,8 +229,20 @@ def _descr_from_json(record: Any) -> Any:
         return record
     fields: list[tuple[Any, ...]] = []
     for name, kind, *shape in record:
-        fields.append((name, _descr_from_json(kind), *(tuple(s) for s in shape)))
+        fields.append((_text(name), _descr_from_json(kind), *(_lengths(s) for s in shape)))
     return fields
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"not text: {value!r}")
+    return value
+
+
+def _lengths(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or any(type(n) is not int or n < 0 for n in value):
+        raise ValueError(f"not the lengths of axes: {value!r}")
+    return tuple(value)
 
 
 def _ref_to_json(ref: BlobRef | None) -> Any:
@@ -230,10 +254,23 @@ def _ref_to_json(ref: BlobRef | None) -> Any:
 def _ref_from_json(record: Any) -> BlobRef | None:
     if record is None:
         return None
-    digest = record["digest"]
-    if not (isinstance(digest, str) and len(digest) == 32 and set(digest) <= set("0123456789abcdef")):
-        raise ValueError(f"not a digest: {digest!r}")
-    return BlobRef(digest, dtype_from_json(record["dtype"]), tuple(int(n) for n in record["shape"]))
+    dtype, shape = dtype_from_json(record["dtype"]), _lengths(record["shape"])
+    if math.prod(shape) * dtype.itemsize > _MOST_BYTES:
+        raise ValueError(f"no array has the shape {shape}")
+    return BlobRef(_digest(record["digest"]), dtype, shape)
+
+
+def _digest(value: Any) -> str:
+    if not _DIGEST.fullmatch(value):
+        raise ValueError(f"not a digest: {value!r}")
+    return _text(value)
+
+
+def _origin_from_json(record: Any) -> Origin | None:
+    if record is None:
+        return None
+    (size,) = _lengths([record["size"]])
+    return Origin(_text(record["filename"]), size, _digest(record["digest"]))
 
 
 def _hdu_to_json(hdu: HduRecord) -> dict[str, Any]:
@@ -252,17 +289,26 @@ def _hdu_to_json(hdu: HduRecord) -> dict[str, Any]:
 
 
 def _hdu_from_json(record: Mapping[str, Any]) -> HduRecord:
-    scale = record.get("scale")
     statistics = record.get("statistics")
     return HduRecord(
         header=_header_from_json(record["header"]),
-        name=record["name"],
+        name=_text(record["name"]),
         encoding=_ENCODINGS[record["encoding"]],
-        unit=record.get("unit"),
-        scale=None if scale is None else Scale(scale["bscale"], scale["bzero"], scale["blank"]),
+        unit=None if record.get("unit") is None else _text(record["unit"]),
+        scale=_scale_from_json(record.get("scale")),
         statistics=None if statistics is None else Statistics.from_json(statistics),
         **{part: _ref_from_json(record.get(part)) for part in _PARTS},
     )
+
+
+def _scale_from_json(record: Any) -> Scale | None:
+    if record is None:
+        return None
+    scale = Scale(record["bscale"], record["bzero"], record["blank"])
+    real = (type(scale.bscale), type(scale.bzero))
+    if not set(real) <= {int, float} or type(scale.blank) not in {int, type(None)}:
+        raise TypeError(f"not a scale: {record!r}")
+    return scale
 
 
 def _header_to_json(header: bytes) -> list[str] | dict[str, str]:
@@ -275,5 +321,8 @@ def _header_to_json(header: bytes) -> list[str] | dict[str, str]:
 def _header_from_json(record: list[str] | Mapping[str, str]) -> bytes:
     if not isinstance(record, list):
         return base64.b64decode(record["base64"], validate=True)
-    text = b"".join(card.encode("latin-1").ljust(80) for card in record) + b"END".ljust(80)
+    cards = [card.encode("latin-1").ljust(80) for card in record]
+    if any(len(card) != 80 for card in cards):
+        raise ValueError("a card has 80 bytes")
+    text = b"".join(cards) + b"END".ljust(80)
     return text.ljust(-(-len(text) // 2880) * 2880)

@@ -68,7 +68,15 @@ class Statistics:
         -------
         Statistics
             Equal to the one that was written.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If it is no such record.
         """
+        counts = (record["n"], record["n_nan"], record["n_flagged"] or 0)
+        if any(type(count) is not int or count < 0 for count in counts):
+            raise ValueError(f"not counts: {counts}")
         real = {k: None if record[k] is None else float(record[k]) for k in ("min", "max", "mean", "std")}
         return cls(**real, n=record["n"], n_nan=record["n_nan"], n_flagged=record["n_flagged"])
 
