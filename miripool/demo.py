@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["run_demo"]
 
 _NAME = "jw01033005001_03103_00001_mirimage"
-_CALIBRATIONS = (Calibration("v1", gain=5.5), Calibration("v2", gain=3.1))
+_CALIBRATIONS = (Calibration("v1", gain=5.5), Calibration("v2", gain=3.1, crds_context="jwst_9002.pmap"))
 
 
 def run_demo(home: Home, tell: Callable[[str], None]) -> None:
@@ -78,7 +78,7 @@ def _ask(pool: Pool, tell: Callable[[str], None]) -> None:
 
 
 def _read(pool: Pool, exposure: SimulatedExposure, tell: Callable[[str], None]) -> None:
-    y, x = 21, 2
+    y, x = 30, 40
     ramp = pool.ref(f"Ramp/{_NAME}").product
     tell(f"\nthe ramp of row {y}, column {x} (0-based in the subarray) in integration 0, read from one tile, DN:")
     tell("  " + " ".join(f"{value:.0f}" for value in ramp["SCI"][0, :, y, x]))

@@ -78,7 +78,7 @@ def simulated(exposure: SimulatedExposure, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("simulated")
     (folder / "uncal").mkdir()
     exposure.write_uncal(folder / "uncal", date=_DATE)
-    for calibration in (Calibration("v1", gain=5.5), Calibration("v2", gain=3.1)):
+    for calibration in (Calibration("v1", gain=5.5), Calibration("v2", gain=3.1, crds_context="jwst_9002.pmap")):
         (folder / calibration.label).mkdir()
         exposure.write_products(folder / calibration.label, calibration, date=_DATE)
     return folder
