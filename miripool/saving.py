@@ -137,7 +137,8 @@ def save_known(
 
 
 def _from_file(catalog: Catalog, product: Product, name: str) -> ProductRow | None:
-    origin = product.layout.origin if product.layout is not None else None
+    # Metadata that were set since make it another product than the file.
+    origin = product.layout.origin if product.layout is not None and not product.meta.changed else None
     rows = catalog.by_file_digest(origin.digest) if origin is not None else []
     rows = [row for row in rows if (row.kind, row.name) == (product.kind, name)]
     return max(rows, key=lambda row: row.version, default=None)

@@ -1,0 +1,548 @@
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import homes
+import numpy as np
+import pytest
+from astropy.io import fits
+from replay import assert_index_is_journal, files, folder_of
+
+from miripool import Pool, Product, Ramp, Rate, RateInts
+from miripool.commit import Committer
+from miripool.errors import (
+    Conflict,
+    FileMissing,
+    FormatError,
+    IntegrityError,
+    InvalidInput,
+    InvalidName,
+    ServerError,
+    ServerUnavailable,
+)
+from miripool.formats import read_fits
+from miripool.saving import prepare, save_together
+from miripool.simulate import Calibration, SimulatedExposure
+
+home = homes.home
+NAME = "jw01033005001_03103_00001_mirimage"
+LATER = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def ramp(simulated: Path) -> Path:
+    return simulated / "v1" / f"{NAME}_ramp.fits"
+
+
+@pytest.fixture
+def rate(simulated: Path) -> Path:
+    """The smallest of the files."""
+    return simulated / "v1" / f"{NAME}_rate.fits"
+
+
+@pytest.fixture
+def again(exposure: SimulatedExposure, tmp_path: Path) -> Path:
+    """A folder with the products of calibration v1, made once more at a later time."""
+    folder = tmp_path / "again"
+    folder.mkdir()
+    exposure.write_products(folder, Calibration("v1", gain=5.5), date=LATER)
+    return folder
+
+
+def changed(path: Path, folder: Path, change: Callable[[fits.HDUList], None], name: str | None = None) -> Path:
+    """Write a changed copy of a FITS file."""
+    copy = folder / (name or path.name)
+    with fits.open(path) as hdus:
+        change(hdus)
+        hdus.writeto(copy, overwrite=True)
+    return copy
+
+
+def with_card(path: Path, folder: Path, key: str, value: Any, name: str | None = None) -> Path:
+    return changed(path, folder, lambda hdus: hdus[0].header.set(key, value), name)
+
+
+def entries(pool: Pool) -> int:
+    return len(list((folder_of(pool) / "journal").glob("*")))
+
+
+# New, version, unchanged
+
+
+def test_first_version_next_version_same_file(pool: Pool, simulated: Path) -> None:
+    first = pool.save_detailed(simulated / "v1" / f"{NAME}_rateints.fits")
+    assert (first.status, first.notice) == ("new", None)
+    assert (first.row.kind, first.row.name, first.row.version, first.row.serial) == ("RateInts", NAME, 0, 0)
+    second = pool.save_detailed(simulated / "v2" / f"{NAME}_rateints.fits")
+    assert (second.status, second.notice) == ("version", None)
+    assert (second.row.version, second.row.serial) == (1, 1)
+    same = pool.save_detailed(simulated / "v2" / f"{NAME}_rateints.fits")
+    assert (same.status, same.stored_bytes, same.notice) == ("unchanged", 0, "unchanged: version 1")
+    older = pool.save_detailed(simulated / "v1" / f"{NAME}_rateints.fits")
+    assert (older.status, older.row.serial, older.notice) == ("unchanged", 0, "unchanged: version 0; head is 1")
+    assert entries(pool) == 2
+    assert_index_is_journal(pool)
+
+
+def test_stored_bytes_are_what_the_folder_grew_by(pool: Pool, simulated: Path) -> None:
+    def size() -> int:
+        parts = ("blobs", "manifests")
+        return sum(p.stat().st_size for part in parts for p in (folder_of(pool) / part).rglob("*") if p.is_file())
+
+    before = 0
+    for label in ("v1", "v2"):
+        saved = pool.save_detailed(simulated / label / f"{NAME}_ramp.fits")
+        assert saved.stored_bytes == size() - before > 0
+        before = size()
+
+
+def test_the_reference_of_a_save(pool: Pool, ramp: Path) -> None:
+    ref = pool.save(ramp, tag="using cal v1")
+    assert (ref.urn, ref.kind, ref.type, ref.name, ref.version) == ("urn:jpl8:Ramp:0", "Ramp", "Ramp", NAME, 0)
+    assert ref.tags == ("using cal v1",)
+    assert ref.notice is None
+    assert ref.filename == ramp.name
+    assert ref.bytes == ramp.stat().st_size
+    assert abs((ref.created - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_same_data_with_new_timestamps(pool: Pool, simulated: Path, again: Path) -> None:
+    file = again / f"{NAME}_ramp.fits"
+    assert file.read_bytes() != (simulated / "v1" / file.name).read_bytes()
+    pool.save(simulated / "v1" / file.name)
+    assert pool.save(file).notice == "unchanged: version 0; this file's own timestamps were not kept"
+    pool.save(simulated / "v2" / file.name)
+    before = files(folder_of(pool))
+    ref = pool.save(file)
+    assert ref.notice == "unchanged: version 0; head is 1; this file's own timestamps were not kept"
+    assert (ref.version, ref.urn) == (0, "urn:jpl8:Ramp:0")
+    assert files(folder_of(pool)) == before
+    assert ref.to_fits(again / "out.fits").read_bytes() == (simulated / "v1" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("key", ["DATE", "CHECKSUM", "DATASUM"])
+def test_cards_of_each_run_are_no_change(pool: Pool, rate: Path, tmp_path: Path, key: str) -> None:
+    pool.save(rate)
+    ref = pool.save(with_card(rate, tmp_path, key, "2031-01-01T00:00:00"))
+    assert (ref.version, ref.notice) == (0, "unchanged: version 0; this file's own timestamps were not kept")
+
+
+def test_any_other_card_is_a_change(pool: Pool, rate: Path, tmp_path: Path) -> None:
+    pool.save(rate)
+    ref = pool.save(with_card(rate, tmp_path, "CAL_VER", "another"))
+    assert (ref.version, ref.notice) == (1, None)
+
+
+def test_one_changed_element_is_a_change(pool: Pool, rate: Path, tmp_path: Path) -> None:
+    pool.save(rate)
+
+    def change(hdus: fits.HDUList) -> None:
+        hdus["SCI"].data[3, 4] += 1
+
+    assert pool.save(changed(rate, tmp_path, change)).version == 1
+
+
+def test_nothing_is_written_for_an_unchanged_file(pool: Pool, simulated: Path, again: Path) -> None:
+    for file in sorted((simulated / "v1").iterdir()):
+        pool.save(file)
+    before = files(folder_of(pool))
+    for folder in (simulated / "v1", again):
+        for file in sorted(folder.iterdir()):
+            assert pool.save_detailed(file).status == "unchanged"
+    assert files(folder_of(pool)) == before
+    assert not list((folder_of(pool) / "pending").iterdir())
+
+
+def test_any_living_version_is_compared_not_only_the_head(pool: Pool, rate: Path, again: Path, tmp_path: Path) -> None:
+    pool.save(rate)
+    for value in ("b", "c"):
+        pool.save(with_card(rate, tmp_path, "CAL_VER", value))
+    assert pool.save(again / rate.name).version == 0
+    assert pool.save(with_card(rate, tmp_path, "CAL_VER", "b")).version == 1
+    assert len(pool.versions(f"Rate/{NAME}")) == 3
+
+
+def test_a_removed_version_is_not_compared(pool: Pool, rate: Path, again: Path) -> None:
+    pool.remove(pool.save(rate))
+    fresh = pool.save_detailed(again / rate.name)
+    assert (fresh.status, fresh.row.version, fresh.row.serial) == ("version", 1, 1)
+    pool.remove("urn:jpl8:Rate:1")
+    same_file = pool.save_detailed(rate)
+    assert (same_file.status, same_file.row.version) == ("version", 2)
+    assert_index_is_journal(pool)
+
+
+def test_force(pool: Pool, rate: Path, again: Path) -> None:
+    pool.save(rate)
+    forced = pool.save_detailed(rate, force=True)
+    assert (forced.status, forced.row.version, forced.notice, forced.stored_bytes) == ("version", 1, None, 0)
+    later = pool.save(again / rate.name, force=True, tag="later")
+    assert (later.version, later.tags) == (2, ("later",))
+    assert later.meta["DATE"].value == LATER
+    assert later.to_fits(again / "out.fits").read_bytes() == (again / rate.name).read_bytes()
+    # The same file again is the newest version that was saved from it.
+    assert pool.save(rate).version == 1
+
+
+# Tags given while saving
+
+
+def test_a_tag_applies_to_an_unchanged_one(pool: Pool, simulated: Path, again: Path) -> None:
+    files_of = [folder / f"{NAME}_rate.fits" for folder in (simulated / "v1", simulated / "v2")]
+    for file in files_of:
+        pool.save(file, tag="newest")
+    assert pool.save(files_of[0], tag="first").tags == ("first",)
+    assert pool.save(again / f"{NAME}_rate.fits", tag="newest").tags == ("first", "newest")
+    assert [ref.tags for ref in pool.versions(f"Rate/{NAME}")] == [("first", "newest"), ()]
+    count = entries(pool)
+    assert pool.save(files_of[0], tag="first").tags == ("first", "newest")
+    assert entries(pool) == count
+    assert_index_is_journal(pool)
+
+
+@pytest.mark.parametrize("label", ["", " x", "a/b", "a\nb", "urn:x", "7", "x" * 101, "a@b"])
+def test_a_bad_tag_is_refused_before_anything_is_written(pool: Pool, rate: Path, label: str) -> None:
+    before = files(folder_of(pool))
+    with pytest.raises(InvalidName, match="tag"):
+        pool.save(rate, tag=label)
+    assert files(folder_of(pool)) == before
+
+
+# Names
+
+
+def test_a_given_name_and_kind(pool: Pool, rate: Path) -> None:
+    ref = pool.save(rate, name="lamp 7")
+    assert (ref.name, ref.kind) == ("lamp 7", "Rate")
+    other = pool.save(rate, kind="Product")
+    assert (other.name, other.kind) == (NAME, "Product")
+    assert pool.save(rate, kind=Product).notice == "unchanged: version 0"
+    assert pool.save(ref, name="lamp 8").urn == "urn:jpl8:Rate:2"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a\\b", "a@1", "a\nb", "x" * 201, "urn:a:b:1", "..", "a\x00"])
+def test_bad_names(pool: Pool, rate: Path, name: str) -> None:
+    before = files(folder_of(pool))
+    if not name:
+        assert pool.save(rate, name=name).name == NAME
+        return
+    with pytest.raises(InvalidName, match="product"):
+        pool.save(rate, name=name)
+    assert files(folder_of(pool)) == before
+
+
+def test_an_unknown_kind(pool: Pool, rate: Path) -> None:
+    with pytest.raises(InvalidInput, match="RateInts"):
+        pool.save(rate, kind="Rates")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("DATE-OBS", "2024-01-02", "DATE-OBS 2024-01-02 against 2024-01-01"),
+        ("DETECTOR", "MIRIFULONG", "DETECTOR MIRIFULONG against MIRIMAGE"),
+        ("SUBARRAY", "FULL", "SUBARRAY FULL against SUB64"),
+    ],
+)
+def test_another_exposure_of_the_same_name_is_refused(
+    pool: Pool, simulated: Path, tmp_path: Path, key: str, value: str, words: str
+) -> None:
+    pool.save(simulated / "v1" / f"{NAME}_rate.fits")
+    # Also where the clash is with another kind.
+    for kind in ("rate", "rateints"):
+        other = with_card(simulated / "v1" / f"{NAME}_{kind}.fits", tmp_path, key, value)
+        before = files(folder_of(pool))
+        for force in (False, True):
+            with pytest.raises(Conflict, match=words) as caught:
+                pool.save(other, force=force)
+            assert "--name" in str(caught.value)
+        assert files(folder_of(pool)) == before
+        named = pool.save(other, name=f"another {kind}")
+        assert (named.version, named.name) == (0, f"another {kind}")
+
+
+def test_a_name_whose_versions_are_all_removed_is_free(pool: Pool, rate: Path, tmp_path: Path) -> None:
+    pool.remove(pool.save(rate))
+    assert pool.save(with_card(rate, tmp_path, "DETECTOR", "MIRIFULONG")).version == 1
+
+
+# Sources
+
+
+def test_gzip(pool: Pool, ramp: Path, tmp_path: Path) -> None:
+    packed = tmp_path / f"{ramp.name}.gz"
+    packed.write_bytes(gzip.compress(ramp.read_bytes()))
+    ref = pool.save(packed)
+    assert (ref.name, ref.kind, ref.bytes) == (NAME, "Ramp", ramp.stat().st_size)
+    assert pool.save(ramp).notice == "unchanged: version 0"
+    written = ref.to_fits(tmp_path)
+    assert written.name == ramp.name
+    assert written.read_bytes() == ramp.read_bytes()
+
+
+def test_hdulist(pool: Pool, rate: Path) -> None:
+    with fits.open(rate) as hdus:
+        ref = pool.save(hdus)
+    assert (ref.kind, ref.name, ref.filename) == ("Rate", NAME, rate.name)
+    assert pool.save(rate).version == 0
+    made = fits.HDUList([fits.PrimaryHDU(np.arange(6, dtype="i2").reshape(2, 3))])
+    with pytest.raises(InvalidInput, match="name="):
+        pool.save(made)
+    flat = pool.save(made, name="flat")
+    assert (flat.kind, flat.name) == ("Product", "flat")
+    np.testing.assert_array_equal(flat.product.data, np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.jwst
+@pytest.mark.filterwarnings("default")  # the datamodels' own
+def test_datamodel(pool: Pool, ramp: Path, tmp_path: Path) -> None:
+    from stdatamodels.jwst import datamodels
+
+    with datamodels.RampModel(ramp) as model:
+        ref = pool.save(model, tag="model")
+        expected = model.data.copy()
+    assert (ref.kind, ref.name, ref.tags) == ("Ramp", NAME, ("model",))
+    np.testing.assert_array_equal(ref.product["SCI"], expected)
+    again = ref.to_datamodel()
+    assert type(again) is datamodels.RampModel
+    np.testing.assert_array_equal(again.data, expected)
+    assert pool.save(again).version == 0
+    again.data[0, 0, 3, 4] += 1
+    assert pool.save(again).version == 1
+    again.close()
+
+
+def test_product_from_arrays(pool: Pool, tmp_path: Path) -> None:
+    image = np.linspace(0, 1, 12, dtype="f4").reshape(3, 4)
+    made = Rate({"detector": "MIRIMAGE", "exposure.ngroups": 20, "SCI.BUNIT": "DN/s"}, {"SCI": image}, name="made")
+    ref = pool.save(made, history=[{"from": "nothing"}])
+    assert (ref.urn, ref.filename) == ("urn:jpl8:Rate:0", None)
+    loaded = pool.load("Rate/made").product
+    assert isinstance(loaded, Rate)
+    np.testing.assert_array_equal(loaded.data, image)
+    assert (loaded.meta["ngroups"].value, loaded.meta["SCI.BUNIT"].value) == (20, "DN/s")
+    assert pool.archive.manifest(ref.row.manifest).history == ({"from": "nothing"},)
+    assert pool.save(made).notice == "unchanged: version 0"
+    assert pool.save(Rate(made.meta, {"SCI": image + 1}, name="made")).version == 1
+    with fits.open(ref.to_fits(tmp_path)) as hdus:
+        assert hdus.filename() == str(tmp_path / "made_rate.fits")
+        np.testing.assert_array_equal(hdus["SCI"].data, image)
+
+
+def test_a_product_without_name(pool: Pool) -> None:
+    with pytest.raises(InvalidInput, match="name="):
+        pool.save(Ramp({}, {"SCI": np.zeros((1, 2, 3, 4), "f4")}))
+
+
+def test_a_product_is_no_other_kind(pool: Pool) -> None:
+    with pytest.raises(InvalidInput, match="is a Rate, not a Ramp"):
+        pool.save(Rate({}, {"SCI": np.zeros((3, 4), "f4")}, name="a"), kind=Ramp)
+
+
+def test_what_can_not_be_saved(pool: Pool) -> None:
+    for thing in (7, None, object(), {"SCI": np.zeros(3)}):
+        with pytest.raises(InvalidInput):
+            pool.save(thing)
+
+
+def test_a_loaded_product_is_saved_again_where_it_was_changed(pool: Pool, rate: Path) -> None:
+    product = pool.save(rate).product
+    assert pool.save(product).version == 0
+    product.meta["LAMP"] = "ON"
+    ref = pool.save(product)
+    assert (ref.version, ref.meta["LAMP"].value) == (1, "ON")
+    assert pool.ref(f"Rate/{NAME}@0").meta["LAMP"].value == "OFF"
+
+
+def test_files_that_can_not_be_read(pool: Pool, tmp_path: Path, rate: Path) -> None:
+    (tmp_path / "cut.fits").write_bytes(rate.read_bytes()[:10_000])
+    before = files(folder_of(pool))
+    with pytest.raises(FormatError, match=r"cut\.fits"):
+        pool.save(tmp_path / "cut.fits")
+    with pytest.raises(FileMissing, match=r"none\.fits"):
+        pool.save(tmp_path / "none.fits")
+    assert files(folder_of(pool)) == before
+    assert pool.catalog.count() == 0
+
+
+# One entry for several
+
+
+def test_two_products_in_one_entry(pool: Pool, simulated: Path) -> None:
+    products = [read_fits(simulated / "v1" / f"{NAME}_{kind}.fits") for kind in ("rate", "rateints")]
+
+    def save(**options: Any) -> list[Any]:
+        prepared = [prepare(pool.archive, p, name=NAME, history=()) for p in products]
+        committer = Committer(pool.archive, pool.catalog)
+        return save_together(pool.archive, pool.catalog, committer, prepared, **options)
+
+    saved = save(tag="both")
+    assert [(s.row.kind, s.row.serial, s.status, s.row.tags) for s in saved] == [
+        ("Rate", 0, "new", ("both",)),
+        ("RateInts", 1, "new", ("both",)),
+    ]
+    assert entries(pool) == 1
+    assert [(s.row.serial, s.status) for s in save()] == [(0, "unchanged"), (1, "unchanged")]
+    assert entries(pool) == 1
+    # One of them there already, the other not.
+    pool.remove("urn:jpl8:Rate:0")
+    saved = save(tag="mixed")
+    assert [(s.row.serial, s.row.version, s.status) for s in saved] == [(2, 1, "version"), (1, 0, "unchanged")]
+    assert {ref.urn for ref in pool.tagged("mixed")} == {"urn:jpl8:Rate:2", "urn:jpl8:RateInts:1"}
+    assert entries(pool) == 3
+    assert_index_is_journal(pool)
+
+
+def test_two_of_one_track_in_one_entry_are_refused(pool: Pool, simulated: Path) -> None:
+    prepared = [
+        prepare(pool.archive, read_fits(simulated / label / f"{NAME}_rate.fits"), name=NAME, history=())
+        for label in ("v1", "v2")
+    ]
+    with pytest.raises(InvalidInput, match="one entry"):
+        save_together(pool.archive, pool.catalog, Committer(pool.archive, pool.catalog), prepared)
+    assert entries(pool) == 0
+
+
+def test_if_one_of_several_is_refused_none_is_saved(pool: Pool, simulated: Path, tmp_path: Path) -> None:
+    rate, rateints = (simulated / "v1" / f"{NAME}_{kind}.fits" for kind in ("rate", "rateints"))
+    pool.save(rate)
+    before = files(folder_of(pool))
+    other = with_card(rateints, tmp_path, "DETECTOR", "MIRIFULONG")
+    prepared = [
+        prepare(pool.archive, read_fits(path), name=name, history=()) for path, name in ((rate, "free"), (other, NAME))
+    ]
+    with pytest.raises(Conflict):
+        save_together(pool.archive, pool.catalog, Committer(pool.archive, pool.catalog), prepared)
+    assert files(folder_of(pool)) == before
+
+
+# What goes wrong, and who else writes
+
+
+def test_a_failed_save_leaves_no_entry_and_no_note(pool: Pool, ramp: Path) -> None:
+    pool.save(ramp.with_name(f"{NAME}_rate.fits"))
+    before = files(folder_of(pool))
+    product = read_fits(ramp)
+    prepared = prepare(pool.archive, product, name=NAME, history=())
+
+    class Vanished:
+        """A source that can't be read any more: its disk has gone."""
+
+        shape = (1, 2, 3, 4)
+        dtype = np.dtype("f4")
+
+        def __getitem__(self, key: Any) -> Any:
+            raise OSError(5, "Input/output error")
+
+    digest = next(iter(prepared.measured.sources))
+    blob = prepared.measured.sources[digest][0]
+    prepared.measured.sources[digest] = (blob, Vanished())
+    with pytest.raises((OSError, Exception), match="Input/output error"):
+        save_together(pool.archive, pool.catalog, Committer(pool.archive, pool.catalog), [prepared])
+    left = files(folder_of(pool)) - before
+    assert not [name for name in left if not name.startswith("blobs/")]
+    assert not [name for name in left if ".tmp-" in name]
+    assert pool.catalog.count(all_versions=True) == 1
+    assert pool.save(ramp).version == 0
+
+
+def test_what_is_removed_while_it_is_being_saved_again_is_saved(pool: Pool, rate: Path, again: Path) -> None:
+    """The version with the same data goes into the trash between the comparison and the entry."""
+    pool.save(rate)
+    prepared = prepare(pool.archive, read_fits(again / rate.name), name=NAME, history=())
+    committer = Committer(pool.archive, pool.catalog)
+    catch_up, calls = committer.catch_up, []
+
+    def catch_up_and_be_overtaken() -> Any:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            position = catch_up()
+            pool.remove(f"Rate/{NAME}@0")
+            return position
+        return catch_up()
+
+    committer.catch_up = catch_up_and_be_overtaken  # type: ignore[method-assign]
+    (saved,) = save_together(pool.archive, pool.catalog, committer, [prepared], tag="x")
+    assert (saved.status, saved.row.version, saved.row.tags) == ("version", 1, ("x",))
+    assert saved.row.file_digest == prepared.manifest.origin.digest  # type: ignore[union-attr]
+    ref = pool.ref(f"Rate/{NAME}")
+    assert ref.to_fits(again / "out.fits").read_bytes() == (again / rate.name).read_bytes()
+    assert_index_is_journal(pool)
+
+
+def test_threads_that_save_the_same_file_make_one_version(pool: Pool, rate: Path) -> None:
+    pool.catch_up()
+    found: list[Any] = []
+    barrier = threading.Barrier(4)
+
+    def save() -> None:
+        barrier.wait()
+        found.append(pool.save_detailed(rate, tag="mine"))
+
+    threads = [threading.Thread(target=save) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(saved.status for saved in found) == ["new", "unchanged", "unchanged", "unchanged"]
+    assert {saved.row.serial for saved in found} == {0}
+    assert entries(pool) == 1
+    assert not list((folder_of(pool) / "pending").iterdir())
+
+
+def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server goes away when the entry is written: the message says that the product is saved, and it is."""
+    pool.catch_up()
+    catalog = pool.catalog
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ServerUnavailable("the server has gone")
+
+    append = pool.archive.journal.append
+
+    def append_and_lose_the_server(*arguments: Any) -> Any:
+        made = append(*arguments)
+        for method in ("apply", "rows"):
+            monkeypatch.setattr(catalog, method, refuse)
+        return made
+
+    monkeypatch.setattr(pool.archive.journal, "append", append_and_lose_the_server)
+    with pytest.raises(ServerError, match=r"saved as journal entry 0; the index will follow \(the server has gone\)"):
+        pool.save(rate)
+    monkeypatch.undo()
+    assert pool.ref(f"Rate/{NAME}").version == 0
+    assert_index_is_journal(pool)
+
+
+def test_a_folder_that_is_older_than_its_index_is_not_written(pool: Pool, simulated: Path, rate: Path) -> None:
+    pool.save(rate)
+    pool.save(simulated / "v2" / rate.name)
+    last = folder_of(pool) / "journal" / "000000000001.json"
+    kept = last.read_bytes()
+    last.unlink()
+    with pytest.raises(IntegrityError, match="journal entry 1"):
+        pool.save(rate, force=True)
+    assert not last.exists()
+    record = json.loads(kept)
+    last.write_bytes(json.dumps({**record, "time": "2020-01-01T00:00:00.000000+00:00"}).encode())
+    with pytest.raises(IntegrityError):
+        pool.tag(f"Rate/{NAME}@0", "x")
+    pool.close()
+    with pytest.raises(IntegrityError):
+        pool.select()
+    last.write_bytes(kept)
+    assert len(pool.select(all_versions=True)) == 2
+
+
+def test_kinds_by_content(pool: Pool, simulated: Path) -> None:
+    found = [pool.save(path) for path in sorted(simulated.rglob("*.fits")) if "v2" not in path.parts]
+    assert {ref.kind for ref in found} == {"Raw", "Ramp", "RateInts", "Rate"}
+    assert {type(ref.product).__name__ for ref in found} == {"Raw", "Ramp", "RateInts", "Rate"}
+    assert {ref.name for ref in found} == {NAME}
+    assert isinstance(pool.ref(f"RateInts/{NAME}").product, RateInts)
