@@ -13,7 +13,7 @@ import numpy as np
 
 from .canonical import canonical_json, digest_bytes
 from .dataset import Scale
-from .errors import IntegrityError, NewerFormat
+from .errors import IntegrityError, InvalidInput, NewerFormat
 from .product import Encoding, Origin
 from .statistics import Statistics
 
@@ -189,12 +189,24 @@ def dtype_to_json(dtype: np.dtype[Any]) -> Any:
     -------
     str or list
         E.g. ``"<f4"`` or ``[["x", "<f4"], ["s", "|S8", [2]]]``.
+
+    Raises
+    ------
+    InvalidInput
+        If there are gaps between the fields: what stands in them is no content.
     """
     little = dtype.newbyteorder("<")
-    return _descr_to_json(np.lib.format.dtype_to_descr(little))
+    try:
+        return _descr_to_json(np.lib.format.dtype_to_descr(little))
+    except ValueError as error:
+        raise InvalidInput(
+            f"rows of {dtype} have gaps between their fields; pack them (numpy.lib.recfunctions.repack_fields)"
+        ) from error
 
 
 def _descr_to_json(descr: Any) -> Any:
+    if isinstance(descr, tuple) and not descr[0]:
+        raise ValueError("a field without a name is a gap")
     if isinstance(descr, (list, tuple)):
         return [_descr_to_json(x) for x in descr]
     return descr

@@ -16,7 +16,7 @@ from manifests import make_header
 
 from miripool.canonical import canonical_json, digest_bytes
 from miripool.dataset import Scale
-from miripool.errors import IntegrityError, NewerFormat
+from miripool.errors import IntegrityError, InvalidInput, NewerFormat
 from miripool.manifest import FORMAT, BlobRef, HduRecord, Manifest, dtype_from_json, dtype_to_json
 from miripool.product import Origin
 from miripool.statistics import Statistics
@@ -176,6 +176,13 @@ def test_dtype_records_do_not_drift() -> None:
 def test_other_dtypes_are_refused(record: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         dtype_from_json(record)
+
+
+@pytest.mark.parametrize("offsets", [[0, 4], [4, 0], [0, 1]])
+def test_rows_with_gaps_are_refused(offsets: list[int]) -> None:
+    dtype = np.dtype({"names": ["a", "b"], "formats": ["u1", "f4"], "offsets": offsets, "itemsize": 8})
+    with pytest.raises(InvalidInput, match="gaps between their fields; pack them"):
+        dtype_to_json(dtype)
 
 
 # Damage
