@@ -172,7 +172,8 @@ def basic_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tupl
     Returns
     -------
     starts, lengths, local : tuple, or None
-        The box, and the index to apply to it; None if the index is not a basic one.
+        The box, and the index to apply to it; None if the index is not a basic one. As in NumPy, an ellipsis makes
+        the result an array, where integers alone give a single element.
 
     Raises
     ------
@@ -184,7 +185,8 @@ def basic_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tupl
         return None
     if items.count(Ellipsis) > 1 or len(items) - items.count(Ellipsis) > len(shape):
         raise IndexError(f"too many indices for an array of {len(shape)} axes: {key!r}")
-    if Ellipsis not in items:
+    gives_array = Ellipsis in items
+    if not gives_array:
         items.append(Ellipsis)
     at = items.index(Ellipsis)
     items[at : at + 1] = [slice(None)] * (len(shape) - len(items) + 1)
@@ -207,4 +209,6 @@ def basic_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tupl
         box.append(high - low)
         stop = picked.stop - low
         local.append(slice(picked.start - low, None if stop < 0 else stop, picked.step) if picked else slice(0, 0))
+    if gives_array:
+        local.append(Ellipsis)
     return tuple(starts), tuple(box), tuple(local)
