@@ -1,0 +1,200 @@
+"""Chunks coded outside HDF5: the bytes are the filter's own, and damage is an error and never a crash."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+from arrays import PLAIN
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from miripool import bitshuffle
+from miripool.errors import IntegrityError
+
+pytestmark = pytest.mark.skipif(not bitshuffle.available(), reason="this build of the filter exports no compressor")
+
+SHAPES = [(1,), (7,), (8,), (1000,), (13, 17), (4, 20, 30), (2048, 3), (1, 5, 64, 72)]
+
+
+def make_chunk(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int = 0) -> NDArray[Any]:
+    """Something between noise and nothing, little-endian."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    data = np.random.default_rng(seed).poisson(3, size).astype(np.uint8)
+    if dtype.kind == "b":
+        data &= 1
+    return np.frombuffer(data.tobytes(), dtype.newbyteorder("<")).reshape(shape)
+
+
+def coded_by_hdf5(path: Path, chunk: NDArray[Any]) -> bytes:
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(
+            "data", chunk.shape, chunk.dtype, chunks=chunk.shape, **hdf5plugin.Bitshuffle(cname="lz4")
+        )
+        data[...] = chunk
+        file.flush()
+        coded: bytes = data.id.read_direct_chunk((0,) * chunk.ndim)[1]
+    return coded
+
+
+DTYPES = [np.dtype(t) for t in ("?", "u1", "u2", "i4", "f4", "f8", "c8", "S3", "S11")] + [
+    np.dtype([("x", "f4"), ("n", "i2"), ("s", "S5")])
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_bytes_are_the_filter_s_own(tmp_path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    chunk = make_chunk(shape, dtype)
+    assert bitshuffle.compress(chunk) == coded_by_hdf5(tmp_path / "x.h5", chunk)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_hdf5_reads_what_we_code_and_we_read_it_back(
+    tmp_path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> None:
+    chunk = make_chunk(shape, dtype, 1)
+    coded = bitshuffle.compress(chunk)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        data = file.create_dataset("data", shape, chunk.dtype, chunks=shape, **hdf5plugin.Bitshuffle(cname="lz4"))
+        data.id.write_direct_chunk((0,) * chunk.ndim, coded)
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        assert file["data"][()].tobytes() == chunk.tobytes()
+    assert decoded(coded, chunk).tobytes() == chunk.tobytes()
+
+
+def decoded(coded: bytes, like: NDArray[Any]) -> NDArray[Any]:
+    target = np.full(like.nbytes, 0xEE, np.uint8).view(like.dtype).reshape(like.shape)
+    bitshuffle.decompress(coded, target)
+    return target
+
+
+@settings(deadline=None, max_examples=150)
+@given(PLAIN, st.integers(1, 6000), st.integers(0, 2**32 - 1))
+def test_round_trip(dtype: np.dtype[Any], size: int, seed: int) -> None:
+    chunk = make_chunk((size,), dtype, seed)
+    assert decoded(bitshuffle.compress(chunk), chunk).tobytes() == chunk.tobytes()
+
+
+def test_noise_that_can_not_be_compressed() -> None:
+    chunk = np.random.default_rng(0).integers(0, 2**32, 40_000, np.uint32)
+    coded = bitshuffle.compress(chunk)
+    assert len(coded) > chunk.nbytes
+    assert np.array_equal(decoded(coded, chunk), chunk)
+
+
+# Damage that the header shows
+
+CHUNK = np.arange(5000, dtype="<u2").reshape(50, 100)
+
+
+def with_header(size: int, block: int) -> bytes:
+    return struct.pack(">QI", size, block) + bitshuffle.compress(CHUNK)[12:]
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK.nbytes - 1, CHUNK.nbytes + 2, 2**31, 2**63, 2**64 - 1])
+def test_a_header_with_another_size_is_refused(size: int) -> None:
+    with pytest.raises(IntegrityError, match=f"says it holds {size} bytes"):
+        decoded(with_header(size, 8192), CHUNK)
+
+
+@pytest.mark.parametrize("block", [0, 1, 2, 15, 8194, 2**24 + 16, 2**32 - 1])
+def test_a_header_with_impossible_blocks_is_refused(block: int) -> None:
+    with pytest.raises(IntegrityError, match=f"in blocks of {block}"):
+        decoded(with_header(CHUNK.nbytes, block), CHUNK)
+
+
+@pytest.mark.parametrize("block", [16, 4096, 16384, 2**24])
+def test_a_header_with_other_blocks_is_refused(block: int) -> None:
+    with pytest.raises(IntegrityError):
+        decoded(with_header(CHUNK.nbytes, block), CHUNK)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**31 - 1, 2**31, 2**32 - 1])
+def test_a_block_with_a_lying_length_is_refused(value: int) -> None:
+    coded = bytearray(bitshuffle.compress(CHUNK))
+    coded[12:16] = struct.pack(">I", value)
+    with pytest.raises(IntegrityError):
+        decoded(bytes(coded), CHUNK)
+
+
+def test_every_truncation_and_addition_is_refused() -> None:
+    coded = bitshuffle.compress(CHUNK)
+    for length in range(0, len(coded), 7):
+        with pytest.raises(IntegrityError):
+            decoded(coded[:length], CHUNK)
+    for extra in (b"\0", b"\0" * 4, coded):
+        with pytest.raises(IntegrityError):
+            decoded(coded + extra, CHUNK)
+
+
+def test_another_array_s_chunk_is_refused() -> None:
+    with pytest.raises(IntegrityError):
+        decoded(bitshuffle.compress(CHUNK[:49].copy()), CHUNK)
+    with pytest.raises(IntegrityError):
+        decoded(b"", CHUNK)
+
+
+# In a child process: what writes where it should not would take the tests with it.
+
+FUZZ = """
+import random
+import sys
+
+import numpy as np
+
+from miripool import bitshuffle
+from miripool.errors import IntegrityError
+
+rng = random.Random(int(sys.argv[1]))
+refused = survived = 0
+guard = 4096
+for round in range(int(sys.argv[2])):
+    dtype = np.dtype(rng.choice(["u1", "<u2", "<f4", "<f8", "S3", "S11"]))
+    size = rng.choice([1, 7, 8, 9, 100, 1000, 5000])
+    noise = np.random.default_rng(round).poisson(2, size * dtype.itemsize).astype(np.uint8)
+    coded = bytearray(bitshuffle.compress(noise.view(dtype)))
+    for _ in range(rng.randint(1, 4)):
+        what = rng.randrange(5)
+        if what == 0 and coded:
+            coded[rng.randrange(len(coded))] ^= 1 << rng.randrange(8)
+        elif what == 1 and coded:
+            del coded[rng.randrange(len(coded)) :]
+        elif what == 2 and len(coded) > 4:
+            at = rng.randrange(len(coded) - 4)
+            coded[at : at + 4] = rng.choice([0, 16, 2**31 - 1, 2**32 - 1]).to_bytes(4, "big")
+        elif what == 3:
+            coded += rng.randbytes(rng.randint(1, 40))
+        elif len(coded) > 12:
+            coded[12:] = rng.randbytes(len(coded) - 12)
+    memory = np.full(guard + size * dtype.itemsize + guard, 0xA5, np.uint8)
+    target = memory[guard : guard + size * dtype.itemsize].view(dtype)
+    try:
+        bitshuffle.decompress(bytes(coded), target)
+        survived += 1
+    except IntegrityError:
+        refused += 1
+    assert (memory[:guard] == 0xA5).all() and (memory[-guard:] == 0xA5).all(), "wrote out of bounds"
+print(refused, survived)
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_chunks_never_crash(seed: int) -> None:
+    environment = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FUZZ, str(seed), "6000"],
+        capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    refused, survived = map(int, done.stdout.split())
+    assert refused > survived > 0  # a flipped bit of the payload may decode to something: the tile's digest finds that
