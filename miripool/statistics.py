@@ -97,7 +97,7 @@ class Accumulator:
         Count the elements that are not zero (data quality arrays).
     """
 
-    __slots__ = ("_flagged", "_flags", "_m2", "_max", "_mean", "_min", "_n", "_nan", "_numbers")
+    __slots__ = ("_buffer", "_flagged", "_flags", "_m2", "_max", "_mean", "_min", "_n", "_nan", "_numbers")
 
     def __init__(self, *, flags: bool = False) -> None:
         self._flags = flags
@@ -106,6 +106,7 @@ class Accumulator:
         self._mean = self._m2 = 0.0
         self._min = math.inf
         self._max = -math.inf
+        self._buffer = np.empty(_BLOCK)
 
     def add(self, block: NDArray[Any]) -> None:
         """Take in some elements.
@@ -148,7 +149,9 @@ class Accumulator:
             return
         self._min = min(self._min, float(part.min()))
         self._max = max(self._max, float(part.max()))
-        values = part.astype(np.float64)
+        # A buffer that stays mapped: fresh ones of this size cost as much as all the arithmetic.
+        values = self._buffer[: part.size]
+        np.copyto(values, part)
         with np.errstate(invalid="ignore", over="ignore"):
             mean = float(values.mean())
             if not math.isfinite(mean):  # the sum is beyond float64, or there are infinities
