@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import InvalidInput, UnknownKeyword
-from .index import compile_where, order_by
+from .index import order_by
 from .keywords import dictionary, suggest
 from .query.division import split
 from .query.evaluator import evaluate
@@ -116,7 +116,8 @@ def select(
     everything = asked.all_versions if all_versions is None else all_versions
     sql, rest = split(asked.node)
     serials = pool.catalog.serials(
-        where=None if sql is None else compile_where(sql, pool=pool.name),
+        predicate=sql,
+        pool=pool.name,
         kinds=asked.kinds,
         all_versions=everything or previous is not None,
         tag=tag,

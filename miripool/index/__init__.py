@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .catalog import Catalog
-    from .compile import compile_where, order_by
+    from .compile import order_by
     from .connection import describe_url, schema_name
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .server import EmbeddedServer
@@ -22,7 +22,6 @@ __all__ = [
     "ProductRow",
     "TagEvent",
     "TagSummary",
-    "compile_where",
     "describe_url",
     "order_by",
     "schema_name",
@@ -35,7 +34,6 @@ _WHERE = {
     "ProductRow": "rows",
     "TagEvent": "rows",
     "TagSummary": "rows",
-    "compile_where": "compile",
     "describe_url": "connection",
     "order_by": "compile",
     "schema_name": "connection",

@@ -8,6 +8,7 @@ from sqlalchemy import cast, func, select
 
 from ..errors import Conflict
 from . import apply, migrate, vocabulary
+from .compile import compile_where, count_matches
 from .connection import Database, lock_key, quote
 from .rows import (
     CatalogStatistics,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..journal import Entry
     from ..manifest import Manifest
+    from ..query.tree import Node
     from .rows import KeywordValue
 
 __all__ = ["Catalog"]
@@ -313,7 +315,8 @@ class Catalog:
     def serials(
         self,
         *,
-        where: ColumnElement[bool] | None = None,
+        predicate: Node | None = None,
+        pool: str | None = None,
         kinds: Sequence[str] | None = None,
         all_versions: bool = False,
         tag: str | None = None,
@@ -321,11 +324,15 @@ class Catalog:
         order_by: Sequence[ColumnElement[Any]] = (),
         limit: int | None = None,
     ) -> list[int]:
-        """Select as `select` does, and give no more than the serials: what a long result is walked by.
+        """Find what matches a predicate, and give no more than the serials: what a long result is walked by.
 
         Parameters
         ----------
-        where, kinds, all_versions, tag, among, order_by, limit
+        predicate : Node, keyword-only, optional
+            In normal form; the index can answer it.
+        pool : str, keyword-only, optional
+            The pool's name, where the predicate asks for URNs.
+        kinds, all_versions, tag, among, order_by, limit
             As for `select`.
 
         Returns
@@ -333,9 +340,12 @@ class Catalog:
         list of int
             By serial, unless ordered otherwise.
         """
-        wanted = conditions(where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among)
-        statement = select(product.c.serial).where(wanted).order_by(*order_by, product.c.serial).limit(limit)
         with self.database.read() as connection:
+            where = None
+            if predicate is not None:
+                where = compile_where(predicate, pool=pool, counts=count_matches(connection, predicate))
+            wanted = conditions(where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among)
+            statement = select(product.c.serial).where(wanted).order_by(*order_by, product.c.serial).limit(limit)
             return list(connection.execute(statement).scalars())
 
     def count(
