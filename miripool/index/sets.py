@@ -111,7 +111,7 @@ def scan_datasets(node: Node) -> Select[Any] | None:
     """
     used = sources(node)
     leaf = node.part if isinstance(node, Not) else node
-    if len(used) != 1 or not isinstance(used[0], Statistic) or isinstance(leaf, (IsNull, HasDataset)):
+    if len(used) != 1 or not isinstance(used[0], Statistic) or isinstance(leaf, (And, Or, IsNull, HasDataset)):
         return None
     name = used[0].dataset
     if name is None or name != name.upper():
