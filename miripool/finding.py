@@ -145,8 +145,8 @@ class Finder:
         """Find the one track that a SPEC means: one with living versions first; for `trash`, with removed ones."""
         assert spec.name is not None  # noqa: S101 - a Spec without URN has a name
         kind = None if spec.kind is None else kind_class(spec.kind).kind
-        kinds = [] if trash else [head.kind for head in self._catalog.by_name(spec.name, kind)]
-        kinds = kinds or ([kind] if kind is not None else list(KINDS))
+        heads = set() if trash else {head.kind for head in self._catalog.by_name(spec.name, kind)}
+        kinds = [k for k in KINDS if k in heads] or ([kind] if kind is not None else list(KINDS))
         tracks = [track for kind in kinds if (track := self._catalog.track(kind, spec.name))]
         if trash:
             tracks = [track for track in tracks if any(row.removed is not None for row in track)] or tracks

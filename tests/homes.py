@@ -17,13 +17,13 @@ import psycopg2
 import pytest
 from astropy.io import fits
 from psycopg2 import sql
+from typer.testing import CliRunner, Result
 
 from miripool import Home
+from miripool.cli.app import app
 
 _made: dict[str, str] = {}
-_SCHEMAS = (
-    r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')"
-)
+_SCHEMAS = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'"
 
 
 def own_database(server: str, name: str = "homes") -> str:
@@ -99,3 +99,11 @@ def environment(**changes: str | None) -> dict[str, str]:
     """Give the environment of a process."""
     merged = {**os.environ, **changes}
     return {key: value for key, value in merged.items() if value is not None}
+
+
+def call(*arguments: Any, stdin: str | None = None) -> Result:
+    """Run a command in this process; errors of miripool are raised."""
+    result = CliRunner().invoke(app, list(map(str, arguments)), input=stdin)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result

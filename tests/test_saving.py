@@ -126,11 +126,11 @@ def test_same_data_with_new_timestamps(pool: Pool, simulated: Path, again: Path)
     assert ref.to_fits(again / "out.fits").read_bytes() == (simulated / "v1" / file.name).read_bytes()
 
 
-@pytest.mark.parametrize("key", ["DATE", "CHECKSUM", "DATASUM"])
-def test_cards_of_each_run_are_no_change(pool: Pool, rate: Path, tmp_path: Path, key: str) -> None:
+def test_cards_of_each_run_are_no_change(pool: Pool, rate: Path, tmp_path: Path) -> None:
     pool.save(rate)
-    ref = pool.save(with_card(rate, tmp_path, key, "2031-01-01T00:00:00"))
-    assert (ref.version, ref.notice) == (0, "unchanged: version 0; this file's own timestamps were not kept")
+    for key in ("DATE", "CHECKSUM", "DATASUM"):
+        ref = pool.save(with_card(rate, tmp_path, key, "2031-01-01T00:00:00"))
+        assert (ref.version, ref.notice) == (0, "unchanged: version 0; this file's own timestamps were not kept")
 
 
 def test_any_other_card_is_a_change(pool: Pool, rate: Path, tmp_path: Path) -> None:
@@ -206,11 +206,11 @@ def test_a_tag_applies_to_an_unchanged_one(pool: Pool, simulated: Path, again: P
     assert_index_is_journal(pool)
 
 
-@pytest.mark.parametrize("label", ["", " x", "a/b", "a\nb", "urn:x", "7", "x" * 101, "a@b"])
-def test_a_bad_tag_is_refused_before_anything_is_written(pool: Pool, rate: Path, label: str) -> None:
+def test_a_bad_tag_is_refused_before_anything_is_written(pool: Pool, rate: Path) -> None:
     before = files(folder_of(pool))
-    with pytest.raises(InvalidName, match="tag"):
-        pool.save(rate, tag=label)
+    for label in ("", " x", "a/b", "a\nb", "urn:x", "7", "x" * 101, "a@b"):
+        with pytest.raises(InvalidName, match="tag"):
+            pool.save(rate, tag=label)
     assert files(folder_of(pool)) == before
 
 
@@ -226,14 +226,11 @@ def test_a_given_name_and_kind(pool: Pool, rate: Path) -> None:
     assert pool.save(ref, name="lamp 8").urn == "urn:jpl8:Rate:2"
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../x", "a\\b", "a@1", "a\nb", "x" * 201, "urn:a:b:1", "..", "a\x00"])
-def test_bad_names(pool: Pool, rate: Path, name: str) -> None:
+def test_bad_names(pool: Pool, rate: Path) -> None:
     before = files(folder_of(pool))
-    if not name:
-        assert pool.save(rate, name=name).name == NAME
-        return
-    with pytest.raises(InvalidName, match="product"):
-        pool.save(rate, name=name)
+    for name in ("a/b", "../x", "a\\b", "a@1", "a\nb", "x" * 201, "urn:a:b:1", "..", "a\x00", " "):
+        with pytest.raises(InvalidName, match="product"):
+            pool.save(rate, name=name)
     assert files(folder_of(pool)) == before
 
 
