@@ -14,6 +14,7 @@ from .journal import Action, Save, Tag
 from .manifest import Manifest
 from .metadata import MetaData
 from .names import check_product_name
+from .product import Product
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .archive import Archive, Measured
     from .commit import Committer
     from .index import Catalog, Position, ProductRow
-    from .product import Product
 
 __all__ = ["Prepared", "Saved", "prepare", "save_known", "save_together"]
 
@@ -256,6 +256,8 @@ def _refuse_other_exposure(catalog: Catalog, manifest: Manifest) -> None:
     meta = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus])
     date = meta.get("DATE-OBS")
     for row in catalog.by_name(manifest.name):
+        if (row.kind == Product.kind) != (manifest.kind == Product.kind):
+            continue  # a file of unknown kind has words of its own, e.g. a ground test's for a detector
         differences = [
             f"{key} {meta[key].value} against {getattr(row, column)}"
             for key, column in _IDENTITY
