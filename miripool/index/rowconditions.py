@@ -15,7 +15,6 @@ from sqlalchemy import (
     false,
     func,
     literal,
-    null,
     or_,
     select,
     true,
@@ -114,9 +113,9 @@ def typed_condition(node: Node) -> ColumnElement[bool] | None:
         return None
     column = product.c[_TYPED[used[0].key]]
     if column.name in _NUMBERS:
-        own, elsewhere = Columns(number=column), Columns(text=null(), flag=null())
+        own, elsewhere = Columns(number=column), Columns(text=keyword.c.text, flag=keyword.c.flag)
     else:
-        own, elsewhere = Columns(text=column), Columns(number=null(), flag=null())
+        own, elsewhere = Columns(text=column), Columns(number=keyword.c.number, flag=keyword.c.flag)
     return condition(node, lambda _: own) if is_never(condition(node, lambda _: elsewhere)) else None
 
 

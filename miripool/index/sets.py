@@ -7,7 +7,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, func, select, true
 
-from ..query.tree import And, HasDataset, HasKey, HasTag, IsNull, Keyword, Node, Not, Or, Statistic
+from ..query.tree import (
+    And,
+    Compare,
+    HasDataset,
+    HasKey,
+    HasTag,
+    In,
+    IsNull,
+    Keyword,
+    Like,
+    Literal,
+    Node,
+    Not,
+    Or,
+    Range,
+    Statistic,
+    Truth,
+)
 from .keyword_indexes import LONG_TEXT
 from .predicates import Columns, condition, is_never
 from .rowconditions import sources, statistic_columns
@@ -16,7 +33,7 @@ from .schema import dataset, keyword, tag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Candidates", "find_candidates", "scan_datasets"]
+__all__ = ["Candidates", "find_candidates", "has_range", "scan_datasets"]
 
 
 class Candidates(NamedTuple):
@@ -64,6 +81,30 @@ def find_candidates(node: Node) -> Candidates | None:
     if isinstance(node, Not) and isinstance(node.part, HasKey):
         return None
     return Candidates(tuple(_of_keyword(node, used[0])), exact=used[0].hdu is None)
+
+
+def has_range(node: Node) -> bool:
+    """Tell whether the server finds a condition's set without looking at all values of the keyword.
+
+    Parameters
+    ----------
+    node : Node
+        In normal form.
+
+    Returns
+    -------
+    bool
+        True for comparisons of keywords with constants, and for texts whose beginning is known.
+    """
+    if isinstance(node, Or):
+        return all(map(has_range, node.parts))
+    if isinstance(node, (HasKey, HasTag)):
+        return True
+    if isinstance(node, Compare):
+        return node.op != "!=" and isinstance(node.left, Keyword) and isinstance(node.right, Literal)
+    if isinstance(node, Like):
+        return isinstance(node.operand, Keyword) and node.pattern[:1] not in ("", "%", "_")
+    return isinstance(node, (Range, In, Truth)) and isinstance(node.operand, Keyword)
 
 
 def _of_keyword(node: Node, place: Keyword) -> Iterator[Select[Any]]:
