@@ -256,6 +256,15 @@ def test_fields():
     assert holds(text, p)
 
 
+def test_fields_of_the_reference():
+    ref = SimpleNamespace(version=2, urn="urn:a:Ramp:7", tags=("t",), filename="f.fits")
+    p = Ramp({}, {"SCI": np.ones(2, np.float32)})
+    p.ref = ref
+    assert holds("version == 2 and p.urn == 'urn:a:Ramp:7' and 't' in p.tags and p.filename == 'f.fits'", p)
+    with pytest.raises(QueryError, match="urn:a:Ramp:7"):
+        holds("ANY(p.data > p.data[:1].max(axis=0)) or boom(p)", p, boom=lambda p: int("x"))
+
+
 class _Unread:
     """An array that fails when it is read where it must not be."""
 

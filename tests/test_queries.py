@@ -92,7 +92,7 @@ def test_functions_are_looked_up_when_the_query_is_made(image):
     def faint(i):
         return i.data.max() < 1
 
-    chosen = faint  # noqa: F841
+    chosen = faint
     query = FullQuery(RateInts, "i", "chosen(i)")
     chosen = bright  # noqa: F841 -- found by looking at the frame
     assert not query.predicate(image)
