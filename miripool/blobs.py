@@ -1,5 +1,7 @@
 """Blobs: one array each in an HDF5 file named by the array's content. The only module that speaks HDF5.
 
+Its library is loaded when the first blob is opened: most questions open none.
+
 A blob has a dataset ``/data`` with the array in chunks ("tiles") that hold whole ramps, coded with bitshuffle + LZ4
 (registered filter 32008), and a dataset ``/tile_digests`` with xxh3_128 of each tile's elements in C order,
 little-endian, padding left out. Any HDF5 tool that has the filter reads ``/data``.
@@ -14,15 +16,14 @@ import contextlib
 import itertools
 import math
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
-import h5py
-import hdf5plugin
 import numpy as np
 
 from . import bitshuffle
 from .digest import array_digest, hasher_of, hashing, tile_digest
-from .errors import IntegrityError, NewerFormat, NotFound
+from .errors import IntegrityError, MiripoolError, NewerFormat, NotFound, StorageError
 from .manifest import BlobRef
 from .statistics import Accumulator, Statistics
 from .storage import storage_error
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import h5py
     from numpy.typing import NDArray
 
     from .dataset import ArraySource, Scale
@@ -42,6 +44,9 @@ __all__ = ["Blob", "BlobStore"]
 
 FORMAT = 1
 """Number of the blobs' format, in the attribute ``miripool_blob`` of ``/data``."""
+
+_ERRNO = re.compile(r"\berrno = ([1-9]\d*)\b")
+"""How HDF5 tells the operating system's error."""
 
 _PLAIN_BYTES = 1 << 12
 """Arrays up to this size are neither chunked nor compressed: the book-keeping would outweigh them."""
@@ -160,15 +165,20 @@ class BlobStore:
             If it could not be written; nothing is left behind.
         """
         key = self.key(ref.digest)
-        if self._storage.exists(key):
+        if self._storage.confirm(key):
             return 0
         path = self._storage.workspace(key)
         try:
             _write_file(path, ref, source)
             size = path.stat().st_size
             return size if self._storage.put(key, path) else 0
-        except OSError as error:
-            raise storage_error(_root_cause(error), path) from error
+        except MiripoolError:
+            raise
+        except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of them
+            cause = _root_cause(error)
+            if cause is None:
+                raise StorageError(f"blob {path} could not be written ({error})") from error
+            raise storage_error(cause, path) from error
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -189,17 +199,19 @@ class BlobStore:
         return Blob(self._storage.path(self.key(ref.digest)), ref)
 
 
-def _root_cause(error: OSError) -> OSError:
-    """Find the operating system's error that HDF5 wrapped in its own."""
-    if error.errno is None:
-        for code in (28, 122, 30, 13, 5):
-            if f"errno = {code}," in str(error):
-                return OSError(code, os.strerror(code))
-    return error
+def _root_cause(error: Exception) -> OSError | None:
+    """Find the operating system's error that HDF5 wrapped in its own; None if it was not one."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    found = _ERRNO.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def _write_file(path: Path, ref: BlobRef, source: ArraySource) -> None:
     little = ref.dtype.newbyteorder("<")
+    import h5py
+    import hdf5plugin
+
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         if math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES or not ref.shape:
             whole = np.asarray(source[...]).astype(little, copy=False)
@@ -290,21 +302,24 @@ class Blob:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[h5py.Dataset]:
+        import h5py
+        import hdf5plugin  # noqa: F401 - registers the filter
+
         try:
             file = h5py.File(self._path, "r", locking=False)
         except FileNotFoundError:
             raise NotFound(f"blob {self._path} is missing; `miripool verify` lists what needs it") from None
         except OSError as error:
-            raise self._damaged(f"can't be opened as HDF5 ({error})") from error
+            raise self._unreadable("can't be opened as HDF5", error) from error
         with file:
             try:
                 yield self._checked(file)
-            except (OSError, RuntimeError, KeyError, ValueError) as error:
-                if isinstance(error, NotFound):
-                    raise
-                raise self._damaged(f"can't be read ({error})") from error
+            except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+                raise self._unreadable("can't be read", error) from error
 
     def _checked(self, file: h5py.File) -> h5py.Dataset:
+        import h5py
+
         data = file["data"] if file.get("data", getlink=True).__class__ is h5py.HardLink else None
         if not isinstance(data, h5py.Dataset):
             raise self._damaged("has no dataset /data")
@@ -312,22 +327,33 @@ class Blob:
             raise NewerFormat(f"blob {self._path} was written by a newer miripool; update miripool")
         if data.is_virtual or data.external is not None:
             raise self._damaged("keeps its data elsewhere")
+        if data.attrs["digest"] != self.ref.digest.encode():
+            raise self._damaged(f"is another array's, {data.attrs['digest']!r}")
         if data.shape != self.shape or data.dtype != self.dtype.newbyteorder("<"):
             raise self._damaged(f"holds {data.dtype} {data.shape}, not {self.dtype} {self.shape}")
         return data
+
+    def _unreadable(self, how: str, error: Exception) -> MiripoolError:
+        cause = _root_cause(error)
+        if cause is None:
+            return self._damaged(f"{how} ({error})")
+        return storage_error(cause, self._path)
 
     def _damaged(self, how: str) -> IntegrityError:
         return IntegrityError(f"blob {self._path} is damaged: it {how}; verify the pool")
 
     def _read(self, data: h5py.Dataset, starts: tuple[int, ...], box: tuple[int, ...]) -> NDArray[Any]:
         """Read a box of elements; give it as a native array."""
-        if data.chunks is None or 0 in box:
+        if data.chunks is None:
             whole = np.asarray(data[()]).reshape(self.shape).astype(self.dtype, copy=False)
-            if data.chunks is None and tile_digest(whole) != data.parent["tile_digests"][0].tobytes():
+            if tile_digest(whole) != self._digests(data, 1)[0].tobytes():
                 raise self._damaged("has other values than were stored")
-            return whole[tuple(slice(s, s + n) for s, n in zip(starts, box, strict=True))]
+            inside: tuple[Any, ...] = tuple(slice(s, s + n) for s, n in zip(starts, box, strict=True))
+            return whole[(*inside, ...)]
         target: NDArray[Any] = np.empty(box, self.dtype)
-        digests = data.parent["tile_digests"][()]
+        if 0 in box:
+            return target
+        digests = self._digests(data, math.prod(grid(self.shape, data.chunks)))
         ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, box, data.chunks, strict=True)]
         tiles = [tile_at(index, self.shape, data.chunks) for index in itertools.product(*ranges)]
         direct = bitshuffle.available()
@@ -350,6 +376,12 @@ class Blob:
         for _ in map_bounded(place, coded_tiles()):
             pass
         return target
+
+    def _digests(self, data: h5py.Dataset, count: int) -> NDArray[np.uint8]:
+        digests: NDArray[np.uint8] = np.asarray(data.parent["tile_digests"])
+        if digests.shape != (count, 16) or digests.dtype != np.uint8:
+            raise self._damaged(f"has no digests of its {count} tiles")
+        return digests
 
     def _decode(self, tile: Tile, coded: bytes, chunks: tuple[int, ...]) -> NDArray[Any]:
         whole: NDArray[Any] = np.empty(chunks, self.dtype.newbyteorder("<"))
