@@ -1,0 +1,424 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import homes
+import pytest
+from homes import ask, write_image
+from replay import assert_index_is_journal, files, folder_of
+
+from miripool import Home, Pool, PoolManager
+from miripool.errors import (
+    AlreadyExists,
+    Conflict,
+    FormatError,
+    InvalidInput,
+    InvalidName,
+    NewerFormat,
+    PoolNotFound,
+    ProductNotFound,
+    ReadOnly,
+    ServerError,
+    ServerUnavailable,
+    StorageError,
+)
+from miripool.home import default_home
+
+home = homes.home
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return write_image(tmp_path / "a.fits")
+
+
+def database(home: Home) -> str:
+    return home.database_url()
+
+
+def schemas(home: Home) -> set[str]:
+    return {name for (name,) in ask(database(home), homes._SCHEMAS)}
+
+
+# Making, listing, finding
+
+
+def test_create(home: Home) -> None:
+    assert home.names() == []
+    assert not home.path.exists()
+    with home.create("jpl8") as pool:
+        assert (pool.name, pool.select().size()) == ("jpl8", 0)
+        assert json.loads((home.path / "pools/jpl8/pool.json").read_bytes())["id"] == pool.id
+    assert home.names() == ["jpl8"]
+    with pytest.raises(AlreadyExists, match="there is a pool 'jpl8'"):
+        home.create("jpl8")
+    with home.create("jpl8", exist_ok=True) as same:
+        assert same.id == pool.id
+    for similar in ("JPL8", "Jpl8"):
+        with pytest.raises(AlreadyExists, match="capitals"):
+            home.create(similar)
+    with pytest.raises(PoolNotFound, match=r"no pool 'jpl9'.*did you mean jpl8\? the pools are jpl8"):
+        home.pool("jpl9")
+
+
+def test_names_of_pools(home: Home, image: Path) -> None:
+    for name in ("with some blanks", "v1.2_x-y", "x" * 48, "pool 7", "pg_8", "public"):
+        with home.create(name) as pool:
+            ref = pool.save(image, tag="a b")
+            assert ref.urn == f"urn:{name}:Product:0"
+            assert pool.ref(ref.urn) == ref
+            assert pool.select("SIMPLE == True or 'a b' in tags").size() == 1
+    assert len(home.names()) == 6
+    before = files(home.path)
+    for name in (
+        "",
+        " ",
+        "a/b",
+        "../x",
+        "..",
+        ".x",
+        "a..b",
+        "x.",
+        "x ",
+        "-x",
+        "a\nb",
+        "a\x00",
+        "urn:x",
+        "ü",
+        "x" * 49,
+        "x" * 300,
+    ):
+        for act in (home.create, home.pool, lambda new: home.rename("pool 7", new), home.delete):
+            with pytest.raises(InvalidName, match="pool") as caught:
+                act(name)
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 300
+    assert files(home.path) == before
+
+
+def test_the_default_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MIRIPOOL_HOME", str(tmp_path / "x"))
+    assert default_home() == Home().path == tmp_path / "x"
+    assert Home(tmp_path / "y").path == tmp_path / "y"
+    monkeypatch.setenv("MIRIPOOL_HOME", "~/pools")
+    assert Home().path == Path.home() / "pools"
+    monkeypatch.delenv("MIRIPOOL_HOME")
+    assert "miripool" in str(default_home())
+    monkeypatch.chdir(tmp_path)
+    assert Home("relative").path == tmp_path / "relative"
+
+
+def test_summary(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image, tag="x")
+        pool.save(image, force=True)
+        pool.save(image, name="other", tag="x")
+        pool.remove("other")
+    found = home.summary("jpl8")
+    assert (found.name, found.products, found.versions, found.tags) == ("jpl8", 1, 2, 1)
+    assert found.bytes == 2 * image.stat().st_size
+    assert 0 < found.stored_bytes < found.bytes
+    assert found.created.endswith("Z")
+    assert found.path == str(home.path / "pools" / "jpl8")
+
+
+# Renaming and deleting
+
+
+def test_rename(home: Home, image: Path) -> None:
+    with home.create("old") as pool:
+        urn = pool.save(image, tag="x").urn
+    with home.rename("old", "new name") as pool:
+        assert (pool.name, home.names()) == ("new name", ["new name"])
+        assert pool.ref(urn).urn == "urn:new name:Product:0"
+        assert pool.load(urn).tags == ("x",)
+        assert_index_is_journal(pool)
+    assert schemas(home) == {"new name"}
+    with pytest.raises(PoolNotFound):
+        home.pool("old")
+    with pytest.raises(AlreadyExists, match="pool 'new name' was called 'old' once"):
+        home.create("old")
+    with pytest.raises(AlreadyExists, match="was called 'old' once"):
+        PoolManager.getPool("old", create=True)
+    # And back: it is the pool's own name.
+    with home.rename("new name", "old") as pool:
+        assert pool.ref("urn:new name:Product:0") == pool.ref(urn)
+    with home.rename("old", "third") as pool:
+        assert pool.ref("urn:new name:Product:0") == pool.ref("urn:old:Product:0") == pool.ref("urn:third:Product:0")
+
+
+def test_rename_refuses(home: Home, image: Path) -> None:
+    for name in ("a", "b"):
+        home.create(name).close()
+    before = files(home.path)
+    with pytest.raises(AlreadyExists, match="'b'"):
+        home.rename("a", "b")
+    with pytest.raises(AlreadyExists):
+        home.rename("a", "a")
+    with pytest.raises(PoolNotFound, match="the pools are a, b"):
+        home.rename("none", "c")
+    assert files(home.path) == before
+
+
+def test_an_interrupted_renaming(home: Home, image: Path) -> None:
+    """The folder has its new name, and the index still the old one."""
+    with home.create("old") as pool:
+        urn = pool.save(image).urn
+        pool.archive.remember_name("old")
+    (home.path / "pools" / "old").rename(home.path / "pools" / "new")
+    with home.pool("new") as pool:
+        assert pool.ref(urn).version == 0
+        assert_index_is_journal(pool)
+    assert schemas(home) == {"old", "new"}
+    with home.rename("new", "old") as pool:
+        assert pool.ref(urn).version == 0
+    assert schemas(home) == {"old"}
+
+
+def test_rename_where_the_database_has_another_pools_index(home: Home, image: Path, tmp_path: Path) -> None:
+    Home(tmp_path / "elsewhere").create("taken").close()
+    with home.create("mine") as pool:
+        pool.save(image)
+    before = files(home.path)
+    with pytest.raises(Conflict, match="'taken'"):
+        home.rename("mine", "taken")
+    with pytest.raises(Conflict, match="'taken'"):
+        home.create("taken")
+    assert files(home.path) == before
+    assert home.names() == ["mine"]
+    with home.pool("mine") as pool:
+        assert pool.select().size() == 1
+
+
+def test_delete_and_create_again(home: Home, image: Path, tmp_path: Path) -> None:
+    with home.create("old") as pool:
+        for _ in range(3):
+            urn = pool.save(image, force=True).urn
+        first_id = pool.id
+    home.rename("old", "jpl8").close()
+    home.delete("jpl8")
+    assert home.names() == []
+    assert schemas(home) == set()
+    assert [path.name for path in (home.path / "pools").iterdir()] == [".retired"]
+    for name in ("jpl8", "old"):
+        with home.create(name) as pool:
+            assert pool.id != first_id
+            with pytest.raises(ProductNotFound):
+                pool.ref(f"urn:{name}:Product:2")
+            ref = pool.save(image)
+            assert (ref.version, ref.urn) == (0, f"urn:{name}:Product:3")
+    assert urn == "urn:old:Product:2"
+    home.create("other").close()
+    home.delete("other")
+    with pytest.raises(AlreadyExists, match="there is or was"):
+        home.rename("jpl8", "other")
+
+
+def test_an_interrupted_deletion_leaves_the_pool_or_a_free_name(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image)
+        # Killed after the index was dropped.
+        pool.catalog.drop()
+    with home.pool("jpl8") as pool:
+        assert pool.select().size() == 1
+    # Killed before the last files were deleted.
+    home.create("x").close()
+    (home.path / "pools" / ".deleted-1" / "blobs").mkdir(parents=True)
+    assert home.names() == ["jpl8", "x"]
+    home.delete("x")
+    assert not (home.path / "pools" / ".deleted-1").exists()
+
+
+def test_a_deleted_pool_in_use_elsewhere(home: Home, image: Path) -> None:
+    pool = home.create("jpl8")
+    pool.save(image)
+    home.delete("jpl8")
+    with pytest.raises(ServerError, match="Open the pool again"):
+        pool.select()
+    pool.close()
+
+
+# Configuration, servers, formats
+
+
+def test_configuration(home: Home, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = database(home)
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL")
+    home.path.mkdir()
+    (home.path / "config.toml").write_text(f'database_url = "{url}"\n')
+    assert home.external_url == url
+    with home.create("jpl8") as pool:
+        assert pool.save(image).version == 0
+    # The environment comes first.
+    monkeypatch.setenv("MIRIPOOL_DATABASE_URL", "postgresql://x@/y")
+    assert home.external_url == "postgresql://x@/y"
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL")
+    for text, error in (
+        ("database_url = ", FormatError),
+        ("\xff", FormatError),
+        ("databaze_url = 'x'", InvalidInput),
+        ("database_url = 7", InvalidInput),
+    ):
+        (home.path / "config.toml").write_bytes(text.encode("latin-1"))
+        with pytest.raises(error, match=r"config\.toml"), home.pool("jpl8") as pool:
+            pool.select()
+
+
+def test_a_server_that_can_not_be_reached(home: Home, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image)
+    url = "postgresql://user:s3cret%2Fword@127.0.0.1:1/pools"
+    good = database(home)
+    monkeypatch.setenv("MIRIPOOL_DATABASE_URL", url)
+    before = files(home.path)
+    for act in (
+        lambda pool: pool.select(),
+        lambda pool: pool.save(image, force=True),
+        lambda pool: pool.tag("a", "x"),
+        lambda _: home.create("new"),
+        lambda _: home.rename("jpl8", "new"),
+        lambda _: home.delete("jpl8"),
+    ):
+        with home.pool("jpl8") as pool, pytest.raises(ServerUnavailable, match=r"127\.0\.0\.1") as caught:
+            act(pool)
+        assert "s3cret" not in str(caught.value)
+        assert files(home.path) == before
+    for wrong in ("mysql://user:s3cret@host/x", "not a url s3cret"):
+        monkeypatch.setenv("MIRIPOOL_DATABASE_URL", wrong)
+        with home.pool("jpl8") as pool, pytest.raises(InvalidInput, match="postgresql") as caught_too:
+            pool.select()
+        assert "s3cret" not in str(caught_too.value)
+    monkeypatch.setenv("MIRIPOOL_DATABASE_URL", good)
+    with home.pool("jpl8") as pool:
+        assert pool.select().size() == 1
+
+
+def test_an_index_of_a_newer_miripool(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image)
+    ask(database(home), "UPDATE jpl8.pool_state SET schema_version = 1000")
+    before = files(home.path)
+    with home.pool("jpl8") as pool, pytest.raises(NewerFormat, match=r"version 1000.*update miripool"):
+        pool.save(image, force=True)
+    assert files(home.path) == before
+
+
+def test_the_index_of_another_pool(home: Home, image: Path, tmp_path: Path) -> None:
+    """Two homes with one database, and a pool of the same name in each."""
+    with home.create("jpl8") as pool:
+        pool.save(image)
+    other = Home(tmp_path / "other")
+    with pytest.raises(Conflict, match=r"'jpl8'.*another"):
+        other.create("jpl8")
+    assert not list((tmp_path / "other" / "pools").glob("*"))
+    shutil.copytree(home.path, tmp_path / "copy")
+    record = json.loads((home.path / "pools/jpl8/pool.json").read_bytes())
+    record["id"] = "00000000-0000-0000-0000-000000000000"
+    (tmp_path / "copy/pools/jpl8/pool.json").write_text(json.dumps(record))
+    with Home(tmp_path / "copy").pool("jpl8") as pool, pytest.raises(Conflict, match=record["id"]):
+        pool.select()
+    with home.pool("jpl8") as pool:
+        assert pool.select().size() == 1
+
+
+def test_a_pool_of_a_newer_miripool(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image)
+    path = home.path / "pools/jpl8/pool.json"
+    record = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**record, "format": 2}))
+    with pytest.raises(NewerFormat, match=r"pool\.json has format 2.*update miripool"):
+        home.pool("jpl8")
+    for broken in ("", "{}", "[]", "nonsense", json.dumps({**record, "created": "yesterday"})):
+        path.write_text(broken)
+        with pytest.raises(FormatError, match=r"pool\.json"):
+            home.pool("jpl8")
+    path.write_text(json.dumps(record))
+    entry = home.path / "pools/jpl8/journal/000000000001.json"
+    entry.write_text(json.dumps({**json.loads(entry.with_name("000000000000.json").read_bytes()), "format": 2, "n": 1}))
+    with home.pool("jpl8") as pool, pytest.raises(NewerFormat, match="update miripool"):
+        pool.select()
+
+
+# An index that is gone, and what is in its place
+
+
+def test_a_dropped_index_is_made_again(home: Home, tmp_path: Path) -> None:
+    with home.create("jpl8") as pool:
+        for i in range(4):
+            pool.save(write_image(tmp_path / "a.fits", {"NGROUPS": i}), tag=f"t{i % 2}")
+        pool.remove("a@1")
+        pool.tag("a@0", "t1")
+        pool.untag("t0")
+        before = pool.catalog.rows(range(4))
+        events = pool.catalog.tag_events()
+        table = [list(row) for row in pool.select(all_versions=True).to_table(["urn", "NGROUPS", "tags"])]
+    ask(database(home), "DROP SCHEMA jpl8 CASCADE")
+    with home.pool("jpl8") as pool:
+        assert [list(row) for row in pool.select(all_versions=True).to_table(["urn", "NGROUPS", "tags"])] == table
+        assert pool.catalog.rows(range(4)) == before
+        assert pool.catalog.tag_events() == events
+        assert_index_is_journal(pool)
+
+
+def test_a_home_moved_to_another_place(home: Home, image: Path, tmp_path: Path) -> None:
+    with home.create("jpl8") as pool:
+        urn = pool.save(image).urn
+    home.path.rename(tmp_path / "moved")
+    with Home(tmp_path / "moved").pool("jpl8") as pool:
+        assert pool.ref(urn).to_fits(tmp_path / "b.fits").read_bytes() == image.read_bytes()
+
+
+# Who may write
+
+
+def test_a_home_that_can_not_be_written(home: Home, image: Path) -> None:
+    """Nothing changes, each attempt says so, and looking goes on."""
+    with home.create("jpl8") as pool:
+        pool.save(image)
+    before = files(home.path)
+    with homes.unwritable(home.path), home.pool("jpl8") as pool:
+        for act in (
+            lambda: pool.save(image, force=True),
+            lambda: pool.tag("a", "x"),
+            lambda: pool.remove("a"),
+            lambda: home.create("other"),
+            lambda: home.rename("jpl8", "other"),
+            lambda: home.delete("jpl8"),
+        ):
+            with pytest.raises(ReadOnly, match="can't be written"):
+                act()
+        assert pool.select().size() == 1
+        assert pool.ref("a").product.data.shape == (2, 3)
+        assert pool.save(image).notice == "unchanged: version 0"
+    assert files(home.path) == before
+    with home.pool("jpl8") as pool:
+        assert pool.tag("a", "x") == 1
+        assert_index_is_journal(pool)
+
+
+def test_a_folder_of_pools_that_is_a_file(home: Home) -> None:
+    home.path.mkdir()
+    (home.path / "pools").write_text("")
+    for act in (home.names, lambda: home.pool("jpl8"), lambda: home.create("jpl8")):
+        with pytest.raises(StorageError, match=str(home.path / "pools")):
+            act()
+
+
+def test_pools_are_closed(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'miripool' AND datname = current_database()"
+    assert ask(database(home), count) == [(0,)]
+    # The next use connects again.
+    assert pool.select().size() == 1
+    pool.close()
+    pool.close()
+
+
+def test_repr(pool: Pool, home: Home) -> None:
+    assert repr(pool) == "<Pool jpl8>"
+    assert str(home.path) in repr(home)
+    assert folder_of(pool) == home.path / "pools" / "jpl8"
