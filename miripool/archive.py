@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from .blobs import BlobStore
 from .canonical import canonical_json, digest_bytes
-from .errors import FormatError, NewerFormat, NotFound
+from .dataset import holds_flags
+from .errors import FormatError, NewerFormat, NotFound, ReadOnly, StorageError
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest
 from .product import Hdu, Layout, Product, kind_class
-from .storage import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +38,9 @@ FORMAT = 1
 
 _HELD_BYTES = 640 << 20
 """Bytes of arrays kept in memory between measuring and writing; what does not fit is read from its file again."""
+
+_INFO = "pool.json"
+"""Key of the pool's description."""
 
 _PARTS = ("data", "heap", "raw", "tail")
 
@@ -108,14 +111,19 @@ class PoolInfo:
                 raise NewerFormat(
                     f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
                 )
-            return cls(
-                id=str(record["id"]),
-                created=datetime.fromisoformat(record["created"]),
-                first_serial=int(record["first_serial"]),
-                former_names=tuple(record["former_names"]),
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            return _info_from_json(record)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(f"{where} is not a pool's description ({error!r})") from error
+
+
+def _info_from_json(record: Mapping[str, Any]) -> PoolInfo:
+    created = datetime.fromisoformat(record["created"])
+    names, serial = record["former_names"], record["first_serial"]
+    if type(serial) is not int or serial < 0 or created.tzinfo is None:
+        raise ValueError(f"first_serial {serial!r}, created {record['created']!r}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"former_names {names!r}")
+    return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names))
 
 
 @dataclass(slots=True)
@@ -193,7 +201,7 @@ class Archive:
             The new one, or the one that another process made at the same moment.
         """
         info = PoolInfo(str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
-        if not storage.put("pool.json", info.to_bytes()):
+        if not storage.put(_INFO, info.to_bytes()):
             return cls.open(storage)
         return cls(storage, info)
 
@@ -218,7 +226,7 @@ class Archive:
         FormatError
             If ``pool.json`` can't be read.
         """
-        info = PoolInfo.from_bytes(storage.read("pool.json"), str(storage.path("pool.json")))
+        info = PoolInfo.from_bytes(storage.read(_INFO), str(storage.path(_INFO)))
         return cls(storage, info)
 
     def remember_name(self, name: str) -> None:
@@ -229,17 +237,9 @@ class Archive:
         name : str
             The name it is about to lose.
         """
-        info = replace(self.info, former_names=(*(n for n in self.info.former_names if n != name), name))
-        path = self.storage.path("pool.json")
-        temporary = self.storage.workspace("pool.json")
-        try:
-            with temporary.open("wb") as file:
-                file.write(info.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise storage_error(error, path) from error
+        known = PoolInfo.from_bytes(self.storage.read(_INFO), str(self.storage.path(_INFO)))
+        info = replace(known, former_names=(*(n for n in known.former_names if n != name), name))
+        self.storage.replace(_INFO, info.to_bytes())
         self.info = info
 
     def measure(self, layout: Layout) -> Measured:
@@ -266,7 +266,7 @@ class Archive:
         record = HduRecord(hdu.header, hdu.name, hdu.encoding, hdu.unit, hdu.scale)
         statistics = None
         if hdu.data is not None:
-            flags = hdu.name.split(",")[0].endswith("DQ") and hdu.data.dtype.kind in "iu"
+            flags = holds_flags(hdu.name, hdu.data.dtype)
             ref, statistics, source = self.blobs.measure(
                 hdu.data, scale=hdu.scale, flags=flags, hold=_HELD_BYTES - measured._held
             )
@@ -314,7 +314,9 @@ class Archive:
         try:
             yield digest
         finally:
-            self.storage.delete(key)
+            # What is saved is saved, whatever becomes of the note: gc takes it when it is old.
+            with contextlib.suppress(ReadOnly, StorageError):
+                self.storage.delete(key)
 
     def write(self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]]) -> int:
         """Store the blobs and the manifest of a version, durably. Call it within `writing`.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["ArraySource", "Dataset", "Scale"]
+__all__ = ["ArraySource", "Dataset", "Scale", "holds_flags"]
 
 
 class ArraySource(Protocol):
@@ -90,6 +90,24 @@ class Scale:
         return values
 
 
+def holds_flags(name: str, stored: np.dtype[Any]) -> bool:
+    """Tell whether a dataset is one of data quality, whose elements are sums of flag bits.
+
+    Parameters
+    ----------
+    name : str
+        Name in the product.
+    stored : numpy.dtype
+        Type of the stored array.
+
+    Returns
+    -------
+    bool
+        True for integers named DQ, GROUPDQ, PIXELDQ or ``DQ,2``.
+    """
+    return name.split(",")[0].endswith("DQ") and stored.kind in "iu"
+
+
 class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
     """A named array that is read when asked, and only as far as asked.
 
@@ -153,7 +171,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def is_flags(self) -> bool:
         """Whether this is a data quality array (DQ, GROUPDQ, PIXELDQ), whose elements are sums of flag bits."""
-        return self.name.split(",")[0].endswith("DQ") and self.source.dtype.kind in "iu"
+        return holds_flags(self.name, self.source.dtype)
 
     @property
     def statistics(self) -> Statistics | None:
