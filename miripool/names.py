@@ -11,9 +11,12 @@ from .errors import InvalidInput, InvalidName
 __all__ = ["Spec", "Urn", "check_label", "check_pool_name", "check_product_name", "parse_spec"]
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _POOL_LENGTH = 48
 _NAME_LENGTH = 200
 _LABEL_LENGTH = 100
+_CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of what can't be seen: two names that differ in it alone look the same."""
 
 
 def check_pool_name(name: str) -> str:
@@ -35,13 +38,16 @@ def check_pool_name(name: str) -> str:
         If it is not 1 to 48 letters (ASCII), digits, blanks, ``.``, ``_`` and ``-``, beginning with a letter or digit,
         without ``..`` and without a blank or dot at the end.
     """
-    wrong = not _POOL.fullmatch(name) or len(name) > _POOL_LENGTH or ".." in name or name[-1] in " ."
-    if wrong:
+    if not _is_pool_name(name):
         raise InvalidName(
             f"{_shown(name)} can't name a pool: use 1 to {_POOL_LENGTH} letters, digits, blanks, '.', '_' and '-', "
             "beginning with a letter or digit, no '..', no blank or dot at the end"
         )
     return name
+
+
+def _is_pool_name(name: str) -> bool:
+    return bool(_POOL.fullmatch(name)) and len(name) <= _POOL_LENGTH and ".." not in name and name[-1] not in " ."
 
 
 def check_product_name(name: str) -> str:
@@ -60,8 +66,8 @@ def check_product_name(name: str) -> str:
     Raises
     ------
     InvalidName
-        If it is empty, longer than 200 characters, holds ``/``, ``\``, ``@`` or control characters, begins or ends
-        with a blank, or looks like a URN.
+        If it is empty, longer than 200 characters, holds ``/``, ``\``, ``@``, control characters or others that can't
+        be seen, begins or ends with a blank, or looks like a URN.
     """
     return _check(name, "product", _NAME_LENGTH, "/\\@")
 
@@ -82,8 +88,8 @@ def check_label(label: str) -> str:
     Raises
     ------
     InvalidName
-        If it is empty, longer than 100 characters, all digits (that is a version), holds ``/``, ``\``, ``@`` or
-        control characters, begins or ends with a blank, or looks like a URN.
+        If it is empty, longer than 100 characters, all digits (that is a version), holds ``/``, ``\``, ``@``, control
+        characters or others that can't be seen, begins or ends with a blank, or looks like a URN.
     """
     if label.isdigit():
         raise InvalidName(f"{_shown(label)} can't be a tag: all digits would be a version number")
@@ -98,8 +104,8 @@ def _check(name: str, what: str, longest: int, forbidden: str) -> str:
         reason = f"it has {len(name)} characters, {longest} are allowed"
     elif any(c in forbidden for c in name):
         reason = "it holds one of " + " ".join(forbidden)
-    elif any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in name):
-        reason = "it holds a line break or another control character"
+    elif any(unicodedata.category(c) in _CONTROLS for c in name):
+        reason = "it holds a line break or another character that can't be seen"
     elif name.lower().startswith("urn:"):
         reason = "it looks like a URN"
     elif set(name) == {"."}:
@@ -156,6 +162,8 @@ class Urn:
         parts = text.split(":")
         if len(parts) != 4 or parts[0].lower() != "urn" or not parts[3].isascii() or not parts[3].isdigit():
             raise InvalidInput(f"{_shown(text)} is not a URN; they look like urn:jpl8:RateInts:17")
+        if not _is_pool_name(parts[1]) or not _KIND.fullmatch(parts[2]):
+            raise InvalidInput(f"{_shown(text)} is not a URN: no pool or no kind has that name")
         if len(parts[3]) > 18:
             raise InvalidInput(f"{_shown(text)} is not a URN: its number is too large")
         return cls(parts[1], parts[2], int(parts[3]))
