@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -185,6 +186,27 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
                     accumulator.add(self[i])
             self._statistics = accumulator.result()
         return self._statistics
+
+    def renamed(self, name: str) -> Self:
+        """Give the same array under another name; statistics are kept where they count the same things.
+
+        Parameters
+        ----------
+        name : str
+            Name in the product.
+
+        Returns
+        -------
+        Dataset
+            This one, if that is its name.
+        """
+        if name == self.name:
+            return self
+        other = copy.copy(self)
+        other.name = name
+        if other.is_flags != self.is_flags:
+            other._statistics = None
+        return other
 
     def __getitem__(self, key: Any) -> Any:
         stored = self.source[key]

@@ -223,7 +223,7 @@ class Product(Mapping[str, Dataset]):
         return self._datasets
 
     def __getitem__(self, key: str) -> Dataset:
-        found = self._datasets.get(key, self._datasets.get(key.upper()))
+        found = self._datasets.get(key, self._datasets.get(key.upper())) if isinstance(key, str) else None
         if found is None:
             raise ProductNotFound(f"no dataset {key!r} in this {self.kind}; it has {', '.join(self) or 'none'}")
         return found
@@ -334,7 +334,7 @@ def _open_dataset(hdu: Hdu, statistics: Statistics | None) -> Dataset:
 
 def _as_dataset(name: str, value: Any) -> Dataset:
     if isinstance(value, Dataset):
-        return value
+        return value.renamed(name)
     array: NDArray[Any] = np.asarray(value)
     if array.dtype.kind not in "buifSV":
         raise InvalidInput(f"dataset {name}: arrays of {array.dtype} can't be stored; use numbers, bytes or a table")
