@@ -364,6 +364,21 @@ def test_too_deep_or_too_many(text):
         read(text)
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "text", ["a-" * 4900, "DATE-" * 1990, "a" + "-OBS" * 2400, "a.b" * 3000, "&" * 9999, "'" * 9999]
+)
+def test_long_texts_do_not_hang(text):
+    with pytest.raises(QueryError):
+        read(text)
+
+
+def test_hyphens():
+    assert read("DATE-OBS-1 > a") == read("(date_obs - 1) > a")
+    assert read("DATE-OBSX > a") == read("(DATE - OBSX) > a")
+    assert read("DATE - OBS > a") == read("DATE-(OBS) > a")
+
+
 def test_deep_but_not_too_deep():
     text = "a == 1"
     for i in range(90):

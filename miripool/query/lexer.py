@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_HYPHENS = re.compile(r"(?:-[A-Za-z0-9_]+)+")
+_HYPHEN = re.compile(r"-[A-Za-z0-9_]+")
 _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
@@ -123,13 +123,14 @@ def _complain(character: str) -> str:
 
 
 def _hyphenate(text: str, start: int, end: int, hyphenated: Collection[str]) -> str:
-    more = _HYPHENS.match(text, end)
-    word = text[start : more.end()] if more else ""
-    while len(word) > end - start:
-        if word.upper() in hyphenated:
-            return word
-        word = word[: word.rindex("-")]
-    return text[start:end]
+    """Give the longest keyword with hyphens that begins here, or the plain name."""
+    found = end
+    longest = start + max(map(len, hyphenated), default=0)
+    while end < longest and (more := _HYPHEN.match(text, end)):
+        end = more.end()
+        if text[start:end].upper() in hyphenated:
+            found = end
+    return text[start:found]
 
 
 def _make(type_: str, word: str, text: str, at: int, end: int) -> Token:
