@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["run_demo"]
 
 _NAME = "jw01033005001_03103_00001_mirimage"
+_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+"""For the card DATE: another run of the demonstration makes the same files."""
 _CALIBRATIONS = (Calibration("v1", gain=5.5), Calibration("v2", gain=3.1, crds_context="jwst_9002.pmap"))
 
 
@@ -44,11 +47,11 @@ def run_demo(home: Home, tell: Callable[[str], None]) -> None:
 
 def _add(pool: Pool, exposure: SimulatedExposure, folder: Path, tell: Callable[[str], None]) -> None:
     tell("\nan exposure of 5 integrations of 20 groups, raw and in two calibrations:")
-    files: list[tuple[Path, str | None]] = [(exposure.write_uncal(folder), None)]
+    files: list[tuple[Path, str | None]] = [(exposure.write_uncal(folder, date=_DATE), None)]
     for calibration in _CALIBRATIONS:
         inside = folder / calibration.label
         inside.mkdir()
-        written = exposure.write_products(inside, calibration, kinds=("ramp", "rateints"))
+        written = exposure.write_products(inside, calibration, kinds=("ramp", "rateints"), date=_DATE)
         files += [(path, f"using cal {calibration.label}") for path in written]
     for path, tag in [*files, files[-1]]:
         saved = pool.save_detailed(path, tag=tag)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import selecting
 from .commit import Committer
-from .errors import InvalidInput, NotFound, ProductNotFound, TagNotFound
+from .errors import FileMissing, IntegrityError, InvalidInput, NotFound, ProductNotFound, TagNotFound
 from .finding import Finder, only_one
 from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
 from .journal import Action, Remove, Restore, Tag, Untag
@@ -663,8 +663,10 @@ class Pool:
         ------
         AlreadyExists
             If the file is there and `overwrite` is False.
+        FileMissing
+            If the folder is not there.
         IntegrityError
-            If what is stored no longer gives the bytes that were saved.
+            If what is stored is missing, or no longer gives the bytes that were saved.
         """
         found = ref if isinstance(ref, ProductRef) else self.ref(ref)
         path = Path(destination)
@@ -672,8 +674,10 @@ class Pool:
             path /= export_name(found)
         try:
             write_fits(found.product, path, overwrite=overwrite)
+        except FileMissing:
+            raise
         except NotFound as error:
-            raise ProductNotFound(f"{found.urn}: {error}") from error
+            raise IntegrityError(f"{found.urn} can't be written: {error}") from error
         return path
 
     def to_hdulist(self, product: Product) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["as_json", "console", "emit", "human_bytes", "say", "write"]
+__all__ = ["as_json", "ask", "console", "emit", "human_bytes", "say", "write"]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -47,6 +47,23 @@ def say(text: str) -> None:
         Goes to stderr.
     """
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints words
+
+
+def ask(question: str) -> str:
+    """Ask the user something.
+
+    Parameters
+    ----------
+    question : str
+        Goes to stderr.
+
+    Returns
+    -------
+    str
+        A line of stdin, without blanks around it.
+    """
+    print(question, end="", file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints words
+    return sys.stdin.readline().strip()
 
 
 def write(text: str) -> None:

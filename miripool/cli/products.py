@@ -263,9 +263,8 @@ def _rm(context: typer.Context, name: PoolName, specs: Specs, dry_run: DryRun = 
 def _restore(context: typer.Context, name: PoolName, specs: Specs) -> None:
     """Take versions out of the trash."""
     with open_pool(context, name) as pool:
-        refs = [pool.ref(spec, removed=True) for spec in specs]
-        count = pool.restore(refs)
-    say(f"restored {count} of {len(refs)} versions")
+        count = pool.restore(specs)
+    say(f"restored {count} of {len(specs)} versions")
 
 
 def register(app: typer.Typer) -> None:

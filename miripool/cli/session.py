@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import say
+from .output import ask, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,6 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise InvalidInput(f"{question} Say --yes where nobody can be asked; nothing was done")
-    if not typer.confirm(question, err=True):
+    if ask(f"{question} [y/N] ").lower() not in ("y", "yes"):
         say("nothing was done")
         raise typer.Exit(1)
