@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,17 @@ from .cards import parse_header
 from .formats.stable import UNSTABLE_CARDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from .cards import Card, Value
+    from .cards import Value
     from .manifest import Manifest
 
+    _Cards = Mapping[tuple[str, str], Sequence[Value]]
+
 __all__ = ["CardChange", "Difference", "compare"]
+
+_SHAPE = re.compile("NAXIS[0-9]*|PCOUNT|THEAP")
+"""Keywords that follow from the shape of a dataset."""
 
 _LOG = "ASDF"
 """HDU whose content is the datamodel's tree with the log of its making; it differs on every run."""
@@ -50,7 +56,8 @@ class Difference:
     ----------
     cards : tuple of CardChange
         Keywords, those left out that every pipeline run writes anew (DATE, CHECKSUM, DATASUM) and those that only
-        describe the shape of a dataset that changed.
+        describe the shape of a dataset that changed. Of a keyword that stands in several cards all values are
+        compared; COMMENT and HISTORY are told by the first line that differs.
     changed, added, gone : tuple of str
         Datasets.
     same : tuple of str
@@ -93,39 +100,51 @@ def compare(old: Manifest, new: Manifest) -> Difference:
     """
     before, after = _datasets(old), _datasets(new)
     both = [name for name in after if name in before]
+    changed = tuple(name for name in both if before[name] != after[name])
     return Difference(
-        cards=tuple(_card_changes(old, new)),
-        changed=tuple(name for name in both if before[name] != after[name]),
+        cards=tuple(_card_changes(_cards(old), _cards(new), changed)),
+        changed=changed,
         added=tuple(name for name in after if name not in before),
         gone=tuple(name for name in before if name not in after),
-        same=tuple(name for name in both if before[name] == after[name]),
+        same=tuple(name for name in both if name not in changed),
     )
 
 
-def _datasets(manifest: Manifest) -> dict[str, str]:
-    return {hdu.name: hdu.data.digest for hdu in manifest.hdus if hdu.data is not None and hdu.name != _LOG}
+def _datasets(manifest: Manifest) -> dict[str, tuple[str | None, ...]]:
+    """Name the content of each dataset: its array and what stands behind a table's rows, or its bytes as they are."""
+    content = {}
+    for hdu in manifest.hdus:
+        parts = (hdu.data, hdu.heap) if hdu.data is not None else (hdu.raw,)
+        if any(parts) and hdu.name != _LOG:
+            content[hdu.name] = tuple(None if ref is None else ref.digest for ref in parts)
+    return content
 
 
-def _card_changes(old: Manifest, new: Manifest) -> list[CardChange]:
-    before, after = _cards(old), _cards(new)
-    changes = []
-    for place in dict.fromkeys([*before, *after]):
-        first, second = before.get(place), after.get(place)
-        first_value = None if first is None else first.value
-        second_value = None if second is None else second.value
-        if (first is None) != (second is None) or first_value != second_value:
-            changes.append(CardChange(place[0], place[1], first_value, second_value))
-    return changes
+def _card_changes(before: _Cards, after: _Cards, changed: Container[str]) -> Iterator[CardChange]:
+    for hdu, keyword in dict.fromkeys([*before, *after]):
+        if hdu in changed and _SHAPE.fullmatch(keyword):
+            continue
+        olds, news = before.get((hdu, keyword), ()), after.get((hdu, keyword), ())
+        for i in range(max(len(olds), len(news))):
+            old, new = olds[i : i + 1], news[i : i + 1]
+            if old != new or _are_truths(old) != _are_truths(new):
+                yield CardChange(hdu, keyword, old[0] if old else None, new[0] if new else None)
+                break
 
 
-def _cards(manifest: Manifest) -> Mapping[tuple[str, str], Card]:
-    found: dict[tuple[str, str], Card] = {}
+def _are_truths(values: Sequence[Value]) -> bool:
+    """Tell a truth value from a number, for Python has True == 1."""
+    return any(isinstance(value, bool) for value in values)
+
+
+def _cards(manifest: Manifest) -> _Cards:
+    found: dict[tuple[str, str], list[Value]] = {}
     for hdu in manifest.hdus:
         if hdu.name == _LOG:
             continue
         for card in parse_header(hdu.header):
             if card.keyword and card.keyword not in UNSTABLE_CARDS:
-                found.setdefault((hdu.name, card.keyword), card)
+                found.setdefault((hdu.name, card.keyword), []).append(card.value)
     return found
 
 
