@@ -17,8 +17,8 @@ __all__ = ["MAX_CONDITIONS", "MAX_DEPTH", "Reader"]
 
 MAX_DEPTH = 100
 """Brackets in brackets, or operations on operations."""
-MAX_CONDITIONS = 500
-"""Comparisons; a database plans each of them."""
+MAX_CONDITIONS = 200
+"""Comparisons; a database answers each of them, at worst in 0.1 s for 100,000 products."""
 
 
 class Reader:
