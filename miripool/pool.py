@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .archive import Archive
     from .finding import Reference
     from .index import Catalog, Position, ProductRow, TagEvent, TagSummary
+    from .manifest import Manifest
 
 __all__ = ["Pool", "export_name"]
 
@@ -625,6 +626,29 @@ class Pool:
 
     # Loading and writing out
 
+    def manifest(self, version: Version) -> Manifest:
+        """Read a version's manifest.
+
+        Parameters
+        ----------
+        version : ProductRow
+            From the index.
+
+        Returns
+        -------
+        Manifest
+            What was saved.
+
+        Raises
+        ------
+        IntegrityError
+            If it is missing or damaged.
+        """
+        try:
+            return self.archive.manifest(version.manifest)
+        except NotFound as error:
+            raise IntegrityError(f"{Urn(self.name, version.kind, version.serial)}: {error}") from error
+
     def load_version(self, version: Version) -> Product:
         """Give a version's product; its manifest is read, its arrays are not.
 
@@ -638,7 +662,7 @@ class Pool:
         Product
             Of its kind.
         """
-        product = self.archive.product(self.archive.manifest(version.manifest))
+        product = self.archive.product(self.manifest(version))
         product.ref = ProductRef(self, version)
         return product
 

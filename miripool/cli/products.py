@@ -221,7 +221,7 @@ def _track(pool: Pool, spec: str) -> Iterator[dict[str, Any]]:
 
     previous = None
     for ref in pool.versions(spec, removed=True):
-        manifest = pool.archive.manifest(ref.row.manifest)
+        manifest = pool.manifest(ref.row)
         changes: Sequence[str] = [] if previous is None else compare(previous, manifest).words()
         yield {
             "urn": ref.urn,
