@@ -203,4 +203,6 @@ class _Work:
 def _analyze(database: Database) -> None:
     tables = ", ".join(database.table(name) for name in ANALYZED)
     with database.immediately() as connection:
-        connection.exec_driver_sql(f"ANALYZE {tables}".replace("%", "%%"))
+        # VACUUM marks what all can see: without, each entry of an index that answers alone is looked up in its table
+        # (three conditions on 100,000 products: 6.5 ms for 30 ms). It takes 0.4 s for 3 million keywords.
+        connection.exec_driver_sql(f"VACUUM (ANALYZE) {tables}".replace("%", "%%"))

@@ -50,6 +50,7 @@ class Catalog:
     def __init__(self, database: Database, pool_id: str) -> None:
         self.database = database
         self.pool_id = pool_id
+        self._known: set[tuple[str, str | None]] = set()
 
     @classmethod
     def open(
@@ -489,8 +490,12 @@ class Catalog:
         bool
             True if so.
         """
-        with self.database.read() as connection:
-            return vocabulary.has_keyword(connection, key, hdu)
+        if (key, hdu) not in self._known:
+            with self.database.read() as connection:
+                if not vocabulary.has_keyword(connection, key, hdu):
+                    return False
+            self._known.add((key, hdu))  # a keyword that was there once stays known
+        return True
 
     def keywords(self) -> list[str]:
         """List all keywords of all products.
