@@ -90,7 +90,8 @@ class KeywordDictionary:
             self._by_keyword.setdefault(entry.keyword, []).append(entry)
             self._by_path.setdefault(path, target)
             self._by_path.setdefault(path.removeprefix("meta."), target)
-            leaves.setdefault(path.rpartition(".")[2], set()).add(target)
+            # ``instrument.name`` is the instrument.
+            leaves.setdefault(path.removesuffix(".name").rpartition(".")[2], set()).add(target)
         self._by_leaf = {leaf: next(iter(targets)) for leaf, targets in leaves.items() if len(targets) == 1}
         self.hyphenated: frozenset[str] = frozenset(k for k in self._by_keyword if "-" in k)
         self._by_underscore = {k.replace("-", "_"): k for k in self.hyphenated}
@@ -108,8 +109,8 @@ class KeywordDictionary:
         ----------
         name : str
             Any case: a keyword, with underscores for hyphens if one likes (``date_obs``); a path with or without
-            ``meta.`` (``exposure.ngroups``), or its last word where only one path ends so (``group_time``); either
-            with the name of an HDU before it (``SCI.BUNIT``).
+            ``meta.`` (``exposure.ngroups``), or its last word where only one path ends so (``group_time``, and
+            ``instrument`` for ``instrument.name``); either with the name of an HDU before it (``SCI.BUNIT``).
 
         Returns
         -------

@@ -146,6 +146,7 @@ def _keyword_lines(
         hdu, hdu_name, key, occurrence, first, number, text, flag, time = row
         if first and key in wanted:
             found[key] = row
+        hdu_name = hdu_name.upper()  # names of HDUs compare in any case
         names.add((key, hdu_name))
         if not (key.isprintable() and hdu_name.isprintable()) or "\\" in key or "\\" in hdu_name:
             key, hdu_name = key.translate(_ESCAPES), hdu_name.translate(_ESCAPES)

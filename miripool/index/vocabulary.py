@@ -60,7 +60,7 @@ def has_keyword(connection: Connection, key: str, hdu: str | None = None) -> boo
     """
     names = select(keyword_name.c.key).where(keyword_name.c.key == key)
     if hdu is not None:
-        names = names.where(func.upper(keyword_name.c.hdu_name) == _plain(hdu))
+        names = names.where(keyword_name.c.hdu_name == _plain(hdu))
     return bool(connection.execute(select(exists(names))).scalar_one())
 
 
@@ -103,7 +103,7 @@ def keyword_values(
         if first:
             values.update(dict.fromkeys(wanted.get((None, key), ()), value))
         # Names that differ in case only: the first HDU is meant.
-        for asked in wanted.get((hdu_name.upper(), key), ()):
+        for asked in wanted.get((hdu_name, key), ()):
             values.setdefault(asked, value)
     return found
 

@@ -342,7 +342,7 @@ class _Evaluation:
                 value = Value(row.number, row.text, row.flag, row.time)
                 if row.first:
                     found[None, row.key] = value
-                found.setdefault((row.hdu_name, row.key), value)
+                found.setdefault((row.hdu_name.upper(), row.key), value)
             self._keywords = found
         return self._keywords
 

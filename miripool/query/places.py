@@ -139,8 +139,6 @@ _DATASETS = frozenset(
 )
 _EXTENSIONS = {"avg_dark_current": "AVDRKCUR"}
 """As in `miripool.product`: names of the jwst datamodels that are not their FITS extensions' names."""
-_ALIASES = {"instrument": "INSTRUME"}
-"""Words that everybody says and no schema has."""
 _STATISTICS = frozenset({"min", "max", "mean", "std"})
 _REDUCTIONS = _STATISTICS | {"sum", "any", "all", "median"}
 _FACTS = {"size": "n", "ndim": "ndim", "unit": "unit", "n_nan": "n_nan", "n_flagged": "n_flagged"}
@@ -166,8 +164,6 @@ def find_keyword(name: str, names: Names) -> Keyword:
     """
     if not name.strip():
         raise QueryError("the name of a keyword is missing")
-    if not names.knows(name):
-        name = _ALIASES.get(name.strip().lower(), name)
     target = names.resolve(name)
     return Keyword(None if target.hdu is None else target.hdu.removesuffix(",1"), target.key)
 
