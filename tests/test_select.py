@@ -133,6 +133,7 @@ def has_rates(p: Product) -> bool:
         (MetaQuery(Ramp, "p", "p.meta['ngroups'].value >= 8 and p.meta['detector'].value == 'MIRIMAGE'"), [4]),
         (MetaQuery(Ramp, "x", "x.meta['ngroups'].value >= 20"), []),
         (AttribQuery(Product, "p", "p.detector == 'MIRIFULONG'"), [8]),
+        (AttribQuery(Product, "p", "p.instrument == 'MIRI'"), [0, 4, 5, 6]),
         (Query("instrument=='MIRI' and ngroups>=20"), []),
         ("SCI.BUNIT == 'DN/s'", [5, 6, 8]),
         ("MYKEY == 3", [7]),
