@@ -1,6 +1,6 @@
 """Which pixels change most between two calibrations of the same exposures?
 
-    python examples/compare_calibrations.py jpl8 "using cal v1" "using cal v2"
+python examples/compare_calibrations.py jpl8 "using cal v1" "using cal v2"
 """
 
 import sys

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .blobs import BlobStore
 from .canonical import canonical_json, digest_bytes
 from .dataset import holds_flags
-from .errors import FormatError, NewerFormat, NotFound, ReadOnly, StorageError
+from .errors import FormatError, IntegrityError, NewerFormat, NotFound, ReadOnly, StorageError
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest
 from .product import Hdu, Layout, Product, kind_class
@@ -362,9 +362,8 @@ class Archive:
         try:
             data = self.storage.read(key)
         except NotFound:
-            raise NotFound(
-                f"manifest {self.storage.path(key)} is missing; `miripool verify` tells what else is"
-            ) from None
+            path = self.storage.path(key)
+            raise IntegrityError(f"manifest {path} is missing; restore it from a copy of the pool") from None
         return Manifest.from_bytes(data, digest)
 
     def product(self, manifest: Manifest) -> Product:

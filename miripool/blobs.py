@@ -23,7 +23,7 @@ import numpy as np
 
 from . import bitshuffle
 from .digest import array_digest, hasher_of, hashing, tile_digest
-from .errors import IntegrityError, MiripoolError, NewerFormat, NotFound, StorageError
+from .errors import IntegrityError, MiripoolError, NewerFormat, StorageError
 from .manifest import BlobRef
 from .statistics import Accumulator, Statistics
 from .storage import storage_error
@@ -308,7 +308,7 @@ class Blob:
         try:
             file = h5py.File(self._path, "r", locking=False)
         except FileNotFoundError:
-            raise NotFound(f"blob {self._path} is missing; `miripool verify` lists what needs it") from None
+            raise IntegrityError(f"blob {self._path} is missing; restore it from a copy of the pool") from None
         except OSError as error:
             raise self._unreadable("can't be opened as HDF5", error) from error
         with file:
@@ -340,7 +340,7 @@ class Blob:
         return storage_error(cause, self._path)
 
     def _damaged(self, how: str) -> IntegrityError:
-        return IntegrityError(f"blob {self._path} is damaged: it {how}; verify the pool")
+        return IntegrityError(f"blob {self._path} is damaged: it {how}; restore it from a copy of the pool")
 
     def _read(self, data: h5py.Dataset, starts: tuple[int, ...], box: tuple[int, ...]) -> NDArray[Any]:
         """Read a box of elements; give it as a native array."""

@@ -18,7 +18,7 @@
     ├── ReadOnly                 50   ask for the right to write, or write elsewhere
     ├── StorageError             60   look at the disk
     │   └── DiskFull             61
-    ├── IntegrityError           70   data are damaged: verify, then repair
+    ├── IntegrityError           70   data are damaged: restore them from a copy
     ├── FormatError              80   the file is not what it says it is
     │   └── NewerFormat          81   update miripool
     └── ServerError              90   look at the PostgreSQL server

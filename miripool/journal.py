@@ -184,9 +184,11 @@ class Entry:
             previous = None if record["previous"] is None else _read_text(record["previous"])
             entry = cls(_read_number(record["n"]), datetime.fromisoformat(record["time"]), previous, actions).sealed()
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise IntegrityError(f"{where} can't be read ({error!r}); verify the pool") from error
+            raise IntegrityError(f"{where} can't be read ({error!r}); restore it from a copy of the pool") from error
         if entry.to_bytes() != data:
-            raise IntegrityError(f"{where} is damaged: its content has another digest; verify the pool")
+            raise IntegrityError(
+                f"{where} is damaged: its content has another digest; restore it from a copy of the pool"
+            )
         return entry
 
 
@@ -290,7 +292,7 @@ class Journal:
         """
         entry = Entry.from_bytes(self._storage.read(self.key(n)), self.key(n))
         if entry.n != n:
-            raise IntegrityError(f"{self.key(n)} holds entry {entry.n}; verify the pool")
+            raise IntegrityError(f"{self.key(n)} holds entry {entry.n}; restore it from a copy of the pool")
         return entry
 
     def since(self, n: int, previous: str | None) -> Iterator[Entry]:
@@ -320,7 +322,9 @@ class Journal:
             except NotFound:
                 return
             if entry.previous != previous:
-                raise IntegrityError(f"{self.key(n)} does not follow from the entry before it; verify the pool")
+                raise IntegrityError(
+                    f"{self.key(n)} does not follow from the entry before it; restore it from a copy of the pool"
+                )
             yield entry
             previous = entry.digest
 

@@ -157,7 +157,9 @@ class Manifest:
             If a newer miripool wrote it.
         """
         if digest is not None and digest_bytes(data) != digest:
-            raise IntegrityError(f"manifest {digest} is damaged: its content has another digest; verify the pool")
+            raise IntegrityError(
+                f"manifest {digest} is damaged: its content has another digest; restore it from a copy of the pool"
+            )
         try:
             record = json.loads(data)
             if record["format"] > FORMAT:
@@ -174,7 +176,9 @@ class Manifest:
                 history=tuple(dict(h.items()) for h in record["history"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise IntegrityError(f"manifest {digest or ''} can't be read ({error!r}); verify the pool") from error
+            raise IntegrityError(
+                f"manifest {digest or ''} can't be read ({error!r}); restore it from a copy of the pool"
+            ) from error
 
 
 def dtype_to_json(dtype: np.dtype[Any]) -> Any:

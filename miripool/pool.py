@@ -646,7 +646,7 @@ class Pool:
         """
         try:
             return self.archive.manifest(version.manifest)
-        except NotFound as error:
+        except IntegrityError as error:
             raise IntegrityError(f"{Urn(self.name, version.kind, version.serial)}: {error}") from error
 
     def load_version(self, version: Version) -> Product:

@@ -386,7 +386,7 @@ def test_a_product_opens_no_blob_before_it_is_touched(saved: tuple[Archive, str]
     assert product["SCI"].max() == pytest.approx(1 + 2 * float(SCI.max()))
     assert product["GROUPDQ"].statistics.n_flagged == np.count_nonzero(DQ)
     assert repr(product).startswith("<Ramp a: SCI (2, 4, 64, 72)")
-    with pytest.raises(NotFound, match="is missing; `miripool verify`"):
+    with pytest.raises(IntegrityError, match="is missing; restore it"):
         product["SCI"][0, 0, 0, 0]
 
 
@@ -395,7 +395,7 @@ def test_a_manifest_is_read_once(saved: tuple[Archive, str]) -> None:
     first = archive.manifest(digest)
     archive.storage.delete(Archive.manifest_key(digest))
     assert archive.manifest(digest) is first
-    with pytest.raises(NotFound, match=rf"manifest .*{digest}\.json is missing; `miripool verify`"):
+    with pytest.raises(IntegrityError, match=rf"manifest .*{digest}\.json is missing; restore it"):
         Archive.open(archive.storage).manifest(digest)
 
 

@@ -294,7 +294,7 @@ def test_a_flipped_bit_on_disk_is_found(journal: Journal, storage: LocalStorage)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x10
     path.write_bytes(data)
-    with pytest.raises(IntegrityError, match="verify the pool"):
+    with pytest.raises(IntegrityError, match="restore it from a copy"):
         list(journal.since(-1, None))
 
 

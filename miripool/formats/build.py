@@ -72,7 +72,8 @@ def _build(product: Product) -> tuple[Hdu, ...]:
     for name in dict.fromkeys(names):
         own = b"".join(_own_cards(headers.get(name, b"")))
         own += _implied_cards(product, name)
-        made.append(_build_hdu(name, product.get(name), own))
+        hdu = _build_hdu(name, product.get(name), own)
+        made.append(_with_header(hdu, hdu.header))
     return tuple(made)
 
 
@@ -130,7 +131,7 @@ def _build_hdu(name: str, dataset: Dataset | None, own: bytes) -> Hdu:
         after = {"BSCALE": dataset.scale.bscale, "BZERO": dataset.scale.bzero, "BLANK": dataset.scale.blank}
         after = {key: value for key, value in after.items() if value is not None}
     data, encoding = (source, "image") if source.shape and 0 not in source.shape else (None, "none")
-    hdu = Hdu(b"", name, encoding, data, scale=dataset.scale, unit=dataset.unit)  # type: ignore[arg-type]
+    hdu = Hdu(b"", name, encoding, data, scale=dataset.scale)  # type: ignore[arg-type]
     return _finish(name, hdu, values, own, after)
 
 

@@ -127,7 +127,7 @@ def _write_stream(layout: Layout, file: IO[bytes], *, compress: bool, label: str
         raise IntegrityError(
             f"{label}: not written, for its bytes would differ from the original file {origin.filename} "
             f"({size} bytes with digest {digest.hexdigest()} instead of {origin.size} with {origin.digest}); "
-            "the stored data, or the file they are read from, have changed: verify them"
+            "the stored data, or the file they are read from, have changed; restore them from a copy"
         )
 
 

@@ -118,11 +118,14 @@ def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
             start = position + 1
             continue
         if entry.n != n + 1:
-            gap = IntegrityError(f"journal entry {n + 1} is missing before {entry.n}; verify the pool")
+            gap = IntegrityError(
+                f"journal entry {n + 1} is missing before {entry.n}; restore it from a copy of the pool"
+            )
             raise BrokenEntry(position, gap)
         if entry.previous != digest:
             broken = IntegrityError(
-                f"journal entry {entry.n} does not follow from entry {n} in the index; verify the pool"
+                f"journal entry {entry.n} does not follow from entry {n} in the index; "
+                "restore it from a copy of the pool"
             )
             raise BrokenEntry(position, broken)
         n, digest = entry.n, entry.digest

@@ -154,11 +154,13 @@ class Tracks:
         track = self._track(save.kind, save.name)
         newest = max((v.version for v in track.versions.values()), default=-1)
         if save.serial in self._of:
-            raise IntegrityError(f"journal entry {entry.n} saves serial {save.serial} again; verify the pool")
+            raise IntegrityError(
+                f"journal entry {entry.n} saves serial {save.serial} again; restore it from a copy of the pool"
+            )
         if save.version <= newest:
             raise IntegrityError(
                 f"journal entry {entry.n} saves version {save.version} of {save.kind} {save.name}, "
-                f"which has version {newest} already; verify the pool"
+                f"which has version {newest} already; restore it from a copy of the pool"
             )
         track.versions[save.serial] = Version(save.serial, save.version)
         track.settle()
@@ -171,7 +173,7 @@ class Tracks:
             if track is None:
                 raise IntegrityError(
                     f"journal entry {entry.n} ({action.do}) names serial {serial}, which no entry before it saved; "
-                    "verify the pool"
+                    "restore it from a copy of the pool"
                 )
             yield track, serial
 
