@@ -215,6 +215,12 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         scaled = self.scale.apply(np.asarray(stored))
         return scaled if scaled.ndim else scaled[()]
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise InvalidInput(
+            f"elements of {self.name} can't be set; change a copy, array = product[{self.name!r}][...], and make "
+            f"another product of it, product.replace({self.name.partition(',')[0]}=array)"
+        )
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         whole: NDArray[Any] = np.asarray(self[...])
         wanted = whole.dtype if dtype is None else np.dtype(dtype)

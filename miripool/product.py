@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -115,6 +116,10 @@ class Layout:
     origin: Origin | None = field(default=None)
 
 
+_OWN = frozenset({"meta", "_datasets", "name", "layout", "ref"})
+_RECIPE = "make another product, product.replace(SCI=array), and save that"
+
+
 def _of_version(attribute: str, doc: str) -> Any:
     def read(product: Product) -> Any:
         return None if product.ref is None else getattr(product.ref, attribute)
@@ -157,6 +162,37 @@ class Product(Mapping[str, Dataset]):
         self.name = name
         self.layout = layout
         self.ref: Any = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _OWN:
+            raise InvalidInput(f"{name} of a product can't be set; {_RECIPE}")
+        object.__setattr__(self, name, value)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise InvalidInput(f"dataset {key} of a product can't be set; {_RECIPE}")
+
+    def replace(self, datasets: Mapping[str, Any] | None = None, **more: Any) -> Product:
+        """Give a product with other arrays, and the rest as it is here: metadata, units, name.
+
+        Parameters
+        ----------
+        datasets : mapping of str to array, optional
+            New arrays by name of the dataset, known or new.
+        **more
+            The same: ``product.replace(SCI=array)``.
+
+        Returns
+        -------
+        Product
+            To be saved as a further version; this one does not change.
+        """
+        changed = {key.upper(): value for key, value in {**(datasets or {}), **more}.items()}
+        arrays: dict[str, Any] = dict(self._datasets)
+        for key, value in changed.items():
+            old = self._datasets.get(key)
+            unit = None if old is None else old.unit
+            arrays[key] = value if isinstance(value, Dataset) else _as_dataset(key, value, unit=unit)
+        return type(self)(self.meta.copy(), arrays, name=self.name)
 
     urn = _of_version("urn", "URN of the version it was loaded as; None for a product that is in no pool.")
     serial = _of_version("serial", "Number at the end of the URN.")
@@ -219,8 +255,8 @@ class Product(Mapping[str, Dataset]):
 
     @property
     def datasets(self) -> Mapping[str, Dataset]:
-        """All datasets by name, in file order."""
-        return self._datasets
+        """All datasets by name, in file order; read-only."""
+        return MappingProxyType(self._datasets)
 
     def __getitem__(self, key: str) -> Dataset:
         found = self._datasets.get(key, self._datasets.get(key.upper())) if isinstance(key, str) else None
@@ -332,10 +368,10 @@ def _open_dataset(hdu: Hdu, statistics: Statistics | None) -> Dataset:
     return Dataset(hdu.name, hdu.data, scale=hdu.scale, unit=hdu.unit, statistics=statistics)
 
 
-def _as_dataset(name: str, value: Any) -> Dataset:
+def _as_dataset(name: str, value: Any, *, unit: str | None = None) -> Dataset:
     if isinstance(value, Dataset):
         return value.renamed(name)
     array: NDArray[Any] = np.asarray(value)
     if array.dtype.kind not in "buifSV":
         raise InvalidInput(f"dataset {name}: arrays of {array.dtype} can't be stored; use numbers, bytes or a table")
-    return Dataset(name, array.astype(array.dtype.newbyteorder("="), copy=False))
+    return Dataset(name, array.astype(array.dtype.newbyteorder("="), copy=False), unit=unit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from .canonical import canonical_json, digest_bytes
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "Saved", "prepare", "save_known", "save_together"]
 
-_IDENTITY = (("DETECTOR", "detector"), ("SUBARRAY", "subarray"))
+_SAME_START = timedelta(seconds=1)
+"""Headers round the start of an exposure, and not all alike."""
+
+_IDENTITY = (("DETECTOR", "detector"), ("SUBARRAY", "subarray"), ("OBS_ID", "obs_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +257,6 @@ def _same(catalog: Catalog, p: Prepared) -> ProductRow | None:
 
 def _refuse_other_exposure(catalog: Catalog, manifest: Manifest) -> None:
     meta = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus])
-    date = meta.get("DATE-OBS")
     for row in catalog.by_name(manifest.name):
         if (row.kind == Product.kind) != (manifest.kind == Product.kind):
             continue  # a file of unknown kind has words of its own, e.g. a ground test's for a detector
@@ -263,14 +265,23 @@ def _refuse_other_exposure(catalog: Catalog, manifest: Manifest) -> None:
             for key, column in _IDENTITY
             if key in meta and getattr(row, column) is not None and meta[key].value != getattr(row, column)
         ]
-        if date is not None and isinstance(date.value, datetime) and row.start_time is not None:
-            day, known = date.value.date(), row.start_time.date()
-            differences += [f"DATE-OBS {day} against {known}"] if day != known else []
+        differences += _other_start(meta, row.start_time)
         if differences:
             raise Conflict(
                 f"{manifest.name} is another exposure in this pool ({row.kind} version {row.version}): "
                 f"{'; '.join(differences)}. Nothing was saved; give this one a name of its own (name=, --name)"
             )
+
+
+def _other_start(meta: MetaData, known: datetime | None) -> list[str]:
+    date, clock = (None if key not in meta else meta[key].value for key in ("DATE-OBS", "TIME-OBS"))
+    if known is None or not isinstance(date, datetime):
+        return []
+    if date.date() != known.date():
+        return [f"DATE-OBS {date.date()} against {known.date()}"]
+    if isinstance(clock, datetime) and abs(clock - known) > _SAME_START:
+        return [f"TIME-OBS {clock:%H:%M:%S} against {known:%H:%M:%S}"]
+    return []
 
 
 def _report(catalog: Catalog, row: ProductRow, p: Prepared, made: bool) -> Saved:

@@ -219,3 +219,22 @@ def test_subclasses_match() -> None:
     assert set(kinds_matching(Product)) == set(KINDS)
     assert list(kinds_matching(Ramp)) == ["Ramp"]
     assert {k for cls in (Raw, Ramp, RateInts, Rate) for k in kinds_matching(cls)} == set(KINDS) - {"Product"}
+
+
+def test_a_product_is_changed_by_making_another() -> None:
+    rate = Rate({"SCI.BUNIT": "DN/s"}, {"SCI": np.ones((2, 3), "f4"), "DQ": np.zeros((2, 3), "u4")}, name="a")
+    for change in (
+        lambda: setattr(rate, "data", 1),
+        lambda: rate.__setitem__("SCI", 1),
+        lambda: rate.data.__setitem__((0, 0), 5),
+    ):
+        with pytest.raises(InvalidInput, match=r"product\.replace\(SCI=array\)"):
+            change()
+    with pytest.raises(TypeError):
+        rate.datasets["SCI"] = 1  # type: ignore[index]
+    doubled = rate.replace(SCI=rate["SCI"][...] * 2, err=np.zeros((2, 3)))
+    assert (type(doubled), doubled.name, list(doubled)) == (Rate, "a", ["SCI", "DQ", "ERR"])
+    assert doubled["SCI"].max() == 2
+    assert doubled["DQ"] is not None
+    assert doubled.meta["SCI.BUNIT"].value == "DN/s"
+    assert rate["SCI"].max() == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -543,3 +544,37 @@ def test_kinds_by_content(pool: Pool, simulated: Path) -> None:
     assert {type(ref.product).__name__ for ref in found} == {"Raw", "Ramp", "RateInts", "Rate"}
     assert {ref.name for ref in found} == {NAME}
     assert isinstance(pool.ref(f"RateInts/{NAME}").product, RateInts)
+
+
+def test_a_changed_array_is_a_further_version(pool: Pool, simulated: Path) -> None:
+    (path,) = (simulated / "v1").glob("*_rateints.fits")
+    ref = pool.save(path)
+    changed = ref.product.replace(SCI=ref.product["SCI"][...] * 2)
+    again = pool.save(changed, tag="doubled")
+    assert (again.kind, again.name, again.version, again.tags) == (ref.kind, ref.name, 1, ("doubled",))
+    assert again.product["SCI"].unit == "DN/s"
+    assert again.product["SCI"].max() == pytest.approx(2 * ref.product["SCI"].max())
+    np.testing.assert_array_equal(again.product["ERR"][...], ref.product["ERR"][...])
+    assert again.meta["NGROUPS"].value == ref.meta["NGROUPS"].value
+
+
+def test_a_changed_hdulist_is_a_further_version(pool: Pool, simulated: Path) -> None:
+    (path,) = (simulated / "v1").glob("*_rate.fits")
+    ref = pool.save(path)
+    hdus = ref.to_hdulist()
+    hdus["SCI"].data = hdus["SCI"].data * 3
+    again = pool.save(hdus)
+    assert (again.kind, again.name, again.version) == (ref.kind, ref.name, 1)
+    assert again.filename == path.name
+
+
+def test_another_exposure_of_the_same_day_is_refused(pool: Pool, simulated: Path, tmp_path: Path) -> None:
+    (path,) = (simulated / "v1").glob("*_rate.fits")
+    pool.save(path)
+    for card, value in (("TIME-OBS", "23:59:01.000"), ("OBS_ID", "another")):
+        other = tmp_path / path.name
+        shutil.copy(path, other)
+        fits.setval(other, card, value=value)
+        with pytest.raises(Conflict, match="another exposure"):
+            pool.save(other)
+    assert len(pool.versions("Rate/" + path.name.removesuffix("_rate.fits"))) == 1

@@ -31,7 +31,6 @@ from miripool import (
 from miripool.errors import (
     AmbiguousSpec,
     InvalidInput,
-    NotFound,
     ProductNotFound,
     QueryError,
     TagNotFound,
@@ -445,7 +444,7 @@ def test_looking_needs_no_blob(library: Home, pool: Pool) -> None:
         for command in ("show", "log"):
             assert call("--home", library.path, command, "jpl8", f"Ramp/{NAME}").exit_code == 0
         # The question that does need arrays says so.
-        with pytest.raises(NotFound, match="blob"), library.pool("jpl8") as fresh:
+        with pytest.raises(IntegrityError, match="blob"), library.pool("jpl8") as fresh:
             fresh.select(FullQuery(RateInts, lambda p: (p["SCI"][:, 10:20] > 5).sum() > 3))
     finally:
         away.rename(blobs)

@@ -111,8 +111,7 @@ def _serialise(source: Any) -> tuple[bytes, str | None]:
     buffer = io.BytesIO()
     if hasattr(source, "writeto"):
         source.writeto(buffer, output_verify="ignore")
-        file = source.filename() if hasattr(source, "filename") else None
-        return buffer.getvalue(), Path(file).name if file else None
+        return buffer.getvalue(), _name_of(source)
     if hasattr(source, "to_fits") and hasattr(source, "schema"):
         date, file = source.meta.date, source.meta.filename
         source.to_fits(buffer)
@@ -120,6 +119,15 @@ def _serialise(source: Any) -> tuple[bytes, str | None]:
         return buffer.getvalue(), Path(file).name if file else None
     kind = type(source).__name__
     raise InvalidInput(f"a {kind} can't be read as FITS; give a path, bytes, an HDUList or a datamodel")
+
+
+def _name_of(hdus: Any) -> str | None:
+    """Find the file name of an HDUList: of the file it was read from, else as its header has it."""
+    file = hdus.filename() if hasattr(hdus, "filename") else None
+    if not file or str(file).startswith("<"):  # astropy shows the class of a stream that has no name
+        primary = hdus[0] if isinstance(hdus, list) else hdus
+        file = primary.header.get("FILENAME")
+    return Path(file).name if isinstance(file, str) and file else None
 
 
 def _unique_names(units: Sequence[Unit]) -> list[str]:
