@@ -28,7 +28,7 @@ from miripool import (
     RateInts,
     Raw,
 )
-from miripool.errors import (
+from miripool.errors import IntegrityError, (
     AmbiguousSpec,
     InvalidInput,
     ProductNotFound,
