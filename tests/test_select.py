@@ -28,8 +28,9 @@ from miripool import (
     RateInts,
     Raw,
 )
-from miripool.errors import IntegrityError, (
+from miripool.errors import (
     AmbiguousSpec,
+    IntegrityError,
     InvalidInput,
     ProductNotFound,
     QueryError,
