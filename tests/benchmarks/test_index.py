@@ -19,8 +19,8 @@ PRODUCTS = 100_000
 RICH = 10_000
 """Products with 200 keywords; the others have 10."""
 
-QUESTION = "KEY017 > 0.5 and KEY042 == 'value 3' and 100 <= KEY100 < 120"
-"""Half of the rich products, a tenth of them, a tenth of them: 100 in all (see `cards`)."""
+QUESTION = "KEY017 > 0.5 and KEY042 == 'value 3' and 100 <= KEY100 < 200"
+"""Half of the rich products, a tenth of them, a fifth of them: 100 in all (see `cards`)."""
 
 
 def cards(i: int) -> dict[str, object]:
@@ -61,7 +61,7 @@ def large(pool: Pool) -> Pool:
 
 def matches(i: int) -> bool:
     values = cards(i)
-    return i < RICH and values["KEY017"] == 1 and values["KEY042"] == "value 3" and 100 <= values["KEY100"] < 120  # type: ignore[operator]
+    return i < RICH and values["KEY017"] == 1 and values["KEY042"] == "value 3" and 100 <= values["KEY100"] < 200  # type: ignore[operator]
 
 
 def run(*arguments: str) -> Callable[[], None]:
