@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +16,10 @@ from .names import Urn, check_label
 from .storage import storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-    from .pool import Pool
+    from .pool import Pool, Ready
+    from .saving import Saved
 
 __all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
 
@@ -124,45 +128,58 @@ def ingest(
     tag, name, force : object, keyword-only
         As for `Pool.save`; a name is for one exposure's files only.
     jobs : int, keyword-only
-        How many at a time.
+        How many are read, measured and stored at a time; the versions are made in the order of the files.
 
     Yields
     ------
     Outcome
-        One for each file, as they are done.
+        One for each file, in their order.
     """
     if tag is not None:
         check_label(tag)
     if jobs < 1:
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
 
-    def save(path: Path) -> Outcome:
-        return _save(pool, path, tag=tag, name=name, force=force)
-
     if jobs == 1 or len(files) < 2:
-        yield from map(save, files)
+        for path in files:
+            yield _outcome(pool, path, partial(pool.save_detailed, path, name=name, tag=tag, force=force))
         return
+
+    def prepare(path: Path) -> Ready:
+        return pool.prepare(path, name=name, force=force)
+
+    def commit(future: Future[Ready]) -> Saved:
+        with closing(future.result()) as ready:
+            return pool.commit(ready, tag=tag, force=force)
+
     pool.catch_up()  # connect once, before the threads do
-    waiting = iter(files)
-    with ThreadPoolExecutor(jobs) as threads:
-        running: set[Future[Outcome]] = set()
-        try:
-            for path in waiting:
-                running.add(threads.submit(save, path))
-                if len(running) >= 2 * jobs:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            for future in list(running):
-                yield future.result()
-        finally:
-            for future in running:
-                future.cancel()
+    with closing(_ahead(prepare, files, jobs)) as prepared:
+        for path, future in prepared:
+            yield _outcome(pool, path, partial(commit, future))
 
 
-def _save(pool: Pool, path: Path, *, tag: str | None, name: str | None, force: bool) -> Outcome:
+def _ahead(prepare: Callable[[Path], Ready], files: Iterable[Path], jobs: int) -> Generator[tuple[Path, Future[Ready]]]:
+    """Prepare files in threads, and give them in their order: versions of a track count by it."""
+    running: deque[tuple[Path, Future[Ready]]] = deque()
+    threads = ThreadPoolExecutor(jobs)
+    try:
+        for path in files:
+            running.append((path, threads.submit(prepare, path)))
+            if len(running) >= 2 * jobs:
+                yield running.popleft()
+        while running:
+            yield running.popleft()
+    finally:
+        threads.shutdown(cancel_futures=True)
+        for _, future in running:
+            if not future.cancelled() and future.exception() is None:
+                future.result().close()
+
+
+def _outcome(pool: Pool, path: Path, save: Callable[[], Saved]) -> Outcome:
     try:
         size = path.stat().st_size if path.is_file() else 0
-        saved = pool.save_detailed(path, name=name, tag=tag, force=force)
+        saved = save()
     except MiripoolError as error:
         return Outcome(path, "failed", message=str(error), error=error)
     except OSError as error:

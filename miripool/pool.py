@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import selecting
 from .commit import Committer
-from .errors import FileMissing, IntegrityError, InvalidInput, NotFound, ProductNotFound, TagNotFound
+from .errors import (
+    FileMissing,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    ProductNotFound,
+    ServerUnavailable,
+    TagNotFound,
+)
 from .finding import Finder, only_one
 from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
 from .journal import Action, Remove, Restore, Tag, Untag
@@ -19,7 +29,7 @@ from .names import Urn, check_label
 from .product import Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version
-from .saving import Saved, prepare, save_known, save_together
+from .saving import Prepared, Saved, is_known, prepare, save_known, save_together, write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +39,34 @@ if TYPE_CHECKING:
     from .index import Catalog, Position, ProductRow, TagEvent, TagSummary
     from .manifest import Manifest
 
-__all__ = ["Pool", "export_name"]
+__all__ = ["Pool", "Ready", "export_name"]
+
+
+@dataclass(slots=True)
+class Ready:
+    """A product that waits for its turn to be saved; `close` it afterwards, whatever came of it.
+
+    Attributes
+    ----------
+    product : Product
+        What is to be saved.
+    name : str
+        The track's name.
+    history : sequence of mapping
+        What it was made from and how.
+    prepared : Prepared or None
+        Its arrays measured, where that was necessary.
+    """
+
+    product: Product
+    name: str
+    history: Sequence[Mapping[str, Any]] = ()
+    prepared: Prepared | None = None
+    _notes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def close(self) -> None:
+        """Remove the pending note: blobs that no version refers to are gc's from now on."""
+        self._notes.close()
 
 
 class Pool:
@@ -92,6 +129,13 @@ class Pool:
         Position
             Where the index stands.
         """
+        was_open = self._catalog is not None
+        try:
+            return self._committer.catch_up()
+        except ServerUnavailable:
+            if not was_open:
+                raise
+        self.close()  # the embedded server was stopped meanwhile: connecting starts it
         return self._committer.catch_up()
 
     def close(self) -> None:
@@ -178,29 +222,81 @@ class Pool:
         Saved
             The version, whether it is new, and the bytes stored.
         """
-        if tag is not None:
-            check_label(tag)
-        product = self._as_product(source, name, kind)
-        if not product.name:
-            raise InvalidInput(f"a {product.kind} that does not come from a file needs a name: save(product, name=…)")
+        _check_tag(tag)
+        return self.commit(self._ready(source, name, kind, history), tag=tag, force=force)
+
+    def prepare(
+        self,
+        source: Any,
+        *,
+        name: str | None = None,
+        kind: str | type[Product] | None = None,
+        force: bool = False,
+        history: Sequence[Mapping[str, Any]] = (),
+    ) -> Ready:
+        """Do the long part of a save, which may run beside others: read, measure and store the arrays.
+
+        Parameters
+        ----------
+        source, name, kind, force, history : object
+            As for `save`.
+
+        Returns
+        -------
+        Ready
+            For `commit`; no version is made before that.
+        """
+        ready = self._ready(source, name, kind, history)
+        self.catch_up()
+        if force or not is_known(self.catalog, ready.product, ready.name):
+            ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=history)
+            try:
+                write_ahead(self.archive, self.catalog, ready.prepared, ready._notes, force=force)
+            except BaseException:
+                ready.close()
+                raise
+        return ready
+
+    def commit(self, ready: Ready, *, tag: str | None = None, force: bool = False) -> Saved:
+        """Make a version of what was prepared; those of one track count in the order of these calls.
+
+        Parameters
+        ----------
+        ready : Ready
+            From `prepare`.
+        tag, force : object, keyword-only
+            As for `save`.
+
+        Returns
+        -------
+        Saved
+            The version, whether it is new, and the bytes stored.
+        """
+        self.catch_up()
         committer = self._committer
-        committer.catch_up()
         if not force:
-            known = save_known(self.catalog, committer, product, product.name, tag=tag)
+            known = save_known(self.catalog, committer, ready.product, ready.name, tag=tag)
             if known is not None:
                 return known
-        prepared = prepare(self.archive, product, name=product.name, history=history)
-        (saved,) = save_together(self.archive, self.catalog, committer, [prepared], tag=tag, force=force)
+        if ready.prepared is None:
+            ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=ready.history)
+        (saved,) = save_together(self.archive, self.catalog, committer, [ready.prepared], tag=tag, force=force)
         return saved
 
-    def _as_product(self, source: Any, name: str | None, kind: str | type[Product] | None) -> Product:
+    def _ready(
+        self, source: Any, name: str | None, kind: str | type[Product] | None, history: Sequence[Mapping[str, Any]]
+    ) -> Ready:
         wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
         product = source.product if isinstance(source, ProductRef) else source
         if not isinstance(product, Product):
-            return read_fits(product, name=name, kind=wanted)
-        if wanted is not None and wanted != product.kind:
+            product = read_fits(product, name=name, kind=wanted)
+        elif wanted is not None and wanted != product.kind:
             raise InvalidInput(f"this product is a {product.kind}, not a {wanted}")
-        return product if name is None else product.renamed(name)
+        elif name is not None:
+            product = product.renamed(name)
+        if not product.name:
+            raise InvalidInput(f"a {product.kind} that does not come from a file needs a name: save(product, name=…)")
+        return Ready(product, product.name, history)
 
     # Finding
 
@@ -413,7 +509,7 @@ class Pool:
         InvalidInput
             If two versions of one track are given.
         """
-        check_label(label)
+        _check_tag(label)
         self.catch_up()
         serials = self._serials(refs)
         count = 0
@@ -733,6 +829,15 @@ class Pool:
             Independent of the pool.
         """
         return to_datamodel(product)
+
+
+def _check_tag(label: object) -> None:
+    if isinstance(label, str):
+        check_label(label)
+    elif label is not None:
+        raise InvalidInput(
+            f"a tag is one text, not a {type(label).__name__}: save(…, tag='using cal v1'), tag(refs, 'using cal v1')"
+        )
 
 
 def export_name(ref: ProductRef) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .commit import Committer
     from .index import Catalog, Position, ProductRow
 
-__all__ = ["Prepared", "Saved", "prepare", "save_known", "save_together"]
+__all__ = ["Prepared", "Saved", "is_known", "prepare", "save_known", "save_together", "write_ahead"]
 
 _SAME_START = timedelta(seconds=1)
 """Headers round the start of an exposure, and not all alike."""
@@ -139,6 +139,51 @@ def save_known(
     return Saved(found, "unchanged", 0, _unchanged(catalog, found, same_file=True))
 
 
+def is_known(catalog: Catalog, product: Product, name: str) -> bool:
+    """Tell whether `save_known` would find a version; nothing is changed.
+
+    Parameters
+    ----------
+    catalog, product, name : object
+        As for `save_known`.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    return _from_file(catalog, product, name) is not None
+
+
+def write_ahead(
+    archive: Archive, catalog: Catalog, prepared: Prepared, notes: contextlib.ExitStack, *, force: bool = False
+) -> None:
+    """Store a product's blobs before its turn to be saved comes, unless it looks as if there will be no need.
+
+    Where it turns out to have none after all, e.g. because the same data came first, the blobs are left for gc.
+
+    Parameters
+    ----------
+    archive, catalog : Archive, Catalog
+        The pool's.
+    prepared : Prepared
+        Its arrays are let go of once they are stored.
+    notes : contextlib.ExitStack
+        Gets the pending note: to be closed once `save_together` is through.
+    force : bool, keyword-only
+        As for `save_together`.
+    """
+    if not force and _same(catalog, prepared) is not None:
+        return
+    try:
+        _refuse_other_exposure(catalog, prepared.manifest)
+    except Conflict:
+        return  # said when its turn comes
+    notes.enter_context(archive.writing(prepared.manifest))
+    prepared.stored_bytes = sum(archive.blobs.write(*blob) for blob in prepared.measured.sources.values())
+    prepared.measured.sources.clear()
+
+
 def _from_file(catalog: Catalog, product: Product, name: str) -> ProductRow | None:
     # Metadata that were set since make it another product than the file.
     origin = product.layout.origin if product.layout is not None and not product.meta.changed else None
@@ -240,7 +285,7 @@ class _Save:
         """Store blobs and manifest, once, however often the race for an entry is lost."""
         if p.track not in self._written:
             self.notes.enter_context(self.archive.writing(p.manifest))
-            p.stored_bytes = self.archive.write(p.manifest, p.measured.sources)
+            p.stored_bytes += self.archive.write(p.manifest, p.measured.sources)
             self._written.add(p.track)
 
     def _version(self, p: Prepared, serial: int) -> Save:
@@ -287,8 +332,9 @@ def _other_start(meta: MetaData, known: datetime | None) -> list[str]:
 def _report(catalog: Catalog, row: ProductRow, p: Prepared, made: bool) -> Saved:
     if made:
         return Saved(row, "new" if row.version == 0 else "version", p.stored_bytes)
-    digest = None if p.manifest.origin is None else p.manifest.origin.digest
-    return Saved(row, "unchanged", 0, _unchanged(catalog, row, same_file=row.file_digest == digest))
+    # What was made in memory has no file's timestamps that could differ.
+    files = {row.file_digest, None if p.manifest.origin is None else p.manifest.origin.digest}
+    return Saved(row, "unchanged", 0, _unchanged(catalog, row, same_file=len(files) == 1 or None in files))
 
 
 def _unchanged(catalog: Catalog, row: ProductRow, *, same_file: bool) -> str:
