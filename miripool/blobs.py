@@ -48,6 +48,9 @@ FORMAT = 1
 _ERRNO = re.compile(r"\berrno = ([1-9]\d*)\b")
 """How HDF5 tells the operating system's error."""
 
+_MAX_CODED = 1 << 16
+"""Bytes of an element (a table's row) beyond which it is not coded: bitshuffle's blocks are of 128 elements."""
+
 _PLAIN_BYTES = 1 << 12
 """Arrays up to this size are neither chunked nor compressed: the book-keeping would outweigh them."""
 
@@ -213,7 +216,8 @@ def _write_file(path: Path, ref: BlobRef, source: ArraySource) -> None:
     import hdf5plugin
 
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
-        if math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES or not ref.shape:
+        small = math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES
+        if small or not ref.shape or little.itemsize > _MAX_CODED:
             whole = np.asarray(source[...]).astype(little, copy=False)
             data = file.create_dataset("data", ref.shape, little, data=whole)
             tiles = np.frombuffer(tile_digest(whole), np.uint8).reshape(1, 16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from .errors import IntegrityError, MiripoolError, NotFound, StorageError
+from .errors import IntegrityError, MiripoolError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ __all__ = ["Committer"]
 
 _log = logging.getLogger("miripool")
 
-_TRIES = 10_000
-"""Lost races after which something must be wrong; each means that somebody else got a change in."""
+_TRIES = 5
+"""Races lost in a row to nobody whose entry can be read, after which something must be wrong."""
 
 
 class Committer:
@@ -97,21 +97,35 @@ class Committer:
         IntegrityError
             If the journal is not the one that the index has followed.
         """
-        for _ in range(_TRIES):
+        stuck = 0
+        last: int | None = None
+        while stuck < _TRIES:
             position = self.catch_up()
+            stuck = stuck + 1 if position.n == last else 0
+            last = position.n
             actions = decide(position)
             if not actions:
                 return None
             self._check(position)
-            entry = self._archive.journal.append(position.n + 1, position.digest, actions)
-            if entry is not None:
-                self._follow(entry)
+            entry = self._archive.journal.next_entry(position.n + 1, position.digest, actions)
+            if self._write(entry):
                 return entry
-        raise StorageError(f"{_TRIES} other changes came first; is {self._archive.storage.path('journal')} in order?")
+        path = self._archive.storage.path(self._archive.journal.key(position.n + 1))
+        raise IntegrityError(f"{path} is taken, and is no journal entry; look what it is, and remove it")
 
-    def _follow(self, entry: Entry) -> None:
+    def _write(self, entry: Entry) -> bool:
+        written = False
+
+        def write() -> bool:
+            nonlocal written
+            written = self._archive.journal.write(entry)
+            return written
+
         try:
-            self._catalog.apply([entry], self._archive.manifest)
+            return self._catalog.apply_and_write(entry, self._archive.manifest, write)
         except MiripoolError as error:
+            if not written:
+                raise
             # The entry is durable: what it says is done. Whoever comes next applies it.
             _log.warning("saved as journal entry %d; the index will follow (%s)", entry.n, error)
+            return True

@@ -328,8 +328,9 @@ class Journal:
             yield entry
             previous = entry.digest
 
-    def append(self, n: int, previous: str | None, actions: Sequence[Action]) -> Entry | None:
-        """Try to write entry `n`, which takes effect if nobody else did.
+    @staticmethod
+    def next_entry(n: int, previous: str | None, actions: Sequence[Action]) -> Entry:
+        """Make an entry; nothing is written.
 
         Parameters
         ----------
@@ -342,8 +343,38 @@ class Journal:
 
         Returns
         -------
+        Entry
+            For `write`.
+        """
+        return Entry(n, datetime.now(UTC), previous, tuple(actions)).sealed()
+
+    def write(self, entry: Entry) -> bool:
+        """Try to write an entry, which takes effect if nobody else wrote one of its number.
+
+        Parameters
+        ----------
+        entry : Entry
+            From `next_entry`.
+
+        Returns
+        -------
+        bool
+            False if somebody else wrote that number first.
+        """
+        return self._storage.put(self.key(entry.n), entry.to_bytes())
+
+    def append(self, n: int, previous: str | None, actions: Sequence[Action]) -> Entry | None:
+        """Make and write an entry.
+
+        Parameters
+        ----------
+        n, previous, actions : object
+            As for `next_entry`.
+
+        Returns
+        -------
         Entry or None
             The entry; None if somebody else wrote that number first.
         """
-        entry = Entry(n, datetime.now(UTC), previous, tuple(actions)).sealed()
-        return entry if self._storage.put(self.key(n), entry.to_bytes()) else None
+        entry = self.next_entry(n, previous, actions)
+        return entry if self.write(entry) else None

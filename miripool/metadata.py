@@ -243,7 +243,7 @@ class MetaData(MutableMapping[str, Parameter]):
         found = self._find(hdu, key)
         if found is None:
             place, _, literal = name.strip().upper().rpartition(".")
-            found = self._find(place or None, literal)
+            found = self._find(place or None, literal) or self._find(None, name)
         return found
 
     def _find(self, hdu: str | None, key: str) -> tuple[int, str] | None:

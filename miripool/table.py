@@ -195,7 +195,8 @@ def _number(value: Any, default: int) -> float:
 
 
 def _unique_name(given: Any, i: int, taken: set[str]) -> str:
-    name = base = given.strip() if isinstance(given, str) and given.strip() else f"col{i}"
+    shown = "".join(c if c.isprintable() else "?" for c in given.strip()) if isinstance(given, str) else ""
+    name = base = shown or f"col{i}"
     n = 2
     while name.lower() in taken:
         name, n = f"{base}_{n}", n + 1

@@ -708,3 +708,13 @@ def test_file_of_today_is_told_by_its_attributes(store: BlobStore) -> None:
     assert json.dumps({k: v.decode() if isinstance(v, bytes) else int(v) for k, v in told.items()}, sort_keys=True) == (
         f'{{"digest": "{blob.ref.digest}", "miripool_blob": 1}}'
     )
+
+
+def test_rows_of_megabytes_come_back(store: BlobStore) -> None:
+    """As the ASDF extension of a large tree has: one row of one column."""
+    rows = np.zeros(2, dtype=[("ASDF_METADATA", "u1", (3_000_000,))])
+    rows["ASDF_METADATA"] = np.random.default_rng(1).integers(0, 256, (2, 3_000_000), np.uint8)
+    ref, _, source = store.measure(rows, hold=1 << 30)
+    store.write(ref, source)
+    assert store.open(ref)[...].tobytes() == rows.tobytes()
+    assert store.open(ref)[1].tobytes() == rows[1].tobytes()

@@ -555,3 +555,18 @@ def test_any_tables_round_trip(fields: list[tuple[str, tuple[int, ...]]], data: 
 def test_padding_is_exact() -> None:
     assert padded(b"") == b""
     assert len(padded(b"x")) == BLOCK
+
+
+def test_odd_names_and_numbers_of_hdus_are_kept_apart() -> None:
+    names = ["'A\x00B'", "'" + "x" * 60 + "'", "'SAME'", "'SAME'", "'SAME'"]
+    stream = primary() + b"".join(image(np.zeros(3, "f4"), line("EXTNAME", name)) for name in names)
+    product = read_fits(stream, name="odd")
+    assert list(product) == ["A?B", "X" * 60, "SAME", "SAME,2", "SAME,3"]
+    assert b"".join(iter_bytes(product.layout)) == stream  # type: ignore[arg-type]
+
+
+def test_a_scale_without_end_is_none() -> None:
+    stream = primary() + image(np.zeros(3, "f4"), line("BSCALE", "1E999"))
+    product = read_fits(stream, name="odd")
+    assert b"".join(iter_bytes(product.layout)) == stream  # type: ignore[arg-type]
+    assert product["HDU1"].scale is None

@@ -49,7 +49,7 @@ def temp1(home: Home, simulated: Path) -> Pool:
     for kind in ("rateints", "ramp"):
         pool.save(simulated / "v2" / f"{NAME}_{kind}.fits")
     faint = np.full((2, 3, 4), 0.5, "f4")
-    pool.save(RateInts({"INSTRUME": "MIRI", "NGROUPS": 8, "OBS_ID": "V02"}, {"SCI": faint}, name="faint"))
+    pool.save(RateInts({"INSTRUME": "MIRI", "NGROUPS": 8}, {"SCI": faint}, name="faint"))
     return pool
 
 

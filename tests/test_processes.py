@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import homes
@@ -19,6 +20,8 @@ from homes import ask, write_image
 from replay import assert_index_is_journal, folder_of, replay
 
 from miripool import Home, Pool, PoolManager
+from miripool.errors import IntegrityError, MiripoolError
+from miripool.journal import Journal
 
 home = homes.home
 
@@ -292,3 +295,24 @@ print(pool.id, pool.select().size())
     assert len({output for output, _ in ended}) == 1
     with PoolManager.getPool("new") as pool:
         assert ended[0][0] == f"{pool.id} 0\n"
+
+
+def test_what_the_index_refuses_is_not_saved(pool: Pool, tmp_path: Path) -> None:
+    """An entry that no index could take in would keep all later ones out too."""
+    good = write_image(tmp_path / "good.fits")
+    bad = write_image(tmp_path / "bad.fits")
+    pool.save(good)
+    statement = f"ALTER TABLE \"{pool.catalog.schema}\".product ADD CHECK (name <> 'bad')"
+    ask(os.environ["MIRIPOOL_DATABASE_URL"], statement)
+    with pytest.raises(MiripoolError):
+        pool.save(bad)
+    assert pool.archive.journal.last() == 0
+    assert pool.save(good, tag="still").version == 0
+    assert_index_is_journal(pool)
+
+
+def test_a_number_taken_by_something_else_is_an_error(pool: Pool, tmp_path: Path) -> None:
+    pool.save(write_image(tmp_path / "a.fits"))
+    pool.archive.storage.path(Journal.key(1)).mkdir()
+    with pytest.raises(IntegrityError, match=r"000000000001\.json is taken"):
+        pool.save(write_image(tmp_path / "b.fits"))

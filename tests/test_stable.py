@@ -160,3 +160,18 @@ def test_dates_and_checksums_of_any_hdu_do_not_count() -> None:
         return primary(*lines) + image(np.arange(4, dtype="i2"), *lines)
 
     assert content_of(made("2020", "a")) == content_of(made("2021", "b"))
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b"? [a, b]\n: 1\nmeta: {? [c] : 2}",
+        b"a: " + b"x" * (5 << 20),
+    ],
+    ids=["deep", "odd keys", "large"],
+)
+def test_odd_trees_are_content_too(tree: bytes) -> None:
+    known = content_of(asdf_file(HEAD + tree + b"\n...\n"))
+    assert content_of(asdf_file(HEAD + tree + b"\n...\n")) == known
+    assert content_of(asdf_file(HEAD + tree.replace(b"2", b"3") + b"\n...\n", b"more")) != known

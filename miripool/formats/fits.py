@@ -7,6 +7,7 @@ it is asked for. astropy undoes the compression of tiled images, and serialises 
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ _PIXELS: Mapping[int, np.dtype[Any]] = {
 """BITPIX (table 8 of the FITS standard 4.0)."""
 _OFFSETS = {8: -(2**7), 16: 2**15, 32: 2**31, 64: 2**63}
 """BZERO that makes the other signedness (table 11)."""
+_MAX_AXES = 32
+"""HDF5's limit; images of more axes are kept as bytes."""
+_MAX_NAME = 68
+"""Characters of a text in one card: longer names of HDUs are cut."""
+_MAX_VERSION = 1 << 31
 _DIGESTED = 64 << 20
 _MAX_RATIO = 1100
 """gzip, the best of the compressions, makes zeros 1030 times smaller."""
@@ -132,19 +138,24 @@ def _name_of(hdus: Any) -> str | None:
 
 def _unique_names(units: Sequence[Unit]) -> list[str]:
     """Name each HDU by EXTNAME, with the version where the name occurs before; ``HDU3`` where it has none."""
-    names: list[str] = []
+    names: dict[str, int] = {}  # and the number that the next of that name gets
     for i, unit in enumerate(units):
         extname = unit.values.get("EXTNAME")
-        name = "" if extname is None or i == 0 else str(extname).strip().upper()
+        name = "" if extname is None or i == 0 else _plain(str(extname))
         name = name or ("PRIMARY" if i == 0 else f"HDU{i}")
         version = unit.values.get("EXTVER")
-        known = isinstance(version, int) and version > 1
+        known = isinstance(version, int) and 1 < version < _MAX_VERSION
         unique = f"{name},{version}" if name in names and known else name
-        number = 2
         while unique in names:
-            unique, number = f"{name},{number}", number + 1
-        names.append(unique)
-    return names
+            names[name] += 1
+            unique = f"{name},{names[name]}"
+        names[unique] = 1
+    return list(names)
+
+
+def _plain(extname: str) -> str:
+    """Make a key that people can write of a name that may hold anything."""
+    return "".join(c if c.isprintable() else "?" for c in extname.strip().upper())[:_MAX_NAME]
 
 
 def _read_hdu(stream: NDArray[np.uint8], label: str, unit: Unit, name: str) -> Hdu:
@@ -173,6 +184,7 @@ def _read_tail(stream: NDArray[np.uint8], unit: Unit) -> BytesSource | None:
 
 def _is_image(unit: Unit, extension: Value) -> bool:
     plain = unit.values.get("PCOUNT", 0) == 0 and unit.values.get("GCOUNT", 1) == 1
+    plain = plain and unit.values["NAXIS"] <= _MAX_AXES
     return plain and (extension == "IMAGE" or (extension is None and unit.values.get("GROUPS") is not True))
 
 
@@ -198,6 +210,8 @@ def _read_scale(values: Mapping[str, Any], bits: int) -> tuple[bool, Scale | Non
         v if isinstance(v, (int, float)) and not isinstance(v, bool) else default
         for v, default in ((values.get("BSCALE"), 1), (values.get("BZERO"), 0))
     )
+    if not (_is_finite(bscale) and _is_finite(bzero)):
+        return False, None
     blank = values.get("BLANK")
     blank = blank if isinstance(blank, int) and not isinstance(blank, bool) and bits > 0 else None
     if bscale == 1 and blank is None and _OFFSETS.get(bits) == bzero:
@@ -205,6 +219,13 @@ def _read_scale(values: Mapping[str, Any], bits: int) -> tuple[bool, Scale | Non
     if bscale == 1 and bzero == 0 and blank is None:
         return False, None
     return False, Scale(float(bscale), float(bzero), blank)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def _read_table(stream: NDArray[np.uint8], unit: Unit, name: str, tail: BytesSource | None) -> Hdu | None:

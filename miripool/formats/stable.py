@@ -14,7 +14,7 @@ import xxhash
 from ..cards import CARD, is_structural, parse_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..dataset import ArraySource
     from ..product import Hdu, Layout
@@ -27,6 +27,10 @@ UNSTABLE_TREE = frozenset({"history", "cal_logs", "asdf_library", "_fits_hash"})
 """Top-level entries of the ASDF tree that each run, or each version of the asdf library, writes anew."""
 UNSTABLE_META = frozenset({"date"})
 """Entries of the ASDF tree's ``meta`` that each run writes anew."""
+
+_MAX_TREE = 4 << 20
+"""Bytes of a tree beyond which it counts as bytes: reading it would take longer than saving its product."""
+_MAX_DEPTH = 200
 
 _END_OF_TREE = re.compile(rb"^\.\.\.\r?$\n?", re.MULTILINE)
 _BLOCK_MAGIC = b"\xd3BLK"
@@ -96,13 +100,33 @@ def _asdf_content(data: ArraySource | None) -> dict[str, Any] | None:
     found = None if stream is None else _END_OF_TREE.search(stream)
     if stream is None or found is None or not stream.startswith(b"#ASDF"):
         return None
+    if found.end() > _MAX_TREE:
+        return None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        root = yaml.compose(stream[: found.end()].decode("utf-8"), loader)
+        text = stream[: found.end()].decode("utf-8")
+        if _is_deep(yaml.parse(text, loader)):
+            return None
+        root = yaml.compose(text, loader)
         tree = None if root is None else _Canonical().convert(_without_unstable(root))
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
     return {"tree": tree, "blocks": _block_digest(stream[found.end() :])}
+
+
+def _is_deep(events: Iterable[Any]) -> bool:
+    """Tell whether collections stand too deep in one another: libyaml's composer recurses, and dies of it."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                return True
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return False
 
 
 def _read_bytes(data: ArraySource | None) -> bytes | None:
@@ -133,10 +157,10 @@ def _without_unstable(root: Any) -> Any:
     import yaml
 
     if isinstance(root, yaml.MappingNode):
-        root.value = [(key, value) for key, value in root.value if key.value not in UNSTABLE_TREE]
+        root.value = [(key, value) for key, value in root.value if not _is_one_of(key, UNSTABLE_TREE)]
         for key, value in root.value:
             if key.value == "meta" and isinstance(value, yaml.MappingNode):
-                value.value = [(k, v) for k, v in value.value if k.value not in UNSTABLE_META]
+                value.value = [(k, v) for k, v in value.value if not _is_one_of(k, UNSTABLE_META)]
     return root
 
 
@@ -168,6 +192,10 @@ class _Canonical:
             pairs = sorted(node.value, key=lambda pair: str(pair[0].value) if _is_scalar(pair[0]) else "")
             return [[self.convert(key), self.convert(value)] for key, value in pairs]
         return [self.convert(item) for item in node.value]
+
+
+def _is_one_of(key: Any, names: frozenset[str]) -> bool:
+    return _is_scalar(key) and key.value in names
 
 
 def _is_scalar(node: Any) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..manifest import Manifest
     from .connection import Database
 
-__all__ = ["ANALYZED", "take_in"]
+__all__ = ["ANALYZED", "take_in", "take_in_and_write"]
 
 _BATCH_SAVES = 1000
 _BATCH_ENTRIES = 5000
@@ -87,6 +87,56 @@ def take_in(
     return work.taken
 
 
+class _Lost(Exception):
+    """Somebody else wrote an entry of that number first."""
+
+
+def take_in_and_write(
+    database: Database,
+    pool_id: str,
+    entry: Entry,
+    manifest: Callable[[str], Manifest],
+    write: Callable[[], bool],
+) -> bool:
+    """Take in an entry that is about to be written, and write it: what no index could take in never gets written.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    pool_id : str
+        The pool's.
+    entry : Entry
+        Follows from the last one that the index took in, as far as its maker knows.
+    manifest : callable
+        Gives the manifest of a digest.
+    write : callable
+        Writes the entry to the journal; False where somebody else wrote one of that number first. Called once the
+        database has accepted all rows, before it is told to keep them.
+
+    Returns
+    -------
+    bool
+        False where somebody else was faster: nothing was done then.
+    """
+    work = _Work(database, pool_id, manifest, None)
+    try:
+        with database.write() as connection:
+            work.lock(connection)
+            if connection.execute(select(state.c.applied)).scalar_one() != entry.n - 1:
+                return False
+            taken = take(database, connection, [entry], manifest)
+            if not write():
+                raise _Lost  # noqa: TRY301 - it has to leave the transaction
+    except _Lost:
+        return False
+    except BrokenEntry as broken:
+        raise broken.cause from None
+    if taken.analyze:
+        _analyze(database)
+    return True
+
+
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     batch: list[Entry] = []
     saves = 0
@@ -140,10 +190,11 @@ class _Work:
 
     def _transact(self, batch: Sequence[Entry]) -> Taken:
         with self._database.write() as connection:
-            self._lock(connection)
+            self.lock(connection)
             return take(self._database, connection, batch, self._manifest)
 
-    def _lock(self, connection: Connection) -> None:
+    def lock(self, connection: Connection) -> None:
+        """Wait until nobody else takes in entries of this pool, and keep them off until the transaction ends."""
         # A statement of its own: the next must see what was committed while this one waited.
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {self._pool_id}"))))
 
@@ -160,7 +211,7 @@ class _Work:
         failure: MiripoolError | None = None
         try:
             with self._database.write() as connection:
-                self._lock(connection)
+                self.lock(connection)
                 if connection.execute(select(state.c.applied)).scalar_one() >= 0:
                     return False
                 make_indexes = self._drop_indexes(connection)

@@ -165,6 +165,25 @@ class Catalog:
         """
         return apply.take_in(self.database, self.pool_id, entries, manifest, progress)
 
+    def apply_and_write(self, entry: Entry, manifest: Callable[[str], Manifest], write: Callable[[], bool]) -> bool:
+        """Take in an entry that is about to be written, and write it once the database has accepted its rows.
+
+        Parameters
+        ----------
+        entry : Entry
+            Follows from the last one taken in, as far as the caller knows.
+        manifest : callable
+            Gives the manifest of a digest.
+        write : callable
+            Writes the entry to the journal; False where somebody else wrote one of that number first.
+
+        Returns
+        -------
+        bool
+            False where somebody else was faster: nothing was done then.
+        """
+        return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
+
     def _products(self, statement: Select[Any]) -> list[ProductRow]:
         with self.database.read() as connection:
             return [_product_row(row) for row in connection.execute(statement)]
