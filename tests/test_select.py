@@ -585,3 +585,17 @@ def test_a_selection_is_quick(pool: Pool) -> None:
     for _ in range(20):
         pool.select("ngroups >= 8 and detector == 'MIRIMAGE' and p.data.max() > 0")
     assert (time.perf_counter() - start) / 20 < 0.25
+
+
+@pytest.mark.parametrize(
+    ("where", "kinds"),
+    [
+        ("ngroups not in (8)", []),
+        ("not ngroups in (9)", ["Raw"]),
+        ("kind not in ('Ramp')", ["Raw"]),
+        ("kind in ('Raw')", ["Raw"]),
+    ],
+)
+def test_lists_of_one(pool: Pool, simulated: Path, where: str, kinds: list[str]) -> None:
+    pool.save(simulated / "uncal" / f"{NAME}_uncal.fits")
+    assert [ref.kind for ref in pool.select(where)] == kinds

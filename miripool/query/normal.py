@@ -67,6 +67,8 @@ def negate(node: Node) -> Node:
         low, high = _ends(node)
         return _join(Or, [negate(low), negate(high)])
     found = normalise(node)
+    if isinstance(found, Compare):  # one item of a list
+        return negate(found)
     if isinstance(found, (And, Or)):  # a literal
         return Or(()) if found == And(()) else And(())
     return Not(found)
