@@ -217,11 +217,11 @@ def test_killed_between_the_entry_and_the_index(pool: Pool, home: Home) -> None:
     """The entry is durable; the next command takes it in."""
     script = """
 import os, signal
-append = pool.archive.journal.append
-def append_and_die(*arguments):
-    append(*arguments)
+write = pool.archive.journal.write
+def write_and_die(*arguments):
+    write(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
-pool.archive.journal.append = append_and_die
+pool.archive.journal.write = write_and_die
 pool.save(product("a", 1), tag="x")
 """
     with started([(script, [])]) as (process,):
@@ -249,7 +249,7 @@ def test_killed_before_the_entry(pool: Pool) -> None:
 import os, signal
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
-pool.archive.journal.append = die
+pool.archive.journal.write = die
 pool.save(product("a", 1), tag="x")
 """
     with started([(script, [])]) as (process,):

@@ -502,15 +502,15 @@ def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch
     def refuse(*_: Any, **__: Any) -> Any:
         raise ServerUnavailable("the server has gone")
 
-    append = pool.archive.journal.append
+    write = pool.archive.journal.write
 
-    def append_and_lose_the_server(*arguments: Any) -> Any:
-        made = append(*arguments)
+    def write_and_lose_the_server(*arguments: Any) -> Any:
+        made = write(*arguments)
         for method in ("apply", "rows"):
             monkeypatch.setattr(catalog, method, refuse)
         return made
 
-    monkeypatch.setattr(pool.archive.journal, "append", append_and_lose_the_server)
+    monkeypatch.setattr(pool.archive.journal, "write", write_and_lose_the_server)
     with pytest.raises(ServerError, match=r"saved as journal entry 0; the index will follow \(the server has gone\)"):
         pool.save(rate)
     monkeypatch.undo()

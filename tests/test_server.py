@@ -669,7 +669,7 @@ def test_full_disk(home: Path) -> None:
         assert not list((home / "postgres").glob("data*"))
     finally:
         until(lambda: not is_locked(home / "postgres/supervisor.lock"))
-        subprocess.run(["umount", str(home)], check=True)
+        subprocess.run(["umount", "--lazy", str(home)], check=True)
 
 
 def test_no_binaries(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
