@@ -26,7 +26,7 @@ from .manifest import BlobRef, HduRecord, Manifest
 from .product import Hdu, Layout, Product, kind_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from .dataset import ArraySource
     from .storage import Storage
@@ -35,9 +35,6 @@ __all__ = ["Archive", "Measured", "PoolInfo"]
 
 FORMAT = 1
 """Number of a pool folder's format; a reader refuses greater ones."""
-
-_HELD_BYTES = 640 << 20
-"""Bytes of arrays kept in memory between measuring and writing; what does not fit is read from its file again."""
 
 _INFO = "pool.json"
 """Key of the pool's description."""
@@ -143,7 +140,6 @@ class Measured:
     hdus: list[HduRecord] = field(default_factory=list)
     trailer: BlobRef | None = None
     sources: dict[str, tuple[BlobRef, ArraySource]] = field(default_factory=dict)
-    _held: int = 0
 
     def digest_of(self, hdu: int, part: str) -> str:
         """Give the name of a stored part.
@@ -267,10 +263,8 @@ class Archive:
         statistics = None
         if hdu.data is not None:
             flags = holds_flags(hdu.name, hdu.data.dtype)
-            ref, statistics, source = self.blobs.measure(
-                hdu.data, scale=hdu.scale, flags=flags, hold=_HELD_BYTES - measured._held
-            )
-            _hold(measured, ref, source)
+            ref, statistics = self.blobs.measure(hdu.data, scale=hdu.scale, flags=flags)
+            measured.sources.setdefault(ref.digest, (ref, hdu.data))
             record = replace(record, data=ref, statistics=statistics)
         parts: dict[str, Any] = {
             part: self._measure_part(source, measured)
@@ -280,8 +274,8 @@ class Archive:
         return replace(record, **parts)
 
     def _measure_part(self, source: ArraySource, measured: Measured) -> BlobRef:
-        ref, _, source = self.blobs.measure(source, hold=_HELD_BYTES - measured._held, numeric=False)
-        _hold(measured, ref, source)
+        ref, _ = self.blobs.measure(source, numeric=False)
+        measured.sources.setdefault(ref.digest, (ref, source))
         return ref
 
     @contextlib.contextmanager
@@ -333,13 +327,34 @@ class Archive:
         int
             Bytes added to the pool.
         """
-        added = 0
-        for ref, source in sources.values():
-            added += self.blobs.write(ref, source)
+        added = sum(self.blobs.write(ref, source) for ref, source in sources.values())
         data = manifest.to_bytes()
-        if self.storage.put(self.manifest_key(digest_bytes(data)), data):
-            added += len(data)
-        return added
+        key = self.manifest_key(digest_bytes(data))
+        if self.storage.put(key, data):
+            return added + len(data)
+        if self.storage.read(key) == data:
+            return added
+        self.storage.replace(key, data)
+        return added + len(data)
+
+    def is_whole(self, digest: str) -> bool:
+        """Tell whether a version's manifest and blobs are there and look sound; no array is read.
+
+        Parameters
+        ----------
+        digest : str
+            The manifest's.
+
+        Returns
+        -------
+        bool
+            False if something is missing or visibly damaged.
+        """
+        try:
+            manifest = self._read_manifest(digest)
+        except IntegrityError:
+            return False
+        return all(self.blobs.open(ref).is_sound() for ref in manifest.blobs())
 
     @staticmethod
     def manifest_key(digest: str) -> str:
@@ -390,9 +405,3 @@ class Archive:
             part: self.blobs.open(ref) for part in _PARTS if (ref := getattr(record, part)) is not None
         }
         return Hdu(record.header, record.name, record.encoding, scale=record.scale, unit=record.unit, **parts)
-
-
-def _hold(measured: Measured, ref: BlobRef, source: ArraySource) -> None:
-    held: Sequence[Any] = [source] if hasattr(source, "nbytes") else []
-    measured._held += sum(int(array.nbytes) for array in held)
-    measured.sources.setdefault(ref.digest, (ref, source))

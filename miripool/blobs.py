@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import bitshuffle
-from .digest import array_digest, hasher_of, hashing, tile_digest
+from .digest import array_digest, blocks, hasher_of, little_bytes, tile_digest
 from .errors import IntegrityError, MiripoolError, NewerFormat, StorageError
 from .manifest import BlobRef
 from .statistics import Accumulator, Statistics
 from .storage import storage_error
 from .threads import map_bounded
-from .tiles import Tile, basic_index, copy_overlap, cut, grid, tile_at, tile_shape
+from .tiles import Slab, Tile, basic_index, copy_overlap, grid, slabs, tile_at, tile_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,19 +87,16 @@ class BlobStore:
         self,
         source: ArraySource,
         *,
-        hold: int,
         scale: Scale | None = None,
         flags: bool = False,
         numeric: bool = True,
-    ) -> tuple[BlobRef, Statistics | None, ArraySource]:
+    ) -> tuple[BlobRef, Statistics | None]:
         """Name an array and take its statistics, in one pass.
 
         Parameters
         ----------
         source : ArraySource
             Any shape.
-        hold : int
-            Bytes that may be kept in memory, so that `write` need not read the source again.
         scale : Scale, optional
             Statistics are those of the physical values.
         flags : bool
@@ -109,28 +106,26 @@ class BlobStore:
 
         Returns
         -------
-        BlobRef, Statistics or None, ArraySource
-            Statistics of numbers only, None for tables and for bytes. The source to write from: an array in memory
-            where `hold` allows it.
+        BlobRef, Statistics or None
+            Statistics of numbers only, None for tables and for bytes.
         """
         numeric = numeric and source.dtype.names is None and source.dtype.kind in "buif"
-        nbytes = math.prod(source.shape) * source.dtype.itemsize
-        if nbytes <= hold:
-            source = np.asarray(source[...])
-        ref = BlobRef("", source.dtype, tuple(source.shape))
+        shape = tuple(source.shape)
         if not numeric:
-            return BlobRef(array_digest(source), ref.dtype, ref.shape), None, source
+            return BlobRef(array_digest(source), source.dtype, shape), None
         hasher = hasher_of(source)
 
-        def count(block: NDArray[Any]) -> Accumulator:
+        def count(block: tuple[int | slice, ...]) -> tuple[NDArray[Any], Accumulator]:
+            elements = np.asarray(source[block])
             accumulator = Accumulator(flags=flags)
-            accumulator.add(block if scale is None else scale.apply(block))
-            return accumulator
+            accumulator.add(elements if scale is None else scale.apply(elements))
+            return elements, accumulator
 
         total = Accumulator(flags=flags)
-        for accumulator in map_bounded(count, hashing(source, hasher)):
+        for elements, accumulator in map_bounded(count, blocks(source)):
+            hasher.update(little_bytes(elements))
             total.merge(accumulator)
-        return BlobRef(hasher.hexdigest(), ref.dtype, ref.shape), total.result(), source
+        return BlobRef(hasher.hexdigest(), source.dtype, shape), total.result()
 
     def exists(self, digest: str) -> bool:
         """Tell whether a blob is there.
@@ -148,7 +143,7 @@ class BlobStore:
         return self._storage.exists(self.key(digest))
 
     def write(self, ref: BlobRef, source: ArraySource) -> int:
-        """Write a blob, durably, unless it is there.
+        """Write a blob, durably, unless it is there; one that is there and visibly damaged is replaced.
 
         Parameters
         ----------
@@ -160,7 +155,7 @@ class BlobStore:
         Returns
         -------
         int
-            Bytes added to the store; 0 if the blob was there.
+            Bytes written to the store; 0 if the blob was there.
 
         Raises
         ------
@@ -168,12 +163,16 @@ class BlobStore:
             If it could not be written; nothing is left behind.
         """
         key = self.key(ref.digest)
-        if self._storage.confirm(key):
+        there = self._storage.confirm(key)
+        if there and self.open(ref).is_sound():
             return 0
         path = self._storage.workspace(key)
         try:
             _write_file(path, ref, source)
             size = path.stat().st_size
+            if there:
+                self._storage.replace(key, path)
+                return size
             return size if self._storage.put(key, path) else 0
         except MiripoolError:
             raise
@@ -237,24 +236,25 @@ def _write_tiles(data: h5py.Dataset, dtype: np.dtype[Any], source: ArraySource) 
     digests = np.zeros((math.prod(grid(shape, chunks)), 16), np.uint8)
     direct = bitshuffle.available()
 
-    def code(job: tuple[Tile, NDArray[Any]]) -> tuple[Tile, bytes, Any]:
-        tile, part = job
-        part = np.ascontiguousarray(part, dtype=dtype)
-        digest = tile_digest(part)
-        if not direct:
-            return tile, digest, part
-        if part.shape != chunks:
-            whole = np.zeros(chunks, dtype)
-            whole[tuple(slice(n) for n in part.shape)] = part
-            part = whole
-        return tile, digest, bitshuffle.compress(part)
+    def code(slab: Slab) -> list[tuple[Tile, bytes, Any]]:
+        coded = []
+        for tile, part in slab.cut(np.asarray(source[slab.inside])):
+            part = np.ascontiguousarray(part, dtype=dtype)
+            digest = tile_digest(part)
+            if direct and part.shape != chunks:
+                whole = np.zeros(chunks, dtype)
+                whole[tuple(slice(n) for n in part.shape)] = part
+                part = whole
+            coded.append((tile, digest, bitshuffle.compress(part) if direct else part))
+        return coded
 
-    for tile, digest, coded in map_bounded(code, cut(source, shape, chunks)):
-        digests[tile.number] = np.frombuffer(digest, np.uint8)
-        if direct:
-            data.id.write_direct_chunk(tile.start, coded)
-        else:
-            data[tile.inside] = coded
+    for coded in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
+        for tile, digest, elements in coded:
+            digests[tile.number] = np.frombuffer(digest, np.uint8)
+            if direct:
+                data.id.write_direct_chunk(tile.start, elements)
+            else:
+                data[tile.inside] = elements
     return digests
 
 
@@ -303,6 +303,20 @@ class Blob:
         with self._open() as data:
             part = self._read(data, starts, box)
         return part[local]
+
+    def is_sound(self) -> bool:
+        """Look at the file without reading its tiles: whether it is there, whole, and this array's.
+
+        Returns
+        -------
+        bool
+            False where it is missing or damaged. True does not say that the tiles hold the right values.
+        """
+        try:
+            with self._open() as data:
+                return data.chunks is None or data.id.get_num_chunks() == math.prod(grid(self.shape, data.chunks))
+        except IntegrityError:
+            return False
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[h5py.Dataset]:

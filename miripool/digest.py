@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from .dataset import ArraySource
 
-__all__ = ["array_digest", "blocks", "hasher_of", "hashing", "tile_digest"]
+__all__ = ["array_digest", "blocks", "hasher_of", "little_bytes", "tile_digest"]
 
-_BLOCK_BYTES = 1 << 24
-"""Bytes hashed and summed by one thread at a time."""
+_BLOCK_BYTES = 1 << 21
+"""Bytes read, hashed and summed by one thread at a time: memory that is used again; larger blocks cost page faults."""
 
 
 def array_digest(source: ArraySource) -> str:
@@ -46,7 +46,7 @@ def array_digest(source: ArraySource) -> str:
         _hash_columns(hasher, np.asarray(source[...]))
     else:
         for block in blocks(source):
-            hasher.update(_little(block))
+            hasher.update(little_bytes(np.asarray(source[block])))
     return hasher.hexdigest()
 
 
@@ -74,11 +74,22 @@ def _hash_columns(hasher: xxhash.xxh3_128, rows: NDArray[Any]) -> None:
         if column.dtype.names:
             _hash_columns(hasher, column)
         else:
-            hasher.update(_little(column))
+            hasher.update(little_bytes(column))
 
 
-def _little(array: NDArray[Any]) -> memoryview[int]:
-    """Give an array's elements as little-endian bytes in C order, without a copy where they already are."""
+def little_bytes(array: NDArray[Any]) -> memoryview[int]:
+    """Give an array's elements as digests take them, without a copy where they already are so.
+
+    Parameters
+    ----------
+    array : ndarray
+        Any shape; not a table.
+
+    Returns
+    -------
+    memoryview
+        Little-endian, C order.
+    """
     ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return memoryview(ordered.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
@@ -96,11 +107,11 @@ def tile_digest(tile: NDArray[Any]) -> bytes:
     bytes
         xxh3_128, 16 bytes.
     """
-    return xxhash.xxh3_128_digest(_little(tile))
+    return xxhash.xxh3_128_digest(little_bytes(tile))
 
 
-def blocks(source: ArraySource) -> Iterator[NDArray[Any]]:
-    """Read an array front to back in blocks of bounded size.
+def blocks(source: ArraySource) -> Iterator[tuple[int | slice, ...]]:
+    """Cut an array, front to back, into blocks of bounded size.
 
     Parameters
     ----------
@@ -109,42 +120,22 @@ def blocks(source: ArraySource) -> Iterator[NDArray[Any]]:
 
     Yields
     ------
-    ndarray
-        Together all elements in C order.
+    tuple
+        Index of a block; together they are all elements in C order.
     """
     shape = tuple(source.shape)
     if math.prod(shape) == 0 or not shape:
-        yield np.atleast_1d(np.asarray(source[...]))
+        yield tuple(slice(None) for _ in shape)
         return
-    yield from _blocks_of(source, (), shape)
+    yield from _blocks_of((), shape, source.dtype.itemsize)
 
 
-def _blocks_of(source: ArraySource, prefix: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[NDArray[Any]]:
-    below = math.prod(shape[1:]) * source.dtype.itemsize
+def _blocks_of(prefix: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[int | slice, ...]]:
+    below = math.prod(shape[1:]) * itemsize
     if below > _BLOCK_BYTES and len(shape) > 1:
         for i in range(shape[0]):
-            yield from _blocks_of(source, (*prefix, i), shape[1:])
+            yield from _blocks_of((*prefix, i), shape[1:], itemsize)
         return
     step = max(1, _BLOCK_BYTES // max(1, below))
     for start in range(0, shape[0], step):
-        yield np.asarray(source[(*prefix, slice(start, start + step))])
-
-
-def hashing(source: ArraySource, hasher: xxhash.xxh3_128) -> Iterator[NDArray[Any]]:
-    """Read an array of numbers and digest it on the way.
-
-    Parameters
-    ----------
-    source : ArraySource
-        Any shape; not a table.
-    hasher : xxhash.xxh3_128
-        From `hasher_of`.
-
-    Yields
-    ------
-    ndarray
-        As `blocks` gives them.
-    """
-    for block in blocks(source):
-        hasher.update(_little(block))
-        yield block
+        yield (*prefix, slice(start, start + step))

@@ -248,7 +248,7 @@ class Pool:
         """
         ready = self._ready(source, name, kind, history)
         self.catch_up()
-        if force or not is_known(self.catalog, ready.product, ready.name):
+        if force or not is_known(self.archive, self.catalog, ready.product, ready.name):
             ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=history)
             try:
                 write_ahead(self.archive, self.catalog, ready.prepared, ready._notes, force=force)
@@ -275,7 +275,7 @@ class Pool:
         self.catch_up()
         committer = self._committer
         if not force:
-            known = save_known(self.catalog, committer, ready.product, ready.name, tag=tag)
+            known = save_known(self.archive, self.catalog, committer, ready.product, ready.name, tag=tag)
             if known is not None:
                 return known
         if ready.prepared is None:

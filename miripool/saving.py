@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from .canonical import canonical_json, digest_bytes
-from .errors import Conflict, InvalidInput, MiripoolError
+from .errors import Conflict, IntegrityError, InvalidInput, MiripoolError
 from .formats import layout_of, stable_content
 from .journal import Action, Save, Tag
 from .manifest import Manifest
@@ -55,12 +55,16 @@ class Saved:
 
 @dataclass(slots=True)
 class Prepared:
-    """A product ready to be saved: measured, named, compared by `content`."""
+    """A product ready to be saved: measured, named, compared by `content`.
+
+    `mended` tells that it gave a damaged version its data back.
+    """
 
     manifest: Manifest
     content: str
     measured: Measured
     stored_bytes: int = 0
+    mended: bool = False
 
     @property
     def track(self) -> tuple[str, str]:
@@ -102,13 +106,13 @@ def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[
 
 
 def save_known(
-    catalog: Catalog, committer: Committer, product: Product, name: str, *, tag: str | None = None
+    archive: Archive, catalog: Catalog, committer: Committer, product: Product, name: str, *, tag: str | None = None
 ) -> Saved | None:
     """Find the living version that was saved from the very same file, so that its arrays need not be read; tag it.
 
     Parameters
     ----------
-    catalog, committer : Catalog, Committer
+    archive, catalog, committer : Archive, Catalog, Committer
         The pool's, caught up.
     product : Product
         Read from a file.
@@ -120,10 +124,10 @@ def save_known(
     Returns
     -------
     Saved or None
-        The newest such version; None if there is none.
+        The newest such version; None if there is none, or if it is damaged and the file can mend it.
     """
     found = _from_file(catalog, product, name)
-    if found is None:
+    if found is None or not archive.is_whole(found.manifest):
         return None
     if tag is not None:
 
@@ -139,12 +143,12 @@ def save_known(
     return Saved(found, "unchanged", 0, _unchanged(catalog, found, same_file=True))
 
 
-def is_known(catalog: Catalog, product: Product, name: str) -> bool:
+def is_known(archive: Archive, catalog: Catalog, product: Product, name: str) -> bool:
     """Tell whether `save_known` would find a version; nothing is changed.
 
     Parameters
     ----------
-    catalog, product, name : object
+    archive, catalog, product, name : object
         As for `save_known`.
 
     Returns
@@ -152,7 +156,8 @@ def is_known(catalog: Catalog, product: Product, name: str) -> bool:
     bool
         True if so.
     """
-    return _from_file(catalog, product, name) is not None
+    found = _from_file(catalog, product, name)
+    return found is not None and archive.is_whole(found.manifest)
 
 
 def write_ahead(
@@ -266,7 +271,7 @@ class _Save:
 
     def decide(self, position: Position) -> Sequence[Action]:
         """Give the actions for the pool as it stands at a position of the journal."""
-        found = [None if self.force else _same(self.catalog, p) for p in self.prepared]
+        found = [None if self.force else self._same(p) for p in self.prepared]
         new = [p for p, same in zip(self.prepared, found, strict=True) if same is None]
         for p in new:
             _refuse_other_exposure(self.catalog, p.manifest)
@@ -280,6 +285,27 @@ class _Save:
         marked = {same.serial for same in found if same is not None and self.tag in same.tags}
         to_tag = tuple(serial for serial in self.serials if serial not in marked)
         return [*saves, Tag(self.tag, to_tag)] if to_tag else saves
+
+    def _same(self, p: Prepared) -> ProductRow | None:
+        """Find the version that a product already is; where its files are damaged, mend them from the product."""
+        same = _same(self.catalog, p)
+        if same is None or self.archive.is_whole(same.manifest):
+            return same
+        if same.manifest == digest_bytes(p.manifest.to_bytes()):
+            self._write(p)
+        else:
+            self._write_blobs_of(same.manifest, p)
+        p.mended = self.archive.is_whole(same.manifest)
+        return same if p.mended else None
+
+    def _write_blobs_of(self, manifest: str, p: Prepared) -> None:
+        """Store what a version of the same content shares with a product."""
+        try:
+            needed = {ref.digest for ref in self.archive.manifest(manifest).blobs()}
+        except IntegrityError:
+            return
+        for digest in needed & p.measured.sources.keys():
+            self.archive.blobs.write(*p.measured.sources[digest])
 
     def _write(self, p: Prepared) -> None:
         """Store blobs and manifest, once, however often the race for an entry is lost."""
@@ -334,7 +360,8 @@ def _report(catalog: Catalog, row: ProductRow, p: Prepared, made: bool) -> Saved
         return Saved(row, "new" if row.version == 0 else "version", p.stored_bytes)
     # What was made in memory has no file's timestamps that could differ.
     files = {row.file_digest, None if p.manifest.origin is None else p.manifest.origin.digest}
-    return Saved(row, "unchanged", 0, _unchanged(catalog, row, same_file=len(files) == 1 or None in files))
+    notice = _unchanged(catalog, row, same_file=len(files) == 1 or None in files)
+    return Saved(row, "unchanged", 0, f"{notice}; its damaged files were written anew" if p.mended else notice)
 
 
 def _unchanged(catalog: Catalog, row: ProductRow, *, same_file: bool) -> str:

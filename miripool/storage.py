@@ -1,7 +1,7 @@
 """Storage: bytes by key in a folder. Read, list, put-if-absent, delete; no more is asked of it.
 
-An object store offers the same four, so a pool could live in one. One key's bytes may change, ``pool.json``'s: for
-it there is `replace`.
+An object store offers the same four, so a pool could live in one. One key's bytes may change, ``pool.json``'s, and
+what was damaged may be put anew: for them there is `replace`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from .errors import DiskFull, InvalidInput, NotFound, ReadOnly, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["LocalStorage", "Storage", "storage_error"]
 
@@ -52,8 +52,8 @@ class Storage(Protocol):
     def workspace(self, key: str) -> Path:
         """Give the path of a new temporary file that can be put under `key`; the caller writes it."""
 
-    def replace(self, key: str, data: bytes) -> None:
-        """Put bytes under a key, durably, whatever it held before."""
+    def replace(self, key: str, source: bytes | Path) -> None:
+        """Put bytes, or a finished file, under a key, durably, whatever it held before."""
 
     def delete(self, key: str) -> bool:
         """Remove a key; False if it was not there."""
@@ -239,13 +239,33 @@ class LocalStorage:
         DiskFull, ReadOnly, StorageError
             If it could not be written; nothing is left behind.
         """
+        return self._place(key, source, _link)
+
+    def replace(self, key: str, source: bytes | Path) -> None:
+        """Put bytes under a key, durably, whatever it held before; a reader sees the old or the new ones.
+
+        Parameters
+        ----------
+        key : str
+            Relative path.
+        source : bytes or pathlib.Path
+            As for `put`.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If they could not be written; the old ones are still there then.
+        """
+        self._place(key, source, _rename)
+
+    def _place(self, key: str, source: bytes | Path, name: Callable[[Path, Path], bool]) -> bool:
         target = self.path(key)
         temporary = source if isinstance(source, Path) else self.workspace(key)
         try:
             if isinstance(source, bytes):
                 temporary.write_bytes(source)
             _sync_file(temporary)
-            added = _link(temporary, target)
+            named = name(temporary, target)
         except OSError as error:
             raise storage_error(error, target) from error
         finally:
@@ -257,35 +277,7 @@ class LocalStorage:
             raise StorageError(
                 f"{target} is there, but the disk did not confirm it ({error.strerror}); look at the disk"
             ) from error
-        return added
-
-    def replace(self, key: str, data: bytes) -> None:
-        """Put bytes under a key, durably, whatever it held before; a reader sees the old or the new ones.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-        data : bytes
-            The content.
-
-        Raises
-        ------
-        DiskFull, ReadOnly, StorageError
-            If they could not be written; the old ones are still there then.
-        """
-        target = self.path(key)
-        temporary = self.workspace(key)
-        try:
-            temporary.write_bytes(data)
-            _sync_file(temporary)
-            temporary.replace(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise storage_error(error, target) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        return named
 
     def delete(self, key: str) -> bool:
         """Remove a key.
@@ -346,6 +338,11 @@ def _link(temporary: Path, target: Path) -> bool:
         os.link(temporary, target)
     except FileExistsError:
         return False
+    return True
+
+
+def _rename(temporary: Path, target: Path) -> bool:
+    temporary.replace(target)
     return True
 
 

@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .dataset import ArraySource
-
-__all__ = ["Tile", "basic_index", "copy_overlap", "cut", "grid", "tile_at", "tile_shape"]
+__all__ = ["Slab", "Tile", "basic_index", "copy_overlap", "grid", "slabs", "tile_at", "tile_shape"]
 
 _TILE_BYTES = 1 << 19
 """Aim of a tile's size: the ramps of some thousand pixels; small enough to read one pixel, large enough to compress."""
 
-_SLAB_BYTES = 1 << 26
-"""Bytes of an array that are in memory at once where it is read in slabs."""
+_SLAB_BYTES = 1 << 22
+"""Bytes of an array that one thread reads at a time: memory that is used again; larger ones cost page faults."""
 
 
 def tile_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -105,36 +103,57 @@ def tile_at(index: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, .
     return Tile(number, start, inside)
 
 
-def cut(source: ArraySource, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[Tile, NDArray[Any]]]:
-    """Cut an array into tiles; one that is not in memory is read slab by slab along the rows (last axis but one).
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Some tiles that lie side by side, to be read together: whole along the last axis."""
+
+    inside: tuple[slice, ...]
+    tiles: tuple[Tile, ...]
+
+    def cut(self, elements: NDArray[Any]) -> Iterator[tuple[Tile, NDArray[Any]]]:
+        """Give the tiles' elements.
+
+        Parameters
+        ----------
+        elements : ndarray
+            The slab's.
+
+        Yields
+        ------
+        Tile, ndarray
+            The tile and the elements inside it, a view.
+        """
+        for tile in self.tiles:
+            moved = zip(tile.inside, self.inside, strict=True)
+            yield tile, elements[tuple(slice(t.start - s.start, t.stop - s.start) for t, s in moved)]
+
+
+def slabs(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> Iterator[Slab]:
+    """Cut an array into slabs of tiles, along the rows (last axis but one).
 
     Parameters
     ----------
-    source : ArraySource
-        The array.
     shape, chunks : tuple of int
         Of the array and of a tile.
+    itemsize : int
+        Bytes per element.
 
     Yields
     ------
-    Tile, ndarray
-        The tile and the elements inside it, a view.
+    Slab
+        With at least one row of tiles; together they have each tile once.
     """
     steps = grid(shape, chunks)
     band_axis = max(0, len(shape) - 2)
-    row_bytes = math.prod(chunks[:band_axis]) * math.prod(shape[band_axis + 1 :]) * source.dtype.itemsize
+    row_bytes = math.prod(chunks[:band_axis]) * math.prod(shape[band_axis + 1 :]) * itemsize
     bands = max(1, _SLAB_BYTES // max(1, row_bytes * chunks[band_axis]))
     for outer in itertools.product(*(range(n) for n in steps[:band_axis])):
         for first in range(0, steps[band_axis], bands):
-            last = min(first + bands, steps[band_axis])
-            corner = tuple(i * c for i, c in zip((*outer, first), chunks, strict=False))
-            stop = [min(s + c, n) for s, c, n in zip(corner, chunks, shape, strict=False)]
-            stop[band_axis] = min(last * chunks[band_axis], shape[band_axis])
-            slab = np.asarray(source[tuple(slice(a, b) for a, b in zip(corner, stop, strict=True))])
-            for index in itertools.product([*range(first, last)], *(range(n) for n in steps[band_axis + 1 :])):
-                tile = tile_at((*outer, *index), shape, chunks)
-                moved = zip(tile.inside, (*corner, *(0 for _ in shape[band_axis + 1 :])), strict=True)
-                yield tile, slab[tuple(slice(s.start - c, s.stop - c) for s, c in moved)]
+            rows = range(first, min(first + bands, steps[band_axis]))
+            places = itertools.product(rows, *(range(n) for n in steps[band_axis + 1 :]))
+            tiles = tuple(tile_at((*outer, *place), shape, chunks) for place in places)
+            corners = zip(tiles[0].inside, tiles[-1].inside, strict=True)
+            yield Slab(tuple(slice(low.start, high.stop) for low, high in corners), tiles)
 
 
 def copy_overlap(part: NDArray[Any], tile: Tile, target: NDArray[Any], starts: tuple[int, ...]) -> None:

@@ -33,8 +33,6 @@ from miripool.manifest import BlobRef
 from miripool.storage import LocalStorage
 
 EXAMPLES = settings(deadline=None, max_examples=60)
-ALL = 1 << 40
-"""More bytes to hold than any test has."""
 
 
 @pytest.fixture
@@ -64,8 +62,8 @@ def use_hdf5_filter(patch: pytest.MonkeyPatch) -> None:
 
 
 def stored(store: BlobStore, array: NDArray[Any]) -> Blob:
-    ref, _, source = store.measure(array, hold=ALL)
-    store.write(ref, source)
+    ref, _ = store.measure(array)
+    store.write(ref, array)
     return store.open(ref)
 
 
@@ -141,9 +139,9 @@ def test_shapes_with_little_or_nothing_in_them(store: BlobStore, shape: tuple[in
 
 def test_arrays_in_other_byte_order_or_layout_are_the_same_blob(store: BlobStore) -> None:
     array = make_ramp()
-    ref = store.measure(array, hold=ALL)[0]
+    ref = store.measure(array)[0]
     for other in (np.asfortranarray(array), array.astype(">u2"), np.repeat(array, 2, -1)[..., ::2]):
-        found = store.measure(other, hold=ALL)[0]
+        found = store.measure(other)[0]
         assert found.digest == ref.digest
     big = array.astype(">u2")
     assert np.array_equal(stored(store, big)[...], array)
@@ -516,7 +514,8 @@ def test_flipped_bits_are_found_or_harmless(store: BlobStore, array: NDArray[Any
 
 
 def test_writing_again_adds_nothing(store: BlobStore) -> None:
-    ref, _, source = store.measure(make_ramp(), hold=ALL)
+    source = make_ramp()
+    ref, _ = store.measure(source)
     assert not store.exists(ref.digest)
     size = store.write(ref, source)
     assert store.exists(ref.digest)
@@ -529,7 +528,8 @@ def test_writing_again_adds_nothing(store: BlobStore) -> None:
 
 
 def test_losing_the_race_adds_nothing(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    ref, _, source = store.measure(make_ramp(), hold=ALL)
+    source = make_ramp()
+    ref, _ = store.measure(source)
     store.write(ref, source)
     monkeypatch.setattr(store._storage, "confirm", lambda key: False)
     assert store.write(ref, source) == 0
@@ -559,7 +559,7 @@ class Unreadable:
 def test_a_source_that_fails_leaves_nothing(
     store: BlobStore, storage: LocalStorage, error: Exception, raised: type[BaseException]
 ) -> None:
-    ref = store.measure(make_ramp(), hold=ALL)[0]
+    ref = store.measure(make_ramp())[0]
     with pytest.raises(raised, match=r"Input/output error|odd"):
         store.write(ref, Unreadable(make_ramp(), error))
     assert [p for p in storage.root.rglob("*") if p.is_file()] == []
@@ -570,14 +570,14 @@ def test_a_full_disk_leaves_nothing(kilobytes: int) -> None:
     array = np.random.default_rng(0).integers(0, 65536, (1, 4, 160, 160), np.uint16)
     with tiny_disk(kilobytes) as folder:
         store = BlobStore(LocalStorage(folder))
-        ref, _, source = store.measure(array, hold=ALL)
+        ref, _ = store.measure(array)
         with pytest.raises(DiskFull, match="make room and try again"):
-            store.write(ref, source)
+            store.write(ref, array)
         assert [p for p in folder.rglob("*") if p.is_file()] == []
         assert not store.exists(ref.digest)
     with tiny_disk(1024) as folder:
         store = BlobStore(LocalStorage(folder))
-        store.write(ref, source)
+        store.write(ref, array)
         assert np.array_equal(store.open(ref)[...], array)
 
 
@@ -612,7 +612,8 @@ else:
     blobs.tile_digest = slowly
 
 store = blobs.BlobStore(LocalStorage(Path(sys.argv[1])))
-ref, _, source = store.measure(np.zeros((3, 5, 512, 512), "f4"), hold=1 << 40)
+source = np.zeros((3, 5, 512, 512), "f4")
+ref, _ = store.measure(source)
 print(ref.digest, flush=True)
 store.write(ref, source)
 """
@@ -651,46 +652,37 @@ class Counted:
         return np.array(self._array[key])
 
 
-@pytest.mark.parametrize(("hold", "held"), [(ALL, True), (0, False), (-5, False)])
-def test_measuring_reads_once_and_holds_what_it_may(store: BlobStore, hold: int, held: bool) -> None:
+def test_measuring_and_writing_read_once_each(store: BlobStore) -> None:
     array = make_ramp()
     source = Counted(array)
-    ref, statistics, kept = store.measure(source, hold=hold)
+    ref, statistics = store.measure(source)
     assert (source.reads == 1).all()
     assert ref == BlobRef(array_digest(array), array.dtype, array.shape)
-    assert isinstance(kept, np.ndarray) is held
-    store.write(ref, kept)
-    assert (source.reads == (1 if held else 2)).all()
+    store.write(ref, source)
+    assert (source.reads == 2).all()
     assert statistics is not None
     assert statistics.mean == pytest.approx(array.mean(dtype=float))
     assert np.array_equal(store.open(ref)[...], array)
 
 
-def test_measuring_at_the_limit(store: BlobStore) -> None:
-    array = make_ramp()
-    assert isinstance(store.measure(Counted(array), hold=array.nbytes)[2], np.ndarray)
-    assert not isinstance(store.measure(Counted(array), hold=array.nbytes - 1)[2], np.ndarray)
-
-
 def test_statistics_of_physical_values_and_of_flags(store: BlobStore) -> None:
     array = np.array([[0, -1], [4, 6]], np.int16)
-    _, statistics, _ = store.measure(array, hold=ALL, scale=Scale(10.0, 1.0, -1), flags=False)
+    _, statistics = store.measure(array, scale=Scale(10.0, 1.0, -1), flags=False)
     assert statistics is not None
     assert (statistics.min, statistics.max, statistics.n_nan, statistics.n_flagged) == (1.0, 61.0, 1, None)
-    _, statistics, _ = store.measure(array, hold=ALL, flags=True)
+    _, statistics = store.measure(array, flags=True)
     assert statistics is not None
     assert statistics.n_flagged == 3
 
 
-@pytest.mark.parametrize("hold", [0, ALL])
-def test_what_is_no_number_has_no_statistics(store: BlobStore, hold: int) -> None:
+def test_what_is_no_number_has_no_statistics(store: BlobStore) -> None:
     for array in (np.zeros(5, [("a", "f4")]), np.array([b"a", b"bc"])):
-        ref, statistics, _ = store.measure(array, hold=hold)
+        ref, statistics = store.measure(array)
         assert statistics is None
         assert ref.digest == array_digest(array)
-    ref, statistics, _ = store.measure(np.zeros(9, np.uint8), hold=hold, numeric=False)
+    ref, statistics = store.measure(np.zeros(9, np.uint8), numeric=False)
     assert statistics is None
-    assert ref == store.measure(np.zeros(9, np.uint8), hold=hold)[0]
+    assert ref == store.measure(np.zeros(9, np.uint8))[0]
 
 
 def test_opening_opens_nothing(store: BlobStore) -> None:
@@ -714,7 +706,7 @@ def test_rows_of_megabytes_come_back(store: BlobStore) -> None:
     """As the ASDF extension of a large tree has: one row of one column."""
     rows = np.zeros(2, dtype=[("ASDF_METADATA", "u1", (3_000_000,))])
     rows["ASDF_METADATA"] = np.random.default_rng(1).integers(0, 256, (2, 3_000_000), np.uint8)
-    ref, _, source = store.measure(rows, hold=1 << 30)
-    store.write(ref, source)
+    ref, _ = store.measure(rows)
+    store.write(ref, rows)
     assert store.open(ref)[...].tobytes() == rows.tobytes()
     assert store.open(ref)[1].tobytes() == rows[1].tobytes()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from miripool.dataset import Dataset
-from miripool.errors import AlreadyExists, FileMissing, FormatError, IntegrityError, InvalidInput
+from miripool.errors import AlreadyExists, FileMissing, FormatError, IntegrityError, InvalidInput, StorageError
 from miripool.formats import iter_bytes, layout_of, read_fits, to_hdulist, write_fits
 from miripool.formats import sources as sources_module
 from miripool.product import Product, Ramp, Rate
@@ -185,9 +185,9 @@ def test_compressed_images_show_pixels_and_keep_their_bytes() -> None:
 
 
 def test_huge_compressed_files_go_through_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    from miripool.formats import structure
+    from miripool.formats import stream
 
-    monkeypatch.setattr(structure, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(stream, "_IN_MEMORY", 1000)
     product = read_fits(AWKWARD["compressed_file"]())
     assert rewritten(product) == gzip.decompress(AWKWARD["compressed_file"]())
 
@@ -386,9 +386,13 @@ def test_export_notices_changed_data(tmp_path: Path) -> None:
     path = tmp_path / "in.fits"
     path.write_bytes(AWKWARD["unsigned"]())
     product = read_fits(path)
+    before = path.stat()
     with path.open("r+b") as file:
         file.seek(BLOCK + 4)
         file.write(b"\x55\x55")
+    with pytest.raises(StorageError, match=r"in\.fits: has changed"):
+        write_fits(product, tmp_path / "out.fits")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(IntegrityError, match=r"in\.fits"):
         write_fits(product, tmp_path / "out.fits")
     assert [p.name for p in tmp_path.iterdir()] == ["in.fits"]

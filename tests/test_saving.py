@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -26,8 +27,10 @@ from miripool.errors import (
     InvalidName,
     ServerError,
     ServerUnavailable,
+    StorageError,
 )
 from miripool.formats import read_fits
+from miripool.ingest import ingest
 from miripool.saving import prepare, save_together
 from miripool.simulate import Calibration, SimulatedExposure
 
@@ -578,3 +581,86 @@ def test_another_exposure_of_the_same_day_is_refused(pool: Pool, simulated: Path
         with pytest.raises(Conflict, match="another exposure"):
             pool.save(other)
     assert len(pool.versions("Rate/" + path.name.removesuffix("_rate.fits"))) == 1
+
+
+# Damage that a save meets
+
+
+def damaged(pool: Pool, part: str, how: str) -> list[Path]:
+    """Damage all files of a part of the pool's folder."""
+    paths = [p for p in (folder_of(pool) / part).rglob("*") if p.is_file()]
+    for path in paths:
+        match how:
+            case "missing":
+                path.unlink()
+            case "cut":
+                path.write_bytes(path.read_bytes()[:-100])
+            case "empty":
+                path.write_bytes(b"")
+            case "another":
+                path.write_bytes(b"x" * path.stat().st_size)
+    return paths
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "empty", "another"])
+@pytest.mark.parametrize("part", ["blobs", "manifests"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_adding_a_file_again_mends_its_version(
+    pool: Pool, ramp: Path, tmp_path: Path, part: str, how: str, jobs: int
+) -> None:
+    ref = pool.save(ramp)
+    paths = damaged(pool, part, how)
+    assert paths
+    copy = tmp_path / "copy" / ramp.name
+    copy.parent.mkdir()
+    shutil.copy(ramp, copy)
+    first, second = ingest(pool, [ramp, copy], jobs=jobs)
+    assert first.status == second.status == "unchanged"
+    assert "its damaged files were written anew" in (first.message or "")
+    assert (first.urn, second.urn) == (ref.urn, ref.urn)
+    assert pool.ref(ref.urn).to_fits(tmp_path / "back.fits").read_bytes() == ramp.read_bytes()
+    assert list((folder_of(pool) / "pending").glob("*")) == []
+
+
+def test_data_shared_with_a_damaged_version_are_stored_again(pool: Pool, rate: Path, tmp_path: Path) -> None:
+    first = pool.save(rate)
+    damaged(pool, "blobs", "cut")
+    second = pool.save(with_card(rate, tmp_path, "TARGNAME", "other", "second.fits"), name=first.name)
+    assert second.version == 1
+    for ref in (first, second):
+        assert np.array_equal(ref.product["SCI"][...], read_fits(rate)["SCI"][...], equal_nan=True)
+
+
+def test_a_damaged_version_that_the_file_can_not_mend_is_not_said_to_be_there(
+    pool: Pool, simulated: Path, again: Path, tmp_path: Path
+) -> None:
+    """The same content written at another time: the ASDF tree with the times is the first file's own."""
+    name = f"{NAME}_rate.fits"
+    first = pool.save(with_card(simulated / "v1" / name, tmp_path, "CAL_VER", "0"))
+    damaged(pool, "manifests", "missing")
+    other = with_card(simulated / "v1" / name, tmp_path, "DATE", "2030-01-01T00:00:00", "second.fits")
+    with fits.open(other, "update") as hdus:
+        hdus[0].header["CAL_VER"] = "0"
+    saved = pool.save_detailed(other, name=first.name)
+    assert (saved.status, saved.row.version) == ("version", 1)
+    assert saved.row.serial != first.serial
+
+
+def test_a_file_that_changes_while_it_is_saved_is_refused(
+    pool: Pool, ramp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / ramp.name
+    shutil.copy(ramp, copy)
+    product = read_fits(copy)
+    content = copy.read_bytes()
+    for change in (
+        lambda: copy.write_bytes(content[:-5000] + b"x" * 5000),
+        lambda: os.truncate(copy, 5000),
+    ):
+        change()
+        with pytest.raises(StorageError, match=r"_ramp\.fits: (has changed while it was read|can't be read)"):
+            pool.save(product)
+        copy.write_bytes(content)
+        product = read_fits(copy)
+    assert pool.select().size() == 0
+    assert pool.save(product).version == 0

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from miripool import tiles as module
-from miripool.tiles import Tile, basic_index, copy_overlap, cut, grid, tile_at, tile_shape
+from miripool.tiles import Tile, basic_index, copy_overlap, grid, slabs, tile_at, tile_shape
 
 EXAMPLES = settings(deadline=None, max_examples=200)
 
@@ -109,24 +109,21 @@ class Reads:
         self._array = array
         self.shape, self.dtype = array.shape, array.dtype
         self.counts = np.zeros(array.shape, int)
-        self.largest = 0
 
     def __getitem__(self, key: Any) -> Any:
         self.counts[key] += 1
-        part = np.array(self._array[key])
-        self.largest = max(self.largest, part.nbytes)
-        return part
+        return np.array(self._array[key])
 
 
 @EXAMPLES
 @given(shape_and_chunks(), st.integers(1, 4000))
-def test_cutting_gives_each_tile_once_and_reads_each_element_once(case: tuple[Any, Any], slab: int) -> None:
+def test_cutting_gives_each_tile_once_and_reads_each_element_once(case: tuple[Any, Any], size: int) -> None:
     shape, chunks = case
     array = counting(shape)
     source = Reads(array)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_SLAB_BYTES", slab)
-        found = list(cut(source, shape, chunks))
+        patch.setattr(module, "_SLAB_BYTES", size)
+        found = [piece for slab in slabs(shape, chunks, 8) for piece in slab.cut(source[slab.inside])]
     assert sorted(tile.number for tile, _ in found) == list(range(math.prod(grid(shape, chunks))))
     for tile, part in found:
         assert np.array_equal(part, array[tile.inside])
@@ -135,11 +132,11 @@ def test_cutting_gives_each_tile_once_and_reads_each_element_once(case: tuple[An
 
 def test_cutting_keeps_a_slab_in_memory() -> None:
     shape, chunks = (3, 4, 64, 32), (1, 4, 8, 8)
-    source = Reads(counting(shape))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SLAB_BYTES", 4 * 16 * 32 * 8)
-        assert len(list(cut(source, shape, chunks))) == 3 * 8 * 4
-    assert source.largest == 4 * 16 * 32 * 8
+        found = list(slabs(shape, chunks, 8))
+    assert sum(len(slab.tiles) for slab in found) == 3 * 8 * 4
+    assert {counting(shape)[slab.inside].nbytes for slab in found} == {4 * 16 * 32 * 8}
 
 
 @EXAMPLES

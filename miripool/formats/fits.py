@@ -20,7 +20,8 @@ from ..product import Hdu, Layout, Origin, Product, kind_class
 from ..table import columns_from_cards
 from .jwst import classify, track_name
 from .sources import BytesSource, ComputedSource, ImageSource, RowsSource
-from .structure import Unit, open_stream, scan
+from .stream import Stream, open_stream
+from .structure import Unit, scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,6 @@ _MAX_AXES = 32
 _MAX_NAME = 68
 """Characters of a text in one card: longer names of HDUs are cut."""
 _MAX_VERSION = 1 << 31
-_DIGESTED = 64 << 20
 _MAX_RATIO = 1100
 """gzip, the best of the compressions, makes zeros 1030 times smaller."""
 
@@ -90,14 +90,14 @@ def read_fits(
         content, known = _serialise(source)
         filename = filename or known
     label = str(content) if isinstance(content, Path) else filename or "the given bytes"
-    layout = _read_layout(open_stream(content), label, filename)
+    layout = _read_layout(open_stream(content, label), filename)
     return product_of(layout, name=name, kind=kind)
 
 
-def _read_layout(stream: NDArray[np.uint8], label: str, filename: str | None) -> Layout:
-    units, stop = scan(stream, label)
+def _read_layout(stream: Stream, filename: str | None) -> Layout:
+    units, stop = scan(stream)
     names = _unique_names(units)
-    hdus = tuple(_read_hdu(stream, label, unit, name) for unit, name in zip(units, names, strict=True))
+    hdus = tuple(_read_hdu(stream, unit, name) for unit, name in zip(units, names, strict=True))
     trailer = BytesSource(stream, stop, stream.size) if stop < stream.size else None
     if not filename:
         given = units[0].values.get("FILENAME")
@@ -105,10 +105,10 @@ def _read_layout(stream: NDArray[np.uint8], label: str, filename: str | None) ->
     return Layout(hdus, trailer, Origin(Path(filename).name, stream.size, _digest(stream)))
 
 
-def _digest(stream: NDArray[np.uint8]) -> str:
+def _digest(stream: Stream) -> str:
     digest = xxhash.xxh3_128()
-    for start in range(0, stream.size, _DIGESTED):
-        digest.update(stream[start : start + _DIGESTED].data)
+    for chunk in stream.chunks():
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -158,12 +158,12 @@ def _plain(extname: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in extname.strip().upper())[:_MAX_NAME]
 
 
-def _read_hdu(stream: NDArray[np.uint8], label: str, unit: Unit, name: str) -> Hdu:
+def _read_hdu(stream: Stream, unit: Unit, name: str) -> Hdu:
     tail = _read_tail(stream, unit)
     extension = unit.cards[0].value if unit.cards[0].keyword == "XTENSION" else None
     raw = BytesSource(stream, unit.data, unit.data + unit.size)
     if extension == "BINTABLE" and unit.values.get("ZIMAGE") is True:
-        return _read_compressed(label, unit, name, raw, tail)
+        return _read_compressed(stream.label, unit, name, raw, tail)
     table = _read_table(stream, unit, name, tail) if extension == "BINTABLE" else None
     if table is not None:
         return table
@@ -174,10 +174,10 @@ def _read_hdu(stream: NDArray[np.uint8], label: str, unit: Unit, name: str) -> H
     return Hdu(unit.header, name, "opaque", raw=raw, tail=tail)
 
 
-def _read_tail(stream: NDArray[np.uint8], unit: Unit) -> BytesSource | None:
+def _read_tail(stream: Stream, unit: Unit) -> BytesSource | None:
     """Keep what stands behind the data, unless it is zeros up to a full block."""
     end = unit.data + unit.size
-    padding = stream[end : unit.stop]
+    padding = stream.read(end, unit.stop)
     usual = len(padding) == -unit.size % 2880 and not padding.any()
     return None if usual else BytesSource(stream, end, unit.stop)
 
@@ -192,7 +192,7 @@ def _shape(values: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
     return tuple(values[f"{prefix}NAXIS{i}"] for i in range(values[f"{prefix}NAXIS"], 0, -1))
 
 
-def _read_image(stream: NDArray[np.uint8], unit: Unit, name: str, tail: BytesSource | None) -> Hdu:
+def _read_image(stream: Stream, unit: Unit, name: str, tail: BytesSource | None) -> Hdu:
     folded, scale = _read_scale(unit.values, unit.values["BITPIX"])
     stored = _PIXELS[unit.values["BITPIX"]]
     data = ImageSource(stream, unit.data, _shape(unit.values), stored, folded=folded)
@@ -228,7 +228,7 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _read_table(stream: NDArray[np.uint8], unit: Unit, name: str, tail: BytesSource | None) -> Hdu | None:
+def _read_table(stream: Stream, unit: Unit, name: str, tail: BytesSource | None) -> Hdu | None:
     """Read a binary table; None where its rows can't be told from its header."""
     values = unit.values
     if values["NAXIS"] != 2 or values["BITPIX"] != 8 or values.get("GCOUNT", 1) != 1 or values["NAXIS1"] == 0:

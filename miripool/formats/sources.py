@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..tiles import basic_index
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from ..dataset import ArraySource
+    from .stream import Stream
 
 __all__ = ["BytesSource", "ComputedSource", "ImageSource", "RowsSource", "encode", "is_folded", "iter_blocks"]
 
@@ -30,7 +33,7 @@ class BytesSource:
 
     Parameters
     ----------
-    stream : ndarray of uint8
+    stream : Stream
         The whole stream.
     start, stop : int
         Where the part begins and ends.
@@ -38,12 +41,12 @@ class BytesSource:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, stream: NDArray[np.uint8], start: int, stop: int) -> None:
-        self._part = stream[start:stop]
-        self.shape = self._part.shape
+    def __init__(self, stream: Stream, start: int, stop: int) -> None:
+        self._read = _BoxReader(stream, start, (stop - start,), self.dtype)
+        self.shape = self._read.shape
 
     def __getitem__(self, key: Any, /) -> Any:
-        return np.array(self._part[key])[()]
+        return self._read[key]
 
 
 class ImageSource:
@@ -51,7 +54,7 @@ class ImageSource:
 
     Parameters
     ----------
-    stream : ndarray of uint8
+    stream : Stream
         The whole stream.
     start : int
         Where the image begins.
@@ -64,21 +67,19 @@ class ImageSource:
     """
 
     def __init__(
-        self, stream: NDArray[np.uint8], start: int, shape: tuple[int, ...], stored: np.dtype[Any], *, folded: bool
+        self, stream: Stream, start: int, shape: tuple[int, ...], stored: np.dtype[Any], *, folded: bool
     ) -> None:
-        size = int(np.prod(shape, dtype=np.int64)) * stored.itemsize
         self.shape = shape
         self.dtype = _other_signedness(stored) if folded else stored
-        plain = np.dtype(f"u{stored.itemsize}") if folded else stored
-        self._view = stream[start : start + size].view(plain.newbyteorder(">")).reshape(shape)
-        self._top = plain.type(1 << (8 * plain.itemsize - 1)) if folded else None
+        self._top = _top_bit(stored) if folded else None
+        self._read = _BoxReader(stream, start, shape, stored)
 
     def __getitem__(self, key: Any, /) -> Any:
-        part = self._view[key]
+        part = self._read[key]
         if self._top is None:
-            return part.astype(self.dtype)
-        # NumPy's buffered loop swaps bytes and turns the bit in one go: 3 GB/s.
-        return np.bitwise_xor(part, self._top).view(self.dtype)
+            return part
+        unsigned = part.view(self._top.dtype)
+        return np.bitwise_xor(unsigned, self._top, out=unsigned if part.ndim else None).view(self.dtype)
 
 
 class RowsSource:
@@ -86,7 +87,7 @@ class RowsSource:
 
     Parameters
     ----------
-    stream : ndarray of uint8
+    stream : Stream
         The whole stream.
     start, rows : int
         Where the first row begins, and how many there are.
@@ -94,13 +95,36 @@ class RowsSource:
         Structured, native byte order.
     """
 
-    def __init__(self, stream: NDArray[np.uint8], start: int, rows: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, stream: Stream, start: int, rows: int, dtype: np.dtype[Any]) -> None:
         self.shape = (rows,)
         self.dtype = dtype
-        self._view = stream[start : start + rows * dtype.itemsize].view(dtype.newbyteorder(">"))
+        self._read = _BoxReader(stream, start, self.shape, dtype)
 
     def __getitem__(self, key: Any, /) -> Any:
-        return np.asarray(self._view[key]).astype(self.dtype)[()]
+        return self._read[key]
+
+
+class _BoxReader:
+    """An array that lies in a stream, big-endian; what is asked for is read anew and given in native order."""
+
+    def __init__(self, stream: Stream, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape = shape
+        self._stream = stream
+        self._start = start
+        self._dtype = dtype
+
+    def __getitem__(self, key: Any, /) -> Any:
+        basic = basic_index(key, self.shape)
+        if basic is None:
+            return self[...][key]
+        starts, box, local = basic
+        stored = self._dtype.newbyteorder(">")
+        part = self._stream.read_box(self._start, self.shape, stored, starts, box)
+        if self._dtype.names is not None:
+            return part[local].astype(self._dtype)[()]
+        if stored.itemsize > 1:
+            part = part.byteswap(inplace=True).view(self._dtype)
+        return part[local]
 
 
 class ComputedSource:
@@ -142,6 +166,10 @@ def is_folded(dtype: np.dtype[Any]) -> bool:
         True for int8 and for unsigned integers of 16 bits and more (FITS standard 4.0, table 11).
     """
     return dtype == np.int8 or (dtype.kind == "u" and dtype.itemsize > 1)
+
+
+def _top_bit(stored: np.dtype[Any]) -> Any:
+    return np.dtype(f"u{stored.itemsize}").type(1 << (8 * stored.itemsize - 1))
 
 
 def _other_signedness(stored: np.dtype[Any]) -> np.dtype[Any]:

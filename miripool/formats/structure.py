@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import tempfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..cards import BLOCK, CARD, Card, parse_header
-from ..errors import FileMissing, FormatError, StorageError
+from ..errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from .stream import Stream
 
-__all__ = ["Unit", "open_stream", "scan"]
+__all__ = ["Unit", "scan"]
 
 _MAX_HEADER = 64 << 20
 """No header is longer; where END does not come until then, it never will."""
-_IN_MEMORY = 64 << 20
-"""Compressed files that are larger than this when decompressed go to a temporary file."""
-_CHUNK = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,94 +51,13 @@ class Unit:
     stop: int
 
 
-def open_stream(source: Path | bytes | memoryview) -> NDArray[np.uint8]:
-    """Map a file, or take bytes, as one array; gzip is undone.
-
-    Parameters
-    ----------
-    source : Path, bytes or memoryview
-        A FITS file or its content, compressed by gzip or not.
-
-    Returns
-    -------
-    ndarray of uint8
-        Read-only.
-
-    Raises
-    ------
-    FileMissing
-        If there is no such file.
-    FormatError
-        If it is a folder, empty, or damaged gzip.
-    StorageError
-        If it can't be read.
-    """
-    label = str(source) if isinstance(source, Path) else "the given bytes"
-    stream = _map(source) if isinstance(source, Path) else np.frombuffer(source, dtype=np.uint8)
-    if stream.size == 0:
-        raise FormatError(f"{label}: empty, not a FITS file; copy it again from where it came from")
-    if bytes(stream[:2]) == b"\x1f\x8b":
-        return _decompress(stream, label)
-    return stream
-
-
-def _map(path: Path) -> NDArray[np.uint8]:
-    try:
-        if path.is_dir():
-            raise FormatError(f"{path}: a folder, not a FITS file; name the files in it")
-        if path.stat().st_size == 0:
-            return np.empty(0, np.uint8)
-        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
-    except FileNotFoundError:
-        raise FileMissing(f"{path}: no such file; check the name") from None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: can't be read: {error}") from error
-
-
-def _decompress(stream: NDArray[np.uint8], label: str) -> NDArray[np.uint8]:
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
-        try:
-            with gzip.GzipFile(fileobj=_Reader(stream)) as packed:  # type: ignore[call-overload]
-                while chunk := packed.read(_CHUNK):
-                    spool.write(chunk)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise FormatError(f"{label}: damaged gzip file ({error}); copy it again from where it came from") from error
-        except OSError as error:
-            raise StorageError(f"{label}: can't be decompressed to a temporary file: {error}") from error
-        size = spool.tell()
-        if size == 0:
-            raise FormatError(f"{label}: empty, not a FITS file; copy it again from where it came from")
-        spool.seek(0)
-        if size <= _IN_MEMORY:
-            return np.frombuffer(spool.read(), dtype=np.uint8)
-        spool.flush()
-        # The mapping outlives the file's name and its handle.
-        return np.memmap(spool._file, dtype=np.uint8, mode="r").view(np.ndarray)
-
-
-class _Reader:
-    """Reads an array like a file, without a copy of all of it."""
-
-    def __init__(self, stream: NDArray[np.uint8]) -> None:
-        self._stream = stream
-        self._place = 0
-
-    def read(self, n: int = -1) -> bytes:
-        stop = len(self._stream) if n < 0 else self._place + n
-        part = self._stream[self._place : stop].tobytes()
-        self._place += len(part)
-        return part
-
-
-def scan(stream: NDArray[np.uint8], label: str) -> tuple[list[Unit], int]:
+def scan(stream: Stream) -> tuple[list[Unit], int]:
     """Find all header and data units.
 
     Parameters
     ----------
-    stream : ndarray of uint8
+    stream : Stream
         The whole stream.
-    label : str
-        File name for error messages.
 
     Returns
     -------
@@ -161,22 +71,22 @@ def scan(stream: NDArray[np.uint8], label: str) -> tuple[list[Unit], int]:
     FormatError
         If this is not FITS, a header is corrupt, or data are missing.
     """
-    if bytes(stream[:9]) != b"SIMPLE  =":
-        raise FormatError(f"{label}: not a FITS file; it does not begin with SIMPLE")
+    if stream.read(0, 9).tobytes() != b"SIMPLE  =":
+        raise FormatError(f"{stream.label}: not a FITS file; it does not begin with SIMPLE")
     units: list[Unit] = []
     place = 0
-    while place < stream.size and (not units or bytes(stream[place : place + 8]) == b"XTENSION"):
-        units.append(_read_unit(stream, place, len(units), label))
+    while place < stream.size and (not units or stream.read(place, place + 8).tobytes() == b"XTENSION"):
+        units.append(_read_unit(stream, place, len(units)))
         place = units[-1].stop
     return units, place
 
 
-def _read_unit(stream: NDArray[np.uint8], start: int, number: int, label: str) -> Unit:
-    header = _read_header(stream, start, f"{label}: HDU {number}")
+def _read_unit(stream: Stream, start: int, number: int) -> Unit:
+    header = _read_header(stream, start, f"{stream.label}: HDU {number}")
     cards = tuple(parse_header(header))
     values = {card.keyword: card.value for card in reversed(cards)}
     name = values.get("EXTNAME")
-    place = f"{label}: HDU {number}" + (f" ({name})" if isinstance(name, str) else "")
+    place = f"{stream.label}: HDU {number}" + (f" ({name})" if isinstance(name, str) else "")
     size = _data_size(values, place)
     data = start + len(header)
     missing = data + size - stream.size
@@ -189,11 +99,11 @@ def _read_unit(stream: NDArray[np.uint8], start: int, number: int, label: str) -
     return Unit(start, header, cards, values, data, size, min(padded, stream.size))
 
 
-def _read_header(stream: NDArray[np.uint8], start: int, place: str) -> bytes:
+def _read_header(stream: Stream, start: int, place: str) -> bytes:
     blocks: list[bytes] = []
     stop = min(start + _MAX_HEADER, stream.size)
     for position in range(start, stop, BLOCK):
-        block = stream[position : position + BLOCK].tobytes()
+        block = stream.read(position, position + BLOCK).tobytes()
         blocks.append(block)
         for offset in range(0, len(block), CARD):
             if block.startswith(b"END     ", offset) and block[offset + 8 : offset + 10] != b"= ":
