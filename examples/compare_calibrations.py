@@ -9,7 +9,9 @@ import numpy as np
 
 from miripool import PoolManager, RateInts
 
-pool_name, old_label, new_label = sys.argv[1:4]
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
+pool_name, old_label, new_label = sys.argv[1:]
 pool = PoolManager.getPool(pool_name)
 
 old_by_name = {ref.name: ref for ref in pool.select(RateInts, tag=old_label)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .cards import parse_header
 from .formats.stable import UNSTABLE_CARDS
@@ -69,6 +70,22 @@ class Difference:
     added: tuple[str, ...]
     gone: tuple[str, ...]
     same: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Tell it in what JSON can hold.
+
+        Returns
+        -------
+        dict
+            ``datasets`` with the names under ``changed``, ``added`` and ``gone``; ``keywords``, each with ``hdu``,
+            ``keyword``, ``old`` and ``new``.
+        """
+        return {
+            "datasets": {"changed": list(self.changed), "added": list(self.added), "gone": list(self.gone)},
+            "keywords": [
+                {"hdu": c.hdu, "keyword": c.keyword, "old": _to_json(c.old), "new": _to_json(c.new)} for c in self.cards
+            ],
+        }
 
     def words(self) -> list[str]:
         """Tell it in words.
@@ -146,6 +163,12 @@ def _cards(manifest: Manifest) -> _Cards:
             if card.keyword and card.keyword not in UNSTABLE_CARDS:
                 found.setdefault((hdu.name, card.keyword), []).append(card.value)
     return found
+
+
+def _to_json(value: Value) -> str | int | float | None:
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)
+    return value
 
 
 def _show(value: Value) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import cmath
 import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .cards import COMMENTARY, parse_header
 from .errors import UnknownKeyword
 from .index import ProductRow
-from .keywords import dictionary, suggest
+from .keywords import dictionary, split_unit, suggest
 from .names import Urn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from .cards import Card
     from .index import Catalog
+    from .metadata import MetaData
 
-__all__ = ["BASIC", "FIELDS", "TABLE_COLUMNS", "astropy_table", "list_rows"]
+__all__ = ["BASIC", "FIELDS", "TABLE_COLUMNS", "astropy_table", "column_names", "keyword_rows", "list_rows"]
 
 BASIC = ("urn", "kind", "name", "version", "tags", "created", "bytes")
 """Columns that every listing has unless others are asked for."""
@@ -35,7 +39,7 @@ def list_rows(
     catalog: Catalog,
     pool: str,
     rows: Sequence[ProductRow],
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     *,
     check: bool = True,
 ) -> list[dict[str, Any]]:
@@ -49,8 +53,9 @@ def list_rows(
         Its name, for URNs.
     rows : sequence of ProductRow
         The versions.
-    columns : sequence of str, optional
-        Fields and keywords (any form that metadata takes); `BASIC` unless given.
+    columns : str or sequence of str, optional
+        Fields and keywords (any form that metadata takes), one by one or as one text with commas between them;
+        `BASIC` unless given.
     check : bool, keyword-only
         Refuse columns that nobody knows, instead of giving None.
 
@@ -64,7 +69,7 @@ def list_rows(
     UnknownKeyword
         If a column is neither a field nor a keyword of any product.
     """
-    chosen = [c.strip() for c in columns] if columns else list(BASIC)
+    chosen = column_names(columns) or list(BASIC)
     keys = {c: dictionary().resolve(c) for c in chosen if c.lower() not in FIELDS}
     if check:
         _refuse_unknown(catalog, keys)
@@ -75,6 +80,23 @@ def list_rows(
         found = {c: known.get(keys[c]) if c in keys else _field(pool, row, c.lower()) for c in chosen}
         result.append({c: _plain(value) for c, value in found.items()})
     return result
+
+
+def column_names(columns: str | Sequence[str] | None) -> list[str]:
+    """Give columns as a list.
+
+    Parameters
+    ----------
+    columns : str or sequence of str, optional
+        ``"urn,NGROUPS"`` or ``["urn", "NGROUPS"]``.
+
+    Returns
+    -------
+    list of str
+        Each without blanks around it; empty if none is named.
+    """
+    named = columns.split(",") if isinstance(columns, str) else columns or ()
+    return [column.strip() for column in named if column.strip()]
 
 
 def _field(pool: str, row: ProductRow, name: str) -> Any:
@@ -94,6 +116,41 @@ def _refuse_unknown(catalog: Catalog, keys: dict[str, Any]) -> None:
             near = suggest(column, [*FIELDS, *catalog.keywords()])
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UnknownKeyword(f"no column and no keyword {column!r} in this pool{hint}")
+
+
+def keyword_rows(meta: MetaData) -> Iterator[dict[str, Any]]:
+    """Give all cards of a product with their exact values.
+
+    Parameters
+    ----------
+    meta : MetaData
+        The product's.
+
+    Yields
+    ------
+    dict
+        ``keyword``, ``hdu``, ``value`` as the header has it (numbers as numbers, dates as text), ``unit``,
+        ``description``, and ``time``, aware UTC, where the value is one. In file order.
+    """
+    cards: list[dict[str, list[Card]]] = []
+    for _, header in meta.headers:
+        cards.append({})
+        for card in parse_header(header):
+            cards[-1].setdefault(card.keyword, []).append(card)
+    for row in meta.rows():
+        found = cards[row.hdu].get(row.key, ()) if row.key not in COMMENTARY else ()
+        value = found[row.occurrence].value if row.occurrence < len(found) else row.text
+        unit, comment = split_unit(found[row.occurrence].comment) if row.occurrence < len(found) else (None, "")
+        told = dictionary().describe(row.key, row.hdu_name)
+        finite = not isinstance(value, (float, complex)) or cmath.isfinite(value)
+        yield {
+            "keyword": row.key,
+            "hdu": row.hdu_name,
+            "value": value if finite and not isinstance(value, complex) else str(value),
+            "unit": told.unit or unit,
+            "description": told.title or comment or None,
+            "time": row.time,
+        }
 
 
 def astropy_table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,9 @@ from .errors import (
 )
 from .finding import Finder, only_one
 from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
+from .index import order_by
 from .journal import Action, Remove, Restore, Tag, Untag
-from .keywords import suggest
+from .keywords import dictionary, suggest
 from .listing import list_rows
 from .names import Urn, check_label
 from .product import Product, kind_class
@@ -137,6 +139,14 @@ class Pool:
                 raise
         self.close()  # the embedded server was stopped meanwhile: connecting starts it
         return self._committer.catch_up()
+
+    def _rows(self, serials: Sequence[int]) -> list[ProductRow]:
+        """Read versions for a reference that was made long ago; the server may have been stopped since."""
+        try:
+            return self.catalog.rows(serials)
+        except ServerUnavailable:
+            self.catch_up()
+            return self.catalog.rows(serials)
 
     def close(self) -> None:
         """Let go of the database connection; the next use makes a new one."""
@@ -303,12 +313,13 @@ class Pool:
     def select(
         self,
         query: Any = "1",
-        previous: Sequence[ProductRef] | None = None,
+        previous: ProductRef | Sequence[ProductRef] | None = None,
         *,
         tag: str | None = None,
         all_versions: bool | None = None,
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
+        allVersions: bool | None = None,  # noqa: N803 -- HIPE's name
     ) -> ProductRefs:
         """Find products.
 
@@ -316,7 +327,7 @@ class Pool:
         ----------
         query : Query, str, callable or type of Product
             ``"ngroups >= 20 and detector == 'MIRIMAGE'"``, a MetaQuery, a function of a product …
-        previous : sequence of ProductRef, optional
+        previous : ProductRef or sequence of them, optional
             Look only at these, whichever versions they are.
         tag : str, keyword-only, optional
             Look at the versions that this tag marks.
@@ -326,6 +337,8 @@ class Pool:
             Fields or keywords to sort by; ``-created`` for descending. In the order of saving unless given.
         limit : int, keyword-only, optional
             At most so many.
+        allVersions : bool, keyword-only, optional
+            `all_versions`, in HIPE's word.
 
         Returns
         -------
@@ -342,6 +355,9 @@ class Pool:
         frame = inspect.currentframe()
         functions = functions_in(frame.f_back if frame is not None else None) if isinstance(query, str) else None
         asked = as_query(query, functions=functions)
+        previous = _earlier(previous)
+        _check_tag(tag)
+        all_versions = allVersions if all_versions is None else all_versions
         keys = selecting.sort_keys(order)
         label = asked.tag if tag is None else tag
         if label is not None and not self.tag_exists(label):
@@ -364,10 +380,10 @@ class Pool:
         list of ProductRef
             In that order, also of what is in the trash.
         """
-        return [ProductRef(self, row) for row in self.catalog.rows(serials)]
+        return [ProductRef(self, row) for row in self._rows(serials)]
 
     def listing(
-        self, serials: Sequence[int], columns: Sequence[str] | None = None, *, check: bool = True
+        self, serials: Sequence[int], columns: str | Sequence[str] | None = None, *, check: bool = True
     ) -> list[dict[str, Any]]:
         """Give versions as dictionaries.
 
@@ -390,7 +406,8 @@ class Pool:
         UnknownKeyword
             If a column is neither a field nor a keyword of any product.
         """
-        return list_rows(self.catalog, self.name, self.catalog.rows(serials), columns, check=check)
+        rows = self._rows(serials)
+        return list_rows(self.catalog, self.name, rows, columns, check=check)
 
     def ref(self, spec: Reference, *, removed: bool = False) -> ProductRef:
         """Find one version by its URN or SPEC.
@@ -679,6 +696,57 @@ class Pool:
             self._finder.living(row)
         return self._move(serials, Remove, removed=False)
 
+    def trash(
+        self,
+        kind: str | type[Product] | None = None,
+        *,
+        order: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> ProductRefs:
+        """List the versions in the trash.
+
+        Parameters
+        ----------
+        kind : str or type of Product, optional
+            Of this kind only.
+        order, limit : object, keyword-only
+            As for `select`.
+
+        Returns
+        -------
+        ProductRefs
+            In the order of saving, unless ordered otherwise.
+        """
+        asked = as_query(kind_class(kind) if isinstance(kind, str) else kind or Product)
+        keys = selecting.sort_keys(order)
+        self.catch_up()
+        selecting.refuse_unknown([self], asked, keys)
+        rows = self.catalog.select(
+            kinds=asked.kinds, removed=True, order_by=order_by(keys, names=dictionary()), limit=limit
+        )
+        return ProductRefs([(self, row.serial) for row in rows])
+
+    def in_trash(self, spec: Reference) -> ProductRef:
+        """Find the version that `restore` would bring back.
+
+        Parameters
+        ----------
+        spec : ProductRef, Urn or str
+            One version; without version or tag, the newest of its track that is in the trash.
+
+        Returns
+        -------
+        ProductRef
+            The version; its `removed` is None where it is named exactly and not in the trash.
+
+        Raises
+        ------
+        ProductNotFound
+            If there is none.
+        """
+        self.catch_up()
+        return ProductRef(self, self._finder.row_in_trash(spec))
+
     def restore(self, refs: Reference | Iterable[Reference]) -> int:
         """Take versions out of the trash. A tag that they had is theirs again, unless it has moved on meanwhile.
 
@@ -792,6 +860,8 @@ class Pool:
         path = Path(destination)
         if path.is_dir():
             path /= export_name(found)
+        elif str(destination).endswith(("/", os.sep)):
+            raise FileMissing(f"there is no folder {path}; make it first, or name a file")
         try:
             write_fits(found.product, path, overwrite=overwrite)
         except FileMissing:
@@ -829,6 +899,18 @@ class Pool:
             Independent of the pool.
         """
         return to_datamodel(product)
+
+
+def _earlier(previous: Any) -> Sequence[ProductRef] | None:
+    if isinstance(previous, ProductRef):
+        return [previous]
+    if isinstance(previous, (type, str)):
+        shown = previous.__name__ if isinstance(previous, type) else repr(previous)
+        raise InvalidInput(
+            f"select(query, previous) wants an earlier result second, not {shown}; "
+            'for a kind, write MetaQuery(Ramp, "p", "ngroups >= 20") or "kind == \'Ramp\' and ngroups >= 20"'
+        )
+    return previous  # type: ignore[no-any-return]
 
 
 def _check_tag(label: object) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import homes
+import numpy as np
 import pytest
+from astropy.io import fits
 from homes import call, write_image
 from postgresql import reachable_folder
 from replay import files
@@ -219,7 +221,7 @@ def test_forms_of_a_listing(library: Path) -> None:
     arguments = ("--home", library, "ls", "jpl8", "--kind", "Rate", "--all-versions", "--sort", "version")
     text = call(*arguments).stdout
     lines = text.splitlines()
-    assert lines[0].split() == ["urn", "kind", "name", "version", "tags", "created", "bytes"]
+    assert lines[0].split() == ["urn", "kind", "name", "version", "tags", "created", "(UTC)", "bytes"]
     assert lines[1].startswith(f"urn:jpl8:Rate:0  Rate  {NAME}  0        using cal v1  20")
     assert lines[1].endswith("130 kB")
     assert len({line.index("Rate  ") for line in lines[1:]}) == 1
@@ -253,8 +255,9 @@ def test_ls_refuses(library: Path) -> None:
 # One version
 
 
-def test_show(library: Path) -> None:
-    result = call("--home", library, "show", "jpl8", f"RateInts/{NAME}@0")
+def test_show(library: Path, simulated: Path) -> None:
+    spec = f"RateInts/{NAME}@0"
+    result = call("--home", library, "show", "jpl8", spec)
     assert result.exit_code == 0
     assert "urn          urn:jpl8:RateInts:1" in result.stdout
     assert "tags         using cal v1" in result.stdout
@@ -266,7 +269,15 @@ def test_show(library: Path) -> None:
     assert (dataset["dataset"], dataset["shape"], dataset["nan"]) == ("SCI", [2, 2], 1)
     assert (dataset["min"], dataset["max"]) == (1.0, "inf")
     assert (library / "pools" / "jpl8" / dataset["blob"]).is_file()
-    assert {"keyword": "MYKEY", "hdu": "PRIMARY", "value": 3.0, "time": None} in shown["keywords"]
+    mine = {"keyword": "MYKEY", "hdu": "PRIMARY", "value": 3, "unit": None, "description": None, "time": None}
+    assert mine in shown["keywords"]
+    assert not re.search(r"^(SCI\.)?NAXIS", result.stdout, re.MULTILINE)
+    assert re.search(r"^SCI\.NAXIS1 +72", call("--home", library, "show", "jpl8", spec, "--all").stdout, re.MULTILINE)
+    exact = {d["dataset"]: d for d in rows_of("--home", library, "show", "jpl8", spec)["datasets"]}
+    with fits.open(simulated / "v1" / f"{NAME}_rateints.fits") as hdus:
+        assert exact["SCI"]["max"] == float(np.nanmax(hdus["SCI"].data))
+        assert exact["DQ"]["max"] == int(hdus["DQ"].data.max())
+        assert isinstance(exact["DQ"]["max"], int)
     with pytest.raises(AmbiguousSpec, match=f"Rate/{NAME}"):
         call("--home", library, "show", "jpl8", NAME)
 
@@ -279,7 +290,12 @@ def test_log(library: Path) -> None:
     assert "tag 'using cal v2' marks version 1" in text
     log = rows_of("--home", library, "log", "jpl8", f"Rate/{NAME}")
     assert [v["version"] for v in log["versions"]] == [0, 1]
-    assert log["versions"][0]["changes"] == ["first version"]
+    assert log["versions"][0]["changes"] is None
+    changes = log["versions"][1]["changes"]
+    assert changes["datasets"] == {"changed": ["SCI", "ERR", "VAR_POISSON", "VAR_RNOISE"], "added": [], "gone": []}
+    assert {"hdu": "PRIMARY", "keyword": "CRDS_CTX", "old": "jwst_9001.pmap", "new": "jwst_9002.pmap"} in changes[
+        "keywords"
+    ]
     assert [(e["tag"], e["version"], e["previous"]) for e in log["tags"]] == [
         ("using cal v1", 0, None),
         ("using cal v2", 1, None),
@@ -293,7 +309,7 @@ def test_export(library: Path, simulated: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "")
     assert f"wrote {tmp_path / f'{NAME}_rate.fits'} (130 kB)" in result.stderr
     assert (tmp_path / f"{NAME}_rate.fits").read_bytes() == original
-    with pytest.raises(AlreadyExists, match=f"{NAME}_rate"):
+    with pytest.raises(AlreadyExists, match=f"{NAME}_rate.*--overwrite"):
         call("--home", library, "export", "jpl8", spec, tmp_path)
     (tmp_path / f"{NAME}_rate.fits").write_text("old")
     assert call("--home", library, "export", "jpl8", spec, tmp_path, "--overwrite").exit_code == 0
@@ -337,12 +353,45 @@ def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
         call("show", "jpl8", "a@1")
     assert "in the trash" in call("log", "jpl8", "a").stdout
     assert "version 0" in call("log", "jpl8", "b").stdout
+    trash = rows_of("ls", "jpl8", "--trash", "--sort", "name")
+    assert [row["urn"] for row in trash] == ["urn:jpl8:Product:1", "urn:jpl8:Product:2"]
+    assert all(row["removed"] > row["created"] for row in trash)
+    assert "removed (UTC)" in call("ls", "jpl8", "--trash").stdout
+    assert rows_of("ls", "jpl8", "--trash", "--kind", "Ramp") == []
     assert "restored 1 of 1" in call("restore", "jpl8", "a").stderr
-    assert "restored 1 of 2" in call("restore", "jpl8", "b", "a@1").stderr
+    done = call("restore", "jpl8", "b", "a@1").stderr
+    assert "restored 1 of 2" in done
+    assert "urn:jpl8:Product:1  Product/a@1 is not in the trash" in done
     assert sorted(row["urn"] for row in rows_of("ls", "jpl8")) == ["urn:jpl8:Product:1", "urn:jpl8:Product:2"]
     with pytest.raises(ProductNotFound):
         call("rm", "jpl8", "a", "nothing")
     assert len(rows_of("ls", "jpl8")) == 2
+
+
+def test_a_tag_and_a_product_in_each_others_place(pool: Pool, tmp_path: Path) -> None:
+    call("add", "jpl8", write_image(tmp_path / "a.fits"))
+    with pytest.raises(ProductNotFound, match="The tag comes first: miripool tag jpl8 LABEL SPEC"):
+        call("tag", "jpl8", "a", "good one")
+    with pytest.raises(ProductNotFound) as error:
+        call("tag", "jpl8", "good one", "b")
+    assert "The tag comes first" not in str(error.value)
+    call("tag", "jpl8", "good one", "a")
+    call("add", "jpl8", write_image(tmp_path / "b.fits"))
+    done = call("untag", "jpl8", "good one", "b").stderr
+    assert "Product/b@0 does not have the tag 'good one'" in done
+    assert "was taken off 0 versions" in done
+
+
+def test_options_that_exclude_each_other(library: Path) -> None:
+    at = ("--home", library)
+    for command in (("ls", "jpl8"), ("tags", "jpl8"), ("pools",), ("add", "jpl8", library)):
+        with pytest.raises(InvalidInput, match="--json and --csv exclude each other"):
+            call(*at, *command, "--json", "--csv")
+    with pytest.raises(InvalidInput, match="--where is empty"):
+        call(*at, "ls", "jpl8", "--where", " ")
+    with pytest.raises(InvalidInput, match="--trash goes with"):
+        call(*at, "ls", "jpl8", "--trash", "--tag", "using cal v1")
+    assert call(*at, "ls", "jpl8", "--limit", "1" + 30 * "0").exit_code == 2
 
 
 # As processes
@@ -375,6 +424,13 @@ def test_output_is_plain_where_it_is_no_terminal(miripool: Run, pool: Pool, tmp_
         piped = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60)
         assert piped.stderr == ""
         assert len(piped.stdout.splitlines()) <= 1
+
+
+def test_output_for_a_terminal_of_ascii(miripool: Run, pool: Pool, tmp_path: Path) -> None:
+    pool.save(write_image(tmp_path / "größe.fits"))
+    done = miripool("ls", "jpl8", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe" in done.stdout
 
 
 def test_a_reader_that_is_gone_before_anything_is_written(pool: Pool) -> None:

@@ -5,14 +5,17 @@ import shutil
 from pathlib import Path
 
 import homes
+import numpy as np
 import pytest
 from homes import ask, write_image
+from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
-from miripool import Home, Pool, PoolManager
+from miripool import Home, Pool, PoolManager, Ramp, Rate
 from miripool.errors import (
     AlreadyExists,
     Conflict,
+    FileMissing,
     FormatError,
     InvalidInput,
     InvalidName,
@@ -295,6 +298,27 @@ def test_a_server_that_can_not_be_reached(home: Home, image: Path, monkeypatch: 
         assert pool.select().size() == 1
 
 
+def test_a_server_that_was_stopped_meanwhile(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+    with reachable_folder() as folder:
+        home = Home(folder / "home")
+        with home.create("jpl8") as pool:
+            ref = pool.save(image, tag="x")
+            refs = pool.select()
+            for act in (
+                lambda: pool.select().size(),
+                lambda: pool.tag(ref, "y"),
+                lambda: pool.save(image, force=True).version,
+                lambda: list(refs),
+                lambda: refs.to_table(),
+                lambda: ref.tags,
+            ):
+                assert home.server.stop()
+                act()
+            assert ref.tags == ("x", "y")
+            assert_index_is_journal(pool)
+
+
 def test_an_index_of_a_newer_miripool(home: Home, image: Path) -> None:
     with home.create("jpl8") as pool:
         pool.save(image)
@@ -422,3 +446,67 @@ def test_repr(pool: Pool, home: Home) -> None:
     assert repr(pool) == "<Pool jpl8>"
     assert str(home.path) in repr(home)
     assert folder_of(pool) == home.path / "pools" / "jpl8"
+
+
+# What callers give
+
+
+def test_an_earlier_result(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        ref = pool.save(image, tag="x")
+        pool.save(image, force=True)
+        assert list(pool.select("1", ref)) == [ref]
+        assert pool.select(allVersions=True).size() == 2
+        assert pool.select(all_versions=False, allVersions=True).size() == 1
+        for wrong in (Ramp, "kind == 'Ramp'"):
+            with pytest.raises(InvalidInput, match="an earlier result second"):
+                pool.select("1", wrong)
+
+
+def test_a_tag_is_one_text(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        ref = pool.save(image)
+        for act in (
+            lambda: pool.tag("good", [ref]),
+            lambda: pool.save(image, tag=["good"]),
+            lambda: pool.select(tag=["good"]),
+        ):
+            with pytest.raises(InvalidInput, match="a tag is one text, not a list"):
+                act()
+        assert pool.tags() == []
+
+
+def test_columns_as_one_text(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        ref = pool.save(image)
+        assert pool.listing([ref.serial], "urn, BITPIX") == [{"urn": ref.urn, "BITPIX": 8}]
+
+
+def test_export_to_a_folder_that_is_not_there(home: Home, image: Path, tmp_path: Path) -> None:
+    with home.create("jpl8") as pool:
+        ref = pool.save(image)
+        for wrong in (f"{tmp_path}/none/", f"{tmp_path}/none/further/"):
+            with pytest.raises(FileMissing, match=r"no folder .*none"):
+                ref.to_fits(wrong)
+        assert not (tmp_path / "none").exists()
+        assert pool.export(ref, f"{tmp_path}/home/") == tmp_path / "home" / "a.fits"
+
+
+def test_trash(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        refs = [pool.save(image, force=True) for _ in range(3)]
+        pool.remove(refs[:2])
+        assert list(pool.trash()) == refs[:2]
+        assert list(pool.trash(order="-version", limit=1)) == [refs[1]]
+        assert list(pool.trash("Ramp")) == []
+        assert pool.in_trash("a") == refs[1]
+        assert pool.in_trash("a@2").removed is None
+        assert pool.restore("a") == 1
+        assert list(pool.trash()) == refs[:1]
+
+
+def test_what_is_made_in_memory_has_no_timestamps(home: Home, tmp_path: Path) -> None:
+    with home.create("jpl8") as pool:
+        ref = pool.save(Rate({"detector": "MIRIMAGE"}, {"SCI": np.ones((4, 4), "f4")}, name="made"))
+        path = ref.to_fits(tmp_path / "made.fits")
+        assert pool.save(path).notice == "unchanged: version 0"

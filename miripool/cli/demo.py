@@ -26,6 +26,7 @@ def _demo(context: typer.Context) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
         home = Home(Path(folder), progress=say)
+        say(f"a temporary home, gone afterwards: {folder}; with --home FOLDER the pool stays")
         try:
             run_demo(home, write)
         finally:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["as_json", "ask", "console", "emit", "human_bytes", "say", "write"]
 
 
+_TITLES = {"created": "created (UTC)", "removed": "removed (UTC)", "start_time": "start_time (UTC)"}
+"""Heads of columns in tables for people; JSON and CSV keep the names."""
+
+
 def console(*, stderr: bool = False) -> Console:
     """Give a console that is plain where stdout is no terminal.
 
@@ -157,14 +161,15 @@ def emit(
     titles : mapping, keyword-only, optional
         Column heads that differ from the column's name.
     """
+    heads = {**_TITLES, **(titles or {})}
     if as_json_list:
         write(as_json([{k: _plain(v) for k, v in row.items()} for row in rows]))
     elif as_csv:
         write(_csv(rows, columns))
     elif sys.stdout.isatty():
-        _rich_table(rows, columns, titles or {})
+        _rich_table(rows, columns, heads)
     else:
-        _aligned(rows, columns, titles or {})
+        _aligned(rows, columns, heads)
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

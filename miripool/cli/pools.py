@@ -9,7 +9,7 @@ import typer
 
 from ..errors import MiripoolError
 from .output import emit, human_bytes, say
-from .session import Csv, DryRun, Json, PoolName, confirm, home_of
+from .session import Csv, DryRun, Json, PoolName, confirm, home_of, one_form
 
 __all__ = ["register"]
 
@@ -23,6 +23,7 @@ def _create(context: typer.Context, name: PoolName) -> None:
 
 def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -> None:
     """List the pools."""
+    one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
     rows = []
     failed: MiripoolError | None = None

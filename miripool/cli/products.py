@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..cards import is_structural
 from .output import as_json as to_json
 from .output import console, emit, human_bytes, say, write
-from .session import Csv, DryRun, Json, PoolName, Spec, Specs, open_pool
+from .session import Csv, DryRun, Json, PoolName, Spec, Specs, one_form, open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from ..difference import Difference
     from ..ingest import Outcome
     from ..pool import Pool
     from ..reference import ProductRef
@@ -43,6 +45,7 @@ def _add(
     """Add FITS files: new products, new versions of known ones, or nothing where the data are there."""
     from ..ingest import find_files, ingest, summarise
 
+    one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
         found = find_files(files)
         listed = as_json or as_csv
@@ -77,7 +80,8 @@ def _progress(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
 
 def _tell(outcome: Outcome) -> None:
     if outcome.error is not None:
-        say(f"failed       {outcome.path}: {outcome.message}")
+        named = str(outcome.path) in (outcome.message or "")
+        say(f"failed       {outcome.message}" if named else f"failed       {outcome.path}: {outcome.message}")
         return
     stored = f"  ({human_bytes(outcome.stored_bytes)} stored)" if outcome.stored_bytes else ""
     notice = f"  ({outcome.message})" if outcome.message else ""
@@ -101,60 +105,90 @@ def _ls(
     name: PoolName,
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts, Rate …")] = None,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="EXPR", help="\"ngroups >= 20 and detector == 'MIRIMAGE'\"")
+        str | None, typer.Option("--where", metavar="EXPR", help="A condition; see above.", show_default=False)
     ] = None,
     tag: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Versions that this tag marks.")] = None,
     all_versions: Annotated[bool, typer.Option("--all-versions", help="Not only the newest.")] = False,
+    trash: Annotated[bool, typer.Option("--trash", help="What is in the trash instead.")] = False,
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="A,B", help="Fields and keywords to show, by commas.")
     ] = None,
     sort: Annotated[
         str, typer.Option("--sort", metavar="KEY", help="Field or keyword; with a '-' before it, descending.")
     ] = "-created",
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=0, help="At most so many.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=0, max=2**63 - 1, help="At most so many.")
+    ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List products, newest first."""
-    from ..listing import BASIC
+    r"""List products, newest first.
+
+    \b
+    A condition EXPR joins comparisons by and, or, not:
+      --where "ngroups >= 20 and detector == 'MIRIMAGE'"    any keyword of any header; text in quotes
+      --where "filename like '%_SCE1%' and DATE-OBS between '2018-03-08' and '2018-03-09'"
+      --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
+    """
+    from ..errors import InvalidInput
+    from ..listing import BASIC, column_names
     from ..product import Product, kind_class
     from ..query import Query
 
-    chosen = [c.strip() for c in columns.split(",") if c.strip()] if columns else []
+    one_form(as_json=as_json, as_csv=as_csv)
+    if where is not None and not where.strip():
+        raise InvalidInput("--where is empty; leave it out to list all")
+    if trash and (where is not None or tag is not None or all_versions):
+        raise InvalidInput("--trash goes with --kind, --columns, --sort and --limit only")
+    chosen = column_names(columns)
+    basic = [*BASIC, "removed"] if trash else list(BASIC)
     cls = kind_class(kind) if kind is not None else Product
+    order = [sort, "-serial"]
     with open_pool(context, name) as pool:
-        # functions={}: what a user types calls no function of this program.
-        query = Query(cls, "p", where if where is not None else "1", all_versions=all_versions, tag=tag, functions={})
-        refs = pool.select(query, order=[sort, "-serial"], limit=limit)
-        wanted = list(dict.fromkeys([*BASIC, *chosen])) if as_json else chosen or list(BASIC)
+        if trash:
+            refs = pool.trash(cls, order=order, limit=limit)
+        else:
+            # functions={}: what a user types calls no function of this program.
+            text = "1" if where is None else where
+            query = Query(cls, "p", text, all_versions=all_versions, tag=tag, functions={})
+            refs = pool.select(query, order=order, limit=limit)
+        wanted = list(dict.fromkeys([*basic, *chosen])) if as_json else chosen or basic
         rows = pool.listing([serial for _, serial in refs.keys], wanted)
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)
 
 
-def _show(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
+def _show(
+    context: typer.Context,
+    name: PoolName,
+    spec: Spec,
+    everything: Annotated[bool, typer.Option("--all", help="Cards on the file's structure too.")] = False,
+    as_json: Json = False,
+) -> None:
     """Show one version: its metadata and datasets."""
+    from ..listing import keyword_rows
+
     with open_pool(context, name) as pool:
         ref = pool.ref(spec)
         product = ref.product
         datasets = [_dataset_row(d) for d in product.datasets.values()]
-        keywords = [
-            {"keyword": row.key, "hdu": row.hdu_name, "value": _value(row), "time": row.time}
-            for row in product.meta.rows()
-        ]
+        keywords = list(keyword_rows(product.meta))
         version = _version_row(pool, ref)
-        if as_json:
-            write(to_json({**version, "datasets": datasets, "keywords": keywords}))
-            return
-        for key, value in version.items():
-            write(f"{key:<12} {', '.join(value) if isinstance(value, list) else '' if value is None else value}")
-        write("")
-        emit(datasets, ["dataset", "dtype", "shape", "unit", "min", "max", "mean", "std", "nan", "flagged", "blob"])
-        write("")
-        rows = [
-            {"keyword": k, "value": p.value, "unit": p.unit or "", "description": p.description or ""}
-            for k, p in product.meta.items()
-        ]
-        emit(rows, ["keyword", "value", "unit", "description"])
+    if as_json:
+        write(to_json({**version, "datasets": datasets, "keywords": keywords}))
+        return
+    for key, value in version.items():
+        shown = ", ".join(value) if isinstance(value, list) else "" if value is None else value
+        write(f"{key:<12} {shown:%Y-%m-%d %H:%M:%S} UTC" if isinstance(shown, datetime) else f"{key:<12} {shown}")
+    write("")
+    shown_datasets = [{k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()} for row in datasets]
+    emit(shown_datasets, ["dataset", "dtype", "shape", "unit", "min", "max", "mean", "std", "nan", "flagged", "blob"])
+    write("")
+    rows = [
+        {**row, "keyword": row["keyword"] if row["hdu"] == "PRIMARY" else f"{row['hdu']}.{row['keyword']}"}
+        for row in keywords
+        if everything or not is_structural(row["keyword"])
+    ]
+    emit(rows, ["keyword", "value", "unit", "description"])
 
 
 def _version_row(pool: Pool, ref: ProductRef) -> dict[str, Any]:
@@ -163,13 +197,13 @@ def _version_row(pool: Pool, ref: ProductRef) -> dict[str, Any]:
     return row
 
 
-def _value(row: Any) -> Any:
-    return row.flag if row.flag is not None else row.number if row.number is not None else row.text
-
-
 def _dataset_row(dataset: Any) -> dict[str, Any]:
     s = dataset.statistics
-    number = {k: None if s is None else _finite(getattr(s, k)) for k in ("min", "max", "mean", "std")}
+    whole = dataset.dtype.kind in "bui"
+    number = {
+        k: None if s is None else _number(getattr(s, k), whole=whole and k in ("min", "max"))
+        for k in ("min", "max", "mean", "std")
+    }
     return {
         "dataset": dataset.name,
         "dtype": "table" if dataset.dtype.names else str(dataset.dtype),
@@ -182,17 +216,19 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _finite(value: float | None) -> float | str | None:
-    """Give a number that JSON has, with the digits that a float32 has; others by name."""
-    if value is None or math.isfinite(value):
-        return None if value is None else float(f"{value:.7g}")
-    return str(value)
+def _number(value: float | None, *, whole: bool) -> float | int | str | None:
+    """Give a number that JSON has: whole ones of an array of integers as such, infinities by name."""
+    if value is None or not math.isfinite(value):
+        return None if value is None else str(value)
+    return int(value) if whole and value.is_integer() else value
 
 
 def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
     """Show a track: its versions, what changed in each, and the moves of its tags."""
     with open_pool(context, name) as pool:
-        versions = list(_track(pool, spec))
+        track = list(_track(pool, spec))
+        versions = [version for version, _ in track]
+        words = {v["version"]: ["first version"] if c is None else c.words() for v, c in track}
         first = pool.ref(spec, removed=True)
         number = {v["serial"]: v["version"] for v in versions}
         events = [
@@ -205,35 +241,39 @@ def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = Fal
     write(f"{first.kind}/{first.name}")
     for v in versions:
         tags = f"  [{', '.join(v['tags'])}]" if v["tags"] else ""
-        trash = "  in the trash" if v["removed"] else ""
+        trash = f"  in the trash since {v['removed']:%Y-%m-%d %H:%M:%S} UTC" if v["removed"] else ""
         sizes = f"{human_bytes(v['bytes'])}, {human_bytes(v['stored_bytes'])} stored"
-        write(f"version {v['version']}  {v['created']:%Y-%m-%d %H:%M:%S}  {v['urn']}  {sizes}{tags}{trash}")
-        for line in v["changes"]:
+        write(f"version {v['version']}  {v['created']:%Y-%m-%d %H:%M:%S} UTC  {v['urn']}  {sizes}{tags}{trash}")
+        for line in words[v["version"]]:
             write(f"    {line}")
     for e in events:
         came = "was taken off" if e["version"] is None else f"marks version {e['version']}"
         before = "" if e["previous"] is None else f" (before: version {e['previous']})"
-        write(f"{e['time']:%Y-%m-%d %H:%M:%S}  tag {e['tag']!r} {came}{before}")
+        write(f"{e['time']:%Y-%m-%d %H:%M:%S} UTC  tag {e['tag']!r} {came}{before}")
 
 
-def _track(pool: Pool, spec: str) -> Iterator[dict[str, Any]]:
+def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference | None]]:
+    """Give the versions of a track, each with what changed against the one before."""
     from ..difference import compare
 
     previous = None
     for ref in pool.versions(spec, removed=True):
         manifest = pool.manifest(ref.row)
-        changes: Sequence[str] = [] if previous is None else compare(previous, manifest).words()
-        yield {
-            "urn": ref.urn,
-            "serial": ref.serial,
-            "version": ref.version,
-            "created": ref.created,
-            "removed": ref.removed,
-            "tags": list(ref.row.tags),
-            "bytes": ref.bytes,
-            "stored_bytes": ref.stored_bytes,
-            "changes": changes if previous is not None else ["first version"],
-        }
+        change = None if previous is None else compare(previous, manifest)
+        yield (
+            {
+                "urn": ref.urn,
+                "serial": ref.serial,
+                "version": ref.version,
+                "created": ref.created,
+                "removed": ref.removed,
+                "tags": list(ref.row.tags),
+                "bytes": ref.bytes,
+                "stored_bytes": ref.stored_bytes,
+                "changes": None if change is None else change.to_json(),
+            },
+            change,
+        )
         previous = manifest
 
 
@@ -241,7 +281,7 @@ def _export(
     context: typer.Context,
     name: PoolName,
     spec: Spec,
-    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A file, or a folder.", show_default=False)],
+    destination: Annotated[str, typer.Argument(metavar="DEST", help="A file, or a folder.", show_default=False)],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
 ) -> None:
     """Write the FITS file that was saved, bit for bit."""
@@ -263,7 +303,11 @@ def _rm(context: typer.Context, name: PoolName, specs: Specs, dry_run: DryRun = 
 def _restore(context: typer.Context, name: PoolName, specs: Specs) -> None:
     """Take versions out of the trash."""
     with open_pool(context, name) as pool:
-        count = pool.restore(specs)
+        refs = [pool.in_trash(spec) for spec in specs]
+        for ref in refs:
+            if ref.removed is None:
+                say(f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version} is not in the trash")
+        count = pool.restore(refs)
     say(f"restored {count} of {len(specs)} versions")
 
 

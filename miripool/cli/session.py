@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..home import Home
     from ..pool import Pool
 
-__all__ = ["Csv", "DryRun", "Json", "PoolName", "Spec", "Specs", "confirm", "home_of", "open_pool"]
+__all__ = ["Csv", "DryRun", "Json", "PoolName", "Spec", "Specs", "confirm", "home_of", "one_form", "open_pool"]
 
 PoolName = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False)]
 Spec = Annotated[
@@ -92,3 +92,22 @@ def confirm(question: str, *, yes: bool) -> None:
     if ask(f"{question} [y/N] ").lower() not in ("y", "yes"):
         say("nothing was done")
         raise typer.Exit(1)
+
+
+def one_form(*, as_json: bool, as_csv: bool) -> None:
+    """Refuse two forms of output at once.
+
+    Parameters
+    ----------
+    as_json, as_csv : bool, keyword-only
+        What was asked for.
+
+    Raises
+    ------
+    InvalidInput
+        If both were.
+    """
+    from ..errors import InvalidInput
+
+    if as_json and as_csv:
+        raise InvalidInput("--json and --csv exclude each other; choose one")

@@ -92,7 +92,9 @@ def write_fits(product: Product, dest: Path | str, *, overwrite: bool = False) -
     """
     path = Path(dest).expanduser()
     if not overwrite and path.exists():
-        raise AlreadyExists(f"{path}: there is a file of that name; choose another or allow to overwrite it")
+        raise AlreadyExists(
+            f"{path}: there is a file of that name; choose another, or overwrite it (overwrite=True, --overwrite)"
+        )
     if not path.parent.is_dir():
         raise FileMissing(f"{path.parent}: no such folder; make it first")
     layout = layout_of(product)
