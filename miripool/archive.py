@@ -15,7 +15,7 @@ import socket
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .blobs import BlobStore
 from .canonical import canonical_json, digest_bytes
@@ -31,10 +31,15 @@ if TYPE_CHECKING:
     from .dataset import ArraySource
     from .storage import Storage
 
-__all__ = ["Archive", "Measured", "PoolInfo"]
+__all__ = ["PIXEL_POLICIES", "Archive", "Measured", "PixelPolicy", "PoolInfo"]
 
 FORMAT = 1
 """Number of a pool folder's format; a reader refuses greater ones."""
+
+PixelPolicy = Literal["all", "tagged", "none"]
+
+PIXEL_POLICIES: Mapping[str, PixelPolicy] = {"all": "all", "tagged": "tagged", "none": "none"}
+"""By the words of ``pool.json`` and of the command line."""
 
 _INFO = "pool.json"
 """Key of the pool's description."""
@@ -56,12 +61,15 @@ class PoolInfo:
         Where the pool's URNs begin: behind those of a deleted pool of the same name.
     former_names : tuple of str
         Names the pool had; URNs with them stay valid.
+    pixels : {'all', 'tagged', 'none'}
+        Which versions get pixel rows in the index by themselves: all; heads and tagged ones; none.
     """
 
     id: str
     created: datetime
     first_serial: int = 0
     former_names: tuple[str, ...] = ()
+    pixels: PixelPolicy = "all"
 
     def to_bytes(self) -> bytes:
         """Write ``pool.json``.
@@ -77,6 +85,7 @@ class PoolInfo:
             "created": self.created.isoformat(timespec="seconds"),
             "first_serial": self.first_serial,
             "former_names": list(self.former_names),
+            "pixels": self.pixels,
             "digest": "xxh3_128",
         }
         return (json.dumps(record, indent=2) + "\n").encode()
@@ -120,7 +129,7 @@ def _info_from_json(record: Mapping[str, Any]) -> PoolInfo:
         raise ValueError(f"first_serial {serial!r}, created {record['created']!r}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"former_names {names!r}")
-    return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names))
+    return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names), PIXEL_POLICIES[record["pixels"]])
 
 
 @dataclass(slots=True)
@@ -233,8 +242,30 @@ class Archive:
         name : str
             The name it is about to lose.
         """
-        known = PoolInfo.from_bytes(self.storage.read(_INFO), str(self.storage.path(_INFO)))
-        info = replace(known, former_names=(*(n for n in known.former_names if n != name), name))
+        known = self.read_info()
+        self._write_info(replace(known, former_names=(*(n for n in known.former_names if n != name), name)))
+
+    def set_pixel_policy(self, policy: PixelPolicy) -> None:
+        """Say which versions get pixel rows by themselves from now on.
+
+        Parameters
+        ----------
+        policy : {'all', 'tagged', 'none'}
+            As in `PoolInfo`.
+        """
+        self._write_info(replace(self.read_info(), pixels=policy))
+
+    def read_info(self) -> PoolInfo:
+        """Read ``pool.json`` anew; others may have changed it.
+
+        Returns
+        -------
+        PoolInfo
+            What it says now.
+        """
+        return PoolInfo.from_bytes(self.storage.read(_INFO), str(self.storage.path(_INFO)))
+
+    def _write_info(self, info: PoolInfo) -> None:
         self.storage.replace(_INFO, info.to_bytes())
         self.info = info
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
 
+_LOADERS = 2
+"""Pixel sets that are loaded at a time: PostgreSQL works on one core for each."""
+
 _ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 
 
@@ -116,6 +119,7 @@ def ingest(
     name: str | None = None,
     force: bool = False,
     jobs: int = 1,
+    pixels: bool | None = None,
 ) -> Iterator[Outcome]:
     """Save files in a pool, each in a journal entry of its own.
 
@@ -125,8 +129,9 @@ def ingest(
         Where to.
     files : sequence of pathlib.Path
         What.
-    tag, name, force : object, keyword-only
-        As for `Pool.save`; a name is for one exposure's files only.
+    tag, name, force, pixels : object, keyword-only
+        As for `Pool.save`; a name is for one exposure's files only. Pixel rows are made beside the saves that follow,
+        on connections of their own.
     jobs : int, keyword-only
         How many are read, measured and stored at a time; the versions are made in the order of the files.
 
@@ -140,9 +145,21 @@ def ingest(
     if jobs < 1:
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
 
+    with closing(_with_pixels(pool, _saved(pool, files, tag, name, force, jobs), pixels)) as outcomes:
+        yield from outcomes
+
+
+def _saved(
+    pool: Pool, files: Sequence[Path], tag: str | None, name: str | None, force: bool, jobs: int
+) -> Generator[tuple[Path, Callable[[], Saved]]]:
+    """Give what saves each file, to be called in their order."""
     if jobs == 1 or len(files) < 2:
+
+        def save(path: Path) -> Saved:
+            return pool.commit(pool.read(path, name=name), tag=tag, force=force)
+
         for path in files:
-            yield _outcome(pool, path, partial(pool.save_detailed, path, name=name, tag=tag, force=force))
+            yield path, partial(save, path)
         return
 
     def prepare(path: Path) -> Ready:
@@ -155,7 +172,34 @@ def ingest(
     pool.catch_up()  # connect once, before the threads do
     with closing(_ahead(prepare, files, jobs)) as prepared:
         for path, future in prepared:
-            yield _outcome(pool, path, partial(commit, future))
+            yield path, partial(commit, future)
+
+
+def _with_pixels(
+    pool: Pool, saves: Generator[tuple[Path, Callable[[], Saved]]], pixels: bool | None
+) -> Generator[Outcome]:
+    """Save, and make pixel rows in threads meanwhile; outcomes come in the order of the files."""
+    running: deque[Outcome | tuple[Path, int, Future[Saved]]] = deque()
+    threads = ThreadPoolExecutor(_LOADERS)
+    try:
+        with closing(saves):
+            for path, save in saves:
+                done = _attempt(path, save)
+                if isinstance(done, Outcome):
+                    running.append(done)
+                else:
+                    size, saved = done
+                    running.append((path, size, threads.submit(pool.finish, saved, pixels=pixels)))
+                while len(running) > _LOADERS or (running and _is_done(running[0])):
+                    yield _outcome(pool, running.popleft())
+        while running:
+            yield _outcome(pool, running.popleft())
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _is_done(item: Outcome | tuple[Path, int, Future[Saved]]) -> bool:
+    return isinstance(item, Outcome) or item[2].done()
 
 
 def _ahead(prepare: Callable[[Path], Ready], files: Iterable[Path], jobs: int) -> Generator[tuple[Path, Future[Ready]]]:
@@ -176,15 +220,23 @@ def _ahead(prepare: Callable[[Path], Ready], files: Iterable[Path], jobs: int) -
                 future.result().close()
 
 
-def _outcome(pool: Pool, path: Path, save: Callable[[], Saved]) -> Outcome:
+def _attempt(path: Path, save: Callable[[], Saved]) -> Outcome | tuple[int, Saved]:
+    """Save a file; its size and what came of it, or the failure's outcome."""
     try:
         size = path.stat().st_size if path.is_file() else 0
-        saved = save()
+        return size, save()
     except MiripoolError as error:
         return Outcome(path, "failed", message=str(error), error=error)
     except OSError as error:
         known = storage_error(error, path)
         return Outcome(path, "failed", message=str(known), error=known)
+
+
+def _outcome(pool: Pool, item: Outcome | tuple[Path, int, Future[Saved]]) -> Outcome:
+    if isinstance(item, Outcome):
+        return item
+    path, size, future = item
+    saved = future.result()
     row = saved.row
     urn = str(Urn(pool.name, row.kind, row.serial))
     return Outcome(path, saved.status, size, saved.stored_bytes, urn, row.version, saved.notice)

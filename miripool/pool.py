@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from .errors import (
     FileMissing,
     IntegrityError,
     InvalidInput,
+    MiripoolError,
     NotFound,
     ProductNotFound,
     ServerUnavailable,
@@ -28,6 +29,7 @@ from .journal import Action, Remove, Restore, Tag, Untag
 from .keywords import dictionary, suggest
 from .listing import list_rows
 from .names import Urn, check_label
+from .pixelrows import PixelRows
 from .product import Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version
@@ -123,6 +125,11 @@ class Pool:
     def _finder(self) -> Finder:
         return Finder(self.catalog, self.archive.info, self.name)
 
+    @property
+    def pixel_rows(self) -> PixelRows:
+        """The rows of detector pixels in the index."""
+        return PixelRows(self.name, self.archive, self.catalog)
+
     def catch_up(self) -> Position:
         """Take into the index what others have written to the journal since.
 
@@ -175,6 +182,7 @@ class Pool:
         tag: str | None = None,
         force: bool = False,
         history: Sequence[Mapping[str, Any]] = (),
+        pixels: bool | None = None,
     ) -> ProductRef:
         """Save a product: a new track, a further version, or nothing if a living version has the same data.
 
@@ -192,6 +200,8 @@ class Pool:
             Make a version even of data that are there.
         history : sequence of mapping, keyword-only, optional
             What it was made from and how; JSON-able.
+        pixels : bool, keyword-only, optional
+            Whether the version gets pixel rows in the index; as the pool's setting says unless given.
 
         Returns
         -------
@@ -207,7 +217,7 @@ class Pool:
         InvalidName
             If the tag or the name can't be one.
         """
-        saved = self.save_detailed(source, name=name, kind=kind, tag=tag, force=force, history=history)
+        saved = self.save_detailed(source, name=name, kind=kind, tag=tag, force=force, history=history, pixels=pixels)
         return ProductRef(self, saved.row, notice=saved.notice)
 
     def save_detailed(
@@ -219,12 +229,13 @@ class Pool:
         tag: str | None = None,
         force: bool = False,
         history: Sequence[Mapping[str, Any]] = (),
+        pixels: bool | None = None,
     ) -> Saved:
         """Save a product as `save` does, and say what came of it.
 
         Parameters
         ----------
-        source, name, kind, tag, force, history : object
+        source, name, kind, tag, force, history, pixels : object
             As for `save`.
 
         Returns
@@ -233,7 +244,8 @@ class Pool:
             The version, whether it is new, and the bytes stored.
         """
         _check_tag(tag)
-        return self.commit(self._ready(source, name, kind, history), tag=tag, force=force)
+        saved = self.commit(self.read(source, name=name, kind=kind, history=history), tag=tag, force=force)
+        return self.finish(saved, pixels=pixels)
 
     def prepare(
         self,
@@ -256,7 +268,7 @@ class Pool:
         Ready
             For `commit`; no version is made before that.
         """
-        ready = self._ready(source, name, kind, history)
+        ready = self.read(source, name=name, kind=kind, history=history)
         self.catch_up()
         if force or not is_known(self.archive, self.catalog, ready.product, ready.name):
             ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=history)
@@ -269,6 +281,8 @@ class Pool:
 
     def commit(self, ready: Ready, *, tag: str | None = None, force: bool = False) -> Saved:
         """Make a version of what was prepared; those of one track count in the order of these calls.
+
+        It is saved then; its pixel rows are `finish`'s.
 
         Parameters
         ----------
@@ -293,9 +307,49 @@ class Pool:
         (saved,) = save_together(self.archive, self.catalog, committer, [ready.prepared], tag=tag, force=force)
         return saved
 
-    def _ready(
-        self, source: Any, name: str | None, kind: str | type[Product] | None, history: Sequence[Mapping[str, Any]]
+    def finish(self, saved: Saved, *, pixels: bool | None = None) -> Saved:
+        """Make the pixel rows of what was saved, which may run beside others.
+
+        Parameters
+        ----------
+        saved : Saved
+            From `commit`.
+        pixels : bool, keyword-only, optional
+            As for `save`.
+
+        Returns
+        -------
+        Saved
+            The same; its notice says so where the rows could not be made.
+        """
+        try:
+            notice = self.pixel_rows.after_save(saved.row, wanted=pixels)
+        except MiripoolError as error:
+            notice = f"pixel rows pending ({error})"
+        if notice is None:
+            return saved
+        return replace(saved, notice=notice if saved.notice is None else f"{saved.notice}; {notice}")
+
+    def read(
+        self,
+        source: Any,
+        *,
+        name: str | None = None,
+        kind: str | type[Product] | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
     ) -> Ready:
+        """Find out what a source would be saved as; no array is read.
+
+        Parameters
+        ----------
+        source, name, kind, history : object
+            As for `save`.
+
+        Returns
+        -------
+        Ready
+            For `commit`.
+        """
         wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
         product = source.product if isinstance(source, ProductRef) else source
         if not isinstance(product, Product):
@@ -694,7 +748,10 @@ class Pool:
         serials = self._serials(refs)
         for row in self.catalog.rows(serials):
             self._finder.living(row)
-        return self._move(serials, Remove, removed=False)
+        count = self._move(serials, Remove, removed=False)
+        with contextlib.suppress(MiripoolError):  # the next save, or `index pixels`, makes up for it
+            self.pixel_rows.tidy()
+        return count
 
     def trash(
         self,

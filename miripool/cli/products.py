@@ -39,6 +39,10 @@ def _add(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Make a version even of data that are there.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.")] = 1,
+    pixels: Annotated[
+        bool | None,
+        typer.Option("--pixels/--no-pixels", help="Make pixel rows, or none.", show_default="as the pool is set"),
+    ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -50,7 +54,8 @@ def _add(
         found = find_files(files)
         listed = as_json or as_csv
         outcomes = []
-        for outcome in _progress(ingest(pool, found, tag=tag, name=product_name, force=force, jobs=jobs), len(found)):
+        saves = ingest(pool, found, tag=tag, name=product_name, force=force, jobs=jobs, pixels=pixels)
+        for outcome in _progress(saves, len(found)):
             outcomes.append(outcome)
             if outcome.error is not None or not listed:
                 _tell(outcome)

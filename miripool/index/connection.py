@@ -304,7 +304,9 @@ class Database:
             cursor.execute(f"SET LOCAL search_path TO {quote(self.schema)}")
             cursor.execute(script)
 
-    def copy(self, connection: Connection, table: str, columns: Sequence[str], source: Source) -> None:
+    def copy(
+        self, connection: Connection, table: str, columns: Sequence[str], source: Source, *, options: str = ""
+    ) -> None:
         """Load rows by COPY.
 
         Parameters
@@ -316,11 +318,14 @@ class Database:
         columns : sequence of str
             Names, in the order of the fields.
         source : Source
-            Rows in COPY's text format.
+            Rows in COPY's text format, or as the options say.
+        options : str, keyword-only
+            Of the statement, e.g. ``FORMAT binary``.
         """
         names = ", ".join(quote(name) for name in columns)
+        form = f" WITH ({options})" if options else ""
         with _cursor(connection) as cursor:
-            cursor.copy_expert(f"COPY {self.table(table)} ({names}) FROM STDIN", source, 1 << 16)
+            cursor.copy_expert(f"COPY {self.table(table)} ({names}) FROM STDIN{form}", source, 1 << 18)
 
     def rename(self, schema: str) -> None:
         """Give the schema another name.

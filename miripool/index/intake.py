@@ -9,6 +9,8 @@ from sqlalchemy import and_, delete, func, select, union, update
 from sqlalchemy.dialects import postgresql
 
 from ..errors import IntegrityError, MiripoolError
+from . import exposures
+from .connection import quote
 from .harvest import COLUMNS, Harvest, Lines
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import as_table, is_one_of
@@ -98,6 +100,7 @@ def take(
     _copy_products(database, connection, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
     _update_products(connection, tracks.changed())
     _write_tags(connection, tracks)
+    exposures.follow(connection, quote(database.schema), tracks)
     return Taken(len(fresh), _stamp(connection, before, fresh[-1], tracks))
 
 

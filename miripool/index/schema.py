@@ -6,9 +6,11 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Double,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -18,9 +20,24 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
 )
 
-__all__ = ["TYPED_KEYWORDS", "dataset", "keyword", "keyword_name", "metadata", "product", "state", "tag", "tag_event"]
+__all__ = [
+    "TYPED_KEYWORDS",
+    "corrected_exposure",
+    "dataset",
+    "exposure",
+    "keyword",
+    "keyword_name",
+    "metadata",
+    "pixel_set",
+    "pixel_use",
+    "product",
+    "state",
+    "tag",
+    "tag_event",
+]
 
 metadata = MetaData()
 """No schema is named here: each connection translates None to its pool's (``schema_translate_map``)."""
@@ -158,3 +175,56 @@ keyword_name = Table(
     Column("hdu_name", _C, primary_key=True),
 )
 """What keywords there are: some hundred rows, where asking `keyword` itself would take another index on all of it."""
+
+exposure = Table(
+    "exposure",
+    metadata,
+    Column("exp_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", _C, nullable=False, unique=True),
+    comment="names of products with pixels, numbered in the order of their first save",
+)
+
+corrected_exposure = Table(
+    "corrected_exposure",
+    metadata,
+    Column("corrected_exp_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
+    Column("ramp", BigInteger, unique=True),
+    Column("rateints", BigInteger, unique=True),
+    Index("corrected_exposure_exp_id", "exp_id"),
+    comment="serials of a Ramp and a RateInts that one calibration made of one exposure",
+)
+
+pixel_set = Table(
+    "pixel_set",
+    metadata,
+    Column("set_id", Integer, Identity(), primary_key=True),
+    Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
+    Column("kind", _C, nullable=False),
+    Column("digest", Text, nullable=False, comment="of the arrays and their place on the detector"),
+    Column("first_x", SmallInteger, nullable=False, comment="first column, 1 to 1032, in the FULL array"),
+    Column("first_y", SmallInteger, nullable=False, comment="first row, 1 to 1024, in the FULL array"),
+    Column("columns", SmallInteger, nullable=False),
+    Column("rows", SmallInteger, nullable=False),
+    Column("nints", Integer),
+    Column("ngroups", Integer),
+    Column(
+        "common_groupdq",
+        ARRAY(SmallInteger),
+        comment="group DQ [integration][group] of the pixels whose groupdq is NULL",
+    ),
+    Column("made", _UTC, nullable=False, server_default=func.now()),
+    UniqueConstraint("exp_id", "kind", "digest"),
+    comment="pixel rows of one exposure; versions with the same arrays share them",
+)
+
+pixel_use = Table(
+    "pixel_use",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("set_id", Integer, ForeignKey("pixel_set.set_id")),
+    Column("reason", Text),
+    CheckConstraint("(set_id IS NULL) <> (reason IS NULL)"),
+    Index("pixel_use_set", "set_id"),
+    comment="the pixel rows of a version, or why it has none; a version without a row here waits for its own",
+)

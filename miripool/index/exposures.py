@@ -1,0 +1,91 @@
+"""Exposures as the index numbers them, and which Ramp and RateInts belong together.
+
+Both are computed from `product` and `keyword` alone, in the order of the serials, so an index that is made anew has
+the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from ..pixelset import PIXEL_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from .tracks import Tracks
+
+__all__ = ["follow"]
+
+_ADD_EXPOSURES = """
+INSERT INTO exposure (exp_id, name)
+SELECT (SELECT coalesce(max(exp_id), 0) FROM exposure) + row_number() OVER (ORDER BY min(p.serial)), p.name
+FROM product p
+WHERE p.serial = ANY(CAST(:serials AS bigint[])) AND p.kind = ANY(CAST(:kinds AS text[]))
+AND NOT EXISTS (SELECT FROM exposure e WHERE e.name = p.name)
+GROUP BY p.name
+"""
+
+_FORGET_PAIRS = """
+DELETE FROM corrected_exposure c USING exposure e, product p
+WHERE c.exp_id = e.exp_id AND e.name = p.name
+AND p.serial = ANY(CAST(:serials AS bigint[])) AND p.kind IN ('Ramp', 'RateInts')
+"""
+
+# The n-th Ramp of a calibration goes with its n-th RateInts. A pair has the smaller serial for its number, so that it
+# keeps it when the second of the two comes.
+_PAIR = """
+WITH name AS (
+    SELECT DISTINCT p.name FROM product p
+    WHERE p.serial = ANY(CAST(:serials AS bigint[])) AND p.kind IN ('Ramp', 'RateInts')
+), living AS MATERIALIZED (
+    SELECT p.serial, p.kind, p.name, p.version, coalesce((
+        SELECT md5(string_agg(k.key || '=' || coalesce(k.text, CAST(k.number AS text), ''), chr(10)
+                              ORDER BY k.key, k.occurrence))
+        FROM keyword k
+        WHERE k.serial = p.serial AND k.hdu = 0
+        AND (k.key IN ('CRDS_CTX', 'CAL_VER') OR k.key >= 'R_' AND k.key < 'R`')
+    ), '') AS calibration
+    FROM product p JOIN name USING (name)
+    WHERE p.kind IN ('Ramp', 'RateInts') AND p.removed IS NULL
+), numbered AS MATERIALIZED (
+    SELECT *, row_number() OVER (PARTITION BY kind, name, calibration ORDER BY version) AS nth FROM living
+)
+INSERT INTO corrected_exposure (corrected_exp_id, exp_id, ramp, rateints)
+SELECT least(r.serial, i.serial), e.exp_id, r.serial, i.serial
+FROM (SELECT * FROM numbered WHERE kind = 'Ramp') r
+FULL JOIN (SELECT * FROM numbered WHERE kind = 'RateInts') i
+    ON i.name = r.name AND i.calibration = r.calibration AND i.nth = r.nth
+JOIN exposure e ON e.name = coalesce(r.name, i.name)
+"""
+
+
+def follow(connection: Connection, schema: str, tracks: Tracks) -> None:
+    """Number new exposures, and pair the products of those that changed.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        In a transaction that holds the pool's lock; the products are in.
+    schema : str
+        The pool's, quoted.
+    tracks : Tracks
+        What the entries did.
+    """
+    saved = [save.serial for _, save in tracks.saves if save.kind in PIXEL_KINDS]
+    moved = [v.serial for v in tracks.changed() if v.stored is not None and v.stored[1] != v.removed]
+    if not saved and not moved:
+        return
+    connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}".replace("%", "%%"))
+    if saved:
+        connection.execute(text(_ADD_EXPOSURES), {"serials": _array(saved), "kinds": list(PIXEL_KINDS)})
+    for statement in (_FORGET_PAIRS, _PAIR):
+        connection.execute(text(statement), {"serials": _array([*saved, *moved])})
+
+
+def _array(serials: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, serials)) + "}"

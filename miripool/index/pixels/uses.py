@@ -1,0 +1,153 @@
+"""Which versions have pixel rows, which wait for theirs, and rows that nobody uses any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, delete, exists, func, or_, select, text
+from sqlalchemy.dialects import postgresql
+
+from ...errors import ServerError
+from ...pixelset import PIXEL_KINDS
+from ..schema import pixel_set, pixel_use, product, tag
+from ..selection import is_one_of
+from .forms import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement
+
+    from ..connection import Database
+
+__all__ = ["leave_out", "pending", "reasons", "release", "sweep"]
+
+_LOCK_SECONDS = 5
+"""How long a drop waits for those who read; they would have to wait behind it."""
+
+
+def _wanted(policy: str) -> ColumnElement[bool]:
+    p = product.c
+    living = and_(p.kind.in_(PIXEL_KINDS), p.removed.is_(None))
+    if policy == "all":
+        return living
+    tagged = exists(select(tag.c.serial).where(tag.c.serial == p.serial))
+    return and_(living, or_(p.head, tagged)) if policy == "tagged" else and_(living, text("false"))
+
+
+def pending(database: Database, policy: str) -> list[int]:
+    """List the versions that have no pixel rows yet and should.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    policy : {'all', 'tagged', 'none'}
+        The pool's.
+
+    Returns
+    -------
+    list of int
+        Serials, in order.
+    """
+    p = product.c
+    unused = ~exists(select(pixel_use.c.serial).where(pixel_use.c.serial == p.serial))
+    with database.read() as connection:
+        return list(connection.execute(select(p.serial).where(_wanted(policy), unused).order_by(p.serial)).scalars())
+
+
+def leave_out(database: Database, serials: Sequence[int], reason: str) -> None:
+    """Note why versions have no pixel rows; those they have are no longer theirs.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    serials : sequence of int
+        The versions.
+    reason : str
+        For people.
+    """
+    if not serials:
+        return
+    statement = postgresql.insert(pixel_use).values([{"serial": s, "reason": reason} for s in serials])
+    with database.write() as connection:
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["serial"], set_={"set_id": None, "reason": reason})
+        )
+
+
+def reasons(database: Database, serials: Sequence[int]) -> dict[int, str | None]:
+    """Tell why versions have no pixel rows.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    serials : sequence of int
+        The versions.
+
+    Returns
+    -------
+    dict
+        For each that is not pending the reason; None where it has rows.
+    """
+    u = pixel_use.c
+    with database.read() as connection:
+        return {
+            row.serial: row.reason
+            for row in connection.execute(select(u.serial, u.reason).where(is_one_of(u.serial, serials)))
+        }
+
+
+def release(database: Database, policy: str) -> None:
+    """Take their pixel rows from versions that are in the trash, and from those that the policy no longer wants.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    policy : {'all', 'tagged', 'none'}
+        The pool's; under ``none`` and ``all`` only the trash counts: what somebody asked for stays.
+    """
+    p, u = product.c, pixel_use.c
+    gone: ColumnElement[bool] = p.removed.is_not(None)
+    if policy == "tagged":
+        gone = or_(gone, and_(~p.head, ~exists(select(tag.c.serial).where(tag.c.serial == p.serial))))
+    with database.write() as connection:
+        connection.execute(delete(pixel_use).where(u.serial.in_(select(p.serial).where(gone))))
+
+
+def sweep(database: Database) -> int:
+    """Drop the pixel sets that no version uses.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+
+    Returns
+    -------
+    int
+        How many were dropped. One that is being read for long stays for the next time.
+    """
+    s = pixel_set.c
+    used = exists(select(pixel_use.c.serial).where(pixel_use.c.set_id == s.set_id))
+    with database.read() as connection:
+        orphans = list(connection.execute(select(s.set_id, s.exp_id, s.kind).where(~used)))
+    dropped = 0
+    for set_id, exp_id, kind in orphans:
+        names = [f"{table}_{exp_id}_{set_id}" for table in (TABLES[kind], *(["ref_pixel"] if kind == "Raw" else []))]
+        try:
+            with database.write() as connection:
+                connection.execute(select(func.set_config("lock_timeout", f"{_LOCK_SECONDS}s", True)))
+                found = connection.execute(delete(pixel_set).where(s.set_id == set_id, ~used).returning(s.set_id))
+                if found.first() is None:
+                    continue  # somebody uses it again, or dropped it
+                for name in names:
+                    statement = f"DROP TABLE IF EXISTS {database.table(name)}"
+                    connection.exec_driver_sql(statement.replace("%", "%%"))
+        except ServerError:
+            continue
+        dropped += 1
+    return dropped
