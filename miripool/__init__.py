@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .names import Urn
     from .pool import Pool
     from .product import Product, Ramp, Rate, RateInts, Raw
-    from .query import AttribQuery, FullQuery, MetaQuery, Query
+    from .query import AttribQuery, FullQuery, MetaQuery, PixelQuery, Query
     from .reference import ProductRef, ProductRefs
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ _WHERE = {
     "MetaData": "metadata",
     "MetaQuery": "query",
     "Parameter": "metadata",
+    "PixelQuery": "query",
     "Pool": "pool",
     "PoolManager": "manager",
     "Product": "product",
@@ -59,6 +60,7 @@ __all__ = [
     "MetaData",
     "MetaQuery",
     "Parameter",
+    "PixelQuery",
     "Pool",
     "PoolManager",
     "Product",

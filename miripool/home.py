@@ -23,14 +23,17 @@ from .errors import (
     PoolNotFound,
     StorageError,
 )
-from .index import Catalog, EmbeddedServer, schema_name
+from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_name
 from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
 from .storage import LocalStorage, storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from .index import Answer
+    from .index.connection import Database
 
 __all__ = ["Home", "PoolSummary", "default_home"]
 
@@ -130,6 +133,61 @@ class Home:
         """
         external = self.external_url
         return external if external is not None else self.server.ensure(progress=self._progress)
+
+    @contextlib.contextmanager
+    def sql(self, name: str, statement: str) -> Iterator[Answer]:
+        """Ask a pool's index in SQL, as somebody who can only read.
+
+        Parameters
+        ----------
+        name : str
+            The pool; its tables and views are found without a schema's name.
+        statement : str
+            One statement that gives rows.
+
+        Yields
+        ------
+        Answer
+            Columns and rows; good within the ``with``.
+
+        Raises
+        ------
+        InvalidInput
+            If PostgreSQL can't read it.
+        ReadOnly
+            If it writes.
+        """
+        with self.pool(name) as pool:
+            pool.catch_up()
+            with (
+                contextlib.closing(self._reader(pool.catalog.database)) as database,
+                ask(database, statement) as answer,
+            ):
+                yield answer
+
+    def psql_url(self, name: str) -> tuple[str, str]:
+        """Give what psql needs to look at a pool as somebody who can only read.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        url, schema : str
+            The database, and the schema with the pool's tables.
+        """
+        with self.pool(name) as pool:
+            pool.catch_up()
+            with contextlib.closing(self._reader(pool.catalog.database)) as database:
+                return database.psql_url, database.schema
+
+    def _reader(self, database: Database) -> Database:
+        if self.external_url is not None:
+            return database.as_user(None)
+        grant_reader(database)
+        return database.as_user(READER)
 
     def _folder(self, name: str) -> Path:
         return self.path / "pools" / name

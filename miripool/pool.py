@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import selecting
+from .archive import PIXEL_POLICIES
 from .commit import Committer
 from .errors import (
     FileMissing,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .finding import Reference
     from .index import Catalog, Position, ProductRow, TagEvent, TagSummary
     from .manifest import Manifest
+    from .pixel import Pixel, Pixels
 
 __all__ = ["Pool", "Ready", "export_name"]
 
@@ -129,6 +131,23 @@ class Pool:
     def pixel_rows(self) -> PixelRows:
         """The rows of detector pixels in the index."""
         return PixelRows(self.name, self.archive, self.catalog)
+
+    def set_pixel_policy(self, policy: str) -> None:
+        """Say which versions get pixel rows by themselves from now on.
+
+        Parameters
+        ----------
+        policy : {'all', 'tagged', 'none'}
+            All versions; heads and tagged ones; none.
+
+        Raises
+        ------
+        InvalidInput
+            If it is another word.
+        """
+        if policy not in PIXEL_POLICIES:
+            raise InvalidInput(f"pixel rows are made of {', '.join(PIXEL_POLICIES)} versions, not {policy!r}")
+        self.archive.set_pixel_policy(PIXEL_POLICIES[policy])
 
     def catch_up(self) -> Position:
         """Take into the index what others have written to the journal since.
@@ -844,6 +863,72 @@ class Pool:
         if isinstance(refs, (ProductRef, Urn, str)):
             refs = [refs]
         return list(dict.fromkeys((find or self._finder.row)(ref).serial for ref in refs))
+
+    # Pixels
+
+    def pixel(self, x: int, y: int) -> Pixel:
+        """Follow one detector pixel.
+
+        Parameters
+        ----------
+        x, y : int
+            Column 1…1032 and row 1…1024 of the FULL array.
+
+        Returns
+        -------
+        Pixel
+            Its ``ramps`` and ``history`` are astropy tables.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such pixel.
+        """
+        from .pixel import Pixel
+
+        return Pixel(self, x, y)
+
+    def pixels(
+        self,
+        kind: str | type[Product],
+        where: str = "",
+        *,
+        x: tuple[int, int] | None = None,
+        y: tuple[int, int] | None = None,
+        query: Any = "1",
+        tag: str | None = None,
+        all_versions: bool = False,
+    ) -> Pixels:
+        """Find the pixels that satisfy a condition.
+
+        Parameters
+        ----------
+        kind : type of Product or str
+            Raw, Ramp, RateInts or Rate.
+        where : str, optional
+            Condition on a pixel's columns, e.g. ``"rate > 1.0 and dq is null"``; see `miripool.query.pixelwhere`.
+        x, y : (int, int), keyword-only, optional
+            First and last column, first and last row to look at, in the FULL array; ends included.
+        query : Query or str, keyword-only, optional
+            Of which versions.
+        tag : str, keyword-only, optional
+            The versions that this tag marks.
+        all_versions : bool, keyword-only
+            Not only heads.
+
+        Returns
+        -------
+        Pixels
+            Read by ``to_table()``, ``chunks()`` or ``count()``.
+
+        Raises
+        ------
+        QueryError
+            If the condition can't be read, or the kind has no such column.
+        """
+        from .pixel import Pixels
+
+        return Pixels(self, kind, where, x=x, y=y, query=query, tag=tag, all_versions=all_versions)
 
     # Loading and writing out
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from .errors import InvalidInput, UnknownKeyword
-from .index import order_by
+from .index import order_by, pixels
 from .keywords import dictionary, suggest
 from .query.division import split
 from .query.evaluator import evaluate
 from .query.places import FIELDS, find_keyword
+from .query.queries import PixelQuery
 from .query.tree import Keyword, walk
 from .reference import ProductRef, ProductRefs
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .reference import Loader
 
 __all__ = ["refuse_unknown", "select", "sort_keys"]
+
+_log = logging.getLogger("miripool")
 
 _SORTED = {*FIELDS, "start_time", "stored_bytes"}
 """What can be asked of, or sorted by, that is no keyword."""
@@ -115,6 +119,7 @@ def select(
         raise InvalidInput(f"limit is {limit}; it can't be negative")
     everything = asked.all_versions if all_versions is None else all_versions
     sql, rest = split(asked.node)
+    by_pixels = isinstance(asked, PixelQuery)
     serials = pool.catalog.serials(
         predicate=sql,
         pool=pool.name,
@@ -123,9 +128,28 @@ def select(
         tag=tag,
         among=None if previous is None else [serial for owner, serial in _keys(previous) if owner.id == pool.id],
         order_by=order_by(order, names=dictionary()),
-        limit=limit if rest is None else None,
+        limit=limit if rest is None and not by_pixels else None,
     )
+    if isinstance(asked, PixelQuery):
+        found = serials if rest is None else _filter(pool, serials, rest, None)
+        return _by_pixels(pool, found, asked)[:limit]
     return serials if rest is None else _filter(pool, serials, rest, limit)
+
+
+def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[int]:
+    """Keep the versions with enough pixels that satisfy the condition."""
+    (kind,) = asked.kinds
+    database = pool.catalog.database
+    sets = pixels.sets_of(database, serials)
+    if len(sets) < len(serials):
+        _log.warning(
+            "%d of %d versions have no pixel rows and were not looked at; `miripool index pixels` makes them",
+            len(serials) - len(sets),
+            len(serials),
+        )
+    box = None if asked.region is None else pixels.Box(asked.region[:2], asked.region[2:])
+    counts = pixels.count_pixels(database, kind, sets, asked.condition, box)
+    return [s.serial for s in sets if counts.get(s.set_id, 0) >= asked.at_least]
 
 
 def _keys(refs: Sequence[ProductRef]) -> Sequence[tuple[Loader, int]]:

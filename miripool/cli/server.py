@@ -10,7 +10,7 @@ import typer
 
 from .output import as_json as to_json
 from .output import say, write
-from .session import Json, home_of
+from .session import Json, PoolName, home_of, open_pool
 
 __all__ = ["register"]
 
@@ -52,6 +52,17 @@ def _stop(context: typer.Context) -> None:
         say("the server is not miripool's own; nothing was done")
         raise typer.Exit(1)
     say("stopped" if home.server.stop() else "it was not running")
+
+
+@_server.command("grant")
+def _grant(context: typer.Context, name: PoolName) -> None:
+    """Let the role miripool_reader read a pool, and what is added to it later; the role is made if there is none."""
+    from ..index import READER, grant_reader
+
+    with open_pool(context, name) as pool:
+        pool.catch_up()
+        grant_reader(pool.catalog.database)
+    say(f"{READER} may read pool {name}")
 
 
 def register(app: typer.Typer) -> None:

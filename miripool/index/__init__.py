@@ -12,29 +12,38 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
+    from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .server import EmbeddedServer
 
 __all__ = [
+    "READER",
+    "Answer",
     "Catalog",
     "EmbeddedServer",
     "Position",
     "ProductRow",
     "TagEvent",
     "TagSummary",
+    "ask",
     "describe_url",
+    "grant_reader",
     "order_by",
     "schema_name",
 ]
 
 _WHERE = {
+    "READER": "reader",
+    "Answer": "reader",
     "Catalog": "catalog",
     "EmbeddedServer": "server",
     "Position": "rows",
     "ProductRow": "rows",
     "TagEvent": "rows",
     "TagSummary": "rows",
+    "ask": "reader",
     "describe_url": "connection",
+    "grant_reader": "reader",
     "order_by": "compile",
     "schema_name": "connection",
 }

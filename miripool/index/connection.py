@@ -211,6 +211,27 @@ class Database:
     def __repr__(self) -> str:
         return f"<Database {self.where}, schema {self.schema!r}>"
 
+    @property
+    def psql_url(self) -> str:
+        """The database for psql; may hold a password."""
+        return self._base.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def as_user(self, name: str | None) -> Database:
+        """Give the same schema on connections that can only read.
+
+        Parameters
+        ----------
+        name : str or None
+            Of the role; None for the same user.
+
+        Returns
+        -------
+        Database
+            To be closed by itself.
+        """
+        url = self._base.url if name is None else self._base.url.set(username=name)
+        return Database(url.render_as_string(hide_password=False), self.schema, read_only=True)
+
     @contextlib.contextmanager
     def translating(self) -> Iterator[None]:
         """Turn errors of the database into miripool's.

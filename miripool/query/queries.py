@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import types
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from ..detector import COLUMNS, ROWS
 from ..errors import InvalidInput, QueryError
 from ..keywords import dictionary
 from ..product import KINDS, Product, kind_class, kinds_matching
 from .division import needs
 from .evaluator import evaluate
 from .parser import parse
+from .pixelwhere import parse_pixels
 from .text import to_text
 from .tree import Node, PythonCall, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["AttribQuery", "FullQuery", "MetaQuery", "Query", "as_query", "functions_in"]
+__all__ = [
+    "AttribQuery",
+    "FullQuery",
+    "MetaQuery",
+    "PixelQuery",
+    "Query",
+    "as_query",
+    "check_region",
+    "functions_in",
+]
 
 
 class Query:
@@ -172,6 +184,121 @@ class AttribQuery(MetaQuery):
     """HIPE's question about a product's attributes; here they are metadata as all others are."""
 
     __slots__ = ()
+
+
+class PixelQuery(Query):
+    """A question about single pixels: ``PixelQuery(RateInts, "rate > 1.0 and dq is null", at_least=10)``.
+
+    It finds the versions in which at least so many pixels satisfy a condition, by their pixel rows.
+
+    Parameters
+    ----------
+    kind : class or str
+        Raw, Ramp, RateInts or Rate.
+    pixels : str, optional
+        Condition on a pixel's columns, see `miripool.query.pixelwhere`; all pixels if not given.
+    at_least : int, keyword-only
+        How many pixels must satisfy it.
+    region : (int, int, int, int), keyword-only, optional
+        First and last column, first and last row to look at, in the FULL array, from 1; ends included.
+    where : str, keyword-only, optional
+        Condition on the product too, as for `Query`.
+    allVersions, all_versions, tag : object, keyword-only, optional
+        As for `Query`.
+
+    Raises
+    ------
+    QueryError
+        If a condition can't be read, or the kind has no such column.
+    InvalidInput
+        If the kind has no pixels, or the region is none.
+    """
+
+    __slots__ = ("at_least", "condition", "region", "text")
+
+    condition: Node
+    at_least: int
+    region: tuple[int, int, int, int] | None
+    text: str
+
+    def __init__(
+        self,
+        kind: type[Product] | str,
+        pixels: str = "",
+        *,
+        at_least: int = 1,
+        region: tuple[int, int, int, int] | None = None,
+        where: str = "",
+        allVersions: bool | None = None,  # noqa: N803 -- HIPE's name
+        all_versions: bool | None = None,
+        tag: str | None = None,
+    ) -> None:
+        cls = kind_class(kind) if isinstance(kind, str) else kind
+        super().__init__(cls, "p", where, allVersions=allVersions, all_versions=all_versions, tag=tag, functions={})
+        if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 1:
+            raise InvalidInput(f"at_least={at_least!r}: a whole number from 1 on is wanted")
+        self._ask(parse_pixels(pixels, cls.kind), pixels, at_least, check_region(region))
+
+    def _ask(self, condition: Node, text: str, at_least: int, region: tuple[int, int, int, int] | None) -> None:
+        for name, value in {"condition": condition, "text": text, "at_least": at_least, "region": region}.items():
+            object.__setattr__(self, name, value)
+
+    def replace(self, *, all_versions: bool | None = None, tag: str | None = None) -> Self:
+        """Ask the same of other versions; as for `Query`."""
+        made = super().replace(all_versions=all_versions, tag=tag)
+        made._ask(self.condition, self.text, self.at_least, self.region)
+        return made
+
+    def _key(self) -> tuple[object, ...]:
+        return (*super()._key(), self.condition, self.at_least, self.region)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {"at_least": self.at_least, "region": self.region, "where": self.where}
+        options |= {"all_versions": self.all_versions, "tag": self.tag}
+        return _restore_pixels, (self.kinds[0], self.text, options)
+
+    def __repr__(self) -> str:
+        region = "" if self.region is None else f", region={self.region}"
+        where = "" if self.where == "1" else f", where={self.where!r}"
+        versions = ", allVersions=True" if self.all_versions else ""
+        tag = "" if self.tag is None else f", tag={self.tag!r}"
+        return f"PixelQuery({self.kinds[0]}, {self.text!r}, at_least={self.at_least}{region}{where}{versions}{tag})"
+
+
+def check_region(region: Any) -> tuple[int, int, int, int] | None:
+    """Insist that a region is one of the FULL array.
+
+    Parameters
+    ----------
+    region : (int, int, int, int) or None
+        First and last column, first and last row.
+
+    Returns
+    -------
+    tuple of int, or None
+        The same.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not.
+    """
+    if region is None:
+        return None
+    try:
+        x1, x2, y1, y2 = (operator.index(n) for n in region)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"region={region!r}: write (first column, last column, first row, last row)") from None
+    if not (1 <= x1 <= x2 <= COLUMNS and 1 <= y1 <= y2 <= ROWS):
+        raise InvalidInput(
+            f"region={region!r} is none of the detector: columns go from 1 to {COLUMNS}, rows from 1 to {ROWS}, "
+            "written (first column, last column, first row, last row)"
+        )
+    return x1, x2, y1, y2
+
+
+def _restore_pixels(kind: str, text: str, options: dict[str, Any]) -> PixelQuery:
+    return PixelQuery(kind, text, **options)
 
 
 def _restore(cls: type[Query], *state: Any) -> Query:

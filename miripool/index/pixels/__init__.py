@@ -1,6 +1,20 @@
 """Pixel rows: one row of PostgreSQL for each detector pixel of a version's arrays, its ramp or rates inside."""
 
 from .load import load
+from .read import Box, SetRow, count_pixels, read_pixel, scan_pixels, sets_of
 from .uses import leave_out, pending, reasons, release, sweep
 
-__all__ = ["leave_out", "load", "pending", "reasons", "release", "sweep"]
+__all__ = [
+    "Box",
+    "SetRow",
+    "count_pixels",
+    "leave_out",
+    "load",
+    "pending",
+    "read_pixel",
+    "reasons",
+    "release",
+    "scan_pixels",
+    "sets_of",
+    "sweep",
+]

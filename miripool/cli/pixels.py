@@ -1,0 +1,298 @@
+"""Commands on pixels, and questions in SQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import console, emit, say
+from .session import Csv, Json, PoolName, home_of, one_form, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["register"]
+
+_Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts or Rate.")]
+_Tag = Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Versions that this tag marks.")]
+_AllVersions = Annotated[bool, typer.Option("--all-versions", help="Not only the newest.")]
+_Query = Annotated[
+    str, typer.Option("--query", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
+]
+_Names = Annotated[bool, typer.Option("--dq-names", help="Spell data quality flags.")]
+
+_index = typer.Typer(name="index", help="Pixel rows in the index.", no_args_is_help=True)
+
+
+def _pixel(
+    context: typer.Context,
+    name: PoolName,
+    x: Annotated[int, typer.Argument(metavar="X", help="Column 1…1032 of the FULL array.", show_default=False)],
+    y: Annotated[int, typer.Argument(metavar="Y", help="Row 1…1024 of the FULL array.", show_default=False)],
+    kind: _Kind = "RateInts",
+    where: Annotated[
+        str, typer.Option("--where", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
+    ] = "1",
+    tag: _Tag = None,
+    all_versions: _AllVersions = False,
+    dq_names: _Names = False,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="FILE", help="Draw ramps, or rates against time.")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Follow one pixel through all exposures: its ramps (Raw, Ramp) or rates (RateInts, Rate)."""
+    from ..product import kind_class
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    cls = kind_class(kind)
+    with open_pool(context, name) as pool:
+        pixel = pool.pixel(x, y)
+        read = pixel.ramps if cls.kind in ("Raw", "Ramp") else pixel.history
+        table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
+        if plot is not None:
+            from ..plots import plot_pixel
+
+            bits = read(cls, where, tag=tag, all_versions=all_versions) if dq_names else table
+            plot_pixel(bits, plot)
+            say(f"wrote {plot}")
+            if not (as_json or as_csv):
+                return
+    emit(list(_dictionaries(table)), table.colnames, as_json_list=as_json, as_csv=as_csv)
+
+
+def _pixels(
+    context: typer.Context,
+    name: PoolName,
+    where: Annotated[
+        str, typer.Option("--where", metavar="EXPR", help="Condition on pixels, see above.", show_default=False)
+    ] = "",
+    kind: _Kind = "RateInts",
+    x: Annotated[str | None, typer.Option("--x", metavar="A:B", help="Columns, ends included.")] = None,
+    y: Annotated[str | None, typer.Option("--y", metavar="A:B", help="Rows, ends included.")] = None,
+    query: _Query = "1",
+    tag: _Tag = None,
+    all_versions: _AllVersions = False,
+    dq_names: _Names = False,
+    count: Annotated[bool, typer.Option("--count", help="Only their number.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 1000,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    r"""Find the pixels that satisfy a condition.
+
+    \b
+      --kind RateInts --where "rate > 1.0 and dq is null"    in any integration; rate[1]: in the first; ALL(rate > 1)
+      --kind Ramp --where "has(groupdq, 'JUMP_DET') and sci[1, 5] > 20000"    group 5 of integration 1
+      --kind Raw --where "dn >= 65535" --x 1:72 --y 779:842
+    """
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, name) as pool:
+        found = pool.pixels(
+            kind,
+            where,
+            x=_range(x, "--x"),
+            y=_range(y, "--y"),
+            query=query,
+            tag=tag,
+            all_versions=all_versions,
+        )
+        if count:
+            number = found.count()
+            emit([{"pixels": number}], ["pixels"], as_json_list=as_json, as_csv=as_csv)
+            return
+        table = found.to_table(dq_names=dq_names, limit=limit)
+        emit(list(_dictionaries(table)), table.colnames, as_json_list=as_json, as_csv=as_csv)
+    if len(table) == limit:
+        say(f"the first {limit}; --limit N gives more, --count their number")
+
+
+def _range(text: str | None, option: str) -> tuple[int, int] | None:
+    from ..errors import InvalidInput
+
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    try:
+        return int(first), int(last or first)
+    except ValueError:
+        raise InvalidInput(f"{option} {text}: write first:last, e.g. 1:72") from None
+
+
+def _dictionaries(table: Any) -> Iterator[dict[str, Any]]:
+    for row in table:
+        yield {name: _plain(row[name]) for name in table.colnames}
+
+
+def _plain(value: Any) -> Any:
+    """Give what JSON holds: NaN and masked values are none."""
+    import numpy as np
+
+    if value is None or value is np.ma.masked:
+        return None
+    if isinstance(value, (np.ndarray, list)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.float32):
+        value = float(str(value))  # the digits that it has, and no others
+    elif isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and value != value else value
+
+
+def _sql(
+    context: typer.Context,
+    name: PoolName,
+    statement: Annotated[
+        str | None,
+        typer.Argument(metavar="[STATEMENT]", help="One that gives rows; psql is opened without.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Ask in SQL, as somebody who can only read. The tables and views are in the README."""
+    one_form(as_json=as_json, as_csv=as_csv)
+    home = home_of(context)
+    if statement is None:
+        _psql(context, name)
+        return
+    with home.sql(name, statement) as answer:
+        columns = _unique(answer.columns)
+        rows = [dict(zip(columns, map(_sql_value, row), strict=True)) for row in answer]
+    emit(rows, columns, as_json_list=as_json, as_csv=as_csv)
+
+
+def _unique(columns: list[str]) -> list[str]:
+    made: list[str] = []
+    for column in columns:
+        number, candidate = 2, column
+        while candidate in made:
+            candidate, number = f"{column}_{number}", number + 1
+        made.append(candidate)
+    return made
+
+
+def _sql_value(value: Any) -> Any:
+    from datetime import datetime
+    from decimal import Decimal
+
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, list):
+        return [_sql_value(v) for v in value]
+    if isinstance(value, (memoryview, bytes)):
+        return bytes(value).hex()
+    return value if isinstance(value, (str, int, float, bool, datetime)) or value is None else str(value)
+
+
+def _psql(context: typer.Context, name: str) -> None:
+    from ..errors import ServerUnavailable
+
+    home = home_of(context)
+    url, schema = home.psql_url(name)
+    program = shutil.which("psql") if home.external_url is not None else str(home.server.psql)
+    if program is None:
+        raise ServerUnavailable(f"there is no psql on this machine; give a statement: miripool sql {name} 'SELECT …'")
+    quoted = schema.replace('"', '""').replace("\\", "\\\\").replace(" ", "\\ ")
+    os.environ["PGOPTIONS"] = f'-c search_path="{quoted}" -c default_transaction_read_only=on'
+    sys.stdout.flush()
+    os.execv(program, [program, "-X", url])  # noqa: S606 - psql takes this process's place
+
+
+@_index.command("pixels")
+def _make_rows(
+    context: typer.Context,
+    name: PoolName,
+    specs: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions; all that are pending unless given.")
+    ] = None,
+) -> None:
+    """Make pixel rows that are missing."""
+    with open_pool(context, name) as pool:
+        pool.catch_up()
+        serials = None if not specs else [pool.ref(spec).serial for spec in specs]
+        with _counting("pixel rows") as told:
+            made, failures = pool.pixel_rows.make_pending(serials, told)
+        pool.pixel_rows.tidy()
+    for error in failures:
+        say(str(error))
+    say(f"pixel rows of {made} versions made, {len(failures)} failed")
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+@_index.command("drop")
+def _drop_rows(
+    context: typer.Context,
+    name: PoolName,
+    specs: Annotated[list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Of all versions.")] = False,
+) -> None:
+    """Drop pixel rows; `index pixels POOL SPEC…` makes them again."""
+    from ..errors import InvalidInput
+
+    if bool(specs) == everything:
+        raise InvalidInput("name versions, or say --all")
+    with open_pool(context, name) as pool:
+        pool.catch_up()
+        if everything:
+            serials = [serial for _, serial in pool.select(all_versions=True).keys]
+        else:
+            serials = [pool.ref(spec).serial for spec in specs or ()]
+        dropped = pool.pixel_rows.drop(serials)
+    say(f"{dropped} pixel sets dropped")
+
+
+@_index.command("policy")
+def _policy(
+    context: typer.Context,
+    name: PoolName,
+    policy: Annotated[
+        str | None,
+        typer.Argument(metavar="[all|tagged|none]", help="tagged: heads and tagged versions.", show_default=False),
+    ] = None,
+) -> None:
+    """Tell, or set, which versions get pixel rows by themselves."""
+    with open_pool(context, name) as pool:
+        if policy is not None:
+            pool.set_pixel_policy(policy)
+            say(f"pixel rows of {name}: {policy}; `miripool index pixels {name}` makes what is missing")
+            return
+        pool.catch_up()
+        pending = len(pool.pixel_rows.pending())
+        emit([{"policy": pool.pixel_rows.policy, "pending": pending}], ["policy", "pending"])
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("pixel")(_pixel)
+    app.command("pixels")(_pixels)
+    app.command("sql")(_sql)
+    app.add_typer(_index)

@@ -1,0 +1,10 @@
+-- For whoever asks in SQL: opens exactly one statement that gives rows.
+
+CREATE FUNCTION open_query(statement text) RETURNS refcursor LANGUAGE plpgsql AS $$
+DECLARE
+    opened refcursor := 'miripool_query';
+BEGIN
+    OPEN opened FOR EXECUTE statement;
+    RETURN opened;
+END
+$$;

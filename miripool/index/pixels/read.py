@@ -1,0 +1,380 @@
+"""Reading pixel rows: the sets of versions, one pixel through many sets, the pixels that satisfy a condition."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import select, text
+
+from ...detector import Placement
+from ...query.pixelwhere import PIXEL_COLUMNS, PixelTest
+from ...query.tree import And, Node, Not, Or
+from ..connection import quote
+from ..schema import pixel_set, pixel_use
+from ..selection import is_one_of
+from .forms import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from ..connection import Database
+
+__all__ = ["Box", "SetRow", "count_pixels", "read_pixel", "scan_pixels", "sets_of"]
+
+_FEW_EXPOSURES = 400
+"""Exposures that are named in a statement, so that the planner leaves out the partitions of all others."""
+_CHUNK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class SetRow:
+    """The pixel rows of one version.
+
+    Attributes
+    ----------
+    serial : int
+        The version's.
+    set_id, exp_id : int
+        Where they are.
+    placement : Placement
+        What they cover.
+    nints, ngroups : int or None
+        Length of their axes.
+    common : ndarray of int16, shape (nints, ngroups), or None
+        Group DQ of pixels that have none of their own.
+    """
+
+    serial: int
+    set_id: int
+    exp_id: int
+    placement: Placement
+    nints: int | None
+    ngroups: int | None
+    common: NDArray[np.int16] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A part of the detector, ends included; None: to the edge.
+
+    Attributes
+    ----------
+    x, y : (int, int) or None
+        First and last column, first and last row, in the FULL array.
+    """
+
+    x: tuple[int, int] | None = None
+    y: tuple[int, int] | None = None
+
+
+def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
+    """Find the pixel rows of versions.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    serials : sequence of int
+        The versions.
+
+    Returns
+    -------
+    list of SetRow
+        In the order of the serials; versions without rows are left out.
+    """
+    s, u = pixel_set.c, pixel_use.c
+    statement = (
+        select(
+            u.serial,
+            s.set_id,
+            s.exp_id,
+            s.first_x,
+            s.first_y,
+            s.columns,
+            s.rows,
+            s.nints,
+            s.ngroups,
+            s.common_groupdq,
+        )
+        .join(pixel_set, s.set_id == u.set_id)
+        .where(is_one_of(u.serial, serials))
+    )
+    with database.read() as connection:
+        rows = {row.serial: row for row in connection.execute(statement)} if serials else {}
+    return [
+        SetRow(
+            row.serial,
+            row.set_id,
+            row.exp_id,
+            Placement(row.first_x, row.first_y, row.columns, row.rows),
+            row.nints,
+            row.ngroups,
+            None if row.common_groupdq is None else np.asarray(row.common_groupdq, np.int16),
+        )
+        for row in (rows[serial] for serial in serials if serial in rows)
+    ]
+
+
+def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: int) -> dict[int, dict[str, Any]]:
+    """Read one pixel's row in each of many sets.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    kind : str
+        Of the sets.
+    sets : sequence of SetRow
+        Where to look.
+    pixel_id : int
+        The pixel.
+
+    Returns
+    -------
+    dict
+        For each set_id that has the pixel its columns: arrays of shape (nints, ngroups) or (nints,), or numbers;
+        None for NULL.
+    """
+    if not sets:
+        return {}
+    columns = _value_columns(kind)
+    chosen = ", ".join(_sent(kind, column) for column in columns)
+    statement = (
+        f"SELECT p.set_id, {chosen} FROM {TABLES[kind]} p "
+        "WHERE p.pixel_id = :pixel AND p.set_id = ANY(CAST(:sets AS integer[]))"
+    )
+    parameters: dict[str, Any] = {"pixel": pixel_id, "sets": _array({s.set_id for s in sets})}
+    exposures = {s.exp_id for s in sets}
+    if len(exposures) <= _FEW_EXPOSURES:
+        statement += " AND p.exp_id = ANY(CAST(:exposures AS integer[]))"
+        parameters["exposures"] = _array(exposures)
+    with database.read() as connection:
+        connection.exec_driver_sql(_path(database))
+        found = connection.execute(text(statement), parameters).all()
+    return {row[0]: {c: _unpacked(kind, c, v) for c, v in zip(columns, row[1:], strict=True)} for row in found}
+
+
+def count_pixels(
+    database: Database, kind: str, sets: Sequence[SetRow], condition: Node, box: Box | None = None
+) -> dict[int, int]:
+    """Count the pixels of each set that satisfy a condition.
+
+    Parameters
+    ----------
+    database, kind, sets : object
+        As for `read_pixel`.
+    condition : Node
+        From `miripool.query.pixelwhere.parse_pixels`.
+    box : Box, optional
+        Where to look.
+
+    Returns
+    -------
+    dict
+        For each set_id with at least one such pixel their number.
+    """
+    found: dict[int, int] = {}
+    with database.read() as connection:
+        connection.exec_driver_sql(_path(database))
+        for chosen in {s.set_id: s for s in sets}.values():
+            where, parameters = _where(kind, chosen, condition, box or Box())
+            statement = f"SELECT count(*) FROM {TABLES[kind]} p WHERE {where}"
+            number = connection.execute(text(statement), parameters).scalar_one()
+            if number:
+                found[chosen.set_id] = number
+    return found
+
+
+def scan_pixels(
+    database: Database, kind: str, chosen: SetRow, condition: Node, box: Box | None = None, limit: int | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """Give the pixels of one set that satisfy a condition, some thousands at a time.
+
+    Parameters
+    ----------
+    database, kind : object
+        As for `read_pixel`.
+    chosen : SetRow
+        The set.
+    condition, box : object
+        As for `count_pixels`.
+    limit : int, optional
+        At most so many.
+
+    Yields
+    ------
+    list of dict
+        Rows with pixel_id, x, y and the columns as `read_pixel` gives them, by pixel_id.
+    """
+    columns = _value_columns(kind)
+    where, parameters = _where(kind, chosen, condition, box or Box())
+    sent = ", ".join(_sent(kind, column) for column in columns)
+    statement = f"SELECT p.pixel_id, p.x, p.y, {sent} FROM {TABLES[kind]} p WHERE {where} ORDER BY p.pixel_id"
+    if limit is not None:
+        statement += f" LIMIT {int(limit)}"
+    with database.read() as connection:
+        connection.exec_driver_sql(_path(database))
+        rows = connection.execution_options(stream_results=True, max_row_buffer=_CHUNK).execute(
+            text(statement), parameters
+        )
+        for part in rows.partitions(_CHUNK):
+            yield [
+                {
+                    "pixel_id": row[0],
+                    "x": row[1],
+                    "y": row[2],
+                    **{c: _unpacked(kind, c, v) for c, v in zip(columns, row[3:], strict=True)},
+                }
+                for row in part
+            ]
+
+
+def _path(database: Database) -> str:
+    return f"SET LOCAL search_path TO {quote(database.schema)}".replace("%", "%%")
+
+
+def _array(numbers: set[int]) -> str:
+    return "{" + ",".join(map(str, sorted(numbers))) + "}"
+
+
+def _value_columns(kind: str) -> list[str]:
+    return [column for column in PIXEL_COLUMNS[kind] if column not in ("x", "y", "pixel_id")]
+
+
+# Values travel as PostgreSQL's binary form of arrays: reading thousands of numbers as text would take most of the time.
+
+
+def _sent(kind: str, column: str) -> str:
+    return f"array_send(p.{column})" if PIXEL_COLUMNS[kind][column] else f"p.{column}"
+
+
+_ELEMENTS = {21: np.dtype(">i2"), 20: np.dtype(">i8"), 700: np.dtype(">f4")}
+
+
+def _unpacked(kind: str, column: str, value: Any) -> Any:
+    if value is None or not PIXEL_COLUMNS[kind][column]:
+        return value
+    content = bytes(value)
+    ndim, _, oid = struct.unpack_from(">iii", content)
+    shape = struct.unpack_from(">" + "ii" * ndim, content, 12)[::2]
+    element = np.dtype([("size", ">i4"), ("value", _ELEMENTS[oid])])
+    values = np.frombuffer(content, element, offset=12 + 8 * ndim)["value"].reshape(shape)
+    if column == "dn":
+        return (values.astype(np.int32) + 32768).astype(np.uint16)
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+# Conditions
+
+
+def _where(kind: str, chosen: SetRow, condition: Node, box: Box) -> tuple[str, dict[str, Any]]:
+    writer = _Writer(kind, chosen)
+    # The set's numbers stand in the statement: the planner then looks at one partition.
+    parts = [f"p.exp_id = {chosen.exp_id}", f"p.set_id = {chosen.set_id}"]
+    for name, ends in (("x", box.x), ("y", box.y)):
+        if ends is not None:
+            parts.append(f"p.{name} BETWEEN {writer.bind(ends[0])} AND {writer.bind(ends[1])}")
+    parts.append(writer.write(condition))
+    return " AND ".join(parts), writer.parameters
+
+
+class _Writer:
+    """Writes a condition as SQL with bound values."""
+
+    def __init__(self, kind: str, chosen: SetRow) -> None:
+        self.axes = PIXEL_COLUMNS[kind]
+        self.common = chosen.common
+        self.parameters: dict[str, Any] = {}
+
+    def bind(self, value: Any) -> str:
+        name = f"v{len(self.parameters)}"
+        self.parameters[name] = value
+        return f":{name}"
+
+    def write(self, node: Node) -> str:
+        if isinstance(node, And):
+            return "(" + (" AND ".join(map(self.write, node.parts)) or "true") + ")"
+        if isinstance(node, Or):
+            return "(" + (" OR ".join(map(self.write, node.parts)) or "false") + ")"
+        if isinstance(node, Not):
+            return f"NOT {self.write(node.part)}"
+        if isinstance(node, PixelTest):
+            return f"coalesce({self.test(node)}, false)"
+        raise TypeError(f"not a condition on pixels: {node!r}")
+
+    def test(self, test: PixelTest) -> str:
+        column = f"p.{test.column}"
+        if test.column == "groupdq" and self.common is not None:
+            column = f"coalesce({column}, CAST({self.bind(_literal(self.common))} AS smallint[]))"
+        axes = self.axes[test.column]
+        if test.op == "null":
+            return self.is_null(test, column, axes)
+        if len(test.items) == axes and None not in test.items:
+            subscript = "".join(f"[{i}]" for i in test.items)
+            found = self.compare(test, f"({column}){subscript}" if axes else column)
+        else:
+            found = self.among(test, self.elements(test, column, axes))
+        if test.column == "dq":  # NULL stands for zeros
+            return f"CASE WHEN p.dq IS NULL THEN {self.compare(test, '0')} ELSE {found} END"
+        return found
+
+    def elements(self, test: PixelTest, column: str, axes: int) -> str:
+        if not test.items:
+            return f"unnest({column})"
+        items = (*test.items, *(None for _ in range(axes - len(test.items))))
+        return f"unnest(({column}){''.join('[:]' if i is None else f'[{i}:{i}]' for i in items)})"
+
+    def among(self, test: PixelTest, elements: str) -> str:
+        condition = self.compare(test, "v")
+        if not test.every:
+            return f"EXISTS (SELECT FROM {elements} v WHERE {condition})"
+        number = "v <> 'NaN'" if test.column in _FLOATS else "v IS NOT NULL"
+        return (
+            f"(EXISTS (SELECT FROM {elements} v WHERE {number}) "
+            f"AND NOT EXISTS (SELECT FROM {elements} v WHERE {number} AND NOT ({condition})))"
+        )
+
+    def is_null(self, test: PixelTest, column: str, axes: int) -> str:
+        flags = test.column not in _FLOATS
+        nothing = "v IS NULL OR v = 0" if flags else "v IS NULL OR v = 'NaN'"
+        if not axes:
+            return f"({nothing.replace('v ', f'{column} ')})"
+        if len(test.items) == axes and None not in test.items:
+            element = f"({column}){''.join(f'[{i}]' for i in test.items)}"
+            return f"({nothing.replace('v ', f'{element} ')})"
+        if test.column == "dn":
+            return f"{column} IS NULL"
+        return f"NOT EXISTS (SELECT FROM {self.elements(test, column, axes)} v WHERE NOT ({nothing}))"
+
+    def compare(self, test: PixelTest, value: str) -> str:
+        if test.op == "flag":
+            return f"({value} & {self.bind(int(test.values[0]))}) <> 0"
+        number = f"({value} + 32768)" if test.column == "dn" else value
+        real = test.column in _FLOATS
+        wanted = [self.number(v, real=real) for v in test.values]
+        if test.op == "in":
+            found = f"{number} IN ({', '.join(wanted)})"
+        elif test.op == "range":
+            found = f"({number} {test.ends[0]} {wanted[0]} AND {number} {test.ends[1]} {wanted[1]})"
+        else:
+            found = f"{number} {_SQL.get(test.op, test.op)} {wanted[0]}"
+        # To PostgreSQL NaN is greater than all numbers; here it satisfies nothing.
+        return f"({found} AND {value} <> 'NaN')" if real else found
+
+    def number(self, value: float, *, real: bool) -> str:
+        if real or not isinstance(value, int):
+            return f"CAST({self.bind(float(value))} AS double precision)"
+        return f"CAST({self.bind(value)} AS bigint)"
+
+
+_FLOATS = frozenset({"sci", "err", "rate"})
+_SQL = {"==": "=", "!=": "<>"}
+
+
+def _literal(pattern: NDArray[np.int16]) -> str:
+    return "{" + ",".join("{" + ",".join(map(str, row)) + "}" for row in pattern.tolist()) + "}"

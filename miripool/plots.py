@@ -1,0 +1,133 @@
+"""Pictures of a pixel: its ramps, or its rates against time, with flagged points marked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InvalidInput, StorageError
+from .query.pixelwhere import FLAGS
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["plot_pixel"]
+
+_BAD = FLAGS["DO_NOT_USE"]
+_MOST_LABELS = 8
+
+
+def plot_pixel(table: Table, path: str | Path) -> Path:
+    """Draw what `miripool.pixel.Pixel` gave.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        Ramps, or a history; flags as bits.
+    path : path-like
+        The picture, in a form that matplotlib writes: png, pdf, svg …
+
+    Returns
+    -------
+    pathlib.Path
+        The picture.
+
+    Raises
+    ------
+    InvalidInput
+        If matplotlib is not there, or does not know the form.
+    StorageError
+        If the picture can't be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InvalidInput("pictures need matplotlib: pip install 'miripool[plot]'") from None
+    path = Path(path)
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if "ramp" in table.colnames:
+        _draw_ramps(axes, table)
+    else:
+        _draw_history(axes, table)
+    meta = table.meta
+    axes.set_title(f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}")
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")
+    try:
+        figure.savefig(path, dpi=150)
+    except ValueError as error:
+        raise InvalidInput(f"{path}: {error}") from None
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
+    return path
+
+
+def _draw_ramps(axes: Any, table: Table) -> None:
+    """Each integration a line over its groups, coloured by version."""
+    urns = list(dict.fromkeys(table["urn"]))
+    colours = {urn: f"C{i % 10}" for i, urn in enumerate(urns)}
+    labelled: set[str] = set()
+    flagged = False
+    for row in table:
+        values = np.asarray(row["ramp"], float)
+        groups = np.arange(1, len(values) + 1)
+        label = _version_label(row) if row["urn"] not in labelled and len(labelled) < _MOST_LABELS else None
+        labelled.add(row["urn"])
+        axes.plot(groups, values, "-", lw=0.9, marker=".", ms=3, color=colours[row["urn"]], label=label)
+        if "groupdq" in table.colnames and row["groupdq"] is not None:
+            bad = np.asarray(row["groupdq"]) != 0
+            axes.plot(groups[bad], values[bad], "x", ms=5, color="black", label=None if flagged else "any flag set")
+            flagged |= bool(bad.any())
+    _note_more(axes, len(urns))
+    axes.set_xlabel("group")
+    axes.set_ylabel("signal (DN)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _draw_history(axes: Any, table: Table) -> None:
+    """Rates against the start of the exposure; integrations of one exposure stand side by side."""
+    times, by_time = _times(table)
+    rate = np.asarray(table["rate"], float)
+    err = np.asarray(np.ma.filled(table["err"], np.nan), float) if "err" in table.colnames else None
+    dq = np.asarray(np.ma.filled(table["dq"], 0)) if "dq" in table.colnames else np.zeros(len(table), int)
+    bad = dq != 0
+    for chosen, style in ((~bad, {"color": "C0", "label": "no flag set"}), (bad, {"color": "C3", "label": "flagged"})):
+        if not chosen.any():
+            continue
+        bars = None if err is None else err[chosen]
+        marker = "x" if style["label"] == "flagged" else "o"
+        axes.errorbar(times[chosen], rate[chosen], bars, fmt=marker, ms=4, lw=0.9, capsize=2, **style)
+    lost = int((~np.isfinite(rate)).sum())
+    if lost:
+        axes.plot([], [], " ", label=f"{lost} of {len(rate)} have no rate")
+    axes.set_ylabel("rate (DN/s)")
+    if by_time:
+        axes.set_xlabel("start of the exposure (UTC)")
+        axes.figure.autofmt_xdate()
+    else:
+        axes.set_xlabel("integration, exposure after exposure")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _times(table: Table) -> tuple[Any, bool]:
+    """Give what to draw rates against: times, or where all are of one exposure or have no time, their number."""
+    texts = [str(text) for text in table["time"]]
+    if len(set(texts)) < 2 or "" in texts:
+        return np.arange(1, len(table) + 1), False
+    return np.asarray([datetime.fromisoformat(text) for text in texts]), True
+
+
+def _version_label(row: Any) -> str:
+    return f"{row['name']}, version {row['version']}"
+
+
+def _note_more(axes: Any, versions: int) -> None:
+    if versions > _MOST_LABELS:
+        axes.plot([], [], " ", label=f"… {versions - _MOST_LABELS} more")
