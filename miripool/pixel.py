@@ -237,7 +237,7 @@ class Pixel:
                 continue
             dataset = described.datasets.get(name)
             value = None if dataset is None else product[dataset][..., row, column]
-            values[name] = value if value is None or np.ndim(value) else value.item()
+            values[name] = value if value is None or np.ndim(value) or value.dtype.kind == "f" else int(value)
         return values
 
     def _nowhere(self, versions: Sequence[ProductRow]) -> str:
@@ -457,10 +457,10 @@ def _joined(values: Sequence[Any], axes: int, lengths: Sequence[int | None]) -> 
     """Put one column's values under one another, a row for each integration."""
     if not axes:
         count = [1 if n is None else n for n in lengths]
-        plain: Any = np.asarray([np.nan if v is None else v for v in values])
-        if any(v is None for v in values):
-            plain = np.ma.array([0 if v is None else v for v in values], mask=[v is None for v in values])
-        return np.ma.repeat(plain, count) if isinstance(plain, np.ma.MaskedArray) else np.repeat(plain, count)
+        missing = [v is None for v in values]
+        kind = np.asarray([v for v in values if v is not None]).dtype
+        plain = np.repeat(np.asarray([0 if v is None else v for v in values], kind), count)
+        return np.ma.array(plain, mask=np.repeat(missing, count)) if any(missing) else plain
     depth = {v.shape[1:] for v in values if v is not None}
     if len(depth) <= 1 and all(v is not None for v in values):
         return np.concatenate(values) if values else np.empty(0)

@@ -84,7 +84,7 @@ class PixelRows:
         manifest = self._archive.manifest(row.manifest)
         try:
             described = pixel_set_of(manifest)
-            return described is not None and rows.load(
+            return described is not None and rows.load_rows(
                 self._database, row.serial, described, self._archive.product(manifest)
             )
         except FormatError as error:

@@ -1,7 +1,8 @@
 """Questions to a pool: `Query`, `MetaQuery`, `AttribQuery`, `FullQuery`, and how predicates are read and answered.
 
 Bottom up: `tree` (the nodes), `values` (what they mean), `lexer`, `places` and `parser` (from text), `normal` (normal
-form), `text` (back to text), `evaluator` (answers on products), `division` (who answers what), `queries`.
+form), `text` (back to text), `evaluator` (answers on products), `division` (who answers what), `pixelwhere` (conditions
+on pixels), `queries`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .queries import AttribQuery, FullQuery, MetaQuery, Query, as_query
+    from .queries import AttribQuery, FullQuery, MetaQuery, PixelQuery, Query, as_query
 
-__all__ = ["AttribQuery", "FullQuery", "MetaQuery", "Query", "as_query"]
+__all__ = ["AttribQuery", "FullQuery", "MetaQuery", "PixelQuery", "Query", "as_query"]
 
 
 def __getattr__(name: str) -> Any:

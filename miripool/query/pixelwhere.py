@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ..keywords import suggest
-from .reader import Reader
+from .reader import MAX_DEPTH, Reader
 from .tree import And, Node, Not, Or
 
 if TYPE_CHECKING:
@@ -159,6 +159,14 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def negated(self) -> Node:
+        self.words.level += 1
+        if self.words.level > MAX_DEPTH:
+            self.words.fail(f"more than {MAX_DEPTH} brackets and nots in one another; split the condition")
+        node = self._negated()
+        self.words.level -= 1
+        return node
+
+    def _negated(self) -> Node:
         column = self.words.token.column
         if self.words.accept("not"):
             return self.words.made(Not(part := self.negated()), column, part)

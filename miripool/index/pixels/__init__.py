@@ -1,6 +1,6 @@
 """Pixel rows: one row of PostgreSQL for each detector pixel of a version's arrays, its ramp or rates inside."""
 
-from .load import load
+from .load import load_rows
 from .read import Box, SetRow, count_pixels, read_pixel, scan_pixels, sets_of
 from .uses import leave_out, pending, reasons, release, sweep
 
@@ -9,7 +9,7 @@ __all__ = [
     "SetRow",
     "count_pixels",
     "leave_out",
-    "load",
+    "load_rows",
     "pending",
     "read_pixel",
     "reasons",

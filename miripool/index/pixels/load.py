@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from ...pixelset import PixelSet
     from ..connection import Database
 
-__all__ = ["MOST_EXPOSURES", "load"]
+__all__ = ["load_rows"]
 
-MOST_EXPOSURES = (1 << 20) - 1
-"""Greatest exp_id that fits into the keys of the views: 20 bits of 63."""
+_MOST_NUMBERED = (1 << 20) - 1
+"""Greatest exp_id, and serial, that fits into the keys of the views: 20 bits of 63."""
+_MOST_GROUPS = (1 << 22) - 1
+"""Groups of one pixel, through all integrations, that fit into the keys."""
 
 
-def load(database: Database, serial: int, pixels: PixelSet, datasets: Mapping[str, Dataset]) -> bool:
+def load_rows(database: Database, serial: int, pixels: PixelSet, datasets: Mapping[str, Dataset]) -> bool:
     """Give a version its pixel rows: those that are there, or new ones.
 
     Parameters
@@ -69,8 +71,7 @@ def load(database: Database, serial: int, pixels: PixelSet, datasets: Mapping[st
             ).first()
             if row is None:
                 raise ProductNotFound(f"version {serial} is in the trash; it gets its pixel rows when it is restored")
-            if row.exp_id > MOST_EXPOSURES:
-                raise FormatError(f"the pool has more than {MOST_EXPOSURES} exposures; no further one gets pixel rows")
+            _refuse_what_has_no_key(row.exp_id, serial, pixels)
             set_id, made = _claim(connection, row.exp_id, pixels, datasets)
             if set_id is None:
                 continue  # it was there, and has just been dropped
@@ -82,6 +83,17 @@ def load(database: Database, serial: int, pixels: PixelSet, datasets: Mapping[st
                 statement.on_conflict_do_update(index_elements=["serial"], set_={"set_id": set_id, "reason": None})
             )
             return made
+
+
+def _refuse_what_has_no_key(exp_id: int, serial: int, pixels: PixelSet) -> None:
+    groups = (pixels.nints or 1) * (pixels.ngroups or 1)
+    if groups > _MOST_GROUPS:
+        raise FormatError(f"it has {groups} groups of each pixel, and the keys of the pixel rows hold {_MOST_GROUPS}")
+    if exp_id > _MOST_NUMBERED or serial > _MOST_NUMBERED:
+        raise FormatError(
+            f"the keys of the pixel rows hold {_MOST_NUMBERED} exposures and serials; this is exposure {exp_id}, "
+            f"serial {serial}"
+        )
 
 
 def _tables(pixels: PixelSet) -> list[str]:

@@ -257,8 +257,11 @@ _ELEMENTS = {21: np.dtype(">i2"), 20: np.dtype(">i8"), 700: np.dtype(">f4")}
 
 
 def _unpacked(kind: str, column: str, value: Any) -> Any:
-    if value is None or not PIXEL_COLUMNS[kind][column]:
-        return value
+    if value is None:
+        return None
+    if not PIXEL_COLUMNS[kind][column]:
+        # A real comes as the shortest text that means it, which is another number in float64.
+        return np.float32(value) if column in _FLOATS else value
     content = bytes(value)
     ndim, _, oid = struct.unpack_from(">iii", content)
     shape = struct.unpack_from(">" + "ii" * ndim, content, 12)[::2]
@@ -340,15 +343,16 @@ class _Writer:
         )
 
     def is_null(self, test: PixelTest, column: str, axes: int) -> str:
-        flags = test.column not in _FLOATS
-        nothing = "v IS NULL OR v = 0" if flags else "v IS NULL OR v = 'NaN'"
+        nothing = "v IS NULL"
+        if test.column in _FLOATS:
+            nothing += " OR v = 'NaN'"
+        elif test.column in _FLAG_COLUMNS:
+            nothing += " OR v = 0"
         if not axes:
             return f"({nothing.replace('v ', f'{column} ')})"
         if len(test.items) == axes and None not in test.items:
             element = f"({column}){''.join(f'[{i}]' for i in test.items)}"
             return f"({nothing.replace('v ', f'{element} ')})"
-        if test.column == "dn":
-            return f"{column} IS NULL"
         return f"NOT EXISTS (SELECT FROM {self.elements(test, column, axes)} v WHERE NOT ({nothing}))"
 
     def compare(self, test: PixelTest, value: str) -> str:
@@ -373,6 +377,7 @@ class _Writer:
 
 
 _FLOATS = frozenset({"sci", "err", "rate"})
+_FLAG_COLUMNS = frozenset({"dq", "groupdq", "pixeldq"})
 _SQL = {"==": "=", "!=": "<>"}
 
 

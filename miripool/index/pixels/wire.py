@@ -155,9 +155,10 @@ class Reader:
         """
         try:
             while not self._rest:
-                self._rest = memoryview(next(self._chunks, None) or b"")
-                if not self._rest:
+                chunk = next(self._chunks, None)
+                if chunk is None:
                     return b""
+                self._rest = memoryview(chunk)
         except BaseException as error:
             self.error = error
             raise

@@ -1,0 +1,418 @@
+"""Pixels in Python: one pixel's ramps and history, conditions on pixels against brute force, and PixelQuery."""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import homes
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
+
+from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
+from miripool.errors import InvalidInput, QueryError
+from miripool.pixel import flag_names
+from miripool.query.pixelwhere import FLAGS, PIXEL_COLUMNS, PixelTest, parse_pixels
+from miripool.query.tree import And, Node, Not, Or
+
+home = homes.home
+NAME = "jw01033005001_03103_00001_mirimage"
+
+
+@pytest.fixture
+def filled(pool: Pool, simulated: Path) -> Pool:
+    """Raw, and Ramp, RateInts and Rate in two versions."""
+    pool.save(simulated / "uncal" / f"{NAME}_uncal.fits")
+    for label in ("v1", "v2"):
+        for kind in ("ramp", "rateints", "rate"):
+            pool.save(simulated / label / f"{NAME}_{kind}.fits", tag=label)
+    return pool
+
+
+def array(path: Path, name: str) -> Any:
+    with fits.open(path) as hdus:
+        return np.asarray(hdus[name].data)
+
+
+# Reading conditions
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "node"),
+    [
+        ("", "Rate", And(())),
+        ("1", "Rate", And(())),
+        ("rate > 1.5", "Rate", PixelTest("rate", (), ">", (1.5,))),
+        ("1 < rate", "Rate", PixelTest("rate", (), ">", (1,))),
+        ("-1 < RATE <= 5", "RateInts", PixelTest("rate", (), "range", (-1, 5), (">", "<="))),
+        ("5 > rate >= 1", "RateInts", PixelTest("rate", (), "range", (1, 5), (">=", "<"))),
+        ("sci[2, 5] != 0", "Ramp", PixelTest("sci", (2, 5), "!=", (0,))),
+        ("sci[:, 5] = 0", "Ramp", PixelTest("sci", (None, 5), "==", (0,))),
+        ("sci[2] <> 0", "Ramp", PixelTest("sci", (2,), "!=", (0,))),
+        ("ALL(dn < 65535)", "Raw", PixelTest("dn", (), "<", (65535,), every=True)),
+        ("any(dn < 65535)", "Raw", PixelTest("dn", (), "<", (65535,))),
+        ("dq is null", "Rate", PixelTest("dq", (), "null")),
+        ("dq is not null", "Rate", Not(PixelTest("dq", (), "null"))),
+        ("has(dq, 'jump_det')", "Rate", PixelTest("dq", (), "flag", (4,))),
+        ("has(groupdq, SATURATED)", "Ramp", PixelTest("groupdq", (), "flag", (2,))),
+        ("dq & 6", "Rate", PixelTest("dq", (), "flag", (6,))),
+        ("dq & 0x4 == 0", "Rate", Not(PixelTest("dq", (), "flag", (4,)))),
+        ("x in (1, 2)", "Rate", PixelTest("x", (), "in", (1, 2))),
+        ("x not in (1, 2)", "Rate", Not(PixelTest("x", (), "in", (1, 2)))),
+        ("y between 3 and 4", "Rate", PixelTest("y", (), "range", (3, 4), (">=", "<="))),
+        (
+            "not (x > 1 or y > 2) and rate > 3",
+            "Rate",
+            And(
+                (
+                    Not(Or((PixelTest("x", (), ">", (1,)), PixelTest("y", (), ">", (2,))))),
+                    PixelTest("rate", (), ">", (3,)),
+                )
+            ),
+        ),
+    ],
+)
+def test_conditions_are_read(text: str, kind: str, node: Node) -> None:
+    assert parse_pixels(text, kind) == node
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("sci > 1", "RateInts", "RateInts has no column 'sci'; It has rate, err, dq, x, y, pixel_id"),
+        ("rats > 1", "RateInts", "did you mean rate"),
+        ("rate", "RateInts", "expected a comparison of rate instead of the end, e.g. rate > 1"),
+        ("rate >", "RateInts", "expected a number instead of the end"),
+        ("rate > 'a'", "RateInts", "expected a number instead of 'a'"),
+        ("rate[0] > 1", "RateInts", "count from 1"),
+        ("rate[1, 2] > 1", "RateInts", "rate has 1 axes"),
+        ("rate > 1 foo", "RateInts", "expected 'and', 'or' or the end instead of 'foo'"),
+        ("1 < rate > 2", "RateInts", "low < column < high"),
+        ("has(rate, 'HOT')", "RateInts", "rate holds no flags"),
+        ("has(dq, 'HOTT')", "RateInts", "there is no flag 'HOTT'; did you mean HOT"),
+        ("rate & 4", "RateInts", "rate holds no flags"),
+        ("dq & 1.5", "RateInts", "bits of a whole number"),
+        ("dq & 4 == 4", "RateInts", "compared with 0 only"),
+        ("ALL(dq is null)", "RateInts", "ALL takes a comparison"),
+        ("__import__('os')", "RateInts", "no column '__import__'"),
+        ("rate > 99999999999999999999", "RateInts", "too large"),
+        ("(" * 300 + "rate > 1" + ")" * 300, "RateInts", "more than|nested|deep|too"),
+    ],
+)
+def test_conditions_that_are_none(text: str, kind: str, words: str) -> None:
+    with pytest.raises(QueryError, match=words):
+        parse_pixels(text, kind)
+
+
+def test_flags_are_those_of_jwst() -> None:
+    assert {name: bit for name, bit in flags_of_jwst.items() if bit} == dict(FLAGS)
+    assert flag_names(0) == ""
+    assert flag_names(np.int64(5)) == "DO_NOT_USE|JUMP_DET"
+    assert flag_names(1 << 31 | 1 << 33) == "REFERENCE_PIXEL|bit 33"
+
+
+# Conditions against brute force
+
+NUMBERS = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0])
+COMPARISONS = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
+
+
+@st.composite
+def leaf(draw: st.DrawFn, kind: str) -> tuple[str, Any]:
+    """Give a condition, and a function that says for each pixel's columns whether it holds."""
+    columns = PIXEL_COLUMNS[kind]
+    column = draw(st.sampled_from([c for c in columns if c not in ("pixel_id", "err")]))
+    axes, index, subscript = columns[column], (), ""
+    if axes and draw(st.booleans()):
+        index = tuple(draw(st.integers(1, 3)) for _ in range(draw(st.integers(1, axes))))
+        subscript = f"[{', '.join(map(str, index))}]"
+    name = f"{column}{subscript}"
+    whole = column not in ("sci", "rate")
+    number = draw(NUMBERS.map(lambda n: int(abs(n))) if whole else NUMBERS)
+
+    def elements(pixel: dict[str, Any]) -> list[float]:
+        value = np.asarray(pixel[column], float)
+        for i in index:
+            if i > value.shape[0]:
+                return []
+            value = value[i - 1]
+        return [v for v in value.reshape(-1) if not math.isnan(v)]
+
+    form = draw(st.sampled_from(["compare", "all", "null", "in", "between", "flag"]))
+    if form == "null":
+        if column.endswith("dq"):
+            return f"{name} is null", lambda p: all(v == 0 for v in elements(p))
+        return f"{name} is null", lambda p: not elements(p)
+    if form == "flag" and column.endswith("dq"):
+        bit = draw(st.sampled_from([1, 2, 4]))
+        return f"{name} & {bit}", lambda p: any(int(v) & bit for v in elements(p))
+    if form == "in":
+        other = number + 1
+        return f"{name} in ({number}, {other})", lambda p: any(v in (number, other) for v in elements(p))
+    if form == "between":
+        high = number + 1
+        return f"{name} between {number} and {high}", lambda p: any(number <= v <= high for v in elements(p))
+    op = draw(COMPARISONS)
+    compare: Any = {
+        "==": lambda v: v == number,
+        "!=": lambda v: v != number,
+        "<": lambda v: v < number,
+        "<=": lambda v: v <= number,
+        ">": lambda v: v > number,
+        ">=": lambda v: v >= number,
+    }[op]
+    if form == "all":
+        return f"ALL({name} {op} {number})", lambda p: bool(elements(p)) and all(map(compare, elements(p)))
+    return f"{name} {op} {number}", lambda p: any(map(compare, elements(p)))
+
+
+@st.composite
+def condition(draw: st.DrawFn, kind: str, depth: int = 2) -> tuple[str, Any]:
+    if depth == 0 or draw(st.booleans()):
+        return draw(leaf(kind))
+    left, holds_left = draw(condition(kind, depth - 1))
+    if draw(st.booleans()):
+        return f"not ({left})", lambda p: not holds_left(p)
+    right, holds_right = draw(condition(kind, depth - 1))
+    if draw(st.booleans()):
+        return f"({left}) and ({right})", lambda p: holds_left(p) and holds_right(p)
+    return f"({left}) or ({right})", lambda p: holds_left(p) or holds_right(p)
+
+
+CARDS = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 8, "SUBSIZE2": 6}
+
+
+def random_product(kind: str, seed: int) -> Product:
+    random = np.random.default_rng(seed)
+    depth = {"Raw": (2, 3), "Ramp": (2, 3), "RateInts": (2,), "Rate": ()}[kind]
+    shape = (*depth, 6, 8)
+    values = random.choice(np.array([-2, -1, 0, 0.5, 1, 2, np.nan], "f4"), shape)
+    flags = random.choice(np.array([0, 0, 0, 1, 2, 4, 5], "u1"), shape)
+    if kind == "Raw":
+        return Raw(CARDS, {"SCI": random.choice(np.array([0, 1, 2, 32767, 32768, 65535], "u2"), shape)}, name="r")
+    if kind == "Ramp":
+        dq = random.choice(np.array([0, 1, 1 << 31], "u4"), (6, 8))
+        return Ramp(CARDS, {"SCI": values, "GROUPDQ": flags, "PIXELDQ": dq}, name="r")
+    cls = RateInts if kind == "RateInts" else Rate
+    return cls(CARDS, {"SCI": values, "DQ": flags.astype("u4")}, name="r")
+
+
+def pixels_of(product: Product) -> list[dict[str, Any]]:
+    names = {"Raw": {"dn": "SCI"}, "Ramp": {"sci": "SCI", "groupdq": "GROUPDQ", "pixeldq": "PIXELDQ"}}
+    columns = names.get(product.kind, {"rate": "SCI", "dq": "DQ"})
+    return [
+        {"pixel_id": y * 1032 + x + 1, "x": x + 1, "y": y + 1}
+        | {column: product[name][..., y, x] for column, name in columns.items()}
+        for y in range(6)
+        for x in range(8)
+    ]
+
+
+@pytest.mark.parametrize("kind", PIXEL_COLUMNS)
+def test_conditions_against_brute_force(pool: Pool, kind: str) -> None:
+    product = random_product(kind, 1)
+    pool.save(product)
+    pixels = pixels_of(product)
+
+    @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+    @given(condition(kind))
+    def check(case: tuple[str, Any]) -> None:
+        text, holds = case
+        found = pool.pixels(kind, text)
+        wanted = [p["pixel_id"] for p in pixels if holds(p)]
+        assert list(found.to_table()["pixel_id"]) == wanted
+        assert found.count() == len(wanted)
+        refs = pool.select(PixelQuery(kind, text, at_least=10))
+        assert refs.size() == (len(wanted) >= 10)
+
+    check()
+
+
+# Pixels
+
+
+def test_pixels_in_tables_and_chunks(filled: Pool, simulated: Path) -> None:
+    rate = array(simulated / "v2" / f"{NAME}_rateints.fits", "SCI")
+    found = filled.pixels(RateInts, "rate > 100 and dq is null", x=(10, 30), y=(780, 800))
+    table = found.to_table()
+    assert table.colnames == ["urn", "name", "version", "time", "pixel_id", "x", "y", "rate", "err", "dq"]
+    assert set(table["urn"]) == {"urn:jpl8:RateInts:5"}
+    assert set(table["version"]) == {1}
+    assert (str(table["rate"].unit), str(table["err"].unit)) == ("DN / s", "DN / s")
+    for row in table:
+        assert np.array_equal(row["rate"], rate[:, row["y"] - 779, row["x"] - 1], equal_nan=True)
+        assert 10 <= row["x"] <= 30
+        assert 780 <= row["y"] <= 800
+        assert not row["dq"].any()
+    assert len(table) == found.count() > 5
+    assert sum(len(t) for t in found.chunks()) == len(table)
+    assert [len(t) for t in found.chunks(limit=3)] == [3]
+    assert len(found.to_table(limit=4)) == 4
+    assert "of 1 RateInts versions" in repr(found)
+
+
+def test_pixels_of_versions_that_are_asked_for(filled: Pool) -> None:
+    every = filled.pixels(RateInts, "pixel_id == 802897", all_versions=True).to_table()
+    assert list(every["urn"]) == ["urn:jpl8:RateInts:2", "urn:jpl8:RateInts:5"]
+    first = filled.pixels("RateInts", "x == 1 and y == 779", tag="v1").to_table()
+    assert list(first["version"]) == [0]
+    none = filled.pixels(RateInts, query="nints > 100")
+    assert (none.count(), len(none.to_table()), list(none.chunks())) == (0, 0, [])
+    assert len(filled.pixels(RateInts, "rate > 1e30").to_table()) == 0
+
+
+def test_flags_by_their_names(filled: Pool, simulated: Path) -> None:
+    dq = array(simulated / "v2" / f"{NAME}_rate.fits", "DQ")
+    table = filled.pixels(Rate, "dq is not null").to_table(dq_names=True)
+    assert len(table) == (dq != 0).sum()
+    row = table[0]
+    assert row["dq"] == flag_names(dq[row["y"] - 779, row["x"] - 1])
+
+
+def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import miripool.pixel
+
+    monkeypatch.setattr(miripool.pixel, "_MOST_ROWS", 1000)
+    with pytest.raises(InvalidInput, match=r"a table of 4,608 pixels; .*chunks\(\)"):
+        filled.pixels(Rate).to_table()
+    assert len(filled.pixels(Rate).to_table(limit=10)) == 10
+    assert len(filled.pixels(Rate, x=(1, 2)).to_table()) == 128
+    assert filled.pixels(Rate).count() == 4608
+
+
+def test_pixels_without_rows_are_told(filled: Pool, caplog: pytest.LogCaptureFixture) -> None:
+    filled.pixel_rows.drop([5])
+    with caplog.at_level(logging.WARNING, "miripool"):
+        found = filled.pixels(RateInts, all_versions=True)
+    assert "1 of 2 versions have no pixel rows" in caplog.text
+    assert found.count() == 4608
+
+
+@pytest.mark.parametrize("wrong", [{"x": (0, 5)}, {"x": (5, 4)}, {"y": (1, 1025)}, {"x": ("a", "b")}])
+def test_regions_that_are_none(filled: Pool, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="region="):
+        filled.pixels(Rate, **wrong)
+
+
+# One pixel
+
+
+def test_history(filled: Pool, simulated: Path) -> None:
+    table = filled.pixel(3, 800).history(all_versions=True)
+    assert table.colnames == ["urn", "name", "version", "time", "integration", "rate", "err", "dq"]
+    assert list(table["version"]) == [0, 0, 0, 1, 1, 1]
+    assert list(table["integration"]) == [1, 2, 3] * 2
+    for column, name in (("rate", "SCI"), ("err", "ERR"), ("dq", "DQ")):
+        wanted = [array(simulated / v / f"{NAME}_rateints.fits", name)[:, 21, 2] for v in ("v1", "v2")]
+        assert np.array_equal(table[column], np.concatenate(wanted).astype(table[column].dtype), equal_nan=True)
+    assert str(table["rate"].unit) == "DN / s"
+    assert table.meta["pixel_id"] == (800 - 1) * 1032 + 3
+    start = filled.select(RateInts)[0].row.start_time
+    assert start is not None
+    assert table["time"][0] == start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
+    rates = filled.pixel(9, 800).history(Rate, tag="v1")
+    assert "integration" not in rates.colnames
+    assert rates["rate"][0] == array(simulated / "v1" / f"{NAME}_rate.fits", "SCI")[21, 8]
+
+
+def test_ramps(filled: Pool, simulated: Path) -> None:
+    table = filled.pixel(3, 800).ramps()
+    path = simulated / "v2" / f"{NAME}_ramp.fits"
+    assert table.colnames == ["urn", "name", "version", "time", "integration", "ramp", "groupdq", "pixeldq"]
+    assert np.array_equal(table["ramp"], array(path, "SCI")[:, :, 21, 2])
+    assert np.array_equal(table["groupdq"], array(path, "GROUPDQ")[:, :, 21, 2])
+    assert list(table["pixeldq"]) == [array(path, "PIXELDQ")[21, 2]] * 3
+    raw = filled.pixel(3, 800).ramps(Raw)
+    assert np.array_equal(raw["ramp"], array(simulated / "uncal" / f"{NAME}_uncal.fits", "SCI")[:, :, 21, 2])
+    assert raw["ramp"].unit == "DN"
+    spelled = filled.pixel(3, 800).ramps(Ramp, "ngroups == 8", dq_names=True)
+    assert spelled["groupdq"][0, 0] == flag_names(array(path, "GROUPDQ")[0, 0, 21, 2])
+    with pytest.raises(InvalidInput, match="a RateInts has no ramps"):
+        filled.pixel(3, 800).ramps(RateInts)
+    with pytest.raises(InvalidInput, match="a Ramp has no rates"):
+        filled.pixel(3, 800).history("Ramp")
+    with pytest.raises(InvalidInput, match="a Product has no pixel rows"):
+        filled.pixel(3, 800).history(Product)
+
+
+def test_a_pixel_without_rows_is_read_from_the_data(filled: Pool) -> None:
+    kinds = ((Ramp, "ramps"), (Raw, "ramps"), (RateInts, "history"), (Rate, "history"))
+    before = [getattr(filled.pixel(5, 801), method)(kind, all_versions=True) for kind, method in kinds]
+    filled.pixel_rows.drop(list(range(7)))
+    for (kind, method), wanted in zip(kinds, before, strict=True):
+        found = getattr(filled.pixel(5, 801), method)(kind, all_versions=True)
+        assert found.colnames == wanted.colnames
+        for name in found.colnames:
+            same = found[name].dtype.kind == "f"
+            assert np.array_equal(found[name], wanted[name], **({"equal_nan": True} if same else {})), (kind, name)
+
+
+def test_ramps_of_unlike_lengths(pool: Pool) -> None:
+    for name, groups in (("a", 3), ("b", 5)):
+        pool.save(Raw(CARDS, {"SCI": np.full((2, groups, 6, 8), groups, "u2")}, name=name))
+    table = pool.pixel(1, 1).ramps(Raw)
+    assert [len(ramp) for ramp in table["ramp"]] == [3, 3, 5, 5]
+    pool.save(RateInts(CARDS, {"SCI": np.zeros((2, 6, 8), "f4"), "ERR": np.ones((2, 6, 8), "f4")}, name="a"))
+    pool.save(RateInts(CARDS, {"SCI": np.zeros((3, 6, 8), "f4")}, name="b"))
+    rates = pool.pixel(1, 1).history()
+    assert len(rates) == 5
+    assert rates["err"][0] == 1
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 1), (1033, 1), (1, 0), (1, 1025), (-1, -1)])
+def test_pixels_that_are_not_there(pool: Pool, x: int, y: int) -> None:
+    with pytest.raises(InvalidInput, match=f"there is no pixel x={x}, y={y}: columns x go from 1 to 1032"):
+        pool.pixel(x, y)
+
+
+def test_pixels_that_nothing_covers(filled: Pool) -> None:
+    words = r"none of the 1 versions covers pixel x=500, y=500; they cover SUB64: columns 1 to 72, rows 779 to 842"
+    with pytest.raises(InvalidInput, match=words):
+        filled.pixel(500, 500).history()
+    assert len(filled.pixel(500, 500).history(query="nints > 99")) == 0
+
+
+# PixelQuery
+
+
+def test_pixel_query(filled: Pool, simulated: Path) -> None:
+    bright = int((np.nan_to_num(array(simulated / "v2" / f"{NAME}_rate.fits", "SCI")) > 100).sum())
+    assert bright > 3
+    asked = PixelQuery(Rate, "rate > 100", at_least=bright)
+    assert [ref.urn for ref in filled.select(asked)] == ["urn:jpl8:Rate:6"]
+    assert filled.select(PixelQuery("Rate", "rate > 100", at_least=bright + 1)).size() == 0
+    assert filled.select(PixelQuery(Rate, "rate > 100", region=(1, 1, 779, 779))).size() <= 1
+    assert filled.select(PixelQuery(Rate, "rate > 100", all_versions=True)).size() == 2
+    assert filled.select(PixelQuery(Rate, "rate > 100", tag="v1")).size() == 1
+    assert filled.select(PixelQuery(Rate, "", where="ngroups > 100")).size() == 0
+    assert filled.select(PixelQuery(Rate, "", where="ngroups == 8")).size() == 1
+    earlier = filled.select(Rate, all_versions=True)
+    assert filled.select(PixelQuery(Rate, "rate > 100", all_versions=True), earlier, limit=1).size() == 1
+    assert pickle.loads(pickle.dumps(asked)) == asked
+    assert asked.replace(tag="v1") == PixelQuery(Rate, "rate > 100", at_least=bright, tag="v1")
+    assert asked != PixelQuery(Rate, "rate > 100", at_least=1)
+    assert eval(repr(asked), {"PixelQuery": PixelQuery, "Rate": Rate}) == asked
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"at_least": 0}, "at_least=0"),
+        ({"at_least": 1.5}, "at_least=1.5"),
+        ({"region": (1, 2, 3)}, "region="),
+        ({"region": (5, 1, 1, 1)}, "region="),
+        ({"region": (1, 2000, 1, 1)}, "region="),
+    ],
+)
+def test_pixel_queries_that_are_none(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        PixelQuery(Rate, "rate > 1", **options)
+    with pytest.raises(QueryError, match="Product has no pixel rows"):
+        PixelQuery(Product, "rate > 1")
