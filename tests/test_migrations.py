@@ -43,7 +43,7 @@ def describe(table: sa.Table) -> dict[str, object]:
         "unique": sorted(
             (str(u.name), [c.name for c in u.columns]) for u in table.constraints if isinstance(u, sa.UniqueConstraint)
         ),
-        "foreign": sorted(str(f.target_fullname) for f in table.foreign_keys),
+        "foreign": sorted(f"{f.column.table.name}.{f.column.name}" for f in table.foreign_keys),
         "indexes": sorted(
             (str(i.name), [c.name for c in i.columns], i.unique)
             for i in table.indexes

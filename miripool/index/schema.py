@@ -180,7 +180,8 @@ exposure = Table(
     "exposure",
     metadata,
     Column("exp_id", Integer, primary_key=True, autoincrement=False),
-    Column("name", _C, nullable=False, unique=True),
+    Column("name", _C, nullable=False),
+    UniqueConstraint("name", name="exposure_name_key"),
     comment="names of products with pixels, numbered in the order of their first save",
 )
 
@@ -189,8 +190,10 @@ corrected_exposure = Table(
     metadata,
     Column("corrected_exp_id", BigInteger, primary_key=True, autoincrement=False),
     Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
-    Column("ramp", BigInteger, unique=True),
-    Column("rateints", BigInteger, unique=True),
+    Column("ramp", BigInteger),
+    Column("rateints", BigInteger),
+    UniqueConstraint("ramp", name="corrected_exposure_ramp_key"),
+    UniqueConstraint("rateints", name="corrected_exposure_rateints_key"),
     Index("corrected_exposure_exp_id", "exp_id"),
     comment="serials of a Ramp and a RateInts that one calibration made of one exposure",
 )
@@ -214,7 +217,7 @@ pixel_set = Table(
         comment="group DQ [integration][group] of the pixels whose groupdq is NULL",
     ),
     Column("made", _UTC, nullable=False, server_default=func.now()),
-    UniqueConstraint("exp_id", "kind", "digest"),
+    UniqueConstraint("exp_id", "kind", "digest", name="pixel_set_exp_id_kind_digest_key"),
     comment="pixel rows of one exposure; versions with the same arrays share them",
 )
 

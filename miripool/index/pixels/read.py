@@ -292,6 +292,7 @@ class _Writer:
     def __init__(self, kind: str, chosen: SetRow) -> None:
         self.axes = PIXEL_COLUMNS[kind]
         self.common = chosen.common
+        self.nints = chosen.nints
         self.parameters: dict[str, Any] = {}
 
     def bind(self, value: Any) -> str:
@@ -322,9 +323,12 @@ class _Writer:
             found = self.compare(test, f"({column}){subscript}" if axes else column)
         else:
             found = self.among(test, self.elements(test, column, axes))
-        if test.column == "dq":  # NULL stands for zeros
+        if test.column == "dq" and self._is_inside(test):  # NULL stands for zeros
             return f"CASE WHEN p.dq IS NULL THEN {self.compare(test, '0')} ELSE {found} END"
         return found
+
+    def _is_inside(self, test: PixelTest) -> bool:
+        return not test.items or test.items[0] is None or test.items[0] <= (self.nints or 0)
 
     def elements(self, test: PixelTest, column: str, axes: int) -> str:
         if not test.items:
