@@ -186,3 +186,18 @@ def test_keyword_indexes_are_those_that_were_measured() -> None:
     shipped = " ".join("".join(m.script for m in migrate.migrations()).split())
     for statement in indexes.KEYWORD_INDEXES:
         assert " ".join(statement.rstrip("; \n").split()) in shipped
+
+
+def test_an_index_without_exposures_takes_the_journal_in_again(database: Database) -> None:
+    prepare(database, "pool-a", steps=migrations()[:2])
+    with database.write() as connection:
+        database.run(
+            connection,
+            "UPDATE pool_state SET applied = 7, applied_digest = 'x', next_serial = 9, products = 1;"
+            "INSERT INTO tag VALUES ('a', 'Raw', 'n', 3)",
+        )
+    prepare(database, "pool-a")
+    with database.read() as connection:
+        row = connection.execute(sa.select(tables.state)).mappings().one()
+        assert (row["applied"], row["applied_digest"], row["products"], row["next_serial"]) == (-1, None, 0, 9)
+        assert connection.execute(sa.select(tables.tag)).all() == []

@@ -101,3 +101,7 @@ CREATE TABLE rate_pixel (
 ) PARTITION BY RANGE (exp_id, set_id);
 COMMENT ON COLUMN rate_pixel.rate IS 'DN/s';
 COMMENT ON COLUMN rate_pixel.dq IS 'NULL where it is zero';
+
+-- Exposures are numbered from the first entry on: an index that is further takes the journal in again.
+TRUNCATE product, dataset, keyword, keyword_name, tag, tag_event;
+UPDATE pool_state SET applied = -1, applied_digest = NULL, products = 0, analyzed_products = 0;

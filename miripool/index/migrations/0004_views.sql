@@ -96,7 +96,7 @@ COMMENT ON VIEW raw_exposure IS 'the pixel rows of each exposure''s newest Raw';
 
 -- A range of one set_id, where an equality would do: with two equalities the planner expects one row and nests loops.
 CREATE VIEW ramps AS
-SELECT CAST(p.exp_id AS bigint) << 43 | CAST(p.pixel_id AS bigint) << 22 | i AS ramp_id,
+SELECT (CAST(p.exp_id AS bigint) << 43) | (CAST(p.pixel_id AS bigint) << 22) | i AS ramp_id,
     p.pixel_id, p.exp_id, i AS intnumber,
     ARRAY(SELECT p.dn[i][g] + 32768 FROM generate_series(1, e.ngroups) g) AS ramp
 FROM raw_exposure e
@@ -105,7 +105,7 @@ CROSS JOIN LATERAL generate_series(1, e.nints) i;
 COMMENT ON VIEW ramps IS 'DN; ramp[group]';
 
 CREATE VIEW ref_ramps AS
-SELECT CAST(p.exp_id AS bigint) << 43 | CAST(p.pixel_id AS bigint) << 22 | i AS ramp_id,
+SELECT (CAST(p.exp_id AS bigint) << 43) | (CAST(p.pixel_id AS bigint) << 22) | i AS ramp_id,
     p.pixel_id, p.exp_id, i AS intnumber, p.y, p.x,
     ARRAY(SELECT p.dn[i][g] + 32768 FROM generate_series(1, e.ngroups) g) AS ramp
 FROM raw_exposure e
@@ -114,8 +114,8 @@ CROSS JOIN LATERAL generate_series(1, e.nints) i;
 COMMENT ON VIEW ref_ramps IS 'reference output in DN: one value for the four columns from x on of row y';
 
 CREATE VIEW groups AS
-SELECT CAST(p.exp_id AS bigint) << 43 | CAST(p.pixel_id AS bigint) << 22 | (i - 1) * e.ngroups + g AS group_id,
-    CAST(p.exp_id AS bigint) << 43 | CAST(p.pixel_id AS bigint) << 22 | i AS ramp_id,
+SELECT (CAST(p.exp_id AS bigint) << 43) | (CAST(p.pixel_id AS bigint) << 22) | ((i - 1) * e.ngroups + g) AS group_id,
+    (CAST(p.exp_id AS bigint) << 43) | (CAST(p.pixel_id AS bigint) << 22) | i AS ramp_id,
     g AS group_number,
     p.dn[i][g] + 32768 AS raw_value,
     p.pixel_id, p.exp_id, i AS intnumber
@@ -149,8 +149,8 @@ JOIN rateints_pixel q ON q.exp_id = c.exp_id AND q.set_id BETWEEN c.rate_set AND
 WHERE c.ramp_set IS NULL;
 
 CREATE VIEW correctedramps AS
-SELECT p.corrected_exp_id << 43 | CAST(p.pixel_id AS bigint) << 22 | i AS corr_ramp_id,
-    CAST(p.exp_id AS bigint) << 43 | CAST(p.pixel_id AS bigint) << 22 | i AS ramp_id,
+SELECT (p.corrected_exp_id << 43) | (CAST(p.pixel_id AS bigint) << 22) | i AS corr_ramp_id,
+    (CAST(p.exp_id AS bigint) << 43) | (CAST(p.pixel_id AS bigint) << 22) | i AS ramp_id,
     p.corrected_exp_id,
     p.rate[i] AS slope_value,
     CASE WHEN p.sci IS NOT NULL THEN ARRAY(SELECT p.sci[i][g] FROM generate_series(1, p.ngroups) g) END AS corrected_ramp,
@@ -204,9 +204,9 @@ LEFT JOIN LATERAL (
 COMMENT ON VIEW correctedramps IS 'corrected_ramp and err_ramp in DN, slope_value in DN/s; a flag is true where any group has it';
 
 CREATE VIEW correctedgroups AS
-SELECT p.corrected_exp_id << 43 | CAST(p.pixel_id AS bigint) << 22 | (i - 1) * p.ngroups + g AS corr_group_id,
-    CAST(p.exp_id AS bigint) << 43 | CAST(p.pixel_id AS bigint) << 22 | (i - 1) * p.ngroups + g AS group_id,
-    p.corrected_exp_id << 43 | CAST(p.pixel_id AS bigint) << 22 | i AS corr_ramp_id,
+SELECT (p.corrected_exp_id << 43) | (CAST(p.pixel_id AS bigint) << 22) | ((i - 1) * p.ngroups + g) AS corr_group_id,
+    (CAST(p.exp_id AS bigint) << 43) | (CAST(p.pixel_id AS bigint) << 22) | ((i - 1) * p.ngroups + g) AS group_id,
+    (p.corrected_exp_id << 43) | (CAST(p.pixel_id AS bigint) << 22) | i AS corr_ramp_id,
     g AS group_number,
     p.sci[i][g] AS corrected_value,
     CAST(p.groupdq[i][g] AS integer) AS dq_value,
