@@ -128,7 +128,9 @@ class Slab:
             yield tile, elements[tuple(slice(t.start - s.start, t.stop - s.start) for t, s in moved)]
 
 
-def slabs(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> Iterator[Slab]:
+def slabs(
+    shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, *, slab_bytes: int | None = None
+) -> Iterator[Slab]:
     """Cut an array into slabs of tiles, along the rows (last axis but one).
 
     Parameters
@@ -137,6 +139,8 @@ def slabs(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> Ite
         Of the array and of a tile.
     itemsize : int
         Bytes per element.
+    slab_bytes : int, keyword-only, optional
+        About the size of a slab; some megabytes unless given.
 
     Yields
     ------
@@ -146,7 +150,7 @@ def slabs(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> Ite
     steps = grid(shape, chunks)
     band_axis = max(0, len(shape) - 2)
     row_bytes = math.prod(chunks[:band_axis]) * math.prod(shape[band_axis + 1 :]) * itemsize
-    bands = max(1, _SLAB_BYTES // max(1, row_bytes * chunks[band_axis]))
+    bands = max(1, (slab_bytes or _SLAB_BYTES) // max(1, row_bytes * chunks[band_axis]))
     for outer in itertools.product(*(range(n) for n in steps[:band_axis])):
         for first in range(0, steps[band_axis], bands):
             rows = range(first, min(first + bands, steps[band_axis]))

@@ -39,9 +39,10 @@ from .tree import (
     is_condition,
 )
 from .values import UNKNOWN, Value, calculate, compare, is_in, like, lower, upper
+from .windows import Reduction, find_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -95,6 +96,7 @@ class _Evaluation:
     def __init__(self, product: Any) -> None:
         self.product = product
         self._keywords: dict[tuple[str | None, str], Value] | None = None
+        self._window: tuple[slice, ...] | None = None
 
     # -- conditions ----------------------------------------------------------------------------------------------
 
@@ -222,12 +224,28 @@ class _Evaluation:
         return _FUNCTIONS[node.function](values)
 
     def _reduce(self, node: Reduce) -> Value:
+        windows = find_windows(node, self.find_dataset) if self._window is None else None
+        if windows is not None:
+            return self._reduce_windows(node, windows)
         operand = self.array(node.operand)
         if operand is None:
             return UNKNOWN
         if isinstance(operand, Mask):
             return Value.of(reduce_mask(node.function, operand, None))
         return Value.of(reduce_array(node.function, operand, None))
+
+    def _reduce_windows(self, node: Reduce, windows: Iterator[tuple[slice, ...]]) -> Value:
+        reduction = Reduction(node.function)
+        try:
+            for self._window in windows:
+                operand = self.array(node.operand)
+                if operand is None:
+                    return UNKNOWN
+                if reduction.add(operand):
+                    break
+        finally:
+            self._window = None
+        return Value.of(reduction.result())
 
     def _python_value(self, node: PythonCall) -> Value:
         return Value.of(node.function(self.product))
@@ -287,7 +305,7 @@ class _Evaluation:
 
     def _array_dataset(self, node: Dataset) -> NDArray[Any] | None:
         dataset = self.find_dataset(node.name)
-        return None if dataset is None else np.asarray(dataset[...])
+        return None if dataset is None else np.asarray(dataset[... if self._window is None else self._window])
 
     def _array_subscript(self, node: Subscript) -> NDArray[Any] | Mask | None:
         only = node.items[0]

@@ -1,0 +1,138 @@
+"""Reductions of arrays too large to hold: read tile by tile, each window reduced by itself, the results put together.
+
+``(p.data > 5).sum()`` of a FULL ramp needs some tens of megabytes then, and ``any`` and ``all`` stop as soon as the
+answer is known. What looks at neighbouring elements, or needs all of them in order (``median``), is read whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..statistics import Accumulator
+from ..tiles import slabs, tile_shape
+from .arrays import Mask, reduce_array, reduce_mask
+from .tree import Dataset, Node, PythonCall, Reduce, Subscript, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["Reduction", "find_windows"]
+
+_WINDOW_BYTES = 32 << 20
+"""Bytes of each array in a window; arrays of up to as many are read whole."""
+
+
+def find_windows(node: Reduce, find_dataset: Callable[[str | None], Any]) -> Iterator[tuple[slice, ...]] | None:
+    """Cut the arrays that a reduction looks at into windows, if it can be done window by window.
+
+    Parameters
+    ----------
+    node : Reduce
+        Over all axes.
+    find_dataset : callable
+        Gives a dataset of the product by name; None where there is none.
+
+    Returns
+    -------
+    iterator of tuple of slice, or None
+        Each element is in one of them; None where the arrays are small, unlike in shape, or needed whole.
+    """
+    if node.function == "median":
+        return None
+    shapes, itemsize = set(), 1
+    for below in walk(node.operand):
+        if isinstance(below, (Reduce, PythonCall)):
+            return None
+        if isinstance(below, Subscript) and not isinstance(below.items[0], Node):
+            return None
+        if isinstance(below, Dataset):
+            dataset = find_dataset(below.name)
+            if dataset is None or dataset.dtype.names is not None:
+                return None
+            shapes.add(tuple(dataset.shape))
+            itemsize = max(itemsize, dataset.dtype.itemsize)
+    if len(shapes) != 1:
+        return None
+    (shape,) = shapes
+    if math.prod(shape) * itemsize <= _WINDOW_BYTES:
+        return None
+    return (slab.inside for slab in slabs(shape, tile_shape(shape, itemsize), itemsize, slab_bytes=_WINDOW_BYTES))
+
+
+class Reduction:
+    """A reduction that takes in its windows one after the other.
+
+    Parameters
+    ----------
+    function : str
+        As in `Reduce`, but for ``median``.
+    """
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+        self._true = self._false = 0
+        self._masks = function in ("any", "all")
+        self._total = math.nan
+        self._numbers = Accumulator()
+
+    def add(self, window: NDArray[Any] | Mask) -> bool:
+        """Take in a window.
+
+        Parameters
+        ----------
+        window : ndarray or Mask
+            Its elements, or what is known of a condition on them.
+
+        Returns
+        -------
+        bool
+            True if the answer is known, whatever comes.
+        """
+        if self._function in ("any", "all") and not isinstance(window, Mask):
+            window = Mask.of_numbers(window)
+        if isinstance(window, Mask):
+            self._masks = True
+            if self._function not in ("any", "all", "sum", "mean"):
+                reduce_mask(self._function, window, None)  # says what there is instead
+            self._true += int(window.true.sum())
+            self._false += int(window.false.sum())
+            return (self._function == "any" and self._true > 0) or (self._function == "all" and self._false > 0)
+        if self._function in ("mean", "std"):
+            reduce_array("sum", window[:0], None)  # refuses what is no number
+            self._numbers.add(np.ascontiguousarray(window))
+            return False
+        found = float(reduce_array(self._function, window, None))
+        if math.isnan(self._total):
+            self._total = found
+        elif not math.isnan(found):
+            self._total = {"sum": self._total + found, "max": max(self._total, found)}.get(
+                self._function, min(self._total, found)
+            )
+        return False
+
+    def result(self) -> Any:
+        """Give the whole array's value, as `reduce_mask` and `reduce_array` do.
+
+        Returns
+        -------
+        float, bool or None
+            NaN or None where nothing is known.
+        """
+        if self._masks:
+            known = self._true + self._false
+            if self._function == "any":
+                return True if self._true else False if self._false else None
+            if self._function == "all":
+                return False if self._false else True if self._true else None
+            if not known:
+                return math.nan
+            return float(self._true) if self._function == "sum" else self._true / known
+        if self._function in ("mean", "std"):
+            found = getattr(self._numbers.result(), self._function)
+            return math.nan if found is None else found
+        return self._total

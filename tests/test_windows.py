@@ -1,0 +1,104 @@
+"""Reductions window by window give what reductions of whole arrays give, and read no more than they must."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from miripool import Dataset, Ramp
+from miripool.keywords import dictionary
+from miripool.query import windows
+from miripool.query.evaluator import _Evaluation, evaluate
+from miripool.query.parser import parse
+from miripool.query.tree import Reduce, walk
+
+EXAMPLES = settings(deadline=None, max_examples=60)
+VALUES = hnp.arrays(
+    np.float32, (3, 4, 8, 9), elements=st.sampled_from([-2.0, 0.0, 1.0, 3.0, float("nan")]), fill=st.just(1.0)
+)
+REDUCED = (
+    "p.data.max()",
+    "p.data.min()",
+    "p.data.sum()",
+    "p.data.mean()",
+    "p.data.std()",
+    "p.data.any()",
+    "p.data.all()",
+    "(p.data > 2).any()",
+    "(p.data > -5).all()",
+    "(p.data > 0).sum()",
+    "(p.data > 0).mean()",
+    "(p.data * 2 - 1).max()",
+    "p.data[p.groupdq == 0].sum()",
+    "(p.data > 0 & p.groupdq == 0).sum()",
+    "abs(p.data).max()",
+)
+
+
+class Counted:
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self.shape, self.dtype = array.shape, array.dtype
+        self.read: list[int] = []
+
+    def __getitem__(self, key: Any) -> Any:
+        part = self._array[key]
+        self.read.append(part.nbytes)
+        return part
+
+
+def reduction(text: str) -> Reduce:
+    node = parse(f"{text} == 1", names=dictionary())
+    return next(below for below in walk(node) if isinstance(below, Reduce))
+
+
+@EXAMPLES
+@given(VALUES, st.sampled_from(REDUCED), st.integers(100, 3000))
+def test_windows_give_what_the_whole_gives(values: NDArray[np.float32], text: str, size: int) -> None:
+    flags = (np.nan_to_num(values) > 2).astype("u1")
+    product = Ramp({}, {"SCI": values, "GROUPDQ": flags}, name="r")
+    node = reduction(text)
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        whole = _Evaluation(product)._reduce(node)
+        patch.setattr(windows, "_WINDOW_BYTES", size)
+        found = _Evaluation(product)._reduce(node)
+    assert (found.number is None, found.flag) == (whole.number is None, whole.flag)
+    if whole.number is not None and found.number is not None:
+        assert math.isclose(found.number, whole.number, rel_tol=1e-12, abs_tol=1e-9)
+
+
+def test_what_is_known_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "_WINDOW_BYTES", 1000)
+    values = np.zeros((4, 5, 40, 40), "f4")
+    values[0, 0, 0, 0] = 9
+    source = Counted(values)
+    product = Ramp({}, {"SCI": Dataset("SCI", source)}, name="r")
+    ask = {
+        text: parse(text, names=dictionary())
+        for text in ("ANY(p.data > 5)", "ALL(p.data > 5)", "(p.data > 5).sum() == 1")
+    }
+    assert evaluate(ask["ANY(p.data > 5)"], product)
+    assert sum(source.read) < values.nbytes / 2
+    source.read.clear()
+    assert not evaluate(ask["ALL(p.data > 5)"], product)
+    assert sum(source.read) < values.nbytes / 2
+    source.read.clear()
+    assert evaluate(ask["(p.data > 5).sum() == 1"], product)
+    assert sum(source.read) == values.nbytes
+    assert max(source.read) < values.nbytes / 2
+
+
+@pytest.mark.parametrize("text", ["p.data.median()", "p.data[0].max()", "(p.data - (p.data * 2).mean()).max()"])
+def test_what_needs_the_whole_is_read_whole(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "_WINDOW_BYTES", 10)
+    product = Ramp({}, {"SCI": np.arange(24, dtype="f4").reshape(1, 2, 3, 4)}, name="r")
+    node = reduction(text)
+    assert windows.find_windows(node, lambda name: product["SCI"]) is None
+    assert _Evaluation(product)._reduce(node).number is not None
