@@ -17,6 +17,7 @@ from .reference import ProductRef, ProductRefs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from .finding import Reference
@@ -214,6 +215,7 @@ class ProductStorage:
         all_versions: bool | None = None,
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
+        executor: Executor | None = None,
     ) -> ProductRefs:
         """Find products in all pools, one pool after the other; see `Pool.select`.
 
@@ -259,7 +261,7 @@ class ProductStorage:
         for pool in pools:
             left = None if limit is None else limit - len(found)
             serials = selecting.select(
-                pool, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=left
+                pool, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=left, executor=executor
             )
             found += [(pool, serial) for serial in serials]
         return ProductRefs(found)

@@ -38,8 +38,10 @@ from .saving import Prepared, Saved, is_known, prepare, save_known, save_togethe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
 
     from .archive import Archive
+    from .explain import Explanation
     from .finding import Reference
     from .index import Catalog, Position, ProductRow, TagEvent, TagSummary
     from .manifest import Manifest
@@ -393,6 +395,8 @@ class Pool:
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
         allVersions: bool | None = None,  # noqa: N803 -- HIPE's name
+        executor: Executor | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> ProductRefs:
         """Find products.
 
@@ -412,6 +416,10 @@ class Pool:
             At most so many.
         allVersions : bool, keyword-only, optional
             `all_versions`, in HIPE's word.
+        executor : concurrent.futures.Executor, keyword-only, optional
+            Who looks at the data where the index does not answer; threads on all cores unless given.
+        progress : callable, keyword-only, optional
+            Told then how many products of how many were looked at.
 
         Returns
         -------
@@ -437,8 +445,43 @@ class Pool:
             raise self._no_tag(label)
         self.catch_up()
         selecting.refuse_unknown([self], asked, keys)
-        serials = selecting.select(self, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=limit)
+        serials = selecting.select(
+            self,
+            asked,
+            previous,
+            tag=label,
+            all_versions=all_versions,
+            order=keys,
+            limit=limit,
+            executor=executor,
+            progress=progress,
+        )
         return ProductRefs([(self, s) for s in serials])
+
+    def explain(self, query: Any = "1", *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
+        """Tell how a query is answered: who answers each condition, and how many products are left after it.
+
+        Parameters
+        ----------
+        query, tag, all_versions : object
+            As for `select`.
+
+        Returns
+        -------
+        Explanation
+            Printed as a table; where nothing is left it names the nearest values that are there.
+        """
+        from .explain import explain
+
+        frame = inspect.currentframe()
+        functions = functions_in(frame.f_back if frame is not None else None) if isinstance(query, str) else None
+        asked = as_query(query, functions=functions)
+        label = asked.tag if tag is None else tag
+        if label is not None and not self.tag_exists(label):
+            raise self._no_tag(label)
+        self.catch_up()
+        selecting.refuse_unknown([self], asked)
+        return explain(self, asked, tag=label, all_versions=all_versions)
 
     def fetch(self, serials: Sequence[int]) -> list[ProductRef]:
         """Give references by serials.

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from .errors import InvalidInput, UnknownKeyword
 from .index import order_by, pixels
+from .judging import judge
 from .keywords import dictionary, suggest
 from .query.division import split
-from .query.evaluator import evaluate
 from .query.places import FIELDS, find_keyword
 from .query.queries import PixelQuery
 from .query.tree import Keyword, walk
 from .reference import ProductRef, ProductRefs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
 
+    from .index import ProductRow
     from .pool import Pool
     from .query import Query
     from .query.tree import Node
     from .reference import Loader
 
-__all__ = ["refuse_unknown", "select", "sort_keys"]
+__all__ = ["refuse_unknown", "select", "sort_keys", "suggest_among"]
 
 _log = logging.getLogger("miripool")
 
@@ -45,6 +48,23 @@ def sort_keys(order: str | Sequence[str] | None) -> list[str]:
         Fields and keywords; those with a ``-`` descending.
     """
     return [order] if isinstance(order, str) else list(order or ())
+
+
+def suggest_among(values: Iterable[str], there: Iterable[str]) -> list[str]:
+    """Find what resembles some words.
+
+    Parameters
+    ----------
+    values, there : iterable of str
+        What was written, and what there is.
+
+    Returns
+    -------
+    list of str
+        The nearest, best first.
+    """
+    known = list(there)
+    return [near for value in values for near in suggest(value, known)]
 
 
 def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = ()) -> None:
@@ -90,6 +110,8 @@ def select(
     all_versions: bool | None = None,
     order: Sequence[str] = (),
     limit: int | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[int]:
     """Find the serials of the products that match; the parameters are those of `Pool.select`.
 
@@ -109,6 +131,8 @@ def select(
         Fields or keywords.
     limit : int, keyword-only, optional
         At most so many.
+    executor, progress : object, keyword-only, optional
+        As for `Pool.select`.
 
     Returns
     -------
@@ -131,9 +155,9 @@ def select(
         limit=limit if rest is None and not by_pixels else None,
     )
     if isinstance(asked, PixelQuery):
-        found = serials if rest is None else _filter(pool, serials, rest, None)
+        found = serials if rest is None else _filter(pool, serials, rest, None, executor, progress)
         return _by_pixels(pool, found, asked)[:limit]
-    return serials if rest is None else _filter(pool, serials, rest, limit)
+    return serials if rest is None else _filter(pool, serials, rest, limit, executor, progress)
 
 
 def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[int]:
@@ -161,12 +185,26 @@ def _keys(refs: Sequence[ProductRef]) -> Sequence[tuple[Loader, int]]:
     return [(ref.pool, ref.serial) for ref in refs]
 
 
-def _filter(pool: Pool, serials: Sequence[int], rest: Node, limit: int | None) -> list[int]:
+def _filter(
+    pool: Pool,
+    serials: Sequence[int],
+    rest: Node,
+    limit: int | None,
+    executor: Executor | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[int]:
+    def rows() -> Iterator[ProductRow]:
+        for start in range(0, len(serials), 100):
+            yield from pool.catalog.rows(serials[start : start + 100])
+
     found: list[int] = []
-    for start in range(0, len(serials), 100):
-        for row in pool.catalog.rows(serials[start : start + 100]):
-            if limit is not None and len(found) >= limit:
-                return found
-            if evaluate(rest, pool.load_version(row)):
+    if limit == 0:
+        return found
+    told = None if progress is None else lambda done: progress(done, len(serials))
+    with closing(judge(pool, rows(), rest, executor=executor, progress=told)) as judged:
+        for row, matches in judged:
+            if matches:
                 found.append(row.serial)
+                if len(found) == limit:
+                    break
     return found

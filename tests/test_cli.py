@@ -476,9 +476,9 @@ def test_version_and_help(miripool: Run) -> None:
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
     assert sorted(commands) == sorted(
-        "create pools rename delete add ls show log export rm restore tag untag tags demo".split()  # noqa: SIM905
+        "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo".split()  # noqa: SIM905
     )
-    for command in [*commands, "server"]:
+    for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)
         assert call(command, "--help").exit_code == 0
 

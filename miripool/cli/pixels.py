@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import console, emit, say
-from .session import Csv, Json, PoolName, home_of, one_form, open_pool
+from .output import emit, say
+from .session import Csv, Json, PoolName, counting, home_of, one_form, open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["register"]
 
@@ -201,9 +200,9 @@ def _psql(context: typer.Context, name: str) -> None:
     if program is None:
         raise ServerUnavailable(f"there is no psql on this machine; give a statement: miripool sql {name} 'SELECT …'")
     quoted = schema.replace('"', '""').replace("\\", "\\\\").replace(" ", "\\ ")
-    os.environ["PGOPTIONS"] = f'-c search_path="{quoted}" -c default_transaction_read_only=on'
+    options = f'-c search_path="{quoted}" -c default_transaction_read_only=on'
     sys.stdout.flush()
-    os.execv(program, [program, "-X", url])  # noqa: S606 - psql takes this process's place
+    os.execve(program, [program, "-X", url], {**os.environ, "PGOPTIONS": options})  # noqa: S606 - in this one's place
 
 
 @_index.command("pixels")
@@ -218,7 +217,7 @@ def _make_rows(
     with open_pool(context, name) as pool:
         pool.catch_up()
         serials = None if not specs else [pool.ref(spec).serial for spec in specs]
-        with _counting("pixel rows") as told:
+        with counting("pixel rows") as told:
             made, failures = pool.pixel_rows.make_pending(serials, told)
         pool.pixel_rows.tidy()
     for error in failures:
@@ -268,20 +267,6 @@ def _policy(
         pool.catch_up()
         pending = len(pool.pixel_rows.pending())
         emit([{"policy": pool.pixel_rows.policy, "pending": pending}], ["policy", "pending"])
-
-
-@contextmanager
-def _counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ import typer
 from ..cards import is_structural
 from .output import as_json as to_json
 from .output import console, emit, human_bytes, say, write
-from .session import Csv, DryRun, Json, PoolName, Spec, Specs, one_form, open_pool
+from .session import Csv, DryRun, Json, PoolName, Spec, Specs, counting, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +115,9 @@ def _ls(
     tag: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Versions that this tag marks.")] = None,
     all_versions: Annotated[bool, typer.Option("--all-versions", help="Not only the newest.")] = False,
     trash: Annotated[bool, typer.Option("--trash", help="What is in the trash instead.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Who answers each condition, and how many are left.")
+    ] = False,
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="A,B", help="Fields and keywords to show, by commas.")
     ] = None,
@@ -156,7 +159,17 @@ def _ls(
             # functions={}: what a user types calls no function of this program.
             text = "1" if where is None else where
             query = Query(cls, "p", text, all_versions=all_versions, tag=tag, functions={})
-            refs = pool.select(query, order=order, limit=limit)
+            if explain:
+                steps = pool.explain(query)
+                if as_json or as_csv:
+                    emit(
+                        steps.rows(), ["condition", "answered_by", "left", "hint"], as_json_list=as_json, as_csv=as_csv
+                    )
+                else:
+                    write(str(steps))
+                return
+            with counting("looking at data") as told:
+                refs = pool.select(query, order=order, limit=limit, progress=told)
         wanted = list(dict.fromkeys([*basic, *chosen])) if as_json else chosen or basic
         rows = pool.listing([serial for _, serial in refs.keys], wanted)
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)

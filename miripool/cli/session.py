@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import ask, say
+from .output import ask, console, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..home import Home
     from ..pool import Pool
 
-__all__ = ["Csv", "DryRun", "Json", "PoolName", "Spec", "Specs", "confirm", "home_of", "one_form", "open_pool"]
+__all__ = [
+    "Csv",
+    "DryRun",
+    "Json",
+    "PoolName",
+    "Spec",
+    "Specs",
+    "confirm",
+    "counting",
+    "home_of",
+    "one_form",
+    "open_pool",
+]
 
 PoolName = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False)]
 Spec = Annotated[
@@ -111,3 +123,28 @@ def one_form(*, as_json: bool, as_csv: bool) -> None:
 
     if as_json and as_csv:
         raise InvalidInput("--json and --csv exclude each other; choose one")
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on a terminal, nothing elsewhere.
+
+    Parameters
+    ----------
+    what : str
+        What is being done.
+
+    Yields
+    ------
+    callable or None
+        To be told how many of how many are done.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

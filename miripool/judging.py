@@ -1,0 +1,132 @@
+"""Judging: conditions that the index can't answer, asked of many products at a time, in order and in bounded memory."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+from collections import deque
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .archive import Archive
+from .errors import InvalidInput
+from .query.evaluator import evaluate
+from .reference import ProductRef
+from .storage import LocalStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+    from concurrent.futures import Future
+
+    from .index import ProductRow
+    from .pool import Pool
+    from .query.tree import Node
+
+__all__ = ["judge"]
+
+_AHEAD = 2
+"""Products in work for each worker: the next is there when one is done."""
+
+
+def judge(
+    pool: Pool,
+    rows: Iterable[ProductRow],
+    node: Node,
+    *,
+    executor: Executor | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Generator[tuple[ProductRow, bool]]:
+    """Evaluate a condition on products.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    rows : iterable of ProductRow
+        The versions; taken a few ahead of the answers.
+    node : Node
+        The condition.
+    executor : concurrent.futures.Executor, keyword-only, optional
+        Who works; threads, one for each core, unless given. Other processes get what they need by pickle.
+    progress : callable, keyword-only, optional
+        Told after each product how many were looked at.
+
+    Yields
+    ------
+    ProductRow, bool
+        In the order of the rows.
+
+    Raises
+    ------
+    InvalidInput
+        If the condition can't be sent to other processes.
+    """
+    with ExitStack() as stack:
+        workers = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
+        submit = (
+            _caller(pool, node, workers) if isinstance(workers, ThreadPoolExecutor) else _sender(pool, node, workers)
+        )
+        count = _AHEAD * max(getattr(workers, "_max_workers", None) or os.cpu_count() or 1, 1)
+        running: deque[tuple[ProductRow, Future[bool]]] = deque()
+        stack.callback(lambda: [future.cancel() for _, future in running])
+        done = 0
+
+        def next_answer() -> tuple[ProductRow, bool]:
+            nonlocal done
+            row, future = running.popleft()
+            answer = future.result()
+            done += 1
+            if progress is not None:
+                progress(done)
+            return row, answer
+
+        for row in rows:
+            running.append((row, submit(row)))
+            if len(running) >= count:
+                yield next_answer()
+        while running:
+            yield next_answer()
+
+
+def _caller(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
+    return lambda row: executor.submit(lambda: evaluate(node, pool.load_version(row)))
+
+
+def _sender(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
+    try:
+        pickle.dumps(node)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InvalidInput(
+            f"this question can't be sent to other processes ({error}); define its function in a module that they can "
+            "import, or leave executor= out"
+        ) from None
+    root = str(pool.archive.storage.path("pool.json").parent)
+    return lambda row: executor.submit(_judge_elsewhere, root, pool.name, pool.id, row, node)
+
+
+class _Elsewhere:
+    """The pool as a reference in another process knows it: by its name, with the tags that were sent."""
+
+    def __init__(self, name: str, pool_id: str, tags: tuple[str, ...]) -> None:
+        self.name = name
+        self.id = pool_id
+        self._tags = tags
+
+    def tags_of(self, _serial: int) -> tuple[str, ...]:
+        return self._tags
+
+
+@functools.lru_cache(maxsize=8)
+def _archive(root: str) -> Archive:
+    return Archive.open(LocalStorage(Path(root)))
+
+
+def _judge_elsewhere(root: str, name: str, pool_id: str, row: ProductRow, node: Node) -> bool:
+    archive = _archive(root)
+    product = archive.product(archive.manifest(row.manifest))
+    there: Any = _Elsewhere(name, pool_id, row.tags)
+    product.ref = ProductRef(there, row)
+    return evaluate(node, product)
