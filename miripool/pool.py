@@ -148,6 +148,19 @@ class Pool:
             self.catch_up()
             return self.catalog.rows(serials)
 
+    def reindex(self) -> None:
+        """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
+
+        Raises
+        ------
+        IntegrityError
+            If the journal is damaged: the index has what comes before the damage then.
+        """
+        self.close()
+        with self._open_catalog() as catalog:
+            catalog.drop()
+        self.catch_up()
+
     def close(self) -> None:
         """Let go of the database connection; the next use makes a new one."""
         with self._opening:

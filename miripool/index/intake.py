@@ -113,7 +113,7 @@ def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
             if entry.digest != digest:
                 raise IntegrityError(
                     f"the index holds another journal entry {n} than the pool's folder; "
-                    "rebuild the index from the folder"
+                    "pool.reindex() makes the index anew from the folder"
                 )
             start = position + 1
             continue
@@ -220,15 +220,21 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
 
 def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
     """Note how far the index has come; tell whether an ANALYZE is due, which then counts as done."""
-    serials = [save.serial + 1 for _, save in tracks.saves]
-    products = before["products"] + len(serials)
+    next_serial = max([before["next_serial"], *(save.serial + 1 for _, save in tracks.saves)])
+    products = before["products"] + len(tracks.saves)
+    if (next_serial, products) != (last.next_serial, last.versions):
+        raise IntegrityError(
+            f"with journal entry {last.n} the index has {products} versions, and numbers below {next_serial}, where "
+            f"the journal has {last.versions} and {last.next_serial}: the index is damaged; pool.reindex() makes it "
+            "anew from the folder"
+        )
     growth = products - before["analyzed_products"]
     due = growth > max(_ANALYZE_PRODUCTS, _ANALYZE_GROWTH * before["analyzed_products"])
     connection.execute(
         update(state).values(
             applied=last.n,
             applied_digest=last.digest,
-            next_serial=max([before["next_serial"], *serials]),
+            next_serial=next_serial,
             products=products,
             analyzed_products=products if due else before["analyzed_products"],
         )

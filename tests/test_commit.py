@@ -1,0 +1,125 @@
+"""Commit: what is damaged or lost in the index or in the journal does not get into the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import homes
+import pytest
+from homes import ask, write_image
+from replay import assert_index_is_journal
+
+from miripool import Home, Pool
+from miripool.errors import IntegrityError
+from miripool.journal import Journal
+
+home = homes.home
+
+
+def url_of(home: Home) -> str:
+    assert home.external_url is not None
+    return home.external_url
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    return [write_image(tmp_path / f"{name}.fits", {"NGROUPS": i}) for i, name in enumerate("abcdef")]
+
+
+@pytest.fixture
+def filled(pool: Pool, files: list[Path]) -> Pool:
+    for file in files[:4]:
+        pool.save(file)
+    return pool
+
+
+def entries(pool: Pool) -> list[str]:
+    return sorted(pool.archive.storage.keys("journal"))
+
+
+# A journal with a gap
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_gap_is_told_while_an_index_is_made(home: Home, filled: Pool, files: list[Path], lost: int) -> None:
+    filled.close()
+    filled.archive.storage.delete(Journal.key(lost))
+    ask(url_of(home), "DROP SCHEMA jpl8 CASCADE")
+    before = entries(filled)
+    for use in (Pool.select, Pool.tags, lambda pool: pool.save(files[5]), lambda pool: pool.tag("a", "t")):
+        with home.pool("jpl8") as pool, pytest.raises(IntegrityError, match=rf"{lost:012d}\.json is missing"):
+            use(pool)  # type: ignore[operator]
+    assert entries(filled) == before
+
+
+def test_a_lost_number_is_not_written_anew(home: Home, filled: Pool, files: list[Path]) -> None:
+    kept = filled.archive.storage.read(Journal.key(2))
+    filled.catch_up()
+    filled.archive.storage.delete(Journal.key(2))
+    ask(url_of(home), "DROP SCHEMA jpl8 CASCADE")
+    filled.close()
+    catalog = filled._open_catalog()
+    with catalog:
+        catalog.apply([filled.archive.journal.read(n) for n in (0, 1)], filled.archive.manifest)
+    # Opened before the loss: nothing of the gap is asked for until something is to be written.
+    filled._catalog = catalog
+    for use in (lambda: filled.save(files[5]), lambda: filled.tag("a", "t"), lambda: filled.remove("a")):
+        with pytest.raises(IntegrityError, match=r"000000000002\.json is missing.* up to 3"):
+            use()
+    filled.archive.storage.put(Journal.key(2), kept)
+    assert filled.save(files[5]).serial == 4
+    assert_index_is_journal(filled)
+
+
+# A damaged index
+
+DAMAGES = {
+    "all versions lost": "TRUNCATE jpl8.product",
+    "a version lost": "DELETE FROM jpl8.product WHERE serial = 1",
+    "a number to be used again": "UPDATE jpl8.pool_state SET next_serial = 2",
+    "a number too high": "UPDATE jpl8.pool_state SET next_serial = 200",
+    "a wrong count": "UPDATE jpl8.pool_state SET products = 3",
+    "versions lost and not counted": "TRUNCATE jpl8.product; UPDATE jpl8.pool_state SET products = 0, next_serial = 0",
+}
+
+
+@pytest.mark.parametrize("statement", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_index_is_not_followed(
+    home: Home,
+    filled: Pool,
+    files: list[Path],
+    statement: str,
+) -> None:
+    ask(url_of(home), statement)
+    before = entries(filled)
+    changed = write_image(files[0], {"NGROUPS": 77})
+    uses: list[Callable[[], object]] = [
+        lambda: filled.save(changed),
+        lambda: filled.save(files[4]),
+        lambda: filled.tag("a", "t"),
+    ]
+    for use in uses[:2]:
+        with pytest.raises(IntegrityError, match=r"pool\.reindex\(\) makes it anew"):
+            use()
+    assert entries(filled) == before
+    filled.reindex()
+    for use in uses:
+        use()
+    assert [row.version for row in filled.catalog.track("Product", "a")] == [0, 1]
+    assert [row.serial for row in filled.catalog.track("Product", "a")] == [0, 4]
+    assert_index_is_journal(filled)
+
+
+def test_a_damaged_index_is_found_when_it_follows(home: Home, filled: Pool, files: list[Path]) -> None:
+    with home.pool("jpl8") as other:
+        other.catch_up()
+        filled.archive.storage.delete(Journal.key(3))
+        last = filled.archive.journal.read(2)
+        ask(url_of(home), "DROP SCHEMA jpl8 CASCADE")
+        filled.reindex()
+        assert filled.catch_up().n == last.n
+        ask(url_of(home), "UPDATE jpl8.pool_state SET products = 1")
+        assert filled.archive.journal.write(filled.archive.journal.next_entry(last, []))
+        with pytest.raises(IntegrityError, match=r"has 1 versions.*the journal has 3"):
+            other.catch_up()
