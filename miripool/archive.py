@@ -374,12 +374,13 @@ class Archive:
 
     def _read_manifest(self, digest: str) -> Manifest:
         key = self.manifest_key(digest)
+        path = self.storage.path(key)
         try:
-            data = self.storage.read(key)
+            return Manifest.from_bytes(self.storage.read(key), digest)
         except NotFound:
-            path = self.storage.path(key)
             raise IntegrityError(f"manifest {path} is missing; restore it from a copy of the pool") from None
-        return Manifest.from_bytes(data, digest)
+        except IntegrityError as error:
+            raise IntegrityError(f"{path}: {error}") from error
 
     def product(self, manifest: Manifest) -> Product:
         """Give a product whose arrays are read when touched.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,3 +124,46 @@ def test_a_damaged_index_is_found_when_it_follows(home: Home, filled: Pool, file
         assert filled.archive.journal.write(filled.archive.journal.next_entry(last, []))
         with pytest.raises(IntegrityError, match=r"has 1 versions.*the journal has 3"):
             other.catch_up()
+
+
+# A manifest that is lost
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{}")], ids=["missing", "garbled"])
+def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
+    home: Home,
+    filled: Pool,
+    damage: Callable[[Path], object],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    miripool: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    filled.tag("b", "t")
+    rows = filled.catalog.rows(range(4))
+    key = filled.archive.manifest_key(rows[1].manifest)
+    path = filled.archive.storage.path(key)
+    kept = path.read_bytes()
+    damage(path)
+    filled.close()
+    ask(url_of(home), "DROP SCHEMA jpl8 CASCADE")
+    with home.pool("jpl8") as pool:
+        assert [ref.name for ref in pool.select()] == ["a", "b", "c", "d"]
+        assert path.name in caplog.text
+        (row,) = pool.catalog.rows([1])
+        want = rows[1]
+        assert (row.kind, row.name, row.version, row.created) == (want.kind, want.name, want.version, want.created)
+        assert (row.head, row.tags, row.manifest, row.content) == (True, ("t",), want.manifest, want.content)
+        assert pool.catalog.datasets([1]) == {1: []}
+        for use in (lambda: pool.ref("b").product, lambda: pool.export("b", tmp_path / "x.fits")):
+            with pytest.raises(IntegrityError, match=path.name):
+                use()
+        assert pool.ref("c").product["SCI"].shape == (2, 3)
+    for command in (["log", "jpl8", "b"], ["export", "jpl8", "b", tmp_path / "x.fits"]):
+        done = miripool(*command)
+        assert (done.returncode, path.name in done.stderr) == (IntegrityError.exit_code, True)
+    assert miripool("ls", "jpl8").returncode == 0
+    path.write_bytes(kept)
+    with home.pool("jpl8") as pool:
+        pool.reindex()
+        assert pool.catalog.rows(range(4)) == rows
+        assert_index_is_journal(pool)

@@ -138,7 +138,7 @@ def take_in_and_write(
                     f"the index holds {there} versions and has taken in {counted}: it is damaged; pool.reindex() makes "
                     "it anew from the folder"
                 )
-            taken = take(database, connection, [entry], manifest)
+            taken = take(database, connection, [entry], manifest, whole=True)
             if not write():
                 raise _Lost  # noqa: TRY301 - it has to leave the transaction
     except _Lost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .tracks import Version
 
 __all__ = ["BrokenEntry", "Taken", "take"]
+
+_log = logging.getLogger("miripool")
 
 _ANALYZE_GROWTH = 0.2
 _ANALYZE_PRODUCTS = 100
@@ -57,9 +60,17 @@ class Taken:
 
 
 def take(
-    database: Database, connection: Connection, batch: Sequence[Entry], manifest: Callable[[str], Manifest]
+    database: Database,
+    connection: Connection,
+    batch: Sequence[Entry],
+    manifest: Callable[[str], Manifest],
+    *,
+    whole: bool = False,
 ) -> Taken:
     """Take in a batch, within a transaction that holds the pool's lock.
+
+    A version whose manifest is lost or damaged gets a row with what the entry says of it: it must not stand in the way
+    of all others.
 
     Parameters
     ----------
@@ -71,6 +82,8 @@ def take(
         In order; may begin with entries that were taken in before.
     manifest : callable
         Gives the manifest of a digest.
+    whole : bool, keyword-only
+        Refuse a version without its manifest.
 
     Returns
     -------
@@ -95,7 +108,8 @@ def take(
             tracks.play(entry)
         except MiripoolError as error:
             raise BrokenEntry(position, error) from None
-    _copy_products(database, connection, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
+    known = manifest if whole else _unless_damaged(manifest)
+    _copy_products(database, connection, tracks, known, {e.n: i for i, e in enumerate(batch)})
     _update_products(connection, tracks.changed())
     _write_tags(connection, tracks)
     return Taken(len(fresh), _stamp(connection, before, fresh[-1], tracks))
@@ -149,11 +163,22 @@ def _load(connection: Connection, entries: Sequence[Entry]) -> Tracks:
     return Tracks(LoadedVersion(*row) for row in connection.execute(statement))
 
 
+def _unless_damaged(manifest: Callable[[str], Manifest]) -> Callable[[str], Manifest | None]:
+    def find(digest: str) -> Manifest | None:
+        try:
+            return manifest(digest)
+        except IntegrityError as error:
+            _log.warning("the index gets no more of this version than its name: %s", error)
+            return None
+
+    return find
+
+
 def _copy_products(
     database: Database,
     connection: Connection,
     tracks: Tracks,
-    manifest: Callable[[str], Manifest],
+    manifest: Callable[[str], Manifest | None],
     positions: dict[int, int],
 ) -> None:
     """Load what was saved; manifests are read while PostgreSQL takes in the keywords of those before."""
