@@ -111,6 +111,8 @@ class Committer:
         ------
         IntegrityError
             If the journal is not the one that the index has followed, or has lost an entry, or if the index is damaged.
+        PoolNotFound
+            If the pool was deleted or renamed meanwhile.
         """
         stuck = 0
         last: int | None = None
@@ -121,6 +123,7 @@ class Committer:
             actions = decide(position)
             if not actions:
                 return None
+            self._archive.confirm()
             last_entry = self._check(position)
             entry = self._archive.journal.next_entry(last_entry, actions, first_serial=self._archive.info.first_serial)
             if self._write(entry):

@@ -106,6 +106,7 @@ class Pool:
         """The index; connecting starts the embedded server if there is need."""
         with self._opening:
             if self._catalog is None:
+                self.archive.confirm()  # or an index would be made for a pool that is gone
                 catalog = self._open_catalog()
                 try:
                     Committer(self.archive, catalog).check()
@@ -157,6 +158,7 @@ class Pool:
             If the journal is damaged: the index has what comes before the damage then.
         """
         self.close()
+        self.archive.confirm()
         with self._open_catalog() as catalog:
             catalog.drop()
         self.catch_up()
