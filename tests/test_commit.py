@@ -9,10 +9,11 @@ from pathlib import Path
 import homes
 import pytest
 from homes import ask, write_image
+from postgresql import throwaway_server
 from replay import assert_index_is_journal
 
 from miripool import Home, Pool
-from miripool.errors import IntegrityError
+from miripool.errors import IntegrityError, ReadOnly
 from miripool.journal import Journal
 
 home = homes.home
@@ -167,3 +168,39 @@ def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
         pool.reindex()
         assert pool.catalog.rows(range(4)) == rows
         assert_index_is_journal(pool)
+
+
+# A user who may not write
+
+
+@pytest.mark.server
+def test_who_may_only_select_is_refused_before_the_entry(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with throwaway_server() as url:
+        monkeypatch.setenv("MIRIPOOL_DATABASE_URL", url)
+        with Home(tmp_path / "home").create("jpl8") as pool:
+            for file in files[:2]:
+                pool.save(file)
+            pool.remove("b")
+        ask(url, "CREATE ROLE reader LOGIN PASSWORD 'r'; GRANT USAGE ON SCHEMA jpl8 TO reader")
+        ask(url, "GRANT SELECT ON ALL TABLES IN SCHEMA jpl8 TO reader")
+        start, _, end = url.partition("owner:")
+        monkeypatch.setenv("MIRIPOOL_DATABASE_URL", f"{start}reader:r@{end.partition('@')[2]}")
+        with Home(tmp_path / "home").pool("jpl8") as pool:
+            before = entries(pool)
+            for use in (
+                lambda: pool.save(files[2]),
+                lambda: pool.save(files[0], tag="t"),
+                lambda: pool.tag("a", "t"),
+                lambda: pool.remove("a"),
+                lambda: pool.restore("b"),
+                pool.reindex,
+            ):
+                with pytest.raises(ReadOnly, match="index can't be written"):
+                    use()
+            assert [ref.name for ref in pool.select()] == ["a"]
+            assert entries(pool) == before
+        with pytest.raises(ReadOnly):
+            Home(tmp_path / "home").create("new")
+        assert Home(tmp_path / "home").names() == ["jpl8"]
