@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .blobs import BlobStore
 from .canonical import canonical_json, digest_bytes
 from .dataset import holds_flags
-from .errors import FormatError, IntegrityError, NewerFormat, NotFound, ReadOnly, StorageError
+from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, ReadOnly, StorageError
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest
 from .product import Hdu, Layout, Product, kind_class
@@ -190,14 +190,16 @@ class Archive:
         self.manifest = functools.lru_cache(maxsize=512)(self._read_manifest)
 
     @classmethod
-    def create(cls, storage: Storage, *, first_serial: int = 0) -> Archive:
+    def create(cls, storage: Storage, *, pool_id: str | None = None, first_serial: int = 0) -> Archive:
         """Make a new pool in an empty folder.
 
         Parameters
         ----------
         storage : Storage
             The folder.
-        first_serial : int
+        pool_id : str, keyword-only, optional
+            A UUID, by which the caller can tell its own from another's.
+        first_serial : int, keyword-only
             Where its URNs begin.
 
         Returns
@@ -205,7 +207,7 @@ class Archive:
         Archive
             The new one, or the one that another process made at the same moment.
         """
-        info = PoolInfo(str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
+        info = PoolInfo(pool_id or str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
         if not storage.put(_INFO, info.to_bytes()):
             return cls.open(storage)
         return cls(storage, info)
@@ -233,6 +235,24 @@ class Archive:
         """
         info = PoolInfo.from_bytes(storage.read(_INFO), str(storage.path(_INFO)))
         return cls(storage, info)
+
+    def confirm(self) -> None:
+        """Make sure that the folder is still this pool's.
+
+        Raises
+        ------
+        PoolNotFound
+            If it is gone, or another pool's.
+        """
+        try:
+            found = PoolInfo.from_bytes(self.storage.read(_INFO), str(self.storage.path(_INFO))).id
+        except NotFound:
+            found = None
+        if found != self.info.id:
+            raise PoolNotFound(
+                f"the pool that was opened at {self.storage.path(_INFO).parent} is there no longer: it was deleted or "
+                "renamed meanwhile, or replaced by another. Open the pool again"
+            )
 
     def remember_name(self, name: str) -> None:
         """Add a name to those the pool had, so that its URNs stay valid.
@@ -405,12 +425,13 @@ class Archive:
 
     def _read_manifest(self, digest: str) -> Manifest:
         key = self.manifest_key(digest)
+        path = self.storage.path(key)
         try:
-            data = self.storage.read(key)
+            return Manifest.from_bytes(self.storage.read(key), digest)
         except NotFound:
-            path = self.storage.path(key)
             raise IntegrityError(f"manifest {path} is missing; restore it from a copy of the pool") from None
-        return Manifest.from_bytes(data, digest)
+        except IntegrityError as error:
+            raise IntegrityError(f"{path}: {error}") from error
 
     def product(self, manifest: Manifest) -> Product:
         """Give a product whose arrays are read when touched.

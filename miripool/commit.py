@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ class Committer:
         position = self._catalog.position()
         journal = self._archive.journal
         if not self._archive.storage.exists(journal.key(position.n + 1)):
+            if position.n < 0:
+                journal.refuse_gap(position.n, thorough=True)
             return position
         self._catalog.apply(journal.since(position.n, position.digest), self._archive.manifest)
         return self._catalog.position()
@@ -58,25 +61,37 @@ class Committer:
         Raises
         ------
         IntegrityError
-            If the last entry that the index took in is not in the journal.
+            If the last entry that the index took in is not in the journal, or tells of other numbers than the index
+            has, or if the one after it is missing.
         """
         self._check(self._catalog.position())
 
-    def _check(self, position: Position) -> None:
-        if position.n < 0:
-            return
+    def _check(self, position: Position) -> Entry | None:
+        """Give the last entry that the index took in, having made sure that it is that, and the journal's last."""
         journal = self._archive.journal
-        try:
-            found: str | None = journal.read(position.n).digest
-        except NotFound:
-            found = None
-        if found != position.digest:
-            folder = self._archive.storage.path("journal")
+        journal.refuse_gap(position.n)
+        last = None if position.n < 0 else self._read(position)
+        next_serial = self._archive.info.first_serial if last is None else last.next_serial
+        if position.next_serial != next_serial:
             raise IntegrityError(
-                f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "
-                "number: a copy of the pool, or an older state of it, is in its place. Bring back the folder that "
-                "belongs to this index, or rebuild the index from the folder"
+                f"the index would give out the URN number {position.next_serial} next, where the journal is at "
+                f"{next_serial}: the index is damaged; pool.reindex() makes it anew from the folder"
             )
+        return last
+
+    def _read(self, position: Position) -> Entry:
+        journal = self._archive.journal
+        found: Entry | None = None
+        with contextlib.suppress(NotFound):
+            found = journal.read(position.n)
+        if found is not None and found.digest == position.digest:
+            return found
+        folder = self._archive.storage.path("journal")
+        raise IntegrityError(
+            f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "
+            "number: a copy of the pool, or an older state of it, is in its place. Bring back the folder that "
+            "belongs to this index, or let pool.reindex() make the index anew from the folder"
+        )
 
     def commit(self, decide: Callable[[Position], Sequence[Action]]) -> Entry | None:
         """Write an entry, deciding anew whenever somebody else was faster.
@@ -95,7 +110,9 @@ class Committer:
         Raises
         ------
         IntegrityError
-            If the journal is not the one that the index has followed.
+            If the journal is not the one that the index has followed, or has lost an entry, or if the index is damaged.
+        PoolNotFound
+            If the pool was deleted or renamed meanwhile.
         """
         stuck = 0
         last: int | None = None
@@ -106,8 +123,9 @@ class Committer:
             actions = decide(position)
             if not actions:
                 return None
-            self._check(position)
-            entry = self._archive.journal.next_entry(position.n + 1, position.digest, actions)
+            self._archive.confirm()
+            last_entry = self._check(position)
+            entry = self._archive.journal.next_entry(last_entry, actions, first_serial=self._archive.info.first_serial)
             if self._write(entry):
                 return entry
         path = self._archive.storage.path(self._archive.journal.key(position.n + 1))

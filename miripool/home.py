@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tomllib
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import platformdirs
 from .archive import Archive
 from .errors import (
     AlreadyExists,
+    Conflict,
     FormatError,
     InvalidInput,
     MiripoolError,
@@ -275,7 +277,7 @@ class Home:
         Raises
         ------
         AlreadyExists
-            If the name is taken, or is one that another pool had: its URNs still hold.
+            If the name is taken, or is one that another pool had: its URNs still hold; or if its folder has files.
         Conflict
             If the database has the index of another pool under that name.
         ServerUnavailable
@@ -288,16 +290,26 @@ class Home:
             if not exist_ok:
                 raise AlreadyExists(f"there is a pool {name!r} in {self.path} already")
             return self.pool(name)
-        pool = self._open(name, Archive.create(LocalStorage(folder), first_serial=self._first_serial(name)))
+        _refuse_used(folder)
+        self._reach_database(name)
+        pool_id = str(uuid.uuid4())
+        archive = Archive.create(LocalStorage(folder), pool_id=pool_id, first_serial=self._first_serial(name))
+        pool = self._open(name, archive)
         try:
             pool.catch_up()
         except MiripoolError:
-            # Without an index it would be half a pool; nothing can have been saved in it.
+            # Without an index it would be half a pool. It stays if it is another's, or somebody uses it already.
             with contextlib.suppress(OSError):
-                (folder / "pool.json").unlink()
-                folder.rmdir()
+                if pool.id == pool_id and [path.name for path in folder.iterdir()] == ["pool.json"]:
+                    (folder / "pool.json").unlink()
+                    folder.rmdir()
             raise
         return pool
+
+    def _reach_database(self, name: str) -> None:
+        """Make sure that the database answers, before anything is made."""
+        with contextlib.suppress(PoolNotFound, Conflict):
+            Catalog.open(self.database_url(), schema=schema_name(name), pool_id="", create=False).close()
 
     def _refuse_similar(self, name: str, *, but: str | None = None) -> None:
         for other in self.names():
@@ -413,6 +425,21 @@ class Home:
                 stored_bytes=total.stored_bytes,
                 path=str(self._folder(name)),
             )
+
+
+def _refuse_used(folder: Path) -> None:
+    """Make sure that a folder that is no pool can become one."""
+    try:
+        found = sorted(p.name for p in folder.iterdir() if p.name[0] != "." and p.name != "pool.json")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    if found:
+        raise AlreadyExists(
+            f"{folder} has no pool.json, and is not empty ({', '.join(found[:5])}): if it is a pool, restore "
+            "its pool.json from a copy, otherwise move it away"
+        )
 
 
 def _move(folder: Path, new: Path) -> None:

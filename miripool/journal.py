@@ -2,12 +2,14 @@
 
 An entry takes effect when its number appears, by put-if-absent, which a writer asks for only after it has seen the
 number before. Whoever loses the race for a number reads what won, looks again, and tries the next: the optimistic
-protocol of Delta Lake's log. Entries are never changed, and each carries the digest of the one before it.
+protocol of Delta Lake's log. Entries are never changed. Each carries the digest of the one before it, and what an index
+that has followed it must hold.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +26,10 @@ __all__ = ["Action", "Entry", "Journal", "Remove", "Restore", "Save", "Tag", "Un
 
 FORMAT = 1
 """Number of the entries' format; a reader refuses greater ones."""
+
+_KEY = re.compile(r"journal/(\d{12})\.json")
+_PROBES = 20
+"""Doubling steps that look for entries behind a missing one: up to a million further on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,10 @@ class Entry:
         Digest of entry n-1; None for the first.
     actions : tuple of Action
         In the order they take effect.
+    next_serial : int
+        Greater than every serial used, this entry's included.
+    versions : int
+        How many versions the entries up to this one have saved; those in the trash count.
     digest : str
         Digest of all of the above.
     """
@@ -120,6 +130,8 @@ class Entry:
     time: datetime
     previous: str | None
     actions: tuple[Action, ...]
+    next_serial: int
+    versions: int
     digest: str = ""
 
     def _content(self) -> dict[str, Any]:
@@ -129,6 +141,8 @@ class Entry:
             "time": self.time.astimezone(UTC).isoformat(timespec="microseconds"),
             "previous": self.previous,
             "actions": [_action_to_json(a) for a in self.actions],
+            "next_serial": self.next_serial,
+            "versions": self.versions,
         }
 
     def sealed(self) -> Entry:
@@ -182,7 +196,9 @@ class Entry:
                 )
             actions = tuple(_action_from_json(a) for a in record["actions"])
             previous = None if record["previous"] is None else _read_text(record["previous"])
-            entry = cls(_read_number(record["n"]), datetime.fromisoformat(record["time"]), previous, actions).sealed()
+            numbers = _read_number(record["next_serial"]), _read_number(record["versions"])
+            time = datetime.fromisoformat(record["time"])
+            entry = cls(_read_number(record["n"]), time, previous, actions, *numbers).sealed()
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"{where} can't be read ({error!r}); restore it from a copy of the pool") from error
         if entry.to_bytes() != data:
@@ -313,13 +329,15 @@ class Journal:
         Raises
         ------
         IntegrityError
-            If the chain is broken.
+            If the chain is broken, or an entry is missing before others.
         """
+        start = n
         while True:
             n += 1
             try:
                 entry = self.read(n)
             except NotFound:
+                self.refuse_gap(n - 1, thorough=start < 0)
                 return
             if entry.previous != previous:
                 raise IntegrityError(
@@ -328,25 +346,61 @@ class Journal:
             yield entry
             previous = entry.digest
 
-    @staticmethod
-    def next_entry(n: int, previous: str | None, actions: Sequence[Action]) -> Entry:
-        """Make an entry; nothing is written.
+    def refuse_gap(self, n: int, *, thorough: bool = False) -> None:
+        """Make sure that the journal ends where it seems to.
 
         Parameters
         ----------
         n : int
-            The number after the newest entry the caller has seen.
-        previous : str or None
-            Digest of that entry.
+            Number of the last entry known; -1 for none.
+        thorough : bool, keyword-only
+            List the folder. Otherwise some numbers are tried, in doubling steps: the loss of a few entries is found.
+
+        Raises
+        ------
+        IntegrityError
+            If entry `n` + 1 is missing and there are later ones.
+        """
+        if thorough or any(self._storage.exists(self.key(n + 1 + (1 << step))) for step in range(_PROBES)):
+            found = (_KEY.fullmatch(key) for key in self._storage.keys("journal"))
+            later = [number for match in found if match and (number := int(match[1])) > n]
+            # Entries appear in order: once a later one was seen, the next is there, or it is lost.
+            if later and not self._storage.exists(self.key(n + 1)):
+                raise IntegrityError(
+                    f"{self._storage.path(self.key(n + 1))} is missing, and there are later entries of the journal, up "
+                    f"to {max(later)}; restore it from a copy of the pool"
+                )
+
+    @staticmethod
+    def next_entry(last: Entry | None, actions: Sequence[Action], *, first_serial: int = 0) -> Entry:
+        """Make an entry; nothing is written.
+
+        Parameters
+        ----------
+        last : Entry or None
+            The newest entry the caller has seen; None for an empty journal.
         actions : sequence of Action
             What to do.
+        first_serial : int, keyword-only
+            The pool's, for its first entry.
 
         Returns
         -------
         Entry
             For `write`.
         """
-        return Entry(n, datetime.now(UTC), previous, tuple(actions)).sealed()
+        n, previous, next_serial, versions = (
+            (-1, None, first_serial, 0) if last is None else (last.n, last.digest, last.next_serial, last.versions)
+        )
+        serials = [action.serial for action in actions if isinstance(action, Save)]
+        return Entry(
+            n + 1,
+            datetime.now(UTC),
+            previous,
+            tuple(actions),
+            next_serial=max([next_serial, *(serial + 1 for serial in serials)]),
+            versions=versions + len(serials),
+        ).sealed()
 
     def write(self, entry: Entry) -> bool:
         """Try to write an entry, which takes effect if nobody else wrote one of its number.
@@ -362,19 +416,3 @@ class Journal:
             False if somebody else wrote that number first.
         """
         return self._storage.put(self.key(entry.n), entry.to_bytes())
-
-    def append(self, n: int, previous: str | None, actions: Sequence[Action]) -> Entry | None:
-        """Make and write an entry.
-
-        Parameters
-        ----------
-        n, previous, actions : object
-            As for `next_entry`.
-
-        Returns
-        -------
-        Entry or None
-            The entry; None if somebody else wrote that number first.
-        """
-        entry = self.next_entry(n, previous, actions)
-        return entry if self.write(entry) else None

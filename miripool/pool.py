@@ -112,6 +112,7 @@ class Pool:
         """The index; connecting starts the embedded server if there is need."""
         with self._opening:
             if self._catalog is None:
+                self.archive.confirm()  # or an index would be made for a pool that is gone
                 catalog = self._open_catalog()
                 try:
                     Committer(self.archive, catalog).check()
@@ -175,6 +176,20 @@ class Pool:
         except ServerUnavailable:
             self.catch_up()
             return self.catalog.rows(serials)
+
+    def reindex(self) -> None:
+        """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
+
+        Raises
+        ------
+        IntegrityError
+            If the journal is damaged: the index has what comes before the damage then.
+        """
+        self.close()
+        self.archive.confirm()
+        with self._open_catalog() as catalog:
+            catalog.drop()
+        self.catch_up()
 
     def close(self) -> None:
         """Let go of the database connection; the next use makes a new one."""

@@ -12,7 +12,7 @@ import numpy as np
 from miripool.canonical import digest_bytes
 from miripool.cards import format_card
 from miripool.errors import NotFound
-from miripool.journal import Action, Entry, Save
+from miripool.journal import Action, Entry, Journal, Save
 from miripool.manifest import BlobRef, HduRecord, Manifest
 from miripool.product import Origin
 from miripool.statistics import Statistics
@@ -74,8 +74,9 @@ class Chain:
     def add(self, *actions: Action) -> Entry:
         """Write the next entry."""
         n = len(self.entries)
-        previous = self.entries[-1].digest if n else None
-        entry = Entry(n, START + timedelta(seconds=n), previous, tuple(actions)).sealed()
+        last = self.entries[-1] if n else None
+        made = Journal.next_entry(last, actions)
+        entry = dataclasses.replace(made, time=START + timedelta(seconds=n)).sealed()
         self.entries.append(entry)
         return entry
 

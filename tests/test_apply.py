@@ -171,7 +171,7 @@ def test_broken_chain_is_refused(catalog: Catalog, chain: Chain) -> None:
     assert catalog.position().n == 0
     other = Chain()
     other.add(other.save("z"))
-    with pytest.raises(IntegrityError, match=r"another journal entry 0.*rebuild"):
+    with pytest.raises(IntegrityError, match=r"another journal entry 0.*reindex"):
         catalog.apply(other.entries, other.manifest)
 
 

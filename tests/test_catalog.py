@@ -3,11 +3,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 
+import psycopg2
 import pytest
 import sqlalchemy as sa
+from homes import ask
 from manifests import Chain, make_manifest
+from postgresql import throwaway_server
 
 from miripool.errors import (
     AlreadyExists,
@@ -247,11 +252,10 @@ def test_a_lost_connection_is_made_anew(catalog: Catalog) -> None:
     assert catalog.count() == 3
     with catalog.database.read() as connection:
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    url = str(catalog.database._base.url.render_as_string(False))
-    other = Database(url, "s")
-    with other.read() as connection:
-        connection.execute(sa.select(sa.func.pg_terminate_backend(pid)))
-    other.close()
+    ask(
+        catalog.database._base.url.set(drivername="postgresql").render_as_string(False),
+        f"SELECT pg_terminate_backend({pid})",
+    )
     assert catalog.count() == 3
 
 
@@ -266,6 +270,64 @@ def test_a_forked_child_and_its_parent_do_not_share_a_connection(catalog: Catalo
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 3
     assert catalog.count() == 3
+
+
+def test_pools_of_a_process_share_their_connections(database_url: str, schema: str) -> None:
+    url = f"{database_url}&options=-c%20work_mem%3D78MB"  # of this test alone
+    opened = [Catalog.open(url, schema=f"{schema} {i}", pool_id=f"pool {i}") for i in range(25)]
+    pids = set()
+    for catalog in opened:
+        assert catalog.count() == 0
+        with catalog.database.read() as connection:
+            pids.add(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+    assert len(pids) == 1
+    left = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+    for catalog in opened:
+        assert ask(database_url, left, *pids) == [(1,)]  # the last of them closes it
+        catalog.drop()
+        catalog.close()
+    for _ in range(100):
+        if ask(database_url, left, *pids) == [(0,)]:
+            return
+        time.sleep(0.05)
+    pytest.fail("the connection is still open")
+
+
+def test_a_lock_that_is_held_too_long_is_told(database_url: str, schema: str, chain: Chain) -> None:
+    url = f"{database_url}&options=-c%20lock_timeout%3D200ms"
+    with Catalog.open(url, schema=schema, pool_id="p") as catalog:
+        with closing(psycopg2.connect(database_url, application_name="somebody's psql")) as link:
+            link.cursor().execute(f'LOCK TABLE "{schema}".product')
+            for use in (catalog.count, lambda: catalog.apply(chain.entries, chain.manifest)):
+                with pytest.raises(ServerError, match=r"lock timeout; .*somebody's psql of .*process .* try again"):
+                    use()
+        assert catalog.apply(chain.entries, chain.manifest) == len(chain.entries)
+        catalog.drop()
+
+
+def test_nobody_waits_for_a_lock_for_ever(catalog: Catalog) -> None:
+    with catalog.database.read() as connection:
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "5min"
+
+
+@pytest.mark.server
+def test_a_server_without_a_free_connection_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with throwaway_server() as owner:
+        with closing(psycopg2.connect(owner)) as link:
+            link.cursor().execute(
+                "CREATE ROLE few LOGIN PASSWORD 'f' CONNECTION LIMIT 1; GRANT CREATE ON DATABASE postgres TO few"
+            )
+            link.commit()
+        start, _, end = owner.partition("owner:")
+        url = f"{start}few:f@{end.partition('@')[2]}"
+        link = psycopg2.connect(url)
+        with monkeypatch.context() as patched:
+            patched.setattr("miripool.index.connection._SLOT_SECONDS", 0.5)
+            with pytest.raises(ServerUnavailable, match=r"has no connection left .*max_connections, and try again"):
+                Catalog.open(url, schema="s", pool_id="p")
+        threading.Timer(1.0, link.close).start()
+        with Catalog.open(url, schema="s", pool_id="p") as catalog:
+            assert catalog.count() == 0
 
 
 def test_threads(catalog: Catalog) -> None:

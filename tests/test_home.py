@@ -243,6 +243,88 @@ def test_a_deleted_pool_in_use_elsewhere(home: Home, image: Path) -> None:
     pool.close()
 
 
+def test_a_pool_made_anew_is_not_written_through_an_old_handle(home: Home, image: Path, tmp_path: Path) -> None:
+    other = write_image(tmp_path / "b.fits")
+    old = home.create("jpl8")
+    asleep = home.pool("jpl8")
+    waiting = old.prepare(image)
+    home.delete("jpl8")
+    with home.create("jpl8") as new:
+        before = files(home.path)
+        uses = (
+            lambda: old.save(other),
+            lambda: old.commit(waiting),
+            lambda: old.prepare(other),
+            lambda: old.tag("a", "t"),
+            lambda: asleep.save(other),
+            asleep.reindex,
+            asleep.select,
+        )
+        for use in uses:
+            with pytest.raises(PoolNotFound, match="Open the pool again"):
+                use()
+        waiting.close()
+        old.close()
+        with pytest.raises(PoolNotFound, match="Open the pool again"):
+            old.select()
+        assert files(home.path) == before
+        assert new.save(image).serial == 0
+        assert_index_is_journal(new)
+
+
+def test_no_index_is_made_for_a_pool_that_is_gone(home: Home, image: Path) -> None:
+    asleep = home.create("jpl8")
+    asleep.close()
+    home.delete("jpl8")
+    with pytest.raises(PoolNotFound, match="Open the pool again"):
+        asleep.save(image)
+    assert schemas(home) == set()
+    assert not (home.path / "pools" / "jpl8").exists()
+
+
+def test_a_folder_replaced_under_an_empty_index_is_not_written(home: Home, image: Path, tmp_path: Path) -> None:
+    with home.create("jpl8") as pool, Home(tmp_path / "elsewhere").create("other") as other:
+        folder_of(pool).rename(tmp_path / "away")
+        shutil.copytree(folder_of(other), folder_of(pool))
+        with pytest.raises(PoolNotFound, match="replaced by another"):
+            pool.save(image)
+        assert not (folder_of(pool) / "journal").exists()
+
+
+def test_a_folder_with_files_does_not_become_a_pool(home: Home, image: Path) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image)
+        folder = folder_of(pool)
+    kept = (folder / "pool.json").read_bytes()
+    (folder / "pool.json").unlink()
+    before = files(home.path)
+    for act in (lambda: home.create("jpl8"), lambda: home.pool("jpl8", create=True)):
+        with pytest.raises(AlreadyExists, match=r"has no pool\.json, and is not empty \(blobs, journal, manifests"):
+            act()
+    assert files(home.path) == before
+    (folder / "pool.json").write_bytes(kept)
+    with home.pool("jpl8") as pool:
+        assert pool.select().size() == 1
+
+
+def test_a_failing_creation_spares_a_pool_that_is_in_use(
+    home: Home, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catch_up = Pool.catch_up
+
+    def used_by_another_meanwhile(pool: Pool) -> object:
+        monkeypatch.setattr(Pool, "catch_up", catch_up)
+        with home.pool("jpl8") as other:
+            other.save(image)
+        raise ServerUnavailable("the server has gone")
+
+    monkeypatch.setattr(Pool, "catch_up", used_by_another_meanwhile)
+    with pytest.raises(ServerUnavailable):
+        home.create("jpl8")
+    with home.pool("jpl8") as pool:
+        assert pool.select().size() == 1
+
+
 # Configuration, servers, formats
 
 

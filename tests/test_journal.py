@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,9 @@ ACTIONS: st.SearchStrategy[Action] = st.one_of(
     st.builds(Restore, SERIALS),
 )
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
-ENTRIES = st.builds(Entry, NUMBERS, TIMES, st.none() | TEXT, st.lists(ACTIONS, max_size=4).map(tuple)).map(Entry.sealed)
+ENTRIES = st.builds(
+    Entry, NUMBERS, TIMES, st.none() | TEXT, st.lists(ACTIONS, max_size=4).map(tuple), NUMBERS, NUMBERS
+).map(Entry.sealed)
 
 EVERY = (
     Save(3, "Ramp", "jw01033005001_03103_00001_mirimage", 1, "a" * 32, "b" * 32, 1234),
@@ -52,10 +56,15 @@ def journal(storage: LocalStorage) -> Journal:
     return Journal(storage)
 
 
+def append(journal: Journal, last: Entry | None, actions: Sequence[Action]) -> Entry | None:
+    entry = journal.next_entry(last, actions)
+    return entry if journal.write(entry) else None
+
+
 def written(journal: Journal, count: int) -> list[Entry]:
     entries: list[Entry] = []
     for n in range(count):
-        entry = journal.append(n, entries[-1].digest if n else None, [Remove((n,))])
+        entry = append(journal, entries[-1] if n else None, [Remove((n,))])
         assert entry is not None
         entries.append(entry)
     return entries
@@ -74,43 +83,45 @@ def test_round_trip(entry: Entry) -> None:
 
 def test_every_action_has_a_round_trip() -> None:
     assert {type(a) for a in EVERY} == set(Action.__args__)  # type: ignore[attr-defined]
-    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY).sealed()
+    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY, 5, 4).sealed()
     assert Entry.from_bytes(entry.to_bytes(), "x") == entry
 
 
 def test_text_of_an_entry_does_not_drift() -> None:
-    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY[:2]).sealed()
+    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY[:2], 5, 4).sealed()
     assert entry.to_bytes().decode() == (
         '{"actions":[{"content":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb","do":"save","kind":"Ramp",'
         '"manifest":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","name":"jw01033005001_03103_00001_mirimage","serial":3,'
         '"stored_bytes":1234,"version":1},{"do":"tag","label":"using cal \u00e9","serials":[3,4]}],'
-        '"digest":"d2bce6bfe371b5d629eb7c3673b55bfa","format":1,"n":7,'
-        '"previous":"cccccccccccccccccccccccccccccccc","time":"2026-01-02T03:04:05.000678+00:00"}'
+        '"digest":"69e54b4c7a3a4b3a22eb4f360768401f","format":1,"n":7,"next_serial":5,'
+        '"previous":"cccccccccccccccccccccccccccccccc","time":"2026-01-02T03:04:05.000678+00:00","versions":4}'
     )
 
 
 def test_time_of_another_zone_is_written_in_utc() -> None:
     zone = timezone(timedelta(hours=-5))
-    there = Entry(0, datetime(2026, 1, 1, 20, tzinfo=zone), None, ()).sealed()
-    here = Entry(0, datetime(2026, 1, 2, 1, tzinfo=UTC), None, ()).sealed()
+    there = Entry(0, datetime(2026, 1, 1, 20, tzinfo=zone), None, (), 0, 0).sealed()
+    here = Entry(0, datetime(2026, 1, 2, 1, tzinfo=UTC), None, (), 0, 0).sealed()
     assert there.to_bytes() == here.to_bytes()
 
 
 def test_digest_depends_on_everything() -> None:
-    base = Entry(1, datetime(2026, 1, 1, tzinfo=UTC), "p", (Tag("a", (1, 2)),))
+    base = Entry(1, datetime(2026, 1, 1, tzinfo=UTC), "p", (Tag("a", (1, 2)),), 5, 4)
     others = [
-        Entry(2, base.time, "p", base.actions),
-        Entry(1, base.time + timedelta(microseconds=1), "p", base.actions),
-        Entry(1, base.time, None, base.actions),
-        Entry(1, base.time, "p", (Untag("a", (1, 2)),)),
-        Entry(1, base.time, "p", (Tag("a", (2, 1)),)),
-        Entry(1, base.time, "p", (Tag("a", (1,)), Tag("a", (2,)))),
+        replace(base, n=2),
+        replace(base, time=base.time + timedelta(microseconds=1)),
+        replace(base, previous=None),
+        replace(base, actions=(Untag("a", (1, 2)),)),
+        replace(base, actions=(Tag("a", (2, 1)),)),
+        replace(base, actions=(Tag("a", (1,)), Tag("a", (2,)))),
+        replace(base, next_serial=6),
+        replace(base, versions=5),
     ]
     assert len({e.sealed().digest for e in [base, *others]}) == 1 + len(others)
 
 
 def test_every_flipped_bit_is_found() -> None:
-    data = Entry(7, datetime(2026, 1, 2, tzinfo=UTC), "c" * 32, EVERY).sealed().to_bytes()
+    data = Entry(7, datetime(2026, 1, 2, tzinfo=UTC), "c" * 32, EVERY, 5, 4).sealed().to_bytes()
     for position in range(len(data) * 8):
         damaged = bytearray(data)
         damaged[position // 8] ^= 1 << position % 8
@@ -119,7 +130,7 @@ def test_every_flipped_bit_is_found() -> None:
 
 
 def test_every_truncation_is_found() -> None:
-    data = Entry(7, datetime(2026, 1, 2, tzinfo=UTC), None, EVERY).sealed().to_bytes()
+    data = Entry(7, datetime(2026, 1, 2, tzinfo=UTC), None, EVERY, 5, 4).sealed().to_bytes()
     for length in range(len(data)):
         with pytest.raises(IntegrityError, match="the-entry"):
             Entry.from_bytes(data[:length], "the-entry")
@@ -127,7 +138,7 @@ def test_every_truncation_is_found() -> None:
 
 def forged(**changes: Any) -> bytes:
     """Write an entry with another content and the digest that goes with it."""
-    content = Entry(0, datetime(2026, 1, 2, tzinfo=UTC), None, EVERY)._content() | changes
+    content = Entry(0, datetime(2026, 1, 2, tzinfo=UTC), None, EVERY, 5, 4)._content() | changes
     return canonical_json({**content, "digest": digest_bytes(canonical_json(content))})
 
 
@@ -149,6 +160,10 @@ def test_newer_format(version: int) -> None:
         {"format": None},
         {"format": 0},
         {"n": -1},
+        {"next_serial": -1},
+        {"next_serial": "5"},
+        {"versions": None},
+        {"versions": 4.0},
         {"n": 0.0},
         {"n": "0"},
         {"n": False},
@@ -195,7 +210,7 @@ def test_another_spelling_of_the_same_entry_is_damage() -> None:
 
 def test_append_and_read(journal: Journal, storage: LocalStorage) -> None:
     before = datetime.now(UTC)
-    entry = journal.append(0, None, EVERY)
+    entry = append(journal, None, EVERY)
     assert entry is not None
     assert (entry.n, entry.previous, entry.actions) == (0, None, EVERY)
     assert before <= entry.time <= datetime.now(UTC)
@@ -206,8 +221,8 @@ def test_append_and_read(journal: Journal, storage: LocalStorage) -> None:
 
 
 def test_a_lost_race_changes_nothing(journal: Journal) -> None:
-    first = journal.append(0, None, [Tag("mine", (1,))])
-    assert journal.append(0, None, [Tag("yours", (2,))]) is None
+    first = append(journal, None, [Tag("mine", (1,))])
+    assert append(journal, None, [Tag("yours", (2,))]) is None
     assert journal.read(0) == first
 
 
@@ -216,12 +231,12 @@ def test_one_of_many_wins_each_number(journal: Journal) -> None:
     barrier = threading.Barrier(writers)
 
     def write(i: int) -> list[Entry | None]:
-        found, previous = [], None
+        found, last = [], None
         for n in range(rounds):
             barrier.wait()
-            found.append(journal.append(n, previous, [Tag(f"writer {i}", (n,))]))
+            found.append(append(journal, last, [Tag(f"writer {i}", (n,))]))
             barrier.wait()
-            previous = journal.read(n).digest
+            last = journal.read(n)
         return found
 
     with ThreadPoolExecutor(writers) as threads:
@@ -266,13 +281,13 @@ def test_since_sees_what_comes_while_it_reads(journal: Journal) -> None:
     entries = written(journal, 2)
     reading = journal.since(-1, None)
     assert next(reading) == entries[0]
-    third = journal.append(2, entries[1].digest, [])
+    third = append(journal, entries[1], [])
     assert list(reading) == [entries[1], third]
 
 
 def test_a_broken_chain_stops_where_it_breaks(journal: Journal) -> None:
     entries = written(journal, 2)
-    journal.append(2, entries[0].digest, [])
+    assert journal.write(replace(entries[0], n=2, previous=entries[0].digest).sealed())
     reading = journal.since(-1, None)
     assert [next(reading), next(reading)] == entries
     with pytest.raises(IntegrityError, match=r"000000000002\.json does not follow"):
@@ -301,3 +316,46 @@ def test_a_flipped_bit_on_disk_is_found(journal: Journal, storage: LocalStorage)
 def test_keys_sort_as_numbers() -> None:
     keys = [Journal.key(n) for n in (0, 9, 10, 99, 12345, 10**11)]
     assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize("lost", [{0}, {2}, {0, 1, 2}, {1, 2, 3}, {0, 1, 2, 3, 4, 5}])
+def test_a_gap_is_not_the_end(journal: Journal, storage: LocalStorage, lost: set[int]) -> None:
+    written(journal, 7)
+    for n in lost:
+        storage.delete(Journal.key(n))
+    with pytest.raises(IntegrityError, match=rf"{min(lost):012d}\.json is missing.* up to 6; restore"):
+        list(journal.since(-1, None))
+
+
+def test_the_loss_of_a_few_is_found_without_a_listing(journal: Journal, storage: LocalStorage) -> None:
+    written(journal, 40)
+    journal.refuse_gap(39)
+    for n in (20, 21, 22):
+        storage.delete(Journal.key(n))
+        with pytest.raises(IntegrityError, match=r"000000000020\.json is missing"):
+            journal.refuse_gap(19)
+    journal.refuse_gap(18 - 1)  # 18 is there
+
+
+def test_other_files_are_no_entries(journal: Journal, storage: LocalStorage) -> None:
+    for key in ("journal/000000000003.json.bak", "journal/README", "journal/3.json", "journal/old/000000000003.json"):
+        storage.put(key, b"x")
+    journal.refuse_gap(-1, thorough=True)
+
+
+def test_readers_see_no_gap_while_others_write(journal: Journal) -> None:
+    done = threading.Event()
+
+    def read() -> int:
+        seen = 0
+        while not done.is_set():
+            seen = max(seen, len(list(journal.since(-1, None))))
+        return seen
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(read) for _ in range(3)]
+        try:
+            written(journal, 150)
+        finally:
+            done.set()
+        assert max(reader.result() for reader in readers) <= 150

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
 
-from ..errors import MiripoolError
+from ..errors import IntegrityError, MiripoolError
 from ..journal import Save
 from .connection import lock_key
 from .intake import BrokenEntry, Taken, take
-from .schema import keyword, state
+from .schema import keyword, product, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,14 +118,27 @@ def take_in_and_write(
     -------
     bool
         False where somebody else was faster: nothing was done then.
+
+    Raises
+    ------
+    IntegrityError
+        If the index has lost versions. Nothing was written.
     """
     work = _Work(database, pool_id, manifest, None)
     try:
         with database.write() as connection:
             work.lock(connection)
-            if connection.execute(select(state.c.applied)).scalar_one() != entry.n - 1:
+            # What is lost in the index must not get into the journal: a version's number would be used twice.
+            held = select(func.count()).select_from(product).scalar_subquery()
+            applied, counted, there = connection.execute(select(state.c.applied, state.c.products, held)).one()
+            if applied != entry.n - 1:
                 return False
-            taken = take(database, connection, [entry], manifest)
+            if there != counted:
+                raise IntegrityError(
+                    f"the index holds {there} versions and has taken in {counted}: it is damaged; pool.reindex() makes "
+                    "it anew from the folder"
+                )
+            taken = take(database, connection, [entry], manifest, whole=True)
             if not write():
                 raise _Lost  # noqa: TRY301 - it has to leave the transaction
     except _Lost:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import cast, func, select
 
-from ..errors import Conflict
+from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
 from .connection import Database, lock_key, quote
@@ -129,10 +129,21 @@ class Catalog:
         -------
         Position
             The last entry taken in.
+
+        Raises
+        ------
+        PoolNotFound
+            If the schema is another pool's by now.
         """
-        statement = select(state.c.applied, state.c.applied_digest, state.c.next_serial)
+        statement = select(state.c.pool_id, state.c.applied, state.c.applied_digest, state.c.next_serial)
         with self.database.read() as connection:
-            return Position(*connection.execute(statement).one())
+            pool_id, *found = connection.execute(statement).one()
+        if pool_id != self.pool_id:
+            raise PoolNotFound(
+                f"the index {self.schema!r} is that of another pool by now: the one that was opened was deleted or "
+                "renamed meanwhile. Open the pool again"
+            )
+        return Position(*found)
 
     def apply(
         self,

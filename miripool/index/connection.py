@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import threading
+import time
 import urllib.parse
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg2
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from ..canonical import digest_bytes
 from ..errors import InvalidInput
-from .sqlerrors import translate
+from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,22 +32,47 @@ _SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
 }
+_PATIENCE = "-c lock_timeout=300s"
+"""A user's own comes first. Taking in 100,000 products is the longest that one of us locks others out."""
 _CONNECT_SECONDS = 10
+_SLOT_SECONDS = 20.0
+"""How long to try again where the server has no connection left."""
+_OLDEST = text(
+    "SELECT format('%s of %s, process %s, %s since %s', coalesce(nullif(application_name, ''), 'a session'), usename, "
+    "pid, state, to_char(xact_start, 'HH24:MI:SS')) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL "
+    "ORDER BY xact_start LIMIT 3"
+)
 _NAME_BYTES = 63
 """PostgreSQL cuts longer identifiers (NAMEDATALEN - 1) without an error."""
 _PREFIX = "pool "
 _RESERVED = frozenset({"public", "information_schema", "$user"})
 
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_engines: weakref.WeakValueDictionary[tuple[str, bool], Engine] = weakref.WeakValueDictionary()
+"""One for all pools of a process on a server: hundreds may be open, and a server has some hundred connections."""
+_users: weakref.WeakKeyDictionary[Engine, weakref.WeakSet[Database]] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
 
 
 def _forget_connections() -> None:
     # A socket shared with the parent would mix up both sessions. psycopg2 leaves another process's sockets open.
-    for engine in list(_engines):
+    for engine in list(_engines.values()):
         engine.dispose(close=False)
 
 
 os.register_at_fork(after_in_child=_forget_connections)
+
+
+def _connect(_dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+    """Connect; where the server has no connection left, wait for one: commands need theirs for moments."""
+    deadline = time.monotonic() + _SLOT_SECONDS
+    while True:
+        try:
+            return psycopg2.connect(*arguments, **parameters)
+        except psycopg2.OperationalError as error:
+            if not no_slot(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1 + 0.2 * random.random())  # noqa: S311 - so that those who wait don't come all at once
 
 
 class Source(Protocol):
@@ -159,6 +187,40 @@ def describe_url(url: str) -> str:
     return _where(engine_url(url))
 
 
+def _shared_engine(url: URL, read_only: bool) -> Engine:
+    key = url.render_as_string(hide_password=False), read_only
+    with _making:
+        engine = _engines.get(key)
+        if engine is None:
+            engine = _engines[key] = _make_engine(url, read_only)
+            _users[engine] = weakref.WeakSet()
+        return engine
+
+
+def _make_engine(made: URL, read_only: bool) -> Engine:
+    settings = {**_SETTINGS, **({"default_transaction_read_only": "on"} if read_only else {})}
+    given = made.query.get("options", "")
+    options = [_PATIENCE, given if isinstance(given, str) else " ".join(given)]
+    options += [f"-c {name}={value}" for name, value in settings.items()]
+    engine = create_engine(
+        made.difference_update_query(["options"]),
+        # One connection stays open; threads that ask at once get others, which are closed when given back.
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=31,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={
+            "options": " ".join(options).strip(),
+            "application_name": "miripool",
+            "client_encoding": "utf8",
+            **({} if "connect_timeout" in made.query else {"connect_timeout": _CONNECT_SECONDS}),
+        },
+    )
+    event.listen(engine, "do_connect", _connect)
+    return engine
+
+
 class Database:
     """One schema of one server.
 
@@ -183,27 +245,13 @@ class Database:
         self.read_only = read_only
         self.where = _where(made)
         self._secrets = _secrets(made)
-        settings = {**_SETTINGS, **({"default_transaction_read_only": "on"} if read_only else {})}
-        given = made.query.get("options", "")
-        options = [given if isinstance(given, str) else " ".join(given)]
-        options += [f"-c {name}={value}" for name, value in settings.items()]
-        self._base = create_engine(
-            made.difference_update_query(["options"]),
-            # One connection stays open; threads that ask at once get others, which are closed when given back.
-            poolclass=QueuePool,
-            pool_size=1,
-            max_overflow=31,
-            pool_pre_ping=True,
-            hide_parameters=True,
-            connect_args={
-                "options": " ".join(options).strip(),
-                "application_name": "miripool",
-                "client_encoding": "utf8",
-                **({} if "connect_timeout" in made.query else {"connect_timeout": _CONNECT_SECONDS}),
-            },
-        )
-        _engines.add(self._base)
+        self._base = _shared_engine(made, read_only)
         self._engine = self._translated(schema)
+
+    @property
+    def _connectable(self) -> Engine:
+        _users[self._base].add(self)
+        return self._engine
 
     def _translated(self, schema: str) -> Engine:
         return self._base.execution_options(schema_translate_map={None: schema})
@@ -249,8 +297,15 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, psycopg2.Error) as error:
+            blockers = self._oldest_transactions() if sqlstate(error) == LOCK_TIMEOUT else ""
             # The chain is cut: SQLAlchemy's text holds the statement, libpq's may hold the connection's parameters.
-            raise translate(error, self.where, self._clean) from None
+            raise translate(error, self.where, self._clean, blockers) from None
+
+    def _oldest_transactions(self) -> str:
+        """Say who most likely holds a lock: the transactions that have been open longest."""
+        with contextlib.suppress(SQLAlchemyError, psycopg2.Error), self._connectable.connect() as connection:
+            return "; ".join(connection.execute(_OLDEST).scalars())
+        return ""
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
@@ -266,7 +321,7 @@ class Database:
         sqlalchemy.Connection
             What it changes is rolled back.
         """
-        with self.translating(), self._engine.connect() as connection:
+        with self.translating(), self._connectable.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -278,7 +333,7 @@ class Database:
         sqlalchemy.Connection
             Rolled back where the body raises.
         """
-        with self.translating(), self._engine.begin() as connection:
+        with self.translating(), self._connectable.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -292,7 +347,7 @@ class Database:
         """
         with (
             self.translating(),
-            self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+            self._connectable.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
         ):
             yield connection
 
@@ -367,8 +422,11 @@ class Database:
         self._engine = self._translated(schema)
 
     def close(self) -> None:
-        """Close all connections; a later use opens new ones."""
-        self._base.dispose()
+        """Let go of the connection, which is closed unless another pool uses it; a later use opens a new one."""
+        users = _users[self._base]
+        users.discard(self)
+        if not users:
+            self._base.dispose()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from ..metadata import MetaData
 from .schema import TYPED_KEYWORDS, dataset, keyword, product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ..journal import Entry, Save
     from ..manifest import BlobRef, HduRecord, Manifest
@@ -82,7 +82,7 @@ class Harvest:
         self._products: list[tuple[Version, tuple[Any, ...], tuple[Any, ...]]] = []
         self._datasets: list[str] = []
 
-    def keywords(self, entry: Entry, save: Save, manifest: Manifest, version: Version) -> bytes:
+    def keywords(self, entry: Entry, save: Save, manifest: Manifest | None, version: Version) -> bytes:
         """Take in a version.
 
         Parameters
@@ -91,8 +91,8 @@ class Harvest:
             That saved it.
         save : Save
             The action.
-        manifest : Manifest
-            What it saved.
+        manifest : Manifest or None
+            What it saved; None where it is lost.
         version : Version
             Its place in the track; `products` looks at it.
 
@@ -102,15 +102,17 @@ class Harvest:
             Its lines of `keyword`.
         """
         found: dict[str, KeywordRow] = {}
-        rows = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus]).rows()
+        hdus, origin, size = (
+            ((), None, 0) if manifest is None else (manifest.hdus, manifest.origin, fits_size(manifest))
+        )
+        rows = MetaData([(hdu.name, hdu.header) for hdu in hdus]).rows()
         lines = "".join(_keyword_lines(save.serial, rows, found, self.names))
-        origin = manifest.origin
-        size = fits_size(manifest) if origin is None else origin.size
+        size = origin.size if origin is not None else 0 if manifest is None else fits_size(manifest)
         name, digest = (None, None) if origin is None else (origin.filename, origin.digest)
         head = (save.serial, save.kind, save.name, save.version)
         rest = (entry.time, entry.n, save.manifest, save.content, size, save.stored_bytes, name, digest)
         self._products.append((version, head, (*rest, _start_time(found), *_typed(found))))
-        self._datasets += (_line(row) for row in _dataset_rows(save.serial, manifest))
+        self._datasets += (_line(row) for row in _dataset_rows(save.serial, hdus))
         return lines.encode("utf-8", "backslashreplace")
 
     def products(self) -> Iterator[bytes]:
@@ -179,8 +181,8 @@ def _start_time(found: dict[str, KeywordRow]) -> datetime | None:
     return None if begin is None else begin.time
 
 
-def _dataset_rows(serial: int, manifest: Manifest) -> Iterator[tuple[Any, ...]]:
-    for number, hdu in enumerate(manifest.hdus):
+def _dataset_rows(serial: int, hdus: Sequence[HduRecord]) -> Iterator[tuple[Any, ...]]:
+    for number, hdu in enumerate(hdus):
         if hdu.data is not None:
             dtype = dtype_to_json(hdu.data.dtype)
             shown = dtype if isinstance(dtype, str) else json.dumps(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .tracks import Version
 
 __all__ = ["BrokenEntry", "Taken", "take"]
+
+_log = logging.getLogger("miripool")
 
 _ANALYZE_GROWTH = 0.2
 _ANALYZE_PRODUCTS = 100
@@ -59,9 +62,17 @@ class Taken:
 
 
 def take(
-    database: Database, connection: Connection, batch: Sequence[Entry], manifest: Callable[[str], Manifest]
+    database: Database,
+    connection: Connection,
+    batch: Sequence[Entry],
+    manifest: Callable[[str], Manifest],
+    *,
+    whole: bool = False,
 ) -> Taken:
     """Take in a batch, within a transaction that holds the pool's lock.
+
+    A version whose manifest is lost or damaged gets a row with what the entry says of it: it must not stand in the way
+    of all others.
 
     Parameters
     ----------
@@ -73,6 +84,8 @@ def take(
         In order; may begin with entries that were taken in before.
     manifest : callable
         Gives the manifest of a digest.
+    whole : bool, keyword-only
+        Refuse a version without its manifest.
 
     Returns
     -------
@@ -97,7 +110,8 @@ def take(
             tracks.play(entry)
         except MiripoolError as error:
             raise BrokenEntry(position, error) from None
-    _copy_products(database, connection, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
+    known = manifest if whole else _unless_damaged(manifest)
+    _copy_products(database, connection, tracks, known, {e.n: i for i, e in enumerate(batch)})
     _update_products(connection, tracks.changed())
     _write_tags(connection, tracks)
     exposures.follow(connection, quote(database.schema), tracks)
@@ -116,7 +130,7 @@ def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
             if entry.digest != digest:
                 raise IntegrityError(
                     f"the index holds another journal entry {n} than the pool's folder; "
-                    "rebuild the index from the folder"
+                    "pool.reindex() makes the index anew from the folder"
                 )
             start = position + 1
             continue
@@ -152,11 +166,22 @@ def _load(connection: Connection, entries: Sequence[Entry]) -> Tracks:
     return Tracks(LoadedVersion(*row) for row in connection.execute(statement))
 
 
+def _unless_damaged(manifest: Callable[[str], Manifest]) -> Callable[[str], Manifest | None]:
+    def find(digest: str) -> Manifest | None:
+        try:
+            return manifest(digest)
+        except IntegrityError as error:
+            _log.warning("the index gets no more of this version than its name: %s", error)
+            return None
+
+    return find
+
+
 def _copy_products(
     database: Database,
     connection: Connection,
     tracks: Tracks,
-    manifest: Callable[[str], Manifest],
+    manifest: Callable[[str], Manifest | None],
     positions: dict[int, int],
 ) -> None:
     """Load what was saved; manifests are read while PostgreSQL takes in the keywords of those before."""
@@ -223,15 +248,21 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
 
 def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
     """Note how far the index has come; tell whether an ANALYZE is due, which then counts as done."""
-    serials = [save.serial + 1 for _, save in tracks.saves]
-    products = before["products"] + len(serials)
+    next_serial = max([before["next_serial"], *(save.serial + 1 for _, save in tracks.saves)])
+    products = before["products"] + len(tracks.saves)
+    if (next_serial, products) != (last.next_serial, last.versions):
+        raise IntegrityError(
+            f"with journal entry {last.n} the index has {products} versions, and numbers below {next_serial}, where "
+            f"the journal has {last.versions} and {last.next_serial}: the index is damaged; pool.reindex() makes it "
+            "anew from the folder"
+        )
     growth = products - before["analyzed_products"]
     due = growth > max(_ANALYZE_PRODUCTS, _ANALYZE_GROWTH * before["analyzed_products"])
     connection.execute(
         update(state).values(
             applied=last.n,
             applied_digest=last.digest,
-            next_serial=max([before["next_serial"], *serials]),
+            next_serial=next_serial,
             products=products,
             analyzed_products=products if due else before["analyzed_products"],
         )

@@ -178,8 +178,12 @@ def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[M
 
 
 def _has_state(database: Database, connection: Connection) -> bool:
-    found = connection.execute(select(func.to_regclass(database.table(state.name)).is_not(None)))
-    return bool(found.scalar_one())
+    # Not by to_regclass: it may remember that the schema was not there before this transaction waited for the lock.
+    look = text(
+        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON c.relnamespace = n.oid "
+        "WHERE n.nspname = :schema AND c.relname = :table)"
+    )
+    return bool(connection.execute(look, {"schema": database.schema, "table": state.name}).scalar_one())
 
 
 def _make_schema(database: Database, connection: Connection) -> None:

@@ -18,13 +18,20 @@ from ..errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MISSING_TABLE", "missing_table", "sqlstate", "translate"]
+__all__ = ["LOCK_TIMEOUT", "MISSING_TABLE", "missing_table", "no_slot", "sqlstate", "translate"]
+
+LOCK_TIMEOUT = "55P03"
+"""lock_not_available."""
+
+_NO_SLOT = "53300"
+_NO_SLOT_WORDS = ("too many clients", "connection slots are reserved", "too many connections")
+"""psycopg2 gives no SQLSTATE where a connection was refused; words of a server that speaks English."""
 
 MISSING_TABLE = frozenset({"42P01", "3F000"})
 """undefined_table, invalid_schema_name."""
 
-_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "3D000", "25P03", "25P04"})
-"""Shutdown, crash, start-up, time-outs of idle sessions, too many connections, no such database."""
+_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "57P05", "3D000", "25P03", "25P04"})
+"""Shutdown, crash, start-up, time-outs of idle sessions, no such database."""
 
 _MEANINGS: tuple[tuple[frozenset[str], type[MiripoolError], str], ...] = (
     (frozenset({"53100"}), DiskFull, "the PostgreSQL server's disk is full ({}); make room, nothing was changed"),
@@ -38,7 +45,7 @@ _MEANINGS: tuple[tuple[frozenset[str], type[MiripoolError], str], ...] = (
     ),
     (frozenset({"57014"}), ServerError, "PostgreSQL gave up ({}); ask for less, or raise the time limit"),
     (
-        frozenset({"40001", "40P01", "55P03"}),
+        frozenset({"40001", "40P01", LOCK_TIMEOUT}),
         ServerError,
         "another session was in the way ({}); nothing was changed, try again",
     ),
@@ -84,7 +91,25 @@ def missing_table(error: BaseException) -> bool:
     return sqlstate(error) in MISSING_TABLE
 
 
-def translate(error: BaseException, where: str, clean: Callable[[str], str] = str) -> MiripoolError:
+def no_slot(error: BaseException) -> bool:
+    """Tell whether the server refused a connection because it has no more.
+
+    Parameters
+    ----------
+    error : Exception
+        As psycopg2 or SQLAlchemy raised it.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    code = sqlstate(error)
+    words = str(getattr(error, "orig", None) or error)
+    return code == _NO_SLOT or (code is None and any(known in words for known in _NO_SLOT_WORDS))
+
+
+def translate(error: BaseException, where: str, clean: Callable[[str], str] = str, blockers: str = "") -> MiripoolError:
     """Say what an error of the database means.
 
     Parameters
@@ -95,6 +120,8 @@ def translate(error: BaseException, where: str, clean: Callable[[str], str] = st
         The server, for the message; without a password.
     clean : callable, optional
         Takes secrets out of a text.
+    blockers : str, optional
+        Whose transactions are in the way, in words.
 
     Returns
     -------
@@ -104,11 +131,16 @@ def translate(error: BaseException, where: str, clean: Callable[[str], str] = st
     origin = getattr(error, "orig", None) or error
     words = clean(_words(origin))
     code = sqlstate(error)
+    if no_slot(error):
+        return ServerUnavailable(
+            f"the PostgreSQL server {where} has no connection left ({words}); close other sessions and pools, or raise "
+            "its max_connections, and try again"
+        )
     if code is None or code.startswith(("08", "28")) or code in _UNAVAILABLE:
         return _without_state(error, origin, words, where) if code is None else _unavailable(words, where)
     for codes, meaning, message in _MEANINGS:
         if code in codes:
-            return meaning(message.format(words))
+            return meaning(message.format(f"{words}; the oldest transactions are: {blockers}" if blockers else words))
     if code == "58030" and "No space left" in words:
         return DiskFull(f"the PostgreSQL server's disk is full ({words}); make room, nothing was changed")
     if code.startswith("22"):

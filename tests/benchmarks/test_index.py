@@ -37,7 +37,7 @@ def entries() -> Iterator[Entry]:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     for i in range(PRODUCTS):
         save = Save(i, "Ramp", f"jw{i:08d}_mirimage", 0, f"{i:032x}", f"{i:032x}", 1000)
-        entry = Entry(i, start + timedelta(seconds=i), previous, (save,)).sealed()
+        entry = Entry(i, start + timedelta(seconds=i), previous, (save,), i + 1, i + 1).sealed()
         previous = entry.digest
         yield entry
 
