@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING
 from .errors import FormatError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .metadata import MetaData
 
-__all__ = ["COLUMNS", "DETECTORS", "FIRST_REFERENCE", "REFERENCE_COLUMNS", "ROWS", "Placement", "pixel_id_at"]
+__all__ = [
+    "COLUMNS",
+    "FIRST_REFERENCE",
+    "PLACE_KEYS",
+    "REFERENCE_COLUMNS",
+    "ROWS",
+    "Placement",
+    "pixel_id_at",
+]
 
 COLUMNS = 1032
 ROWS = 1024
@@ -29,8 +35,8 @@ REFERENCE_COLUMNS = COLUMNS // 4
 FIRST_REFERENCE = ROWS * COLUMNS + 1
 """pixel_id of the first reference output."""
 
-DETECTORS: Mapping[str, int] = {"MIRIMAGE": 493, "MIRIFULONG": 494, "MIRIFUSHORT": 495}
-"""Name and SCA_ID."""
+PLACE_KEYS = ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
+"""Keywords of first column and row, and of the numbers of columns and rows."""
 
 
 def pixel_id_at(x: int, y: int) -> int:
@@ -95,7 +101,7 @@ class Placement:
             If a keyword is missing or they don't lie inside the FULL array.
         """
         values = []
-        for key in ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2"):
+        for key in PLACE_KEYS:
             value = meta[key].value if key in meta else None
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 1:
                 raise FormatError(f"its header has {key} = {value!r}, so its pixels have no place on the detector")

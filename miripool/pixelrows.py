@@ -23,8 +23,9 @@ __all__ = ["PixelRows"]
 
 _log = logging.getLogger("miripool")
 
-LEFT_OUT = "left out when it was saved"
-DROPPED = "dropped"
+_LEFT_OUT = "left out when it was saved"
+_DROPPED = "dropped"
+_NOWHERE = "its header names no place on the detector"
 
 
 class PixelRows:
@@ -84,9 +85,10 @@ class PixelRows:
         manifest = self._archive.manifest(row.manifest)
         try:
             described = pixel_set_of(manifest)
-            return described is not None and rows.load_rows(
-                self._database, row.serial, described, self._archive.product(manifest)
-            )
+            if described is None:
+                rows.leave_out(self._database, [row.serial], _NOWHERE)
+                return False
+            return rows.load_rows(self._database, row.serial, described, self._archive.product(manifest))
         except FormatError as error:
             rows.leave_out(self._database, [row.serial], str(error))
             urn = Urn(self._name, row.kind, row.serial)
@@ -112,7 +114,7 @@ class PixelRows:
         known = rows.reasons(self._database, [row.serial])
         if wanted is False:
             if row.serial not in known:
-                rows.leave_out(self._database, [row.serial], LEFT_OUT)
+                rows.leave_out(self._database, [row.serial], _LEFT_OUT)
             return None
         if (self.policy == "none" or row.serial in known) and wanted is None:
             return None
@@ -170,7 +172,7 @@ class PixelRows:
         int
             Pixel sets that went; those that another version uses stay.
         """
-        rows.leave_out(self._database, serials, DROPPED)
+        rows.leave_out(self._database, serials, _DROPPED)
         return self.tidy()
 
     def tidy(self) -> int:

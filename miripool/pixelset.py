@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .canonical import canonical_json, digest_bytes
-from .detector import Placement
+from .detector import PLACE_KEYS, Placement
 from .errors import FormatError
 from .metadata import MetaData
 
@@ -75,7 +75,7 @@ def pixel_set_of(manifest: Manifest) -> PixelSet | None:
     Returns
     -------
     PixelSet or None
-        None for kinds without pixels.
+        None for kinds without pixels, and where the header says nothing of a place on the detector.
 
     Raises
     ------
@@ -86,6 +86,8 @@ def pixel_set_of(manifest: Manifest) -> PixelSet | None:
     if columns is None:
         return None
     meta = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus])
+    if not any(key in meta for key in PLACE_KEYS):
+        return None
     hdus = {hdu.name: hdu for hdu in manifest.hdus if hdu.data is not None}
     if "SCI" not in hdus:
         raise FormatError("it has no dataset SCI, so there are no pixels to tell")

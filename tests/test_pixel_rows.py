@@ -288,7 +288,7 @@ def test_rows_that_are_being_read_are_dropped_later(
         ({"meta": cards(SUBSIZE1=5)}, r"SCI has the shape .*should have \(2, 3, 3, 5\)|no whole groups of four"),
         ({"meta": cards(SUBSTRT1=1030)}, "lies outside the detector"),
         ({"meta": cards(SUBSTRT2=-3)}, "SUBSTRT2 = -3"),
-        ({"meta": {"DETECTOR": "MIRIMAGE"}}, "SUBSTRT1 = None"),
+        ({"meta": {"SUBSTRT2": 5}}, "SUBSTRT1 = None"),
         ({"SCI": np.zeros((2, 3, 3, 4), "f4")}, "holds float32, and pixel rows hold 16-bit DN"),
         ({"SCI": np.zeros((6, 3, 4), "u2")}, "has 3 axes"),
         ({"SCI": None, "REFOUT": None, "OTHER": np.zeros((2, 3))}, "no dataset SCI"),
@@ -307,6 +307,14 @@ def test_contradictions_are_refused_and_the_save_stands(pool: Pool, change: dict
     (made, failures) = pool.pixel_rows.make_pending([0])
     assert made == 0
     assert "has no pixel rows" in str(failures[0])
+
+
+def test_arrays_without_a_place_on_the_detector_have_no_rows(pool: Pool) -> None:
+    assert pool.save_detailed(small_raw(meta={"DETECTOR": "MIRIMAGE"})).notice is None
+    assert pool.pixel_rows.pending() == []
+    assert counts(pool)["raw_pixel"] == 0
+    with pytest.raises(InvalidInput, match="none of the 1 versions covers"):
+        pool.pixel(1, 1).ramps(Raw)
 
 
 def test_segments_of_a_long_exposure(pool: Pool) -> None:

@@ -1,0 +1,245 @@
+"""Pixel rows: how long a FULL exposure takes with them, what PostgreSQL grows by, and how soon questions are answered."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg2
+import pytest
+from astropy.io import fits
+from postgresql import reachable_folder
+
+from miripool import FullQuery, Home, Pool, Ramp, RateInts, Raw
+from miripool.formats import read_fits
+from miripool.simulate import Calibration, simulate_exposure
+
+EXPOSURES = 332
+ADD = """
+import resource, sys, time
+from pathlib import Path
+from miripool import Home
+from miripool.ingest import ingest
+with Home().pool("full") as pool:
+    pool.catch_up()
+    start = time.perf_counter()
+    for outcome in ingest(pool, [Path(p) for p in sys.argv[1:]]):
+        assert outcome.status == "new" and outcome.message is None, outcome
+    print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def copy_durably(sources: list[Path], target: Path) -> float:
+    start = time.perf_counter()
+    for source in sources:
+        with source.open("rb") as read, target.open("wb") as written:
+            shutil.copyfileobj(read, written, 1 << 24)
+            written.flush()
+            os.fsync(written.fileno())
+    target.unlink()
+    return time.perf_counter() - start
+
+
+@pytest.fixture
+def own_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home with an embedded server of its own."""
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+    with reachable_folder() as folder:
+        monkeypatch.setenv("MIRIPOOL_HOME", str(folder / "home"))
+        home = Home()
+        yield home
+        home.server.remove()
+
+
+def ask(pool: Pool, statement: str) -> list[tuple[Any, ...]]:
+    database = pool.catalog.database
+    with (
+        closing(psycopg2.connect(database.psql_url, options="-c jit=off")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f'SET search_path TO "{database.schema}"')
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+def test_full_exposure(own_home: Home, tmp_path: Path, figure: Callable[..., None]) -> None:
+    exposure = simulate_exposure("full_mirimage", subarray="FULL", nints=5, ngroups=20, seed=1)
+    paths = [exposure.write_uncal(tmp_path)]
+    paths += exposure.write_products(tmp_path, Calibration("v1"), kinds=("ramp", "rateints"))
+    del exposure
+    size = sum(path.stat().st_size for path in paths)
+    with own_home.create("full") as pool:
+        before = ask(pool, "SELECT pg_database_size(current_database())")[0][0]
+    copies = [copy_durably(paths, tmp_path / "copy.fits")]
+    done = subprocess.run([sys.executable, "-c", ADD, *map(str, paths)], capture_output=True, text=True, check=True)
+    copies.append(copy_durably(paths, tmp_path / "copy.fits"))
+    seconds, memory = map(float, done.stdout.split())
+    with own_home.pool("full") as pool:
+        grown = ask(pool, "SELECT pg_database_size(current_database())")[0][0] - before
+        assert pool.pixel_rows.pending() == []
+    copy = statistics.median(copies)
+    figure(
+        f"FULL uncal, ramp and rateints ({size / 1e9:.2f} GB) added with pixel rows",
+        seconds,
+        "s",
+        seconds / copy,
+        "cp with fsync",
+    )
+    figure("the same: PostgreSQL grows, per byte of FITS", grown / size, "")
+    figure("the same: memory of the process", memory / 1e6, "GB")
+    assert seconds <= 15
+    assert grown / size <= 1.25
+    assert memory < 1.5e6
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A pool with many exposures of SUB64, and the files of their rates and ramps."""
+
+    pool: Pool
+    rates: list[Path]
+    ramps: list[Path]
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    folder = tmp_path_factory.mktemp("campaign")
+    exposure = simulate_exposure("made", subarray="SUB64", nints=5, ngroups=20, seed=1)
+    uncal = exposure.write_uncal(folder)
+    ramp, rateints = exposure.write_products(folder, Calibration("v1"), kinds=("ramp", "rateints"))
+    with pytest.MonkeyPatch.context() as patch, reachable_folder() as place:
+        patch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+        home = Home(place / "home")
+        with home.create("campaign") as pool:
+            for i in range(EXPOSURES):
+                for path in (uncal, ramp, rateints):
+                    pool.save(read_fits(path), name=f"exposure {i}")
+            copies: dict[Path, list[Path]] = {ramp: [], rateints: []}
+            for path, made in copies.items():
+                for i in range(EXPOSURES):
+                    made.append(folder / f"{i}_{path.name}")
+                    shutil.copyfile(path, made[-1])
+            yield Campaign(pool, copies[rateints], copies[ramp])
+        home.server.remove()
+
+
+def median(function: Callable[[], Any], times: int = 9) -> float:
+    function()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def by_astropy(paths: list[Path], cut: tuple[Any, ...]) -> Any:
+    return np.concatenate([fits.getdata(path, "SCI")[cut] for path in paths])
+
+
+def test_one_pixel_through_all_exposures(campaign: Campaign, figure: Callable[..., None]) -> None:
+    pixel = campaign.pool.pixel(10, 800)
+    table = pixel.history()
+    assert len(table) == 5 * EXPOSURES
+    assert np.array_equal(table["rate"], by_astropy(campaign.rates, np.s_[:, 21, 9]), equal_nan=True)
+    rates = median(pixel.history)
+    loop = median(lambda: by_astropy(campaign.rates, np.s_[:, 21, 9]), 3)
+    figure(
+        f"one pixel's rates through {EXPOSURES} exposures", rates * 1e3, "ms", loop / rates, "less than astropy takes"
+    )
+    assert np.array_equal(pixel.ramps(Ramp)["ramp"], by_astropy(campaign.ramps, np.s_[:, :, 21, 9]))
+    ramps = median(lambda: pixel.ramps(Ramp))
+    loop = median(lambda: by_astropy(campaign.ramps, np.s_[:, :, 21, 9]), 3)
+    figure(
+        f"one pixel's ramps through {EXPOSURES} exposures", ramps * 1e3, "ms", loop / ramps, "less than astropy takes"
+    )
+    assert rates <= 0.040
+    assert ramps <= 0.040
+
+
+QUESTIONS = {
+    "groups of one pixel in one exposure": "SELECT group_number, raw_value FROM groups WHERE exp_id = 166 AND pixel_id = 824377",
+    "one exposure's ramps by its name": (
+        "SELECT pixel_id, intnumber, ramp FROM ramps JOIN exposures USING (exp_id) WHERE exp_id = 166"
+    ),
+    "one pixel's ramps in one exposure": "SELECT intnumber, ramp FROM ramps WHERE exp_id = 166 AND pixel_id = 824377",
+    "one pixel's corrected ramps in one exposure": (
+        "SELECT intnumber, slope_value, corrected_ramp, jump_det FROM correctedramps WHERE exp_id = 166 AND pixel_id = 824377"
+    ),
+    "one pixel's ramps through all exposures": "SELECT exp_id, intnumber, ramp FROM ramps WHERE pixel_id = 824377",
+    "one pixel's slopes through all exposures": (
+        "SELECT exp_id, intnumber, slope_value FROM correctedramps WHERE pixel_id = 824377"
+    ),
+    "count of one exposure's groups": "SELECT count(*) FROM groups WHERE exp_id = 166",
+    "count of all ramps": "SELECT count(*) FROM ramps",
+}
+
+
+def test_questions_in_sql(campaign: Campaign, figure: Callable[..., None]) -> None:
+    database = campaign.pool.catalog.database
+    with (
+        closing(psycopg2.connect(database.psql_url, options="-c jit=off")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f'SET search_path TO "{database.schema}"')
+        taken = {}
+        for what, statement in QUESTIONS.items():
+
+            def run(statement: str = statement) -> None:
+                cursor.execute(statement)
+                cursor.fetchall()
+
+            taken[what] = median(run, 5)
+            figure(f"SQL: {what} ({EXPOSURES} exposures)", taken[what] * 1e3, "ms")
+        first = next(iter(QUESTIONS.values()))
+        plans = []
+        for _ in range(6):
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT json) {first}")
+            plans.append(cursor.fetchone()[0][0])
+        times = [plan["Planning Time"] + plan["Execution Time"] for plan in plans[1:]]
+        touched = set(relations(plans[-1]["Plan"]))
+        figure("SQL: EXPLAIN ANALYZE of the first, planning and execution", statistics.median(times), "ms")
+        assert len([name for name in touched if "_pixel_" in name]) == 1, touched
+        assert statistics.median(times) <= 10
+
+
+def relations(plan: dict[str, Any]) -> Iterator[str]:
+    if "Relation Name" in plan:
+        yield plan["Relation Name"]
+    for below in plan.get("Plans", ()):
+        yield from relations(below)
+
+
+def test_data_of_many_products(campaign: Campaign, figure: Callable[..., None]) -> None:
+    asked = FullQuery(Ramp, "p", "(p.data > 20000).sum() > 10")
+    size = sum(path.stat().st_size for path in campaign.ramps)
+    found = campaign.pool.select(asked)
+    pool = median(lambda: campaign.pool.select(asked), 3)
+
+    def loop() -> int:
+        return sum((fits.getdata(path, "SCI") > 20000).sum() > 10 for path in campaign.ramps)
+
+    assert loop() == found.size()
+    astropy = median(loop, 3)
+    figure(
+        f"FullQuery that reads {EXPOSURES} ramps ({size / 1e9:.2f} GB of FITS)",
+        pool,
+        "s",
+        astropy / pool,
+        "less than astropy takes",
+    )
+    assert campaign.pool.select(FullQuery(RateInts, "p", "p.data.max() > 1")).size() == EXPOSURES
+    assert campaign.pool.select(Raw).size() == EXPOSURES
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2e6
+    assert pool <= astropy
