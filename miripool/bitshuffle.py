@@ -93,12 +93,12 @@ def compress(chunk: NDArray[Any]) -> bytes:
     return target[: _HEADER.size + count].tobytes()
 
 
-def decompress(coded: bytes, chunk: NDArray[Any]) -> None:
+def decompress(coded: bytes | memoryview, chunk: NDArray[Any]) -> None:
     """Decode one chunk.
 
     Parameters
     ----------
-    coded : bytes
+    coded : bytes or memoryview
         What `read_direct_chunk` gave.
     chunk : ndarray
         C-contiguous, of the chunk's full shape and little-endian dtype; is filled.
@@ -124,7 +124,7 @@ def decompress(coded: bytes, chunk: NDArray[Any]) -> None:
         raise IntegrityError("a chunk does not decompress to its own length")
 
 
-def _check_blocks(coded: bytes, elements: int, block: int, element: int) -> None:
+def _check_blocks(coded: bytes | memoryview, elements: int, block: int, element: int) -> None:
     """Walk the lengths that stand before the blocks: the decoder follows them wherever they lead."""
     full, rest = divmod(elements, block)
     position = _HEADER.size

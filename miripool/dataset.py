@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -12,7 +13,7 @@ from .errors import InvalidInput
 from .statistics import Accumulator, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -214,6 +215,38 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
             return stored
         scaled = self.scale.apply(np.asarray(stored))
         return scaled if scaled.ndim else scaled[()]
+
+    def parts(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[NDArray[Any]]:
+        """Read many parts, one after the other, in bounded memory: for arrays too large to hold.
+
+        Parameters
+        ----------
+        boxes : iterable of tuple of slice
+            One slice for each axis, inside the array, without steps; taken a few ahead.
+
+        Yields
+        ------
+        ndarray
+            The same as the dataset at each box.
+        """
+        read: Callable[[Any], Generator[Any]] | None = getattr(self.source, "parts", None)
+        return self._scaled((np.asarray(self.source[box]) for box in boxes) if read is None else read(boxes))
+
+    def pieces(self) -> Iterator[NDArray[Any]]:
+        """Read all elements, each once, in bounded memory.
+
+        Yields
+        ------
+        ndarray
+            Of any shape, in any order: for what does not depend on where an element is.
+        """
+        read: Callable[[], Generator[Any]] | None = getattr(self.source, "pieces", None)
+        return self._scaled((np.asarray(self.source[i]) for i in range(self.shape[0])) if read is None else read())
+
+    def _scaled(self, stored: Generator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        with contextlib.closing(stored):
+            for part in stored:
+                yield part if self.scale is None else self.scale.apply(part)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise InvalidInput(

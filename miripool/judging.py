@@ -16,6 +16,7 @@ from .errors import InvalidInput
 from .query.evaluator import evaluate
 from .reference import ProductRef
 from .storage import LocalStorage
+from .threads import one_of_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -92,7 +93,11 @@ def judge(
 
 
 def _caller(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
-    return lambda row: executor.submit(lambda: evaluate(node, pool.load_version(row)))
+    def answer(row: ProductRow) -> bool:
+        with one_of_many():
+            return evaluate(node, pool.load_version(row))
+
+    return lambda row: executor.submit(answer, row)
 
 
 def _sender(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:

@@ -158,7 +158,7 @@ class Product(Mapping[str, Dataset]):
         layout: Layout | None = None,
     ) -> None:
         self.meta = meta if isinstance(meta, MetaData) else MetaData.from_mapping(meta or {})
-        self._datasets = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
+        self._datasets: Mapping[str, Dataset] = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
         self.name = name
         self.layout = layout
         self.ref: Any = None
@@ -229,9 +229,9 @@ class Product(Mapping[str, Dataset]):
             Of that kind.
         """
         meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus])
-        known = statistics or {}
-        datasets = {hdu.name: _open_dataset(hdu, known.get(hdu.name)) for hdu in layout.hdus if hdu.data is not None}
-        return (kind or Product)(meta, datasets, name=name, layout=layout)
+        product = (kind or Product)(meta, name=name, layout=layout)
+        product._datasets = _Opened(layout, statistics or {})
+        return product
 
     @property
     def type(self) -> str:
@@ -251,7 +251,9 @@ class Product(Mapping[str, Dataset]):
         Product
             Shares metadata and datasets with this one.
         """
-        return type(self)(self.meta, self._datasets, name=name, layout=self.layout)
+        product = type(self)(self.meta, name=name, layout=self.layout)
+        product._datasets = self._datasets
+        return product
 
     @property
     def datasets(self) -> Mapping[str, Dataset]:
@@ -359,6 +361,29 @@ def kinds_matching(cls: type[Product]) -> Sequence[str]:
         Names of kinds.
     """
     return [name for name, c in KINDS.items() if issubclass(c, cls)]
+
+
+class _Opened(Mapping[str, Dataset]):
+    """Datasets of a layout, each made when it is first asked for: a table's columns stand in its header."""
+
+    def __init__(self, layout: Layout, statistics: Mapping[str, Statistics]) -> None:
+        self._hdus = {hdu.name: hdu for hdu in layout.hdus if hdu.data is not None}
+        self._statistics = statistics
+        self._made: dict[str, Dataset] = {}
+
+    def __getitem__(self, name: str) -> Dataset:
+        if name not in self._made:
+            self._made[name] = _open_dataset(self._hdus[name], self._statistics.get(name))
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._hdus
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hdus)
+
+    def __len__(self) -> int:
+        return len(self._hdus)
 
 
 def _open_dataset(hdu: Hdu, statistics: Statistics | None) -> Dataset:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -10,10 +13,33 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["map_bounded"]
+__all__ = ["map_bounded", "one_of_many"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+class _Busy:
+    """How many threads work at whole products side by side."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lock = threading.Lock()
+
+
+_busy = _Busy()
+
+
+@contextlib.contextmanager
+def one_of_many() -> Iterator[None]:
+    """Mark what a thread does as one of several jobs: with all cores at work, none of them asks for more threads."""
+    with _busy.lock:
+        _busy.count += 1
+    try:
+        yield
+    finally:
+        with _busy.lock:
+            _busy.count -= 1
 
 
 def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
@@ -22,7 +48,7 @@ def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_
     Parameters
     ----------
     function : callable
-        Called in threads.
+        Called in threads; in the caller's own for a single item, and where `one_of_many` jobs keep all cores at work.
     items : iterable
         Taken in the caller's thread, only a few ahead of the results.
 
@@ -32,10 +58,18 @@ def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_
         Results, in the order of the items.
     """
     cores = os.cpu_count() or 1
+    if _busy.count >= cores:
+        yield from map(function, items)
+        return
+    taken = iter(items)
+    first = list(itertools.islice(taken, 2))
+    if len(first) < 2:
+        yield from map(function, first)
+        return
     pool = ThreadPoolExecutor(cores)
     try:
         pending: deque[Future[_R]] = deque()
-        for item in items:
+        for item in itertools.chain(first, taken):
             pending.append(pool.submit(function, item))
             if len(pending) > 2 * cores:
                 yield pending.popleft().result()

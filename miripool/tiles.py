@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Slab", "Tile", "basic_index", "copy_overlap", "grid", "slabs", "tile_at", "tile_shape"]
+__all__ = ["Slab", "Tile", "basic_index", "copy_overlap", "grid", "room_of", "slabs", "tile_at", "tile_shape"]
 
 _TILE_BYTES = 1 << 19
 """Aim of a tile's size: the ramps of some thousand pixels; small enough to read one pixel, large enough to compress."""
@@ -180,6 +180,30 @@ def copy_overlap(part: NDArray[Any], tile: Tile, target: NDArray[Any], starts: t
         source.append(slice(low - inside.start, high - inside.start))
         destination.append(slice(low - start, high - start))
     target[tuple(destination)] = part[tuple(source)]
+
+
+def room_of(tile: Tile, target: NDArray[Any], starts: tuple[int, ...]) -> NDArray[Any] | None:
+    """Find the place of a tile in a box.
+
+    Parameters
+    ----------
+    tile : Tile
+        The tile.
+    target : ndarray
+        The box.
+    starts : tuple of int
+        First element of the box along each axis.
+
+    Returns
+    -------
+    ndarray or None
+        A C-contiguous view of the box; None where the box has only a part of the tile, or not in one piece.
+    """
+    ends = zip(tile.inside, starts, target.shape, strict=True)
+    if any(inside.start < start or inside.stop > start + length for inside, start, length in ends):
+        return None
+    room = target[tuple(slice(i.start - s, i.stop - s) for i, s in zip(tile.inside, starts, strict=True))]
+    return room if room.flags.c_contiguous else None
 
 
 def basic_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Any, ...]] | None:

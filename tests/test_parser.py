@@ -182,11 +182,32 @@ FORMS = [
     ("p.data.sum() > 1", is_(">", Reduce("sum", DATA), 1)),
     ("p.data.max(axis=0).min() > 1", is_(">", Reduce("min", Reduce("max", DATA, (0,))), 1)),
     ("p.data.max(axis=(0, -1)).min() > 1", is_(">", Reduce("min", Reduce("max", DATA, (0, -1))), 1)),
-    ("ANY(p.data > 5)", Truth(Reduce("any", is_(">", DATA, 5)))),
-    ("ALL(1 < p.data < 5)", Truth(Reduce("all", And((is_(">", DATA, 1), is_("<", DATA, 5)))))),
-    ("ANY((p.data > 5) & (p.dq == 0))", Truth(Reduce("any", And((is_(">", DATA, 5), is_("==", Dataset("DQ"), 0)))))),
+    ("ANY(p.data > 5)", is_(">", Statistic(None, "max"), 5)),
+    ("ANY(p.data <= 5)", is_("<=", Statistic(None, "min"), 5)),
+    ("ANY(p.data != 5)", Truth(Reduce("any", is_("!=", DATA, 5)))),
+    ("ALL(p.data > 5)", is_(">", Statistic(None, "min"), 5)),
+    ("ALL(1 < p.data < 5)", And((is_(">", Statistic(None, "min"), 1), is_("<", Statistic(None, "max"), 5)))),
+    ("ALL(p.data == 5)", Truth(Reduce("all", is_("==", DATA, 5)))),
+    ("ANY(p.data > 5, axis=0).sum() > 1", is_(">", Reduce("sum", Reduce("any", is_(">", DATA, 5), (0,))), 1)),
+    (
+        "ANY((p.data > 5) & (p.dq == 0))",
+        And(
+            (
+                is_(">", Statistic(None, "max"), 5),
+                is_(">=", Statistic("DQ", "max"), 0),
+                is_("<=", Statistic("DQ", "min"), 0),
+                Truth(Reduce("any", And((is_(">", DATA, 5), is_("==", Dataset("DQ"), 0))))),
+            )
+        ),
+    ),
+    (
+        "(p.data >= 5).sum() > 3",
+        And((is_(">=", Statistic(None, "max"), 5), is_(">", Reduce("sum", is_(">=", DATA, 5)), 3))),
+    ),
+    ("(p.data > 5).sum() < 3", is_("<", Reduce("sum", is_(">", DATA, 5)), 3)),
+    ("(p.data > 5).sum() >= 0", is_(">=", Reduce("sum", is_(">", DATA, 5)), 0)),
     ("(p.dq & 4).any()", Truth(Reduce("any", Arithmetic("&", Dataset("DQ"), Literal(4))))),
-    ("ANY(~(p.data > 5))", Truth(Reduce("any", is_("<=", DATA, 5)))),
+    ("ANY(~(p.data > 5))", is_("<=", Statistic(None, "min"), 5)),
     ("ANY(ngroups > 5)", is_(">", NGROUPS, 5)),
     (
         "(p['SCI'][:, 10:20] > 5).sum() > 3",

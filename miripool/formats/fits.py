@@ -310,4 +310,6 @@ def product_of(layout: Layout, *, name: str | None = None, kind: str | None = No
     """
     filename = layout.origin.filename if layout.origin is not None else ""
     chosen = kind_class(kind if kind is not None else classify(layout, filename))
-    return Product.from_layout(layout, kind=chosen, name=name or track_name(filename) or None)
+    product = Product.from_layout(layout, kind=chosen, name=name or track_name(filename) or None)
+    _ = list(product.datasets.values())  # a table with a corrupt header is told now, not when it is touched
+    return product

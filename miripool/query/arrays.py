@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,18 +23,29 @@ __all__ = ["Mask", "index", "invert", "reduce_array", "reduce_mask"]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Mask:
     """A condition on each element: known to be true, known to be false, or neither (NaN).
 
-    Attributes
+    Parameters
     ----------
-    true, false : ndarray of bool
-        Of one shape; nowhere both.
+    true : ndarray of bool
+        Where it is known to be true.
+    false : ndarray of bool, or callable
+        Where it is known to be false, nowhere both; or what gives that: few answers need it.
     """
 
-    true: Bools
-    false: Bools
+    __slots__ = ("_false", "true")
+
+    def __init__(self, true: Bools, false: Bools | Callable[[], Bools]) -> None:
+        self.true = true
+        self._false = false
+
+    @property
+    def false(self) -> Bools:
+        """Where it is known to be false."""
+        if callable(self._false):
+            self._false = self._false()
+        return self._false
 
     @classmethod
     def of_answer(cls, answer: bool | None) -> Mask:
@@ -68,7 +78,7 @@ class Mask:
             Of the same shape.
         """
         if array.dtype.kind == "b":
-            return cls(array, ~array)
+            return cls(array, lambda: ~array)
         return cls.compare("!=", array, np.asarray(0))
 
     @classmethod
@@ -96,12 +106,16 @@ class Mask:
             raise QueryError(f"elements of type {left.dtype} and {right.dtype} can't be compared")
         if left.dtype.kind in "SU":
             left, right = left.astype("S"), right.astype("S")
-        # With axes of length one, a float64 makes every NumPy compare in double precision, block by block.
+        # With axes of length one, a float64 makes every NumPy compare in double precision, block by block; a number
+        # that the other side's type can hold says the same in that type, in half the time.
         axes = max(left.ndim, right.ndim)
-        left, right = (a if a.ndim else a.reshape((1,) * axes) for a in (left, right))
+        left, right = (
+            _narrowed(a, other).reshape((1,) * axes) if not a.ndim else a for a, other in ((left, right), (right, left))
+        )
         true = np.asarray(OPERATORS[op](left, right))
-        known = ~(_nan(left) | _nan(right))
-        return cls(true & known, ~true & known)
+        if op == "!=":  # the only one that NaN satisfies
+            true &= ~(_nan(left) | _nan(right))
+        return cls(true, lambda: ~(true | _nan(left) | _nan(right)))
 
     def both(self, other: Mask) -> Mask:
         """Join by ``and``.
@@ -116,7 +130,7 @@ class Mask:
         Mask
             Of the common shape.
         """
-        return Mask(self.true & other.true, self.false | other.false)
+        return Mask(self.true & other.true, lambda: self.false | other.false)
 
     def either(self, other: Mask) -> Mask:
         """Join by ``or``.
@@ -131,7 +145,15 @@ class Mask:
         Mask
             Of the common shape.
         """
-        return Mask(self.true | other.true, self.false & other.false)
+        return Mask(self.true | other.true, lambda: self.false & other.false)
+
+
+def _narrowed(number: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """Give a float as the other side's type, if that is a float which can hold it."""
+    if number.dtype.kind != "f" or other.dtype.kind != "f" or other.dtype.itemsize >= number.dtype.itemsize:
+        return number
+    narrow = number.astype(other.dtype)
+    return narrow if narrow == number else number
 
 
 def _nan(array: NDArray[Any]) -> Any:
@@ -232,14 +254,15 @@ def reduce_mask(function: str, mask: Mask, axis: tuple[int, ...] | None) -> Any:
     return counted if axis is not None else counted[()]
 
 
-_REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "max": np.nanmax,
-    "min": np.nanmin,
-    "mean": np.nanmean,
-    "std": np.nanstd,
-    "sum": np.nansum,
-    "median": np.nanmedian,
+_REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "max": (np.max, np.nanmax),
+    "min": (np.min, np.nanmin),
+    "mean": (np.mean, np.nanmean),
+    "std": (np.std, np.nanstd),
+    "sum": (np.sum, np.nansum),
+    "median": (np.median, np.nanmedian),
 }
+"""With NaN in the way, which says so, and around it, which takes twice as long."""
 
 
 def reduce_array(function: str, array: NDArray[Any], axis: tuple[int, ...] | None) -> Any:
@@ -277,9 +300,12 @@ def reduce_array(function: str, array: NDArray[Any], axis: tuple[int, ...] | Non
     with warnings.catch_warnings():
         # Slices of nothing but NaN: what is returned for them says so.
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = np.asarray(_REDUCTIONS[function](array, axis=axis))
-        if function == "sum":
-            found = np.where(np.isnan(array).all(axis=axis), np.nan, found)
+        plain, around_nan = _REDUCTIONS[function]
+        found = np.asarray(plain(array, axis=axis))
+        if np.isnan(found).any():
+            found = np.asarray(around_nan(array, axis=axis))
+            if function == "sum":
+                found = np.where(np.isnan(array).all(axis=axis), np.nan, found)
     return found if axis is not None else found[()]
 
 

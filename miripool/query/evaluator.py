@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ from .values import UNKNOWN, Value, calculate, compare, is_in, like, lower, uppe
 from .windows import Reduction, find_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -96,7 +97,7 @@ class _Evaluation:
     def __init__(self, product: Any) -> None:
         self.product = product
         self._keywords: dict[tuple[str | None, str], Value] | None = None
-        self._window: tuple[slice, ...] | None = None
+        self._parts: dict[str | None, NDArray[Any]] | None = None
 
     # -- conditions ----------------------------------------------------------------------------------------------
 
@@ -224,27 +225,30 @@ class _Evaluation:
         return _FUNCTIONS[node.function](values)
 
     def _reduce(self, node: Reduce) -> Value:
-        windows = find_windows(node, self.find_dataset) if self._window is None else None
+        windows = find_windows(node, self.find_dataset) if self._parts is None else None
         if windows is not None:
             return self._reduce_windows(node, windows)
         operand = self.array(node.operand)
         if operand is None:
             return UNKNOWN
         if isinstance(operand, Mask):
-            return Value.of(reduce_mask(node.function, operand, None))
+            reduction = Reduction(node.function)
+            reduction.add(operand)
+            return Value.of(reduction.result())
         return Value.of(reduce_array(node.function, operand, None))
 
-    def _reduce_windows(self, node: Reduce, windows: Iterator[tuple[slice, ...]]) -> Value:
+    def _reduce_windows(self, node: Reduce, windows: Mapping[str | None, Any]) -> Value:
         reduction = Reduction(node.function)
-        try:
-            for self._window in windows:
+        with contextlib.ExitStack() as stack:
+            stack.callback(setattr, self, "_parts", None)
+            readers = [stack.enter_context(contextlib.closing(reader)) for reader in windows.values()]
+            for parts in zip(*readers, strict=True):
+                self._parts = dict(zip(windows, parts, strict=True))
                 operand = self.array(node.operand)
                 if operand is None:
                     return UNKNOWN
                 if reduction.add(operand):
                     break
-        finally:
-            self._window = None
         return Value.of(reduction.result())
 
     def _python_value(self, node: PythonCall) -> Value:
@@ -304,8 +308,10 @@ class _Evaluation:
         return self._mask(operand)
 
     def _array_dataset(self, node: Dataset) -> NDArray[Any] | None:
+        if self._parts is not None:
+            return self._parts[node.name]
         dataset = self.find_dataset(node.name)
-        return None if dataset is None else np.asarray(dataset[... if self._window is None else self._window])
+        return None if dataset is None else np.asarray(dataset[...])
 
     def _array_subscript(self, node: Subscript) -> NDArray[Any] | Mask | None:
         only = node.items[0]

@@ -28,6 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError
+from .bounds import add_bounds
 from .lexer import COMPARISONS, Token
 from .normal import normalise
 from .places import (
@@ -127,7 +128,7 @@ def parse(
     if not text.strip():
         return ALL
     try:
-        return normalise(_Parser(text, variable, names, functions or {}).read())
+        return normalise(add_bounds(normalise(_Parser(text, variable, names, functions or {}).read())))
     except RecursionError:
         raise QueryError("this predicate is nested too deeply", text, 0) from None
 

@@ -1,7 +1,8 @@
 """Reductions of arrays too large to hold: read tile by tile, each window reduced by itself, the results put together.
 
-``(p.data > 5).sum()`` of a FULL ramp needs some tens of megabytes then, and ``any`` and ``all`` stop as soon as the
-answer is known. What looks at neighbouring elements, or needs all of them in order (``median``), is read whole.
+``(p.data > 5).sum()`` of a FULL ramp needs a few megabytes then, which stay in the processor's cache, and ``any`` and
+``all`` stop as soon as the answer is known. What looks at neighbouring elements, or needs all of them in order
+(``median``), is read whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..statistics import Accumulator
-from ..tiles import slabs, tile_shape
+from ..tiles import grid, slabs, tile_shape
 from .arrays import Mask, reduce_array, reduce_mask
 from .tree import Dataset, Node, PythonCall, Reduce, Subscript, walk
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Reduction", "find_windows"]
 
-_WINDOW_BYTES = 32 << 20
-"""Bytes of each array in a window; arrays of up to as many are read whole."""
+_WINDOW_BYTES = 8 << 20
+"""Bytes of each array in a window of several arrays: their tiles differ, and those on its edge are decoded twice."""
 
 
-def find_windows(node: Reduce, find_dataset: Callable[[str | None], Any]) -> Iterator[tuple[slice, ...]] | None:
-    """Cut the arrays that a reduction looks at into windows, if it can be done window by window.
+def find_windows(
+    node: Reduce, find_dataset: Callable[[str | None], Any]
+) -> dict[str | None, Iterator[NDArray[Any]]] | None:
+    """Read the arrays that a reduction looks at window by window, if it can be done so.
 
     Parameters
     ----------
@@ -39,12 +42,13 @@ def find_windows(node: Reduce, find_dataset: Callable[[str | None], Any]) -> Ite
 
     Returns
     -------
-    iterator of tuple of slice, or None
-        Each element is in one of them; None where the arrays are small, unlike in shape, or needed whole.
+    dict or None
+        By the names that the reduction uses, iterators that go through the windows in step; each element is in one.
+        None where the arrays are small, unlike in shape, or needed whole.
     """
     if node.function == "median":
         return None
-    shapes, itemsize = set(), 1
+    datasets: dict[str | None, Any] = {}
     for below in walk(node.operand):
         if isinstance(below, (Reduce, PythonCall)):
             return None
@@ -54,14 +58,19 @@ def find_windows(node: Reduce, find_dataset: Callable[[str | None], Any]) -> Ite
             dataset = find_dataset(below.name)
             if dataset is None or dataset.dtype.names is not None:
                 return None
-            shapes.add(tuple(dataset.shape))
-            itemsize = max(itemsize, dataset.dtype.itemsize)
+            datasets[below.name] = dataset
+    shapes = {tuple(dataset.shape) for dataset in datasets.values()}
     if len(shapes) != 1:
         return None
     (shape,) = shapes
-    if math.prod(shape) * itemsize <= _WINDOW_BYTES:
+    itemsize = max(dataset.dtype.itemsize for dataset in datasets.values())
+    chunks = tile_shape(shape, itemsize)
+    if math.prod(grid(shape, chunks)) == 1:
         return None
-    return (slab.inside for slab in slabs(shape, tile_shape(shape, itemsize), itemsize, slab_bytes=_WINDOW_BYTES))
+    if len(datasets) == 1:
+        return {name: dataset.pieces() for name, dataset in datasets.items()}
+    windows = [slab.inside for slab in slabs(shape, chunks, itemsize, slab_bytes=_WINDOW_BYTES)]
+    return {name: dataset.parts(windows) for name, dataset in datasets.items()}
 
 
 class Reduction:
@@ -99,8 +108,9 @@ class Reduction:
             self._masks = True
             if self._function not in ("any", "all", "sum", "mean"):
                 reduce_mask(self._function, window, None)  # says what there is instead
-            self._true += int(window.true.sum())
-            self._false += int(window.false.sum())
+            self._true += int(np.count_nonzero(window.true))
+            if self._function in ("all", "mean") or not (self._true or self._false):
+                self._false += int(np.count_nonzero(window.false))
             return (self._function == "any" and self._true > 0) or (self._function == "all" and self._false > 0)
         if self._function in ("mean", "std"):
             reduce_array("sum", window[:0], None)  # refuses what is no number

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from ...detector import Placement
 from ...query.pixelwhere import PIXEL_COLUMNS, PixelTest
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Box", "SetRow", "count_pixels", "read_pixel", "scan_pixels", "sets_of"]
 
-_FEW_EXPOSURES = 400
-"""Exposures that are named in a statement, so that the planner leaves out the partitions of all others."""
+_FEW_EXPOSURES = 50
+"""Exposures that are named in a statement, so that the planner leaves out the partitions of all others.
+
+A list of many takes longer to compare with each partition than the partitions that it leaves out.
+"""
 _CHUNK = 20_000
 
 
@@ -99,23 +102,15 @@ def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
             s.rows,
             s.nints,
             s.ngroups,
-            s.common_groupdq,
+            func.array_send(s.common_groupdq),
         )
         .join(pixel_set, s.set_id == u.set_id)
         .where(is_one_of(u.serial, serials))
     )
     with database.read() as connection:
-        rows = {row.serial: row for row in connection.execute(statement)} if serials else {}
+        rows = {row[0]: row for row in connection.execute(statement)} if serials else {}
     return [
-        SetRow(
-            row.serial,
-            row.set_id,
-            row.exp_id,
-            Placement(row.first_x, row.first_y, row.columns, row.rows),
-            row.nints,
-            row.ngroups,
-            None if row.common_groupdq is None else np.asarray(row.common_groupdq, np.int16),
-        )
+        SetRow(*row[:3], Placement(*row[3:7]), *row[7:9], None if row[9] is None else _array_of(row[9]))
         for row in (rows[serial] for serial in serials if serial in rows)
     ]
 
@@ -144,12 +139,17 @@ def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: 
         return {}
     columns = _value_columns(kind)
     chosen = ", ".join(_sent(kind, column) for column in columns)
-    statement = (
-        f"SELECT p.set_id, {chosen} FROM {TABLES[kind]} p "
-        "WHERE p.pixel_id = :pixel AND p.set_id = ANY(CAST(:sets AS integer[]))"
-    )
-    parameters: dict[str, Any] = {"pixel": pixel_id, "sets": _array({s.set_id for s in sets})}
     exposures = {s.exp_id for s in sets}
+    statement = (
+        f"SELECT p.set_id, {chosen} FROM {TABLES[kind]} p JOIN unnest(CAST(:sets AS integer[])) s ON s = p.set_id "
+        "WHERE p.pixel_id = :pixel AND p.exp_id BETWEEN :first AND :last"
+    )
+    parameters: dict[str, Any] = {
+        "sets": _array({s.set_id for s in sets}),
+        "pixel": pixel_id,
+        "first": min(exposures),
+        "last": max(exposures),
+    }
     if len(exposures) <= _FEW_EXPOSURES:
         statement += " AND p.exp_id = ANY(CAST(:exposures AS integer[]))"
         parameters["exposures"] = _array(exposures)
@@ -262,13 +262,16 @@ def _unpacked(kind: str, column: str, value: Any) -> Any:
     if not PIXEL_COLUMNS[kind][column]:
         # A real comes as the shortest text that means it, which is another number in float64.
         return np.float32(value) if column in _FLOATS else value
-    content = bytes(value)
+    values = _array_of(value)
+    return (values.astype(np.int32) + 32768).astype(np.uint16) if column == "dn" else values
+
+
+def _array_of(sent: Any) -> NDArray[Any]:
+    content = bytes(sent)
     ndim, _, oid = struct.unpack_from(">iii", content)
     shape = struct.unpack_from(">" + "ii" * ndim, content, 12)[::2]
     element = np.dtype([("size", ">i4"), ("value", _ELEMENTS[oid])])
     values = np.frombuffer(content, element, offset=12 + 8 * ndim)["value"].reshape(shape)
-    if column == "dn":
-        return (values.astype(np.int32) + 32768).astype(np.uint16)
     return values.astype(values.dtype.newbyteorder("="))
 
 
