@@ -895,7 +895,12 @@ class Pool:
             How many came back; what was not in the trash does not count.
         """
         self.catch_up()
-        return self._move(self._serials(refs, find=self._finder.row_in_trash), Restore, removed=True)
+        serials = self._serials(refs, find=self._finder.row_in_trash)
+        count = self._move(serials, Restore, removed=True)
+        for row in self.catalog.rows(serials):
+            if row.removed is None:
+                self.pixel_rows.after_save(row)
+        return count
 
     def _move(self, serials: Sequence[int], action: type[Remove] | type[Restore], *, removed: bool) -> int:
         count = 0

@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from postgresql import reachable_folder
 
 from miripool import Home
 
@@ -23,13 +26,17 @@ def blocks(language: str | None = None) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def workplace(home: Home, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the README speaks of, and this installation's commands on PATH."""
+def workplace(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the files that the README speaks of, the commands on PATH, and a server of its own."""
     folder = tmp_path / "work"
     shutil.copytree(simulated, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    return folder
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+    with reachable_folder() as place:
+        monkeypatch.setenv("MIRIPOOL_HOME", str(place / "home"))
+        yield folder
+        Home().server.remove()
 
 
 def run_shell(lines: str) -> str:
@@ -39,6 +46,11 @@ def run_shell(lines: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def list_answer(statement: str) -> list[tuple[Any, ...]]:
+    with Home().sql("jpl8", statement) as answer:
+        return list(answer)
 
 
 def test_readme(workplace: Path) -> None:
@@ -51,19 +63,24 @@ def test_readme(workplace: Path) -> None:
             printed.append(run_shell(text))
         elif kind == "python":
             exec(compile(text, "README.md", "exec"), names)
+        elif kind == "sql":
+            answers = [list_answer(statement) for statement in text.split(";") if statement.strip()]
     # What the text promises of the commands.
     assert "version 1" in printed[0]
     assert "CRDS_CTX: jwst_" in printed[0]
     assert (workplace / "again.fits").read_bytes() == next((workplace / "v1").glob("*_ramp.fits")).read_bytes()
     (first,) = (workplace / "v1").glob("*_rateints.fits")
     assert (workplace / "first_rateints.fits").read_bytes() == first.read_bytes()
+    assert [len(answer) for answer in answers] == [24, 3, 6, 13824, 3, 6, 1, 1]  # two calibrations of one exposure
+    assert (workplace / "ramps.png").stat().st_size > 10_000
+    assert len(names["history"]) == 6  # type: ignore[arg-type]
     pool = names["pool"]
     assert len(pool.tagged("for the paper")) == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed")
 def test_readme_h5dump_shows_the_array(workplace: Path) -> None:
-    (tour, dump) = [text for _, text in blocks("console")]
+    (tour, _, dump) = [text for _, text in blocks("console")]
     run_shell(tour)
     shown = run_shell(dump)
     with Home().pool("jpl8") as pool:

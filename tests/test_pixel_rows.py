@@ -17,6 +17,7 @@ from homes import ask, call
 from numpy.typing import NDArray
 
 from miripool import Home, Pool, Ramp, Rate, RateInts, Raw
+from miripool.cli import products
 from miripool.errors import FormatError, InvalidInput, ServerError
 from miripool.index.pixels import forms, load, uses
 from miripool.index.pixels.wire import HEADER, TRAILER, Field, Reader, Rows
@@ -247,8 +248,7 @@ def test_a_removed_versions_rows_go_unless_shared(pool: Pool, simulated: Path) -
     assert counts(pool)["ramp_pixel"] == 0
     assert partitions(pool) == 1
     pool.restore(ramps[1])
-    assert pool.pixel_rows.pending() == [ramps[1].serial]
-    pool.pixel_rows.make_pending()
+    assert pool.pixel_rows.pending() == []
     assert counts(pool)["ramp_pixel"] == 4608
 
 
@@ -349,6 +349,28 @@ def test_rows_that_fail_are_pending_and_made_up_for(
     assert pool.pixel_rows.pending() == [saved.row.serial]
     (outcome,) = ingest(pool, [simulated / "v1" / f"{NAME}_rate.fits"])
     assert (outcome.status, counts(pool)["rate_pixel"]) == ("unchanged", 4608)
+
+
+def test_adding_makes_up_for_rows_that_failed_before(
+    pool: Pool, simulated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ServerError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "rows_of", fail)
+        pool.save(simulated / "v1" / f"{NAME}_rate.fits")
+        told = call("add", "jpl8", str(simulated / "v1" / f"{NAME}_rateints.fits"))
+        assert "pending: the disk is full" in told.stderr
+    assert counts(pool)["rate_pixel"] == 0
+    uncal = str(next((simulated / "uncal").iterdir()))
+    assert call("add", "jpl8", uncal, "--no-pixels").exit_code == 0
+    assert len(pool.pixel_rows.pending()) == 2
+    monkeypatch.setattr(products, "_MAKE_UP_FOR", 1)
+    assert "2 versions wait" in call("add", "jpl8", uncal).stderr
+    monkeypatch.setattr(products, "_MAKE_UP_FOR", 2)
+    assert call("add", "jpl8", uncal).exit_code == 0
+    assert (counts(pool)["rate_pixel"], counts(pool)["rateints_pixel"]) == (4608, 4608)
 
 
 def test_a_source_that_breaks_within_copy_leaves_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

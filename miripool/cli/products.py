@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_MAKE_UP_FOR = 20
+"""Versions whose pending pixel rows `add` makes by the way."""
 _WORDS = {"new": "added", "version": "new version", "unchanged": "unchanged", "failed": "failed"}
 
 
@@ -59,6 +62,8 @@ def _add(
             outcomes.append(outcome)
             if outcome.error is not None or not listed:
                 _tell(outcome)
+        if pixels is not False:
+            _make_up_for_pixels(pool)
     if listed:
         rows = [_outcome_row(o) for o in outcomes]
         emit(rows, list(rows[0]) if rows else [], as_json_list=as_json, as_csv=as_csv)
@@ -70,6 +75,17 @@ def _add(
     codes = {o.error.exit_code for o in outcomes if o.error is not None}
     if codes:
         raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
+
+
+def _make_up_for_pixels(pool: Pool) -> None:
+    """Make the pixel rows that an earlier command could not; many are left to the command that is for it."""
+    pending = pool.pixel_rows.pending()
+    if len(pending) > _MAKE_UP_FOR:
+        say(f"{len(pending)} versions wait for their pixel rows: miripool index pixels {shlex.quote(pool.name)}")
+        return
+    _, failures = pool.pixel_rows.make_pending(pending)
+    for error in failures:
+        say(f"pixel rows are pending: {error}")
 
 
 def _progress(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
