@@ -22,8 +22,8 @@ from .canonical import canonical_json, digest_bytes
 from .dataset import holds_flags
 from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, ReadOnly, StorageError
 from .journal import Journal
-from .manifest import BlobRef, HduRecord, Manifest
-from .product import Hdu, Layout, Product, kind_class
+from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
+from .product import Hdu, Layout, Original, Product, kind_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -142,12 +142,15 @@ class Measured:
         In file order.
     trailer : BlobRef or None
         Bytes after the last HDU.
+    original : OriginalRecord or None
+        Where the file was a ground test's.
     sources : dict
         For each digest, where the array can be read from.
     """
 
     hdus: list[HduRecord] = field(default_factory=list)
     trailer: BlobRef | None = None
+    original: OriginalRecord | None = None
     sources: dict[str, tuple[BlobRef, ArraySource]] = field(default_factory=dict)
 
     def digest_of(self, hdu: int, part: str) -> str:
@@ -156,16 +159,16 @@ class Measured:
         Parameters
         ----------
         hdu : int
-            Number of the HDU; -1 for the bytes after the last.
+            Number of the HDU; -1 for what belongs to none.
         part : str
-            ``data``, ``heap``, ``raw``, ``tail`` or ``trailer``.
+            ``data``, ``heap``, ``raw``, ``tail``; ``trailer``; ``rest`` and ``tail`` of a ground test's file.
 
         Returns
         -------
         str
             The blob's digest.
         """
-        ref: BlobRef | None = self.trailer if hdu < 0 else getattr(self.hdus[hdu], part)
+        ref: BlobRef | None = getattr(self if part == "trailer" else self.original if hdu < 0 else self.hdus[hdu], part)
         if ref is None:
             raise LookupError(f"HDU {hdu} has no {part}")
         return ref.digest
@@ -305,6 +308,13 @@ class Archive:
         measured = Measured()
         for hdu in layout.hdus:
             measured.hdus.append(self._measure_hdu(hdu, measured))
+        if layout.original is not None:
+            rest, tail = layout.original.rest, layout.original.tail
+            measured.original = OriginalRecord(
+                layout.original.header,
+                None if rest is None else self._measure_part(rest, measured),
+                None if tail is None else self._measure_part(tail, measured),
+            )
         if layout.trailer is not None:
             measured.trailer = self._measure_part(layout.trailer, measured)
         return measured
@@ -448,9 +458,15 @@ class Archive:
         """
         hdus = tuple(self._open_hdu(record) for record in manifest.hdus)
         trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer)
-        layout = Layout(hdus, trailer, manifest.origin)
+        layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original))
         statistics = {record.name: record.statistics for record in manifest.hdus if record.statistics is not None}
         return Product.from_layout(layout, kind=kind_class(manifest.kind), name=manifest.name, statistics=statistics)
+
+    def _open_original(self, record: OriginalRecord | None) -> Original | None:
+        if record is None:
+            return None
+        rest, tail = (None if ref is None else self.blobs.open(ref) for ref in (record.rest, record.tail))
+        return Original(record.header, rest, tail)
 
     def _open_hdu(self, record: HduRecord) -> Hdu:
         parts: dict[str, Any] = {

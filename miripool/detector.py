@@ -8,11 +8,14 @@ pixels: ``pixel_id = 1056769 + (y - 1) * 258 + (x - 1) // 4``, row by row.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .errors import FormatError, InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .metadata import MetaData
 
 __all__ = [
@@ -21,8 +24,10 @@ __all__ = [
     "PLACE_KEYS",
     "REFERENCE_COLUMNS",
     "ROWS",
+    "SUBARRAYS",
     "Placement",
     "pixel_id_at",
+    "subarray_at",
 ]
 
 COLUMNS = 1032
@@ -128,3 +133,42 @@ class Placement:
             True if so.
         """
         return self.x <= x < self.x + self.columns and self.y <= y < self.y + self.rows
+
+
+SUBARRAYS: Mapping[str, Placement] = MappingProxyType(
+    {
+        "FULL": Placement(1, 1, 1032, 1024),
+        "BRIGHTSKY": Placement(457, 51, 512, 512),
+        "SUB256": Placement(413, 51, 256, 256),
+        "SUB128": Placement(1, 889, 136, 128),
+        "SUB64": Placement(1, 779, 72, 64),
+        "SLITLESSPRISM": Placement(1, 529, 72, 416),
+        "MASK1065": Placement(1, 19, 288, 224),
+        "MASK1140": Placement(1, 245, 288, 224),
+        "MASK1550": Placement(1, 467, 288, 224),
+        "MASKLYOT": Placement(1, 717, 320, 304),
+        "ILLUM": Placement(360, 1, 668, 1024),
+    }
+)
+"""By the name in the keyword SUBARRAY. Source: JWST User Documentation, "MIRI Detector Subarrays", and the headers of
+real files; ILLUM is the ground test's."""
+
+
+def subarray_at(place: Placement) -> str:
+    """Name a subarray.
+
+    Parameters
+    ----------
+    place : Placement
+        Its position and size.
+
+    Returns
+    -------
+    str
+        ``GENERIC`` where none begins in that group of four columns and has that row and size.
+    """
+
+    def corner(p: Placement) -> tuple[int, ...]:
+        return (p.x - 1) // 4, p.y, p.columns, p.rows
+
+    return next((name for name, known in SUBARRAYS.items() if corner(known) == corner(place)), "GENERIC")

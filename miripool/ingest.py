@@ -120,6 +120,7 @@ def ingest(
     force: bool = False,
     jobs: int = 1,
     pixels: bool | None = None,
+    truncate: bool = False,
 ) -> Iterator[Outcome]:
     """Save files in a pool, each in a journal entry of its own.
 
@@ -129,7 +130,7 @@ def ingest(
         Where to.
     files : sequence of pathlib.Path
         What.
-    tag, name, force, pixels : object, keyword-only
+    tag, name, force, pixels, truncate : object, keyword-only
         As for `Pool.save`; a name is for one exposure's files only. Pixel rows are made beside the saves that follow,
         on connections of their own.
     jobs : int, keyword-only
@@ -145,25 +146,25 @@ def ingest(
     if jobs < 1:
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
 
-    with closing(_with_pixels(pool, _saved(pool, files, tag, name, force, jobs), pixels)) as outcomes:
+    with closing(_with_pixels(pool, _saved(pool, files, tag, name, force, jobs, truncate), pixels)) as outcomes:
         yield from outcomes
 
 
 def _saved(
-    pool: Pool, files: Sequence[Path], tag: str | None, name: str | None, force: bool, jobs: int
+    pool: Pool, files: Sequence[Path], tag: str | None, name: str | None, force: bool, jobs: int, truncate: bool
 ) -> Generator[tuple[Path, Callable[[], Saved]]]:
     """Give what saves each file, to be called in their order."""
     if jobs == 1 or len(files) < 2:
 
         def save(path: Path) -> Saved:
-            return pool.commit(pool.read(path, name=name), tag=tag, force=force)
+            return pool.commit(pool.read(path, name=name, truncate=truncate), tag=tag, force=force)
 
         for path in files:
             yield path, partial(save, path)
         return
 
     def prepare(path: Path) -> Ready:
-        return pool.prepare(path, name=name, force=force)
+        return pool.prepare(path, name=name, force=force, truncate=truncate)
 
     def commit(future: Future[Ready]) -> Saved:
         with closing(future.result()) as ready:

@@ -20,7 +20,7 @@ from .statistics import Statistics
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["BlobRef", "HduRecord", "Manifest", "dtype_from_json", "dtype_to_json"]
+__all__ = ["BlobRef", "HduRecord", "Manifest", "OriginalRecord", "dtype_from_json", "dtype_to_json"]
 
 FORMAT = 1
 """Number of the manifest's format; a reader refuses greater ones."""
@@ -71,6 +71,15 @@ class HduRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalRecord:
+    """A ground test's file: `miripool.product.Original` with blobs for arrays."""
+
+    header: bytes
+    rest: BlobRef | None = None
+    tail: BlobRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One product version.
 
@@ -86,6 +95,8 @@ class Manifest:
         The file it came from.
     history : tuple of dict
         What it was made from and how; JSON-able.
+    original : OriginalRecord or None
+        Where the file was a ground test's.
     """
 
     kind: str
@@ -94,6 +105,7 @@ class Manifest:
     trailer: BlobRef | None = None
     origin: Origin | None = None
     history: tuple[Mapping[str, Any], ...] = ()
+    original: OriginalRecord | None = None
 
     def blobs(self) -> Iterator[BlobRef]:
         """List every blob the version needs, repeats included.
@@ -108,6 +120,8 @@ class Manifest:
                 ref = getattr(hdu, part)
                 if ref is not None:
                     yield ref
+        if self.original is not None:
+            yield from (ref for ref in (self.original.rest, self.original.tail) if ref is not None)
         if self.trailer is not None:
             yield self.trailer
 
@@ -119,19 +133,24 @@ class Manifest:
         bytes
             Canonical JSON; `digest` of it is the manifest's name.
         """
-        return canonical_json(
-            {
-                "format": FORMAT,
-                "kind": self.kind,
-                "name": self.name,
-                "hdus": [_hdu_to_json(h) for h in self.hdus],
-                "trailer": _ref_to_json(self.trailer),
-                "origin": None
-                if self.origin is None
-                else {"filename": self.origin.filename, "size": self.origin.size, "digest": self.origin.digest},
-                "history": [dict(h) for h in self.history],
+        record: dict[str, Any] = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "name": self.name,
+            "hdus": [_hdu_to_json(h) for h in self.hdus],
+            "trailer": _ref_to_json(self.trailer),
+            "origin": None
+            if self.origin is None
+            else {"filename": self.origin.filename, "size": self.origin.size, "digest": self.origin.digest},
+            "history": [dict(h) for h in self.history],
+        }
+        if self.original is not None:
+            record["original"] = {
+                "header": _header_to_json(self.original.header),
+                "rest": _ref_to_json(self.original.rest),
+                "tail": _ref_to_json(self.original.tail),
             }
-        )
+        return canonical_json(record)
 
     @classmethod
     def from_bytes(cls, data: bytes, digest: str | None = None) -> Manifest:
@@ -174,6 +193,7 @@ class Manifest:
                 trailer=_ref_from_json(record["trailer"]),
                 origin=_origin_from_json(record["origin"]),
                 history=tuple(dict(h.items()) for h in record["history"]),
+                original=_original_from_json(record.get("original")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise IntegrityError(
@@ -287,6 +307,13 @@ def _origin_from_json(record: Any) -> Origin | None:
         return None
     (size,) = _lengths([record["size"]])
     return Origin(_text(record["filename"]), size, _digest(record["digest"]))
+
+
+def _original_from_json(record: Any) -> OriginalRecord | None:
+    if record is None:
+        return None
+    header = _header_from_json(record["header"])
+    return OriginalRecord(header, _ref_from_json(record["rest"]), _ref_from_json(record["tail"]))
 
 
 def _hdu_to_json(hdu: HduRecord) -> dict[str, Any]:

@@ -219,6 +219,7 @@ class Pool:
         force: bool = False,
         history: Sequence[Mapping[str, Any]] = (),
         pixels: bool | None = None,
+        truncate: bool = False,
     ) -> ProductRef:
         """Save a product: a new track, a further version, or nothing if a living version has the same data.
 
@@ -238,6 +239,8 @@ class Pool:
             What it was made from and how; JSON-able.
         pixels : bool, keyword-only, optional
             Whether the version gets pixel rows in the index; as the pool's setting says unless given.
+        truncate : bool, keyword-only
+            Of a ground test's file with frames missing or too many, keep the whole integrations.
 
         Returns
         -------
@@ -253,7 +256,9 @@ class Pool:
         InvalidName
             If the tag or the name can't be one.
         """
-        saved = self.save_detailed(source, name=name, kind=kind, tag=tag, force=force, history=history, pixels=pixels)
+        saved = self.save_detailed(
+            source, name=name, kind=kind, tag=tag, force=force, history=history, pixels=pixels, truncate=truncate
+        )
         return ProductRef(self, saved.row, notice=saved.notice)
 
     def save_detailed(
@@ -266,12 +271,13 @@ class Pool:
         force: bool = False,
         history: Sequence[Mapping[str, Any]] = (),
         pixels: bool | None = None,
+        truncate: bool = False,
     ) -> Saved:
         """Save a product as `save` does, and say what came of it.
 
         Parameters
         ----------
-        source, name, kind, tag, force, history, pixels : object
+        source, name, kind, tag, force, history, pixels, truncate : object
             As for `save`.
 
         Returns
@@ -280,7 +286,8 @@ class Pool:
             The version, whether it is new, and the bytes stored.
         """
         _check_tag(tag)
-        saved = self.commit(self.read(source, name=name, kind=kind, history=history), tag=tag, force=force)
+        ready = self.read(source, name=name, kind=kind, history=history, truncate=truncate)
+        saved = self.commit(ready, tag=tag, force=force)
         return self.finish(saved, pixels=pixels)
 
     def prepare(
@@ -291,12 +298,13 @@ class Pool:
         kind: str | type[Product] | None = None,
         force: bool = False,
         history: Sequence[Mapping[str, Any]] = (),
+        truncate: bool = False,
     ) -> Ready:
         """Do the long part of a save, which may run beside others: read, measure and store the arrays.
 
         Parameters
         ----------
-        source, name, kind, force, history : object
+        source, name, kind, force, history, truncate : object
             As for `save`.
 
         Returns
@@ -304,7 +312,7 @@ class Pool:
         Ready
             For `commit`; no version is made before that.
         """
-        ready = self.read(source, name=name, kind=kind, history=history)
+        ready = self.read(source, name=name, kind=kind, history=history, truncate=truncate)
         self.catch_up()
         if force or not is_known(self.archive, self.catalog, ready.product, ready.name):
             ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=history)
@@ -373,12 +381,13 @@ class Pool:
         name: str | None = None,
         kind: str | type[Product] | None = None,
         history: Sequence[Mapping[str, Any]] = (),
+        truncate: bool = False,
     ) -> Ready:
         """Find out what a source would be saved as; no array is read.
 
         Parameters
         ----------
-        source, name, kind, history : object
+        source, name, kind, history, truncate : object
             As for `save`.
 
         Returns
@@ -389,7 +398,7 @@ class Pool:
         wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
         product = source.product if isinstance(source, ProductRef) else source
         if not isinstance(product, Product):
-            product = read_fits(product, name=name, kind=wanted)
+            product = read_fits(product, name=name, kind=wanted, truncate=truncate)
         elif wanted is not None and wanted != product.kind:
             raise InvalidInput(f"this product is a {product.kind}, not a {wanted}")
         elif name is not None:
@@ -1035,7 +1044,7 @@ class Pool:
         product.ref = ProductRef(self, version)
         return product
 
-    def export(self, ref: Reference, destination: Path | str, *, overwrite: bool = False) -> Path:
+    def export(self, ref: Reference, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
         """Write the FITS file that was saved, bit for bit.
 
         Parameters
@@ -1046,6 +1055,8 @@ class Pool:
             A file, or a folder that is there: then under the name it came with.
         overwrite : bool, keyword-only
             Replace a file of that name.
+        jwst : bool, keyword-only
+            Write a ground test's exposure as the Level-1b file that it means, ``…_uncal.fits``.
 
         Returns
         -------
@@ -1064,11 +1075,11 @@ class Pool:
         found = ref if isinstance(ref, ProductRef) else self.ref(ref)
         path = Path(destination)
         if path.is_dir():
-            path /= export_name(found)
+            path /= f"{found.name}_uncal.fits" if jwst and found.kind == "Raw" else export_name(found)
         elif str(destination).endswith(("/", os.sep)):
             raise FileMissing(f"there is no folder {path}; make it first, or name a file")
         try:
-            write_fits(found.product, path, overwrite=overwrite)
+            write_fits(found.product, path, overwrite=overwrite, jwst=jwst)
         except FileMissing:
             raise
         except NotFound as error:

@@ -28,6 +28,7 @@ __all__ = [
     "Hdu",
     "Layout",
     "Origin",
+    "Original",
     "Product",
     "Ramp",
     "Rate",
@@ -97,6 +98,27 @@ class Origin:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A ground test's file, where a product is that exposure in another form: what of it is in no HDU of the product.
+
+    The file is one image of frames, (frames, rows, columns): rows of SCI, and behind them REFOUT in as many columns.
+
+    Attributes
+    ----------
+    header : bytes
+        Verbatim.
+    rest : ArraySource or None
+        Frames that make no whole integration, uint16.
+    tail : ArraySource or None
+        What stands behind the image where that is not the usual padding.
+    """
+
+    header: bytes
+    rest: ArraySource | None = None
+    tail: ArraySource | None = None
+
+
 @dataclass(slots=True)
 class Layout:
     """The FITS file a product came from, or would be written as.
@@ -109,11 +131,14 @@ class Layout:
         Bytes after the last HDU, uint8.
     origin : Origin or None
         None for a product that was made in memory.
+    original : Original or None
+        Where the file was a ground test's: `hdus` are those of the Level-1b file that it means.
     """
 
     hdus: tuple[Hdu, ...]
     trailer: ArraySource | None = None
     origin: Origin | None = field(default=None)
+    original: Original | None = None
 
 
 _OWN = frozenset({"meta", "_datasets", "name", "layout", "ref"})

@@ -98,7 +98,7 @@ class Loader(Protocol):
     def tags_of(self, serial: int) -> tuple[str, ...]:
         """Give the labels that mark a version now."""
 
-    def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False) -> Path:
+    def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
         """Write the file that was saved."""
 
     def to_hdulist(self, product: Product) -> Any:
@@ -211,7 +211,7 @@ class ProductRef:
         """The row of the index it was made from."""
         return self._version
 
-    def to_fits(self, destination: Path | str, *, overwrite: bool = False) -> Path:
+    def to_fits(self, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
         """Write the FITS file that was saved, bit for bit.
 
         Parameters
@@ -220,6 +220,8 @@ class ProductRef:
             A file, or a folder that is there: then under the name it came with.
         overwrite : bool, keyword-only
             Replace a file of that name.
+        jwst : bool, keyword-only
+            Write a ground test's exposure as the Level-1b file that it means.
 
         Returns
         -------
@@ -233,7 +235,7 @@ class ProductRef:
         IntegrityError
             If what is stored no longer gives the bytes that were saved.
         """
-        return self._pool.export(self, destination, overwrite=overwrite)
+        return self._pool.export(self, destination, overwrite=overwrite, jwst=jwst)
 
     def to_hdulist(self) -> Any:
         """Give the whole file as astropy HDUs, in memory.

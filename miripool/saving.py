@@ -101,6 +101,7 @@ def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[
         trailer=measured.trailer,
         origin=layout.origin,
         history=tuple(history),
+        original=measured.original,
     )
     return Prepared(manifest, content, measured)
 

@@ -46,6 +46,9 @@ def _add(
         bool | None,
         typer.Option("--pixels/--no-pixels", help="Make pixel rows, or none.", show_default="as the pool is set"),
     ] = None,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Keep whole integrations of ground tests' files with frames missing.")
+    ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -57,7 +60,9 @@ def _add(
         found = find_files(files)
         listed = as_json or as_csv
         outcomes = []
-        saves = ingest(pool, found, tag=tag, name=product_name, force=force, jobs=jobs, pixels=pixels)
+        saves = ingest(
+            pool, found, tag=tag, name=product_name, force=force, jobs=jobs, pixels=pixels, truncate=truncate
+        )
         for outcome in _progress(saves, len(found)):
             outcomes.append(outcome)
             if outcome.error is not None or not listed:
@@ -317,10 +322,13 @@ def _export(
     spec: Spec,
     destination: Annotated[str, typer.Argument(metavar="DEST", help="A file, or a folder.", show_default=False)],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    jwst: Annotated[
+        bool, typer.Option("--jwst", help="A ground test's exposure as the Level-1b file that it means.")
+    ] = False,
 ) -> None:
     """Write the FITS file that was saved, bit for bit."""
     with open_pool(context, name) as pool:
-        path = pool.export(spec, destination, overwrite=overwrite)
+        path = pool.export(spec, destination, overwrite=overwrite, jwst=jwst)
     say(f"wrote {path} ({human_bytes(path.stat().st_size)})")
 
 

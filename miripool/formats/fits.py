@@ -16,9 +16,12 @@ import xxhash
 
 from ..dataset import Scale
 from ..errors import FormatError, InvalidInput
-from ..product import Hdu, Layout, Origin, Product, kind_class
+from ..product import Hdu, Layout, Origin, Product, Raw, kind_class
 from ..table import columns_from_cards
+from .ground import ground_values, to_level1b
+from .jpl import Jpl
 from .jwst import classify, track_name
+from .otis import Otis
 from .sources import BytesSource, ComputedSource, ImageSource, RowsSource
 from .stream import Stream, open_stream
 from .structure import Unit, scan
@@ -41,6 +44,7 @@ _OFFSETS = {8: -(2**7), 16: 2**15, 32: 2**31, 64: 2**63}
 """BZERO that makes the other signedness (table 11)."""
 _MAX_AXES = 32
 """HDF5's limit; images of more axes are kept as bytes."""
+_BENCHES = (Jpl(), Otis())
 _MAX_NAME = 68
 """Characters of a text in one card: longer names of HDUs are cut."""
 _MAX_VERSION = 1 << 31
@@ -54,8 +58,9 @@ def read_fits(
     name: str | None = None,
     kind: str | None = None,
     filename: str | None = None,
+    truncate: bool = False,
 ) -> Product:
-    """Read a FITS file, lazily.
+    """Read a FITS file, lazily. A ground test's file is read as the Level-1b product that it means.
 
     Parameters
     ----------
@@ -67,6 +72,8 @@ def read_fits(
         E.g. ``RateInts``; by default from the file's content and name.
     filename : str, keyword-only, optional
         Original name of the file, where `source` has none or another.
+    truncate : bool, keyword-only
+        Of a ground test's file with frames missing or too many, keep the whole integrations.
 
     Returns
     -------
@@ -91,7 +98,15 @@ def read_fits(
         filename = filename or known
     label = str(content) if isinstance(content, Path) else filename or "the given bytes"
     layout = _read_layout(open_stream(content, label), filename)
-    return product_of(layout, name=name, kind=kind)
+    return product_of(_as_level1b(layout, kind, truncate=truncate), name=name, kind=kind)
+
+
+def _as_level1b(layout: Layout, kind: str | None, *, truncate: bool) -> Layout:
+    values = ground_values(layout) if kind in (None, Raw.kind) else None
+    bench = None if values is None else next((bench for bench in _BENCHES if bench.wrote(values)), None)
+    if values is None or bench is None:
+        return layout
+    return to_level1b(layout, bench, values, truncate=truncate)
 
 
 def _read_layout(stream: Stream, filename: str | None) -> Layout:

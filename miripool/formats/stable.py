@@ -47,7 +47,7 @@ def stable_content(layout: Layout, digest_of: Callable[[int, str], str]) -> dict
         The file.
     digest_of : callable
         ``digest_of(hdu, part)`` gives the digest of a stored array: `part` is ``data``, ``heap``, ``raw`` or
-        ``tail`` of the HDU of that number, or ``trailer`` of HDU -1.
+        ``tail`` of the HDU of that number, or ``trailer``, ``rest`` or ``tail`` of HDU -1.
 
     Returns
     -------
@@ -56,6 +56,11 @@ def stable_content(layout: Layout, digest_of: Callable[[int, str], str]) -> dict
         without the entries that differ. Equal for two files if, and only if, they count as the same data.
     """
     content: dict[str, Any] = {"hdus": [_hdu_content(i, hdu, digest_of) for i, hdu in enumerate(layout.hdus)]}
+    if layout.original is not None:
+        cards, behind = _stable_cards(layout.original.header, with_structure=True)
+        content["original"] = {"cards": cards, "behind": behind} | {
+            part: digest_of(-1, part) for part in ("rest", "tail") if getattr(layout.original, part) is not None
+        }
     if layout.trailer is not None:
         content["trailer"] = digest_of(-1, "trailer")
     return content

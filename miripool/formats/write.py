@@ -14,13 +14,16 @@ import xxhash
 
 from ..cards import BLOCK
 from ..errors import AlreadyExists, DiskFull, FileMissing, IntegrityError, StorageError
+from ..product import Layout
 from .build import layout_of
+from .frames import frames_of
 from .sources import iter_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..product import Hdu, Layout, Product
+    from ..dataset import ArraySource
+    from ..product import Hdu, Product
 
 __all__ = ["iter_bytes", "to_hdulist", "write_fits"]
 
@@ -38,18 +41,25 @@ def iter_bytes(layout: Layout) -> Iterator[bytes]:
     bytes
         Pieces of some 100 kB; at most some 130 MB of an array are in memory at a time.
     """
-    for hdu in layout.hdus:
-        yield hdu.header
-        size = 0
-        for block in _iter_data(hdu):
-            size += len(block)
-            yield block
-        if hdu.tail is not None:
-            yield from iter_blocks(hdu.tail)
-        elif size % BLOCK:
-            yield bytes(-size % BLOCK)
+    if layout.original is None:
+        for hdu in layout.hdus:
+            yield from _iter_hdu(hdu.header, _iter_data(hdu), hdu.tail)
+    else:
+        yield from _iter_hdu(layout.original.header, iter_blocks(frames_of(layout)), layout.original.tail)
     if layout.trailer is not None:
         yield from iter_blocks(layout.trailer)
+
+
+def _iter_hdu(header: bytes, blocks: Iterator[bytes], tail: ArraySource | None) -> Iterator[bytes]:
+    yield header
+    size = 0
+    for block in blocks:
+        size += len(block)
+        yield block
+    if tail is not None:
+        yield from iter_blocks(tail)
+    elif size % BLOCK:
+        yield bytes(-size % BLOCK)
 
 
 def _iter_data(hdu: Hdu) -> Iterator[bytes]:
@@ -62,7 +72,24 @@ def _iter_data(hdu: Hdu) -> Iterator[bytes]:
         yield from iter_blocks(hdu.heap)
 
 
-def write_fits(product: Product, dest: Path | str, *, overwrite: bool = False) -> Path:
+def jwst_layout(product: Product) -> Layout:
+    """Give the FITS file of a product in the form of JWST's.
+
+    Parameters
+    ----------
+    product : Product
+        Any.
+
+    Returns
+    -------
+    Layout
+        That of `layout_of`; for a ground test's exposure the Level-1b file instead of the bench's.
+    """
+    layout = layout_of(product)
+    return layout if layout.original is None else Layout(layout.hdus)
+
+
+def write_fits(product: Product, dest: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
     """Write a product as the FITS file it came from, bit for bit; a product made in memory as a new one.
 
     The file appears under its name when it is complete and on disk, or not at all.
@@ -75,6 +102,8 @@ def write_fits(product: Product, dest: Path | str, *, overwrite: bool = False) -
         Name of the file; one that ends in ``.gz`` is compressed.
     overwrite : bool, keyword-only, optional
         Replace a file of that name.
+    jwst : bool, keyword-only
+        Write a ground test's exposure as the Level-1b file that it was turned into, not as the bench did.
 
     Returns
     -------
@@ -97,7 +126,7 @@ def write_fits(product: Product, dest: Path | str, *, overwrite: bool = False) -
         )
     if not path.parent.is_dir():
         raise FileMissing(f"{path.parent}: no such folder; make it first")
-    layout = layout_of(product)
+    layout = jwst_layout(product) if jwst else layout_of(product)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
@@ -168,7 +197,7 @@ def to_hdulist(product: Product) -> Any:
     from astropy.io import fits
 
     buffer = io.BytesIO()
-    for block in iter_bytes(layout_of(product)):
+    for block in iter_bytes(jwst_layout(product)):
         buffer.write(block)
     buffer.seek(0)
     return fits.open(buffer, memmap=False, lazy_load_hdus=False)

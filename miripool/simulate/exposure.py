@@ -192,6 +192,12 @@ class SimulatedExposure:
 
         return files.write_uncal(self, folder, date=date, overwrite=overwrite)
 
+    def write_jpl(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the raw exposure as the JPL test bench does; see `miripool.simulate.files.write_jpl`."""
+        from miripool.simulate import files
+
+        return files.write_jpl(self, folder, overwrite=overwrite)
+
     def write_ramp(
         self, folder: str | Path, calibration: Calibration, *, date: datetime | None = None, overwrite: bool = False
     ) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 
 from miripool.errors import AlreadyExists, InvalidInput
 from miripool.simulate.calibration import average_rates, calibrate_ramp, fit_slopes
-from miripool.simulate.headers import calibration_cards, exposure_cards, file_cards, group_table, int_times_table
+from miripool.simulate.headers import calibration_cards, exposure_cards, file_cards, jpl_cards, tables
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Extension = tuple[str, NDArray[Any], str]
 
-__all__ = ["write_products", "write_uncal"]
+__all__ = ["write_jpl", "write_products", "write_uncal"]
 
 _ASDF: Final = b"""#ASDF 1.0.0
 #ASDF_STANDARD 1.6.0
@@ -71,6 +71,48 @@ def write_uncal(
     cards = file_cards(path.name, "Level1bModel", date) + exposure_cards(exposure)
     images: list[Extension] = [("SCI", exposure.sci, ""), ("REFOUT", exposure.refout, "")]
     return _write(path, cards, [*images, *_tables(exposure)])
+
+
+def write_jpl(exposure: SimulatedExposure, folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Write an exposure as the JPL test bench does, ``<name>.fits``: one image of frames.
+
+    Parameters
+    ----------
+    exposure : SimulatedExposure
+        Raw DN.
+    folder : path
+        An existing folder.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Returns
+    -------
+    Path
+        The file: uint16 (nints * ngroups, ny * 5 / 4, nx), in each frame the detector's rows and then those of the
+        reference output, and the bench's keywords.
+
+    Raises
+    ------
+    InvalidInput
+        The folder is not there, or the detector is none that the bench had.
+    AlreadyExists
+        The file is there.
+    """
+    from astropy.io import fits
+
+    path = _plan(folder, f"{exposure.name}.fits", None, overwrite)
+    nints, ngroups, rows, columns = exposure.sci.shape
+    frames = np.concatenate(
+        [
+            exposure.sci.reshape(nints * ngroups, rows, columns),
+            exposure.refout.reshape(nints * ngroups, rows // 4, columns),
+        ],
+        axis=1,
+    )
+    hdu = fits.PrimaryHDU(frames)
+    hdu.header.extend(fits.Card(*card) for card in jpl_cards(exposure, path.name))
+    hdu.writeto(path, overwrite=True)
+    return path
 
 
 def write_products(
@@ -134,7 +176,7 @@ def write_products(
 
 
 def _tables(exposure: SimulatedExposure) -> list[Extension]:
-    return [("GROUP", group_table(exposure), ""), ("INT_TIMES", int_times_table(exposure), "")]
+    return [(name, table, "") for name, table in tables(exposure).items()]
 
 
 def _ramp_extensions(ramp: Ramp, exposure: SimulatedExposure) -> list[Extension]:

@@ -7,12 +7,13 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
+from miripool.errors import InvalidInput
+from miripool.formats.level1b import Timing, group_table, int_times_table, isoformat, to_mjd
 from miripool.simulate.flags import JUMP_DET
 from miripool.simulate.subarrays import find_subarray
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from miripool.simulate.calibration import Calibration, Ramp
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     Card = tuple[str, Any, str]
 
-__all__ = ["calibration_cards", "exposure_cards", "file_cards", "group_table", "int_times_table"]
+__all__ = ["calibration_cards", "exposure_cards", "file_cards", "jpl_cards", "tables"]
 
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _JWST_NAME = re.compile(r"jw(\d{5})(\d{3})(\d{3})_(\d{2})(\d)(\d{2})_(\d{5})_mir\w+", re.ASCII)
 """jw<program><observation><visit>_<visit group><sequence><activity>_<exposure>_<detector>; source: JWST User
 Documentation, "File Naming Conventions and Data Products"."""
@@ -51,31 +51,6 @@ _SKIPPED: Final = {
     "REFPIX": "Reference Pixel Correction",
 }
 
-GROUP: Final = np.dtype(
-    [
-        ("integration_number", "i4"),
-        ("group_number", "i2"),
-        ("end_day", "i2"),
-        ("end_milliseconds", "i4"),
-        ("end_submilliseconds", "i2"),
-        ("group_end_time", "S26"),
-        ("number_of_columns", "i2"),
-        ("number_of_rows", "i2"),
-        ("number_of_gaps", "i2"),
-        ("completion_code_number", "i2"),
-        ("completion_code_text", "S36"),
-        ("bary_end_time", "f8"),
-        ("helio_end_time", "f8"),
-    ]
-)
-"""Columns of the table GROUP. Source: ``group.schema`` of the JWST datamodels, and a real file."""
-
-INT_TIMES: Final = np.dtype(
-    [("integration_number", "i4")]
-    + [(f"int_{when}_{scale}", "f8") for scale in ("MJD_UTC", "BJD_TDB") for when in ("start", "mid", "end")]
-)
-"""Columns of the table INT_TIMES. Source: ``int_times.schema`` of the JWST datamodels, and a real file."""
-
 
 def file_cards(filename: str, model: str, date: datetime | None) -> list[Card]:
     """Give the cards that tell one file from another.
@@ -96,7 +71,7 @@ def file_cards(filename: str, model: str, date: datetime | None) -> list[Card]:
     """
     made = datetime.now(UTC) if date is None else date.astimezone(UTC)
     return [
-        ("DATE", _isoformat(made), "UTC date file created"),
+        ("DATE", isoformat(made), "UTC date file created"),
         ("ORIGIN", "miripool simulation", "Organization responsible for creating file"),
         ("FILENAME", filename, "Name of the file"),
         ("DATAMODL", model, "Type of data model"),
@@ -127,14 +102,72 @@ def exposure_cards(exposure: SimulatedExposure) -> list[Card]:
     ]
 
 
+def jpl_cards(exposure: SimulatedExposure, filename: str) -> list[Card]:
+    """Give the cards of the JPL test bench's file.
+
+    Parameters
+    ----------
+    exposure : SimulatedExposure
+        Its settings.
+    filename : str
+        Name of the file.
+
+    Returns
+    -------
+    list of (keyword, value, comment)
+        In the order of real files. TGROUP is rounded, as there.
+
+    Raises
+    ------
+    InvalidInput
+        If the detector is none that the bench had.
+    """
+    if exposure.detector.name != "MIRIMAGE":
+        msg = f"JPL's files of {exposure.detector.name} are not known; simulate MIRIMAGE."
+        raise InvalidInput(msg)
+    place = find_subarray(exposure.subarray)
+    begin = isoformat(exposure.start)
+    integration = exposure.ngroups * exposure.group_time
+    total = exposure.nints * integration
+    slow = exposure.readpatt.startswith("SLOW")
+    return [
+        ("ROWSTART", place.ystart, "array row start pixel number"),
+        ("COLSTART", (place.xstart - 1) // 4 * 5 + 1, "array column start pixel number"),
+        ("DATE", begin[:19], "date this file created in UTC"),
+        ("ORIGIN", "JPL", "originating institution"),
+        ("FILENAME", filename, "Name of File"),
+        ("TELESCOP", "JWST", ""),
+        ("INSTRUME", "MIRI", ""),
+        ("DATE_OBS", begin[:10], ""),
+        ("TIME_OBS", begin[11:], ""),
+        ("DATE_END", "yyyy-mm-dd", ""),
+        ("TIME_END", "hh:mm:ss", ""),
+        ("OBS_ID", 1, ""),
+        ("EXP_ID", 1, ""),
+        ("SCA_ID", 20, "numeric SCA id"),
+        ("DETECTOR", "IC", "ascii SCA name"),
+        ("NSAMPLE", 9 if slow else 1, "samples per pxl (1->fast, >1->slow mode)"),
+        ("NFRAME", 1, "number of frames per group  (1 for MIRI)"),
+        ("NGROUPS", exposure.ngroups, "number of groups (frames) per integration"),
+        ("NINT", exposure.nints, "number of integrations per exposure"),
+        ("TSAMPLE", 10, "[usec] time (delta) between samples"),
+        ("TFRAME", round(exposure.group_time, 3), "[s] time difference between frames"),
+        ("TGROUP", round(exposure.group_time, 3), "[s] time delta between groups"),
+        ("INTTIME", integration, "[s] integration time"),
+        ("EXPTIME", total, "[s] Total time collecting light"),
+        ("FRMRSTS", 0, "number of resets at start of integration"),
+        ("INITLRST", 0, "add reset frames before first integration"),
+    ]
+
+
 def _observation_cards(exposure: SimulatedExposure) -> list[Card]:
     end = exposure.start + timedelta(seconds=exposure.nints * exposure.ngroups * exposure.group_time)
-    begin = _isoformat(exposure.start)
+    begin = isoformat(exposure.start)
     cards: list[Card] = [
         ("DATE-OBS", begin[:10], "[yyyy-mm-dd] UTC date at start of exposure"),
         ("TIME-OBS", begin[11:], "[hh:mm:ss.sss] UTC time at start of exposure"),
         ("DATE-BEG", begin, "Date-time start of exposure"),
-        ("DATE-END", _isoformat(end), "Date-time end of exposure"),
+        ("DATE-END", isoformat(end), "Date-time end of exposure"),
     ]
     found = _JWST_NAME.fullmatch(exposure.name)
     if found is None:
@@ -184,7 +217,7 @@ def _time_cards(exposure: SimulatedExposure) -> list[Card]:
     slow = exposure.readpatt.startswith("SLOW")
     integration = exposure.ngroups * exposure.group_time
     total = exposure.nints * integration
-    start = _to_mjd(exposure.start)
+    start = to_mjd(exposure.start)
     return [
         ("EXPSTART", start, "[d] exposure start time in MJD"),
         ("EXPMID", start + total / 2 / 86400, "[d] exposure mid time in MJD"),
@@ -274,8 +307,8 @@ def _reference_cards(exposure: SimulatedExposure, calibration: Calibration) -> l
     return cards
 
 
-def group_table(exposure: SimulatedExposure) -> NDArray[np.void]:
-    """Give the table of the groups' end times; columns that the ground test leaves at zero are zero.
+def tables(exposure: SimulatedExposure) -> dict[str, NDArray[np.void]]:
+    """Give the tables of a Level-1b file.
 
     Parameters
     ----------
@@ -284,46 +317,12 @@ def group_table(exposure: SimulatedExposure) -> NDArray[np.void]:
 
     Returns
     -------
-    ndarray of `GROUP`, shape (nints * ngroups,)
-        Numbers are 1-based, times UTC.
+    dict
+        GROUP, shape (nints * ngroups,), and INT_TIMES, shape (nints,).
     """
     place = find_subarray(exposure.subarray)
-    table = np.zeros(exposure.nints * exposure.ngroups, GROUP)
-    index = np.arange(len(table))
-    table["integration_number"] = index // exposure.ngroups + 1
-    table["group_number"] = index % exposure.ngroups + 1
-    table["number_of_columns"] = place.xsize
-    table["number_of_rows"] = place.ysize
-    times = (exposure.start + timedelta(seconds=(int(i) + 1) * exposure.group_time) for i in index)
-    table["group_end_time"] = [_isoformat(t).encode() for t in times]
-    return table
-
-
-def int_times_table(exposure: SimulatedExposure) -> NDArray[np.void]:
-    """Give the table of the integrations' times.
-
-    Parameters
-    ----------
-    exposure : SimulatedExposure
-        Its settings.
-
-    Returns
-    -------
-    ndarray of `INT_TIMES`, shape (nints,)
-        Numbers are 1-based; days, MJD in UTC. The barycentric times are zero, as in the ground test.
-    """
-    table = np.zeros(exposure.nints, INT_TIMES)
-    days = exposure.ngroups * exposure.group_time / 86400
-    index = np.arange(exposure.nints)
-    table["integration_number"] = index + 1
-    for when, part in (("start", 0.0), ("mid", 0.5), ("end", 1.0)):
-        table[f"int_{when}_MJD_UTC"] = _to_mjd(exposure.start) + (index + part) * days
-    return table
-
-
-def _to_mjd(time: datetime) -> float:
-    return (time - _MJD_EPOCH) / timedelta(days=1)
-
-
-def _isoformat(time: datetime) -> str:
-    return time.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    timing = Timing(exposure.nints, exposure.ngroups, exposure.group_time, exposure.start)
+    return {
+        "GROUP": group_table(timing, columns=place.xsize, rows=place.ysize),
+        "INT_TIMES": int_times_table(timing),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from miripool import detector
 from miripool.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -46,20 +47,12 @@ class Subarray(NamedTuple):
 
 SUBARRAYS: Final[Mapping[str, Subarray]] = MappingProxyType(
     {
-        "FULL": Subarray(1, 1, 1032, 1024),
-        "BRIGHTSKY": Subarray(457, 51, 512, 512),
-        "SUB256": Subarray(413, 51, 256, 256),
-        "SUB128": Subarray(1, 889, 136, 128),
-        "SUB64": Subarray(1, 779, 72, 64),
-        "SLITLESSPRISM": Subarray(1, 529, 72, 416),
-        "MASK1065": Subarray(1, 19, 288, 224),
-        "MASK1140": Subarray(1, 245, 288, 224),
-        "MASK1550": Subarray(1, 467, 288, 224),
-        "MASKLYOT": Subarray(1, 717, 320, 304),
+        name: Subarray(place.x, place.y, place.columns, place.rows)
+        for name, place in detector.SUBARRAYS.items()
+        if name != "ILLUM"
     }
 )
-"""The subarrays of the imager, by the name in the keyword SUBARRAY. Source: JWST User Documentation, "MIRI Detector
-Subarrays", and the headers of real files."""
+"""The subarrays of the imager that can be simulated, by the name in the keyword SUBARRAY."""
 
 _CLOCKS = {
     "FULL": 277504,
