@@ -7,13 +7,14 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from miripool.errors import InvalidInput
 from miripool.formats.level1b import Timing, group_table, int_times_table, isoformat, to_mjd
 from miripool.simulate.flags import JUMP_DET
 from miripool.simulate.subarrays import find_subarray
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from miripool.simulate.calibration import Calibration, Ramp
