@@ -214,6 +214,13 @@ class NewerFormat(FormatError):
     exit_code = 81
 
 
+class PipelineError(MiripoolError):
+    """The JWST pipeline failed, or a reference file is missing; nothing was saved."""
+
+    kind = "pipeline"
+    exit_code = 85
+
+
 class ServerError(MiripoolError):
     """The PostgreSQL server refused or failed."""
 

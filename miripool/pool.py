@@ -323,6 +323,11 @@ class Pool:
                 raise
         return ready
 
+    @property
+    def work_folder(self) -> Path:
+        """Where work in progress has its files."""
+        return self.archive.storage.path("pool.json").parent / "work"
+
     def commit(self, ready: Ready, *, tag: str | None = None, force: bool = False) -> Saved:
         """Make a version of what was prepared; those of one track count in the order of these calls.
 
@@ -350,6 +355,29 @@ class Pool:
             ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=ready.history)
         (saved,) = save_together(self.archive, self.catalog, committer, [ready.prepared], tag=tag, force=force)
         return saved
+
+    def commit_together(
+        self, ready: Sequence[Ready], *, tag: str | None = None, pixels: bool | None = None
+    ) -> list[ProductRef]:
+        """Make versions of what was read, in one journal entry: all of them, or none.
+
+        Parameters
+        ----------
+        ready : sequence of Ready
+            From `read`, of different tracks.
+        tag, pixels : object, keyword-only
+            As for `save`.
+
+        Returns
+        -------
+        list of ProductRef
+            In their order; the `notice` of one says so where nothing was new.
+        """
+        self.catch_up()
+        prepared = [prepare(self.archive, r.product, name=r.name, history=r.history) for r in ready]
+        saves = save_together(self.archive, self.catalog, self._committer, prepared, tag=tag)
+        done = [self.finish(saved, pixels=pixels) for saved in saves]
+        return [ProductRef(self, saved.row, notice=saved.notice) for saved in done]
 
     def finish(self, saved: Saved, *, pixels: bool | None = None) -> Saved:
         """Make the pixel rows of what was saved, which may run beside others.

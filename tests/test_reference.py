@@ -66,8 +66,8 @@ class CountingPool:
     def tags_of(self, serial: int) -> tuple[str, ...]:
         return (f"now {serial}",)
 
-    def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False) -> Path:
-        return Path(destination) / f"{ref.serial}-{overwrite}"
+    def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
+        return Path(destination) / f"{ref.serial}-{overwrite}-{jwst}"
 
     def to_hdulist(self, product: Any) -> Any:
         return ["hdus of", product]
@@ -112,7 +112,7 @@ def test_the_product_is_loaded_once(pool: CountingPool) -> None:
     assert ref.meta["ngroups"].value == 5
     assert ref.product is ref.product
     assert pool.loaded == [17]
-    assert ref.to_fits("out", overwrite=True) == Path("out/17-True")
+    assert ref.to_fits("out", overwrite=True) == Path("out/17-True-False")
     assert ref.to_hdulist() == ["hdus of", ref.product]
     assert ref.to_datamodel() == ["model of", ref.product]
 

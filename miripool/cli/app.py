@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, pixels, pools, products, server, tags
+from . import demo, pipeline, pixels, pools, products, server, tags
 from .output import write
 
 __all__ = ["app"]
@@ -56,6 +56,7 @@ def _options(
 pools.register(app)
 products.register(app)
 tags.register(app)
+pipeline.register(app)
 pixels.register(app)
 server.register(app)
 demo.register(app)

@@ -20,7 +20,7 @@ from ..errors import FormatError
 from ..product import Layout, Original, Raw
 from .build import layout_of
 from .frames import ReferenceSource, RestSource, ScienceSource
-from .level1b import Timing, group_table, int_times_table, to_mjd
+from .level1b import Timing, asdf_table, group_table, int_times_table, to_mjd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -248,7 +248,7 @@ def to_level1b(layout: Layout, bench: Bench, values: Mapping[str, Value], *, tru
     -------
     Layout
         Its HDUs are PRIMARY, SCI (nints, ngroups, rows, columns), REFOUT (nints, ngroups, rows, columns / 4), GROUP,
-        and INT_TIMES where the start is known; its origin is the file.
+        INT_TIMES where the start is known, and an empty ASDF; its origin is the file.
 
     Raises
     ------
@@ -270,6 +270,7 @@ def to_level1b(layout: Layout, bench: Bench, values: Mapping[str, Value], *, tru
         "SCI": ScienceSource(frames, nints, setup.ngroups, setup.rows),
         "REFOUT": ReferenceSource(frames, nints, setup.ngroups, setup.rows),
         **_tables(setup, nints, place),
+        "ASDF": asdf_table(),
     }
     made = layout_of(Raw(_cards(setup, nints, place, values), _as_datasets(datasets)))
     rest: ArraySource | None = RestSource(frames, kept) if kept < frames.shape[0] else None

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GROUP", "INT_TIMES", "Timing", "group_table", "int_times_table", "isoformat", "to_mjd"]
+__all__ = ["GROUP", "INT_TIMES", "Timing", "asdf_table", "group_table", "int_times_table", "isoformat", "to_mjd"]
 
 GROUP: Final = np.dtype(
     [
@@ -38,6 +38,14 @@ INT_TIMES: Final = np.dtype(
 )
 """Columns of the table INT_TIMES. Source: ``int_times.schema`` of the JWST datamodels, and a real file."""
 
+_TREE: Final = b"""#ASDF 1.0.0
+#ASDF_STANDARD 1.6.0
+%YAML 1.1
+%TAG ! tag:stsci.edu:asdf/
+--- !core/asdf-1.1.0
+{}
+...
+"""
 _MJD_EPOCH: Final = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -59,6 +67,18 @@ class Timing:
     ngroups: int
     group_time: float
     start: datetime | None
+
+
+def asdf_table() -> NDArray[np.void]:
+    """Give the extension ASDF with an empty tree: all that it could hold stands in the headers.
+
+    Returns
+    -------
+    ndarray, shape (1,)
+        One column of bytes, ASDF_METADATA. The JWST pipeline refuses files that have no such extension.
+    """
+    tree = np.frombuffer(_TREE, np.uint8)
+    return np.array([(tree,)], [("ASDF_METADATA", "u1", (len(tree),))])
 
 
 def group_table(timing: Timing, *, columns: int, rows: int) -> NDArray[np.void]:

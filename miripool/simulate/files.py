@@ -1,8 +1,4 @@
-"""Simulated exposures as FITS files of the form that JWST gives them.
-
-Their ASDF extension has an empty tree: whatever it could hold is in the headers, but the JWST pipeline refuses files
-that have none.
-"""
+"""Simulated exposures as FITS files of the forms that JWST and the test bench at JPL give them."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from miripool.errors import AlreadyExists, InvalidInput
+from miripool.formats.level1b import asdf_table
 from miripool.simulate.calibration import average_rates, calibrate_ramp, fit_slopes
 from miripool.simulate.headers import calibration_cards, exposure_cards, file_cards, jpl_cards, tables
 
@@ -28,14 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_jpl", "write_products", "write_uncal"]
 
-_ASDF: Final = b"""#ASDF 1.0.0
-#ASDF_STANDARD 1.6.0
-%YAML 1.1
-%TAG ! tag:stsci.edu:asdf/
---- !core/asdf-1.1.0
-{}
-...
-"""
 _MODELS: Final = {"ramp": "RampModel", "rateints": "CubeModel", "rate": "ImageModel"}
 
 
@@ -225,7 +214,6 @@ def _write(path: Path, cards: list[Card], extensions: list[Extension]) -> Path:
         if unit:
             hdu.header["BUNIT"] = (unit, "physical units of the array values")
         hdus.append(hdu)
-    metadata = np.array([(np.frombuffer(_ASDF, np.uint8),)], [("ASDF_METADATA", "u1", (len(_ASDF),))])
-    hdus.append(fits.BinTableHDU(metadata, name="ASDF"))
+    hdus.append(fits.BinTableHDU(asdf_table(), name="ASDF"))
     hdus.writeto(path, overwrite=True)
     return path

@@ -1,0 +1,144 @@
+"""The command that runs the JWST pipeline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import console, emit, say, write
+from .session import Csv, Json, PoolName, Specs, one_form, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..pipeline import Reprocessed
+    from ..reference import ProductRef
+
+__all__ = ["register"]
+
+
+def _reprocess(
+    context: typer.Context,
+    name: PoolName,
+    specs: Specs,
+    crds_context: Annotated[
+        str | None, typer.Option("--context", metavar="PMAP", help="CRDS context, e.g. jwst_1234.pmap.")
+    ] = None,
+    crds_path: Annotated[
+        str | None, typer.Option("--crds-path", metavar="DIR", help="CRDS cache.", show_default="CRDS_PATH")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--override", metavar="TYPE=FILE", help="A reference file, e.g. gain=FILE.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", metavar="STEP", help="Leave a step out, e.g. dark_current.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Tag the results.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Exposures at a time.")] = 1,
+    pixels: Annotated[
+        bool | None,
+        typer.Option("--pixels/--no-pixels", help="Make pixel rows, or none.", show_default="as the pool is set"),
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Calibrate raw products with the JWST pipeline; ramp and rateints (or rate) of each are saved together.
+
+    References come from CRDS_SERVER_URL if that is set, else from a CRDS cache without any server, else they are all
+    given with --override.
+    """
+    from ..pipeline import Recipe, reprocess
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    recipe = Recipe(
+        crds_context, None if crds_path is None else Path(crds_path), _overrides(override or []), tuple(skip or ())
+    )
+    outcomes: list[Reprocessed] = []
+    with open_pool(context, name) as pool:
+        raws = [pool.ref(spec if ":" in spec or "/" in spec else f"Raw/{spec}") for spec in specs]
+        with _telling(raws) as tell:
+            for outcome in reprocess(pool, raws, recipe, tag=tag, jobs=jobs, pixels=pixels, progress=tell):
+                outcomes.append(outcome)
+                _report(outcome, listed=as_json or as_csv)
+    if as_json or as_csv:
+        rows = [row for outcome in outcomes for row in _rows(outcome)]
+        emit(rows, ["raw", "urn", "version", "notice", "error"], as_json_list=as_json, as_csv=as_csv)
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    say(f"{len(outcomes) - len(failures)} exposures reprocessed, {len(failures)} failed")
+    if failures:
+        codes = {error.exit_code for error in failures}
+        raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
+
+
+def _overrides(given: Sequence[str]) -> dict[str, Path]:
+    from ..errors import InvalidInput
+
+    found: dict[str, Path] = {}
+    for text in given:
+        kind, equals, path = text.partition("=")
+        if not equals or not kind.strip() or not path:
+            raise InvalidInput(f"--override {text}: write TYPE=FILE, e.g. gain=my_gain.fits")
+        if kind.strip() in found:
+            raise InvalidInput(f"--override {kind.strip()} is given twice")
+        found[kind.strip()] = Path(path).expanduser()
+    return found
+
+
+class _telling:  # noqa: N801 - a context manager
+    """Show the step that each exposure is at, on a terminal."""
+
+    def __init__(self, raws: Sequence[ProductRef]) -> None:
+        self._count = len(raws)
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[ProductRef, str], None] | None:
+        if not sys.stderr.isatty():
+            return None
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console(stderr=True), transient=True)
+        self._bar.start()
+        tasks: dict[str, Any] = {}
+
+        def tell(raw: ProductRef, step: str) -> None:
+            if raw.name not in tasks:
+                tasks[raw.name] = self._bar.add_task("")
+            self._bar.update(tasks[raw.name], description=f"{raw.name}: {step}")
+
+        return tell
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _report(outcome: Reprocessed, *, listed: bool) -> None:
+    if outcome.error is not None:
+        say(f"failed       {outcome.error}")
+        return
+    for ref in () if listed else outcome.refs:
+        notice = f"  ({ref.notice})" if ref.notice else ""
+        write(f"{'unchanged' if ref.notice else 'made':<12} {ref.urn}  version {ref.version}  {ref.name}{notice}")
+
+
+def _rows(outcome: Reprocessed) -> Iterator[dict[str, Any]]:
+    raw = str(outcome.raw.urn)
+    if outcome.error is not None:
+        yield {"raw": raw, "urn": None, "version": None, "notice": None, "error": str(outcome.error)}
+    for ref in outcome.refs:
+        yield {"raw": raw, "urn": str(ref.urn), "version": ref.version, "notice": ref.notice, "error": None}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("reprocess")(_reprocess)

@@ -1,0 +1,211 @@
+"""One run of `Detector1Pipeline`, in a process of its own: ``python -m miripool.pipeline.worker FOLDER``.
+
+The folder has ``job.json`` and the raw file. Steps are told on standard output, one line of JSON each; ``result.json``
+says what came of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+__all__ = ["main"]
+
+_STEP = re.compile(r"Step (\w+) running")
+_NEEDLESS = frozenset({"emicorr", "flat", "pastasoss", "pictureframe", "refpix", "sirskernel", "superbias"})
+"""Reference types that MIRI's exposures do without: their steps are for other instruments, or pass."""
+
+
+class JobError(Exception):
+    """The job can't be done as it is asked for; the message is for the user."""
+
+
+def main(folder: str) -> int:
+    """Do the job of a folder.
+
+    Parameters
+    ----------
+    folder : str
+        Where ``job.json`` is.
+
+    Returns
+    -------
+    int
+        Exit code: 0 if ``result.json`` has the result or says why there is none.
+    """
+    place = Path(folder)
+    _end_with_parent()
+    try:
+        result = _run(place, json.loads((place / "job.json").read_text()))
+    except JobError as error:
+        result = {"error": str(error)}
+    except Exception as error:
+        logging.getLogger("miripool").exception("the pipeline failed")
+        result = {"error": f"{type(error).__name__}: {error}"}
+    (place / "result.json.part").write_text(json.dumps(result))
+    (place / "result.json.part").rename(place / "result.json")
+    return 0
+
+
+def _end_with_parent() -> None:
+    """End when nobody reads the results any more: the parent holds the other end of standard input."""
+
+    def watch() -> None:
+        while os.read(0, 1024):  # not by sys.stdin, whose lock Python wants at its own end
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
+    import jwst
+    from jwst.pipeline import Detector1Pipeline
+
+    logging.getLogger("stpipe").addHandler(_Telling())
+    raw = str(place / job["raw"])
+    steps = _settings(Detector1Pipeline.step_defs, job)
+    _find_references(raw, steps, Detector1Pipeline.step_defs, job)
+    Detector1Pipeline.call(raw, steps=steps, save_results=True, save_calibrated_ramp=True, output_dir=str(place))
+    files = {kind: sorted(p.name for p in place.glob(f"*_{kind}.fits")) for kind in ("ramp", "rateints", "rate")}
+    if not files["ramp"] or not (files["rateints"] or files["rate"]):
+        raise JobError("the pipeline ended without a ramp and rates; its log says why")
+    chosen = {kind: names[0] for kind, names in files.items() if names}
+    return {
+        "version": str(jwst.__version__),
+        "files": chosen,
+        "steps": _steps_done(place / chosen["ramp"], place / (chosen.get("rateints") or chosen["rate"])),
+        **_references(place, chosen, job),
+    }
+
+
+class _Telling(logging.Handler):
+    """Tells each step that begins."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = _STEP.match(record.getMessage())
+        if found is not None:
+            sys.stdout.write(json.dumps({"step": found[1]}) + "\n")
+            sys.stdout.flush()
+
+
+def _settings(definitions: Any, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the settings of each step; what nobody knows is refused."""
+    types = sorted({kind for step in definitions.values() for kind in step.reference_file_types})
+    for kind in job["overrides"]:
+        _known("reference type", kind, types)
+    for step in job["skip"]:
+        _known("step", step, sorted(definitions))
+    settings: dict[str, dict[str, Any]] = {}
+    for name, step in definitions.items():
+        own: dict[str, Any] = {"skip": True} if name in job["skip"] else {}
+        for kind in step.reference_file_types:
+            if kind in job["overrides"]:
+                own[f"override_{kind}"] = job["overrides"][kind]
+            elif job["without_crds"]:
+                if kind not in _NEEDLESS and name not in job["skip"]:
+                    raise JobError(
+                        f"the reference {kind!r} of step {name} is missing: give a file (--override {kind}=FILE), "
+                        f"leave the step out (--skip {name}), or give a CRDS cache (--crds-path DIR)"
+                    )
+                own[f"override_{kind}"] = "N/A"
+        if own:
+            settings[name] = own
+    return settings
+
+
+def _known(what: str, name: str, names: list[str]) -> None:
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    raise JobError(f"the pipeline has no {what} {name!r}; {hint}")
+
+
+def _find_references(raw: str, steps: dict[str, dict[str, Any]], definitions: Any, job: dict[str, Any]) -> None:
+    """Look for the references of a cache without a server before the pipeline begins: it would end in the middle."""
+    if job["without_crds"] or not job["offline"]:
+        return
+    import crds
+    from crds.core.exceptions import CrdsError
+    from stdatamodels.jwst import datamodels
+
+    with datamodels.open(raw) as model:
+        parameters = model.get_crds_parameters()
+    for name, step in definitions.items():
+        for kind in step.reference_file_types:
+            own = steps.get(name, {})
+            if own.get("skip") or f"override_{kind}" in own:
+                continue
+            try:
+                found = crds.getrecommendations(parameters, reftypes=[kind], observatory="jwst")[kind]
+            except CrdsError as error:
+                raise JobError(f"CRDS can't tell the reference {kind!r} without its server: {error}") from error
+            if found.startswith("NOT FOUND"):
+                continue
+            path = Path(crds.locate_file(found, "jwst"))
+            if not path.is_file():
+                raise JobError(
+                    f"the reference {kind!r} of step {name} is missing: {found} is not in the CRDS cache "
+                    f"{job['crds']}; put it there, give another (--override {kind}=FILE), or set CRDS_SERVER_URL to "
+                    "fetch it"
+                )
+
+
+def _steps_done(ramp: Path, rate: Path) -> dict[str, str]:
+    from astropy.io import fits
+
+    cards = {**fits.getheader(ramp), **fits.getheader(rate)}
+    return {key[2:]: str(value) for key, value in cards.items() if key.startswith("S_")}
+
+
+def _references(place: Path, files: dict[str, str], job: dict[str, Any]) -> dict[str, Any]:
+    """Tell the references with digests, and let the files name overrides without their folders."""
+    from astropy.io import fits
+
+    found: dict[str, dict[str, str]] = {}
+    context = ""
+    for name in files.values():
+        with fits.open(place / name, mode="update", memmap=True) as hdus:
+            header = hdus[0].header
+            if job["without_crds"]:
+                header["CRDS_CTX"] = "N/A"
+            context = str(header.get("CRDS_CTX", ""))
+            for key in [key for key in header if key.startswith("R_")]:
+                value = str(header[key])
+                if value in ("N/A", ""):
+                    continue
+                path = _path_of(value)
+                if "://" not in value:
+                    header[key] = path.name
+                found[key] = {"name": path.name, "digest": _digest(path)}
+    return {"context": context, "references": found}
+
+
+def _path_of(value: str) -> Path:
+    if not value.startswith("crds://"):
+        return Path(value)
+    import crds
+
+    return Path(crds.locate_file(value.removeprefix("crds://"), "jwst"))
+
+
+def _digest(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
