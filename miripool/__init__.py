@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .metadata import MetaData, Parameter
     from .names import Urn
     from .pool import Pool
-    from .product import Product, Ramp, Rate, RateInts, Raw
+    from .product import Context, Exposure, Product, Ramp, Rate, RateInts, Raw
     from .query import AttribQuery, FullQuery, MetaQuery, PixelQuery, Query
     from .reference import ProductRef, ProductRefs
 
@@ -31,7 +31,9 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "AttribQuery": "query",
+    "Context": "product",
     "Dataset": "dataset",
+    "Exposure": "product",
     "FullQuery": "query",
     "Home": "home",
     "MetaData": "metadata",
@@ -54,7 +56,9 @@ _WHERE = {
 
 __all__ = [
     "AttribQuery",
+    "Context",
     "Dataset",
+    "Exposure",
     "FullQuery",
     "Home",
     "MetaData",

@@ -23,7 +23,7 @@ from .dataset import holds_flags
 from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, ReadOnly, StorageError
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
-from .product import Hdu, Layout, Original, Product, kind_class
+from .product import Context, Hdu, Layout, Original, Product, kind_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -460,7 +460,11 @@ class Archive:
         trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer)
         layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original))
         statistics = {record.name: record.statistics for record in manifest.hdus if record.statistics is not None}
-        return Product.from_layout(layout, kind=kind_class(manifest.kind), name=manifest.name, statistics=statistics)
+        cls = kind_class(manifest.kind)
+        product = Product.from_layout(layout, kind=cls, name=manifest.name, statistics=statistics)
+        if isinstance(product, Context):
+            product.links = manifest.references
+        return product
 
     def _open_original(self, record: OriginalRecord | None) -> Original | None:
         if record is None:

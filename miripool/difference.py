@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     _Cards = Mapping[tuple[str, str], Sequence[Value]]
 
-__all__ = ["CardChange", "Difference", "compare"]
+__all__ = ["CardChange", "Difference", "LinkChange", "compare"]
 
 _SHAPE = re.compile("NAXIS[0-9]*|PCOUNT|THEAP")
 """Keywords that follow from the shape of a dataset."""
@@ -50,6 +50,26 @@ class CardChange:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkChange:
+    """One reference of a context that differs.
+
+    Attributes
+    ----------
+    name : str
+        The reference's.
+    old, new : str or None
+        What it was and is to, as a SPEC; None where there was or is none.
+    """
+
+    name: str
+    old: str | None
+    new: str | None
+
+    def __str__(self) -> str:
+        return f"reference {self.name}: {_show(self.old)} → {_show(self.new)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """What differs between two versions.
 
@@ -63,6 +83,8 @@ class Difference:
         Datasets.
     same : tuple of str
         Datasets with the same content.
+    links : tuple of LinkChange
+        References of a context.
     """
 
     cards: tuple[CardChange, ...]
@@ -70,6 +92,7 @@ class Difference:
     added: tuple[str, ...]
     gone: tuple[str, ...]
     same: tuple[str, ...]
+    links: tuple[LinkChange, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Tell it in what JSON can hold.
@@ -78,13 +101,14 @@ class Difference:
         -------
         dict
             ``datasets`` with the names under ``changed``, ``added`` and ``gone``; ``keywords``, each with ``hdu``,
-            ``keyword``, ``old`` and ``new``.
+            ``keyword``, ``old`` and ``new``; ``references`` of a context, each with ``name``, ``old`` and ``new``.
         """
         return {
             "datasets": {"changed": list(self.changed), "added": list(self.added), "gone": list(self.gone)},
             "keywords": [
                 {"hdu": c.hdu, "keyword": c.keyword, "old": _to_json(c.old), "new": _to_json(c.new)} for c in self.cards
             ],
+            "references": [{"name": c.name, "old": c.old, "new": c.new} for c in self.links],
         }
 
     def words(self) -> list[str]:
@@ -99,7 +123,7 @@ class Difference:
         for label, names in (("changed", self.changed), ("added", self.added), ("gone", self.gone)):
             if names:
                 lines.append(f"datasets {label}: {', '.join(names)}")
-        return [*lines, *map(str, self.cards)]
+        return [*lines, *map(str, self.links), *map(str, self.cards)]
 
 
 def compare(old: Manifest, new: Manifest) -> Difference:
@@ -124,7 +148,15 @@ def compare(old: Manifest, new: Manifest) -> Difference:
         added=tuple(name for name in after if name not in before),
         gone=tuple(name for name in before if name not in after),
         same=tuple(name for name in both if name not in changed),
+        links=tuple(_link_changes(old, new)),
     )
+
+
+def _link_changes(old: Manifest, new: Manifest) -> Iterator[LinkChange]:
+    before, after = ({k.name: f"{k.kind}/{k.product}@{k.version}" for k in m.references} for m in (old, new))
+    for name in dict.fromkeys([*before, *after]):
+        if before.get(name) != after.get(name):
+            yield LinkChange(name, before.get(name), after.get(name))
 
 
 def _datasets(manifest: Manifest) -> dict[str, tuple[str | None, ...]]:

@@ -21,8 +21,9 @@
     ├── IntegrityError           70   data are damaged: restore them from a copy
     ├── FormatError              80   the file is not what it says it is
     │   └── NewerFormat          81   update miripool
-    └── ServerError              90   look at the PostgreSQL server
-        └── ServerUnavailable    91
+    ├── ServerError              90   look at the PostgreSQL server
+    │   └── ServerUnavailable    91
+    └── PipelineError           100   look at the pipeline's log
 
 The number is the exit code of the command line. Kinds and codes are append-only: scripts rely on them.
 """
@@ -44,6 +45,7 @@ __all__ = [
     "MiripoolError",
     "NewerFormat",
     "NotFound",
+    "PipelineError",
     "PoolNotFound",
     "ProductNotFound",
     "QueryError",
@@ -214,13 +216,6 @@ class NewerFormat(FormatError):
     exit_code = 81
 
 
-class PipelineError(MiripoolError):
-    """The JWST pipeline failed, or a reference file is missing; nothing was saved."""
-
-    kind = "pipeline"
-    exit_code = 85
-
-
 class ServerError(MiripoolError):
     """The PostgreSQL server refused or failed."""
 
@@ -233,3 +228,10 @@ class ServerUnavailable(ServerError):
 
     kind = "server-unavailable"
     exit_code = 91
+
+
+class PipelineError(MiripoolError):
+    """The JWST pipeline failed, or a reference file is missing; nothing was saved."""
+
+    kind = "pipeline"
+    exit_code = 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .errors import AmbiguousSpec, ProductNotFound
 from .keywords import suggest
 from .names import Spec, Urn, parse_spec
-from .product import KINDS, kind_class
+from .product import KINDS, Context, kind_class, kinds_matching
 from .reference import ProductRef
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .index import Catalog, ProductRow
 
 __all__ = ["Finder", "Reference", "only_one"]
+
+_CONTEXTS = frozenset(kinds_matching(Context))
 
 Reference: TypeAlias = "ProductRef | Urn | str"
 """How callers may name a version: a reference, a URN, or a SPEC such as ``Ramp/name@cal v1``."""
@@ -147,6 +149,8 @@ class Finder:
         kind = None if spec.kind is None else kind_class(spec.kind).kind
         heads = set() if trash else {head.kind for head in self._catalog.by_name(spec.name, kind)}
         kinds = [k for k in KINDS if k in heads] or ([kind] if kind is not None else list(KINDS))
+        if kind is None:  # a context is meant by a bare name where nothing else has it
+            kinds = [k for k in kinds if k not in _CONTEXTS] or kinds
         tracks = [track for kind in kinds if (track := self._catalog.track(kind, spec.name))]
         if trash:
             tracks = [track for track in tracks if any(row.removed is not None for row in track)] or tracks

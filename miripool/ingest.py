@@ -122,7 +122,7 @@ def ingest(
     pixels: bool | None = None,
     truncate: bool = False,
 ) -> Iterator[Outcome]:
-    """Save files in a pool, each in a journal entry of its own.
+    """Save files in a pool, each in a journal entry of its own, and at the end the `Exposure` contexts they belong to.
 
     Parameters
     ----------
@@ -146,8 +146,14 @@ def ingest(
     if jobs < 1:
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
 
+    made: list[int] = []
+    known: list[int] = []
     with closing(_with_pixels(pool, _saved(pool, files, tag, name, force, jobs, truncate), pixels)) as outcomes:
-        yield from outcomes
+        for outcome in outcomes:
+            if outcome.urn is not None:
+                (known if outcome.status == "unchanged" else made).append(Urn.parse(outcome.urn).serial)
+            yield outcome
+    pool.keep_exposures(pool.fetch(made), pool.fetch(known))
 
 
 def _saved(

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .canonical import canonical_json, digest_bytes
 from .dataset import Scale
 from .errors import IntegrityError, InvalidInput, NewerFormat
-from .product import Encoding, Origin
+from .product import Encoding, Link, Origin
 from .statistics import Statistics
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class Manifest:
         What it was made from and how; JSON-able.
     original : OriginalRecord or None
         Where the file was a ground test's.
+    references : tuple of Link
+        Of a context.
     """
 
     kind: str
@@ -106,6 +108,7 @@ class Manifest:
     origin: Origin | None = None
     history: tuple[Mapping[str, Any], ...] = ()
     original: OriginalRecord | None = None
+    references: tuple[Link, ...] = ()
 
     def blobs(self) -> Iterator[BlobRef]:
         """List every blob the version needs, repeats included.
@@ -150,6 +153,8 @@ class Manifest:
                 "rest": _ref_to_json(self.original.rest),
                 "tail": _ref_to_json(self.original.tail),
             }
+        if self.references:
+            record["references"] = [asdict(link) for link in self.references]
         return canonical_json(record)
 
     @classmethod
@@ -194,6 +199,7 @@ class Manifest:
                 origin=_origin_from_json(record["origin"]),
                 history=tuple(dict(h.items()) for h in record["history"]),
                 original=_original_from_json(record.get("original")),
+                references=tuple(_link_from_json(link) for link in record.get("references", ())),
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise IntegrityError(
@@ -307,6 +313,12 @@ def _origin_from_json(record: Any) -> Origin | None:
         return None
     (size,) = _lengths([record["size"]])
     return Origin(_text(record["filename"]), size, _digest(record["digest"]))
+
+
+def _link_from_json(record: Any) -> Link:
+    version, serial = _lengths([record["version"], record["serial"]])
+    name, kind, product = (_text(record[key]) for key in ("name", "kind", "product"))
+    return Link(name, kind, product, version, serial, _digest(record["manifest"]))
 
 
 def _original_from_json(record: Any) -> OriginalRecord | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import selecting
+from . import contexts, selecting
 from .archive import PIXEL_POLICIES
 from .commit import Committer
 from .errors import (
@@ -31,10 +31,10 @@ from .keywords import dictionary, suggest
 from .listing import list_rows
 from .names import Urn, check_label
 from .pixelrows import PixelRows
-from .product import Product, kind_class
+from .product import Context, Exposure, Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version
-from .saving import Prepared, Saved, is_known, prepare, save_known, save_together, write_ahead
+from .saving import Prepared, Saved, is_known, one_of_each_track, prepare, save_known, save_together, write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .index import Catalog, Position, ProductRow, TagEvent, TagSummary
     from .manifest import Manifest
     from .pixel import Pixel, Pixels
+    from .product import Link
 
 __all__ = ["Pool", "Ready", "export_name"]
 
@@ -286,9 +287,65 @@ class Pool:
             The version, whether it is new, and the bytes stored.
         """
         _check_tag(tag)
+        if isinstance(source, Context):
+            return self._save_context(source if name is None else source.renamed(name), tag)
         ready = self.read(source, name=name, kind=kind, history=history, truncate=truncate)
         saved = self.commit(ready, tag=tag, force=force)
         return self.finish(saved, pixels=pixels)
+
+    def _save_context(self, context: Context, tag: str | None) -> Saved:
+        """Save a context and what of it is in no pool yet, in one entry; a tag reaches all that it refers to."""
+        self.catch_up()
+        ready = contexts.gather(self.archive, context, pool_id=self.id, find=self._finder.row)
+
+        def reach(serials: Sequence[int]) -> Sequence[ProductRow]:
+            return contexts.reached(self.archive, self.catalog, self.catalog.rows(serials))
+
+        saves = save_together(self.archive, self.catalog, self._committer, ready, tag=tag, reach=reach)
+        return [self.finish(saved) for saved in saves][-1]
+
+    def keep_exposures(self, made: Iterable[ProductRef], known: Iterable[ProductRef] = ()) -> list[ProductRef]:
+        """Keep the `Exposure` contexts of products: a version for each exposure of which something is new.
+
+        Parameters
+        ----------
+        made : iterable of ProductRef
+            New versions; other kinds than those of an exposure are passed over.
+        known : iterable of ProductRef, optional
+            Versions that were there: an exposure refers to them where it refers to none of their kind.
+
+        Returns
+        -------
+        list of ProductRef
+            The exposures, in the order of their names' first product.
+        """
+        changes: dict[str, dict[str, Link | Prepared]] = {}
+        examples: dict[str, ProductRef] = {}
+        self.catch_up()
+
+        def change(ref: ProductRef, *, new: bool) -> None:
+            if ref.kind not in contexts.EXPOSURE_REFS:
+                return
+            name = contexts.EXPOSURE_REFS[ref.kind]
+            if not new and (name in changes.get(ref.name, ()) or name in self._exposure_has(ref.name)):
+                return
+            (row,) = self.catalog.rows([ref.serial])
+            changes.setdefault(row.name, {})[name] = contexts.link_to(row)
+            examples.setdefault(row.name, ref)
+
+        for ref in made:
+            change(ref, new=True)
+        for ref in known:
+            change(ref, new=False)
+        if not changes:
+            return []
+        prepared = contexts.follow_exposures(self.archive, changes, lambda name: examples[name].product)
+        saves = save_together(self.archive, self.catalog, self._committer, prepared)
+        return [ProductRef(self, saved.row, notice=saved.notice) for saved in saves]
+
+    def _exposure_has(self, name: str) -> set[str]:
+        living = [row for row in self.catalog.track(Exposure.kind, name) if row.removed is None]
+        return {link.name for link in self.archive.manifest(living[-1].manifest).references} if living else set()
 
     def prepare(
         self,
@@ -357,7 +414,12 @@ class Pool:
         return saved
 
     def commit_together(
-        self, ready: Sequence[Ready], *, tag: str | None = None, pixels: bool | None = None
+        self,
+        ready: Sequence[Ready],
+        *,
+        tag: str | None = None,
+        pixels: bool | None = None,
+        raw: ProductRef | None = None,
     ) -> list[ProductRef]:
         """Make versions of what was read, in one journal entry: all of them, or none.
 
@@ -367,6 +429,8 @@ class Pool:
             From `read`, of different tracks.
         tag, pixels : object, keyword-only
             As for `save`.
+        raw : ProductRef, keyword-only, optional
+            What they were made from: they and it become references of its `Exposure`, in the same entry.
 
         Returns
         -------
@@ -375,6 +439,10 @@ class Pool:
         """
         self.catch_up()
         prepared = [prepare(self.archive, r.product, name=r.name, history=r.history) for r in ready]
+        if raw is not None:
+            targets: dict[str, Link | Prepared] = {"raw": contexts.link_to(self._finder.row(raw))}
+            targets |= {contexts.EXPOSURE_REFS[p.manifest.kind]: p for p in prepared}
+            prepared += contexts.follow_exposures(self.archive, {raw.name: targets}, lambda _: raw.product)
         saves = save_together(self.archive, self.catalog, self._committer, prepared, tag=tag)
         done = [self.finish(saved, pixels=pixels) for saved in saves]
         return [ProductRef(self, saved.row, notice=saved.notice) for saved in done]
@@ -678,7 +746,7 @@ class Pool:
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them
-            At most one version of each track.
+            At most one version of each track; a context stands for itself and all that it refers to.
         label : str
             E.g. ``using cal v2``.
 
@@ -701,16 +769,10 @@ class Pool:
 
         def decide(_: Position) -> Sequence[Action]:
             nonlocal count
-            rows = self.catalog.rows(serials)
-            tracks: dict[tuple[str, str], ProductRow] = {}
+            rows = contexts.reached(self.archive, self.catalog, self.catalog.rows(serials))
             for row in rows:
                 self._finder.living(row)
-                other = tracks.setdefault((row.kind, row.name), row)
-                if other.serial != row.serial:
-                    raise InvalidInput(
-                        f"a tag marks one version of a track, and {row.kind}/{row.name} was given in versions "
-                        f"{other.version} and {row.version}"
-                    )
+            one_of_each_track(rows)
             new = tuple(row.serial for row in rows if label not in row.tags)
             count = len(new)
             return [Tag(label, new)] if new else []
@@ -812,14 +874,18 @@ class Pool:
         Returns
         -------
         ProductRefs
-            In the order of saving.
+            In the order of saving; contexts too.
 
         Raises
         ------
         TagNotFound
             If it marks none.
         """
-        return self.select(tag=label)
+        self.catch_up()
+        serials = self.catalog.serials(tag=label)
+        if not serials:
+            raise self._no_tag(label)
+        return ProductRefs([(self, serial) for serial in serials])
 
     def tags_of(self, serial: int) -> tuple[str, ...]:
         """Give the labels that mark a version now.
@@ -845,27 +911,56 @@ class Pool:
 
     # Trash
 
-    def remove(self, refs: Reference | Iterable[Reference]) -> int:
+    def remove(self, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> int:
         """Put versions into the trash; numbers stay used, nothing is deleted, `restore` brings them back.
 
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them
             The versions.
+        cascade : bool, keyword-only
+            The living contexts that refer to them go, too.
 
         Returns
         -------
         int
             How many went.
+
+        Raises
+        ------
+        Conflict
+            If contexts refer to them, without `cascade`.
         """
         self.catch_up()
         serials = self._serials(refs)
         for row in self.catalog.rows(serials):
             self._finder.living(row)
-        count = self._move(serials, Remove, removed=False)
+        count = self._move(
+            serials,
+            Remove,
+            removed=False,
+            widen=lambda found: contexts.widen_removal(self.catalog, self.name, found, cascade=cascade),
+        )
         with contextlib.suppress(MiripoolError):  # the next save, or `index pixels`, makes up for it
             self.pixel_rows.tidy()
         return count
+
+    def removed_with(self, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> list[ProductRef]:
+        """Tell what `remove` would put into the trash; nothing is changed.
+
+        Parameters
+        ----------
+        refs, cascade : object
+            As for `remove`.
+
+        Returns
+        -------
+        list of ProductRef
+            The versions, and with `cascade` the contexts that refer to them.
+        """
+        self.catch_up()
+        serials = contexts.widen_removal(self.catalog, self.name, self._serials(refs), cascade=cascade)
+        return list(self.fetch(serials))
 
     def trash(
         self,
@@ -879,7 +974,7 @@ class Pool:
         Parameters
         ----------
         kind : str or type of Product, optional
-            Of this kind only.
+            Of this kind only; otherwise of all, contexts too.
         order, limit : object, keyword-only
             As for `select`.
 
@@ -893,7 +988,10 @@ class Pool:
         self.catch_up()
         selecting.refuse_unknown([self], asked, keys)
         rows = self.catalog.select(
-            kinds=asked.kinds, removed=True, order_by=order_by(keys, names=dictionary()), limit=limit
+            kinds=None if kind is None else asked.kinds,
+            removed=True,
+            order_by=order_by(keys, names=dictionary()),
+            limit=limit,
         )
         return ProductRefs([(self, row.serial) for row in rows])
 
@@ -939,12 +1037,20 @@ class Pool:
                 self.pixel_rows.after_save(row)
         return count
 
-    def _move(self, serials: Sequence[int], action: type[Remove] | type[Restore], *, removed: bool) -> int:
+    def _move(
+        self,
+        serials: Sequence[int],
+        action: type[Remove] | type[Restore],
+        *,
+        removed: bool,
+        widen: Callable[[Sequence[int]], Sequence[int]] = lambda found: found,
+    ) -> int:
         count = 0
 
         def decide(_: Position) -> Sequence[Action]:
             nonlocal count
-            moved = tuple(row.serial for row in self.catalog.rows(serials) if (row.removed is not None) == removed)
+            rows = self.catalog.rows(widen(serials))
+            moved = tuple(row.serial for row in rows if (row.removed is not None) == removed)
             count = len(moved)
             return [action(moved)] if moved else []
 
@@ -1054,6 +1160,22 @@ class Pool:
             return self.archive.manifest(version.manifest)
         except IntegrityError as error:
             raise IntegrityError(f"{Urn(self.name, version.kind, version.serial)}: {error}") from error
+
+    def history(self, ref: Reference) -> tuple[Mapping[str, Any], ...]:
+        """Tell what a version was made from and how.
+
+        Parameters
+        ----------
+        ref : ProductRef or str
+            The version.
+
+        Returns
+        -------
+        tuple of dict
+            As it was given to `save`; `reprocess` tells tool, version, context, parameters, references with digests,
+            steps, and the URNs of inputs.
+        """
+        return self.manifest(self._finder.row(ref)).history
 
     def load_version(self, version: Version) -> Product:
         """Give a version's product; its manifest is read, its arrays are not.

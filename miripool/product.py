@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "Context",
     "Encoding",
+    "Exposure",
     "Hdu",
     "Layout",
+    "Link",
     "Origin",
     "Original",
     "Product",
@@ -119,6 +122,30 @@ class Original:
     tail: ArraySource | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a context says of one product that it refers to.
+
+    Attributes
+    ----------
+    name : str
+        The reference's.
+    kind, product : str
+        The product's track.
+    version, serial : int
+        Its version, and the number of its URN.
+    manifest : str
+        Digest of the version: what it is, wherever it is.
+    """
+
+    name: str
+    kind: str
+    product: str
+    version: int
+    serial: int
+    manifest: str
+
+
 @dataclass(slots=True)
 class Layout:
     """The FITS file a product came from, or would be written as.
@@ -141,7 +168,7 @@ class Layout:
     original: Original | None = None
 
 
-_OWN = frozenset({"meta", "_datasets", "name", "layout", "ref"})
+_OWN = frozenset({"meta", "_datasets", "name", "layout", "ref", "links"})
 _RECIPE = "make another product, product.replace(SCI=array), and save that"
 
 
@@ -254,7 +281,9 @@ class Product(Mapping[str, Dataset]):
             Of that kind.
         """
         meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus])
-        product = (kind or Product)(meta, name=name, layout=layout)
+        cls = kind or Product
+        product: Product = cls(meta=meta, name=name) if issubclass(cls, Context) else cls(meta, name=name)
+        product.layout = layout
         product._datasets = _Opened(layout, statistics or {})
         return product
 
@@ -345,7 +374,95 @@ class Rate(Product):
     kind = "Rate"
 
 
-KINDS: Mapping[str, type[Product]] = {c.kind: c for c in (Product, Raw, Ramp, RateInts, Rate)}
+class Context(Product):
+    """A product that refers to products by names of its choice: the same versions for ever, like any version.
+
+    Parameters
+    ----------
+    refs : mapping of str to ProductRef, SPEC, URN or Product, optional
+        What it refers to; products that are in no pool are saved together with it.
+    meta, name : object
+        As for `Product`.
+    """
+
+    kind = "Context"
+
+    def __init__(
+        self,
+        refs: Mapping[str, Any] | None = None,
+        *,
+        meta: MetaData | Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(meta, name=name)
+        for key in refs or {}:
+            if not isinstance(key, str) or not key.strip():
+                raise InvalidInput(f"a reference needs a name, {key!r} is none")
+        object.__setattr__(self, "_given", dict(refs or {}))
+        self.links = ()
+
+    @property
+    def refs(self) -> Mapping[str, Any]:
+        """References by name; of a context from a pool each knows its version and loads it when asked."""
+        if self.links and self.ref is not None:
+            found = self.ref.pool.fetch([link.serial for link in self.links])
+            return MappingProxyType({link.name: ref for link, ref in zip(self.links, found, strict=True)})
+        return MappingProxyType(self._given)
+
+    links: tuple[Link, ...]
+    """What a context from a pool refers to, without looking it up."""
+
+    _given: Mapping[str, Any]
+
+    def renamed(self, name: str) -> Context:
+        """Give the same context under another name.
+
+        Parameters
+        ----------
+        name : str
+            Of its track.
+
+        Returns
+        -------
+        Context
+            With the same references.
+        """
+        return type(self)(self.refs, meta=self.meta, name=name)
+
+    def replace(self, datasets: Mapping[str, Any] | None = None, **more: Any) -> Context:
+        """Give a context with other references, and the rest as it is here.
+
+        Parameters
+        ----------
+        datasets : mapping of str to ProductRef or Product, optional
+            By name, known or new; None takes one out.
+        **more
+            The same: ``context.replace(ramp=ref)``.
+
+        Returns
+        -------
+        Context
+            To be saved as a further version; this one does not change.
+        """
+        merged = {**self.refs, **(datasets or {}), **more}
+        kept = {key: value for key, value in merged.items() if value is not None}
+        return type(self)(kept, meta=self.meta.copy(), name=self.name)
+
+    def __repr__(self) -> str:
+        named = ", ".join(link.name for link in self.links) or ", ".join(self._given)
+        return f"<{self.kind} {self.name or '(not named)'}: {named or 'no references'}>"
+
+
+class Exposure(Context):
+    """The products of one exposure: references ``raw``, ``ramp``, ``rateints`` and ``rate``, as far as there are some.
+
+    `add` and `reprocess` keep it: each call that changes one of them makes a version.
+    """
+
+    kind = "Exposure"
+
+
+KINDS: Mapping[str, type[Product]] = {c.kind: c for c in (Product, Raw, Ramp, RateInts, Rate, Context, Exposure)}
 
 
 def kind_class(kind: str) -> type[Product]:
@@ -385,7 +502,8 @@ def kinds_matching(cls: type[Product]) -> Sequence[str]:
     sequence of str
         Names of kinds.
     """
-    return [name for name, c in KINDS.items() if issubclass(c, cls)]
+    contexts = issubclass(cls, Context)
+    return [name for name, c in KINDS.items() if issubclass(c, cls) and issubclass(c, Context) == contexts]
 
 
 class _Opened(Mapping[str, Dataset]):

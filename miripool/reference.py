@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from .errors import UnknownKeyword
 from .names import Urn
+from .product import Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -336,6 +337,21 @@ class ProductRefs(Sequence[ProductRef]):
             if pools and all(row[column] is None for row in rows):
                 _refuse_unknown(list(pools.values()), column)
         return astropy_table(rows, chosen)
+
+    def to_context(self, name: str) -> Context:
+        """Give a context that refers to these versions: saved, it is a list for ever of what they are.
+
+        Parameters
+        ----------
+        name : str
+            Of the context.
+
+        Returns
+        -------
+        Context
+            To be saved; its references are named ``Kind/name@version``.
+        """
+        return Context({f"{ref.kind}/{ref.name}@{ref.version}": ref for ref in self}, name=name)
 
     def _repr_html_(self) -> str:
         head = self[:20]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,16 +14,27 @@ from .journal import Action, Save, Tag
 from .manifest import Manifest
 from .metadata import MetaData
 from .names import check_product_name
-from .product import Product
+from .product import Link, Product
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .archive import Archive, Measured
     from .commit import Committer
     from .index import Catalog, Position, ProductRow
+    from .product import Context
 
-__all__ = ["Prepared", "Saved", "is_known", "prepare", "save_known", "save_together", "write_ahead"]
+__all__ = [
+    "Prepared",
+    "Saved",
+    "is_known",
+    "one_of_each_track",
+    "prepare",
+    "prepare_context",
+    "save_known",
+    "save_together",
+    "write_ahead",
+]
 
 _SAME_START = timedelta(seconds=1)
 """Headers round the start of an exposure, and not all alike."""
@@ -57,7 +68,8 @@ class Saved:
 class Prepared:
     """A product ready to be saved: measured, named, compared by `content`.
 
-    `mended` tells that it gave a damaged version its data back.
+    `mended` tells that it gave a damaged version its data back. Of a context, `targets` are what it refers to, known
+    versions or others that are saved with it; with `follows` they change those of the head, whichever it is by then.
     """
 
     manifest: Manifest
@@ -65,6 +77,8 @@ class Prepared:
     measured: Measured
     stored_bytes: int = 0
     mended: bool = False
+    targets: Mapping[str, Link | Prepared] | None = None
+    follows: bool = False
 
     @property
     def track(self) -> tuple[str, str]:
@@ -104,6 +118,35 @@ def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[
         original=measured.original,
     )
     return Prepared(manifest, content, measured)
+
+
+def prepare_context(
+    archive: Archive, context: Context, targets: Mapping[str, Link | Prepared], *, name: str, follows: bool = False
+) -> Prepared:
+    """Prepare a context; what its references are called by number is known when its turn to be saved comes.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    context : Context
+        Of its kind; its metadata are saved.
+    targets : mapping of str to Link or Prepared
+        What it refers to: versions that are there, or others that are saved before it in the same entry.
+    name : str, keyword-only
+        The track's name.
+    follows : bool, keyword-only
+        Take over from the head what `targets` does not name, and its metadata.
+
+    Returns
+    -------
+    Prepared
+        For `save_together`.
+    """
+    prepared = prepare(archive, context, name=name, history=())
+    prepared.targets = dict(targets)
+    prepared.follows = follows
+    return prepared
 
 
 def save_known(
@@ -206,6 +249,7 @@ def save_together(
     *,
     tag: str | None = None,
     force: bool = False,
+    reach: Callable[[Sequence[int]], Sequence[ProductRow]] | None = None,
 ) -> list[Saved]:
     """Save products in one journal entry: all of them, or none.
 
@@ -219,6 +263,8 @@ def save_together(
         Label for all of them, the unchanged ones too.
     force : bool, keyword-only
         Make a version even of what is there already.
+    reach : callable, keyword-only, optional
+        Gives the versions that versions refer to, directly or by others: the tag marks what contexts refer to, too.
 
     Returns
     -------
@@ -229,13 +275,15 @@ def save_together(
     ------
     Conflict
         If a name belongs to another exposure.
+    InvalidInput
+        If the tag would mark two versions of a track.
     ServerError
         If the server went away after the entry was written: the products are saved then, and the message says so.
     """
     if len({p.track for p in prepared}) < len(prepared):
         raise InvalidInput("two products of one kind and name can't be saved in one entry")
     with contextlib.ExitStack() as notes:
-        save = _Save(archive, catalog, prepared, notes, tag=tag, force=force)
+        save = _Save(archive, catalog, prepared, notes, tag=tag, force=force, reach=reach)
         entry = committer.commit(save.decide)
     made = {a.serial for a in entry.actions if isinstance(a, Save)} if entry is not None else set()
     try:
@@ -246,6 +294,30 @@ def save_together(
         if entry is None:
             raise
         raise type(error)(f"saved as journal entry {entry.n}; the index will follow ({error})") from error
+
+
+def one_of_each_track(versions: Iterable[ProductRow | Link]) -> None:
+    """Refuse to mark two versions of a track with one tag.
+
+    Parameters
+    ----------
+    versions : iterable of ProductRow or Link
+        What would be marked.
+
+    Raises
+    ------
+    InvalidInput
+        If two of them are of one track.
+    """
+    seen: dict[tuple[str, str], ProductRow | Link] = {}
+    for version in versions:
+        name = version.product if isinstance(version, Link) else version.name
+        other = seen.setdefault((version.kind, name), version)
+        if other.serial != version.serial:
+            raise InvalidInput(
+                f"a tag marks one version of a track, and {version.kind}/{name} was given in versions "
+                f"{other.version} and {version.version}"
+            )
 
 
 class _Save:
@@ -260,32 +332,76 @@ class _Save:
         *,
         tag: str | None,
         force: bool,
+        reach: Callable[[Sequence[int]], Sequence[ProductRow]] | None,
     ) -> None:
         self.archive = archive
         self.catalog = catalog
+        self.reach = reach
         self.prepared = prepared
         self.notes = notes
         self.tag = tag
         self.force = force
         self.serials: list[int] = []
-        self._written: set[tuple[str, str]] = set()
+        self._written: set[tuple[str, ...]] = set()
 
     def decide(self, position: Position) -> Sequence[Action]:
         """Give the actions for the pool as it stands at a position of the journal."""
-        found = [None if self.force else self._same(p) for p in self.prepared]
-        new = [p for p, same in zip(self.prepared, found, strict=True) if same is None]
+        plain = [p for p in self.prepared if p.targets is None]
+        found = {id(p): None if self.force else self._same(p) for p in plain}
+        new = [p for p in plain if found[id(p)] is None]
         for p in new:
             _refuse_other_exposure(self.catalog, p.manifest)
         for p in new:
             self._write(p)
-        saves = [self._version(p, position.next_serial + i) for i, p in enumerate(new)]
-        fresh = iter(saves)
-        self.serials = [next(fresh).serial if same is None else same.serial for same in found]
+        saves: list[Save] = []
+        placed: dict[int, Link] = {}
+        labelled: set[int] = set()
+        for p in self.prepared:
+            if p.targets is not None:
+                self._refer(p, placed)
+                found[id(p)] = _same(self.catalog, p)
+                if found[id(p)] is None:
+                    self._write(p)
+            same = found[id(p)]
+            if same is None:
+                save = self._version(p, position.next_serial + len(saves))
+                saves.append(save)
+                placed[id(p)] = Link("", *p.track, save.version, save.serial, save.manifest)
+            else:
+                placed[id(p)] = Link("", *p.track, same.version, same.serial, same.manifest)
+                labelled |= {same.serial} if self.tag is not None and self.tag in same.tags else set()
+        self.serials = [placed[id(p)].serial for p in self.prepared]
         if self.tag is None:
             return saves
-        marked = {same.serial for same in found if same is not None and self.tag in same.tags}
-        to_tag = tuple(serial for serial in self.serials if serial not in marked)
+        marked = dict.fromkeys(placed.values())
+        if self.reach is not None:
+            targets = [t.serial for p in self.prepared for t in (p.targets or {}).values() if isinstance(t, Link)]
+            for row in self.reach(targets):
+                marked[Link("", row.kind, row.name, row.version, row.serial, row.manifest)] = None
+                labelled |= {row.serial} if self.tag in row.tags else set()
+        one_of_each_track(marked)
+        to_tag = tuple(link.serial for link in marked if link.serial not in labelled)
         return [*saves, Tag(self.tag, to_tag)] if to_tag else saves
+
+    def _refer(self, p: Prepared, placed: Mapping[int, Link]) -> None:
+        """Give a context its references as the pool stands now."""
+        targets = p.targets or {}
+        links = {n: replace(t if isinstance(t, Link) else placed[id(t)], name=n) for n, t in targets.items()}
+        if p.follows:
+            track = [row for row in self.catalog.track(*p.track) if row.removed is None]
+            if track:
+                before = self.archive.manifest(track[-1].manifest)
+                p.manifest = replace(p.manifest, hdus=before.hdus)
+                links = {link.name: link for link in before.references} | links
+        there = {row.serial: row for row in self.catalog.rows([link.serial for link in links.values()])}
+        for link in links.values():
+            row = there.get(link.serial)
+            if row is not None and row.removed is not None:
+                raise Conflict(f"{p.manifest.kind}/{p.manifest.name} can't refer to what is in the trash: {link.name}")
+        p.manifest = replace(p.manifest, references=tuple(links.values()))
+        told = [[link.name, link.serial, link.manifest] for link in links.values()]
+        header = [] if p.follows else [hdu.header.decode("latin-1") for hdu in p.manifest.hdus]
+        p.content = digest_bytes(canonical_json({"references": sorted(told), "headers": header}))
 
     def _same(self, p: Prepared) -> ProductRow | None:
         """Find the version that a product already is; where its files are damaged, mend them from the product."""
@@ -310,10 +426,12 @@ class _Save:
 
     def _write(self, p: Prepared) -> None:
         """Store blobs and manifest, once, however often the race for an entry is lost."""
-        if p.track not in self._written:
+        # A context's manifest may be another each time.
+        written = (*p.track, digest_bytes(p.manifest.to_bytes()) if p.targets is not None else "")
+        if written not in self._written:
             self.notes.enter_context(self.archive.writing(p.manifest))
             p.stored_bytes += self.archive.write(p.manifest, p.measured.sources)
-            self._written.add(p.track)
+            self._written.add(written)
 
     def _version(self, p: Prepared, serial: int) -> Save:
         version = max((row.version for row in self.catalog.track(*p.track)), default=-1) + 1

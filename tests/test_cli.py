@@ -475,9 +475,8 @@ def test_version_and_help(miripool: Run) -> None:
     assert call("--version").stdout == f"miripool {__version__}\n"
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
-    assert sorted(commands) == sorted(
-        "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo".split()  # noqa: SIM905
-    )
+    known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
+    assert sorted(commands) == sorted([*known.split(), "reprocess"])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)
         assert call(command, "--help").exit_code == 0

@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "reference",
         "judging",
         "finding pixelrows saving selecting",
-        "explain pixel",
+        "contexts explain pixel",
         "pool plots",
         "home",
         "manager ingest demo pipeline",

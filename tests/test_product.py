@@ -15,6 +15,7 @@ from miripool.errors import InvalidInput, ProductNotFound
 from miripool.metadata import MetaData
 from miripool.product import (
     KINDS,
+    Context,
     Hdu,
     Layout,
     Product,
@@ -216,9 +217,12 @@ def test_kinds_have_their_class() -> None:
 
 
 def test_subclasses_match() -> None:
-    assert set(kinds_matching(Product)) == set(KINDS)
+    contexts = {"Context", "Exposure"}
+    assert set(kinds_matching(Context)) == contexts
+    assert set(kinds_matching(Product)) == set(KINDS) - contexts  # contexts are asked for by their own kind
     assert list(kinds_matching(Ramp)) == ["Ramp"]
-    assert {k for cls in (Raw, Ramp, RateInts, Rate) for k in kinds_matching(cls)} == set(KINDS) - {"Product"}
+    others = {k for cls in (Raw, Ramp, RateInts, Rate) for k in kinds_matching(cls)}
+    assert others == set(KINDS) - contexts - {"Product"}
 
 
 def test_a_product_is_changed_by_making_another() -> None:

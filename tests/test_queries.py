@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from miripool.errors import InvalidInput, QueryError
-from miripool.product import KINDS, Product, Ramp, RateInts
+from miripool.product import Context, Product, Ramp, RateInts
 from miripool.query import AttribQuery, FullQuery, MetaQuery, Query, as_query
 from miripool.query.queries import functions_in
 from miripool.query.tree import ALL
@@ -56,7 +56,8 @@ def test_forms(query):
 
 
 def test_kinds():
-    assert Query("1").kinds == tuple(KINDS)
+    assert Query("1").kinds == ("Product", "Raw", "Ramp", "RateInts", "Rate")
+    assert Query(Context, "1").kinds == ("Context", "Exposure")
     assert Query(RateInts).kinds == ("RateInts",)
     assert MetaQuery("ramp", "p", "1").kinds == ("Ramp",)
     assert Query(RateInts).node == ALL

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..cards import is_structural
+from ..names import Urn
 from .output import as_json as to_json
 from .output import console, emit, human_bytes, say, write
 from .session import Csv, DryRun, Json, PoolName, Spec, Specs, counting, one_form, open_pool
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..difference import Difference
     from ..ingest import Outcome
     from ..pool import Pool
+    from ..product import Link
     from ..reference import ProductRef
 
 __all__ = ["register"]
@@ -212,22 +214,58 @@ def _show(
         datasets = [_dataset_row(d) for d in product.datasets.values()]
         keywords = list(keyword_rows(product.meta))
         version = _version_row(pool, ref)
+        references = [_reference_row(name, link) for link in getattr(product, "links", ())]
+        history = [dict(step) for step in pool.history(ref)]
     if as_json:
-        write(to_json({**version, "datasets": datasets, "keywords": keywords}))
+        more = {"references": references} if references else {}
+        write(to_json({**version, "datasets": datasets, **more, "history": history, "keywords": keywords}))
         return
     for key, value in version.items():
         shown = ", ".join(value) if isinstance(value, list) else "" if value is None else value
         write(f"{key:<12} {shown:%Y-%m-%d %H:%M:%S} UTC" if isinstance(shown, datetime) else f"{key:<12} {shown}")
+    for line in (line for step in history for line in _history_lines(step)):
+        write(line)
     write("")
+    if references:
+        emit(references, ["reference", "urn", "name", "version"])
+        write("")
     shown_datasets = [{k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()} for row in datasets]
-    emit(shown_datasets, ["dataset", "dtype", "shape", "unit", "min", "max", "mean", "std", "nan", "flagged", "blob"])
-    write("")
+    if datasets or not references:
+        columns = ["dataset", "dtype", "shape", "unit", "min", "max", "mean", "std", "nan", "flagged", "blob"]
+        emit(shown_datasets, columns)
+        write("")
     rows = [
         {**row, "keyword": row["keyword"] if row["hdu"] == "PRIMARY" else f"{row['hdu']}.{row['keyword']}"}
         for row in keywords
         if everything or not is_structural(row["keyword"])
     ]
     emit(rows, ["keyword", "value", "unit", "description"])
+
+
+def _reference_row(pool: str, link: Link) -> dict[str, Any]:
+    return {
+        "reference": link.name,
+        "urn": str(Urn(pool, link.kind, link.serial)),
+        "kind": link.kind,
+        "name": link.product,
+        "version": link.version,
+        "manifest": link.manifest,
+    }
+
+
+def _history_lines(step: dict[str, Any]) -> Iterator[str]:
+    """Tell what a version was made from, one line for each word that there is."""
+    made = f"{step.get('tool', 'made')} {step.get('version', '')}".strip()
+    context = f" with {step['context']}" if step.get("context") not in (None, "", "N/A") else ""
+    yield f"{'made by':<12} {made}{context}"
+    if step.get("inputs"):
+        yield f"{'from':<12} {', '.join(map(str, step['inputs']))}"
+    parameters = step.get("parameters") or {}
+    for what in ("overrides", "skip"):
+        if parameters.get(what):
+            given = parameters[what]
+            shown = ", ".join(f"{k}={v}" for k, v in given.items()) if isinstance(given, dict) else ", ".join(given)
+            yield f"{what:<12} {shown}"
 
 
 def _version_row(pool: Pool, ref: ProductRef) -> dict[str, Any]:
@@ -332,14 +370,20 @@ def _export(
     say(f"wrote {path} ({human_bytes(path.stat().st_size)})")
 
 
-def _rm(context: typer.Context, name: PoolName, specs: Specs, dry_run: DryRun = False) -> None:
+def _rm(
+    context: typer.Context,
+    name: PoolName,
+    specs: Specs,
+    cascade: Annotated[bool, typer.Option("--cascade", help="The contexts that refer to them, too.")] = False,
+    dry_run: DryRun = False,
+) -> None:
     """Put versions into the trash; nothing is deleted, `restore` brings them back."""
     with open_pool(context, name) as pool:
-        refs = [pool.ref(spec) for spec in specs]
+        refs = pool.removed_with([pool.ref(spec) for spec in specs], cascade=cascade)
         for ref in refs:
             say(f"{'would remove' if dry_run else 'removing'} {ref.urn}  {ref.kind}/{ref.name}@{ref.version}")
         if not dry_run:
-            pool.remove(refs)
+            pool.remove(refs, cascade=cascade)
 
 
 def _restore(context: typer.Context, name: PoolName, specs: Specs) -> None:

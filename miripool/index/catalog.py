@@ -19,7 +19,7 @@ from .rows import (
     TagEvent,
     TagSummary,
 )
-from .schema import dataset, product, state, tag, tag_event
+from .schema import dataset, link, product, state, tag, tag_event
 from .selection import conditions, is_one_of, products
 
 if TYPE_CHECKING:
@@ -251,6 +251,25 @@ class Catalog:
         p = product.c
         statement = products().where(p.name == name, p.head).order_by(p.kind)
         return self._products(statement if kind is None else statement.where(p.kind == kind))
+
+    def referring(self, serials: Sequence[int]) -> list[ProductRow]:
+        """Find the living contexts that refer to versions.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            The versions.
+
+        Returns
+        -------
+        list of ProductRow
+            By serial.
+        """
+        if not serials:
+            return []
+        p = product.c
+        contexts = select(link.c.serial).where(is_one_of(link.c.target, serials))
+        return self._products(products().where(p.serial.in_(contexts), p.removed.is_(None)).order_by(p.serial))
 
     def names_like(self, prefix: str, limit: int = 20) -> list[str]:
         """List names of living products, for suggestions.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..manifest import dtype_to_json
 from ..metadata import MetaData
-from .schema import TYPED_KEYWORDS, dataset, keyword, product
+from .schema import TYPED_KEYWORDS, dataset, keyword, link, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Harvest", "Lines", "fits_size"]
 
-COLUMNS = {table.name: tuple(c.name for c in table.c) for table in (product, dataset)} | {
+COLUMNS = {table.name: tuple(c.name for c in table.c) for table in (product, dataset, link)} | {
     # The order of the fields of `_keyword_lines`.
     keyword.name: ("serial", "hdu", "hdu_name", "key", "occurrence", "first", "number", "text", "flag", "time")
 }
@@ -81,6 +81,7 @@ class Harvest:
         self.names: set[tuple[str, str]] = set()
         self._products: list[tuple[Version, tuple[Any, ...], tuple[Any, ...]]] = []
         self._datasets: list[str] = []
+        self._links: list[str] = []
 
     def keywords(self, entry: Entry, save: Save, manifest: Manifest | None, version: Version) -> bytes:
         """Take in a version.
@@ -113,6 +114,8 @@ class Harvest:
         rest = (entry.time, entry.n, save.manifest, save.content, size, save.stored_bytes, name, digest)
         self._products.append((version, head, (*rest, _start_time(found), *_typed(found))))
         self._datasets += (_line(row) for row in _dataset_rows(save.serial, hdus))
+        if manifest is not None:
+            self._links += (_line((save.serial, found.name, found.serial)) for found in manifest.references)
         return lines.encode("utf-8", "backslashreplace")
 
     def products(self) -> Iterator[bytes]:
@@ -136,6 +139,17 @@ class Harvest:
         """
         if self._datasets:
             yield "".join(self._datasets).encode("utf-8", "backslashreplace")
+
+    def links(self) -> Iterator[bytes]:
+        """Give the lines of `link`.
+
+        Yields
+        ------
+        bytes
+            All of them, if there are any.
+        """
+        if self._links:
+            yield "".join(self._links).encode("utf-8", "backslashreplace")
 
 
 def _keyword_lines(

@@ -204,7 +204,11 @@ def _copy_products(
         if lines.error is not None:
             raise lines.error from None
         raise
-    for name, chunks in (("product", harvest.products()), ("dataset", harvest.datasets())):
+    for name, chunks in (
+        ("product", harvest.products()),
+        ("dataset", harvest.datasets()),
+        ("link", harvest.links()),
+    ):
         database.copy(connection, name, COLUMNS[name], Lines(chunks))
     _add_names(connection, sorted(harvest.names))
 

@@ -125,6 +125,15 @@ dataset = Table(
     Index("dataset_digest", "digest"),
 )
 
+link = Table(
+    "link",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", _C, primary_key=True),
+    Column("target", BigInteger, nullable=False),
+    Index("link_target", "target"),
+)
+
 tag = Table(
     "tag",
     metadata,

@@ -32,12 +32,15 @@ class Reprocessed:
         What was calibrated.
     refs : tuple of ProductRef
         Ramp, and RateInts or Rate; empty if it failed. Their `notice` says so where the result was there already.
+    exposure : ProductRef or None
+        The exposure's context, which refers to them; saved with them.
     error : MiripoolError or None
         Why it failed; nothing was saved then.
     """
 
     raw: ProductRef
     refs: tuple[ProductRef, ...] = ()
+    exposure: ProductRef | None = None
     error: MiripoolError | None = None
 
 
@@ -94,13 +97,14 @@ def reprocess(
 
     turn = threading.Lock()
 
-    def save(ready: Sequence[Ready]) -> tuple[ProductRef, ...]:
+    def save(raw: ProductRef, ready: Sequence[Ready]) -> Sequence[ProductRef]:
         with turn:
-            return tuple(pool.commit_together(ready, tag=tag, pixels=pixels))
+            return pool.commit_together(ready, tag=tag, pixels=pixels, raw=raw)
 
     def one(raw: ProductRef) -> Reprocessed:
         try:
-            return Reprocessed(raw, _process(pool, raw, recipe, save, progress))
+            *refs, exposure = _process(pool, raw, recipe, save, progress)
+            return Reprocessed(raw, tuple(refs), exposure)
         except MiripoolError as error:
             return Reprocessed(raw, error=error)
 
@@ -118,9 +122,9 @@ def _process(
     pool: Pool,
     raw: ProductRef,
     recipe: Recipe,
-    save: Callable[[Sequence[Ready]], tuple[ProductRef, ...]],
+    save: Callable[[ProductRef, Sequence[Ready]], Sequence[ProductRef]],
     progress: Callable[[ProductRef, str], None] | None,
-) -> tuple[ProductRef, ...]:
+) -> Sequence[ProductRef]:
     with work_folder(pool.work_folder) as folder:
         path = write_fits(raw.product, folder / f"{raw.name}_uncal.fits", jwst=True)
         tell = None if progress is None else lambda step: progress(raw, step)
@@ -139,4 +143,4 @@ def _process(
         ]
         kinds = ["ramp", "rateints" if "rateints" in run.files else "rate"]
         products: list[Any] = [read_fits(run.files[kind]) for kind in kinds]
-        return save([pool.read(product, name=raw.name, history=history) for product in products])
+        return save(raw, [pool.read(product, name=raw.name, history=history) for product in products])

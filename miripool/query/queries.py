@@ -161,7 +161,7 @@ class Query:
         return _restore, (type(self), self.kinds, self.variable, self.node, self.all_versions, self.tag)
 
     def __repr__(self) -> str:
-        kinds = "Product" if self.kinds == tuple(KINDS) else "|".join(self.kinds)
+        kinds = "Product" if self.kinds == tuple(kinds_matching(Product)) else "|".join(self.kinds)
         versions = ", allVersions=True" if self.all_versions else ""
         tag = "" if self.tag is None else f", tag={self.tag!r}"
         return f"{type(self).__name__}({kinds}, {self.variable!r}, {self.where!r}{versions}{tag})"
