@@ -2,8 +2,8 @@
 
 Told bottom-up: `flags` are bits, `subarrays` say where on the detector, `detector` how its pixels behave, `exposure`
 lets light fall on them and keeps the truth, `calibration` turns counts into slopes, `files` writes what real JWST
-files of level 1b and 2a hold. A form of file more, the ground test's for instance, is a function more in `files`;
-reference files for the pipeline are the maps of `Detector`, which are named by the reference they would go into.
+files of level 1b and 2a and the ground test's hold, `references` the reference files with which the real pipeline
+calibrates them: the maps of `Detector`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from miripool.simulate.exposure import (
     simulate_campaign,
     simulate_exposure,
 )
+from miripool.simulate.references import REFERENCE_TYPES, write_references
 from miripool.simulate.subarrays import SUBARRAYS, Subarray, find_subarray
 
 __all__ = [
     "COSMIC_RAY",
     "DETECTORS",
+    "REFERENCE_TYPES",
     "SUBARRAYS",
     "Calibration",
     "Detector",
@@ -39,4 +41,5 @@ __all__ = [
     "fit_slopes",
     "simulate_campaign",
     "simulate_exposure",
+    "write_references",
 ]
