@@ -4,7 +4,8 @@ Its library is loaded when the first blob is opened: most questions open none.
 
 A blob has a dataset ``/data`` with the array in chunks ("tiles") that hold whole ramps, coded with bitshuffle + LZ4
 (registered filter 32008), and a dataset ``/tile_digests`` with xxh3_128 of each tile's elements in C order,
-little-endian, padding left out. Any HDF5 tool that has the filter reads ``/data``.
+little-endian, padding left out. Any HDF5 tool that has the filter reads ``/data``. Behind the end of the HDF5 file
+stands a list of the tiles (`miripool.tilelist`) that lets us find and read them without it.
 
 The name is the digest of the *logical* content: of a framed header (dtype, shape) and the elements in C order,
 little-endian; a table is framed column by column. Chunking, compression and the library's version do not matter.
@@ -19,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import bitshuffle
-from .blob import FORMAT, Blob, root_cause
+from .blob import Blob, root_cause
 from .digest import array_digest, blocks, hasher_of, little_bytes, tile_digest
 from .errors import MiripoolError, StorageError
+from .hdf5file import FORMAT
 from .manifest import BlobRef
 from .statistics import Accumulator, Statistics
 from .storage import storage_error
 from .threads import map_bounded
-from .tiles import Slab, Tile, grid, slabs, tile_shape
+from .tilelist import TileList, record_type, write_tile_list
+from .tiles import Slab, Tile, grid, slabs, tile_at, tile_shape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,21 +205,25 @@ def _write_file(path: Path, ref: BlobRef, source: ArraySource) -> None:
         if small or not ref.shape or little.itemsize > _MAX_CODED:
             whole = np.asarray(source[...]).astype(little, copy=False)
             data = file.create_dataset("data", ref.shape, little, data=whole)
-            tiles = np.frombuffer(tile_digest(whole), np.uint8).reshape(1, 16)
+            digests, tiles = np.frombuffer(tile_digest(whole), np.uint8).reshape(1, 16), None
         else:
             chunks = tile_shape(ref.shape, little.itemsize)
             data = file.create_dataset(
                 "data", ref.shape, little, chunks=chunks, fillvalue=None, **hdf5plugin.Bitshuffle(cname="lz4")
             )
-            tiles = _write_tiles(data, little, source)
+            tiles = TileList(chunks, _write_tiles(data, little, source))
+            digests = np.stack([np.frombuffer(digest, np.uint8) for digest in tiles.records["digest"].tolist()])
         data.attrs["miripool_blob"] = FORMAT
         data.attrs["digest"] = np.bytes_(ref.digest)
-        file.create_dataset("tile_digests", data=tiles)
+        file.create_dataset("tile_digests", data=digests)
+    if tiles is not None:
+        write_tile_list(path, ref, tiles)
 
 
-def _write_tiles(data: h5py.Dataset, dtype: np.dtype[Any], source: ArraySource) -> NDArray[np.uint8]:
+def _write_tiles(data: h5py.Dataset, dtype: np.dtype[Any], source: ArraySource) -> NDArray[Any]:
+    """Write all tiles; give the records of their list."""
     shape, chunks = data.shape, data.chunks
-    digests = np.zeros((math.prod(grid(shape, chunks)), 16), np.uint8)
+    records = np.zeros(math.prod(grid(shape, chunks)), record_type(dtype))
     direct = bitshuffle.available()
 
     def code(slab: Slab) -> list[tuple[Tile, bytes, Any]]:
@@ -224,6 +231,8 @@ def _write_tiles(data: h5py.Dataset, dtype: np.dtype[Any], source: ArraySource) 
         for tile, part in slab.cut(np.asarray(source[slab.inside])):
             part = np.ascontiguousarray(part, dtype=dtype)
             digest = tile_digest(part)
+            if dtype.kind in "iuf":
+                records["low"][tile.number], records["high"][tile.number] = _range(part)
             if direct and part.shape != chunks:
                 whole = np.zeros(chunks, dtype)
                 whole[tuple(slice(n) for n in part.shape)] = part
@@ -233,9 +242,21 @@ def _write_tiles(data: h5py.Dataset, dtype: np.dtype[Any], source: ArraySource) 
 
     for coded in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
         for tile, digest, elements in coded:
-            digests[tile.number] = np.frombuffer(digest, np.uint8)
+            records["digest"][tile.number] = np.void(digest)
             if direct:
                 data.id.write_direct_chunk(tile.start, elements)
             else:
                 data[tile.inside] = elements
-    return digests
+    data.file.flush()  # by now HDF5 knows where it puts them
+    for number, index in enumerate(np.ndindex(grid(shape, chunks))):
+        found = data.id.get_chunk_info_by_coord(tile_at(index, shape, chunks).start)
+        records["offset"][number], records["size"][number] = found.byte_offset, found.size
+    return records
+
+
+def _range(tile: NDArray[Any]) -> tuple[Any, Any]:
+    """Give the smallest and the largest element, NaN ignored; both NaN where nothing else is there."""
+    low, high = tile.min(), tile.max()
+    if low != low:
+        return np.fmin.reduce(tile, axis=None), np.fmax.reduce(tile, axis=None)
+    return low, high

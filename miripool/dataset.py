@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    Choose = Callable[[NDArray[Any], NDArray[Any], NDArray[np.int64]], NDArray[np.bool_]]
+
 __all__ = ["ArraySource", "Dataset", "Scale", "holds_flags"]
 
 
@@ -232,16 +234,26 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         read: Callable[[Any], Generator[Any]] | None = getattr(self.source, "parts", None)
         return self._scaled((np.asarray(self.source[box]) for box in boxes) if read is None else read(boxes))
 
-    def pieces(self) -> Iterator[NDArray[Any]]:
-        """Read all elements, each once, in bounded memory.
+    def pieces(self, choose: Choose | None = None, *, lend: bool = False) -> Iterator[NDArray[Any]]:
+        """Read all elements, each once, in bounded memory; or those that may matter.
+
+        Parameters
+        ----------
+        choose : callable, optional
+            Where the smallest and the largest element (NaN ignored) of each part of the array is known, it is given
+            these, and how many elements each has; tells which parts are to be read.
+        lend : bool, keyword-only
+            What is given need not last longer than until the next is asked for, of this or of another array.
 
         Yields
         ------
         ndarray
             Of any shape, in any order: for what does not depend on where an element is.
         """
-        read: Callable[[], Generator[Any]] | None = getattr(self.source, "pieces", None)
-        return self._scaled((np.asarray(self.source[i]) for i in range(self.shape[0])) if read is None else read())
+        read: Callable[..., Generator[Any]] | None = getattr(self.source, "pieces", None)
+        if read is None:
+            return self._scaled(np.asarray(self.source[i]) for i in range(self.shape[0]))
+        return self._scaled(read(choose if self.scale is None else None, lend=lend))
 
     def _scaled(self, stored: Generator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         with contextlib.closing(stored):

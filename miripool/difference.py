@@ -1,13 +1,14 @@
-"""Difference: what changed from one version of a product to the next, from their manifests alone."""
+"""Difference: what changed from one version of a product to the next; from their manifests, and from their arrays."""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .cards import parse_header
+from .elements import ElementChange, compare_elements
 from .formats.stable import UNSTABLE_CARDS
 
 if TYPE_CHECKING:
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
     from .cards import Value
     from .manifest import Manifest
+    from .product import Product
 
     _Cards = Mapping[tuple[str, str], Sequence[Value]]
 
-__all__ = ["CardChange", "Difference", "LinkChange", "compare"]
+__all__ = ["CardChange", "Difference", "LinkChange", "compare", "compare_products"]
 
 _SHAPE = re.compile("NAXIS[0-9]*|PCOUNT|THEAP")
 """Keywords that follow from the shape of a dataset."""
@@ -85,6 +87,8 @@ class Difference:
         Datasets with the same content.
     links : tuple of LinkChange
         References of a context.
+    elements : tuple of ElementChange
+        Of the changed datasets, where they were compared.
     """
 
     cards: tuple[CardChange, ...]
@@ -93,6 +97,7 @@ class Difference:
     gone: tuple[str, ...]
     same: tuple[str, ...]
     links: tuple[LinkChange, ...] = ()
+    elements: tuple[ElementChange, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Tell it in what JSON can hold.
@@ -101,10 +106,12 @@ class Difference:
         -------
         dict
             ``datasets`` with the names under ``changed``, ``added`` and ``gone``; ``keywords``, each with ``hdu``,
-            ``keyword``, ``old`` and ``new``; ``references`` of a context, each with ``name``, ``old`` and ``new``.
+            ``keyword``, ``old`` and ``new``; ``references`` of a context, each with ``name``, ``old`` and ``new``;
+            ``elements`` of the changed datasets, where they were compared.
         """
         return {
             "datasets": {"changed": list(self.changed), "added": list(self.added), "gone": list(self.gone)},
+            "elements": [change.to_json() for change in self.elements],
             "keywords": [
                 {"hdu": c.hdu, "keyword": c.keyword, "old": _to_json(c.old), "new": _to_json(c.new)} for c in self.cards
             ],
@@ -123,7 +130,7 @@ class Difference:
         for label, names in (("changed", self.changed), ("added", self.added), ("gone", self.gone)):
             if names:
                 lines.append(f"datasets {label}: {', '.join(names)}")
-        return [*lines, *map(str, self.links), *map(str, self.cards)]
+        return [*lines, *map(str, self.elements), *map(str, self.links), *map(str, self.cards)]
 
 
 def compare(old: Manifest, new: Manifest) -> Difference:
@@ -150,6 +157,29 @@ def compare(old: Manifest, new: Manifest) -> Difference:
         same=tuple(name for name in both if name not in changed),
         links=tuple(_link_changes(old, new)),
     )
+
+
+def compare_products(old: Product, new: Product, difference: Difference) -> Difference:
+    """Compare the elements of what changed.
+
+    Parameters
+    ----------
+    old, new : Product
+        The versions; the datasets that changed are read.
+    difference : Difference
+        From `compare`.
+
+    Returns
+    -------
+    Difference
+        The same, with `elements`.
+    """
+    found = tuple(
+        compare_elements(name, old.datasets[name], new.datasets[name])
+        for name in difference.changed
+        if name in old.datasets and name in new.datasets
+    )
+    return replace(difference, elements=found)
 
 
 def _link_changes(old: Manifest, new: Manifest) -> Iterator[LinkChange]:

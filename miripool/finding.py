@@ -69,6 +69,21 @@ class Finder:
         spec = Spec(urn=ref) if isinstance(ref, Urn) else parse_spec(ref)
         return self._by_urn(spec.urn) if spec.urn is not None else self._by_track(spec, str(ref))
 
+    def is_ours(self, pool: str) -> bool:
+        """Tell whether a pool's name, in a URN, means this pool.
+
+        Parameters
+        ----------
+        pool : str
+            The name.
+
+        Returns
+        -------
+        bool
+            True for its name and those it had before.
+        """
+        return pool == self._name or pool in self._info.former_names
+
     def row_in_trash(self, ref: Reference) -> ProductRow:
         """Find a version that is to be restored.
 
@@ -122,7 +137,7 @@ class Finder:
         return row
 
     def _by_urn(self, urn: Urn) -> ProductRow:
-        if urn.pool != self._name and urn.pool not in self._info.former_names:
+        if not self.is_ours(urn.pool):
             raise ProductNotFound(f"{urn} is of pool {urn.pool!r}, this is {self._name!r}")
         rows = self._catalog.rows([urn.serial])
         if not rows or rows[0].kind != urn.kind:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import contexts, selecting
 from .archive import PIXEL_POLICIES
 from .commit import Committer
+from .difference import Difference, compare, compare_products
 from .errors import (
     FileMissing,
     IntegrityError,
@@ -28,6 +29,7 @@ from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
 from .index import order_by
 from .journal import Action, Remove, Restore, Tag, Untag
 from .keywords import dictionary, suggest
+from .lineage import Descent, Use, find_uses, trace
 from .listing import list_rows
 from .names import Urn, check_label
 from .pixelrows import PixelRows
@@ -1176,6 +1178,79 @@ class Pool:
             steps, and the URNs of inputs.
         """
         return self.manifest(self._finder.row(ref)).history
+
+    def diff(self, old: Reference, new: Reference, *, elements: bool = True) -> Difference:
+        """Tell what differs between two versions.
+
+        Parameters
+        ----------
+        old, new : ProductRef or str
+            The versions, of one track or of two.
+        elements : bool, keyword-only
+            Read the arrays that differ, and tell how many elements do and by how much.
+
+        Returns
+        -------
+        Difference
+            From `old` to `new`: keywords, datasets, elements, references.
+        """
+        before, after = self._finder.row(old), self._finder.row(new)
+        found = compare(self.manifest(before), self.manifest(after))
+        if not elements:
+            return found
+        return compare_products(self.load_version(before), self.load_version(after), found)
+
+    def lineage(self, ref: Reference) -> list[Descent]:
+        """Tell what a version was made from and what was made of it; no array is read.
+
+        Parameters
+        ----------
+        ref : ProductRef or str
+            The version.
+
+        Returns
+        -------
+        list of Descent
+            The versions that it goes back to, or it itself; each with all that leads to this version, and all that was
+            made of this version.
+        """
+        row = self._finder.row(ref)
+        self.catch_up()
+        return trace(self.archive, self.catalog, row, self._finder.is_ours)
+
+    def uses(self, of: Reference) -> list[Use]:
+        """Find the versions that a version, or a reference file, went into.
+
+        Parameters
+        ----------
+        of : ProductRef or str
+            A version; or the name of a reference file, as in the cards R_GAIN, R_DARK, … or in a history.
+
+        Returns
+        -------
+        list of Use
+            Living versions in the order of saving: what was made of it, directly or by others, calibrated with it, or
+            refers to it.
+
+        Raises
+        ------
+        ProductNotFound
+            If there is no such version, and no version was calibrated with such a file.
+        """
+        self.catch_up()
+        missing: ProductNotFound | None = None
+        row = None
+        try:
+            row = self._finder.row(of)
+        except (ProductNotFound, InvalidInput) as error:
+            if not isinstance(of, str):
+                raise
+            missing = error if isinstance(error, ProductNotFound) else ProductNotFound(str(error))
+        names = [of.removeprefix("crds://")] if isinstance(of, str) and row is None else []
+        found = find_uses(self.catalog, self._finder.is_ours, row=row, names=names)
+        if missing is not None and not found:
+            raise ProductNotFound(f"{missing}; and nothing here was calibrated with a reference file {of!r}")
+        return found
 
     def load_version(self, version: Version) -> Product:
         """Give a version's product; its manifest is read, its arrays are not.

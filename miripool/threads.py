@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["map_bounded", "one_of_many"]
+__all__ = ["map_bounded", "one_of_many", "works_alone"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -28,6 +28,7 @@ class _Busy:
 
 
 _busy = _Busy()
+_cores = os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -40,6 +41,17 @@ def one_of_many() -> Iterator[None]:
     finally:
         with _busy.lock:
             _busy.count -= 1
+
+
+def works_alone() -> bool:
+    """Tell whether `map_bounded` asks for no more threads: one result is there at a time.
+
+    Returns
+    -------
+    bool
+        True where `one_of_many` jobs keep all cores at work.
+    """
+    return _busy.count >= _cores
 
 
 def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
@@ -57,8 +69,7 @@ def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_
     object
         Results, in the order of the items.
     """
-    cores = os.cpu_count() or 1
-    if _busy.count >= cores:
+    if works_alone():
         yield from map(function, items)
         return
     taken = iter(items)
@@ -66,12 +77,12 @@ def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_
     if len(first) < 2:
         yield from map(function, first)
         return
-    pool = ThreadPoolExecutor(cores)
+    pool = ThreadPoolExecutor(_cores)
     try:
         pending: deque[Future[_R]] = deque()
         for item in itertools.chain(first, taken):
             pending.append(pool.submit(function, item))
-            if len(pending) > 2 * cores:
+            if len(pending) > 2 * _cores:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

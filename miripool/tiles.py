@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -14,7 +15,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Slab", "Tile", "basic_index", "copy_overlap", "grid", "room_of", "slabs", "tile_at", "tile_shape"]
+__all__ = [
+    "Slab",
+    "Tile",
+    "basic_index",
+    "copy_overlap",
+    "grid",
+    "room_of",
+    "slabs",
+    "tile_at",
+    "tile_shape",
+    "tile_sizes",
+]
 
 _TILE_BYTES = 1 << 19
 """Aim of a tile's size: the ramps of some thousand pixels; small enough to read one pixel, large enough to compress."""
@@ -78,6 +90,28 @@ def grid(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
         Same length.
     """
     return tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+
+
+@functools.lru_cache(maxsize=64)
+def tile_sizes(shape: tuple[int, ...], chunks: tuple[int, ...]) -> NDArray[np.int64]:
+    """Count the elements of each tile, padding left out.
+
+    Parameters
+    ----------
+    shape, chunks : tuple of int
+        Of the array and of its tiles.
+
+    Returns
+    -------
+    ndarray of int64, shape (number of tiles,)
+        By the number of the tile.
+    """
+    sizes: NDArray[np.int64] = np.ones((1,), np.int64)
+    for n, c in zip(shape, chunks, strict=True):
+        sizes = np.multiply.outer(sizes, np.minimum(c, n - np.arange(0, n, c)))
+    sizes = sizes.ravel()
+    sizes.flags.writeable = False
+    return sizes
 
 
 def tile_at(index: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, ...]) -> Tile:

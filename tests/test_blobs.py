@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from miripool import bitshuffle, blobs, tiles
+from miripool import blob as blob_module
 from miripool.blob import Blob
 from miripool.blobs import BlobStore
 from miripool.dataset import Scale
@@ -32,6 +34,7 @@ from miripool.digest import array_digest, tile_digest
 from miripool.errors import DiskFull, IntegrityError, NewerFormat, ReadOnly, StorageError
 from miripool.manifest import BlobRef
 from miripool.storage import LocalStorage
+from miripool.tilelist import TileList, read_tile_list, write_tile_list
 
 EXAMPLES = settings(deadline=None, max_examples=60)
 
@@ -222,7 +225,26 @@ def test_layout_of_the_file(store: BlobStore) -> None:
         first = array[tuple(slice(n) for n in data.chunks)]
         assert file["tile_digests"][0].tobytes() == tile_digest(first)
         assert file["tile_digests"].shape == (data.id.get_num_chunks(), 16)
+        info = [data.id.get_chunk_info(i) for i in range(data.id.get_num_chunks())]
+    with path_of(store, blob).open("rb") as opened:
+        tiles_of = read_tile_list(opened.fileno(), blob.ref)
+    assert tiles_of is not None
+    assert tiles_of.chunks == tiles.tile_shape(array.shape, 4)
+    assert tiles_of.records["digest"][0].tobytes() == tile_digest(first)
+    assert (tiles_of.records["low"][0], tiles_of.records["high"][0]) == (first.min(), first.max())
+    assert sorted(tiles_of.records["offset"].tolist()) == sorted(i.byte_offset for i in info)
+    assert sorted(tiles_of.records["size"].tolist()) == sorted(i.size for i in info)
     assert path_of(store, blob).stat().st_size < array.nbytes
+
+
+def test_a_file_that_h5py_has_open_is_read(store: BlobStore) -> None:
+    array = make_ramp()
+    blob = stored(store, array)
+    with h5py.File(path_of(store, blob), "r") as file:
+        assert np.array_equal(blob[...], array)
+        assert np.array_equal(file["data"][...], array)
+        assert np.array_equal(blob[0, :, 1, 2], array[0, :, 1, 2])
+    assert np.array_equal(blob[...], array)
 
 
 def test_small_arrays_are_stored_plainly(store: BlobStore) -> None:
@@ -457,9 +479,68 @@ def test_garbage_is_damage(ramp: Blob, data: bytes) -> None:
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_file_is_damage(ramp: Blob, keep: float) -> None:
     data = ramp._path.read_bytes()
-    ramp._path.write_bytes(data[: int(len(data) * keep)])
+    within_hdf5 = len(data) - list_bytes(ramp)
+    ramp._path.write_bytes(data[: int(within_hdf5 * keep)])
     with pytest.raises(IntegrityError):
         ramp[...]
+    assert not ramp.is_sound()
+
+
+def list_bytes(blob: Blob) -> int:
+    """Length of the list of tiles behind the HDF5 file."""
+    with blob._path.open("rb") as file:
+        tiles = read_tile_list(file.fileno(), blob.ref)
+        assert tiles is not None
+        file.seek(-32, os.SEEK_END)
+        header_size, count = struct.unpack("<II", file.read(8))
+    assert count == len(tiles.records)
+    return int(tiles.records.nbytes + header_size + 32)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "flip", "another's", "longer"])
+def test_without_its_list_of_tiles_a_file_is_read_by_hdf5(
+    store: BlobStore, ramp: Blob, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, data = list_bytes(ramp), bytearray(ramp._path.read_bytes())
+    opened = []
+    kept = blob_module.open_hdf5
+    monkeypatch.setattr(blob_module, "open_hdf5", lambda path: opened.append(path) or kept(path))
+    expected = ramp[...]
+    assert opened == []
+    if damage == "cut":
+        del data[-5:]
+    elif damage == "gone":
+        del data[-size:]
+    elif damage == "flip":
+        data[-size + 3] ^= 4
+    elif damage == "longer":
+        data += b"x"
+    else:
+        other = stored(store, make_ramp() + np.uint16(1))
+        data[-size:] = other._path.read_bytes()[-list_bytes(other) :]
+    ramp._path.write_bytes(data)
+    assert np.array_equal(ramp[...], expected)
+    assert np.array_equal(ramp[1, :, 7, 9], expected[1, :, 7, 9])
+    assert len(opened) == 2
+    assert ramp.is_sound()
+
+
+def test_a_list_that_points_elsewhere_is_noticed(ramp: Blob) -> None:
+    with ramp._path.open("rb") as file:
+        tiles = read_tile_list(file.fileno(), ramp.ref)
+    assert tiles is not None
+    for name, value in (
+        ("offset", 3),
+        ("offset", 1 << 60),
+        ("size", 0),
+        ("size", (1 << 32) - 1),
+        ("digest", bytes(16)),
+    ):
+        records = tiles.records.copy()
+        records[name][2] = np.void(value) if isinstance(value, bytes) else value
+        write_tile_list(ramp._path, ramp.ref, TileList(tiles.chunks, records))
+        with pytest.raises((IntegrityError, StorageError)):
+            ramp[...]
 
 
 FLIPS = """

@@ -24,14 +24,16 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "metadata table",
         "product detector",
         "manifest query",
-        "digest formats pixelset",
+        "digest elements formats pixelset",
+        "tilereader",
+        "tilelist hdf5file",
         "blob",
         "blobs difference index simulate",
         "archive commit listing",
         "reference",
         "judging",
         "finding pixelrows saving selecting",
-        "contexts explain pixel",
+        "contexts explain lineage pixel",
         "pool plots",
         "home",
         "manager ingest demo pipeline",
@@ -42,7 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 """Modules and sub-packages from the bottom up. One may import what stands in the layers below it, and nothing else."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "h5py": {"blob", "blobs"},
+    "h5py": {"hdf5file", "blobs"},
     "hdf5plugin": {"blob", "blobs", "bitshuffle"},
     "sqlalchemy": {"index"},
     "psycopg2": {"index"},

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, pipeline, pixels, pools, products, server, tags
+from . import demo, pipeline, pixels, pools, products, provenance, server, tags
 from .output import write
 
 __all__ = ["app"]
@@ -57,6 +57,7 @@ pools.register(app)
 products.register(app)
 tags.register(app)
 pipeline.register(app)
+provenance.register(app)
 pixels.register(app)
 server.register(app)
 demo.register(app)

@@ -331,12 +331,9 @@ def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = Fal
 
 def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference | None]]:
     """Give the versions of a track, each with what changed against the one before."""
-    from ..difference import compare
-
     previous = None
     for ref in pool.versions(spec, removed=True):
-        manifest = pool.manifest(ref.row)
-        change = None if previous is None else compare(previous, manifest)
+        change = None if previous is None else _changes(pool, previous, ref)
         yield (
             {
                 "urn": ref.urn,
@@ -351,7 +348,18 @@ def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference |
             },
             change,
         )
-        previous = manifest
+        previous = ref
+
+
+def _changes(pool: Pool, old: ProductRef, new: ProductRef) -> Difference:
+    """Tell what changed; of damaged arrays, that they did."""
+    from ..errors import IntegrityError
+
+    try:
+        return pool.diff(old, new)
+    except IntegrityError as error:
+        say(f"{error}; their elements are not compared")
+        return pool.diff(old, new, elements=False)
 
 
 def _export(

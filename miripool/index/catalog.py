@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import cast, func, select
+from sqlalchemy import cast, func, or_, select
 
 from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
@@ -14,12 +14,13 @@ from .rows import (
     CatalogStatistics,
     DatasetRow,
     KindStatistics,
+    Origin,
     Position,
     ProductRow,
     TagEvent,
     TagSummary,
 )
-from .schema import dataset, link, product, state, tag, tag_event
+from .schema import dataset, keyword, link, made_from, product, state, tag, tag_event
 from .selection import conditions, is_one_of, products
 
 if TYPE_CHECKING:
@@ -252,13 +253,62 @@ class Catalog:
         statement = products().where(p.name == name, p.head).order_by(p.kind)
         return self._products(statement if kind is None else statement.where(p.kind == kind))
 
-    def referring(self, serials: Sequence[int]) -> list[ProductRow]:
+    def origins(
+        self,
+        serials: Sequence[int] = (),
+        *,
+        inputs: Sequence[int] = (),
+        names: Sequence[str] = (),
+        digests: Sequence[str] = (),
+    ) -> list[Origin]:
+        """Tell what versions were made from, by their histories.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            The versions.
+        inputs, names, digests : sequence, keyword-only
+            And all versions that were made from these inputs (serials), and with these reference files.
+
+        Returns
+        -------
+        list of Origin
+            By serial.
+        """
+        m = made_from.c
+        wanted = or_(is_one_of(m.serial, serials), is_one_of(m.input, inputs), m.name.in_(names), m.digest.in_(digests))
+        statement = select(m.serial, m.what, m.name, m.digest, m.input).where(wanted).order_by(m.serial, m.what, m.name)
+        with self.database.read() as connection:
+            return [Origin(*row) for row in connection.execute(statement)]
+
+    def with_reference(self, names: Sequence[str]) -> list[tuple[int, str]]:
+        """Find the versions whose headers name a reference file.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Ways to write its name.
+
+        Returns
+        -------
+        list of (int, str)
+            Serial and keyword, ``R_GAIN``, by serial.
+        """
+        k = keyword.c
+        keys = [key for key in self.keywords() if key.startswith("R_")]
+        statement = select(k.serial, k.key).where(k.key.in_(keys), k.text.in_(names)).order_by(k.serial, k.key)
+        with self.database.read() as connection:
+            return [(serial, key) for serial, key in connection.execute(statement)]
+
+    def referring(self, serials: Sequence[int], *, removed: bool = False) -> list[ProductRow]:
         """Find the living contexts that refer to versions.
 
         Parameters
         ----------
         serials : sequence of int
             The versions.
+        removed : bool, keyword-only
+            Those in the trash too.
 
         Returns
         -------
@@ -269,7 +319,25 @@ class Catalog:
             return []
         p = product.c
         contexts = select(link.c.serial).where(is_one_of(link.c.target, serials))
-        return self._products(products().where(p.serial.in_(contexts), p.removed.is_(None)).order_by(p.serial))
+        statement = products().where(p.serial.in_(contexts)).order_by(p.serial)
+        return self._products(statement if removed else statement.where(p.removed.is_(None)))
+
+    def links(self, serial: int) -> dict[str, int]:
+        """Tell what a context refers to.
+
+        Parameters
+        ----------
+        serial : int
+            The context.
+
+        Returns
+        -------
+        dict of str to int
+            Serials by the references' names.
+        """
+        statement = select(link.c.name, link.c.target).where(link.c.serial == serial).order_by(link.c.name)
+        with self.database.read() as connection:
+            return {row.name: row.target for row in connection.execute(statement)}
 
     def names_like(self, prefix: str, limit: int = 20) -> list[str]:
         """List names of living products, for suggestions.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InvalidInput
 from ..manifest import dtype_to_json
 from ..metadata import MetaData
-from .schema import TYPED_KEYWORDS, dataset, keyword, link, product
+from ..names import Urn
+from .schema import TYPED_KEYWORDS, dataset, keyword, link, made_from, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Harvest", "Lines", "fits_size"]
 
-COLUMNS = {table.name: tuple(c.name for c in table.c) for table in (product, dataset, link)} | {
+COLUMNS = {table.name: tuple(c.name for c in table.c) for table in (product, dataset, link, made_from)} | {
     # The order of the fields of `_keyword_lines`.
     keyword.name: ("serial", "hdu", "hdu_name", "key", "occurrence", "first", "number", "text", "flag", "time")
 }
@@ -82,6 +86,7 @@ class Harvest:
         self._products: list[tuple[Version, tuple[Any, ...], tuple[Any, ...]]] = []
         self._datasets: list[str] = []
         self._links: list[str] = []
+        self._origins: list[str] = []
 
     def keywords(self, entry: Entry, save: Save, manifest: Manifest | None, version: Version) -> bytes:
         """Take in a version.
@@ -116,6 +121,7 @@ class Harvest:
         self._datasets += (_line(row) for row in _dataset_rows(save.serial, hdus))
         if manifest is not None:
             self._links += (_line((save.serial, found.name, found.serial)) for found in manifest.references)
+            self._origins += (_line((save.serial, *origin)) for origin in _origins(manifest.history))
         return lines.encode("utf-8", "backslashreplace")
 
     def products(self) -> Iterator[bytes]:
@@ -150,6 +156,37 @@ class Harvest:
         """
         if self._links:
             yield "".join(self._links).encode("utf-8", "backslashreplace")
+
+    def origins(self) -> Iterator[bytes]:
+        """Give the lines of `made_from`.
+
+        Yields
+        ------
+        bytes
+            All of them, if there are any.
+        """
+        if self._origins:
+            yield "".join(self._origins).encode("utf-8", "backslashreplace")
+
+
+def _origins(history: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str | None, int | None]]:
+    """Read inputs and reference files out of a history; it may say what it likes beside them."""
+    found: dict[tuple[str, str], tuple[str | None, int | None]] = {}
+    for step in history:
+        inputs, references = step.get("inputs"), step.get("references")
+        for urn in inputs if isinstance(inputs, list | tuple) else ():
+            if isinstance(urn, str):
+                with contextlib.suppress(InvalidInput):  # another word for it is no input of this pool
+                    serial = Urn.parse(urn).serial
+                    found["input", urn] = (None, serial if serial < 1 << 63 else None)
+        for card, file in references.items() if isinstance(references, Mapping) else ():
+            told = file if isinstance(file, Mapping) else {"name": file}
+            name, digest = told.get("name"), told.get("digest")
+            if isinstance(name, str) and isinstance(digest, str | None):
+                found[card, name] = (digest, None)
+    for (what, name), (digest, number) in found.items():
+        if not any("\0" in text for text in (what, name, digest or "")):
+            yield what, name, digest, number
 
 
 def _keyword_lines(

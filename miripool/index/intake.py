@@ -208,6 +208,7 @@ def _copy_products(
         ("product", harvest.products()),
         ("dataset", harvest.datasets()),
         ("link", harvest.links()),
+        ("made_from", harvest.origins()),
     ):
         database.copy(connection, name, COLUMNS[name], Lines(chunks))
     _add_names(connection, sorted(harvest.names))

@@ -16,6 +16,7 @@ __all__ = [
     "DatasetRow",
     "KeywordValue",
     "KindStatistics",
+    "Origin",
     "Position",
     "ProductRow",
     "TagEvent",
@@ -42,6 +43,31 @@ class Position:
     n: int
     digest: str | None
     next_serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Something that a version was made from, as its history tells.
+
+    Attributes
+    ----------
+    serial : int
+        The version.
+    what : str
+        ``input``, or the keyword of a reference file.
+    name : str
+        URN of the input, name of the file.
+    digest : str or None
+        xxh3_128 of the file.
+    input : int or None
+        The input's serial.
+    """
+
+    serial: int
+    what: str
+    name: str
+    digest: str | None
+    input: int | None
 
 
 @dataclass(frozen=True, slots=True)

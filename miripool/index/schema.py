@@ -134,6 +134,19 @@ link = Table(
     Index("link_target", "target"),
 )
 
+made_from = Table(
+    "made_from",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("what", _C, primary_key=True),
+    Column("name", _C, primary_key=True),
+    Column("digest", _C),
+    Column("input", BigInteger),
+    Index("made_from_input", "input"),
+    Index("made_from_name", "name"),
+    Index("made_from_digest", "digest"),
+)
+
 tag = Table(
     "tag",
     metadata,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .tree import Item
 
-__all__ = ["Mask", "index", "invert", "reduce_array", "reduce_mask"]
+__all__ = ["Bools", "Mask", "index", "invert", "reduce_array", "reduce_mask"]
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 

@@ -38,6 +38,7 @@ from .tree import (
     Unit,
     is_array,
     is_condition,
+    walk,
 )
 from .values import UNKNOWN, Value, calculate, compare, is_in, like, lower, upper
 from .windows import Reduction, find_windows
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+
+    from ..dataset import Choose
 
 __all__ = ["evaluate"]
 
@@ -225,9 +228,12 @@ class _Evaluation:
         return _FUNCTIONS[node.function](values)
 
     def _reduce(self, node: Reduce) -> Value:
-        windows = find_windows(node, self.find_dataset) if self._parts is None else None
-        if windows is not None:
-            return self._reduce_windows(node, windows)
+        if self._parts is None:
+            reduction = Reduction(node.function)
+            choose = functools.partial(self._chooser, node, reduction)
+            windows = find_windows(node, self.find_dataset, choose)
+            if windows is not None:
+                return self._reduce_windows(node, windows, reduction)
         operand = self.array(node.operand)
         if operand is None:
             return UNKNOWN
@@ -237,8 +243,7 @@ class _Evaluation:
             return Value.of(reduction.result())
         return Value.of(reduce_array(node.function, operand, None))
 
-    def _reduce_windows(self, node: Reduce, windows: Mapping[str | None, Any]) -> Value:
-        reduction = Reduction(node.function)
+    def _reduce_windows(self, node: Reduce, windows: Mapping[str | None, Any], reduction: Reduction) -> Value:
         with contextlib.ExitStack() as stack:
             stack.callback(setattr, self, "_parts", None)
             readers = [stack.enter_context(contextlib.closing(reader)) for reader in windows.values()]
@@ -250,6 +255,44 @@ class _Evaluation:
                 if reduction.add(operand):
                     break
         return Value.of(reduction.result())
+
+    def _chooser(self, node: Reduce, reduction: Reduction, dataset: Any) -> Choose | None:
+        """Give what passes over the tiles whose smallest and largest element tell enough."""
+        known = ("any", "all") if not is_condition(node.operand) else ("any", "all", "sum", "mean")
+        below = list(walk(node.operand))
+        if node.function not in known or any(isinstance(n, Subscript) for n in below):
+            return None
+        (name,) = {n.name for n in below if isinstance(n, Dataset)}
+
+        def choose(low: NDArray[Any], high: NDArray[Any], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+            statistics = dataset.statistics
+            nan = statistics is None or statistics.n_nan > 0
+            return reduction.add_known(self._known(node.operand, name, low, high), sizes, nan=nan)
+
+        return choose
+
+    def _known(self, node: Node, name: str | None, low: NDArray[Any], high: NDArray[Any]) -> Mask:
+        """Tell of parts of an array, by their extremes, whether all elements satisfy a condition, or none does."""
+        if isinstance(node, (And, Or)):
+            parts = [self._known(part, name, low, high) for part in node.parts]
+            return functools.reduce(Mask.both if isinstance(node, And) else Mask.either, parts)
+        lowest = self._mask_at(node, name, low)
+        if isinstance(node, Compare) and node.op in ("<", "<=", ">", ">=") and isinstance(node.left, Dataset):
+            highest = self._mask_at(node, name, high)
+            if isinstance(node.right, Literal):
+                return Mask(lowest.true & highest.true, lowest.false & highest.false)
+        same = low == high
+        return Mask(lowest.true & same, lowest.false & same)
+
+    def _mask_at(self, node: Node, name: str | None, elements: NDArray[Any]) -> Mask:
+        self._parts = {name: elements}
+        try:
+            found = self.array(node)
+        finally:
+            self._parts = None
+        assert found is not None  # noqa: S101 - the dataset is there
+        mask = found if isinstance(found, Mask) else Mask.of_numbers(found)
+        return Mask(np.broadcast_to(mask.true, elements.shape), np.broadcast_to(mask.false, elements.shape))
 
     def _python_value(self, node: PythonCall) -> Value:
         return Value.of(node.function(self.product))

@@ -12,6 +12,7 @@ What the nodes mean (types, unknown values, NaN) is told once, in `miripool.quer
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -331,6 +332,11 @@ ALL = And(())
 _CONDITIONS = (Compare, Range, In, Like, IsNull, Truth, HasKey, HasTag, HasDataset, And, Or, Not)
 
 
+@functools.cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def children(node: Node) -> Iterator[Node]:
     """Give the nodes directly below one.
 
@@ -344,8 +350,8 @@ def children(node: Node) -> Iterator[Node]:
     Node
         In the order in which they are written.
     """
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for name in _fields(type(node)):  # type: ignore[arg-type]
+        value = getattr(node, name)
         if isinstance(value, Node):
             yield value
         elif isinstance(value, tuple):

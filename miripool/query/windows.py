@@ -14,13 +14,15 @@ import numpy as np
 
 from ..statistics import Accumulator
 from ..tiles import grid, slabs, tile_shape
-from .arrays import Mask, reduce_array, reduce_mask
+from .arrays import Bools, Mask, reduce_array, reduce_mask
 from .tree import Dataset, Node, PythonCall, Reduce, Subscript, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from ..dataset import Choose
 
 __all__ = ["Reduction", "find_windows"]
 
@@ -29,7 +31,7 @@ _WINDOW_BYTES = 8 << 20
 
 
 def find_windows(
-    node: Reduce, find_dataset: Callable[[str | None], Any]
+    node: Reduce, find_dataset: Callable[[str | None], Any], choose: Callable[[Any], Choose | None]
 ) -> dict[str | None, Iterator[NDArray[Any]]] | None:
     """Read the arrays that a reduction looks at window by window, if it can be done so.
 
@@ -39,6 +41,8 @@ def find_windows(
         Over all axes.
     find_dataset : callable
         Gives a dataset of the product by name; None where there is none.
+    choose : callable
+        For the dataset, where there is only one, gives what chooses the parts of it to be read; see `Dataset.pieces`.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def find_windows(
     if math.prod(grid(shape, chunks)) == 1:
         return None
     if len(datasets) == 1:
-        return {name: dataset.pieces() for name, dataset in datasets.items()}
+        return {name: dataset.pieces(choose(dataset), lend=True) for name, dataset in datasets.items()}
     windows = [slab.inside for slab in slabs(shape, chunks, itemsize, slab_bytes=_WINDOW_BYTES)]
     return {name: dataset.parts(windows) for name, dataset in datasets.items()}
 
@@ -124,6 +128,38 @@ class Reduction:
                 self._function, min(self._total, found)
             )
         return False
+
+    def add_known(self, known: Mask, sizes: NDArray[np.int64], *, nan: bool) -> Bools:
+        """Take in parts of which it is known that all elements satisfy a condition, or that none does.
+
+        Parameters
+        ----------
+        known : Mask
+            Of the parts' numbers: true where all satisfy it, false where none does. Each has at least one number.
+        sizes : ndarray of int64
+            Elements of each part.
+        nan : bool, keyword-only
+            Whether some of the elements may be NaN.
+
+        Returns
+        -------
+        ndarray of bool
+            The parts that still have to be looked at.
+        """
+        self._masks = True
+        true, false = known.true, known.false
+        if self._function in ("any", "all"):
+            self._true, self._false = int(true.any()), int(false.any())
+            if self._true if self._function == "any" else self._false:
+                return np.zeros_like(true)
+            return ~(true | false)
+        if nan and self._function == "sum":  # parts without any count nothing, whatever else is in them
+            self._false = int(false.any())
+            return ~false
+        if nan:
+            return np.ones_like(true)
+        self._true, self._false = int(sizes[true].sum()), int(sizes[false].sum())
+        return ~(true | false)
 
     def result(self) -> Any:
         """Give the whole array's value, as `reduce_mask` and `reduce_array` do.

@@ -1,0 +1,187 @@
+"""Commands that tell where versions come from, where they went, and how they differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..names import Urn
+from .output import as_json as to_json
+from .output import emit, write
+from .session import Csv, Json, PoolName, Spec, one_form, open_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..index import ProductRow
+    from ..lineage import Descent
+    from ..pool import Pool
+    from ..reference import ProductRef
+
+__all__ = ["register"]
+
+
+def _lineage(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
+    """Draw where a version comes from and what was made of it, with how, and the contexts that refer to it."""
+    with open_pool(context, name) as pool:
+        roots = pool.lineage(spec)
+    if as_json:
+        write(to_json([_as_record(name, root) for root in roots]))
+        return
+    for root in roots:
+        for line in _draw(name, root, "", ""):
+            write(line)
+
+
+def _draw(pool: str, node: Descent, first: str, rest: str) -> Iterator[str]:
+    """Give the lines of a tree; `first` stands before the first one, `rest` before the others."""
+    row = node.row
+    tags = f"  [{', '.join(row.tags)}]" if row.tags else ""
+    trash = "  in the trash" if row.removed else ""
+    asked = "  ← this" if node.asked else ""
+    yield f"{first}{row.kind}/{row.name}@{row.version}  {Urn(pool, row.kind, row.serial)}{tags}{trash}{asked}"
+    beside = rest + ("│     " if node.into else "      ")
+    for step in node.history:
+        made = f"{step.get('tool', '')} {step.get('version', '')}".strip()
+        using = f" with {step['context']}" if step.get("context") not in (None, "", "N/A") else ""
+        if made or using:
+            yield f"{beside}made by {made or 'somebody'}{using}"
+        yield from (f"{beside}{line}" for line in _parameters(step))
+    if not node.history and row.filename:
+        yield f"{beside}from the file {row.filename}"
+    if node.references:
+        named = (f"{key.removeprefix('R_').lower()}={file}" for key, file in sorted(node.references.items()))
+        yield f"{beside}references {', '.join(named)}"
+    if node.contexts:
+        held = ", ".join(f"{c.kind}/{c.name}@{c.version}" for c in node.contexts)
+        yield f"{beside}in {held}"
+    for i, below in enumerate(node.into):
+        last = i == len(node.into) - 1
+        yield from _draw(pool, below, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   "))
+
+
+def _parameters(step: Any) -> Iterator[str]:
+    parameters = step.get("parameters")
+    for what in ("overrides", "skip"):
+        given = parameters.get(what) if isinstance(parameters, dict) else None
+        if given:
+            shown = [f"{k}={v}" for k, v in given.items()] if isinstance(given, dict) else map(str, given)
+            yield f"{what} {', '.join(shown)}"
+
+
+def _as_record(pool: str, node: Descent) -> dict[str, Any]:
+    return {
+        **_short(pool, node.row),
+        "asked": node.asked,
+        "file": node.row.filename,
+        "history": [dict(step) for step in node.history],
+        "references": dict(node.references),
+        "contexts": [_short(pool, context) for context in node.contexts],
+        "into": [_as_record(pool, below) for below in node.into],
+    }
+
+
+def _short(pool: str, row: ProductRow) -> dict[str, Any]:
+    return {
+        "urn": str(Urn(pool, row.kind, row.serial)),
+        "kind": row.kind,
+        "name": row.name,
+        "version": row.version,
+        "tags": list(row.tags),
+        "created": row.created,
+        "bytes": row.bytes,
+    }
+
+
+def _uses(
+    context: typer.Context,
+    name: PoolName,
+    of: Annotated[str, typer.Argument(metavar="SPEC|FILE", help="A version, or the name of a reference file.")],
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """List the versions that a version or a reference file went into."""
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, name) as pool:
+        rows = [{**_short(name, use.row), "how": use.how} for use in pool.uses(of)]
+    columns = ["urn", "kind", "name", "version", "tags", "how"]
+    if as_json or as_csv:
+        columns = ["urn", "kind", "name", "version", "tags", "created", "bytes", "how"]
+    emit(rows, columns, as_json_list=as_json, as_csv=as_csv)
+
+
+def _diff(
+    context: typer.Context,
+    name: PoolName,
+    old: Annotated[str, typer.Argument(metavar="A", help="A version.", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="B", help="Another one, or without it the one before A.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Tell how two versions differ: elements of arrays, rows of tables, flags, keywords, references."""
+    with open_pool(context, name) as pool:
+        before, after = _pair(pool, old, new)
+        found = pool.diff(before, after)
+        names = [f"{ref.kind}/{ref.name}@{ref.version}" for ref in (before, after)]
+        urns = [ref.urn for ref in (before, after)]
+    if as_json:
+        write(to_json({"old": str(urns[0]), "new": str(urns[1]), "same": list(found.same), **found.to_json()}))
+        return
+    write(f"{names[0]} → {names[1]}")
+    if not found.words():
+        write("no difference but times of making")
+    if found.elements:
+        emit([_element_row(change.to_json()) for change in found.elements], _COLUMNS)
+    for label in ("added", "gone"):
+        if getattr(found, label):
+            write(f"datasets {label}: {', '.join(getattr(found, label))}")
+    compared = {change.dataset for change in found.elements}
+    rest = [one for one in found.changed if one not in compared]
+    if rest:
+        write(f"datasets changed: {', '.join(rest)}")
+    if found.same:
+        write(f"the same: {', '.join(found.same)}")
+    for link in found.links:
+        write(str(link))
+    for card in found.cards:
+        write(str(card))
+
+
+_COLUMNS = ["dataset", "differ", "of", "share", "largest", "at", "old", "new", "more"]
+
+
+def _element_row(change: dict[str, Any]) -> dict[str, Any]:
+    flags = ", ".join(f"{name} +{n['set']} -{n['cleared']}" for name, n in change["flags"].items())
+    numbers = {key: f"{change[key]:.7g}" for key in ("largest", "old", "new") if isinstance(change[key], float)}
+    return {
+        **change,
+        **numbers,
+        "share": f"{100 * change['differ'] / change['of']:.3g} %" if change["of"] else "",
+        "at": "" if change["at"] is None else ", ".join(map(str, change["at"])),
+        "more": change["form"] or flags or ", ".join(change["columns"]),
+    }
+
+
+def _pair(pool: Pool, old: str, new: str) -> tuple[ProductRef, ProductRef]:
+    from ..errors import ProductNotFound
+
+    first = pool.ref(old, removed=True)
+    if new:
+        return first, pool.ref(new, removed=True)
+    before = [ref for ref in pool.versions(first, removed=True) if ref.version < first.version]
+    if not before:
+        raise ProductNotFound(f"{first.kind}/{first.name}@{first.version} is the first version; name another one")
+    return before[-1], first
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("lineage")(_lineage)
+    app.command("uses")(_uses)
+    app.command("diff")(_diff)

@@ -1,0 +1,173 @@
+"""Tile list: where the tiles of a blob are and what they hold, behind the end of its HDF5 file.
+
+HDF5 passes over what follows its own end. With the list a tile is found and read by two plain reads, without HDF5, its
+lock, or Python's; a file without one, or with one that is damaged, is read by HDF5. It is::
+
+    records   one for each tile, in C order: offset and size in the file, xxh3_128 of the elements, smallest and largest
+    header    JSON: digest, dtype and shape of the array, shape of a tile
+    footer    length of the header, count of tiles, xxh3_128 of records and header, "MIRIPOOL"
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from .tilereader import MAX_TILE, Found
+from .tiles import Tile, grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from .manifest import BlobRef
+
+__all__ = ["ListedTiles", "TileList", "read_tile_list", "record_type", "write_tile_list"]
+
+_FOOTER = struct.Struct("<II16s8s")
+_MAGIC = b"MIRIPOOL"
+_FIRST = 1 << 12
+"""Bytes at the end that are read at once: the lists of most arrays are shorter."""
+_LARGEST = 1 << 26
+"""Bytes of a list beyond which it is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileList:
+    """The tiles of an array.
+
+    Attributes
+    ----------
+    chunks : tuple of int
+        Shape of a tile.
+    records : ndarray, shape (number of tiles,)
+        With fields ``offset``, ``size``, ``digest`` and, for numbers, ``low`` and ``high``, NaN ignored.
+    """
+
+    chunks: tuple[int, ...]
+    records: NDArray[Any]
+
+
+class ListedTiles:
+    """Says where the tiles of an open blob are, by its list.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the file.
+    tiles : TileList
+        From it.
+    """
+
+    def __init__(self, descriptor: int, tiles: TileList) -> None:
+        self.descriptor = descriptor
+        self.chunks = tiles.chunks
+        self._records = tiles.records
+
+    def find(self, tile: Tile) -> Found:
+        """Tell where in the file a tile is."""
+        record = self._records[tile.number]
+        return Found(tile, int(record["offset"]), min(int(record["size"]), 2 * MAX_TILE))
+
+    def digests(self) -> Sequence[bytes]:
+        """Give the digest of each tile."""
+        digests: list[bytes] = self._records["digest"].tolist()
+        return digests
+
+    def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Give the smallest and the largest element of each tile, NaN ignored; None where they are no numbers."""
+        if "low" not in (self._records.dtype.names or ()):
+            return None
+        native = self._records.dtype["low"].newbyteorder("=")
+        return self._records["low"].astype(native), self._records["high"].astype(native)
+
+
+def record_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the type of a list's records.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the array.
+
+    Returns
+    -------
+    numpy.dtype
+        Packed, little-endian.
+    """
+    fields: list[Any] = [("offset", "<u8"), ("size", "<u4"), ("digest", "V16")]
+    if dtype.kind in "iuf":
+        fields += [("low", dtype.newbyteorder("<")), ("high", dtype.newbyteorder("<"))]
+    return np.dtype(fields)
+
+
+def write_tile_list(path: str | os.PathLike[str], ref: BlobRef, tiles: TileList) -> None:
+    """Put a list behind the end of a file.
+
+    Parameters
+    ----------
+    path : path
+        A whole HDF5 file.
+    ref : BlobRef
+        The array.
+    tiles : TileList
+        All of its tiles.
+    """
+    told = {"digest": ref.digest, "dtype": _name(ref.dtype), "shape": list(ref.shape), "tile": list(tiles.chunks)}
+    body = tiles.records.tobytes() + (header := json.dumps(told, sort_keys=True).encode())
+    footer = _FOOTER.pack(len(header), len(tiles.records), xxhash.xxh3_128_digest(body), _MAGIC)
+    with open(path, "ab") as file:  # noqa: PTH123 - the path may be of any kind
+        file.write(body + footer)
+
+
+def read_tile_list(descriptor: int, ref: BlobRef) -> TileList | None:
+    """Read a list.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the open file.
+    ref : BlobRef
+        The array that it should hold.
+
+    Returns
+    -------
+    TileList or None
+        None where there is none of this array, or it is damaged.
+    """
+    end = os.fstat(descriptor).st_size
+    start = max(0, end - _FIRST)
+    last = os.pread(descriptor, end - start, start)
+    if len(last) < _FOOTER.size or not last.endswith(_MAGIC):
+        return None
+    header_size, count, digest, _ = _FOOTER.unpack_from(last, len(last) - _FOOTER.size)
+    kind = record_type(ref.dtype)
+    size = count * kind.itemsize + header_size + _FOOTER.size
+    if size > min(end, _LARGEST):
+        return None
+    if size > len(last):
+        last = os.pread(descriptor, size, end - size)
+        if len(last) < size:
+            return None
+    body = last[len(last) - size : len(last) - _FOOTER.size]
+    if xxhash.xxh3_128_digest(body) != digest:
+        return None
+    told = json.loads(body[count * kind.itemsize :])
+    if (told["digest"], told["dtype"], told["shape"]) != (ref.digest, _name(ref.dtype), list(ref.shape)):
+        return None
+    chunks = tuple(told["tile"])
+    if len(chunks) != len(ref.shape) or math.prod(grid(ref.shape, chunks)) != count:
+        return None
+    return TileList(chunks, np.frombuffer(body, kind, count))
+
+
+def _name(dtype: np.dtype[Any]) -> str | Sequence[Any]:
+    return dtype.newbyteorder("<").str if dtype.names is None else repr(dtype.newbyteorder("<").descr)

@@ -1,0 +1,232 @@
+"""Reading tiles of a blob, on all cores, and checking each; wherever it is told that they are."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from . import bitshuffle
+from .digest import tile_digest
+from .errors import IntegrityError
+from .threads import map_bounded, works_alone
+from .tiles import Tile, copy_overlap, room_of, tile_at, tile_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from .blob import Blob
+    from .dataset import Choose
+
+__all__ = ["MAX_TILE", "Found", "Places", "TileReader"]
+
+MAX_TILE = 1 << 26
+"""Bytes of a tile beyond which a file is not ours."""
+
+_RUN_BYTES = 1 << 21
+"""Bytes of the tiles that a thread reads at a time: many enough that threads seldom wait for each other."""
+
+_KEPT_BYTES = 1 << 22
+"""Bytes that a thread keeps to read into again, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a tile is in the file, offset and length in bytes; or its elements, where they had to be read by HDF5."""
+
+    tile: Tile
+    offset: int = 0
+    size: int = 0
+    elements: NDArray[Any] | None = None
+
+
+class Places(Protocol):
+    """Says where the tiles of an open blob are.
+
+    Attributes
+    ----------
+    descriptor : int
+        Of the file.
+    chunks : tuple of int
+        Shape of a tile.
+    """
+
+    descriptor: int
+    chunks: tuple[int, ...]
+
+    def find(self, tile: Tile) -> Found:
+        """Tell where in the file a tile is."""
+
+    def digests(self) -> Sequence[bytes]:
+        """Give the digest of each tile."""
+
+    def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Give the smallest and the largest element of each tile, NaN ignored, if they are known."""
+
+
+class _Room(threading.local):
+    """Memory of a thread that is used again: fresh pages cost as much as decoding into them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def take(self, what: str, size: int) -> NDArray[np.uint8]:
+        """Give so many bytes; those given before under this name are given again."""
+        kept = self._kept.get(what)
+        if kept is None or kept.size < size:
+            kept = np.empty(size, np.uint8)
+            if size <= _KEPT_BYTES:
+                self._kept[what] = kept
+        return kept[:size]
+
+
+_room = _Room()
+
+
+def _read_run(descriptor: int, run: Sequence[Found]) -> list[memoryview | None]:
+    """Read tiles as they are in the file; at once if they stand one behind the other. None for those read already.
+
+    What is given is this thread's, until it reads again.
+    """
+    if run[0].elements is not None:
+        return [None for _ in run]
+    if any(a.offset + a.size != b.offset for a, b in itertools.pairwise(run)):
+        return [memoryview(os.pread(descriptor, found.size, found.offset)) for found in run]
+    begin, size = run[0].offset, sum(found.size for found in run)
+    if hasattr(os, "preadv"):
+        whole = memoryview(_room.take("coded", size).data)
+        whole = whole[: os.preadv(descriptor, [whole], begin)]
+    else:  # macOS before 11
+        whole = memoryview(os.pread(descriptor, size, begin))
+    return [whole[found.offset - begin : found.offset - begin + found.size] for found in run]
+
+
+class TileReader:
+    """Reads tiles of an open blob.
+
+    Parameters
+    ----------
+    blob : Blob
+        What it should hold.
+    places : Places
+        Where its tiles are.
+    """
+
+    def __init__(self, blob: Blob, places: Places) -> None:
+        self._blob = blob
+        self._places = places
+        self._chunks = places.chunks
+
+    def read(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Read a box of elements, on all cores; give it as a native array."""
+        target: NDArray[Any] = np.empty(shape, self._blob.dtype)
+        if 0 in shape:
+            return target
+        fill = self._filler()
+        jobs = ((found, target, starts) for found in self._in_runs(self._touched(starts, shape)))
+        for _ in map_bounded(fill, jobs):
+            pass
+        return target
+
+    def read_many(self, corners: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> Iterator[NDArray[Any]]:
+        """Read boxes, several at a time on as many cores; give them in their order."""
+        fill = self._filler()
+
+        def read(job: tuple[list[Found], tuple[int, ...], tuple[int, ...]]) -> NDArray[Any]:
+            found, starts, shape = job
+            return fill((found, np.empty(shape, self._blob.dtype), starts))
+
+        jobs = (
+            ([self._places.find(t) for t in self._touched(starts, shape)], starts, shape) for starts, shape in corners
+        )
+        yield from map_bounded(read, jobs)
+
+    def read_pieces(self, choose: Choose | None, *, lend: bool) -> Iterator[NDArray[Any]]:
+        """Read tiles, several at a time on as many cores: whole ones stacked along a new axis, others alone."""
+        fill, dtype, chunks = self._filler(), self._blob.dtype, self._chunks
+
+        def read(found: list[Found]) -> NDArray[Any]:
+            if len(found) == 1:
+                inside = found[0].tile.inside
+                return fill((found, np.empty([s.stop - s.start for s in inside], dtype), found[0].tile.start))
+            return fill((found, empty((len(found), *chunks)), None))
+
+        alone = lend and works_alone()
+
+        def empty(shape: tuple[int, ...]) -> NDArray[Any]:
+            if not alone:
+                return np.empty(shape, dtype)
+            return _room.take("decoded", math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+
+        tiles = self._touched((0,) * len(chunks), self._blob.shape)
+        ranges = None if choose is None else self._places.ranges()
+        if choose is not None and ranges is not None:
+            tiles = itertools.compress(tiles, choose(*ranges, tile_sizes(self._blob.shape, chunks)))
+        runs = self._in_runs(tiles, whole=True)
+        yield from map(read, runs) if alone else map_bounded(read, runs)
+
+    def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[Tile]:
+        ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, shape, self._chunks, strict=True)]
+        return (tile_at(index, self._blob.shape, self._chunks) for index in itertools.product(*ranges))
+
+    def _in_runs(self, tiles: Iterable[Tile], *, whole: bool = False) -> Iterator[list[Found]]:
+        """Give the tiles in lists that are worth a thread's while; with `whole`, those cut by the edge alone."""
+        most = max(1, _RUN_BYTES // max(1, math.prod(self._chunks) * self._blob.dtype.itemsize))
+        run: list[Found] = []
+        for tile in tiles:
+            alone = whole and any(s.stop - s.start < n for s, n in zip(tile.inside, self._chunks, strict=True))
+            if run and (alone or len(run) == most):
+                yield run
+                run = []
+            run.append(self._places.find(tile))
+            if alone:
+                yield run
+                run = []
+        if run:
+            yield run
+
+    def _filler(self) -> Callable[[tuple[list[Found], NDArray[Any], tuple[int, ...] | None]], NDArray[Any]]:
+        """Give the function that reads and decodes tiles, checks them and puts them where they belong; for any thread.
+
+        It takes the tiles, a box, and where the box starts; None for a box with a first axis of one place for each.
+        """
+        blob, chunks, descriptor = self._blob, self._chunks, self._places.descriptor
+        digests = self._places.digests()
+
+        def fill(job: tuple[list[Found], NDArray[Any], tuple[int, ...] | None]) -> NDArray[Any]:
+            run, target, starts = job
+            for i, (found, coded) in enumerate(zip(run, _read_run(descriptor, run), strict=True)):
+                tile = found.tile
+                room = target[i] if starts is None else room_of(tile, target, starts)
+                elements = found.elements if coded is None else _decode(blob, tile, coded, chunks, room)
+                assert elements is not None  # noqa: S101 - not coded means read already
+                if tile_digest(elements) != digests[tile.number]:
+                    raise blob.damaged(f"has other values in tile {tile.number} (at {tile.start}) than were stored")
+                if starts is None and elements is not room:
+                    target[i] = elements
+                elif starts is not None and elements is not room:
+                    copy_overlap(elements, tile, target, starts)
+            return target
+
+        return fill
+
+
+def _decode(
+    blob: Blob, tile: Tile, coded: memoryview, chunks: tuple[int, ...], room: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Decode a tile where it belongs, if it fits there as it is; else into memory of its own."""
+    little = blob.dtype.newbyteorder("<")
+    here = room is not None and room.shape == chunks and room.dtype == little
+    whole: NDArray[Any] = room if here and room is not None else np.empty(chunks, little)
+    try:
+        bitshuffle.decompress(coded, whole)
+    except IntegrityError as error:
+        raise blob.damaged(f"can't be decoded in tile {tile.number} (at {tile.start}): {error}") from error
+    return whole if here else whole[tuple(slice(s.stop - s.start) for s in tile.inside)]
