@@ -92,7 +92,9 @@ def _draw_ramps(axes: Any, table: Table) -> None:
 
 
 def _draw_history(axes: Any, table: Table) -> None:
-    """Rates against the start of the exposure; integrations of one exposure stand side by side."""
+    """Rates against the start of the exposure; integrations of one exposure stand above one another."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     times, by_time = _times(table)
     rate = np.asarray(table["rate"], float)
     err = np.asarray(np.ma.filled(table["err"], np.nan), float) if "err" in table.colnames else None
@@ -110,7 +112,9 @@ def _draw_history(axes: Any, table: Table) -> None:
     axes.set_ylabel("rate (DN/s)")
     if by_time:
         axes.set_xlabel("start of the exposure (UTC)")
-        axes.figure.autofmt_xdate()
+        locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     else:
         axes.set_xlabel("integration, exposure after exposure")
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -476,7 +476,7 @@ def test_version_and_help(miripool: Run) -> None:
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
     known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
-    assert sorted(commands) == sorted([*known.split(), "reprocess", "lineage", "uses", "diff"])
+    assert sorted(commands) == sorted([*known.split(), "reprocess", "lineage", "uses", "diff", "simulate"])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)
         assert call(command, "--help").exit_code == 0
@@ -525,17 +525,24 @@ def test_embedded_server(tmp_path: Path) -> None:
 # The demonstration
 
 
+@pytest.mark.jwst
 def test_demo(home: Home, tmp_path: Path) -> None:
-    for _ in range(2):
-        result = call("--home", tmp_path / "kept", "demo")
-        assert result.exit_code == 0
-        assert "written out again: the same bytes as the file that was added" in result.stdout
+    result = call("--home", tmp_path / "kept", "demo", "--plot", tmp_path / "history.png")
+    assert result.exit_code == 0
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert "written out again: the same bytes as the file that was added" in result.stdout
     assert Home(tmp_path / "kept").names() == ["demo"]
-    # The second time nothing is new.
-    assert "0 bytes stored" in result.stdout
+    with Home(tmp_path / "kept").pool("demo") as pool:
+        for kind, versions in (("Raw", 1), ("Ramp", 2), ("RateInts", 2), ("Exposure", 3)):
+            assert [len(pool.versions(f"{kind}/bench_0{n}")) for n in (1, 2, 3)] == [versions] * 3
+        assert [tag.label for tag in pool.tags()] == ["using cal v1", "using cal v2"]
     Home(tmp_path / "kept").delete("demo")
-    # Without --home nothing stays, not even where the environment names a home.
-    result = call("demo")
+
+
+@pytest.mark.jwst
+def test_demo_leaves_nothing(home: Home, tmp_path: Path) -> None:
+    result = call("demo", "--plot", tmp_path / "none" / "history.png")  # not even where the environment names a home
+    assert "no picture: " in result.stdout
     assert "RateInts version 1" in result.stdout
     assert home.names() == []
     assert homes.ask(home.database_url(), homes._SCHEMAS) == []

@@ -80,7 +80,7 @@ def test_readme(workplace: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed")
 def test_readme_h5dump_shows_the_array(workplace: Path) -> None:
-    (tour, _, dump) = [text for _, text in blocks("console")]
+    (tour, *_, dump) = [text for _, text in blocks("console")]
     run_shell(tour)
     shown = run_shell(dump)
     with Home().pool("jpl8") as pool:

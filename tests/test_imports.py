@@ -36,7 +36,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "contexts explain lineage pixel",
         "pool plots",
         "home",
-        "manager ingest demo pipeline",
+        "manager ingest pipeline",
+        "demo",
         "cli",
         "__main__",
     )

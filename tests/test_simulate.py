@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import warnings
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from miripool import simulate
 from miripool.errors import AlreadyExists, InvalidInput
 from miripool.simulate import (
+    REFERENCE_TYPES,
     SUBARRAYS,
     Calibration,
     Detector,
@@ -24,6 +26,7 @@ from miripool.simulate import (
     flags,
     simulate_campaign,
     simulate_exposure,
+    write_references,
 )
 
 DATE = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -508,3 +511,55 @@ def test_the_datamodels_open_the_spectrometer(tmp_path):
         model.validate()
         assert model.meta.instrument.channel == "12"
         assert np.isclose(model.meta.exposure.group_time, 23.88992)
+
+
+# Reference files
+
+
+def test_references_are_those_of_the_detector(exposure, tmp_path):
+    written = write_references(
+        exposure, tmp_path, Calibration("v2", gain=3.1, dark_scale=2, linearity_scale=0.5), date=DATE
+    )
+    assert tuple(written) == REFERENCE_TYPES
+    part = exposure.detector
+    with contextlib.ExitStack() as stack:
+        files = {kind: stack.enter_context(fits.open(path)) for kind, path in written.items()}
+        assert {kind: f[0].header["REFTYPE"] for kind, f in files.items()} == {k: k.upper() for k in written}
+        assert np.all(files["gain"]["SCI"].data == np.float32(3.1))
+        assert np.array_equal(files["mask"]["DQ"].data, part.mask)
+        assert np.array_equal(files["saturation"]["SCI"].data, part.saturation)
+        assert np.allclose(files["readnoise"]["SCI"].data, np.sqrt(2) * part.read_noise)
+        assert np.allclose(files["dark"]["SCI"].data[0, 4], 2 * part.dark_current * 5 * exposure.group_time)
+        assert np.allclose(files["reset"]["SCI"].data[0, :, 3, 4], part.reset_anomaly(20)[:12])
+        coefficients = files["linearity"]["COEFFS"].data
+        assert np.array_equal(coefficients[:2], part.linearity[:2])
+        assert np.allclose(coefficients[2:], part.linearity[2:] / 2)
+        assert files["dark"][0].header["SUBSTRT2"] == 779
+    again = write_references(
+        exposure, tmp_path / ".", Calibration("v2", gain=3.1), kinds=("gain",), date=DATE, overwrite=True
+    )
+    assert again["gain"].read_bytes() == written["gain"].read_bytes()
+
+
+def test_references_that_can_not_be(exposure, tmp_path):
+    with pytest.raises(InvalidInput, match="no reference flat"):
+        write_references(exposure, tmp_path, kinds=("flat",))
+    with pytest.raises(InvalidInput, match="not a folder"):
+        write_references(exposure, tmp_path / "none")
+    with pytest.raises(InvalidInput, match="time zone"):
+        write_references(exposure, tmp_path, date=datetime(2024, 1, 1))
+    write_references(exposure, tmp_path, kinds=("gain",))
+    with pytest.raises(AlreadyExists, match="overwrite"):
+        write_references(exposure, tmp_path, kinds=("dark", "gain"))
+    assert [path.name for path in tmp_path.iterdir()] == ["miri_gain_truth.fits"]
+
+
+@pytest.mark.jwst
+def test_the_datamodels_open_the_references(exposure, tmp_path):
+    from stdatamodels.jwst import datamodels
+
+    for kind, path in write_references(exposure, tmp_path).items():
+        model_type = getattr(datamodels, fits.getheader(path)["DATAMODL"])
+        with model_type(path) as model:
+            model.validate()
+            assert model.meta.reftype.lower() == kind

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, pipeline, pixels, pools, products, provenance, server, tags
+from . import demo, pipeline, pixels, pools, products, provenance, server, simulate, tags
 from .output import write
 
 __all__ = ["app"]
@@ -60,4 +60,5 @@ pipeline.register(app)
 provenance.register(app)
 pixels.register(app)
 server.register(app)
+simulate.register(app)
 demo.register(app)

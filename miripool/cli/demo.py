@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,23 +13,26 @@ from .output import say, write
 __all__ = ["register"]
 
 
-def _demo(context: typer.Context) -> None:
-    """Simulate an exposure, keep it in two calibrations, ask questions of it, and tell each step.
+def _demo(
+    context: typer.Context,
+    plot: Annotated[Path, typer.Option("--plot", metavar="FILE", help="The picture.")] = Path("miripool-demo.png"),
+) -> None:
+    """Simulate exposures, calibrate them twice with the JWST pipeline, ask questions, and tell each step.
 
-    In a temporary home, unless --home names one: then a pool 'demo' stays there.
+    In a temporary home, unless --home names one: then a pool 'demo' stays there. Takes about a minute.
     """
     from ..demo import run_demo
     from ..home import Home
 
     source = context.parent.get_parameter_source("home") if context.parent is not None else None
     if source is not None and source.name == "COMMANDLINE":
-        run_demo(Home(context.obj, progress=say), write)
+        run_demo(Home(context.obj, progress=say), write, plot=plot)
         return
     with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
         home = Home(Path(folder), progress=say)
         say(f"a temporary home, gone afterwards: {folder}; with --home FOLDER the pool stays")
         try:
-            run_demo(home, write)
+            run_demo(home, write, plot=plot)
         finally:
             if home.external_url is None:
                 home.server.remove()

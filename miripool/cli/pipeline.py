@@ -31,7 +31,10 @@ def _reprocess(
         str | None, typer.Option("--crds-path", metavar="DIR", help="CRDS cache.", show_default="CRDS_PATH")
     ] = None,
     override: Annotated[
-        list[str] | None, typer.Option("--override", metavar="TYPE=FILE", help="A reference file, e.g. gain=FILE.")
+        list[str] | None,
+        typer.Option(
+            "--override", metavar="TYPE=FILE|DIR", help="A reference file, e.g. gain=FILE; or all in a folder."
+        ),
     ] = None,
     skip: Annotated[
         list[str] | None, typer.Option("--skip", metavar="STEP", help="Leave a step out, e.g. dark_current.")
@@ -75,15 +78,21 @@ def _reprocess(
 
 def _overrides(given: Sequence[str]) -> dict[str, Path]:
     from ..errors import InvalidInput
+    from ..pipeline import references_in
 
     found: dict[str, Path] = {}
     for text in given:
+        if Path(text).expanduser().is_dir():
+            continue
         kind, equals, path = text.partition("=")
         if not equals or not kind.strip() or not path:
             raise InvalidInput(f"--override {text}: write TYPE=FILE, e.g. gain=my_gain.fits")
         if kind.strip() in found:
             raise InvalidInput(f"--override {kind.strip()} is given twice")
         found[kind.strip()] = Path(path).expanduser()
+    for folder in (Path(text).expanduser() for text in given):
+        if folder.is_dir():
+            found = references_in(folder) | found
     return found
 
 

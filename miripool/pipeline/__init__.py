@@ -7,6 +7,6 @@ after it; `reprocess` takes products out of the pool and saves the results, all 
 from __future__ import annotations
 
 from .reprocess import Reprocessed, reprocess
-from .run import Recipe
+from .run import Recipe, references_in
 
-__all__ = ["Recipe", "Reprocessed", "reprocess"]
+__all__ = ["Recipe", "Reprocessed", "references_in", "reprocess"]

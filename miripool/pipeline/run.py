@@ -21,7 +21,7 @@ from ..errors import FileMissing, InvalidInput, PipelineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Recipe", "Run", "run_pipeline", "work_folder"]
+__all__ = ["Recipe", "Run", "references_in", "run_pipeline", "work_folder"]
 
 _SERVERLESS = "https://jwst-serverless.stsci.edu"
 _NO_CONTEXT = "jwst_0000.pmap"
@@ -104,6 +104,42 @@ class Recipe:
             Files by name alone.
         """
         return {"overrides": {k: Path(p).name for k, p in sorted(self.overrides.items())}, "skip": sorted(self.skip)}
+
+
+def references_in(folder: str | Path) -> dict[str, Path]:
+    """Find the reference files in a folder.
+
+    Parameters
+    ----------
+    folder : path
+        With FITS files; each says in its card REFTYPE what it is.
+
+    Returns
+    -------
+    dict of str to Path
+        By type, in lower case: what `Recipe` takes as overrides.
+
+    Raises
+    ------
+    InvalidInput
+        If there is none, or two of one type.
+    """
+    from astropy.io import fits
+
+    found: dict[str, Path] = {}
+    for path in sorted(Path(folder).glob("*.fits")):
+        try:
+            kind = fits.getheader(path).get("REFTYPE")
+        except OSError as error:
+            raise InvalidInput(f"{path} can't be read as FITS ({error})") from error
+        if not isinstance(kind, str):
+            continue
+        other = found.setdefault(kind.strip().lower(), path)
+        if other != path:
+            raise InvalidInput(f"{folder} has two references of type {kind.lower()}: {other.name} and {path.name}")
+    if not found:
+        raise InvalidInput(f"{folder} has no reference files: FITS files with a card REFTYPE")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""The command that makes exposures to try things on."""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import human_bytes, say, write
+
+__all__ = ["register"]
+
+
+class _Form(enum.StrEnum):
+    """How a raw exposure is written."""
+
+    level1b = "level1b"
+    jpl = "jpl"
+
+
+def _simulate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; made if need be.")],
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Exposures, a day apart.")] = 1,
+    subarray: Annotated[str, typer.Option(help="FULL, SUB64, MASK1550, SLITLESSPRISM …")] = "SUB64",
+    nints: Annotated[int, typer.Option(help="Integrations.")] = 5,
+    ngroups: Annotated[int, typer.Option(help="Groups in each.")] = 20,
+    detector: Annotated[str, typer.Option(help="MIRIMAGE, MIRIFULONG or MIRIFUSHORT; the latter FULL only.")] = (
+        "MIRIMAGE"
+    ),
+    readpatt: Annotated[str, typer.Option(help="FAST, FASTR1, SLOW or SLOWR1.")] = "FASTR1",
+    seed: Annotated[int, typer.Option(help="Fixes noise, cosmic rays and sources of the first one.")] = 1,
+    form: Annotated[_Form, typer.Option(help="JWST's Level-1b files, or the JPL test bench's.")] = _Form.level1b,
+    references: Annotated[
+        bool, typer.Option("--references", help="Also the reference files, in FOLDER/references.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of these names.")] = False,
+) -> None:
+    """Simulate raw exposures, and the reference files with which `reprocess` calibrates them.
+
+    Equal options give equal arrays.
+    """
+    from ..simulate import simulate_campaign, write_references
+
+    folder.mkdir(parents=True, exist_ok=True)
+    exposures = simulate_campaign(
+        number,
+        name="sim_{number:05d}_{detector}",
+        seed=seed,
+        start=datetime(2026, 1, 1, tzinfo=UTC),
+        detector=detector,
+        subarray=subarray.upper(),
+        nints=nints,
+        ngroups=ngroups,
+        readpatt=readpatt.upper(),
+    )
+    for i, exposure in enumerate(exposures):
+        save = exposure.write_jpl if form is _Form.jpl else exposure.write_uncal
+        path = save(folder, overwrite=overwrite)
+        write(str(path))
+        say(f"{path.name}: {human_bytes(path.stat().st_size)}")
+        if references and i == 0:
+            place = folder / "references"
+            place.mkdir(exist_ok=True)
+            made = write_references(exposure, place, overwrite=overwrite)
+            say(f"references in {place}: {', '.join(made)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("simulate")(_simulate)

@@ -1,0 +1,130 @@
+"""The real JWST pipeline over simulated exposures, calibrated by simulated references."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from homes import call
+
+from miripool import Exposure, Pool, ProductRef
+from miripool.errors import PipelineError
+from miripool.pipeline import Recipe, references_in, reprocess
+from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure, write_references
+
+pytestmark = pytest.mark.jwst
+
+
+@pytest.fixture(scope="module")
+def exposure() -> SimulatedExposure:
+    return simulate_exposure("bench", subarray="SUB64", nints=2, ngroups=8)
+
+
+@pytest.fixture(scope="module")
+def references(exposure: SimulatedExposure, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each of two calibrations; only the gain differs."""
+    folder = tmp_path_factory.mktemp("references")
+    for calibration in (Calibration("v1", gain=5.5), Calibration("v2", gain=3.1)):
+        (folder / calibration.label).mkdir()
+        write_references(exposure, folder / calibration.label, calibration)
+    return folder
+
+
+@pytest.fixture
+def raw(pool: Pool, exposure: SimulatedExposure, tmp_path: Path) -> ProductRef:
+    call("add", "jpl8", exposure.write_jpl(tmp_path))
+    return pool.ref("Raw/bench")
+
+
+def entries(pool: Pool) -> int:
+    return len(list(pool.archive.storage.path("journal").iterdir()))
+
+
+def exposures(pool: Pool) -> list[dict[str, int]]:
+    return [{n: r.version for n, r in ref.product.refs.items()} for ref in pool.versions("Exposure/bench")]
+
+
+def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path) -> None:
+    for label in ("v1", "v2"):
+        before = entries(pool)
+        done = call("reprocess", "jpl8", "bench", "--override", references / label, "--tag", f"using cal {label}")
+        assert done.stdout.count("made") == 2
+        assert entries(pool) == before + 1
+    pool.catch_up()
+    first, second = (pool.ref(f"Ramp/bench@{n}") for n in (0, 1))
+    for name in ("SCI", "PIXELDQ", "REFOUT"):  # what is a jump depends on the gain
+        assert first.product[name].source.ref == second.product[name].source.ref
+    assert second.stored_bytes < 100_000
+    slopes, others = (pool.ref(f"RateInts/bench@{n}").product for n in (0, 1))
+    assert slopes["ERR"].source.ref != others["ERR"].source.ref
+    assert exposures(pool) == [
+        {"raw": 0},
+        {"raw": 0, "ramp": 0, "rateints": 0},
+        {"raw": 0, "ramp": 1, "rateints": 1},
+    ]
+    assert len({ref.product.refs["raw"].urn for ref in pool.versions("Exposure/bench")}) == 1
+    assert [ref.kind for ref in pool.tagged("using cal v2")] == ["Ramp", "RateInts", "Exposure"]
+    (history,) = pool.history("RateInts/bench@1")
+    assert history["parameters"]["overrides"]["gain"] == "miri_gain_v2.fits"
+    assert str(references) not in str(history)
+    again = call("reprocess", "jpl8", "bench", "--override", references / "v2")
+    assert again.stdout.count("unchanged: version 1") == 2
+    assert len(pool.versions("Exposure/bench")) == 3
+    (root,) = pool.lineage("Raw/bench")
+    assert [[below.row.version for below in node.into] for node in root.walk()] == [[0, 1], [0], [], [1], []]
+
+
+def test_two_processes_at_once(pool: Pool, raw: ProductRef, references: Path) -> None:
+    command = [sys.executable, "-m", "miripool", "reprocess", "jpl8", "bench", "--override"]
+    running = [
+        subprocess.Popen([*command, references / label, "--tag", label], stdout=subprocess.DEVNULL)
+        for label in ("v1", "v2")
+    ]
+    assert [process.wait(300) for process in running] == [0, 0]
+    pool.catch_up()
+    for label in ("v1", "v2"):
+        found = {ref.kind: ref for ref in pool.tagged(label)}
+        assert set(found) == {"Ramp", "RateInts", "Exposure"}
+        refs = found["Exposure"].product.refs
+        assert (refs["ramp"], refs["rateints"], refs["raw"]) == (found["Ramp"], found["RateInts"], raw)
+        assert found["RateInts"].meta["R_GAIN"].value == f"miri_gain_{label}.fits"
+    assert exposures(pool) == [{"raw": 0}, *({"raw": 0, "ramp": n, "rateints": n} for n in (0, 1))]
+
+
+def test_a_missing_reference(pool: Pool, raw: ProductRef, references: Path, tmp_path: Path) -> None:
+    before = entries(pool)
+    few = Path(shutil.copytree(references / "v1", tmp_path / "few"))
+    (few / "miri_linearity_v1.fits").unlink()
+    (done,) = reprocess(pool, [raw], Recipe(overrides=references_in(few)))
+    assert isinstance(done.error, PipelineError)
+    assert "'linearity' of step linearity is missing: give a file" in str(done.error)
+    assert entries(pool) == before
+    failed = call("reprocess", "jpl8", "bench", "--override", few)
+    assert failed.exit_code == PipelineError.exit_code
+    assert "'linearity' of step linearity is missing" in failed.stderr
+
+
+def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> None:
+    before = entries(pool)
+    command = [sys.executable, "-m", "miripool", "reprocess", "jpl8", "bench", "--override", str(references / "v1")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not list(pool.work_folder.glob("run-*/*_uncal.fits")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+        everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for one in everyone:
+            one.send_signal(signal.SIGKILL)
+    pool.catch_up()
+    assert entries(pool) == before
+    assert pool.select(Exposure).size() == 1
+    (done,) = reprocess(pool, [raw], Recipe(overrides=references_in(references / "v1")))
+    assert [ref.version for ref in done.refs] == [0, 0]
+    assert list(pool.work_folder.iterdir()) == []
