@@ -190,7 +190,7 @@ class Archive:
         self.info = info
         self.blobs = BlobStore(storage)
         self.journal = Journal(storage)
-        self.manifest = functools.lru_cache(maxsize=512)(self._read_manifest)
+        self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
 
     @classmethod
     def create(cls, storage: Storage, *, pool_id: str | None = None, first_serial: int = 0) -> Archive:
@@ -412,7 +412,7 @@ class Archive:
             False if something is missing or visibly damaged.
         """
         try:
-            manifest = self._read_manifest(digest)
+            manifest = self.read_manifest(digest)
         except IntegrityError:
             return False
         return all(self.blobs.open(ref).is_sound() for ref in manifest.blobs())
@@ -433,7 +433,42 @@ class Archive:
         """
         return f"manifests/{digest[:2]}/{digest}.json"
 
-    def _read_manifest(self, digest: str) -> Manifest:
+    def pending_keys(self) -> set[str]:
+        """Give the storage keys of what running writers are about to refer to.
+
+        Returns
+        -------
+        set of str
+            Of blobs and manifests, from the pending notes.
+        """
+        spared: set[str] = set()
+        for key in self.storage.keys("pending"):
+            try:
+                note = json.loads(self.storage.read(key))
+            except (NotFound, ValueError):
+                continue  # its writer is done, or was killed while it wrote the note
+            spared |= {self.blobs.key(digest) for digest in note["blobs"]}
+            spared |= {self.manifest_key(digest) for digest in note["manifests"]}
+        return spared
+
+    def read_manifest(self, digest: str) -> Manifest:
+        """Read a manifest and hold it against its digest.
+
+        Parameters
+        ----------
+        digest : str
+            Its name.
+
+        Returns
+        -------
+        Manifest
+            As it was written.
+
+        Raises
+        ------
+        IntegrityError
+            If it is missing or damaged.
+        """
         key = self.manifest_key(digest)
         path = self.storage.path(key)
         try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Kind = type[Product] | str
 
-__all__ = ["Pixel", "Pixels", "flag_names"]
+__all__ = ["Pixel", "Pixels", "flag_names", "pixel_agrees"]
 
 _log = logging.getLogger("miripool")
 
@@ -257,6 +257,38 @@ class Pixel:
             for (subarray, p), number in sorted(covered.items(), key=lambda item: -item[1])[:5]
         )
         return f"none of the {len(versions)} versions covers pixel x={self.x}, y={self.y}; they cover {listed}"
+
+
+def pixel_agrees(pool: Pool, version: ProductRow, x: int, y: int) -> bool:
+    """Tell whether a pixel's row of a version holds what the version's arrays do.
+
+    Parameters
+    ----------
+    pool : Pool
+        The version's.
+    version : ProductRow
+        Has pixel rows.
+    x, y : int
+        A pixel that it covers, in the FULL array.
+
+    Returns
+    -------
+    bool
+        True if all columns do.
+    """
+    pixel = Pixel(pool, x, y)
+    row, data = pixel._values(version.kind, [version]).get(version.serial), pixel._from_data(version)
+    if row is None or data is None:
+        return False
+
+    def same(one: Any, two: Any) -> bool:
+        if one is None or two is None:
+            return one is two
+        first, second = np.asarray(one), np.asarray(two)
+        floats = first.dtype.kind == "f" or second.dtype.kind == "f"
+        return bool(np.array_equal(first, second, equal_nan=floats))
+
+    return all(same(row.get(column), value) for column, value in data.items())
 
 
 class Pixels:

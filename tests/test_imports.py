@@ -35,7 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "finding pixelrows saving selecting",
         "contexts explain lineage pixel",
         "pool plots",
-        "home",
+        "home verify",
         "manager ingest pipeline",
         "demo",
         "cli",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, pipeline, pixels, pools, products, provenance, server, simulate, tags
+from . import demo, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags
 from .output import write
 
 __all__ = ["app"]
@@ -59,6 +59,7 @@ tags.register(app)
 pipeline.register(app)
 provenance.register(app)
 pixels.register(app)
+maintenance.register(app)
 server.register(app)
 simulate.register(app)
 demo.register(app)

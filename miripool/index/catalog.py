@@ -8,6 +8,7 @@ from sqlalchemy import cast, func, or_, select
 
 from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
+from .compare import compare_with
 from .compile import compile_where, count_matches
 from .connection import Database, lock_key, quote
 from .rows import (
@@ -176,6 +177,32 @@ class Catalog:
             entries before it have been taken in then, and nothing of it.
         """
         return apply.take_in(self.database, self.pool_id, entries, manifest, progress)
+
+    def compare_with(
+        self, entries: Sequence[Entry], manifest: Callable[[str], Manifest], *, first_serial: int
+    ) -> list[tuple[str, str]]:
+        """Hold this index against one made from the folder alone, in a schema of its own that goes again.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            All that this index has taken in.
+        manifest : callable
+            Gives the manifest of a digest.
+        first_serial : int, keyword-only
+            The pool's.
+
+        Returns
+        -------
+        list of (str, str)
+            Tables that differ, and how.
+
+        Raises
+        ------
+        ReadOnly
+            If this user can't make tables.
+        """
+        return compare_with(self.database, self.pool_id, first_serial, entries, manifest)
 
     def apply_and_write(self, entry: Entry, manifest: Callable[[str], Manifest], write: Callable[[], bool]) -> bool:
         """Take in an entry that is about to be written, and write it once the database has accepted its rows.

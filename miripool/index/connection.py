@@ -280,6 +280,21 @@ class Database:
         url = self._base.url if name is None else self._base.url.set(username=name)
         return Database(url.render_as_string(hide_password=False), self.schema, read_only=True)
 
+    def beside(self, schema: str) -> Database:
+        """Give another schema of the same database.
+
+        Parameters
+        ----------
+        schema : str
+            Its name.
+
+        Returns
+        -------
+        Database
+            To be closed by itself.
+        """
+        return Database(self._base.url.render_as_string(hide_password=False), schema, read_only=self.read_only)
+
     @contextlib.contextmanager
     def translating(self) -> Iterator[None]:
         """Turn errors of the database into miripool's.

@@ -1,13 +1,14 @@
 """Pixel rows: one row of PostgreSQL for each detector pixel of a version's arrays, its ramp or rates inside."""
 
 from .load import load_rows
-from .read import Box, SetRow, count_pixels, read_pixel, scan_pixels, sets_of
+from .read import Box, SetRow, count_pixels, count_rows, read_pixel, scan_pixels, sets_of
 from .uses import leave_out, pending, reasons, release, sweep
 
 __all__ = [
     "Box",
     "SetRow",
     "count_pixels",
+    "count_rows",
     "leave_out",
     "load_rows",
     "pending",

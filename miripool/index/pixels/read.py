@@ -18,7 +18,7 @@ from ..selection import is_one_of
 from .forms import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -157,6 +157,30 @@ def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: 
         connection.exec_driver_sql(_path(database))
         found = connection.execute(text(statement), parameters).all()
     return {row[0]: {c: _unpacked(kind, c, v) for c, v in zip(columns, row[1:], strict=True)} for row in found}
+
+
+def count_rows(database: Database, sets: Mapping[int, tuple[str, int]]) -> dict[int, int]:
+    """Count the rows of sets.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    sets : mapping of int to (str, int)
+        Kind and exp_id by set_id.
+
+    Returns
+    -------
+    dict of int to int
+        Rows by set_id.
+    """
+    found = {}
+    with database.read() as connection:
+        connection.exec_driver_sql(_path(database))
+        for set_id, (kind, exp_id) in sets.items():
+            statement = f"SELECT count(*) FROM {TABLES[kind]} WHERE exp_id = :exp AND set_id = :set"
+            found[set_id] = connection.execute(text(statement), {"exp": exp_id, "set": set_id}).scalar_one()
+    return found
 
 
 def count_pixels(

@@ -1,0 +1,66 @@
+"""Commands that look after a pool."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .output import as_json as to_json
+from .output import emit, human_bytes, say, write
+from .session import Json, PoolName, counting, open_pool
+
+__all__ = ["register"]
+
+
+def _verify(
+    context: typer.Context,
+    name: PoolName,
+    specs: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC]…", help="Look at these versions only.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Names and manifests only.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read every array and check its digest and statistics.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look whether a pool is whole, folder against index and index against folder; nothing is changed.
+
+    Exits with 70 if something is damaged. Safe while others write.
+    """
+    from ..errors import IntegrityError, InvalidInput
+    from ..verify import verify
+
+    if quick and full:
+        raise InvalidInput("--quick and --full exclude each other; choose one")
+    level = "quick" if quick else "full" if full else "normal"
+    with open_pool(context, name) as pool:
+        chosen = pool.catalog.rows([pool.ref(spec, removed=True).serial for spec in specs or []])
+        with counting("blobs") as told:
+            report = verify(pool, chosen, level=level, progress=told)
+    if as_json:
+        write(to_json(report.to_json()))
+    else:
+        rows = [{"what": f.what, "where": f.where, "problem": f.problem, "urns": list(f.urns)} for f in report.findings]
+        if rows:
+            emit(rows, ["what", "where", "problem", "urns"])
+        read = f", {human_bytes(report.bytes_read)} read" if report.bytes_read else ""
+        rate = report.bytes_read / report.seconds if report.seconds else 0
+        speed = f" ({human_bytes(int(rate))}/s)" if report.bytes_read else ""
+        say(
+            f"{report.entries} entries, {report.versions} versions, {report.manifests} manifests, "
+            f"{report.blobs} blobs, {report.pixel_sets} sets of pixel rows{read} in {report.seconds:.1f} s{speed}: "
+            f"{'whole' if report.is_whole else 'DAMAGED'}"
+        )
+    if not report.is_whole:
+        raise typer.Exit(IntegrityError.exit_code)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("verify")(_verify)

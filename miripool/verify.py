@@ -1,0 +1,352 @@
+"""Verify: whether a pool is whole, folder against index and index against folder; nothing is changed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
+from .index import pixels as rows
+from .journal import Save
+from .names import Urn
+from .pixel import pixel_agrees
+from .threads import map_bounded, one_of_many
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .index import ProductRow
+    from .journal import Entry
+    from .manifest import BlobRef, HduRecord, Manifest
+    from .pool import Pool
+
+__all__ = ["LEVELS", "Finding", "Report", "verify"]
+
+LEVELS = ("quick", "normal", "full")
+"""Names and manifests only; every blob opened, too; every array read and held against its digest and statistics."""
+
+_SAMPLES = 3
+"""Pixels of each set whose rows are held against the arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes
+    ----------
+    what : str
+        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what does no harm.
+    where : str
+        File, table or URN.
+    problem : str
+        What is wrong, and what to do.
+    urns : tuple of str
+        Versions that it touches.
+    """
+
+    what: str
+    where: str
+    problem: str
+    urns: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, and what was found.
+
+    Attributes
+    ----------
+    level : str
+        One of `LEVELS`.
+    findings : list of Finding
+        In the order of looking.
+    entries, versions, manifests, blobs, pixel_sets : int
+        How many were looked at.
+    bytes_read : int
+        Of arrays.
+    unreferenced : int
+        Blobs and manifests that no version refers to: what writers left that were killed.
+    unreferenced_bytes : int
+        Their size.
+    seconds : float
+        How long it took.
+    """
+
+    level: str
+    findings: list[Finding] = field(default_factory=list)
+    entries: int = 0
+    versions: int = 0
+    manifests: int = 0
+    blobs: int = 0
+    pixel_sets: int = 0
+    bytes_read: int = 0
+    unreferenced: int = 0
+    unreferenced_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was found that does harm."""
+        return all(finding.what == "note" for finding in self.findings)
+
+    def add(self, what: str, where: str, problem: object, urns: Sequence[str] = ()) -> None:
+        """Write down a finding.
+
+        Parameters
+        ----------
+        what, where, problem, urns : object
+            As in `Finding`.
+        """
+        self.findings.append(Finding(what, where, str(problem), tuple(urns)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Tell it in what JSON can hold.
+
+        Returns
+        -------
+        dict
+            An item for each attribute, and ``whole``.
+        """
+        counts = {name: getattr(self, name) for name in self.__slots__ if name != "findings"}
+        listed = [{"what": f.what, "where": f.where, "problem": f.problem, "urns": list(f.urns)} for f in self.findings]
+        return {"whole": self.is_whole, **counts, "findings": listed}
+
+
+def verify(
+    pool: Pool,
+    refs: Sequence[ProductRow] = (),
+    *,
+    level: str = "normal",
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Look whether a pool is whole. Safe while others write.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    refs : sequence of ProductRow, optional
+        Look at these versions only; at everything unless given.
+    level : str, keyword-only
+        One of `LEVELS`.
+    progress : callable, keyword-only, optional
+        Told how many of how many blobs are done.
+
+    Returns
+    -------
+    Report
+        With all that was found.
+    """
+    start = time.monotonic()
+    report = Report(level)
+    _Verification(pool, report, {row.serial for row in refs}, progress).run()
+    report.seconds = time.monotonic() - start
+    return report
+
+
+class _Verification:
+    def __init__(
+        self, pool: Pool, report: Report, chosen: set[int], progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.pool = pool
+        self.archive = pool.archive
+        self.report = report
+        self.chosen = chosen
+        self.progress = progress
+
+    def run(self) -> None:
+        entries = self._journal()
+        saves = [a for entry in entries for a in entry.actions if isinstance(a, Save)]
+        if self.chosen:
+            saves = [save for save in saves if save.serial in self.chosen]
+        self.report.versions = len(saves)
+        manifests = self._manifests(saves)
+        self._blobs(saves, manifests)
+        if not self.chosen:
+            self._leftovers()
+        if self.report.level != "quick":
+            if not self.chosen:
+                self._index(entries)
+            self._pixels([save.serial for save in saves])
+
+    def _journal(self) -> list[Entry]:
+        entries: list[Entry] = []
+        try:
+            entries.extend(self.archive.journal.since(-1, None))
+        except MiripoolError as error:
+            self.report.add("journal", f"after entry {len(entries) - 1}", error)
+        self.report.entries = len(entries)
+        return entries
+
+    def _urn(self, save: Save) -> str:
+        return str(Urn(self.pool.name, save.kind, save.serial))
+
+    def _manifests(self, saves: Sequence[Save]) -> dict[str, Manifest]:
+        users: dict[str, list[Save]] = {}
+        for save in saves:
+            users.setdefault(save.manifest, []).append(save)
+        found = {}
+        for digest, of in users.items():
+            key = self.archive.manifest_key(digest)
+            try:
+                manifest = self.archive.read_manifest(digest)
+            except MiripoolError as error:
+                self.report.add("manifest", key, error, [self._urn(save) for save in of])
+                continue
+            found[digest] = manifest
+            wrong = [save for save in of if (save.kind, save.name) != (manifest.kind, manifest.name)]
+            if wrong:
+                problem = f"is of {manifest.kind}/{manifest.name}, not of {wrong[0].kind}/{wrong[0].name}"
+                self.report.add("manifest", key, problem, [self._urn(save) for save in wrong])
+        self.report.manifests = len(users)
+        return found
+
+    def _blobs(self, saves: Sequence[Save], manifests: dict[str, Manifest]) -> None:
+        refs: dict[str, tuple[BlobRef, HduRecord | None]] = {}
+        users: dict[str, list[str]] = {}
+        for save in saves:
+            manifest = manifests.get(save.manifest)
+            if manifest is None:
+                continue
+            for hdu in manifest.hdus:
+                if hdu.data is not None:
+                    refs.setdefault(hdu.data.digest, (hdu.data, hdu))
+            for ref in manifest.blobs():
+                refs.setdefault(ref.digest, (ref, None))
+                users.setdefault(ref.digest, []).append(self._urn(save))
+        for done, (ref, problem, size) in enumerate(map_bounded(self._check_blob, refs.values()), 1):
+            self.report.bytes_read += size
+            if problem is not None:
+                self.report.add("blob", self.archive.blobs.key(ref.digest), problem, sorted(set(users[ref.digest])))
+            if self.progress is not None:
+                self.progress(done, len(refs))
+        self.report.blobs = len(refs)
+
+    def _check_blob(self, item: tuple[BlobRef, HduRecord | None]) -> tuple[BlobRef, str | None, int]:
+        ref, hdu = item
+        try:
+            with one_of_many():
+                return ref, *self._look(ref, hdu)
+        except MiripoolError as error:
+            return ref, str(error), 0
+
+    def _look(self, ref: BlobRef, hdu: HduRecord | None) -> tuple[str | None, int]:
+        if self.report.level == "quick":
+            there = self.archive.blobs.exists(ref.digest)
+            return (None if there else "is missing; restore it from a copy of the pool"), 0
+        blob = self.archive.blobs.open(ref)
+        if not blob.is_sound():
+            blob[(0,) * len(ref.shape)] if 0 not in ref.shape else blob[...]  # says what is wrong, if it finds out
+            return "is damaged: not all of its tiles are there; restore it from a copy of the pool", 0
+        if self.report.level != "full":
+            return None, 0
+        numeric = hdu is not None
+        scale = hdu.scale if hdu is not None else None
+        flags = hdu is not None and hdu.statistics is not None and hdu.statistics.n_flagged is not None
+        found, statistics = self.archive.blobs.measure(blob, scale=scale, flags=flags, numeric=numeric)
+        size = ref.dtype.itemsize
+        for length in ref.shape:
+            size *= length
+        if found.digest != ref.digest:
+            return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
+        if hdu is not None and hdu.statistics != statistics:
+            return f"has other statistics than the manifest says: {statistics}, not {hdu.statistics}", size
+        return None, size
+
+    def _leftovers(self) -> None:
+        """Count what no version refers to, nor a writer is about to."""
+        storage = self.archive.storage
+        there = [key for prefix in ("blobs", "manifests") for key in storage.keys(prefix)]
+        spared = self.archive.pending_keys()
+        used = set(self._used_keys())  # read last: what was written meanwhile is used by now, or pending
+        for key in there:
+            if key not in used and key not in spared:
+                self.report.unreferenced += 1
+                self.report.unreferenced_bytes += _size_of(self.archive, key)
+        if self.report.unreferenced:
+            what = (
+                f"{self.report.unreferenced} files, {self.report.unreferenced_bytes} bytes, that no version refers to"
+            )
+            self.report.add("note", "blobs and manifests", f"{what}: of saves that did not end; they do no harm")
+
+    def _used_keys(self) -> Iterator[str]:
+        try:
+            entries = list(self.archive.journal.since(-1, None))
+        except MiripoolError:
+            return
+        for digest in {a.manifest for entry in entries for a in entry.actions if isinstance(a, Save)}:
+            yield self.archive.manifest_key(digest)
+            try:
+                manifest = self.archive.read_manifest(digest)
+            except MiripoolError:
+                continue
+            for ref in manifest.blobs():
+                yield self.archive.blobs.key(ref.digest)
+
+    def _index(self, entries: Sequence[Entry]) -> None:
+        """Make the index anew beside the one there is, from the folder alone, and compare them."""
+        try:
+            for _ in range(3):
+                position = self.pool.catch_up()
+                taken = [entry for entry in self.archive.journal.since(-1, None) if entry.n <= position.n]
+                differences = self.pool.catalog.compare_with(
+                    taken, self.archive.read_manifest, first_serial=self.archive.info.first_serial
+                )
+                if self.pool.catalog.position() == position:  # else somebody wrote meanwhile
+                    break
+        except ReadOnly as error:
+            self.report.add("note", "index", f"was not compared with the folder: {error}")
+            return
+        except (IntegrityError, NotFound) as error:
+            self.report.add("index", "journal", error)
+            return
+        for table, problem in differences:
+            self.report.add("index", table, f"{problem}; `miripool reindex {self.pool.name}` makes the index anew")
+        if position.n < len(entries) - 1:
+            self.report.add("index", "state", f"stands at entry {position.n}, the journal at {len(entries) - 1}")
+
+    def _pixels(self, serials: Sequence[int]) -> None:
+        """Count the pixel rows of each version, and hold some of them against the arrays."""
+        catalog = self.pool.catalog
+        found = rows.sets_of(catalog.database, serials)
+        versions = {row.serial: row for row in catalog.rows([s.serial for s in found])}
+        counts = rows.count_rows(catalog.database, {s.set_id: (versions[s.serial].kind, s.exp_id) for s in found})
+        seen: Counter[int] = Counter()
+        generator = random.Random(0)  # noqa: S311 - which pixels are looked at is no secret
+        for s in found:
+            seen[s.set_id] += 1
+            if seen[s.set_id] > 1:
+                continue
+            version = versions[s.serial]
+            urn = str(Urn(self.pool.name, version.kind, version.serial))
+            expected = s.placement.rows * s.placement.columns
+            if counts.get(s.set_id, 0) != expected:
+                self._report_pixels(urn, f"has {counts.get(s.set_id, 0)} pixel rows, not {expected}")
+                continue
+            for _ in range(_SAMPLES):
+                x = s.placement.x + generator.randrange(s.placement.columns)
+                y = s.placement.y + generator.randrange(s.placement.rows)
+                try:
+                    if not pixel_agrees(self.pool, version, x, y):
+                        self._report_pixels(
+                            urn, f"has other values in the row of pixel x={x}, y={y} than in its arrays"
+                        )
+                        break
+                except IntegrityError:
+                    break  # the blob was reported
+        self.report.pixel_sets = len(seen)
+
+    def _report_pixels(self, urn: str, problem: str) -> None:
+        remedy = f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them anew"
+        self.report.add("pixels", urn, f"{problem}; {remedy}", [urn])
+
+
+def _size_of(archive: Any, key: str) -> int:
+    try:
+        return int(archive.storage.path(key).stat().st_size)
+    except OSError:
+        return 0

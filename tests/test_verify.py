@@ -1,0 +1,198 @@
+"""Verify finds what is wrong, and nothing else; it changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from homes import ask, call
+
+from miripool import Context, Home, Pool, Rate
+from miripool.blob import Blob
+from miripool.errors import IntegrityError
+from miripool.ingest import find_files, ingest
+from miripool.verify import LEVELS, Report, verify
+
+NAME = "jw01033005001_03103_00001_mirimage"
+
+
+@pytest.fixture
+def filled(pool: Pool, simulated: Path) -> Pool:
+    files = find_files([str(simulated / folder) for folder in ("uncal", "v1", "v2")])
+    assert all(outcome.error is None for outcome in ingest(pool, files, tag="all of it"))
+    pool.remove(f"Rate/{NAME}@0", cascade=True)
+    pool.save(Context({"ramp": f"Ramp/{NAME}@0"}, name="a context"))
+    return pool
+
+
+def change(home: Home, statement: str) -> None:
+    ask(home.database_url(), f"SET search_path TO jpl8; {statement}")
+
+
+def contents(pool: Pool) -> dict[str, str]:
+    root = pool.archive.storage.path("journal").parent
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def blob_of(pool: Pool, spec: str, dataset: str = "SCI") -> Blob:
+    source = pool.ref(spec, removed=True).product[dataset].source
+    assert isinstance(source, Blob)
+    return source
+
+
+def problems(report: Report) -> list[tuple[str, str]]:
+    return [(finding.what, finding.where) for finding in report.findings]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_whole_pool_is_whole(filled: Pool, home: Home, level: str) -> None:
+    before, schemas = contents(filled), ask(home.database_url(), "SELECT nspname FROM pg_namespace ORDER BY 1")
+    seen: list[tuple[int, int]] = []
+    report = verify(filled, level=level, progress=lambda done, total: seen.append((done, total)))
+    assert problems(report) == []
+    assert report.is_whole
+    assert report.versions == len(filled.select("1", all_versions=True)) + 3  # two contexts, and what is in the trash
+    assert report.blobs == sum(1 for key in before if key.startswith("blobs/"))
+    assert seen[-1] == (report.blobs, report.blobs)
+    assert (report.bytes_read > 0) == (level == "full")
+    assert report.pixel_sets == (0 if level == "quick" else 5)
+    assert contents(filled) == before
+    assert ask(home.database_url(), "SELECT nspname FROM pg_namespace ORDER BY 1") == schemas
+
+
+def test_an_empty_pool_is_whole(pool: Pool) -> None:
+    report = verify(pool, level="full")
+    assert (report.is_whole, report.versions, report.blobs) == (True, 0, 0)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_missing_blob(filled: Pool, level: str) -> None:
+    blob = blob_of(filled, f"Ramp/{NAME}@0")
+    blob._path.unlink()
+    (finding,) = verify(filled, level=level).findings
+    assert (finding.what, finding.where) == ("blob", blob.key)
+    assert "is missing" in finding.problem
+    assert finding.urns == tuple(str(filled.ref(f"Ramp/{NAME}@{n}").urn) for n in (0, 1))
+
+
+def test_a_flipped_bit_is_found_by_reading(filled: Pool) -> None:
+    blob = blob_of(filled, f"RateInts/{NAME}@1")
+    data = bytearray(blob._path.read_bytes())
+    data[len(data) // 2] ^= 16
+    blob._path.write_bytes(data)
+    (finding,) = verify(filled, level="full").findings
+    assert (finding.what, finding.where) == ("blob", blob.key)
+    assert finding.urns == (str(filled.ref(f"RateInts/{NAME}@1").urn),)
+
+
+def test_a_truncated_blob_is_found_by_opening(filled: Pool) -> None:
+    blob = blob_of(filled, f"Rate/{NAME}@0")  # in the trash: it has to be whole, too
+    data = blob._path.read_bytes()
+    blob._path.write_bytes(data[: len(data) // 2])
+    assert problems(verify(filled)) == [("blob", blob.key)]
+    assert verify(filled, level="quick").is_whole
+    chosen = filled.catalog.rows([filled.ref(f"Raw/{NAME}").serial])
+    assert verify(filled, chosen).is_whole
+    assert verify(filled, chosen).versions == 1
+
+
+def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -> None:
+    """A blob that is sound in itself, and not what its name says."""
+    blob = blob_of(filled, f"RateInts/{NAME}@1")
+    other = filled.archive.blobs
+    values = blob[...]
+    values[0, 0, 0] = 1234.5
+    blob._path.unlink()
+    other.write(blob.ref, values)
+    (finding,) = verify(filled, level="full").findings
+    assert (finding.what, finding.where) == ("blob", blob.key)
+    assert "its array has the digest" in finding.problem
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"{}"), lambda p: p.write_bytes(b"")])
+def test_a_damaged_manifest(filled: Pool, damage: Callable[[Path], object]) -> None:
+    (row,) = filled.catalog.rows([filled.ref(f"RateInts/{NAME}@1").serial])
+    key = filled.archive.manifest_key(row.manifest)
+    damage(filled.archive.storage.path(key))
+    findings = verify(filled, level="quick").findings
+    assert ("manifest", key) in [(f.what, f.where) for f in findings]
+    assert findings[0].urns == (f"urn:jpl8:RateInts:{row.serial}",)
+
+
+def test_a_damaged_journal(filled: Pool) -> None:
+    path = filled.archive.storage.path(filled.archive.journal.key(2))
+    kept = path.read_bytes()
+    path.write_bytes(kept.replace(b'"version":0', b'"version":7'))
+    report = verify(filled, level="quick")
+    assert ("journal", "after entry 1") in problems(report)
+    path.unlink()
+    report = verify(filled, level="quick")
+    assert any("is missing" in finding.problem for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        ("UPDATE product SET version = 17 WHERE serial = 1", "product"),
+        ("UPDATE dataset SET max = max + 1 WHERE serial = 1 AND max IS NOT NULL", "dataset"),
+        ("DELETE FROM keyword WHERE serial = 2 AND key = 'NGROUPS'", "keyword"),
+        ("UPDATE tag SET label = 'forged'", "tag"),
+        ("DELETE FROM link", "link"),
+    ],
+)
+def test_an_index_that_says_something_else(filled: Pool, home: Home, statement: str, table: str) -> None:
+    change(home, statement)
+    report = verify(filled)
+    assert problems(report) == [("index", table)]
+    assert "miripool reindex jpl8" in report.findings[0].problem
+    filled.reindex()
+    assert verify(filled).is_whole or table == "product"
+
+
+def test_pixel_rows_that_say_something_else(filled: Pool, home: Home) -> None:
+    serial = filled.ref(f"RateInts/{NAME}@0").serial
+    change(home, "DELETE FROM rateints_pixel WHERE pixel_id = (SELECT min(pixel_id) FROM rateints_pixel)")
+    report = verify(filled)
+    assert {what for what, _ in problems(report)} == {"pixels"}
+    assert f"urn:jpl8:RateInts:{serial}" in {urn for finding in report.findings for urn in finding.urns}
+    assert "pixel rows, not 4608" in report.findings[0].problem
+
+
+def test_pixel_rows_of_other_values(filled: Pool, home: Home) -> None:
+    change(home, "UPDATE raw_pixel SET dn[1][1] = dn[1][1] + 1")
+    report = verify(filled)
+    assert [finding.what for finding in report.findings] == ["pixels"]
+    assert "has other values in the row of pixel" in report.findings[0].problem
+
+
+def test_what_a_killed_writer_left_is_noted(filled: Pool) -> None:
+    rate = Rate({}, {"SCI": np.full((30, 40), 7, "f4")}, name="never saved")
+    ready = filled.prepare(rate)
+    assert verify(filled, level="quick").unreferenced == 0  # it may be about to be saved
+    ready.close()
+    report = verify(filled, level="quick")
+    assert (report.unreferenced, report.is_whole) == (1, True)
+    assert report.unreferenced_bytes > 0
+    assert [finding.what for finding in report.findings] == ["note"]
+
+
+def test_on_the_command_line(filled: Pool) -> None:
+    done = call("verify", "jpl8", "--full")
+    assert done.exit_code == 0
+    assert "whole" in done.stderr
+    told = json.loads(call("verify", "jpl8", f"Ramp/{NAME}@0", "--json").stdout)
+    assert (told["whole"], told["versions"], told["findings"]) == (True, 1, [])
+    blob_of(filled, f"Raw/{NAME}")._path.unlink()
+    broken = call("verify", "jpl8", "--quick")
+    assert broken.exit_code == IntegrityError.exit_code
+    assert "is missing" in broken.stdout
+    assert "DAMAGED" in broken.stderr
+    assert not json.loads(call("verify", "jpl8", "--json").stdout)["whole"]
