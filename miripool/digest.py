@@ -46,7 +46,7 @@ def array_digest(source: ArraySource) -> str:
         _hash_columns(hasher, np.asarray(source[...]))
     else:
         for block in blocks(source):
-            hasher.update(little_bytes(np.asarray(source[block])))
+            hasher.update(little_bytes(np.asarray(source[block], source.dtype)))
     return hasher.hexdigest()
 
 

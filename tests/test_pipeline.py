@@ -167,7 +167,7 @@ def test_one_failure_does_not_stop_the_others(pool: Pool, raw: ProductRef, crds:
         raw.product.replace(SCI=raw.product["SCI"][:, :2], REFOUT=raw.product["REFOUT"][:, :1]), name="bad"
     )
     done = list(reprocess(pool, [other, raw], Recipe("jwst_9001.pmap", crds), jobs=2))
-    assert [outcome.error is None for outcome in done] == [False, True]
+    assert [outcome.error is None for outcome in done] == [False, True], [str(outcome.error) for outcome in done]
     assert done[0].raw == other
 
 

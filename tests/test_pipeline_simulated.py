@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,7 @@ from homes import call
 from miripool import Exposure, Pool, ProductRef
 from miripool.errors import PipelineError
 from miripool.pipeline import Recipe, references_in, reprocess
+from miripool.pipeline.run import work_folder
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure, write_references
 
 pytestmark = pytest.mark.jwst
@@ -128,3 +131,26 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> 
     (done,) = reprocess(pool, [raw], Recipe(overrides=references_in(references / "v1")))
     assert [ref.version for ref in done.refs] == [0, 0]
     assert list(pool.work_folder.iterdir()) == []
+
+
+def test_work_folders_of_many_at_once(tmp_path: Path) -> None:
+    def work(number: int) -> bool:
+        for _ in range(40):
+            with work_folder(tmp_path) as folder:
+                (folder / "file").write_text(str(number))
+                if (folder / "file").read_text() != str(number):
+                    return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(8)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_folders_that_were_left(tmp_path: Path) -> None:
+    for name in ("run-old", "begun-old", "begun-new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+    os.utime(tmp_path / "begun-old", (1, 1))
+    with work_folder(tmp_path) as folder:
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["begun-new", folder.name])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ _SERVERLESS = "https://jwst-serverless.stsci.edu"
 _NO_CONTEXT = "jwst_0000.pmap"
 """What CRDS is told where there are overrides only; it is not looked for."""
 _LOCK = "lock"
+_BEGUN = "begun-"
+"""How the name of a work folder begins as long as its lock is not held."""
+_ABANDONED = 3600
+"""Seconds after which nobody will hold it."""
 _LINES = 12
 """Last lines of the pipeline's log that an error shows."""
 
@@ -184,9 +189,11 @@ def work_folder(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     for old in parent.iterdir():
         _remove_if_left(old)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
-    with (folder / _LOCK).open("w") as lock:
+    # Whoever sees a folder of this name finds its lock held, or its owner dead.
+    begun = Path(tempfile.mkdtemp(prefix=_BEGUN, dir=parent))
+    with (begun / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = begun.rename(parent / begun.name.replace(_BEGUN, "run-", 1))
         try:
             yield folder
         finally:
@@ -194,15 +201,17 @@ def work_folder(parent: Path) -> Iterator[Path]:
 
 
 def _remove_if_left(folder: Path) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):  # another process was faster, or its owner is done
+        if folder.name.startswith(_BEGUN):
+            if time.time() - folder.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
         with (folder / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # somebody works there
             shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError:
-        return  # somebody works there
-    except FileNotFoundError:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # killed before the lock was made; one that is being made has nothing in it either
 
 
 def run_pipeline(
