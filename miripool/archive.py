@@ -9,20 +9,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
-import secrets
-import socket
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from .blobs import BlobStore
-from .canonical import canonical_json, digest_bytes
+from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, ReadOnly, StorageError
+from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
+from .notes import Notes
 from .product import Context, Hdu, Layout, Original, Product, kind_class
 
 if TYPE_CHECKING:
@@ -190,6 +188,7 @@ class Archive:
         self.info = info
         self.blobs = BlobStore(storage)
         self.journal = Journal(storage)
+        self.notes = Notes(storage)
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
 
     @classmethod
@@ -355,23 +354,10 @@ class Archive:
         str
             The manifest's digest.
         """
-        data = manifest.to_bytes()
-        digest = digest_bytes(data)
-        note = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "blobs": sorted({ref.digest for ref in manifest.blobs()}),
-            "manifests": [digest],
-        }
-        key = f"pending/{secrets.token_hex(16)}.json"
-        self.storage.put(key, canonical_json(note))
-        try:
+        digest = digest_bytes(manifest.to_bytes())
+        keys = {self.blobs.key(ref.digest) for ref in manifest.blobs()} | {self.manifest_key(digest)}
+        with self.notes.writing(keys):
             yield digest
-        finally:
-            # What is saved is saved, whatever becomes of the note: gc takes it when it is old.
-            with contextlib.suppress(ReadOnly, StorageError):
-                self.storage.delete(key)
 
     def write(self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]]) -> int:
         """Store the blobs and the manifest of a version, durably. Call it within `writing`.
@@ -432,24 +418,6 @@ class Archive:
             The key.
         """
         return f"manifests/{digest[:2]}/{digest}.json"
-
-    def pending_keys(self) -> set[str]:
-        """Give the storage keys of what running writers are about to refer to.
-
-        Returns
-        -------
-        set of str
-            Of blobs and manifests, from the pending notes.
-        """
-        spared: set[str] = set()
-        for key in self.storage.keys("pending"):
-            try:
-                note = json.loads(self.storage.read(key))
-            except (NotFound, ValueError):
-                continue  # its writer is done, or was killed while it wrote the note
-            spared |= {self.blobs.key(digest) for digest in note["blobs"]}
-            spared |= {self.manifest_key(digest) for digest in note["manifests"]}
-        return spared
 
     def read_manifest(self, digest: str) -> Manifest:
         """Read a manifest and hold it against its digest.

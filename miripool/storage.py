@@ -58,6 +58,12 @@ class Storage(Protocol):
     def delete(self, key: str) -> bool:
         """Remove a key; False if it was not there."""
 
+    def size(self, key: str) -> int:
+        """Give the bytes of a key; NotFound if it is not there."""
+
+    def temporaries(self) -> Iterator[Path]:
+        """List the files of `workspace` that are there: those of running writers, and what killed ones left."""
+
 
 class LocalStorage:
     """A folder of a local or network file system that has hard links and fsync.
@@ -305,6 +311,42 @@ class LocalStorage:
         except OSError as error:
             raise storage_error(error, path) from error
         return True
+
+    def size(self, key: str) -> int:
+        """Give the size of a key.
+
+        Parameters
+        ----------
+        key : str
+            Relative path.
+
+        Returns
+        -------
+        int
+            Bytes.
+
+        Raises
+        ------
+        NotFound
+            If it is not there.
+        """
+        path = self.path(key)
+        try:
+            return path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"{path} is not there") from None
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+    def temporaries(self) -> Iterator[Path]:
+        """List temporary files.
+
+        Yields
+        ------
+        pathlib.Path
+            Of running writers, and those that killed ones left.
+        """
+        yield from self.root.rglob(f"{_TEMPORARY}*")
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .collect import referenced_keys
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 from .index import pixels as rows
 from .journal import Save
@@ -16,7 +17,7 @@ from .pixel import pixel_agrees
 from .threads import map_bounded, one_of_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from .index import ProductRow
     from .journal import Entry
@@ -261,31 +262,20 @@ class _Verification:
         """Count what no version refers to, nor a writer is about to."""
         storage = self.archive.storage
         there = [key for prefix in ("blobs", "manifests") for key in storage.keys(prefix)]
-        spared = self.archive.pending_keys()
-        used = set(self._used_keys())  # read last: what was written meanwhile is used by now, or pending
+        spared = self.archive.notes.pending()
+        try:  # read last: what was written meanwhile is used by now, or pending
+            used = set(referenced_keys(self.archive, list(self.archive.journal.since(-1, None)), lenient=True))
+        except MiripoolError:
+            return  # nobody can tell; the journal was reported
         for key in there:
             if key not in used and key not in spared:
                 self.report.unreferenced += 1
-                self.report.unreferenced_bytes += _size_of(self.archive, key)
+                self.report.unreferenced_bytes += storage.size(key)
         if self.report.unreferenced:
             what = (
                 f"{self.report.unreferenced} files, {self.report.unreferenced_bytes} bytes, that no version refers to"
             )
-            self.report.add("note", "blobs and manifests", f"{what}: of saves that did not end; they do no harm")
-
-    def _used_keys(self) -> Iterator[str]:
-        try:
-            entries = list(self.archive.journal.since(-1, None))
-        except MiripoolError:
-            return
-        for digest in {a.manifest for entry in entries for a in entry.actions if isinstance(a, Save)}:
-            yield self.archive.manifest_key(digest)
-            try:
-                manifest = self.archive.read_manifest(digest)
-            except MiripoolError:
-                continue
-            for ref in manifest.blobs():
-                yield self.archive.blobs.key(ref.digest)
+            self.report.add("note", "blobs and manifests", f"{what}: of saves that did not end; `miripool gc` frees them")
 
     def _index(self, entries: Sequence[Entry]) -> None:
         """Make the index anew beside the one there is, from the folder alone, and compare them."""
@@ -343,10 +333,3 @@ class _Verification:
     def _report_pixels(self, urn: str, problem: str) -> None:
         remedy = f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them anew"
         self.report.add("pixels", urn, f"{problem}; {remedy}", [urn])
-
-
-def _size_of(archive: Any, key: str) -> int:
-    try:
-        return int(archive.storage.path(key).stat().st_size)
-    except OSError:
-        return 0

@@ -254,8 +254,8 @@ def test_a_note_stands_while_something_is_written(archive: Archive) -> None:
         assert digest == digest_bytes(manifest.to_bytes())
         (key,) = archive.storage.keys("pending")
         note = json.loads(archive.storage.read(key))
-        assert note["blobs"] == sorted(measured.sources)
-        assert note["manifests"] == [digest]
+        blobs = {archive.blobs.key(digest) for digest in measured.sources}
+        assert note["keys"] == sorted(blobs | {archive.manifest_key(digest)})
         assert note["pid"] == os.getpid()
         assert datetime.fromisoformat(note["time"]).tzinfo is not None
         archive.write(manifest, measured.sources)

@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors canonical keywords statistics threads tiles",
         "cards names dataset bitshuffle storage journal",
+        "notes",
         "metadata table",
         "product detector",
         "manifest query",
@@ -32,7 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "archive commit listing",
         "reference",
         "judging",
-        "finding pixelrows saving selecting",
+        "collect finding pixelrows saving selecting",
         "contexts explain lineage pixel",
         "pool plots",
         "home verify",

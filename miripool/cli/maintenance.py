@@ -8,7 +8,7 @@ import typer
 
 from .output import as_json as to_json
 from .output import emit, human_bytes, say, write
-from .session import Json, PoolName, counting, open_pool
+from .session import DryRun, Json, PoolName, counting, open_pool
 
 __all__ = ["register"]
 
@@ -55,6 +55,27 @@ def _verify(
         raise typer.Exit(IntegrityError.exit_code)
 
 
+def _gc(context: typer.Context, name: PoolName, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Delete blobs and manifests that no version refers to, and what killed writers left.
+
+    Versions in the trash keep theirs. Safe while others write: what they are about to refer to is spared.
+    """
+    from dataclasses import asdict
+
+    from ..collect import collect
+
+    with open_pool(context, name) as pool, counting("files") as told:
+        found = collect(pool.archive, dry_run=dry_run, progress=told)
+    if as_json:
+        write(to_json(asdict(found)))
+        return
+    would = "would free" if dry_run else "freed"
+    say(
+        f"{would} {found.files} files, {human_bytes(found.bytes)}, and {found.temporary} temporary files, "
+        f"{human_bytes(found.temporary_bytes)}; {found.spared} spared for running writers"
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands.
 
@@ -64,3 +85,4 @@ def register(app: typer.Typer) -> None:
         The command line.
     """
     app.command("verify")(_verify)
+    app.command("gc")(_gc)

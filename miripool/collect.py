@@ -1,0 +1,172 @@
+"""Collect: free what no version refers to, in no writer's way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import MiripoolError, NotFound
+from .journal import Save
+from .notes import COLLECT_WITHIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .archive import Archive
+    from .journal import Entry
+
+__all__ = ["Collected", "collect", "referenced_keys"]
+
+_AT_ONCE = 200
+"""Files that one note names: it is gone before a writer has to wait for long."""
+
+_OLD_FILE = 86400.0
+"""Seconds after which a temporary file is nobody's."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """What was freed, or would be.
+
+    Attributes
+    ----------
+    files, bytes : int
+        Blobs and manifests that no version refers to.
+    temporary, temporary_bytes : int
+        Files that writers left half written.
+    notes : int
+        Notes of processes that are no more.
+    spared : int
+        Files that a running writer is about to refer to.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    temporary: int = 0
+    temporary_bytes: int = 0
+    notes: int = 0
+    spared: int = 0
+
+
+def collect(
+    archive: Archive, *, dry_run: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Collected:
+    """Delete blobs and manifests that no version refers to, and what killed writers left.
+
+    Versions in the trash keep theirs. Safe while others write.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    dry_run : bool, keyword-only
+        Only tell what would go.
+    progress : callable, keyword-only, optional
+        Told how many of how many files are done.
+
+    Returns
+    -------
+    Collected
+        What went.
+
+    Raises
+    ------
+    IntegrityError
+        If the journal or a manifest is damaged: nobody can tell then what is referred to. Nothing was deleted.
+    """
+    found = Collected()
+    storage, notes = archive.storage, archive.notes
+    if not dry_run:
+        found.notes = notes.sweep()
+    there = [key for prefix in ("blobs", "manifests") for key in storage.keys(prefix)]
+    entries = list(archive.journal.since(-1, None))
+    used = set(referenced_keys(archive, entries))
+    unused = [key for key in there if key not in used]
+    pending = notes.pending()
+    found.spared = sum(key in pending for key in unused)
+    candidates = [key for key in unused if key not in pending]
+    last = entries[-1] if entries else None
+    for start in range(0, len(candidates), _AT_ONCE):
+        chunk = candidates[start : start + _AT_ONCE]
+        if dry_run:
+            found.files += len(chunk)
+            found.bytes += sum(_size(archive, key) for key in chunk)
+            continue
+        last = _delete(archive, chunk, last, found)
+        if progress is not None:
+            progress(min(start + _AT_ONCE, len(candidates)), len(candidates))
+    for path in storage.temporaries():
+        try:
+            stat = path.stat()
+            if time.time() - stat.st_mtime < _OLD_FILE:
+                continue
+            if not dry_run:
+                path.unlink()
+        except FileNotFoundError:
+            continue
+        found.temporary += 1
+        found.temporary_bytes += stat.st_size
+    return found
+
+
+def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: Collected) -> Entry | None:
+    """Delete what still nobody refers to; give the newest entry of the journal."""
+    with archive.notes.collecting(chunk):
+        begin = time.monotonic()
+        # In this order: a writer's note goes when its entry is there.
+        spared = archive.notes.pending()
+        entries = list(archive.journal.since(*((-1, None) if last is None else (last.n, last.digest))))
+        spared |= set(referenced_keys(archive, entries))
+        for key in chunk:
+            if key in spared:
+                found.spared += 1
+                continue
+            if time.monotonic() - begin > COLLECT_WITHIN:
+                break  # a writer on another host may not believe the note any more
+            size = _size(archive, key)
+            if archive.storage.delete(key):
+                found.files += 1
+                found.bytes += size
+    return entries[-1] if entries else last
+
+
+def referenced_keys(archive: Archive, entries: Iterable[Entry], *, lenient: bool = False) -> Iterable[str]:
+    """Give the keys that the versions of some entries refer to.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    entries : iterable of Entry
+        Of its journal.
+    lenient : bool, keyword-only
+        Pass over manifests that are damaged.
+
+    Yields
+    ------
+    str
+        Manifests and blobs.
+
+    Raises
+    ------
+    IntegrityError
+        If a manifest is damaged.
+    """
+    for digest in {action.manifest for entry in entries for action in entry.actions if isinstance(action, Save)}:
+        yield archive.manifest_key(digest)
+        try:
+            manifest = archive.read_manifest(digest)
+        except MiripoolError:
+            if not lenient:
+                raise
+            continue
+        for ref in manifest.blobs():
+            yield archive.blobs.key(ref.digest)
+
+
+def _size(archive: Archive, key: str) -> int:
+    try:
+        return archive.storage.size(key)
+    except NotFound:
+        return 0

@@ -1,0 +1,187 @@
+"""Notes: what running writers are about to refer to, and what a collector is about to delete.
+
+A writer first writes its note, then looks whether a collector's note names any of its keys, and waits until that one is
+gone; only then does it ask what is there already. A collector first writes its note, then reads the writers' notes and
+the journal, and spares what they name. Whoever is second sees the first: nothing that is referred to is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .canonical import canonical_json
+from .errors import Conflict, NotFound, ReadOnly, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from .storage import Storage
+
+__all__ = ["COLLECT_WITHIN", "Notes"]
+
+COLLECT_WITHIN = 300.0
+"""Seconds in which a collector is done with what its note names, or stops."""
+
+_WAIT = 60.0
+"""Seconds that a writer waits for a collector."""
+
+_ELSEWHERE = {"pending": timedelta(days=30), "collecting": timedelta(seconds=2 * COLLECT_WITHIN)}
+"""How long a note of another host counts: nobody can tell whether its process lives."""
+
+
+class Notes:
+    """The notes of one pool.
+
+    Parameters
+    ----------
+    storage : Storage
+        The pool's.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    @contextlib.contextmanager
+    def writing(self, keys: Collection[str]) -> Iterator[None]:
+        """Announce what is about to be referred to, so that nobody collects it meanwhile.
+
+        Parameters
+        ----------
+        keys : collection of str
+            Of blobs and manifests.
+
+        Yields
+        ------
+        None
+            Whether they are there is to be asked within.
+
+        Raises
+        ------
+        Conflict
+            If a collector does not get done with them.
+        """
+        with self._note("pending", keys):
+            self._wait_for_collectors(set(keys))
+            yield
+
+    @contextlib.contextmanager
+    def collecting(self, keys: Collection[str]) -> Iterator[None]:
+        """Announce what is about to be deleted.
+
+        Parameters
+        ----------
+        keys : collection of str
+            Of blobs and manifests.
+
+        Yields
+        ------
+        None
+            What `pending` names from now on must be spared.
+        """
+        with self._note("collecting", keys):
+            yield
+
+    @contextlib.contextmanager
+    def _note(self, folder: str, keys: Collection[str]) -> Iterator[None]:
+        note = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _started(os.getpid()),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "keys": sorted(keys),
+        }
+        key = f"{folder}/{secrets.token_hex(16)}.json"
+        self._storage.put(key, canonical_json(note))
+        try:
+            yield
+        finally:
+            # What is done is done, whatever becomes of the note: it is taken when it is old.
+            with contextlib.suppress(ReadOnly, StorageError):
+                self._storage.delete(key)
+
+    def pending(self) -> set[str]:
+        """Give the keys that writers are about to refer to.
+
+        Returns
+        -------
+        set of str
+            Of all notes, those of dead writers too: they are swept first.
+        """
+        return {key for _, note in self._read("pending") for key in note["keys"]}
+
+    def sweep(self) -> int:
+        """Remove the notes of processes that are no more.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        dead = [
+            key
+            for folder in ("pending", "collecting")
+            for key, note in self._read(folder)
+            if not _is_alive(note, _ELSEWHERE[folder])
+        ]
+        return sum(self._storage.delete(key) for key in dead)
+
+    def _wait_for_collectors(self, keys: set[str]) -> None:
+        begin = time.monotonic()
+        while True:
+            found = [
+                (key, note)
+                for key, note in self._read("collecting")
+                if not keys.isdisjoint(note["keys"]) and _is_alive(note, _ELSEWHERE["collecting"])
+            ]
+            if not found:
+                return
+            if time.monotonic() - begin > _WAIT:
+                key, note = found[0]
+                raise Conflict(
+                    f"`miripool gc`, process {note['pid']} on {note['host']}, is not done with files that are needed "
+                    f"again; wait for it, or if it is no more remove {self._storage.path(key)}"
+                )
+            time.sleep(0.02)
+
+    def _read(self, folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for key in self._storage.keys(folder):
+            with contextlib.suppress(NotFound, ValueError):  # its writer is done, or was killed while it wrote it
+                note = json.loads(self._storage.read(key))
+                if isinstance(note, dict) and isinstance(note.get("keys"), list):
+                    yield key, note
+
+
+def _is_alive(note: dict[str, Any], elsewhere: timedelta) -> bool:
+    if note.get("host") == socket.gethostname():
+        started = _started(note["pid"])
+        return started is not None and abs(started - float(note.get("started") or 0)) < 1
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(note["time"]) < elsewhere
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _started(pid: int) -> float | None:
+    if pid == os.getpid():
+        return _own_start(pid)
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+@functools.cache
+def _own_start(pid: int) -> float:
+    import psutil
+
+    return float(psutil.Process(pid).create_time())

@@ -1,0 +1,236 @@
+"""Collecting frees what nobody refers to, and nothing else, whoever writes meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from homes import call
+
+from miripool import Pool, Rate, notes
+from miripool.blob import Blob
+from miripool.canonical import canonical_json
+from miripool.collect import Collected, collect
+from miripool.errors import Conflict, IntegrityError
+from miripool.verify import verify
+
+
+def made(name: str, value: float) -> Rate:
+    return Rate({}, {"SCI": np.full((40, 50), value, "f4")}, name=name)
+
+
+def files(pool: Pool) -> set[str]:
+    return {key for folder in ("blobs", "manifests") for key in pool.archive.storage.keys(folder)}
+
+
+def leave_a_blob(pool: Pool, value: float = 7) -> str:
+    """Do what a writer does that is killed before its entry; give the blob's key."""
+    before = files(pool)
+    pool.prepare(made("left", value)).close()
+    (key,) = files(pool) - before
+    return key
+
+
+def key_of(pool: Pool, spec: str) -> str:
+    source = pool.ref(spec, removed=True).product["SCI"].source
+    assert isinstance(source, Blob)
+    return source.key
+
+
+def test_what_nobody_refers_to_is_freed(pool: Pool) -> None:
+    pool.save(made("a", 1))
+    pool.save(made("a", 2))
+    pool.remove("Rate/a@0")
+    kept = files(pool)
+    left = {leave_a_blob(pool), leave_a_blob(pool, 8)}
+    size = sum(pool.archive.storage.size(key) for key in left)
+    told = collect(pool.archive, dry_run=True)
+    assert (told.files, told.bytes) == (2, size)
+    assert files(pool) == kept | left
+    done: list[tuple[int, int]] = []
+    found = collect(pool.archive, progress=lambda n, total: done.append((n, total)))
+    assert (found.files, found.bytes, found.spared, done) == (2, size, 0, [(2, 2)])
+    assert files(pool) == kept
+    assert verify(pool, level="full").findings == []
+    pool.restore("Rate/a@0")  # what is in the trash is kept
+    assert pool.ref("Rate/a@0").product["SCI"][0, 0] == 1
+    assert collect(pool.archive) == Collected()
+
+
+def test_an_empty_pool(pool: Pool) -> None:
+    assert collect(pool.archive) == Collected()
+
+
+@pytest.mark.parametrize("damage", ["manifest", "journal"])
+def test_with_damage_nothing_is_collected(pool: Pool, damage: str) -> None:
+    ref = pool.save(made("a", 1))
+    pool.save(made("b", 2))
+    leave_a_blob(pool)
+    (row,) = pool.catalog.rows([ref.serial])
+    key = pool.archive.manifest_key(row.manifest) if damage == "manifest" else pool.archive.journal.key(0)
+    pool.archive.storage.path(key).unlink()
+    before = files(pool)
+    with pytest.raises(IntegrityError):
+        collect(pool.archive)
+    assert files(pool) == before
+
+
+WRITER = """
+import sys
+import numpy as np
+from miripool import Home, Rate
+with Home().pool("jpl8") as pool:
+    ready = pool.prepare(Rate({}, {"SCI": np.full((40, 50), 7, "f4")}, name="slow"))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    pool.commit(ready)
+    ready.close()
+"""
+
+
+def test_a_writer_that_was_stopped_after_it_looked(pool: Pool) -> None:
+    """It found the blob there, which nobody refers to yet; meanwhile somebody collects."""
+    key = leave_a_blob(pool)
+    with subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        writer.send_signal(signal.SIGSTOP)
+        other = leave_a_blob(pool, 9)
+        found = collect(pool.archive)
+        assert (found.files, found.spared) == (1, 1)
+        assert key in files(pool)
+        assert other not in files(pool)
+        writer.send_signal(signal.SIGCONT)
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
+        assert writer.wait(60) == 0
+    pool.catch_up()
+    assert key_of(pool, "Rate/slow") == key
+    assert verify(pool, level="full").is_whole
+    assert collect(pool.archive) == Collected()
+
+
+def test_a_writer_that_was_killed(pool: Pool) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        writer.kill()
+    assert len(files(pool)) == 1
+    found = collect(pool.archive)
+    assert (found.files, found.notes) == (1, 1)
+    assert files(pool) == set()
+
+
+def test_a_writer_waits_for_a_collector(pool: Pool) -> None:
+    key = leave_a_blob(pool)
+    with pool.archive.notes.collecting([key]):
+        thread = threading.Thread(target=lambda: pool.save(made("new", 7)))
+        thread.start()
+        pool_of_others = pool.save(made("other", 3))  # other keys: nobody waits
+        thread.join(1)
+        assert thread.is_alive()
+        pool.archive.storage.delete(key)  # the collector does its work
+    thread.join(30)
+    assert not thread.is_alive()
+    assert pool.ref("Rate/new").product["SCI"][1, 1] == 7
+    assert pool_of_others.version == 0
+    assert verify(pool, level="full").is_whole
+
+
+def put_note(pool: Pool, folder: str, keys: list[str], **told: object) -> str:
+    note = {"host": socket.gethostname(), "pid": 1 << 22, "started": 1.0, "time": "2026-01-01T00:00:00+00:00"}
+    name = f"{folder}/{'0' * 32}.json"
+    pool.archive.storage.put(name, canonical_json({**note, **told, "keys": keys}))
+    return name
+
+
+def test_notes_of_the_dead_count_for_nothing(pool: Pool) -> None:
+    key = leave_a_blob(pool)
+    note = put_note(pool, "collecting", [key])
+    begin = time.monotonic()
+    assert pool.save(made("new", 7)).version == 0
+    assert time.monotonic() - begin < 10
+    # A pid that is used again is another process.
+    put_note(pool, "pending", [leave_a_blob(pool, 8)], pid=os.getpid(), started=5.0)
+    found = collect(pool.archive)
+    assert (found.notes, found.files) == (2, 1)
+    assert not pool.archive.storage.exists(note)
+
+
+def test_notes_of_other_hosts_count_for_a_while(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = leave_a_blob(pool)
+    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    name = put_note(pool, "pending", [key], host="elsewhere", time=now)
+    assert collect(pool.archive).spared == 1
+    pool.archive.storage.delete(name)
+    put_note(pool, "pending", [key], host="elsewhere")
+    put_note(pool, "collecting", [key], host="elsewhere", time=now)
+    monkeypatch.setattr(notes, "_WAIT", 0.1)
+    with pytest.raises(Conflict, match="process 4194304 on elsewhere"):
+        pool.save(made("new", 7))
+    assert pool.select("1").size() == 0
+    assert collect(pool.archive).files == 1
+
+
+def test_temporary_files(pool: Pool) -> None:
+    pool.save(made("a", 1))
+    root = pool.archive.storage.path("journal").parent
+    folder = next((root / "blobs").iterdir())
+    for name in (".tmp-old", ".tmp-new"):
+        (folder / name).write_bytes(b"12345")
+    os.utime(folder / ".tmp-old", (1, 1))
+    assert collect(pool.archive, dry_run=True).temporary == 1
+    found = collect(pool.archive)
+    assert (found.temporary, found.temporary_bytes) == (1, 5)
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".tmp")] == [".tmp-new"]
+
+
+BUSY = """
+import sys
+import numpy as np
+from miripool import Home, Rate
+number = int(sys.argv[1])
+with Home().pool("jpl8") as pool:
+    for i in range(25):
+        # The same few arrays again and again: found there, or just collected.
+        sci = np.full((40, 50), i % 3, "f4")
+        pool.prepare(Rate({}, {"SCI": sci + 50}, name="never")).close()
+        pool.save(Rate({"PASS": i}, {"SCI": sci}, name=f"w{number}"), force=True)
+"""
+
+
+def test_collecting_while_others_write(pool: Pool) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", BUSY, str(n)]) for n in range(2)]
+    freed = 0
+    while any(writer.poll() is None for writer in writers):
+        freed += collect(pool.archive).files
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert freed > 0
+    collect(pool.archive)
+    pool.catch_up()
+    assert [len(pool.versions(f"Rate/w{n}")) for n in range(2)] == [25, 25]
+    report = verify(pool, level="full")
+    assert report.findings == []
+
+
+def test_on_the_command_line(pool: Pool) -> None:
+    leave_a_blob(pool)
+    assert "would free 1 files" in call("gc", "jpl8", "--dry-run").stderr
+    assert json.loads(call("gc", "jpl8", "--json").stdout)["files"] == 1
+    assert "freed 0 files, 0 B" in call("gc", "jpl8").stderr
+
+
+def test_what_verify_says_of_it(pool: Pool) -> None:
+    leave_a_blob(pool)
+    (finding,) = verify(pool, level="quick").findings
+    assert finding.what == "note"
+    assert "`miripool gc` frees them" in finding.problem
