@@ -275,7 +275,9 @@ class _Verification:
             what = (
                 f"{self.report.unreferenced} files, {self.report.unreferenced_bytes} bytes, that no version refers to"
             )
-            self.report.add("note", "blobs and manifests", f"{what}: of saves that did not end; `miripool gc` frees them")
+            self.report.add(
+                "note", "blobs and manifests", f"{what}: of saves that did not end; `miripool gc` frees them"
+            )
 
     def _index(self, entries: Sequence[Entry]) -> None:
         """Make the index anew beside the one there is, from the folder alone, and compare them."""
