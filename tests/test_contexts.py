@@ -14,7 +14,7 @@ import pytest
 from homes import call
 
 from miripool import Context, Exposure, Home, Pool, Product, Ramp, Rate, RateInts, Raw
-from miripool.errors import AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
+from miripool.errors import AmbiguousSpec, Conflict, IntegrityError, InvalidInput, ProductNotFound
 from miripool.ingest import find_files, ingest
 from miripool.manifest import Manifest
 
@@ -199,6 +199,23 @@ def test_adding_keeps_the_exposure(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "v1" / f"{NAME}_ramp.fits")
     assert entries(pool) == before
     assert len(pool.versions(f"Exposure/{NAME}")) == 2
+
+
+def test_looking_at_an_exposure_opens_no_array(pool: Pool, simulated: Path) -> None:
+    add(pool, simulated / "uncal", simulated / "v1")
+    storage = pool.archive.storage
+    storage.path("blobs").rename(storage.path("elsewhere"))
+    (exposure,) = pool.select(Exposure)
+    product = exposure.product
+    assert [ref.product.data.shape for ref in product.refs.values()] == [
+        (3, 8, 64, 72),
+        (3, 8, 64, 72),
+        (64, 72),
+        (3, 64, 72),
+    ]
+    assert pool.lineage(product.refs["rateints"])[0].row.kind == "Raw"
+    with pytest.raises(IntegrityError, match="is missing"):
+        product.refs["ramp"].product["SCI"][0, 0, 0, 0]
 
 
 def test_an_exposure_is_made_up_for(pool: Pool, simulated: Path) -> None:
