@@ -180,18 +180,31 @@ class Pool:
             self.catch_up()
             return self.catalog.rows(serials)
 
-    def reindex(self) -> None:
+    def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
+
+        Others may read and write meanwhile: the new index takes the place of the old one when it is done. Its pixel
+        rows are pending then; `PixelRows.make_pending` or the next `add` makes them.
+
+        Parameters
+        ----------
+        progress : callable, keyword-only, optional
+            Told how many entries of the journal were looked at so far.
 
         Raises
         ------
         IntegrityError
-            If the journal is damaged: the index has what comes before the damage then.
+            If the journal is damaged; the index is as it was then.
         """
         self.close()
         self.archive.confirm()
         with self._open_catalog() as catalog:
-            catalog.drop()
+            catalog.renew(
+                self.archive.journal.since,
+                self.archive.manifest,
+                first_serial=self.archive.info.first_serial,
+                progress=progress,
+            )
         self.catch_up()
 
     def close(self) -> None:

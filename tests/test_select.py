@@ -383,7 +383,7 @@ def test_html(pool: Pool) -> None:
 
 def test_references_are_lazy(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    read = pool.archive._read_manifest
+    read = pool.archive.read_manifest
     monkeypatch.setattr(pool.archive, "manifest", lambda digest: asked.append(digest) or read(digest))
     refs = pool.select(tag="v1")
     ref = refs[0]

@@ -76,6 +76,29 @@ def _gc(context: typer.Context, name: PoolName, dry_run: DryRun = False, as_json
     )
 
 
+def _reindex(
+    context: typer.Context,
+    name: PoolName,
+    pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Make pixel rows again, too.")] = True,
+) -> None:
+    """Make the index anew from the folder alone; others may read and write meanwhile."""
+    with open_pool(context, name) as pool:
+        total = pool.archive.journal.last() + 1
+        with counting("entries") as told:
+            pool.reindex(progress=None if told is None else lambda done: told(done, total))
+        statistics = pool.catalog.statistics()
+        say(f"{statistics.total.products} versions of {statistics.total.tracks} tracks")
+        if not pixels:
+            return
+        with counting("pixel rows") as told:
+            made, failures = pool.pixel_rows.make_pending(None, told)
+    for error in failures:
+        say(str(error))
+    say(f"pixel rows of {made} versions made, {len(failures)} failed")
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands.
 
@@ -86,3 +109,4 @@ def register(app: typer.Typer) -> None:
     """
     app.command("verify")(_verify)
     app.command("gc")(_gc)
+    app.command("reindex")(_reindex)

@@ -48,6 +48,8 @@ def take_in(
     entries: Iterable[Entry],
     manifest: Callable[[str], Manifest],
     progress: Callable[[int], None] | None = None,
+    *,
+    alone: bool = False,
 ) -> int:
     """Take in journal entries that the index does not have yet.
 
@@ -63,6 +65,8 @@ def take_in(
         Gives the manifest of a digest.
     progress : callable, optional
         Told after each batch how many entries were looked at so far.
+    alone : bool, keyword-only
+        Nobody else knows of this index: take no lock.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def take_in(
         If an entry is missing, does not follow from the one before it, or names what is not there. All entries
         before it have been taken in then.
     """
-    work = _Work(database, pool_id, manifest, progress)
+    work = _Work(database, pool_id, manifest, progress, alone=alone)
     batches = _batches(entries)
     try:
         for batch in batches:
@@ -182,7 +186,10 @@ class _Work:
         pool_id: str,
         manifest: Callable[[str], Manifest],
         progress: Callable[[int], None] | None,
+        *,
+        alone: bool = False,
     ) -> None:
+        self._alone = alone
         self._database = database
         self._pool_id = pool_id
         self._manifest = manifest
@@ -208,6 +215,8 @@ class _Work:
 
     def lock(self, connection: Connection) -> None:
         """Wait until nobody else takes in entries of this pool, and keep them off until the transaction ends."""
+        if self._alone:
+            return
         # A statement of its own: the next must see what was committed while this one waited.
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {self._pool_id}"))))
 

@@ -8,9 +8,9 @@ from sqlalchemy import cast, func, or_, select
 
 from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
-from .compare import compare_with
 from .compile import compile_where, count_matches
 from .connection import Database, lock_key, quote
+from .rebuild import compare_with, renew
 from .rows import (
     CatalogStatistics,
     DatasetRow,
@@ -203,6 +203,28 @@ class Catalog:
             If this user can't make tables.
         """
         return compare_with(self.database, self.pool_id, first_serial, entries, manifest)
+
+    def renew(
+        self,
+        since: Callable[[int, str | None], Iterable[Entry]],
+        manifest: Callable[[str], Manifest],
+        *,
+        first_serial: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Make this index anew from the folder alone; it answers as before until the new one takes its place.
+
+        Parameters
+        ----------
+        since : callable
+            Gives the entries after a number, of which the digest is given: `Journal.since`.
+        manifest, first_serial : object
+            As for `compare_with`.
+        progress : callable, keyword-only, optional
+            Told how many entries were looked at so far.
+        """
+        renew(self.database, self.pool_id, first_serial, since, manifest, progress)
+        self._known.clear()
 
     def apply_and_write(self, entry: Entry, manifest: Callable[[str], Manifest], write: Callable[[], bool]) -> bool:
         """Take in an entry that is about to be written, and write it once the database has accepted its rows.

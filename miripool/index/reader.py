@@ -18,7 +18,7 @@ from .connection import Database, quote
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["READER", "Answer", "ask", "grant_reader"]
+__all__ = ["READER", "Answer", "ask", "grant_reader", "is_granted"]
 
 READER = "miripool_reader"
 """Role that may read pools and nothing else."""
@@ -74,11 +74,28 @@ def grant_reader(database: Database) -> None:
         with database.write() as connection:
             database.run(connection, make)
     with database.write() as connection:
-        if not _is_granted(connection, database.schema):
+        if not is_granted(connection, database.schema):
             database.run(connection, rights)
 
 
-def _is_granted(connection: Any, schema: str) -> bool:
+def is_granted(connection: Any, schema: str) -> bool:
+    """Tell whether the role `READER` may read a schema, and what is made in it later.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Any.
+    schema : str
+        Not quoted.
+
+    Returns
+    -------
+    bool
+        False also where there is no such role.
+    """
+    known = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": READER}).scalar()
+    if known is None:
+        return False
     found = connection.execute(
         text(
             "SELECT has_schema_privilege(:role, n.oid, 'USAGE') AND EXISTS ("

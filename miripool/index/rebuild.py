@@ -1,0 +1,147 @@
+"""An index made anew from the folder alone, beside the one there is: to be compared with it, or to take its place."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from ..errors import Conflict
+from . import apply, migrate
+from .connection import lock_key, quote
+from .reader import grant_reader, is_granted
+from .schema import corrected_exposure, dataset, exposure, keyword, link, made_from, product, state, tag, tag_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy import Table
+
+    from ..journal import Entry
+    from ..manifest import Manifest
+    from .connection import Database
+
+__all__ = ["compare_with", "renew"]
+
+_TABLES: tuple[Table, ...] = (
+    state, product, dataset, keyword, tag, tag_event, link, made_from, exposure, corrected_exposure,
+)  # fmt: skip
+_LEFT_OUT = {"pool_state": {"analyzed_products"}}
+"""Columns that do not follow from the folder."""
+
+
+def compare_with(
+    database: Database,
+    pool_id: str,
+    first_serial: int,
+    entries: Iterable[Entry],
+    manifest: Callable[[str], Manifest],
+) -> list[tuple[str, str]]:
+    """Hold an index against what its journal and manifests say.
+
+    Parameters
+    ----------
+    database : Database
+        The index; it has followed these entries.
+    pool_id : str
+        The pool's.
+    first_serial : int
+        The pool's.
+    entries : iterable of Entry
+        All of them.
+    manifest : callable
+        Gives the manifest of a digest.
+
+    Returns
+    -------
+    list of (str, str)
+        Tables that differ, and how.
+
+    Raises
+    ------
+    ReadOnly
+        If this user can't make tables.
+    """
+    with _built_beside(database, pool_id, first_serial, entries, manifest, None) as scratch:
+        found = [(table.name, _compare(database, scratch, table)) for table in _TABLES]
+    return [(name, problem) for name, problem in found if problem is not None]
+
+
+def renew(
+    database: Database,
+    pool_id: str,
+    first_serial: int,
+    since: Callable[[int, str | None], Iterable[Entry]],
+    manifest: Callable[[str], Manifest],
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Put a new index in the place of the one there is, which answers until then. Pixel rows are to be made again.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    pool_id, first_serial, manifest : object
+        As for `compare_with`.
+    since : callable
+        Gives the entries after a number, of which the digest is given.
+    progress : callable or None
+        Told how many entries were looked at so far.
+    """
+    with _built_beside(database, pool_id, first_serial, since(-1, None), manifest, progress) as scratch:
+        with database.read() as connection:
+            granted = is_granted(connection, database.schema)
+        if granted:
+            grant_reader(scratch)
+        with database.write() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {pool_id}"))))
+            owner = connection.execute(select(state.c.pool_id)).scalar()
+            if owner != pool_id:
+                raise Conflict(f"the schema {database.schema!r} is the index of pool {owner} by now; it was left alone")
+            # From here on nobody writes: what was written meanwhile is the last that is missing.
+            with scratch.read() as other:
+                position = other.execute(select(state.c.applied, state.c.applied_digest)).one()
+            apply.take_in(scratch, pool_id, since(*position), manifest, alone=True)
+            ours, new = quote(database.schema), quote(scratch.schema)
+            database.run(connection, f"DROP SCHEMA {ours} CASCADE; ALTER SCHEMA {new} RENAME TO {ours}")
+
+
+@contextlib.contextmanager
+def _built_beside(
+    database: Database,
+    pool_id: str,
+    first_serial: int,
+    entries: Iterable[Entry],
+    manifest: Callable[[str], Manifest],
+    progress: Callable[[int], None] | None,
+) -> Iterator[Database]:
+    """Make an index in a schema of its own, gone afterwards unless it has got another name."""
+    scratch = database.beside(f"miripool new {secrets.token_hex(6)}")
+    try:
+        migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
+        try:
+            apply.take_in(scratch, pool_id, entries, manifest, progress, alone=True)
+            yield scratch
+        finally:
+            with scratch.write() as connection:
+                scratch.run(connection, f"DROP SCHEMA IF EXISTS {quote(scratch.schema)} CASCADE")
+    finally:
+        scratch.close()
+
+
+def _compare(ours: Database, folder: Database, table: Table) -> str | None:
+    left_out = _LEFT_OUT.get(table.name, set())
+    columns = ", ".join(quote(c.name) for c in table.c if c.name not in left_out)
+    key = next(iter(table.primary_key.columns), next(iter(table.c))).name
+    one, two = (f"{quote(d.schema)}.{quote(table.name)}" for d in (ours, folder))
+    problems = []
+    with ours.read() as connection:
+        for label, first, second in (("too much", one, two), ("missing", two, one)):
+            differing = f"SELECT {columns} FROM {first} EXCEPT ALL SELECT {columns} FROM {second}"
+            statement = f"SELECT count(*), min({quote(key)}::text) FROM ({differing}) d"
+            count, example = connection.exec_driver_sql(statement.replace("%", "%%")).one()
+            if count:
+                problems.append(f"{count} rows are {label} (e.g. {key} {example})")
+    return "; ".join(problems) or None

@@ -1,0 +1,115 @@
+"""An index made anew from the folder alone is the one that was there, and nobody is disturbed meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from homes import ask, call
+
+from miripool import Context, Home, Pool
+from miripool.errors import IntegrityError
+from miripool.ingest import find_files, ingest
+from miripool.verify import verify
+
+NAME = "jw01033005001_03103_00001_mirimage"
+
+
+@pytest.fixture
+def filled(pool: Pool, simulated: Path) -> Pool:
+    files = find_files([str(simulated / folder) for folder in ("uncal", "v1", "v2")])
+    assert all(outcome.error is None for outcome in ingest(pool, files, tag="all of it"))
+    pool.tag(f"Ramp/{NAME}@0", "moved")
+    pool.tag(f"Ramp/{NAME}@1", "moved")
+    pool.remove(f"Rate/{NAME}@0", cascade=True)
+    pool.save(Context({"ramp": f"Ramp/{NAME}@0"}, name="a context"))
+    return pool
+
+
+def seen(pool: Pool) -> list[object]:
+    rows = json.loads(call("ls", pool.name, "--all-versions", "--json").stdout)
+    contexts = json.loads(call("ls", pool.name, "--kind", "Context", "--all-versions", "--json").stdout)
+    trash = json.loads(call("ls", pool.name, "--trash", "--json").stdout)
+    events = json.loads(call("log", pool.name, f"Ramp/{NAME}", "--json").stdout)
+    slopes = pool.pixel(41, 809).history("RateInts", all_versions=True)
+    return [rows, contexts, trash, events, slopes["urn", "integration", "rate"].as_array().tolist()]
+
+
+@pytest.mark.parametrize("lost", ["nothing", "the schema", "some rows"])
+def test_the_same_as_before(filled: Pool, home: Home, lost: str) -> None:
+    before = seen(filled)
+    if lost == "the schema":
+        filled.close()
+        ask(home.database_url(), "DROP SCHEMA jpl8 CASCADE")
+    elif lost == "some rows":
+        ask(home.database_url(), "SET search_path TO jpl8; DELETE FROM keyword; UPDATE product SET name = name || '!'")
+    done = call("reindex", "jpl8")
+    assert "8 versions of 6 tracks" in done.stderr
+    assert "pixel rows of" in done.stderr
+    assert seen(filled) == before
+    assert verify(filled, level="full").findings == []
+    schemas = ask(home.database_url(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'miripool%'")
+    assert schemas == []
+
+
+def test_pixel_rows_may_wait(filled: Pool) -> None:
+    call("reindex", "jpl8", "--no-pixels")
+    filled.catch_up()
+    assert len(filled.pixel_rows.pending()) == 6
+    assert len(filled.pixel(41, 809).history("RateInts")) == 3  # from the blobs
+    assert call("index", "pixels", "jpl8").exit_code == 0
+    assert filled.pixel_rows.pending() == []
+
+
+def test_a_damaged_journal_leaves_the_index_alone(filled: Pool, home: Home) -> None:
+    before = seen(filled)
+    path = filled.archive.storage.path(filled.archive.journal.key(2))
+    kept = path.read_bytes()
+    path.write_bytes(kept.replace(b'"version":0', b'"version":7'))
+    with pytest.raises(IntegrityError):
+        filled.reindex()
+    path.write_bytes(kept)
+    assert seen(filled) == before
+    assert ask(home.database_url(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'miripool%'") == []
+
+
+def test_readers_may_still_read(filled: Pool, home: Home) -> None:
+    call("server", "grant", "jpl8")
+    rights = "SELECT has_schema_privilege('miripool_reader', 'jpl8', 'USAGE')"
+    assert ask(home.database_url(), rights) == [(True,)]
+    filled.reindex()
+    assert ask(home.database_url(), rights) == [(True,)]
+    assert ask(home.database_url(), "SELECT has_table_privilege('miripool_reader', 'jpl8.product', 'SELECT')") == [
+        (True,)
+    ]
+
+
+WRITER = """
+import sys
+import numpy as np
+from miripool import Home, Rate
+with Home().pool("jpl8") as pool:
+    for i in range(20):
+        pool.save(Rate({}, {"SCI": np.full((3, 4), i, "f4")}, name=f"writer {sys.argv[1]}"), tag=f"t{i % 3}")
+        assert pool.select(f"name == 'writer {sys.argv[1]}'").size() == 1
+"""
+
+
+def test_others_write_meanwhile(filled: Pool) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(n)], stderr=subprocess.PIPE, text=True) for n in range(2)
+    ]
+    count = 0
+    while any(writer.poll() is None for writer in writers):
+        filled.reindex()
+        count += 1
+    said = [writer.communicate()[1] for writer in writers]
+    assert [*said, *(writer.returncode for writer in writers)] == ["", "", 0, 0], said
+    assert count > 2
+    filled.catch_up()
+    assert [len(filled.versions(f"Rate/writer {n}")) for n in range(2)] == [20, 20]
+    report = verify(filled)
+    assert [finding.what for finding in report.findings] == []
