@@ -286,6 +286,17 @@ class Journal:
                 known += step
         return known
 
+    def newest(self) -> int:
+        """Find the greatest number that an entry has, by listing; entries before it may be lost.
+
+        Returns
+        -------
+        int
+            Its number; -1 for an empty journal.
+        """
+        found = (_KEY.fullmatch(key) for key in self._storage.keys("journal"))
+        return max((int(match[1]) for match in found if match), default=-1)
+
     def read(self, n: int) -> Entry:
         """Read an entry.
 

@@ -58,6 +58,9 @@ class Storage(Protocol):
     def delete(self, key: str) -> bool:
         """Remove a key; False if it was not there."""
 
+    def set_aside(self, key: str, other: str) -> None:
+        """Move what is under a key to another one, whatever is there."""
+
     def size(self, key: str) -> int:
         """Give the bytes of a key; NotFound if it is not there."""
 
@@ -311,6 +314,30 @@ class LocalStorage:
         except OSError as error:
             raise storage_error(error, path) from error
         return True
+
+    def set_aside(self, key: str, other: str) -> None:
+        """Move a file to another key, durably.
+
+        Parameters
+        ----------
+        key, other : str
+            From where to where; what is there is replaced.
+
+        Raises
+        ------
+        NotFound
+            If it is not there.
+        """
+        source, target = self.path(key), self.path(other)
+        try:
+            self._make_folder(target.parent)
+            source.replace(target)
+            for folder in (target.parent, source.parent):
+                _sync_folder(folder)
+        except FileNotFoundError:
+            raise NotFound(f"{source} is not there") from None
+        except OSError as error:
+            raise storage_error(error, source) from error
 
     def size(self, key: str) -> int:
         """Give the size of a key.

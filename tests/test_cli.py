@@ -477,7 +477,7 @@ def test_version_and_help(miripool: Run) -> None:
     commands = [command.name for command in app_module.app.registered_commands]
     known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
     assert sorted(commands) == sorted(
-        [*known.split(), "reprocess", "lineage", "uses", "diff", "simulate", "verify", "gc", "reindex"]
+        [*known.split(), "reprocess", "lineage", "uses", "diff", "simulate", "verify", "gc", "reindex", "repair"]
     )
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)

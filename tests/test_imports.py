@@ -37,6 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "contexts explain lineage pixel",
         "pool plots",
         "home verify",
+        "repair",
         "manager ingest pipeline",
         "demo",
         "cli",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -99,6 +100,39 @@ def _reindex(
         raise typer.Exit(failures[0].exit_code)
 
 
+def _repair(
+    context: typer.Context,
+    name: PoolName,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="PATH", help="A pool's folder, a FITS file, or a folder of them; repeatable."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Heal what can be healed, from copies; what can't is set aside or left, and told.
+
+    Missing and damaged blobs come from FITS files or other pools' folders that hold the same arrays, manifests and
+    entries of the journal from a copy of the pool's folder, the index from the folder. Exits with 70 if something stays
+    damaged.
+    """
+    from ..errors import IntegrityError
+    from ..repair import repair
+
+    with open_pool(context, name) as pool, counting("blobs") as told:
+        steps = repair(pool, sources or [], dry_run=dry_run, progress=told)
+    rows = [
+        {"what": s.what, "where": s.where, "action": s.action, "healed": s.healed, "urns": list(s.urns)} for s in steps
+    ]
+    columns = ["what", "where", "action", "healed", "urns"]
+    if as_json or rows:
+        emit(rows, columns, as_json_list=as_json, as_csv=False)
+    left = sum(not step.healed for step in steps)
+    say(f"{len(steps) - left} things {'would be healed' if dry_run else 'healed'}, {left} not" if steps else "whole")
+    if left:
+        raise typer.Exit(IntegrityError.exit_code)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands.
 
@@ -108,5 +142,6 @@ def register(app: typer.Typer) -> None:
         The command line.
     """
     app.command("verify")(_verify)
+    app.command("repair")(_repair)
     app.command("gc")(_gc)
     app.command("reindex")(_reindex)

@@ -1,0 +1,261 @@
+"""Repair: heal what can be healed, from copies; set aside what can't, and lose nothing more."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .archive import Archive
+from .errors import InvalidInput, MiripoolError, NotFound
+from .formats import read_fits
+from .journal import Entry, Journal, Save
+from .manifest import Manifest
+from .storage import LocalStorage
+from .verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .dataset import ArraySource
+    from .manifest import BlobRef
+    from .pool import Pool
+
+__all__ = ["Step", "repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that was done, or would be.
+
+    Attributes
+    ----------
+    what : str
+        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``.
+    where : str
+        File, table or URN.
+    action : str
+        What is done about it.
+    healed : bool
+        Whether it is as it should be then.
+    urns : tuple of str
+        Versions that it touches.
+    """
+
+    what: str
+    where: str
+    action: str
+    healed: bool
+    urns: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Sources:
+    """Where lost files may be found: folders of pools, and FITS files."""
+
+    pools: list[Archive] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    arrays: dict[str, tuple[BlobRef, ArraySource, Path]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> _Sources:
+        found = cls()
+        for path in paths:
+            if (path / "pool.json").is_file():
+                found.pools.append(Archive.open(LocalStorage(path)))
+            elif path.is_dir():
+                found.files += sorted(p for p in path.rglob("*") if p.name.lower().endswith((".fits", ".fits.gz")))
+            elif path.is_file():
+                found.files.append(path)
+            else:
+                raise InvalidInput(f"there is no {path} to restore from")
+        return found
+
+    def blob(self, archive: Archive, ref: BlobRef) -> tuple[ArraySource, str] | None:
+        """Find an array, checked against its digest."""
+        for other in self.pools:
+            blob = other.blobs.open(ref)
+            try:
+                if other.blobs.measure(blob, numeric=False)[0].digest == ref.digest:
+                    return blob, str(other.storage.path(other.blobs.key(ref.digest)))
+            except MiripoolError:
+                continue
+        while ref.digest not in self.arrays and self.files:
+            self._measure(archive, self.files.pop(0))
+        if ref.digest in self.arrays:
+            _, source, path = self.arrays[ref.digest]
+            return source, str(path)
+        return None
+
+    def _measure(self, archive: Archive, path: Path) -> None:
+        try:
+            product = read_fits(path)
+        except MiripoolError:
+            return  # it is no use to us
+        if product.layout is not None:
+            for ref, source in archive.measure(product.layout).sources.values():
+                self.arrays.setdefault(ref.digest, (ref, source, path))
+
+    def read(self, key: str, check: Callable[[bytes], object]) -> tuple[bytes, str] | None:
+        """Find a file of a pool's folder that passes a check."""
+        for other in self.pools:
+            try:
+                data = other.storage.read(key)
+                check(data)
+            except MiripoolError:
+                continue
+            return data, str(other.storage.path(key))
+        return None
+
+
+def repair(
+    pool: Pool,
+    sources: Sequence[Path] = (),
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Step]:
+    """Heal a pool.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    sources : sequence of Path, optional
+        Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
+    dry_run : bool, keyword-only
+        Only tell what would be done.
+    progress : callable, keyword-only, optional
+        As for `miripool.verify.verify`.
+
+    Returns
+    -------
+    list of Step
+        Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
+
+    Raises
+    ------
+    InvalidInput
+        If a source is not there.
+    """
+    return list(_Repair(pool, _Sources.of(sources), dry_run, progress).run())
+
+
+@dataclass(slots=True)
+class _Repair:
+    pool: Pool
+    sources: _Sources
+    dry_run: bool
+    progress: Callable[[int, int], None] | None
+
+    def run(self) -> Iterator[Step]:
+        # In the order of what stands on what: a blob is known by its manifest, a manifest by the journal.
+        journal = list(self._journal())
+        yield from journal
+        yield from self._manifests()
+        report = verify(self.pool, level="full", progress=self.progress)
+        refs = self._refs()
+        for finding in report.findings:
+            if finding.what == "blob":
+                yield self._blob(finding.where, refs[finding.where], finding.urns)
+        whole = all(step.healed for step in journal)
+        index = [finding for finding in report.findings if finding.what in ("index", "pixels")]
+        if index and whole and not self.dry_run:
+            self.pool.reindex()
+            self.pool.pixel_rows.make_pending()
+        for finding in index:
+            action = "the index is made anew from the folder" if whole else "waits for the journal"
+            yield Step(finding.what, finding.where, action, whole, finding.urns)
+
+    def _journal(self) -> Iterator[Step]:
+        """Put back entries that are lost or damaged, as long as a copy has the right ones."""
+        journal = self.pool.archive.journal
+        previous: str | None = None
+        for n in range(journal.newest() + 1):
+            key = journal.key(n)
+            try:
+                entry = journal.read(n)
+                if entry.previous == previous:
+                    previous = entry.digest
+                    continue
+                problem = "does not follow from the entry before it"
+            except MiripoolError as error:
+                problem = str(error)
+            copy = self.sources.read(key, functools.partial(_check_entry, n, previous))
+            if copy is None:
+                yield Step("journal", key, f"{problem}; no copy has it", False)
+                return
+            if not self.dry_run:
+                self._put(key, copy[0])
+            previous = Entry.from_bytes(copy[0], key).digest
+            yield Step("journal", key, f"restored from {copy[1]}", True)
+
+    def _manifests(self) -> Iterator[Step]:
+        archive = self.pool.archive
+        for digest in self._digests():
+            try:
+                archive.read_manifest(digest)
+                continue
+            except MiripoolError as error:
+                problem = str(error)
+            key = archive.manifest_key(digest)
+
+            copy = self.sources.read(key, functools.partial(_check_manifest, digest))
+            if copy is None:
+                yield Step("manifest", key, f"{problem}; no copy has it", False)
+                continue
+            if not self.dry_run:
+                self._put(key, copy[0])
+            yield Step("manifest", key, f"restored from {copy[1]}", True)
+
+    def _digests(self) -> list[str]:
+        """Give the manifests of all versions, as far as the journal can be read."""
+        found: dict[str, None] = {}
+        with contextlib.suppress(MiripoolError):  # what is wrong with the journal was told
+            for entry in self.pool.archive.journal.since(-1, None):
+                found |= {action.manifest: None for action in entry.actions if isinstance(action, Save)}
+        return list(found)
+
+    def _refs(self) -> dict[str, BlobRef]:
+        """Give what each blob's key should hold."""
+        archive = self.pool.archive
+        found: dict[str, BlobRef] = {}
+        for digest in self._digests():
+            try:
+                manifest = archive.read_manifest(digest)
+            except MiripoolError:
+                continue
+            found |= {archive.blobs.key(ref.digest): ref for ref in manifest.blobs()}
+        return found
+
+    def _blob(self, key: str, ref: BlobRef, urns: tuple[str, ...]) -> Step:
+        archive = self.pool.archive
+        there = archive.storage.exists(key)
+        found = self.sources.blob(archive, ref)
+        if found is None and not there:
+            return Step("blob", key, "is missing, and no source has it", False, urns)
+        aside = ""
+        if there:
+            aside = f"; what was there is set aside as quarantine/{Path(key).name}"
+            if not self.dry_run:
+                archive.storage.set_aside(key, f"quarantine/{Path(key).name}")
+        if found is None:
+            return Step("blob", key, f"no source has it{aside}", False, urns)
+        if not self.dry_run:
+            archive.blobs.write(ref, found[0])
+        return Step("blob", key, f"restored from {found[1]}{aside}", True, urns)
+
+    def _put(self, key: str, data: bytes) -> None:
+        self.pool.archive.storage.replace(key, data)
+
+
+def _check_entry(n: int, previous: str | None, data: bytes) -> None:
+    entry = Entry.from_bytes(data, Journal.key(n))
+    if (entry.n, entry.previous) != (n, previous):
+        raise NotFound(f"{Journal.key(n)} is of another journal")
+
+
+def _check_manifest(digest: str, data: bytes) -> None:
+    Manifest.from_bytes(data, digest)
