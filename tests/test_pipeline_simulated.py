@@ -32,7 +32,7 @@ def exposure() -> SimulatedExposure:
 @pytest.fixture(scope="module")
 def references(exposure: SimulatedExposure, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each of two calibrations; only the gain differs."""
-    folder = tmp_path_factory.mktemp("references")
+    folder = tmp_path_factory.mktemp("it's a folder of many references")
     for calibration in (Calibration("v1", gain=5.5), Calibration("v2", gain=3.1)):
         (folder / calibration.label).mkdir()
         write_references(exposure, folder / calibration.label, calibration)
@@ -53,7 +53,7 @@ def exposures(pool: Pool) -> list[dict[str, int]]:
     return [{n: r.version for n, r in ref.product.refs.items()} for ref in pool.versions("Exposure/bench")]
 
 
-def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path) -> None:
+def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path, tmp_path: Path) -> None:
     for label in ("v1", "v2"):
         before = entries(pool)
         done = call("reprocess", "jpl8", "bench", "--override", references / label, "--tag", f"using cal {label}")
@@ -76,7 +76,15 @@ def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path) -> None
     (history,) = pool.history("RateInts/bench@1")
     assert history["parameters"]["overrides"]["gain"] == "miri_gain_v2.fits"
     assert str(references) not in str(history)
-    again = call("reprocess", "jpl8", "bench", "--override", references / "v2")
+    for spec in ("Ramp/bench@1", "RateInts/bench@1"):
+        tree = b" ".join(bytes(pool.ref(spec).product["ASDF"]["ASDF_METADATA"][0]).split())
+        assert b"miri_gain_v2.fits" in tree
+        assert references.name.encode() not in tree.replace(b"''", b"'")
+    with pool.ref("RateInts/bench@1").to_datamodel() as model:
+        assert model.meta.ref_file.gain.name == "miri_gain_v2.fits"
+    # The same references elsewhere are the same.
+    elsewhere = shutil.copytree(references / "v2", tmp_path / "elsewhere")
+    again = call("reprocess", "jpl8", "bench", "--override", elsewhere)
     assert again.stdout.count("unchanged: version 1") == 2
     assert len(pool.versions("Exposure/bench")) == 3
     (root,) = pool.lineage("Raw/bench")

@@ -14,9 +14,13 @@ import re
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xxhash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["main"]
 
@@ -72,10 +76,11 @@ def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
     from jwst.pipeline import Detector1Pipeline
 
     logging.getLogger("stpipe").addHandler(_Telling())
-    raw = str(place / job["raw"])
+    os.chdir(place)  # the pipeline's log, which is kept, names the file as it is given
+    raw = job["raw"]
     steps = _settings(Detector1Pipeline.step_defs, job)
     _find_references(raw, steps, Detector1Pipeline.step_defs, job)
-    Detector1Pipeline.call(raw, steps=steps, save_results=True, save_calibrated_ramp=True, output_dir=str(place))
+    Detector1Pipeline.call(raw, steps=steps, save_results=True, save_calibrated_ramp=True, output_dir=".")
     files = {kind: sorted(p.name for p in place.glob(f"*_{kind}.fits")) for kind in ("ramp", "rateints", "rate")}
     if not files["ramp"] or not (files["rateints"] or files["rate"]):
         raise JobError("the pipeline ended without a ramp and rates; its log says why")
@@ -188,7 +193,37 @@ def _references(place: Path, files: dict[str, str], job: dict[str, Any]) -> dict
                 if "://" not in value:
                     header[key] = path.name
                 found[key] = {"name": path.name, "digest": _digest(path)}
+            _forget_folders(hdus, job["overrides"].values())
     return {"context": context, "references": found}
+
+
+def _forget_folders(hdus: Any, overrides: Iterable[str]) -> None:
+    """Let the datamodel's tree, too, name overrides without their folders; its length stays."""
+    for hdu in hdus:
+        if hdu.name != "ASDF":
+            continue
+        tree = hdu.data[0][0]
+        before = tree.tobytes()
+        after = before
+        for folder in {str(Path(path).parent) + "/" for path in overrides}:
+            # The pipeline's log leaves the folders away, but only up to a name with a blank in it.
+            blank = folder.find(" ")
+            gone = folder.rfind("/", 0, blank) + 1 if blank >= 0 else 0
+            head, rest = _yaml_pattern(folder[:gone]), _yaml_pattern(folder[gone:])
+            after = re.sub(b"(?:" + head + b")?" + rest, b"", after)
+        if after == before:
+            continue
+        missing = len(before) - len(after)
+        end = after.rindex(b"\n...")  # of the YAML document; a comment before it takes up the room
+        after = after[:end] + b"\n#" + b" " * (missing - 2) + after[end:]
+        tree[:] = np.frombuffer(after, np.uint8)
+        hdu.data[0:1] = hdu.data[0:1]  # astropy sees that it has to be written
+
+
+def _yaml_pattern(text: str) -> bytes:
+    """Match a text as YAML may write it: folded at blanks, with quotes doubled."""
+    parts = (r"\s+" if c == " " else "'{1,2}" if c == "'" else re.escape(c) for c in text)
+    return "".join(parts).encode()
 
 
 def _path_of(value: str) -> Path:
