@@ -48,6 +48,14 @@ def references(crds: Path) -> dict[str, Path]:
     return {kind: crds / "references" / "jwst" / f"jwst_miri_{kind}_9001.fits" for kind in KINDS}
 
 
+def is_worker(process: psutil.Process) -> bool:
+    """Other children come and go: one that is listed may be gone when it is looked at."""
+    try:
+        return "miripool.pipeline.worker" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
 def entries(pool: Pool) -> int:
     return len(list(pool.archive.storage.path("journal").iterdir()))
 
@@ -179,7 +187,7 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, crds: Path) -> None:
         seen.append(step)
         if step == "linearity":
             for child in psutil.Process().children(recursive=True):
-                if "miripool.pipeline.worker" in child.cmdline():
+                if is_worker(child):
                     child.send_signal(signal.SIGKILL)
 
     (done,) = reprocess(pool, [raw], Recipe("jwst_9001.pmap", crds), progress=kill)
@@ -199,7 +207,7 @@ def test_the_whole_command_killed(pool: Pool, raw: ProductRef, crds: Path) -> No
         deadline = time.monotonic() + 60
         workers: list[psutil.Process] = []
         while not workers and time.monotonic() < deadline:
-            workers = [p for p in psutil.Process(process.pid).children() if "miripool.pipeline.worker" in p.cmdline()]
+            workers = [child for child in psutil.Process(process.pid).children() if is_worker(child)]
             time.sleep(0.02)
         process.kill()
     _, alive = psutil.wait_procs(workers, timeout=30)
