@@ -1,4 +1,4 @@
-"""Blobs: one array each in an HDF5 file named by the array's content. Only this module and `blob` speak HDF5.
+"""Blobs: one array each in an HDF5 file named by the array's content. Only this module and `hdf5file` speak HDF5.
 
 Its library is loaded when the first blob is opened: most questions open none.
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import MiripoolError, NotFound
-from .journal import Save
 from .notes import COLLECT_WITHIN
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ def referenced_keys(archive: Archive, entries: Iterable[Entry], *, lenient: bool
     IntegrityError
         If a manifest is damaged.
     """
-    for digest in {action.manifest for entry in entries for action in entry.actions if isinstance(action, Save)}:
+    for digest in {save.manifest for entry in entries for save in entry.saves}:
         yield archive.manifest_key(digest)
         try:
             manifest = archive.read_manifest(digest)

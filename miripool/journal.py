@@ -134,6 +134,11 @@ class Entry:
     versions: int
     digest: str = ""
 
+    @property
+    def saves(self) -> list[Save]:
+        """The versions that the entry saves."""
+        return [action for action in self.actions if isinstance(action, Save)]
+
     def _content(self) -> dict[str, Any]:
         return {
             "format": FORMAT,

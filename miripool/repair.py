@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .archive import Archive
 from .errors import InvalidInput, MiripoolError, NotFound
 from .formats import read_fits
-from .journal import Entry, Journal, Save
+from .journal import Entry, Journal
 from .manifest import Manifest
 from .storage import LocalStorage
 from .verify import verify
@@ -215,7 +215,7 @@ class _Repair:
         found: dict[str, None] = {}
         with contextlib.suppress(MiripoolError):  # what is wrong with the journal was told
             for entry in self.pool.archive.journal.since(-1, None):
-                found |= {action.manifest: None for action in entry.actions if isinstance(action, Save)}
+                found |= {save.manifest: None for save in entry.saves}
         return list(found)
 
     def _refs(self) -> dict[str, BlobRef]:

@@ -285,7 +285,7 @@ def save_together(
     with contextlib.ExitStack() as notes:
         save = _Save(archive, catalog, prepared, notes, tag=tag, force=force, reach=reach)
         entry = committer.commit(save.decide)
-    made = {a.serial for a in entry.actions if isinstance(a, Save)} if entry is not None else set()
+    made = {saved.serial for saved in entry.saves} if entry is not None else set()
     try:
         committer.catch_up()
         rows = catalog.rows(save.serials)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from .collect import referenced_keys
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 from .index import pixels as rows
-from .journal import Save
 from .names import Urn
 from .pixel import pixel_agrees
 from .threads import map_bounded, one_of_many
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .index import ProductRow
-    from .journal import Entry
+    from .journal import Entry, Save
     from .manifest import BlobRef, HduRecord, Manifest
     from .pool import Pool
 
@@ -161,7 +160,7 @@ class _Verification:
 
     def run(self) -> None:
         entries = self._journal()
-        saves = [a for entry in entries for a in entry.actions if isinstance(a, Save)]
+        saves = [save for entry in entries for save in entry.saves]
         if self.chosen:
             saves = [save for save in saves if save.serial in self.chosen]
         self.report.versions = len(saves)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, text
 
 from ..errors import IntegrityError, MiripoolError
-from ..journal import Save
 from .connection import lock_key
 from .intake import BrokenEntry, Taken, take
 from .schema import keyword, product, state
@@ -174,7 +173,7 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 
 def _saves(entries: Iterable[Entry]) -> int:
-    return sum(isinstance(action, Save) for entry in entries for action in entry.actions)
+    return sum(len(entry.saves) for entry in entries)
 
 
 class _Work:

@@ -277,10 +277,14 @@ class _Evaluation:
             parts = [self._known(part, name, low, high) for part in node.parts]
             return functools.reduce(Mask.both if isinstance(node, And) else Mask.either, parts)
         lowest = self._mask_at(node, name, low)
-        if isinstance(node, Compare) and node.op in ("<", "<=", ">", ">=") and isinstance(node.left, Dataset):
+        if (
+            isinstance(node, Compare)
+            and node.op in ("<", "<=", ">", ">=")
+            and isinstance(node.left, Dataset)
+            and isinstance(node.right, Literal)
+        ):
             highest = self._mask_at(node, name, high)
-            if isinstance(node.right, Literal):
-                return Mask(lowest.true & highest.true, lowest.false & highest.false)
+            return Mask(lowest.true & highest.true, lowest.false & highest.false)
         same = low == high
         return Mask(lowest.true & same, lowest.false & same)
 
