@@ -433,6 +433,7 @@ def test_long_recovery(server: EmbeddedServer) -> None:
     ask(server, "CREATE TABLE t AS SELECT 1 AS x")
     ask(server, "SELECT count(pg_logical_emit_message(false, 'x', repeat('x', 1000000))) FROM generate_series(1, 300)")
     ask(server, "INSERT INTO t VALUES (2)")
+    said = server.status().log.stat().st_size
     kill(server.status().pid)
     words: list[str] = []
     failures: list[Exception] = []
@@ -446,7 +447,7 @@ def test_long_recovery(server: EmbeddedServer) -> None:
     until(lambda: not is_locked(server.home / "postgres/supervisor.lock"))
     thread = threading.Thread(target=start)
     thread.start()
-    held = hold_startup(server)
+    held = hold_startup(server, said)
     try:
         with pytest.raises(ServerUnavailable, match="still at work"):
             server.ensure(timeout=0.5)
@@ -459,15 +460,20 @@ def test_long_recovery(server: EmbeddedServer) -> None:
     assert ask(server, "SELECT sum(x) FROM t") == [(3,)]
 
 
-def hold_startup(server: EmbeddedServer) -> psutil.Process:
-    data = server.home / "postgres/data"
+def hold_startup(server: EmbeddedServer, said: int) -> psutil.Process:
+    """The startup process, stopped once it has said (behind the log's first bytes) that it recovers."""
+    log = server.home / "postgres/postgresql.log"
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        pid_file = PidFile.read(data)
+        pid_file = PidFile.read(server.home / "postgres/data")
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(pid_file.pid).children() if pid_file else ():
                 if "startup" in " ".join(child.cmdline()):
                     child.suspend()
+                    while b"system was interrupted" not in log.read_bytes()[said:]:
+                        child.resume()
+                        time.sleep(0.001)
+                        child.suspend()
                     return child
     raise AssertionError("no startup process seen")
 
