@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import MiripoolError, NotFound
+from .journal import Purge
 from .notes import COLLECT_WITHIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from .archive import Archive
     from .journal import Entry
 
-__all__ = ["Collected", "collect", "referenced_keys"]
+__all__ = ["Collected", "collect", "purged_serials", "referenced_keys"]
 
 _AT_ONCE = 200
 """Files that one note names: it is gone before a writer has to wait for long."""
@@ -49,11 +50,15 @@ class Collected:
 
 
 def collect(
-    archive: Archive, *, dry_run: bool = False, progress: Callable[[int, int], None] | None = None
+    archive: Archive,
+    *,
+    dry_run: bool = False,
+    without: Collection[int] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Collected:
     """Delete blobs and manifests that no version refers to, and what killed writers left.
 
-    Versions in the trash keep theirs. Safe while others write.
+    Versions in the trash keep theirs; those that were purged keep their manifests. Safe while others write.
 
     Parameters
     ----------
@@ -61,6 +66,8 @@ def collect(
         The pool's folder.
     dry_run : bool, keyword-only
         Only tell what would go.
+    without : collection of int, keyword-only
+        For `dry_run`: as if these versions were purged.
     progress : callable, keyword-only, optional
         Told how many of how many files are done.
 
@@ -80,7 +87,7 @@ def collect(
         found.notes = notes.sweep()
     there = [key for prefix in ("blobs", "manifests") for key in storage.keys(prefix)]
     entries = list(archive.journal.since(-1, None))
-    used = set(referenced_keys(archive, entries))
+    used = set(referenced_keys(archive, entries, without=without if dry_run else ()))
     unused = [key for key in there if key not in used]
     pending = notes.pending()
     found.spared = sum(key in pending for key in unused)
@@ -130,15 +137,41 @@ def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: C
     return entries[-1] if entries else last
 
 
-def referenced_keys(archive: Archive, entries: Iterable[Entry], *, lenient: bool = False) -> Iterable[str]:
+def purged_serials(entries: Iterable[Entry]) -> set[int]:
+    """Give the versions that some entries give up for good.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        Of a journal.
+
+    Returns
+    -------
+    set of int
+        Their serials.
+    """
+    return {
+        serial
+        for entry in entries
+        for action in entry.actions
+        if isinstance(action, Purge)
+        for serial in action.serials
+    }
+
+
+def referenced_keys(
+    archive: Archive, entries: Sequence[Entry], *, without: Collection[int] = (), lenient: bool = False
+) -> Iterable[str]:
     """Give the keys that the versions of some entries refer to.
 
     Parameters
     ----------
     archive : Archive
         The pool's folder.
-    entries : iterable of Entry
+    entries : sequence of Entry
         Of its journal.
+    without : collection of int, keyword-only
+        As if these versions were purged.
     lenient : bool, keyword-only
         Pass over manifests that are damaged.
 
@@ -152,8 +185,14 @@ def referenced_keys(archive: Archive, entries: Iterable[Entry], *, lenient: bool
     IntegrityError
         If a manifest is damaged.
     """
-    for digest in {save.manifest for entry in entries for save in entry.saves}:
+    purged = purged_serials(entries).union(without)
+    kept: dict[str, bool] = {}
+    for save in (save for entry in entries for save in entry.saves):
+        kept[save.manifest] = kept.get(save.manifest, False) or save.serial not in purged
+    for digest, has_blobs in kept.items():
         yield archive.manifest_key(digest)
+        if not has_blobs:
+            continue
         try:
             manifest = archive.read_manifest(digest)
         except MiripoolError:

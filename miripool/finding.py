@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from .archive import PoolInfo
     from .index import Catalog, ProductRow
+    from .reference import Version
 
-__all__ = ["Finder", "Reference", "only_one"]
+__all__ = ["Finder", "Reference", "kept", "only_one"]
 
 _CONTEXTS = frozenset(kinds_matching(Context))
 
@@ -100,19 +101,21 @@ class Finder:
         Raises
         ------
         ProductNotFound
-            If there is none.
+            If there is none, or if it was given up for good.
         """
         spec = parse_spec(ref) if isinstance(ref, str) else None
         if spec is None or spec.urn is not None or spec.version is not None or spec.label is not None:
-            return self.row(ref)
+            row = self.row(ref)
+            kept(self._name, row)
+            return row
         track = self._track(spec, str(ref), trash=True)
-        removed = [row for row in track if row.removed is not None]
+        removed = [row for row in track if row.removed is not None and row.purged is None]
         if not removed:
             raise ProductNotFound(f"no version of {track[0].kind}/{track[0].name} is in the trash")
         return removed[-1]
 
     def living(self, row: ProductRow) -> ProductRow:
-        """Insist that a version is not in the trash.
+        """Insist that a version is neither in the trash nor given up.
 
         Parameters
         ----------
@@ -129,6 +132,7 @@ class Finder:
         ProductNotFound
             If it is.
         """
+        kept(self._name, row)
         if row.removed is not None:
             raise ProductNotFound(
                 f"{Urn(self._name, row.kind, row.serial)} is in the trash since {row.removed:%Y-%m-%d %H:%M} UTC; "
@@ -168,7 +172,9 @@ class Finder:
             kinds = [k for k in kinds if k not in _CONTEXTS] or kinds
         tracks = [track for kind in kinds if (track := self._catalog.track(kind, spec.name))]
         if trash:
-            tracks = [track for track in tracks if any(row.removed is not None for row in track)] or tracks
+            tracks = [
+                track for track in tracks if any(row.removed is not None and row.purged is None for row in track)
+            ] or tracks
         if not tracks:
             missing = f"no {kind or 'product'} {spec.name!r} in pool {self._name}"
             raise ProductNotFound(missing + self._suggestion(spec.name))
@@ -185,11 +191,34 @@ class Finder:
 
 def _not_in_track(text: str, track: Sequence[ProductRow]) -> str:
     there = ", ".join(
-        f"{row.version}{' (in the trash)' if row.removed is not None else ''}"
+        f"{row.version}{' (gone)' if row.purged is not None else ' (in the trash)' if row.removed is not None else ''}"
         f"{' [' + ', '.join(row.tags) + ']' if row.tags else ''}"
         for row in track[-20:]
     )
     return f"no version {text!r}; {track[0].kind}/{track[0].name} has {there}"
+
+
+def kept(pool: str, row: Version) -> None:
+    """Insist that a version was not given up for good.
+
+    Parameters
+    ----------
+    pool : str
+        The pool's name.
+    row : Version
+        The version.
+
+    Raises
+    ------
+    ProductNotFound
+        If it was.
+    """
+    if row.purged is not None:
+        days = (row.purged - row.removed).days if row.removed is not None else 0
+        raise ProductNotFound(
+            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC, {days} days "
+            "after it went into the trash; its metadata are kept (`miripool log`), its arrays are not"
+        )
 
 
 def only_one(refs: Sequence[ProductRef], label: str) -> ProductRef:

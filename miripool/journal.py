@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .storage import Storage
 
-__all__ = ["Action", "Entry", "Journal", "Remove", "Restore", "Save", "Tag", "Untag"]
+__all__ = ["Action", "Entry", "Journal", "Purge", "Remove", "Restore", "Save", "Tag", "Untag"]
 
 FORMAT = 1
 """Number of the entries' format; a reader refuses greater ones."""
@@ -96,9 +96,17 @@ class Restore:
     serials: tuple[int, ...]
 
 
-Action = Save | Tag | Untag | Remove | Restore
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Versions in the trash given up for good: their arrays may be deleted; manifests and numbers stay."""
 
-_ACTIONS: Mapping[str, type[Action]] = {c.do: c for c in (Save, Tag, Untag, Remove, Restore)}
+    do: ClassVar[str] = "purge"
+    serials: tuple[int, ...]
+
+
+Action = Save | Tag | Untag | Remove | Restore | Purge
+
+_ACTIONS: Mapping[str, type[Action]] = {c.do: c for c in (Save, Tag, Untag, Remove, Restore, Purge)}
 
 _NUMBERS = frozenset({"serial", "version", "stored_bytes"})
 """Fields of actions that are not text."""

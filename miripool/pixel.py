@@ -282,8 +282,10 @@ def pixel_agrees(pool: Pool, version: ProductRow, x: int, y: int) -> bool:
         return False
 
     def same(one: Any, two: Any) -> bool:
-        if one is None or two is None:
-            return one is two
+        if two is None:  # flags that are not set and flags that there are none of are stored alike
+            return one is None or not np.any(one)
+        if one is None:
+            return False
         first, second = np.asarray(one), np.asarray(two)
         floats = first.dtype.kind == "f" or second.dtype.kind == "f"
         return bool(np.array_equal(first, second, equal_nan=floats))

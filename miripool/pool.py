@@ -7,6 +7,7 @@ import inspect
 import os
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,10 @@ from .errors import (
     ServerUnavailable,
     TagNotFound,
 )
-from .finding import Finder, only_one
+from .finding import Finder, kept, only_one
 from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
 from .index import order_by
-from .journal import Action, Remove, Restore, Tag, Untag
+from .journal import Action, Purge, Remove, Restore, Tag, Untag
 from .keywords import dictionary, suggest
 from .lineage import Descent, Use, find_uses, trace
 from .listing import list_rows
@@ -1052,10 +1053,44 @@ class Pool:
                 self.pixel_rows.after_save(row)
         return count
 
+    def expired(self, grace: timedelta) -> list[ProductRef]:
+        """List what has been in the trash for long.
+
+        Parameters
+        ----------
+        grace : timedelta
+            For longer than this.
+
+        Returns
+        -------
+        list of ProductRef
+            In the order of saving.
+        """
+        since = datetime.now(UTC) - grace
+        return [ref for ref in self.trash() if ref.removed is not None and ref.removed < since]
+
+    def purge(self, refs: Reference | Iterable[Reference]) -> int:
+        """Give versions in the trash up for good: `restore` does not bring them back, `miripool gc` frees their arrays.
+
+        Their numbers stay used, their manifests stay: what was made from them can still be traced.
+
+        Parameters
+        ----------
+        refs : ProductRef, str, or an iterable of them
+            The versions.
+
+        Returns
+        -------
+        int
+            How many; what is not in the trash does not count.
+        """
+        self.catch_up()
+        return self._move(self._serials(refs, find=self._finder.row_in_trash), Purge, removed=True)
+
     def _move(
         self,
         serials: Sequence[int],
-        action: type[Remove] | type[Restore],
+        action: type[Remove] | type[Restore] | type[Purge],
         *,
         removed: bool,
         widen: Callable[[Sequence[int]], Sequence[int]] = lambda found: found,
@@ -1065,7 +1100,7 @@ class Pool:
         def decide(_: Position) -> Sequence[Action]:
             nonlocal count
             rows = self.catalog.rows(widen(serials))
-            moved = tuple(row.serial for row in rows if (row.removed is not None) == removed)
+            moved = tuple(row.serial for row in rows if (row.removed is not None) == removed and row.purged is None)
             count = len(moved)
             return [action(moved)] if moved else []
 
@@ -1200,7 +1235,8 @@ class Pool:
         old, new : ProductRef or str
             The versions, of one track or of two.
         elements : bool, keyword-only
-            Read the arrays that differ, and tell how many elements do and by how much.
+            Read the arrays that differ, and tell how many elements do and by how much; not of versions whose arrays are
+            gone.
 
         Returns
         -------
@@ -1209,7 +1245,7 @@ class Pool:
         """
         before, after = self._finder.row(old), self._finder.row(new)
         found = compare(self.manifest(before), self.manifest(after))
-        if not elements:
+        if not elements or before.purged or after.purged:
             return found
         return compare_products(self.load_version(before), self.load_version(after), found)
 
@@ -1277,7 +1313,13 @@ class Pool:
         -------
         Product
             Of its kind.
+
+        Raises
+        ------
+        ProductNotFound
+            If it was removed for good.
         """
+        kept(self.name, version)
         product = self.archive.product(self.manifest(version))
         product.ref = ProductRef(self, version)
         return product

@@ -54,6 +54,10 @@ class Version(Protocol):
         """When it went into the trash, if it did."""
 
     @property
+    def purged(self) -> datetime | None:
+        """When it was given up for good, if it was."""
+
+    @property
     def manifest(self) -> str:
         """Digest of its manifest."""
 
@@ -174,6 +178,11 @@ class ProductRef:
     def removed(self) -> datetime | None:
         """When it went into the trash; None unless it did before this reference was made."""
         return self._version.removed
+
+    @property
+    def purged(self) -> datetime | None:
+        """When it was given up for good; None unless it was before this reference was made."""
+        return self._version.purged
 
     @property
     def bytes(self) -> int:

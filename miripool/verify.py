@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .collect import referenced_keys
+from .collect import purged_serials, referenced_keys
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 from .index import pixels as rows
 from .names import Urn
@@ -165,7 +165,8 @@ class _Verification:
             saves = [save for save in saves if save.serial in self.chosen]
         self.report.versions = len(saves)
         manifests = self._manifests(saves)
-        self._blobs(saves, manifests)
+        purged = purged_serials(entries)
+        self._blobs([save for save in saves if save.serial not in purged], manifests)
         if not self.chosen:
             self._leftovers()
         if self.report.level != "quick":
@@ -207,7 +208,7 @@ class _Verification:
 
     def _blobs(self, saves: Sequence[Save], manifests: dict[str, Manifest]) -> None:
         refs: dict[str, tuple[BlobRef, HduRecord | None]] = {}
-        users: dict[str, list[str]] = {}
+        users: dict[str, list[Save]] = {}
         for save in saves:
             manifest = manifests.get(save.manifest)
             if manifest is None:
@@ -217,14 +218,23 @@ class _Verification:
                     refs.setdefault(hdu.data.digest, (hdu.data, hdu))
             for ref in manifest.blobs():
                 refs.setdefault(ref.digest, (ref, None))
-                users.setdefault(ref.digest, []).append(self._urn(save))
+                users.setdefault(ref.digest, []).append(save)
         for done, (ref, problem, size) in enumerate(map_bounded(self._check_blob, refs.values()), 1):
             self.report.bytes_read += size
-            if problem is not None:
-                self.report.add("blob", self.archive.blobs.key(ref.digest), problem, sorted(set(users[ref.digest])))
+            if problem is not None and (of := self._not_given_up(users[ref.digest])):
+                urns = sorted({self._urn(save) for save in of})
+                self.report.add("blob", self.archive.blobs.key(ref.digest), problem, urns)
             if self.progress is not None:
                 self.progress(done, len(refs))
         self.report.blobs = len(refs)
+
+    def _not_given_up(self, saves: Sequence[Save]) -> list[Save]:
+        """Leave out what was purged since the journal was read: its blobs may be gone."""
+        try:
+            purged = purged_serials(self.archive.journal.since(-1, None))
+        except MiripoolError:
+            return list(saves)  # the journal was reported
+        return [save for save in saves if save.serial not in purged]
 
     def _check_blob(self, item: tuple[BlobRef, HduRecord | None]) -> tuple[BlobRef, str | None, int]:
         ref, hdu = item

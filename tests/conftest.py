@@ -25,6 +25,10 @@ _databases = itertools.count()
 _DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="campaigns of faults at full length, some hours")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the benchmarks out unless they are asked for by name."""
     asked = any("benchmarks" in argument for argument in config.args)

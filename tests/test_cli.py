@@ -478,6 +478,7 @@ def test_version_and_help(miripool: Run) -> None:
     known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
     assert sorted(commands) == sorted(
         [*known.split(), "reprocess", "lineage", "uses", "diff", "simulate", "verify", "gc", "reindex", "repair"]
+        + ["copy", "pack", "unpack"]
     )
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)

@@ -10,17 +10,18 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from homes import call
 
-from miripool import Pool, Rate, notes
+from miripool import Context, Pool, Rate, notes
 from miripool.blob import Blob
 from miripool.canonical import canonical_json
 from miripool.collect import Collected, collect
-from miripool.errors import Conflict, IntegrityError
-from miripool.verify import verify
+from miripool.errors import Conflict, IntegrityError, ProductNotFound
+from miripool.verify import LEVELS, verify
 
 
 def made(name: str, value: float) -> Rate:
@@ -63,6 +64,79 @@ def test_what_nobody_refers_to_is_freed(pool: Pool) -> None:
     pool.restore("Rate/a@0")  # what is in the trash is kept
     assert pool.ref("Rate/a@0").product["SCI"][0, 0] == 1
     assert collect(pool.archive) == Collected()
+
+
+def journal_of(pool: Pool) -> list[str]:
+    return [type(action).__name__ for entry in pool.archive.journal.since(-1, None) for action in entry.actions]
+
+
+def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
+    for value in (1, 2, 3):
+        pool.save(made("a", value), tag=f"v{value}")
+    shared = pool.save(made("b", 2))
+    context = pool.save(Context({"old": "Rate/a@0"}, name="c"))
+    pool.remove(["Rate/a@0", "Rate/a@1"], cascade=True)
+    assert [ref.urn for ref in pool.expired(timedelta(days=30))] == []
+    expired = pool.expired(timedelta(0))
+    assert [ref.version for ref in expired] == [0, 1, 0]
+    only = key_of(pool, "Rate/a@0")
+    both = key_of(pool, "Rate/a@1")
+    assert collect(pool.archive, dry_run=True, without=[ref.serial for ref in expired]).files == 1
+    assert pool.purge(expired) == 3
+    assert journal_of(pool)[-1] == "Purge"
+    manifests = set(pool.archive.storage.keys("manifests"))
+    found = collect(pool.archive)
+    assert found.files == 1
+    assert only not in files(pool)
+    assert both in files(pool)  # Rate/b has the same array
+    assert set(pool.archive.storage.keys("manifests")) == manifests
+    assert shared.product["SCI"][0, 0] == 2
+    for level in LEVELS:
+        assert verify(pool, level=level).findings == []
+    assert pool.trash().size() == 0
+    assert pool.catalog.statistics().total.removed == 0
+    for spec in ("Rate/a@0", context.urn, expired[0]):
+        with pytest.raises(ProductNotFound, match=r"removed for good on 20.*, 0 days after"):
+            pool.restore(spec)
+        with pytest.raises(ProductNotFound, match="its metadata are kept"):
+            pool.ref(spec)
+    gone = pool.versions("Rate/a", removed=True)[0]
+    with pytest.raises(ProductNotFound, match="removed for good"):
+        gone.to_hdulist()
+    assert pool.diff("Rate/a@0", "Rate/a").changed
+    log = call("log", "jpl8", "Rate/a").stdout
+    assert log.count("removed for good on") == 2
+    assert "in the trash" not in log
+    # Its number stays used, and the same array is a new version.
+    again = pool.save(made("a", 1))
+    assert (again.version, again.serial) == (3, 5)
+    before = pool.catalog.rows(range(6))
+    pool.reindex()
+    assert pool.catalog.rows(range(6)) == before
+
+
+def test_who_restores_first(pool: Pool) -> None:
+    pool.save(made("a", 1))
+    pool.remove("Rate/a@0")
+    (ref,) = pool.expired(timedelta(0))
+    assert pool.restore(ref) == 1
+    assert pool.purge([ref]) == 0
+    assert collect(pool.archive) == Collected()
+    assert pool.ref("Rate/a").product["SCI"][0, 0] == 1
+
+
+def test_giving_up_on_the_command_line(pool: Pool) -> None:
+    pool.save(made("a", 1))
+    pool.save(made("a", 2))
+    pool.remove("Rate/a@0")
+    assert "would free 0 files" in call("gc", "jpl8", "--dry-run").stderr
+    told = call("gc", "jpl8", "--grace", "0", "--dry-run")
+    assert "would give up urn:jpl8:Rate:0  Rate/a@0" in told.stderr
+    assert "would free 1 files" in told.stderr
+    assert pool.trash().size() == 1
+    told = call("gc", "jpl8", "--grace", "0", "--json")
+    assert (json.loads(told.stdout)["purged"], json.loads(told.stdout)["files"]) == (1, 1)
+    assert call("ls", "jpl8", "--trash", "--json").stdout == "[]\n"
 
 
 def test_an_empty_pool(pool: Pool) -> None:

@@ -19,8 +19,8 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical keywords statistics threads tiles",
-        "cards names dataset bitshuffle storage journal",
+        "errors canonical keywords statistics threads tiles workfolder",
+        "cards names dataset bitshuffle storage journal outfile",
         "notes",
         "metadata table",
         "product detector",
@@ -36,8 +36,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "collect finding pixelrows saving selecting",
         "contexts explain lineage pixel",
         "pool plots",
-        "home verify",
-        "repair",
+        "home transfer verify",
+        "pack repair",
         "manager ingest pipeline",
         "demo",
         "cli",

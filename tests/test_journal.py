@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from miripool.canonical import canonical_json, digest_bytes
 from miripool.errors import IntegrityError, NewerFormat, NotFound
-from miripool.journal import FORMAT, Action, Entry, Journal, Remove, Restore, Save, Tag, Untag
+from miripool.journal import FORMAT, Action, Entry, Journal, Purge, Remove, Restore, Save, Tag, Untag
 from miripool.storage import LocalStorage
 
 EXAMPLES = settings(deadline=None, max_examples=150)
@@ -43,6 +43,7 @@ EVERY = (
     Untag("using cal v1", (3,)),
     Remove((1, 2)),
     Restore((1,)),
+    Purge((2,)),
 )
 
 

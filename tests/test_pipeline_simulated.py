@@ -19,8 +19,8 @@ from homes import call
 from miripool import Exposure, Pool, ProductRef
 from miripool.errors import PipelineError
 from miripool.pipeline import Recipe, references_in, reprocess
-from miripool.pipeline.run import work_folder
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure, write_references
+from miripool.workfolder import work_folder
 
 pytestmark = pytest.mark.jwst
 

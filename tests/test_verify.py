@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from homes import ask, call
 
-from miripool import Context, Home, Pool, Rate
+from miripool import Context, Home, Pool, Ramp, Rate, RateInts
 from miripool.blob import Blob
 from miripool.errors import IntegrityError
 from miripool.ingest import find_files, ingest
@@ -66,6 +66,14 @@ def test_a_whole_pool_is_whole(filled: Pool, home: Home, level: str) -> None:
     assert report.pixel_sets == (0 if level == "quick" else 5)
     assert contents(filled) == before
     assert ask(home.database_url(), "SELECT nspname FROM pg_namespace ORDER BY 1") == schemas
+
+
+def test_products_without_flags(pool: Pool) -> None:
+    for kind, shape in ((Rate, (6, 8)), (RateInts, (2, 6, 8)), (Ramp, (2, 3, 6, 8))):
+        cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6}
+        assert pool.save(kind(cards, {"SCI": np.ones(shape, "f4")}, name="a")).notice is None
+    report = verify(pool, level="full")
+    assert (report.pixel_sets, report.findings) == (3, [])
 
 
 def test_an_empty_pool_is_whole(pool: Pool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags
+from . import demo, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
 from .output import write
 
 __all__ = ["app"]
@@ -58,6 +58,7 @@ products.register(app)
 tags.register(app)
 pipeline.register(app)
 provenance.register(app)
+transfer.register(app)
 pixels.register(app)
 maintenance.register(app)
 server.register(app)

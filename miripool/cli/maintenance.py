@@ -56,19 +56,35 @@ def _verify(
         raise typer.Exit(IntegrityError.exit_code)
 
 
-def _gc(context: typer.Context, name: PoolName, dry_run: DryRun = False, as_json: Json = False) -> None:
+def _gc(
+    context: typer.Context,
+    name: PoolName,
+    grace: Annotated[
+        float, typer.Option(metavar="DAYS", min=0, help="Give up what has been in the trash for longer than this.")
+    ] = 30.0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
     """Delete blobs and manifests that no version refers to, and what killed writers left.
 
-    Versions in the trash keep theirs. Safe while others write: what they are about to refer to is spared.
+    What has been in the trash for longer than the grace period is given up for good: its arrays go, its metadata and
+    its numbers stay. Safe while others write: what they are about to refer to is spared.
     """
     from dataclasses import asdict
+    from datetime import timedelta
 
     from ..collect import collect
 
-    with open_pool(context, name) as pool, counting("files") as told:
-        found = collect(pool.archive, dry_run=dry_run, progress=told)
+    with open_pool(context, name) as pool:
+        expired = pool.expired(timedelta(days=grace))
+        for ref in expired:
+            say(f"{'would give up' if dry_run else 'giving up'} {ref.urn}  {ref.kind}/{ref.name}@{ref.version}")
+        if expired and not dry_run:
+            pool.purge(expired)
+        with counting("files") as told:
+            found = collect(pool.archive, dry_run=dry_run, without=[ref.serial for ref in expired], progress=told)
     if as_json:
-        write(to_json(asdict(found)))
+        write(to_json({"purged": len(expired), **asdict(found)}))
         return
     would = "would free" if dry_run else "freed"
     say(

@@ -318,7 +318,8 @@ def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = Fal
     write(f"{first.kind}/{first.name}")
     for v in versions:
         tags = f"  [{', '.join(v['tags'])}]" if v["tags"] else ""
-        trash = f"  in the trash since {v['removed']:%Y-%m-%d %H:%M:%S} UTC" if v["removed"] else ""
+        gone = f"  removed for good on {v['purged']:%Y-%m-%d %H:%M:%S} UTC" if v["purged"] else ""
+        trash = f"  in the trash since {v['removed']:%Y-%m-%d %H:%M:%S} UTC" if v["removed"] and not gone else gone
         sizes = f"{human_bytes(v['bytes'])}, {human_bytes(v['stored_bytes'])} stored"
         write(f"version {v['version']}  {v['created']:%Y-%m-%d %H:%M:%S} UTC  {v['urn']}  {sizes}{tags}{trash}")
         for line in words[v["version"]]:
@@ -342,6 +343,7 @@ def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference |
                 "version": ref.version,
                 "created": ref.created,
                 "removed": ref.removed,
+                "purged": ref.purged,
                 "tags": list(ref.row.tags),
                 "bytes": ref.bytes,
                 "stored_bytes": ref.stored_bytes,

@@ -38,7 +38,7 @@ def _draw(pool: str, node: Descent, first: str, rest: str) -> Iterator[str]:
     """Give the lines of a tree; `first` stands before the first one, `rest` before the others."""
     row = node.row
     tags = f"  [{', '.join(row.tags)}]" if row.tags else ""
-    trash = "  in the trash" if row.removed else ""
+    trash = "  removed for good" if row.purged else "  in the trash" if row.removed else ""
     asked = "  ← this" if node.asked else ""
     yield f"{first}{row.kind}/{row.name}@{row.version}  {Urn(pool, row.kind, row.serial)}{tags}{trash}{asked}"
     beside = rest + ("│     " if node.into else "      ")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import io
-import os
-import secrets
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import xxhash
 
 from ..cards import BLOCK
-from ..errors import AlreadyExists, DiskFull, FileMissing, IntegrityError, StorageError
+from ..errors import IntegrityError
+from ..outfile import writing_file
 from ..product import Layout
 from .build import layout_of
 from .frames import frames_of
@@ -120,25 +118,9 @@ def write_fits(product: Product, dest: Path | str, *, overwrite: bool = False, j
         If the folder is not there or can't be written.
     """
     path = Path(dest).expanduser()
-    if not overwrite and path.exists():
-        raise AlreadyExists(
-            f"{path}: there is a file of that name; choose another, or overwrite it (overwrite=True, --overwrite)"
-        )
-    if not path.parent.is_dir():
-        raise FileMissing(f"{path.parent}: no such folder; make it first")
     layout = jwst_layout(product) if jwst else layout_of(product)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            _write_stream(layout, file, compress=path.suffix.lower() == ".gz", label=str(path))
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(part, path, overwrite=overwrite)
-    except OSError as error:
-        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-        raise kind(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with writing_file(path, overwrite=overwrite) as file:
+        _write_stream(layout, file, compress=path.suffix.lower() == ".gz", label=str(path))
     return path
 
 
@@ -160,25 +142,6 @@ def _write_stream(layout: Layout, file: IO[bytes], *, compress: bool, label: str
             f"({size} bytes with digest {digest.hexdigest()} instead of {origin.size} with {origin.digest}); "
             "the stored data, or the file they are read from, have changed; restore them from a copy"
         )
-
-
-def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
-    if overwrite:
-        part.replace(path)
-    else:
-        try:
-            os.link(part, path)  # unlike a rename it never replaces a file that came in the meantime
-        except FileExistsError:
-            raise AlreadyExists(f"{path}: a file of that name has just appeared; choose another") from None
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-            part.rename(path)  # a file system without hard links
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def to_hdulist(product: Product) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import cast, func, or_, select
+from sqlalchemy import and_, cast, func, or_, select
 
 from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
@@ -707,7 +707,7 @@ class Catalog:
         sums = select(
             p.kind,
             func.count().filter(living),
-            func.count().filter(p.removed.is_not(None)),
+            func.count().filter(and_(p.removed.is_not(None), p.purged.is_(None))),
             func.count().filter(p.head),
             func.count().filter(p.version == 0),
             cast(func.coalesce(func.sum(p.bytes).filter(living), 0), state.c.applied.type),

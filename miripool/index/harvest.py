@@ -133,7 +133,9 @@ class Harvest:
             With heads and removals as they are now.
         """
         for version, head, rest in self._products:
-            yield _line((*head, version.head, version.removed, *rest)).encode("utf-8", "backslashreplace")
+            yield _line((*head, version.head, version.removed, *rest, version.purged)).encode(
+                "utf-8", "backslashreplace"
+            )
 
     def datasets(self) -> Iterator[bytes]:
         """Give the lines of `dataset`.

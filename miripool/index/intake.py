@@ -160,7 +160,7 @@ def _load(connection: Connection, entries: Sequence[Entry]) -> Tracks:
     ).subquery("track")
     labels = func.array(select(tag.c.label).where(tag.c.serial == product.c.serial).scalar_subquery())
     p = product.c
-    statement = select(p.serial, p.kind, p.name, p.version, p.head, p.removed, labels).join(
+    statement = select(p.serial, p.kind, p.name, p.version, p.head, p.removed, p.purged, labels).join(
         track, and_(p.kind == track.c.kind, p.name == track.c.name)
     )
     return Tracks(LoadedVersion(*row) for row in connection.execute(statement))
@@ -228,9 +228,10 @@ def _update_products(connection: Connection, versions: Sequence[Version]) -> Non
     if not versions:
         return
     p = product.c
-    new = as_table([p.serial, p.head, p.removed], [(v.serial, v.head, v.removed) for v in versions])
-    statement = update(product).where(p.serial == new.c.serial).values(head=new.c.head, removed=new.c.removed)
-    connection.execute(statement)
+    columns = [p.serial, p.head, p.removed, p.purged]
+    new = as_table(columns, [(v.serial, v.head, v.removed, v.purged) for v in versions])
+    values = {name: new.c[name] for name in ("head", "removed", "purged")}
+    connection.execute(update(product).where(p.serial == new.c.serial).values(values))
 
 
 def _write_tags(connection: Connection, tracks: Tracks) -> None:

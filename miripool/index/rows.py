@@ -102,6 +102,8 @@ class ProductRow:
         Keywords; None where the header has none or no text.
     ngroups, nints : float or None
         Keywords; None where the header has none or no number.
+    purged : datetime or None
+        When it was given up for good, aware UTC: its arrays may be gone.
     tags : tuple of str
         Labels that mark it, sorted; none while it is in the trash.
     """
@@ -134,6 +136,7 @@ class ProductRow:
     nints: float | None = None
     cal_ver: str | None = None
     crds_ctx: str | None = None
+    purged: datetime | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -240,7 +243,8 @@ class KindStatistics:
     Attributes
     ----------
     products, removed, heads, tracks : int
-        Living versions, versions in the trash, heads, and tracks (those without a living version too).
+        Living versions, versions in the trash (not those given up for good), heads, and tracks (those without a living
+        version too).
     bytes, stored_bytes : int
         FITS files of the living versions; bytes that all saves added to the pool.
     """

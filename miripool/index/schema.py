@@ -98,6 +98,7 @@ product = Table(
         Column(name, Double if name in {"ngroups", "nints"} else _C, comment=f"keyword {key}")
         for name, key in TYPED_KEYWORDS.items()
     ),
+    Column("purged", DateTime(timezone=True), comment="when it was given up for good: its arrays may be gone"),
     UniqueConstraint("kind", "name", "version", name="product_track_version"),
     Index("product_name", "name"),
     Index("product_created", "created", "serial"),

@@ -111,7 +111,7 @@ def conditions(
     p = product.c
     found: list[ColumnElement[bool]] = []
     if removed:
-        found.append(p.removed.is_not(None))
+        found += [p.removed.is_not(None), p.purged.is_(None)]
     elif all_versions or tag_label is not None:
         found.append(p.removed.is_(None))
     else:

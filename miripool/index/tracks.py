@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import IntegrityError
-from ..journal import Remove, Restore, Save, Tag, Untag
+from ..journal import Purge, Remove, Restore, Save, Tag, Untag
 from .rows import TagEvent
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class LoadedVersion(NamedTuple):
     version: int
     head: bool
     removed: datetime | None
+    purged: datetime | None
     labels: list[str]
 
 
@@ -38,17 +39,18 @@ class Version:
     ----------
     serial, version : int
         Its numbers.
-    head, removed
+    head, removed, purged
         As in `miripool.index.rows.ProductRow`.
     stored : tuple or None
-        `head` and `removed` as the index has them; None for a new version.
+        These three as the index has them; None for a new version.
     """
 
     serial: int
     version: int
     head: bool = False
     removed: datetime | None = None
-    stored: tuple[bool, datetime | None] | None = None
+    purged: datetime | None = None
+    stored: tuple[bool, datetime | None, datetime | None] | None = None
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Tracks:
         self.moved: dict[tuple[str, str, str], int | None] = {}
         for row in loaded:
             track = self._track(row.kind, row.name)
-            stored = (row.head, row.removed)
+            stored = (row.head, row.removed, row.purged)
             track.versions[row.serial] = Version(row.serial, row.version, *stored, stored)
             track.tags.update(dict.fromkeys(row.labels, row.serial))
             self._of[row.serial] = track
@@ -114,7 +116,7 @@ class Tracks:
             New versions left out.
         """
         versions = (v for track in self._tracks.values() for v in track.versions.values())
-        return [v for v in versions if v.stored is not None and v.stored != (v.head, v.removed)]
+        return [v for v in versions if v.stored is not None and v.stored != (v.head, v.removed, v.purged)]
 
     def play(self, entry: Entry) -> None:
         """Let an entry take effect.
@@ -147,8 +149,14 @@ class Tracks:
                         track.settle()
                 case Restore():
                     for track, serial in self._named(entry, action):
+                        _refuse(entry, action, serial, track.versions[serial].purged is not None, "was purged")
                         track.versions[serial].removed = None
                         track.settle()
+                case Purge():
+                    for track, serial in self._named(entry, action):
+                        version = track.versions[serial]
+                        _refuse(entry, action, serial, version.removed is None, "is not in the trash")
+                        version.purged = version.purged or entry.time
 
     def _save(self, entry: Entry, save: Save) -> None:
         track = self._track(save.kind, save.name)
@@ -167,7 +175,7 @@ class Tracks:
         self._of[save.serial] = track
         self.saves.append((entry, save))
 
-    def _named(self, entry: Entry, action: Tag | Untag | Remove | Restore) -> Iterable[tuple[Track, int]]:
+    def _named(self, entry: Entry, action: Tag | Untag | Remove | Restore | Purge) -> Iterable[tuple[Track, int]]:
         for serial in action.serials:
             track = self._of.get(serial)
             if track is None:
@@ -187,6 +195,14 @@ class Tracks:
             track.tags[label] = serial
         self.moved[label, track.kind, track.name] = serial
         self.events.append(TagEvent(entry.n, entry.time, label, track.kind, track.name, serial, previous))
+
+
+def _refuse(entry: Entry, action: Restore | Purge, serial: int, wrong: bool, why: str) -> None:
+    if wrong:
+        raise IntegrityError(
+            f"journal entry {entry.n} ({action.do}) names serial {serial}, which {why}; "
+            "restore it from a copy of the pool"
+        )
 
 
 def touched(entries: Iterable[Entry]) -> tuple[list[int], list[tuple[str, str]]]:

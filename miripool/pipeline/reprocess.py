@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput, MiripoolError
 from ..formats import read_fits, write_fits
 from ..names import check_label
-from .run import Recipe, run_pipeline, work_folder
+from ..workfolder import work_folder
+from .run import Recipe, run_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

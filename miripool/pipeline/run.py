@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -20,18 +16,13 @@ from typing import IO, TYPE_CHECKING, Any
 from ..errors import FileMissing, InvalidInput, PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Recipe", "Run", "references_in", "run_pipeline", "work_folder"]
+__all__ = ["Recipe", "Run", "references_in", "run_pipeline"]
 
 _SERVERLESS = "https://jwst-serverless.stsci.edu"
 _NO_CONTEXT = "jwst_0000.pmap"
 """What CRDS is told where there are overrides only; it is not looked for."""
-_LOCK = "lock"
-_BEGUN = "begun-"
-"""How the name of a work folder begins as long as its lock is not held."""
-_ABANDONED = 3600
-"""Seconds after which nobody will hold it."""
 _LINES = 12
 """Last lines of the pipeline's log that an error shows."""
 
@@ -170,48 +161,6 @@ class Run:
     context: str
     references: dict[str, dict[str, str]]
     steps: dict[str, str]
-
-
-@contextlib.contextmanager
-def work_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for a run, gone afterwards; those of runs that were killed go first.
-
-    Parameters
-    ----------
-    parent : Path
-        Where; made if it is not there.
-
-    Yields
-    ------
-    Path
-        The folder.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    for old in parent.iterdir():
-        _remove_if_left(old)
-    # Whoever sees a folder of this name finds its lock held, or its owner dead.
-    begun = Path(tempfile.mkdtemp(prefix=_BEGUN, dir=parent))
-    with (begun / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = begun.rename(parent / begun.name.replace(_BEGUN, "run-", 1))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_if_left(folder: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # another process was faster, or its owner is done
-        if folder.name.startswith(_BEGUN):
-            if time.time() - folder.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(folder, ignore_errors=True)
-            return
-        with (folder / _LOCK).open("r+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return  # somebody works there
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_pipeline(

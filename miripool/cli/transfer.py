@@ -1,0 +1,142 @@
+"""Commands that bring versions from one pool to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import as_json as to_json
+from .output import emit, human_bytes, say, write
+from .session import Json, PoolName, counting, home_of, open_pool
+
+if TYPE_CHECKING:
+    from ..pool import Pool
+    from ..reference import ProductRef
+    from ..transfer import Received
+
+__all__ = ["register"]
+
+_Tag = Annotated[
+    str | None, typer.Option("--tag", metavar="LABEL", help="The versions that this tag marks.", show_default=False)
+]
+_NoTags = Annotated[bool, typer.Option("--no-tags", help="Leave tags behind.")]
+_File = Annotated[Path, typer.Argument(metavar="FILE.tar", help="The file.", show_default=False)]
+
+
+def _copy(
+    context: typer.Context,
+    name: PoolName,
+    specs: Annotated[
+        list[str],
+        typer.Argument(metavar="[SPEC]… OTHER", help="Versions, and the pool to copy them to.", show_default=False),
+    ],
+    tag: _Tag = None,
+    no_tags: _NoTags = False,
+    as_json: Json = False,
+) -> None:
+    """Copy versions to another pool of this home, with arrays, provenance and tags.
+
+    Contexts bring along what they refer to. Every array is read and checked. What OTHER has is not stored again.
+    """
+    from ..transfer import PoolShelf, receive
+
+    *chosen, other = specs
+    with open_pool(context, name) as pool, home_of(context).pool(other) as target:
+        shelf = PoolShelf(pool, _chosen(pool, chosen, tag, whole=False))
+        with counting("versions") as told:
+            done = receive(target, shelf, tags=not no_tags, progress=told)
+    _report(done, as_json=as_json, pool=other)
+
+
+def _pack(
+    context: typer.Context,
+    name: PoolName,
+    file: _File,
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SPEC]…", help="These versions; all unless given.", show_default=False),
+    ] = None,
+    tag: _Tag = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+) -> None:
+    """Write versions with arrays, provenance and tags into one file, for `unpack`; all living ones by default."""
+    from ..pack import pack
+    from ..transfer import PoolShelf
+
+    with open_pool(context, name) as pool:
+        shelf = PoolShelf(pool, _chosen(pool, specs or [], tag, whole=True))
+        with counting("blobs") as told:
+            packed = pack(shelf, pool.archive, file.expanduser(), overwrite=overwrite, progress=told)
+    say(f"{packed.versions} versions, {packed.blobs} blobs, {human_bytes(packed.bytes)} in {file}")
+
+
+def _unpack(
+    context: typer.Context, name: PoolName, file: _File, no_tags: _NoTags = False, as_json: Json = False
+) -> None:
+    """Save the versions that somebody packed. Nothing in the file is trusted: every array is read and checked."""
+    from ..pack import Pack
+    from ..transfer import receive
+
+    with (
+        open_pool(context, name) as pool,
+        Pack(file.expanduser(), pool.work_folder) as shelf,
+        counting("versions") as told,
+    ):
+        done = receive(pool, shelf, tags=not no_tags, progress=told)
+    _report(done, as_json=as_json, pool=name)
+
+
+def _chosen(pool: Pool, specs: list[str], tag: str | None, *, whole: bool) -> list[ProductRef | str] | None:
+    from ..errors import InvalidInput, TagNotFound
+
+    if tag is None:
+        if not specs and not whole:
+            raise InvalidInput(
+                "say which versions to copy: SPECs before the other pool's name, or --tag; for all, `miripool pack`"
+            )
+        return list(specs) if specs else None
+    pool.catch_up()
+    marked = pool.fetch([row.serial for row in pool.catalog.select(tag=tag)])
+    if not marked:
+        raise TagNotFound(f"no version in pool {pool.name} has the tag {tag!r}")
+    return [*specs, *marked]
+
+
+def _report(done: list[Received], *, as_json: bool, pool: str) -> None:
+    from ..names import Urn
+
+    rows = [
+        {
+            "urn": str(Urn(pool, r.saved.row.kind, r.saved.row.serial)),
+            "kind": r.saved.row.kind,
+            "name": r.saved.row.name,
+            "version": r.saved.row.version,
+            "tags": list(r.saved.row.tags),
+            "from": r.urn,
+            "status": r.saved.status,
+            "notice": r.saved.notice,
+        }
+        for r in done
+    ]
+    if as_json:
+        write(to_json(rows))
+    elif rows:
+        emit(rows, ["urn", "kind", "name", "version", "tags", "from", "status"])
+    new = sum(r.saved.status != "unchanged" for r in done)
+    stored = sum(r.saved.stored_bytes for r in done)
+    say(f"{new} versions saved in pool {pool} ({human_bytes(stored)} stored), {len(done) - new} were there")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("copy")(_copy)
+    app.command("pack")(_pack)
+    app.command("unpack")(_unpack)

@@ -1,0 +1,274 @@
+"""Transfer: versions of one pool become versions of another, with arrays, provenance and tags, each checked whole."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .commit import Committer
+from .contexts import link_to, reached
+from .errors import FormatError, IntegrityError, InvalidInput
+from .journal import Tag
+from .names import Urn, check_label
+from .product import Context, Product
+from .reference import ProductRef
+from .saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from .archive import Archive
+    from .finding import Reference
+    from .index import Position, ProductRow
+    from .journal import Action
+    from .manifest import Manifest
+    from .pool import Pool
+    from .product import Link
+
+__all__ = ["Parcel", "PoolShelf", "Received", "Shelf", "receive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A version that is to be sent.
+
+    Attributes
+    ----------
+    serial, version : int
+        Its numbers where it comes from.
+    created : datetime
+        When it was saved there; aware, UTC.
+    tags : tuple of str
+        Labels that mark it there.
+    manifest : Manifest
+        What it is.
+    """
+
+    serial: int
+    version: int
+    created: datetime
+    tags: tuple[str, ...]
+    manifest: Manifest
+
+
+class Shelf(Protocol):
+    """Where versions are taken from: a pool, or a file that somebody packed.
+
+    Attributes
+    ----------
+    pool, pool_id : str
+        Name and id of the pool they are of.
+    """
+
+    pool: str
+    pool_id: str
+
+    def __len__(self) -> int:
+        """Tell how many versions there are."""
+
+    def parcels(self) -> Iterable[Parcel]:
+        """Give the versions: what is referred to before what refers to it, those of a track in their order."""
+
+    def opened(self, manifest: Manifest) -> AbstractContextManager[Archive]:
+        """Give a folder that has the blobs of a version, as long as it is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of a version.
+
+    Attributes
+    ----------
+    urn : str
+        What it was called where it comes from.
+    saved : Saved
+        What it is here.
+    """
+
+    urn: str
+    saved: Saved
+
+
+class PoolShelf:
+    """Versions of a pool, and all that those of them which are contexts refer to.
+
+    Parameters
+    ----------
+    source : Pool
+        The pool.
+    refs : ProductRef, str, or an iterable of them, optional
+        The versions; all living ones unless given.
+
+    Raises
+    ------
+    ProductNotFound
+        If there is no such version, or it is in the trash.
+    """
+
+    def __init__(self, source: Pool, refs: Reference | Iterable[Reference] | None = None) -> None:
+        self.pool = source.name
+        self.pool_id = source.id
+        self._source = source
+        if refs is None:
+            source.catch_up()
+            rows = source.catalog.select(all_versions=True)
+        else:
+            chosen = [refs] if isinstance(refs, str | Urn | ProductRef) else list(refs)
+            rows = source.catalog.rows([source.ref(ref).serial for ref in chosen])
+        found = reached(source.archive, source.catalog, rows)
+        self.rows: Sequence[ProductRow] = sorted(found, key=lambda row: row.serial)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def parcels(self) -> Iterator[Parcel]:
+        """Give the versions in the order of saving: what was referred to was there before."""
+        for row in self.rows:
+            yield Parcel(row.serial, row.version, row.created, row.tags, self._source.manifest(row))
+
+    def opened(self, manifest: Manifest) -> AbstractContextManager[Archive]:  # noqa: ARG002 - all of them are there
+        """Give the pool's folder."""
+        return contextlib.nullcontext(self._source.archive)
+
+
+def receive(
+    target: Pool, shelf: Shelf, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
+) -> list[Received]:
+    """Save versions of another pool, one entry each; called again after it was interrupted, it goes on.
+
+    Every array is read and held against its name and its statistics before it is saved. Inputs in histories are called
+    by their numbers here where they come along; a step is added that says where the version comes from.
+
+    Parameters
+    ----------
+    target : Pool
+        Where to.
+    shelf : Shelf
+        Where from.
+    tags : bool, keyword-only
+        Put the labels on that the versions have there; they leave what they mark here in these tracks.
+    progress : callable, keyword-only, optional
+        Told how many versions of how many are done.
+
+    Returns
+    -------
+    list of Received
+        In the order of saving there. What is here already, with the same data, is not saved again.
+
+    Raises
+    ------
+    IntegrityError
+        If a version is damaged; those before it have been saved then.
+    FormatError
+        If the versions can't be what a pool has.
+    Conflict
+        If a name belongs to another exposure here.
+    """
+    if target.id == shelf.pool_id:
+        raise InvalidInput(f"these versions are of pool {target.name!r} itself")
+    return _Reception(target, shelf).run(tags=tags, progress=progress)
+
+
+class _Reception:
+    def __init__(self, target: Pool, shelf: Shelf) -> None:
+        self._target = target
+        self._shelf = shelf
+        self._placed: dict[int, Link] = {}
+        self._committer = Committer(target.archive, target.catalog)
+
+    def run(self, *, tags: bool, progress: Callable[[int, int], None] | None) -> list[Received]:
+        done: list[Received] = []
+        marked: dict[str, list[ProductRow]] = {}
+        for parcel in self._shelf.parcels():
+            saved = self._save(parcel)
+            self._placed[parcel.serial] = link_to(saved.row)
+            for label in parcel.tags:
+                marked.setdefault(check_label(label), []).append(saved.row)
+            done.append(Received(self._urn(parcel.manifest.kind, parcel.serial), saved))
+            if progress is not None:
+                progress(len(done), len(self._shelf))
+        if tags:
+            for label, rows in sorted(marked.items()):
+                self._mark(label, rows)
+        rows = self._target.catalog.rows([received.saved.row.serial for received in done])
+        now = {row.serial: row for row in rows}
+        return [replace(r, saved=self._target.finish(replace(r.saved, row=now[r.saved.row.serial]))) for r in done]
+
+    def _urn(self, kind: str, serial: int) -> str:
+        return str(Urn(self._shelf.pool, kind, serial))
+
+    def _save(self, parcel: Parcel) -> Saved:
+        with self._shelf.opened(parcel.manifest) as archive:
+            product = archive.product(parcel.manifest)
+            prepared = self._prepare(parcel, product)
+            _refuse_damage(self._urn(product.kind, parcel.serial), parcel.manifest, prepared.manifest)
+            prepared.manifest = replace(prepared.manifest, history=self._history(parcel))
+            target = self._target
+            (saved,) = save_together(target.archive, target.catalog, self._committer, [prepared])
+            return saved
+
+    def _prepare(self, parcel: Parcel, product: Product) -> Prepared:
+        manifest, archive = parcel.manifest, self._target.archive
+        if not isinstance(product, Context):
+            return prepare(archive, product, name=manifest.name, history=())
+        missing = [link.name for link in manifest.references if link.serial not in self._placed]
+        if missing:
+            urn = self._urn(manifest.kind, parcel.serial)
+            raise FormatError(f"{urn} refers to versions that do not come with it: {', '.join(missing)}")
+        targets = {link.name: self._placed[link.serial] for link in manifest.references}
+        return prepare_context(archive, product, targets, name=manifest.name)
+
+    def _history(self, parcel: Parcel) -> tuple[Mapping[str, Any], ...]:
+        steps = []
+        for step in parcel.manifest.history:
+            inputs = step.get("inputs")
+            here = {"inputs": [self._input(urn) for urn in inputs]} if isinstance(inputs, list | tuple) else {}
+            steps.append({**step, **here})
+        came = {
+            "pool": self._shelf.pool,
+            "pool_id": self._shelf.pool_id,
+            "urn": self._urn(parcel.manifest.kind, parcel.serial),
+            "version": parcel.version,
+            "created": parcel.created.isoformat(),
+        }
+        return (*steps, {"tool": "miripool", "version": version_of("miripool"), "copied": came})
+
+    def _input(self, urn: Any) -> Any:
+        """Say what an input is called here; where it did not come along, that it is another pool's."""
+        try:
+            parsed = Urn.parse(urn) if isinstance(urn, str) else None
+        except InvalidInput:
+            return urn
+        if parsed is None:
+            return urn
+        placed = self._placed.get(parsed.serial)
+        if placed is not None and placed.kind == parsed.kind:
+            return str(Urn(self._target.name, placed.kind, placed.serial))
+        return f"{urn} (pool {self._shelf.pool_id})"
+
+    def _mark(self, label: str, rows: Sequence[ProductRow]) -> None:
+        one_of_each_track(rows)
+        serials = list(dict.fromkeys(row.serial for row in rows))
+
+        def decide(_: Position) -> Sequence[Action]:
+            now = self._target.catalog.rows(serials)
+            new = tuple(row.serial for row in now if row.removed is None and label not in row.tags)
+            return [Tag(label, new)] if new else []
+
+        self._committer.commit(decide)
+
+
+def _refuse_damage(urn: str, told: Manifest, found: Manifest) -> None:
+    """Hold what was read against what the manifest says."""
+    plain = [replace(m, history=(), references=()) for m in (told, found)]
+    if plain[0] == plain[1]:
+        return
+    pairs = zip(told.hdus, found.hdus, strict=False)
+    wrong = [f"HDU {number} ({one.name})" for number, (one, other) in enumerate(pairs) if one != other]
+    raise IntegrityError(
+        f"{urn}: {', '.join(wrong) or 'what belongs to no HDU'} does not hold what the manifest says; it was not saved"
+    )

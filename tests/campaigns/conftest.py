@@ -1,0 +1,43 @@
+"""Faults by the hundred: some of them in each run of the tests, all of them with ``pytest tests/campaigns --long``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FIGURES] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(4 * 3600))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[_FIGURES]:
+        terminalreporter.section("figures")
+        for line in config.stash[_FIGURES]:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def scale(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Give the first number in a run of all tests, the second with ``--long``."""
+    long = request.config.getoption("--long")
+    return lambda few, many: many if long else few
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tell a figure at the end of the run."""
+
+    def tell(line: str) -> None:
+        request.config.stash[_FIGURES].append(f"{request.node.name}: {line}")
+
+    return tell

@@ -1,0 +1,124 @@
+"""A program that does at random what users do, and tells each deed once it is done; it is there to be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from miripool import Home, Pool, Product, Ramp, Rate, RateInts, Raw
+from miripool.errors import NotFound
+
+CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
+LABELS = ("cal v1", "cal v2", "for the paper")
+NAMES = tuple(f"exposure_{n}" for n in range(4))
+
+
+def made(kind: type[Product], name: str, value: int, *, large: bool = False) -> Product:
+    """Make a product that holds a number everywhere, and in its header."""
+    size = (60, 800) if large else (6, 8)
+    cards = {**CARDS, "SUBSIZE1": size[1], "SUBSIZE2": size[0], "MARK": value, "NINTS": 1, "NGROUPS": 2}
+    shape = {Raw: (1, 2, *size), Ramp: (1, 2, *size), RateInts: (1, *size), Rate: size}[kind]
+    if kind is Raw:
+        return Raw(cards, {"SCI": np.full(shape, value % 60000, "u2")}, name=name)
+    sci = np.full(shape, value, "f4")
+    if large:
+        sci += np.random.default_rng(value).normal(size=shape).astype("f4")
+        sci.flat[0] = value
+    return kind(cards, {"SCI": sci}, name=name)
+
+
+class Work:
+    """What is done, and what was."""
+
+    def __init__(self, pool: Pool, seed: int) -> None:
+        self.pool = pool
+        self.random = random.Random(seed)
+        self.value = seed * 1000
+
+    def tell(self, deed: str, **facts: Any) -> None:
+        os.write(1, json.dumps({"deed": deed, **facts}).encode() + b"\n")
+
+    def next_value(self) -> int:
+        self.value += 1
+        return self.value
+
+    def some(self) -> Any:
+        found = self.pool.select(Product, all_versions=True)
+        return self.random.choice(list(found)) if len(found) else None
+
+    def save(self) -> None:
+        value, kind = self.next_value(), self.random.choice([Rate, RateInts, Ramp])
+        tag = self.random.choice([None, *LABELS])
+        product = made(kind, self.random.choice(NAMES), value, large=self.random.random() < 0.3)
+        ref = self.pool.save(product, tag=tag)
+        self.tell("save", urn=ref.urn, version=ref.version, value=value)
+
+    def save_again(self) -> None:
+        ref = self.some()
+        if ref is not None:
+            same = self.pool.save(ref.product.replace())
+            self.tell("again", urn=same.urn)
+
+    def reprocess(self) -> None:
+        """Do what `reprocess` does once the pipeline has run."""
+        name, value = self.random.choice(NAMES), self.next_value()
+        raw = self.pool.save(made(Raw, name, NAMES.index(name)))
+        self.tell("save", urn=raw.urn, version=raw.version, value=NAMES.index(name))
+        ready = [self.pool.read(made(kind, name, value)) for kind in (Ramp, RateInts)]
+        *refs, exposure = self.pool.commit_together(ready, tag=self.random.choice(LABELS), raw=raw)
+        self.tell("exposure", urn=exposure.urn)
+        for ref in refs:
+            self.tell("save", urn=ref.urn, version=ref.version, value=value)
+
+    def tag(self) -> None:
+        ref = self.some()
+        if ref is not None:
+            label = self.random.choice(LABELS)
+            self.pool.tag(ref, label)
+            self.tell("tag", urn=ref.urn, label=label)
+
+    def untag(self) -> None:
+        ref = self.some()
+        if ref is not None and ref.tags:
+            self.pool.untag(ref.tags[0], ref)
+            self.tell("untag", urn=ref.urn)
+
+    def remove(self) -> None:
+        ref = self.some()
+        if ref is not None:
+            self.pool.remove(ref, cascade=True)
+            self.tell("remove", urn=ref.urn)
+
+    def restore(self) -> None:
+        trash = list(self.pool.trash())
+        if trash:
+            ref = self.random.choice(trash)
+            self.pool.restore(ref)
+            self.tell("restore", urn=ref.urn)
+
+    def run(self) -> None:
+        deeds = [self.save] * 4 + [self.save_again, self.reprocess, self.reprocess, self.tag, self.untag]
+        deeds += [self.remove, self.restore]
+        while True:
+            try:
+                self.random.choice(deeds)()
+            except NotFound as error:
+                self.tell("lost a race", error=str(error))  # another writer removed it meanwhile
+
+
+def main(home: Path, seed: int) -> None:
+    """Work until somebody makes an end of it."""
+    pool = Home(home).pool("jpl8")
+    pool.catch_up()
+    os.write(1, b'{"deed": "ready"}\n')
+    Work(pool, seed).run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

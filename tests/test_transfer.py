@@ -1,0 +1,203 @@
+"""What comes to another pool is what left the first, with its provenance; what is damaged on the way is refused."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from homes import call, empty_home
+from test_verify import NAME
+
+from miripool import Context, Home, Pool, Ramp, Rate
+from miripool.blob import Blob
+from miripool.errors import AlreadyExists, IntegrityError, InvalidInput, MiripoolError, TagNotFound
+from miripool.ingest import find_files, ingest
+from miripool.pack import Pack, pack
+from miripool.transfer import PoolShelf, receive
+from miripool.verify import verify
+
+
+@pytest.fixture
+def filled(pool: Pool, simulated: Path) -> Pool:
+    for folder, tag in (("uncal", None), ("v1", "using cal v1"), ("v2", "using cal v2")):
+        found = ingest(pool, find_files([str(simulated / folder)]), tag=tag)
+        assert all(outcome.error is None for outcome in found)
+    return pool
+
+
+@pytest.fixture
+def other(home: Home) -> Iterator[Pool]:
+    with home.create("other") as made:
+        yield made
+
+
+def bytes_of(pool: Pool, spec: str, folder: Path) -> bytes:
+    path = pool.export(spec, folder / "exported.fits", overwrite=True)
+    return path.read_bytes()
+
+
+def shown(pool: Pool) -> list[tuple[str, str, int, tuple[str, ...]]]:
+    return [(row.kind, row.name, row.version, row.tags) for row in pool.catalog.select(all_versions=True)]
+
+
+def test_all_of_a_pool(filled: Pool, other: Pool, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    done = receive(other, PoolShelf(filled), progress=lambda n, total: told.append((n, total)))
+    assert told[-1] == (len(done), len(done))
+    assert shown(other) == shown(filled)
+    for spec in (f"Ramp/{NAME}@0", f"Ramp/{NAME}@1", f"Raw/{NAME}", f"RateInts/{NAME}@using cal v1"):
+        assert bytes_of(other, spec, tmp_path) == bytes_of(filled, spec, tmp_path)
+    (step,) = other.history(f"Ramp/{NAME}@1")
+    source = filled.ref(f"Ramp/{NAME}@1")
+    assert step["copied"] == {
+        "pool": "jpl8",
+        "pool_id": filled.id,
+        "urn": source.urn,
+        "version": 1,
+        "created": source.created.isoformat(),
+    }
+    exposure = other.ref(f"Exposure/{NAME}").product
+    assert isinstance(exposure, Context)
+    assert exposure.refs["ramp"].pool.id == other.id
+    assert exposure.refs["ramp"].version == 1
+    assert len(other.pixel(41, 809).ramps(Ramp, all_versions=True)) > 0
+    assert verify(other, level="full").findings == []
+    before = len(list(other.archive.journal.since(-1, None)))
+    again = receive(other, PoolShelf(filled))
+    assert {received.saved.status for received in again} == {"unchanged"}
+    assert len(list(other.archive.journal.since(-1, None))) == before
+
+
+def test_inputs_are_called_by_their_names_here(pool: Pool, other: Pool) -> None:
+    for filler in range(3):
+        other.save(Rate({}, {"SCI": np.full((3, 4), filler, "f4")}, name="filler"))
+    first = pool.save(Rate({}, {"SCI": np.zeros((3, 4), "f4")}, name="in"))
+    lost = pool.save(Rate({}, {"SCI": np.zeros((3, 4), "f4")}, name="not copied"))
+    history = [{"tool": "by hand", "inputs": [first.urn, lost.urn, "a note", 5], "parameters": {"a": 1}}]
+    made = pool.save(Rate({}, {"SCI": np.ones((3, 4), "f4")}, name="out"), history=history)
+    receive(other, PoolShelf(pool, [first, made]))
+    step, copied = other.history("Rate/out")
+    assert step["inputs"] == [other.ref("Rate/in").urn, f"{lost.urn} (pool {pool.id})", "a note", 5]
+    assert step["parameters"] == {"a": 1}
+    assert copied["copied"]["urn"] == made.urn
+    assert [descent.row.name for descent in other.lineage("Rate/out")] == ["in"]
+    assert [use.row.name for use in other.uses("Rate/in")] == ["out"]
+
+
+def test_tags(pool: Pool, other: Pool) -> None:
+    for value in range(3):
+        pool.save(Rate({}, {"SCI": np.full((3, 4), value, "f4")}, name="a"), tag=f"t{value}")
+    pool.tag("Rate/a@1", "best of all")
+    other.save(Rate({}, {"SCI": np.full((3, 4), 9, "f4")}, name="a"), tag="best of all")
+    receive(other, PoolShelf(pool, "Rate/a@t1"), tags=False)
+    assert shown(other) == [("Rate", "a", 0, ("best of all",)), ("Rate", "a", 1, ())]
+    receive(other, PoolShelf(pool, ["Rate/a@t1", "Rate/a@t0"]))
+    assert shown(other) == [("Rate", "a", 0, ()), ("Rate", "a", 1, ("best of all", "t1")), ("Rate", "a", 2, ("t0",))]
+    assert [event.label for event in other.tag_events()] == ["best of all", "best of all", "t0", "t1"]
+
+
+def test_contexts_of_contexts(pool: Pool, other: Pool) -> None:
+    rate = pool.save(Rate({}, {"SCI": np.zeros((3, 4), "f4")}, name="a"))
+    inner = pool.save(Context({"rate": rate}, meta={"TARGNAME": "x"}, name="inner"))
+    outer = pool.save(Context({"inner": inner, "same": rate}, name="outer"))
+    done = receive(other, PoolShelf(pool, outer))
+    assert [received.saved.row.name for received in done] == ["a", "inner", "outer"]
+    product = other.ref("Context/outer").product
+    assert isinstance(product, Context)
+    assert product.refs["inner"].product.refs["rate"].product["SCI"].shape == (3, 4)
+    assert product.refs["inner"].meta["TARGNAME"].value == "x"
+
+
+def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> None:
+    source = filled.ref(f"RateInts/{NAME}@0").product["SCI"].source
+    assert isinstance(source, Blob)
+    data = bytearray(source._path.read_bytes())
+    data[len(data) // 2] ^= 1
+    source._path.write_bytes(data)
+    with pytest.raises(IntegrityError):
+        receive(other, PoolShelf(filled, f"RateInts/{NAME}@0"))
+    assert shown(other) == []
+    with pytest.raises(IntegrityError):
+        pack(PoolShelf(filled, f"RateInts/{NAME}@0"), filled.archive, tmp_path / "a.tar")
+    assert list(tmp_path.glob("*.tar*")) + list(tmp_path.glob(".*")) == []
+
+
+def test_not_to_itself(filled: Pool) -> None:
+    with pytest.raises(InvalidInput, match="of pool 'jpl8' itself"):
+        receive(filled, PoolShelf(filled))
+
+
+def test_a_pack_goes_to_another_home(
+    filled: Pool, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague has another home, and a pool of the same name that has nothing to do with ours."""
+    file = tmp_path / "for you.tar"
+    assert "3 versions, " in call("pack", "jpl8", file, "--tag", "using cal v1").stderr
+    ramp = bytes_of(filled, f"Ramp/{NAME}@0", tmp_path)
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL")
+    with empty_home(tmp_path / "colleague", database_url, "colleague") as home, home.create("jpl8") as theirs:
+        theirs.save(Rate({}, {"SCI": np.zeros((3, 4), "f4")}, name="mine"))
+        told = call("--home", home.path, "unpack", "jpl8", file)
+        assert "3 versions saved in pool jpl8" in told.stderr
+        ref = theirs.ref(f"Ramp/{NAME}@using cal v1")
+        assert (ref.serial, theirs.ref("Rate/mine").serial) == (1, 0)
+        assert bytes_of(theirs, ref.urn, tmp_path) == ramp
+        assert verify(theirs, level="full").findings == []
+        assert list(theirs.work_folder.iterdir()) == []
+
+
+def test_on_the_command_line(filled: Pool, other: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "for you.tar"
+    assert "versions, " in call("pack", "jpl8", file).stderr
+    with tarfile.open(file) as tar:
+        names = tar.getnames()
+    assert names[0] == "miripool-pack.json"
+    assert all(name.startswith(("manifests/", "blobs/")) for name in names[1:])
+    with pytest.raises(AlreadyExists):
+        call("pack", "jpl8", file)
+    few = call("pack", "jpl8", file, f"Ramp/{NAME}@0", "--overwrite").stderr
+    assert few.startswith("1 versions, ")
+    rows = json.loads(call("unpack", "other", file, "--json").stdout)
+    assert [(row["kind"], row["version"], row["tags"], row["status"]) for row in rows] == [
+        ("Ramp", 0, ["using cal v1"], "new")
+    ]
+    told = call("copy", "jpl8", f"RateInts/{NAME}@1", "other", "--no-tags")
+    assert "1 versions saved in pool other" in told.stderr
+    told = call("copy", "jpl8", "other", "--tag", "using cal v2")
+    assert other.ref(f"Ramp/{NAME}@using cal v2").version == 1
+    assert other.ref(f"RateInts/{NAME}@using cal v2").version == 0
+    with pytest.raises(InvalidInput, match="say which versions"):
+        call("copy", "jpl8", "other")
+    with pytest.raises(TagNotFound):
+        call("copy", "jpl8", "other", "--tag", "no such")
+    assert verify(other, level="full").findings == []
+    assert list(other.work_folder.iterdir()) == []
+
+
+def test_every_flipped_bit_is_found(pool: Pool, other: Pool, tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    sci = generator.normal(size=(20, 64, 72)).astype("f4")
+    pool.save(Rate({"TARGNAME": "x"}, {"SCI": sci, "DQ": np.zeros((64, 72), "u4")}, name="a"), tag="t")
+    file = tmp_path / "a.tar"
+    pack(PoolShelf(pool), pool.archive, file)
+    good = file.read_bytes()
+    caught = harmless = 0
+    for _ in range(60):
+        place = int(generator.integers(len(good)))
+        file.write_bytes(good[:place] + bytes([good[place] ^ (1 << int(generator.integers(8)))]) + good[place + 1 :])
+        try:
+            with Pack(file, other.work_folder) as shelf:
+                receive(other, shelf)
+        except MiripoolError:
+            caught += 1
+            continue
+        harmless += 1
+        ref = other.ref("Rate/a@t")
+        assert np.array_equal(ref.product["SCI"][...], sci)
+        assert (ref.version, ref.serial, ref.meta["TARGNAME"].value) == (0, 0, "x")
+    assert caught > 40
+    assert caught + harmless == 60
