@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from miripool import Home, Pool, Product, Ramp, Rate, RateInts, Raw
+from miripool.collect import collect
 from miripool.errors import NotFound
 
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
@@ -102,9 +103,19 @@ class Work:
             self.pool.restore(ref)
             self.tell("restore", urn=ref.urn)
 
+    def purge(self) -> None:
+        trash = list(self.pool.trash())
+        if trash:
+            ref = self.random.choice(trash)
+            self.pool.purge(ref)
+            self.tell("purge", urn=ref.urn)
+
+    def collect(self) -> None:
+        self.tell("gc", files=collect(self.pool.archive).files)
+
     def run(self) -> None:
         deeds = [self.save] * 4 + [self.save_again, self.reprocess, self.reprocess, self.tag, self.untag]
-        deeds += [self.remove, self.restore]
+        deeds += [self.remove, self.restore, self.purge, self.collect]
         while True:
             try:
                 self.random.choice(deeds)()
