@@ -32,7 +32,11 @@ class Replay:
                 if action["do"] == "remove":
                     version["removed"] = version["removed"] or entry["time"]
                 elif action["do"] == "restore":
+                    assert not version["purged"]
                     version["removed"] = None
+                elif action["do"] == "purge":
+                    assert version["removed"]
+                    version["purged"] = entry["time"]
                 else:
                     self._mark(entry["n"], action["do"], action["label"], serial)
 
@@ -42,7 +46,11 @@ class Replay:
         assert action["serial"] >= self.next_serial
         self.next_serial = action["serial"] + 1
         fields = ("serial", "kind", "name", "version", "manifest", "content", "stored_bytes")
-        self.versions[action["serial"]] = {f: action[f] for f in fields} | {"created": time, "removed": None}
+        self.versions[action["serial"]] = {f: action[f] for f in fields} | {
+            "created": time,
+            "removed": None,
+            "purged": None,
+        }
 
     def _mark(self, n: int, do: str, label: str, serial: int) -> None:
         place = (label, self.versions[serial]["kind"], self.versions[serial]["name"])
@@ -94,7 +102,7 @@ def assert_index_is_journal(pool: Pool) -> Replay:
 
 def _row(row: Any) -> dict[str, Any]:
     fields = ("serial", "kind", "name", "version", "manifest", "content", "stored_bytes", "head", "tags")
-    times = {name: _iso(getattr(row, name)) for name in ("created", "removed")}
+    times = {name: _iso(getattr(row, name)) for name in ("created", "removed", "purged")}
     return {**{name: getattr(row, name) for name in fields}, **times}
 
 
