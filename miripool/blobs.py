@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from .tilelist import TileList, record_type, write_tile_list
 from .tiles import Slab, Tile, grid, slabs, tile_at, tile_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import h5py
@@ -197,10 +200,9 @@ class BlobStore:
 
 def _write_file(path: Path, ref: BlobRef, source: ArraySource) -> None:
     little = ref.dtype.newbyteorder("<")
-    import h5py
     import hdf5plugin
 
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+    with _writing(path) as file:
         small = math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES
         if small or not ref.shape or little.itemsize > _MAX_CODED:
             whole = np.asarray(source[...]).astype(little, copy=False)
@@ -215,9 +217,33 @@ def _write_file(path: Path, ref: BlobRef, source: ArraySource) -> None:
             digests = np.stack([np.frombuffer(digest, np.uint8) for digest in tiles.records["digest"].tolist()])
         data.attrs["miripool_blob"] = FORMAT
         data.attrs["digest"] = np.bytes_(ref.digest)
-        file.create_dataset("tile_digests", data=digests)
+        kept = file.create_dataset("tile_digests", data=digests)
+        file.flush()  # while all objects are held: a write that fails as one is let go of raises no error
+        del kept
     if tiles is not None:
         write_tile_list(path, ref, tiles)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[h5py.File]:
+    """Make an HDF5 file. After an error what HDF5 still wants to write goes nowhere: the file is of no use any more.
+
+    It would try again, as its objects are let go of one by one, and each time tell the user that it could not.
+    """
+    import h5py
+
+    file = h5py.File(path, "w", libver=("v110", "v110"))
+    descriptor = file.id.get_vfd_handle()
+    try:
+        yield file
+        file.close()
+    except BaseException:
+        with contextlib.suppress(OSError), tempfile.TemporaryFile() as nowhere:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.dup2(nowhere.fileno(), descriptor)
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            file.close()
+        raise
 
 
 def _write_tiles(data: h5py.Dataset, dtype: np.dtype[Any], source: ArraySource) -> NDArray[Any]:

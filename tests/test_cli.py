@@ -476,10 +476,8 @@ def test_version_and_help(miripool: Run) -> None:
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
     known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
-    assert sorted(commands) == sorted(
-        [*known.split(), "reprocess", "lineage", "uses", "diff", "simulate", "verify", "gc", "reindex", "repair"]
-        + ["copy", "pack", "unpack"]
-    )
+    more = "reprocess lineage uses diff simulate verify gc reindex repair copy pack unpack"
+    assert sorted(commands) == sorted([*known.split(), *more.split()])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)
         assert call(command, "--help").exit_code == 0

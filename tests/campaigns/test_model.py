@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from miripool import Context, Home, Rate
 from miripool.collect import collect
-from miripool.errors import Conflict, ProductNotFound
+from miripool.errors import Conflict, ProductNotFound, TagNotFound
 from miripool.verify import verify
 
 home = homes.home
@@ -137,6 +137,10 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(label=LABELS, data=st.data())
     def untag(self, label: str, data: st.DataObject) -> None:
         version = self.some(data)
+        if not any(label in self.model.labels(v) for v in self.model.versions):
+            with pytest.raises(TagNotFound):
+                self.pool.untag(label, self.urn(version))
+            return
         self.pool.untag(label, self.urn(version))
         if self.model.tags.get((label, version.kind, version.name)) == version.serial:
             del self.model.tags[label, version.kind, version.name]
