@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from postgresql import reachable_folder
+
+from miripool import Home
+from miripool.index import EmbeddedServer
 
 _FIGURES = pytest.StashKey[list[str]]()
 
@@ -24,6 +28,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("figures")
         for line in config.stash[_FIGURES]:
             terminalreporter.line(line)
+
+
+@pytest.fixture
+def own_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home with a server of its own, which may be killed."""
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+    with reachable_folder() as folder:
+        path = folder / "home"
+        server = EmbeddedServer(path, idle_minutes=60)
+        server.ensure()
+        home = Home(path)
+        home.create("jpl8").close()
+        yield home
+        server.remove()
 
 
 @pytest.fixture

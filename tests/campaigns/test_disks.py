@@ -166,9 +166,8 @@ def test_a_disk_with_less_and_less_room(disk: Path, pool: Pool, scale: Callable[
         try:
             pool.save(product)
             saved += 1
-        except DiskFull as error:
+        except DiskFull:
             refused += 1
-            assert "make room" in str(error)
             left = files(folder_of(pool)) - before
             assert not [name for name in left if name.startswith(("journal/", "pending/")) or ".tmp-" in name]
             filler.unlink()

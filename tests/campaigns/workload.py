@@ -113,23 +113,36 @@ class Work:
     def collect(self) -> None:
         self.tell("gc", files=collect(self.pool.archive).files)
 
-    def run(self) -> None:
+    def read(self) -> None:
+        """Do what readers do; all that is seen fits together."""
+        ref = self.some()
+        if ref is not None:
+            kind = self.random.choice([Rate, RateInts, Ramp])
+            found = self.pool.select(f"MARK == {int(ref.meta['MARK'].value)}" if "MARK" in ref.meta else "1")
+            table = self.pool.pixel(9, 103).history(RateInts, all_versions=True)
+            for other in self.random.sample(list(found), min(3, len(found))):
+                sci = other.product["SCI"][...]
+                assert int(sci.flat[0]) == other.meta["MARK"].value % (60000 if other.kind == "Raw" else 1 << 30)
+            self.tell("read", matches=len(found), pixels=len(table), kind=kind.kind)
+
+    def run(self, *, share: bool, write: bool) -> None:
         deeds = [self.save] * 4 + [self.save_again, self.reprocess, self.reprocess, self.tag, self.untag]
-        deeds += [self.remove, self.restore, self.purge, self.collect]
+        # Several at once take nothing away that another is about to use.
+        deeds += [self.collect] if share else [self.remove, self.restore, self.purge, self.collect]
         while True:
             try:
-                self.random.choice(deeds)()
+                self.random.choice(deeds if write else [self.read])()
             except NotFound as error:
                 self.tell("lost a race", error=str(error))  # another writer removed it meanwhile
 
 
-def main(home: Path, seed: int) -> None:
-    """Work until somebody makes an end of it."""
+def main(home: Path, seed: int, *how: str) -> None:
+    """Work until somebody makes an end of it; ``share``: with others, ``read``: without changing anything."""
     pool = Home(home).pool("jpl8")
     pool.catch_up()
     os.write(1, b'{"deed": "ready"}\n')
-    Work(pool, seed).run()
+    Work(pool, seed).run(share="share" in how, write="read" not in how)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
