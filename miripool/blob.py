@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, Any
 
 from . import bitshuffle
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from .manifest import BlobRef
 
 __all__ = ["Blob", "root_cause"]
+
+_MOST_RATIO = 256
+_SLACK = 1 << 16
+"""Bytes of an array for each byte of its file, and more; bitshuffle + LZ4 makes zeros 170 times smaller."""
 
 _ERRNO = re.compile(r"\berrno = ([1-9]\d*)\b")
 """How HDF5 tells the operating system's error."""
@@ -165,6 +171,7 @@ class Blob:
     @contextlib.contextmanager
     def _open(self) -> Iterator[TileReader | _Whole]:
         """Open the file: by its list of tiles if it has one, else by HDF5."""
+        self._refuse_what_is_no_blob()
         if bitshuffle.available():
             try:
                 descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -186,6 +193,7 @@ class Blob:
     def _open_hdf5(self) -> Iterator[Hdf5File]:
         import hdf5plugin  # noqa: F401 - registers the filter
 
+        self._refuse_what_is_no_blob()
         try:
             file = open_hdf5(os.fsencode(self._path))
         except OSError as error:
@@ -198,6 +206,18 @@ class Blob:
             raise self._unreadable("can't be read", error) from error
         finally:
             file.close()
+
+    def _refuse_what_is_no_blob(self) -> None:
+        """Look at the file before it is opened, and before there is room made for what it says it holds."""
+        try:
+            status = os.lstat(self._path)
+        except OSError as error:
+            raise self._not_opened(error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise self.damaged("is no plain file")
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if size > _MOST_RATIO * status.st_size + _SLACK:
+            raise self.damaged(f"has {status.st_size} bytes, too few for an array of {size}")
 
     def _not_opened(self, error: OSError) -> MiripoolError:
         if isinstance(error, FileNotFoundError):

@@ -23,6 +23,7 @@ from .archive import Archive, PoolInfo
 from .canonical import canonical_json, digest_bytes
 from .errors import FileMissing, FormatError, IntegrityError, NewerFormat
 from .manifest import Manifest
+from .names import check_label
 from .outfile import writing_file
 from .storage import LocalStorage, storage_error
 from .transfer import Parcel, PoolShelf
@@ -296,8 +297,10 @@ def _check_version(record: Mapping[str, Any]) -> None:
         raise ValueError(f"manifest {record['manifest']!r}")
     if datetime.fromisoformat(record["created"]).tzinfo is None:
         raise ValueError(f"created {record['created']!r}")
-    if not isinstance(record["tags"], list) or not all(isinstance(label, str) for label in record["tags"]):
-        raise ValueError(f"tags {record['tags']!r}")
+    if not isinstance(record["tags"], list):
+        raise TypeError(f"tags {record['tags']!r}")
+    for label in record["tags"]:
+        check_label(label)
 
 
 def _open_tar(stack: contextlib.ExitStack, path: Path) -> tarfile.TarFile:

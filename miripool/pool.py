@@ -32,7 +32,7 @@ from .journal import Action, Purge, Remove, Restore, Tag, Untag
 from .keywords import dictionary, suggest
 from .lineage import Descent, Use, find_uses, trace
 from .listing import list_rows
-from .names import Urn, check_label
+from .names import Urn, check_label, check_product_name
 from .pixelrows import PixelRows
 from .product import Context, Exposure, Product, kind_class
 from .query.queries import as_query, functions_in
@@ -1355,7 +1355,7 @@ class Pool:
         found = ref if isinstance(ref, ProductRef) else self.ref(ref)
         path = Path(destination)
         if path.is_dir():
-            path /= f"{found.name}_uncal.fits" if jwst and found.kind == "Raw" else export_name(found)
+            path /= export_name(found, jwst=jwst)
         elif str(destination).endswith(("/", os.sep)):
             raise FileMissing(f"there is no folder {path}; make it first, or name a file")
         try:
@@ -1418,20 +1418,25 @@ def _check_tag(label: object) -> None:
         )
 
 
-def export_name(ref: ProductRef) -> str:
+def export_name(ref: ProductRef, *, jwst: bool = False) -> str:
     """Choose a file name for a version: the one it came with, made safe, or one from its track.
 
     Parameters
     ----------
     ref : ProductRef
         The version.
+    jwst : bool, keyword-only
+        For the Level-1b file of a ground test's exposure.
 
     Returns
     -------
     str
         A file name without folder, ending in ``.fits``.
     """
+    name = check_product_name(ref.name)  # in a pool that somebody else made it may be anything
+    if jwst and ref.kind == "Raw":
+        return f"{name}_uncal.fits"
     filename = ref.filename
     if filename and track_name(filename) == ref.name and Path(filename).name == filename:
         return filename.removesuffix(".gz")
-    return f"{ref.name}_{ref.kind.lower()}.fits"
+    return f"{name}_{kind_class(ref.kind).kind.lower()}.fits"

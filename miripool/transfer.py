@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .commit import Committer
 from .contexts import link_to, reached
 from .errors import FormatError, IntegrityError, InvalidInput
+from .formats import announced_bytes
 from .journal import Tag
 from .names import Urn, check_label
 from .product import Context, Product
@@ -205,7 +207,9 @@ class _Reception:
         with self._shelf.opened(parcel.manifest) as archive:
             product = archive.product(parcel.manifest)
             prepared = self._prepare(parcel, product)
-            _refuse_damage(self._urn(product.kind, parcel.serial), parcel.manifest, prepared.manifest)
+            urn = self._urn(product.kind, parcel.serial)
+            _refuse_damage(urn, parcel.manifest, prepared.manifest)
+            _refuse_other_headers(urn, prepared.manifest)
             prepared.manifest = replace(prepared.manifest, history=self._history(parcel))
             target = self._target
             (saved,) = save_together(target.archive, target.catalog, self._committer, [prepared])
@@ -213,11 +217,14 @@ class _Reception:
 
     def _prepare(self, parcel: Parcel, product: Product) -> Prepared:
         manifest, archive = parcel.manifest, self._target.archive
+        urn = self._urn(manifest.kind, parcel.serial)
+        has_arrays = any(hdu.data is not None or hdu.raw is not None for hdu in manifest.hdus)
+        if not manifest.hdus or (has_arrays if isinstance(product, Context) else manifest.references):
+            raise FormatError(f"{urn} is not what a {manifest.kind} can be")
         if not isinstance(product, Context):
             return prepare(archive, product, name=manifest.name, history=())
         missing = [link.name for link in manifest.references if link.serial not in self._placed]
         if missing:
-            urn = self._urn(manifest.kind, parcel.serial)
             raise FormatError(f"{urn} refers to versions that do not come with it: {', '.join(missing)}")
         targets = {link.name: self._placed[link.serial] for link in manifest.references}
         return prepare_context(archive, product, targets, name=manifest.name)
@@ -260,6 +267,16 @@ class _Reception:
             return [Tag(label, new)] if new else []
 
         self._committer.commit(decide)
+
+
+def _refuse_other_headers(urn: str, manifest: Manifest) -> None:
+    """Make sure that the headers announce the data that there are: else no file could be written."""
+    for number, hdu in enumerate(manifest.hdus):
+        parts = (hdu.raw,) if hdu.raw is not None else (hdu.data, hdu.heap)
+        size = sum(math.prod(ref.shape) * ref.dtype.itemsize for ref in parts if ref is not None)
+        announced = announced_bytes(hdu.header, f"{urn}: HDU {number} ({hdu.name})")
+        if size != announced:
+            raise FormatError(f"{urn}: HDU {number} ({hdu.name}) announces {announced} bytes of data, and has {size}")
 
 
 def _refuse_damage(urn: str, told: Manifest, found: Manifest) -> None:

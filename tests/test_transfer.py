@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from awkward import AWKWARD
 from homes import call, empty_home
 from test_verify import NAME
 
@@ -201,3 +202,16 @@ def test_every_flipped_bit_is_found(pool: Pool, other: Pool, tmp_path: Path) -> 
         assert (ref.version, ref.serial, ref.meta["TARGNAME"].value) == (0, 0, "x")
     assert caught > 40
     assert caught + harmless == 60
+
+
+def test_all_kinds_of_files_travel(pool: Pool, other: Pool, tmp_path: Path) -> None:
+    for name, content in AWKWARD.items():
+        (tmp_path / f"{name}.fits").write_bytes(content())
+        pool.save(tmp_path / f"{name}.fits")
+    pool.save(Rate({"TARGNAME": "x"}, {"SCI": np.ones((3, 4), "f4"), "DQ": np.zeros((3, 4), "u4")}, name="made"))
+    done = receive(other, PoolShelf(pool))
+    assert len(done) == len(AWKWARD) + 1
+    for received in done:
+        row = received.saved.row
+        here, there = (bytes_of(p, f"{row.kind}/{row.name}", tmp_path) for p in (other, pool))
+        assert here == there

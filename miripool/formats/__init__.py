@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from .fits import read_fits
     from .jwst import classify, to_datamodel, track_name
     from .stable import stable_content
+    from .structure import announced_bytes
     from .write import iter_bytes, to_hdulist, write_fits
 
 __all__ = [
+    "announced_bytes",
     "classify",
     "iter_bytes",
     "layout_of",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "announced_bytes": "structure",
     "classify": "jwst",
     "iter_bytes": "write",
     "layout_of": "build",

@@ -31,6 +31,9 @@ _IN_MEMORY = 64 << 20
 """Compressed files that are larger than this when decompressed go to a temporary file."""
 _CHUNK = 1 << 20
 """Bytes read at a time where all of a stream is read."""
+_MOST_BYTES = 4 << 30
+_MOST_RATIO = 100
+"""A compressed file that becomes larger than both, in bytes and in times its size, is made to fill disks."""
 
 
 class Stream:
@@ -232,6 +235,11 @@ def _decompress(stream: Stream) -> Stream:
             with gzip.GzipFile(fileobj=_Reader(stream)) as packed:  # type: ignore[call-overload]
                 while chunk := packed.read(_CHUNK):
                     spool.write(chunk)
+                    if spool.tell() > max(_MOST_BYTES, _MOST_RATIO * stream.size):
+                        raise FormatError(
+                            f"{stream.label}: {stream.size} bytes that become more than {spool.tell() >> 30} GB; "
+                            "if this is right, decompress the file yourself (gunzip)"
+                        )
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise FormatError(
                 f"{stream.label}: damaged gzip file ({error}); copy it again from where it came from"

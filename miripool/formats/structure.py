@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..cards import BLOCK, CARD, Card, parse_header
 from ..errors import FormatError
+from .stream import open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .stream import Stream
 
-__all__ = ["Unit", "scan"]
+__all__ = ["Unit", "announced_bytes", "scan"]
 
 _MAX_HEADER = 64 << 20
 """No header is longer; where END does not come until then, it never will."""
@@ -79,6 +80,33 @@ def scan(stream: Stream) -> tuple[list[Unit], int]:
         units.append(_read_unit(stream, place, len(units)))
         place = units[-1].stop
     return units, place
+
+
+def announced_bytes(header: bytes, place: str) -> int:
+    """Tell how many bytes of data a header announces.
+
+    Parameters
+    ----------
+    header : bytes
+        One whole header, with END and padding.
+    place : str
+        For messages.
+
+    Returns
+    -------
+    int
+        Without padding.
+
+    Raises
+    ------
+    FormatError
+        If it is no header, or more than one.
+    """
+    found = _read_header(open_stream(header, place), 0, place)
+    if found != header or not header.startswith((b"SIMPLE  =", b"XTENSION=")):
+        raise FormatError(f"{place}: this is not one header")
+    cards = parse_header(header)
+    return _data_size({card.keyword: card.value for card in reversed(cards)}, place)
 
 
 def _read_unit(stream: Stream, start: int, number: int) -> Unit:
