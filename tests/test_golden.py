@@ -1,0 +1,66 @@
+"""Pools and packs that an earlier miripool wrote are read as they were: all that a reader gets is what it was then."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import homes
+import pytest
+
+from miripool import Home
+from miripool.pack import Pack
+from miripool.transfer import receive
+from miripool.verify import verify
+
+home = homes.home
+
+GOLDEN = Path(__file__).parent / "golden"
+FORMATS = sorted(folder.name for folder in GOLDEN.glob("format-*"))
+
+
+def generator() -> Any:
+    spec = importlib.util.spec_from_file_location("generate", GOLDEN / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_today_s_format_is_among_them() -> None:
+    assert generator().FOLDER.name in FORMATS
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_pool_of_that_format(name: str, home: Home) -> None:
+    (home.path / "pools").mkdir(parents=True)
+    shutil.copytree(GOLDEN / name / "pool", home.path / "pools" / "golden")
+    expected = json.loads((GOLDEN / name / "expected.json").read_text())
+    with home.pool("golden") as pool:  # there is no index yet
+        pool.catch_up()
+        pool.pixel_rows.make_pending()
+        assert generator().describe(pool) == expected
+        assert verify(pool, level="full").findings == []
+        again = pool.save(pool.ref("RateInts/small").product.replace())
+        assert again.notice is not None
+        assert again.notice.startswith("unchanged")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_pack_of_that_format(name: str, home: Home) -> None:
+    expected = json.loads((GOLDEN / name / "expected.json").read_text())
+    files = {
+        f"urn:golden:{version['kind']}:{version['serial']}": version.get("fits") for version in expected["versions"]
+    }
+    with home.create("mine") as pool, Pack(GOLDEN / name / "versions.tar", pool.work_folder) as shelf:
+        done = receive(pool, shelf)
+        assert [received.saved.row.name for received in done] == ["small", "small", "three", "other", "a context"]
+        told = {version["serial"]: version for version in generator().describe(pool)["versions"]}
+        for received in done:
+            row = received.saved.row
+            if row.kind != "Context":
+                assert told[row.serial]["fits"] == files[received.urn]
