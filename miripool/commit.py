@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING
 
-from .errors import IntegrityError, MiripoolError, NotFound
+from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,15 @@ _log = logging.getLogger("miripool")
 
 _TRIES = 5
 """Races lost in a row to nobody whose entry can be read, after which something must be wrong."""
+
+
+@functools.lru_cache(maxsize=100)
+def _tell_behind(pool_id: str, n: int, why: str) -> None:
+    """Warn, once for each state of an index."""
+    _log.warning(
+        "the index of pool %s stands at journal entry %d; who may write to it takes in the later ones (%s)",
+        pool_id, n, why,
+    )  # fmt: skip
 
 
 class Committer:
@@ -44,7 +54,8 @@ class Committer:
         Returns
         -------
         Position
-            Where the index stands now: at the journal's end, unless somebody is writing this very moment.
+            Where the index stands now: at the journal's end, unless somebody is writing this very moment, or this user
+            may not write to the index.
         """
         position = self._catalog.position()
         journal = self._archive.journal
@@ -52,7 +63,11 @@ class Committer:
             if position.n < 0:
                 journal.refuse_gap(position.n, thorough=True)
             return position
-        self._catalog.apply(journal.since(position.n, position.digest), self._archive.manifest)
+        try:
+            self._catalog.apply(journal.since(position.n, position.digest), self._archive.manifest)
+        except ReadOnly as error:  # who may only read, reads what the index has
+            _tell_behind(self._archive.info.id, position.n, str(error))
+            return position
         return self._catalog.position()
 
     def check(self) -> None:

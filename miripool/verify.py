@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
@@ -134,7 +135,7 @@ def verify(
     level : str, keyword-only
         One of `LEVELS`.
     progress : callable, keyword-only, optional
-        Told how many of how many blobs are done.
+        Told how many of how many blobs are done; bytes of arrays where they are read.
 
     Returns
     -------
@@ -219,13 +220,17 @@ class _Verification:
             for ref in manifest.blobs():
                 refs.setdefault(ref.digest, (ref, None))
                 users.setdefault(ref.digest, []).append(save)
-        for done, (ref, problem, size) in enumerate(map_bounded(self._check_blob, refs.values()), 1):
+        full = self.report.level == "full"
+        weights = {digest: _nbytes(ref) if full else 1 for digest, (ref, _) in refs.items()}
+        done, total = 0, sum(weights.values())
+        for ref, problem, size in map_bounded(self._check_blob, refs.values()):
             self.report.bytes_read += size
+            done += weights[ref.digest]
             if problem is not None and (of := self._not_given_up(users[ref.digest])):
                 urns = sorted({self._urn(save) for save in of})
                 self.report.add("blob", self.archive.blobs.key(ref.digest), problem, urns)
             if self.progress is not None:
-                self.progress(done, len(refs))
+                self.progress(done, total)
         self.report.blobs = len(refs)
 
     def _not_given_up(self, saves: Sequence[Save]) -> list[Save]:
@@ -258,9 +263,7 @@ class _Verification:
         scale = hdu.scale if hdu is not None else None
         flags = hdu is not None and hdu.statistics is not None and hdu.statistics.n_flagged is not None
         found, statistics = self.archive.blobs.measure(blob, scale=scale, flags=flags, numeric=numeric)
-        size = ref.dtype.itemsize
-        for length in ref.shape:
-            size *= length
+        size = _nbytes(ref)
         if found.digest != ref.digest:
             return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
         if hdu is not None and hdu.statistics != statistics:
@@ -344,3 +347,7 @@ class _Verification:
     def _report_pixels(self, urn: str, problem: str) -> None:
         remedy = f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them anew"
         self.report.add("pixels", urn, f"{problem}; {remedy}", [urn])
+
+
+def _nbytes(ref: BlobRef) -> int:
+    return math.prod(ref.shape) * ref.dtype.itemsize

@@ -36,7 +36,7 @@ def _verify(
     level = "quick" if quick else "full" if full else "normal"
     with open_pool(context, name) as pool:
         chosen = pool.catalog.rows([pool.ref(spec, removed=True).serial for spec in specs or []])
-        with counting("blobs") as told:
+        with counting("arrays" if full else "blobs", as_bytes=full) as told:
             report = verify(pool, chosen, level=level, progress=told)
     if as_json:
         write(to_json(report.to_json()))

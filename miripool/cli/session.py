@@ -126,13 +126,15 @@ def one_form(*, as_json: bool, as_csv: bool) -> None:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
+def counting(what: str, *, as_bytes: bool = False) -> Iterator[Callable[[int, int], None] | None]:
     """Show a progress bar on a terminal, nothing elsewhere.
 
     Parameters
     ----------
     what : str
         What is being done.
+    as_bytes : bool, keyword-only
+        What is counted are bytes: show their speed.
 
     Yields
     ------
@@ -142,9 +144,18 @@ def counting(what: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    counted = (DownloadColumn(), TransferSpeedColumn()) if as_bytes else (MofNCompleteColumn(),)
+    columns = (TextColumn(what), BarColumn(), *counted, TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
