@@ -135,7 +135,7 @@ def _repair(
     from ..errors import IntegrityError
     from ..repair import repair
 
-    with open_pool(context, name) as pool, counting("blobs") as told:
+    with open_pool(context, name) as pool, counting("arrays", as_bytes=True) as told:
         steps = repair(pool, sources or [], dry_run=dry_run, progress=told)
     rows = [
         {"what": s.what, "where": s.where, "action": s.action, "healed": s.healed, "urns": list(s.urns)} for s in steps
