@@ -446,21 +446,23 @@ class Archive:
         except IntegrityError as error:
             raise IntegrityError(f"{path}: {error}") from error
 
-    def product(self, manifest: Manifest) -> Product:
+    def product(self, manifest: Manifest, what: str = "") -> Product:
         """Give a product whose arrays are read when touched.
 
         Parameters
         ----------
         manifest : Manifest
             The version.
+        what : str, optional
+            What it is called, for messages.
 
         Returns
         -------
         Product
             Of the manifest's kind; no blob is opened.
         """
-        hdus = tuple(self._open_hdu(record) for record in manifest.hdus)
-        trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer)
+        hdus = tuple(self._open_hdu(record, what) for record in manifest.hdus)
+        trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer, what)
         layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original))
         statistics = {record.name: record.statistics for record in manifest.hdus if record.statistics is not None}
         cls = kind_class(manifest.kind)
@@ -475,8 +477,9 @@ class Archive:
         rest, tail = (None if ref is None else self.blobs.open(ref) for ref in (record.rest, record.tail))
         return Original(record.header, rest, tail)
 
-    def _open_hdu(self, record: HduRecord) -> Hdu:
+    def _open_hdu(self, record: HduRecord, what: str) -> Hdu:
+        whose = f"{what} {record.name}" if what else record.name
         parts: dict[str, Any] = {
-            part: self.blobs.open(ref) for part in _PARTS if (ref := getattr(record, part)) is not None
+            part: self.blobs.open(ref, whose) for part in _PARTS if (ref := getattr(record, part)) is not None
         }
         return Hdu(record.header, record.name, record.encoding, scale=record.scale, unit=record.unit, **parts)

@@ -66,11 +66,14 @@ class Blob:
         The file.
     ref : BlobRef
         What it should hold.
+    what : str, optional
+        Whose array it is, for messages.
     """
 
-    def __init__(self, path: Path, ref: BlobRef) -> None:
+    def __init__(self, path: Path, ref: BlobRef, what: str = "") -> None:
         self._path = path
         self.ref = ref
+        self._what = f"{what}: " if what else ""
 
     @property
     def key(self) -> str:
@@ -166,7 +169,7 @@ class Blob:
         IntegrityError
             With its path.
         """
-        return IntegrityError(f"blob {self._path} is damaged: it {how}; restore it from a copy of the pool")
+        return IntegrityError(f"{self._what}blob {self._path} is damaged: it {how}; restore it from a copy of the pool")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[TileReader | _Whole]:
@@ -221,7 +224,7 @@ class Blob:
 
     def _not_opened(self, error: OSError) -> MiripoolError:
         if isinstance(error, FileNotFoundError):
-            return IntegrityError(f"blob {self._path} is missing; restore it from a copy of the pool")
+            return IntegrityError(f"{self._what}blob {self._path} is missing; restore it from a copy of the pool")
         return self._unreadable("can't be opened as HDF5", error)
 
     def _unreadable(self, how: str, error: Exception) -> MiripoolError:

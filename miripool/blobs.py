@@ -182,20 +182,22 @@ class BlobStore:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def open(self, ref: BlobRef) -> Blob:
+    def open(self, ref: BlobRef, what: str = "") -> Blob:
         """Give an array that reads its tiles when asked.
 
         Parameters
         ----------
         ref : BlobRef
             From a manifest.
+        what : str, optional
+            Whose array it is, for messages.
 
         Returns
         -------
         Blob
             Nothing is opened yet.
         """
-        return Blob(self._storage.path(self.key(ref.digest)), ref)
+        return Blob(self._storage.path(self.key(ref.digest)), ref, what)
 
 
 def _write_file(path: Path, ref: BlobRef, source: ArraySource) -> None:

@@ -1320,7 +1320,8 @@ class Pool:
             If it was removed for good.
         """
         kept(self.name, version)
-        product = self.archive.product(self.manifest(version))
+        urn = str(Urn(self.name, version.kind, version.serial))
+        product = self.archive.product(self.manifest(version), urn)
         product.ref = ProductRef(self, version)
         return product
 

@@ -33,7 +33,7 @@ class Step:
     Attributes
     ----------
     what : str
-        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``.
+        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what is only told.
     where : str
         File, table or URN.
     action : str
@@ -168,6 +168,9 @@ class _Repair:
         for finding in index:
             action = "the index is made anew from the folder" if whole else "waits for the journal"
             yield Step(finding.what, finding.where, action, whole, finding.urns)
+        for finding in report.findings:
+            if finding.what == "note":
+                yield Step("note", finding.where, f"left alone: {finding.problem}", True)
 
     def _journal(self) -> Iterator[Step]:
         """Put back entries that are lost or damaged, as long as a copy has the right ones."""

@@ -173,6 +173,7 @@ class _Verification:
         if self.report.level != "quick":
             if not self.chosen:
                 self._index(entries)
+                self._server()
             self._pixels([save.serial for save in saves])
 
     def _journal(self) -> list[Entry]:
@@ -312,6 +313,16 @@ class _Verification:
             self.report.add("index", table, f"{problem}; `miripool reindex {self.pool.name}` makes the index anew")
         if position.n < len(entries) - 1:
             self.report.add("index", "state", f"stands at entry {position.n}, the journal at {len(entries) - 1}")
+
+    def _server(self) -> None:
+        found = self.pool.catalog.left_over_files()
+        if found is not None:
+            folder, number, size = found
+            problem = (
+                f"{number} files, {size} bytes, of tables whose making a killed server did not end; nothing refers to "
+                "them, and PostgreSQL keeps them"
+            )
+            self.report.add("note", f"PostgreSQL's {folder}", problem)
 
     def _pixels(self, serials: Sequence[int]) -> None:
         """Count the pixel rows of each version, and hold some of them against the arrays."""

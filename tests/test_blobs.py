@@ -472,7 +472,7 @@ def test_newer_format(ramp: Blob) -> None:
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(5000)])
 def test_garbage_is_damage(ramp: Blob, data: bytes) -> None:
     ramp._path.write_bytes(data)
-    with pytest.raises(IntegrityError, match="can't be opened as HDF5"):
+    with pytest.raises(IntegrityError, match=r"can't be opened as HDF5|too few for an array"):
         ramp[...]
 
 

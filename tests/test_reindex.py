@@ -113,3 +113,54 @@ def test_others_write_meanwhile(filled: Pool) -> None:
     assert [len(filled.versions(f"Rate/writer {n}")) for n in range(2)] == [20, 20]
     report = verify(filled)
     assert [finding.what for finding in report.findings] == []
+
+
+KILLED = """
+import os, sys
+from miripool import Home
+from miripool.index import apply
+apply._BATCH_SAVES = 2
+apply._FILL_SAVES = 2
+seen = []
+def progress(done):
+    seen.append(done)
+    if len(seen) == 3:
+        os.kill(os.getpid(), 9)
+Home().pool("jpl8").reindex(progress=progress)
+"""
+
+
+def scratch_schemas(home: Home) -> list[tuple[str]]:
+    return ask(home.database_url(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'miripool %'")
+
+
+def test_a_killed_reindex_is_gone_on_with(filled: Pool, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = seen(filled)
+    assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
+    assert scratch_schemas(home) == [(f"miripool reindex {filled.id}",)]
+    assert seen(filled) == before  # the old index answers
+    (taken,) = ask(home.database_url(), f'SELECT applied FROM "miripool reindex {filled.id}".pool_state')[0]
+    assert taken >= 0
+    read: list[int] = []
+    since = filled.archive.journal.since
+    monkeypatch.setattr(filled.archive.journal, "since", lambda n, digest: (read.append(n), since(n, digest))[1])
+    filled.reindex()
+    assert read[0] == taken
+    filled.pixel_rows.make_pending()
+    assert seen(filled) == before
+    assert scratch_schemas(home) == []
+    assert verify(filled, level="full").findings == []
+
+
+def test_what_a_killed_one_left_is_not_believed(filled: Pool, home: Home) -> None:
+    """It had not found a manifest, which was restored meanwhile; or it is no index at all."""
+    before = seen(filled)
+    for harm in ("DELETE FROM keyword WHERE serial = 0", "DROP TABLE product CASCADE"):
+        assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
+        ask(home.database_url(), f'SET search_path TO "miripool reindex {filled.id}"; {harm}')
+        filled.reindex()
+        filled.pixel_rows.make_pending()
+        assert seen(filled) == before
+    assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
+    assert verify(filled).findings == []  # which clears away what nobody holds
+    assert scratch_schemas(home) == []

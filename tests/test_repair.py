@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from homes import ask, call
+from postgresql import reachable_folder
 
-from miripool import Home, Pool
+from miripool import Home, Pool, Rate
 from miripool.blob import Blob
 from miripool.errors import IntegrityError, InvalidInput
 from miripool.ingest import find_files, ingest
@@ -146,3 +149,28 @@ def test_on_the_command_line(filled: Pool, simulated: Path) -> None:
     assert (step["where"], step["healed"]) == (blob.key, True)
     with pytest.raises(InvalidInput, match="there is no"):
         call("repair", "jpl8", "--from", simulated / "none")
+
+
+def test_files_that_a_killed_server_left_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+    with reachable_folder() as folder:
+        home = Home(folder / "home")
+        try:
+            with home.create("jpl8") as pool:
+                pool.save(Rate({}, {"SCI": np.ones((3, 4), "f4")}, name="a"))
+                assert verify(pool).findings == []
+                data = home.server.status().data_directory
+                ((oid,),) = ask(home.server.url, "SELECT oid FROM pg_database WHERE datname = current_database()")
+                for name, size, time in (("4000000", 5000, 1), ("4000000_fsm", 1000, 1), ("4000001", 0, 1)):
+                    path = data / "base" / str(oid) / name
+                    path.write_bytes(bytes(size))
+                    os.utime(path, (time, time))
+                (data / "base" / str(oid) / "4000002").write_bytes(bytes(7))  # of a transaction that runs
+                (finding,) = verify(pool).findings
+                assert (finding.what, finding.where) == ("note", f"PostgreSQL's base/{oid}")
+                assert finding.problem.startswith("2 files, 6000 bytes, of tables")
+                (step,) = repair(pool)
+                assert (step.what, step.healed) == ("note", True)
+                assert step.action.startswith("left alone: 2 files")
+        finally:
+            home.server.remove()

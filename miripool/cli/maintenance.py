@@ -144,7 +144,8 @@ def _repair(
     if as_json or rows:
         emit(rows, columns, as_json_list=as_json, as_csv=False)
     left = sum(not step.healed for step in steps)
-    say(f"{len(steps) - left} things {'would be healed' if dry_run else 'healed'}, {left} not" if steps else "whole")
+    healed = sum(step.healed for step in steps if step.what != "note")
+    say(f"{healed} things {'would be healed' if dry_run else 'healed'}, {left} not" if healed + left else "whole")
     if left:
         raise typer.Exit(IntegrityError.exit_code)
 

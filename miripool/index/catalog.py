@@ -10,6 +10,7 @@ from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
 from .connection import Database, lock_key, quote
+from .leftover import find_left_over
 from .rebuild import compare_with, renew
 from .rows import (
     CatalogStatistics,
@@ -203,6 +204,17 @@ class Catalog:
             If this user can't make tables.
         """
         return compare_with(self.database, self.pool_id, first_serial, entries, manifest)
+
+    def left_over_files(self) -> tuple[str, int, int] | None:
+        """Look for what a killed server left behind of tables that it had not finished.
+
+        Returns
+        -------
+        (str, int, int) or None
+            Folder in the server's data directory, number of files, their bytes; None where there are none, or where
+            this user may not look.
+        """
+        return find_left_over(self.database)
 
     def renew(
         self,

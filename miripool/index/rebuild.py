@@ -6,9 +6,9 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select, text
 
-from ..errors import Conflict
+from ..errors import Conflict, MiripoolError
 from . import apply, migrate
 from .connection import lock_key, quote
 from .reader import grant_reader, is_granted
@@ -17,7 +17,7 @@ from .schema import corrected_exposure, dataset, exposure, keyword, link, made_f
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
 
     from ..journal import Entry
     from ..manifest import Manifest
@@ -28,6 +28,9 @@ __all__ = ["compare_with", "renew"]
 _TABLES: tuple[Table, ...] = (
     state, product, dataset, keyword, tag, tag_event, link, made_from, exposure, corrected_exposure,
 )  # fmt: skip
+_MARK = "an index that is being made"
+"""Comment of a schema that is no pool's yet."""
+_MARKED = text("SELECT nspname FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') = :mark")
 _LEFT_OUT = {"pool_state": {"analyzed_products"}}
 """Columns that do not follow from the folder."""
 _ORDER = {("tag_event", "id"): "row_number() OVER (ORDER BY id) AS id"}
@@ -66,7 +69,10 @@ def compare_with(
     ReadOnly
         If this user can't make tables.
     """
-    with _built_beside(database, pool_id, first_serial, entries, manifest, None) as scratch:
+    with _scratch(database, f"miripool new {secrets.token_hex(6)}") as scratch:
+        migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
+        _mark(scratch)
+        apply.take_in(scratch, pool_id, entries, manifest, alone=True)
         found = [(table.name, _compare(database, scratch, table)) for table in _TABLES]
     return [(name, problem) for name, problem in found if problem is not None]
 
@@ -91,8 +97,14 @@ def renew(
         Gives the entries after a number, of which the digest is given.
     progress : callable or None
         Told how many entries were looked at so far.
+
+    Notes
+    -----
+    A call that was killed is gone on with by the next one.
     """
-    with _built_beside(database, pool_id, first_serial, since(-1, None), manifest, progress) as scratch:
+    with _scratch(database, f"miripool reindex {pool_id}", resume=True) as scratch:
+        _begin_or_resume(scratch, pool_id, first_serial)
+        apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, progress, alone=True)
         with database.read() as connection:
             granted = is_granted(connection, database.schema)
         if granted:
@@ -103,34 +115,68 @@ def renew(
             if owner != pool_id:
                 raise Conflict(f"the schema {database.schema!r} is the index of pool {owner} by now; it was left alone")
             # From here on nobody writes: what was written meanwhile is the last that is missing.
-            with scratch.read() as other:
-                position = other.execute(select(state.c.applied, state.c.applied_digest)).one()
-            apply.take_in(scratch, pool_id, since(*position), manifest, alone=True)
+            apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, alone=True)
             ours, new = quote(database.schema), quote(scratch.schema)
-            database.run(connection, f"DROP SCHEMA {ours} CASCADE; ALTER SCHEMA {new} RENAME TO {ours}")
+            script = f"DROP SCHEMA {ours} CASCADE; COMMENT ON SCHEMA {new} IS NULL; ALTER SCHEMA {new} RENAME TO {ours}"
+            database.run(connection, script)
 
 
 @contextlib.contextmanager
-def _built_beside(
-    database: Database,
-    pool_id: str,
-    first_serial: int,
-    entries: Iterable[Entry],
-    manifest: Callable[[str], Manifest],
-    progress: Callable[[int], None] | None,
-) -> Iterator[Database]:
-    """Make an index in a schema of its own, gone afterwards unless it has got another name."""
-    scratch = database.beside(f"miripool new {secrets.token_hex(6)}")
-    try:
-        migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
+def _scratch(database: Database, name: str, *, resume: bool = False) -> Iterator[Database]:
+    """Give a schema to build an index in, gone afterwards unless it has got another name.
+
+    Whoever builds holds a lock on the name: what nobody holds was left by a process that was killed.
+    """
+    with database.immediately() as keeper:
+        _drop_left_over(database, keeper, but=name if resume else None)
+        keeper.execute(select(func.pg_advisory_lock(lock_key(name))))
+        scratch = database.beside(name)
         try:
-            apply.take_in(scratch, pool_id, entries, manifest, progress, alone=True)
             yield scratch
         finally:
-            with scratch.write() as connection:
-                scratch.run(connection, f"DROP SCHEMA IF EXISTS {quote(scratch.schema)} CASCADE")
-    finally:
-        scratch.close()
+            try:
+                with scratch.write() as connection:
+                    scratch.run(connection, f"DROP SCHEMA IF EXISTS {quote(scratch.schema)} CASCADE")
+            finally:
+                scratch.close()
+                keeper.execute(select(func.pg_advisory_unlock(lock_key(name))))
+
+
+def _drop_left_over(database: Database, keeper: Connection, *, but: str | None) -> None:
+    found = keeper.execute(_MARKED, {"mark": _MARK}).scalars().all()
+    for name in found:
+        if name == but or not keeper.execute(select(func.pg_try_advisory_lock(lock_key(name)))).scalar_one():
+            continue
+        try:
+            with database.write() as connection:
+                database.run(connection, f"DROP SCHEMA IF EXISTS {quote(name)} CASCADE")
+        finally:
+            keeper.execute(select(func.pg_advisory_unlock(lock_key(name))))
+
+
+def _mark(scratch: Database) -> None:
+    with scratch.write() as connection:
+        scratch.run(connection, f"COMMENT ON SCHEMA {quote(scratch.schema)} IS '{_MARK}'")
+
+
+def _begin_or_resume(scratch: Database, pool_id: str, first_serial: int) -> None:
+    """Go on where a process that was killed has stopped, unless it had missed a manifest that may be there by now."""
+    with contextlib.suppress(MiripoolError):
+        migrate.prepare(scratch, pool_id, create=False)
+        with scratch.read() as connection:
+            lost = select(product.c.serial).where(~exists().where(keyword.c.serial == product.c.serial)).limit(1)
+            if connection.execute(lost).first() is None:
+                return
+    with scratch.write() as connection:
+        scratch.run(connection, f"DROP SCHEMA IF EXISTS {quote(scratch.schema)} CASCADE")
+    migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
+    _mark(scratch)
+
+
+def _position(scratch: Database) -> tuple[int, str | None]:
+    with scratch.read() as connection:
+        n, digest = connection.execute(select(state.c.applied, state.c.applied_digest)).one()
+    return n, digest
 
 
 def _compare(ours: Database, folder: Database, table: Table) -> str | None:
