@@ -70,6 +70,9 @@ class Blob:
         Whose array it is, for messages.
     """
 
+    is_tiled = True
+    """Reads whole tiles, however little of them is wanted."""
+
     def __init__(self, path: Path, ref: BlobRef, what: str = "") -> None:
         self._path = path
         self.ref = ref

@@ -23,7 +23,7 @@ import numpy as np
 
 from . import bitshuffle
 from .blob import Blob, root_cause
-from .digest import array_digest, blocks, hasher_of, little_bytes, tile_digest
+from .digest import array_digest, blocks, hasher_of, is_tiled, little_bytes, pieces_in_order, tile_digest
 from .errors import MiripoolError, StorageError
 from .hdf5file import FORMAT
 from .manifest import BlobRef
@@ -34,7 +34,7 @@ from .tilelist import TileList, record_type, write_tile_list
 from .tiles import Slab, Tile, grid, slabs, tile_at, tile_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import h5py
@@ -112,14 +112,15 @@ class BlobStore:
             return BlobRef(array_digest(source), source.dtype, shape), None
         hasher = hasher_of(source)
 
-        def count(block: tuple[int | slice, ...]) -> tuple[NDArray[Any], Accumulator]:
-            elements = np.asarray(source[block])
+        def count(part: tuple[int | slice, ...] | NDArray[Any]) -> tuple[NDArray[Any], Accumulator]:
+            elements = part if isinstance(part, np.ndarray) else np.asarray(source[part])
             accumulator = Accumulator(flags=flags)
             accumulator.add(elements if scale is None else scale.apply(elements))
             return elements, accumulator
 
         total = Accumulator(flags=flags)
-        for elements, accumulator in map_bounded(count, blocks(source)):
+        parts: Iterable[Any] = pieces_in_order(source) if is_tiled(source) else blocks(source)
+        for elements, accumulator in map_bounded(count, parts):
             hasher.update(little_bytes(elements))
             total.merge(accumulator)
         return BlobRef(hasher.hexdigest(), source.dtype, shape), total.result()

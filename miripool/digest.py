@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from .dataset import ArraySource
 
-__all__ = ["array_digest", "blocks", "hasher_of", "little_bytes", "tile_digest"]
+__all__ = ["array_digest", "blocks", "hasher_of", "is_tiled", "little_bytes", "pieces_in_order", "tile_digest"]
 
 _BLOCK_BYTES = 1 << 21
 """Bytes read, hashed and summed by one thread at a time: memory that is used again; larger blocks cost page faults."""
+_LARGE_BYTES = 1 << 28
+"""The same where whole tiles are read: an integration of 60 FULL groups as floats, so that each is decoded once."""
 
 
 def array_digest(source: ArraySource) -> str:
@@ -45,7 +47,7 @@ def array_digest(source: ArraySource) -> str:
     if source.dtype.names:
         _hash_columns(hasher, np.asarray(source[...]))
     else:
-        for block in blocks(source):
+        for block in blocks(source, large=is_tiled(source)):
             hasher.update(little_bytes(np.asarray(source[block], source.dtype)))
     return hasher.hexdigest()
 
@@ -110,13 +112,31 @@ def tile_digest(tile: NDArray[Any]) -> bytes:
     return xxhash.xxh3_128_digest(little_bytes(tile))
 
 
-def blocks(source: ArraySource) -> Iterator[tuple[int | slice, ...]]:
+def is_tiled(source: ArraySource) -> bool:
+    """Tell whether a source reads whole tiles, which hold all groups of a ramp, however little of them is wanted.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Any.
+
+    Returns
+    -------
+    bool
+        True for stored blobs: `blocks` of theirs should be large.
+    """
+    return bool(getattr(source, "is_tiled", False))
+
+
+def blocks(source: ArraySource, *, large: bool = False) -> Iterator[tuple[int | slice, ...]]:
     """Cut an array, front to back, into blocks of bounded size.
 
     Parameters
     ----------
     source : ArraySource
         Any shape.
+    large : bool, keyword-only
+        Blocks of up to 256 MB instead of 2.
 
     Yields
     ------
@@ -127,15 +147,37 @@ def blocks(source: ArraySource) -> Iterator[tuple[int | slice, ...]]:
     if math.prod(shape) == 0 or not shape:
         yield tuple(slice(None) for _ in shape)
         return
-    yield from _blocks_of((), shape, source.dtype.itemsize)
+    yield from _blocks_of((), shape, source.dtype.itemsize, _LARGE_BYTES if large else _BLOCK_BYTES)
 
 
-def _blocks_of(prefix: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[int | slice, ...]]:
+def pieces_in_order(source: ArraySource) -> Iterator[NDArray[Any]]:
+    """Read all elements of a tiled source in the `blocks` in which others are read, but large ones at once.
+
+    Parameters
+    ----------
+    source : ArraySource
+        Not a table.
+
+    Yields
+    ------
+    ndarray
+        In C order, one after the other. Means and scatters, to their last digit, depend on where the cuts are.
+    """
+    for block in blocks(source, large=True):
+        whole = np.asarray(source[block])
+        for part in blocks(whole):
+            yield whole[part]
+
+
+def _blocks_of(
+    prefix: tuple[int, ...], shape: tuple[int, ...], itemsize: int, most: int
+) -> Iterator[tuple[int | slice, ...]]:
     below = math.prod(shape[1:]) * itemsize
-    if below > _BLOCK_BYTES and len(shape) > 1:
+    if below > most and len(shape) > 1:
         for i in range(shape[0]):
-            yield from _blocks_of((*prefix, i), shape[1:], itemsize)
+            yield from _blocks_of((*prefix, i), shape[1:], itemsize, most)
         return
     step = max(1, _BLOCK_BYTES // max(1, below))
+    step = max(step, most // max(1, below) // step * step)  # large ones consist of whole small ones
     for start in range(0, shape[0], step):
         yield (*prefix, slice(start, start + step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from miripool import digest as module
-from miripool.digest import array_digest, blocks, hasher_of, little_bytes, tile_digest
+from miripool.digest import array_digest, blocks, hasher_of, little_bytes, pieces_in_order, tile_digest
 
 EXAMPLES = settings(deadline=None, max_examples=120)
 
@@ -213,3 +214,14 @@ def test_tile_digests_are_little_endian_and_in_c_order() -> None:
     assert tile_digest(tile.T) == tile_digest(np.ascontiguousarray(tile.T))
     differ = [tile, tile[::-1], tile.T]
     assert all(tile_digest(a) != tile_digest(b) for a, b in itertools.combinations(differ, 2))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 700, 1032), (5, 1 << 20), (1 << 22,), (2, 3, 5), (7, 333, 1001), (0, 3), ()])
+def test_large_blocks_consist_of_whole_small_ones(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the statistics of what is stored would differ in their last digits from those that were taken before."""
+    monkeypatch.setattr(module, "_LARGE_BYTES", 30_000_001)
+    array = np.arange(math.prod(shape), dtype="f4").reshape(shape)
+    pieces = list(pieces_in_order(array))
+    parts = [array[block] for block in blocks(array)]
+    assert [piece.shape for piece in pieces] == [np.asarray(part).shape for part in parts]
+    assert all(np.array_equal(piece, part) for piece, part in zip(pieces, parts, strict=True))
