@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import logging
+import os
+import time
 from typing import TYPE_CHECKING
 
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from .archive import Archive
     from .index import Catalog, Position
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Committer"]
 
 _log = logging.getLogger("miripool")
+
+_LONGEST_TURN = 10.0
+"""Seconds after which a writer goes on without its turn: who has it may have been stopped."""
 
 _TRIES = 5
 """Races lost in a row to nobody whose entry can be read, after which something must be wrong."""
@@ -31,6 +38,29 @@ def _tell_behind(pool_id: str, n: int, why: str) -> None:
         "the index of pool %s stands at journal entry %d; who may write to it takes in the later ones (%s)",
         pool_id, n, why,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait for one's turn among this host's writers, for some seconds. It is a courtesy: nobody is kept off."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # an empty journal
+        yield
+        return
+    try:
+        until = time.monotonic() + _LONGEST_TURN
+        while time.monotonic() < until:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.005)
+            except OSError:  # a file system without locks
+                break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Committer:
@@ -131,18 +161,25 @@ class Committer:
         """
         stuck = 0
         last: int | None = None
-        while stuck < _TRIES:
-            position = self.catch_up()
-            stuck = stuck + 1 if position.n == last else 0
-            last = position.n
-            actions = decide(position)
-            if not actions:
-                return None
-            self._archive.confirm()
-            last_entry = self._check(position)
-            entry = self._archive.journal.next_entry(last_entry, actions, first_serial=self._archive.info.first_serial)
-            if self._write(entry):
-                return entry
+        waited = False
+        with contextlib.ExitStack() as turn:
+            while stuck < _TRIES:
+                if last is not None and not waited:
+                    # Somebody was faster: who lost queue up, or of many writers all but one would work for nothing.
+                    turn.enter_context(_turn(self._archive.storage.path("journal")))
+                    waited = True
+                position = self.catch_up()
+                stuck = stuck + 1 if position.n == last else 0
+                last = position.n
+                actions = decide(position)
+                if not actions:
+                    return None
+                self._archive.confirm()
+                entry = self._archive.journal.next_entry(
+                    self._check(position), actions, first_serial=self._archive.info.first_serial
+                )
+                if self._write(entry):
+                    return entry
         path = self._archive.storage.path(self._archive.journal.key(position.n + 1))
         raise IntegrityError(f"{path} is taken, and is no journal entry; look what it is, and remove it")
 

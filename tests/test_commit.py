@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +13,13 @@ import homes
 import pytest
 from homes import ask, write_image
 from postgresql import throwaway_server
-from replay import assert_index_is_journal
+from replay import assert_index_is_journal, folder_of
 
-from miripool import Home, Pool
+from miripool import Home, Pool, commit
+from miripool.commit import Committer
 from miripool.errors import IntegrityError, ReadOnly
-from miripool.journal import Journal
+from miripool.index import Position
+from miripool.journal import Journal, Tag
 
 home = homes.home
 
@@ -204,3 +209,35 @@ def test_who_may_only_select_is_refused_before_the_entry(
         with pytest.raises(ReadOnly):
             Home(tmp_path / "home").create("new")
         assert Home(tmp_path / "home").names() == ["jpl8"]
+
+
+# A race that was lost
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_who_loses_waits_for_a_turn_but_not_for_ever(filled: Pool, monkeypatch: pytest.MonkeyPatch, held: bool) -> None:
+    """Somebody who was stopped while it had the turn keeps nobody off."""
+    monkeypatch.setattr(commit, "_LONGEST_TURN", 0.5)
+    filled.catch_up()
+    decided: list[int] = []
+
+    def decide(position: Position) -> list[Tag]:
+        decided.append(position.n)
+        if len(decided) == 1:
+            with Home().pool("jpl8") as other:
+                other.tag("d", "first")
+        return [Tag("second", (0,))]
+
+    descriptor = os.open(folder_of(filled) / "journal", os.O_RDONLY)
+    try:
+        if held:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        begin = time.monotonic()
+        entry = Committer(filled.archive, filled.catalog).commit(decide)
+        took = time.monotonic() - begin
+    finally:
+        os.close(descriptor)
+    assert entry is not None
+    assert decided == [entry.n - 2, entry.n - 1]
+    assert took >= 0.5 * held
+    assert_index_is_journal(filled)
