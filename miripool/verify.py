@@ -295,14 +295,10 @@ class _Verification:
     def _index(self, entries: Sequence[Entry]) -> None:
         """Make the index anew beside the one there is, from the folder alone, and compare them."""
         try:
-            for _ in range(3):
-                position = self.pool.catch_up()
-                taken = [entry for entry in self.archive.journal.since(-1, None) if entry.n <= position.n]
-                differences = self.pool.catalog.compare_with(
-                    taken, self.archive.read_manifest, first_serial=self.archive.info.first_serial
-                )
-                if self.pool.catalog.position() == position:  # else somebody wrote meanwhile
-                    break
+            self.pool.catch_up()
+            n, differences = self.pool.catalog.compare_with(
+                self.archive.journal.since, self.archive.read_manifest, first_serial=self.archive.info.first_serial
+            )
         except ReadOnly as error:
             self.report.add("note", "index", f"was not compared with the folder: {error}")
             return
@@ -311,8 +307,8 @@ class _Verification:
             return
         for table, problem in differences:
             self.report.add("index", table, f"{problem}; `miripool reindex {self.pool.name}` makes the index anew")
-        if position.n < len(entries) - 1:
-            self.report.add("index", "state", f"stands at entry {position.n}, the journal at {len(entries) - 1}")
+        if n < len(entries) - 1:
+            self.report.add("index", "state", f"stands at entry {n}, the journal at {len(entries) - 1}")
 
     def _server(self) -> None:
         found = self.pool.catalog.left_over_files()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,3 +206,37 @@ def test_on_the_command_line(filled: Pool) -> None:
     assert "is missing" in broken.stdout
     assert "DAMAGED" in broken.stderr
     assert not json.loads(call("verify", "jpl8", "--json").stdout)["whole"]
+
+
+WRITER = """
+import numpy as np
+from miripool import Home, Rate
+with Home().pool("jpl8") as pool:
+    value = 0
+    print("ready", flush=True)
+    while True:
+        value += 1
+        pool.save(Rate({"N": value}, {"SCI": np.full((6, 8), value, "f4")}, name=f"w{value % 7}"), tag=f"t{value % 3}")
+        if value % 5 == 0:
+            pool.remove(f"Rate/w{value % 7}")
+"""
+
+
+def test_while_others_write_without_a_pause(filled: Pool) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+        entries = []
+        for level in ("quick", "normal", "full", "normal"):
+            report = verify(filled, level=level)
+            assert [finding for finding in report.findings if finding.what != "note"] == []
+            entries.append(report.entries)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+            assert writer.stdout is not None
+            writer.stdout.close()
+    assert entries[-1] > entries[0] + 3

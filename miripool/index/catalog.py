@@ -180,14 +180,18 @@ class Catalog:
         return apply.take_in(self.database, self.pool_id, entries, manifest, progress)
 
     def compare_with(
-        self, entries: Sequence[Entry], manifest: Callable[[str], Manifest], *, first_serial: int
-    ) -> list[tuple[str, str]]:
+        self,
+        since: Callable[[int, str | None], Iterable[Entry]],
+        manifest: Callable[[str], Manifest],
+        *,
+        first_serial: int,
+    ) -> tuple[int, list[tuple[str, str]]]:
         """Hold this index against one made from the folder alone, in a schema of its own that goes again.
 
         Parameters
         ----------
-        entries : sequence of Entry
-            All that this index has taken in.
+        since : callable
+            Gives the entries after a number, of which the digest is given: `Journal.since`.
         manifest : callable
             Gives the manifest of a digest.
         first_serial : int, keyword-only
@@ -195,15 +199,19 @@ class Catalog:
 
         Returns
         -------
+        n : int
+            Number of the last entry that this index has taken in.
         list of (str, str)
             Tables that differ, and how.
 
         Raises
         ------
+        IntegrityError
+            If the journal is damaged, or is not the one that the index has followed.
         ReadOnly
             If this user can't make tables.
         """
-        return compare_with(self.database, self.pool_id, first_serial, entries, manifest)
+        return compare_with(self.database, self.pool_id, first_serial, since, manifest)
 
     def left_over_files(self) -> tuple[str, int, int] | None:
         """Look for what a killed server left behind of tables that it had not finished.

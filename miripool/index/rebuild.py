@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from sqlalchemy import exists, func, select, text
 from ..errors import Conflict, MiripoolError
 from . import apply, migrate
 from .connection import lock_key, quote
+from .intake import BrokenEntry, take
 from .reader import grant_reader, is_granted
 from .schema import corrected_exposure, dataset, exposure, keyword, link, made_from, product, state, tag, tag_event
 
@@ -41,40 +43,59 @@ def compare_with(
     database: Database,
     pool_id: str,
     first_serial: int,
-    entries: Iterable[Entry],
+    since: Callable[[int, str | None], Iterable[Entry]],
     manifest: Callable[[str], Manifest],
-) -> list[tuple[str, str]]:
-    """Hold an index against what its journal and manifests say.
+) -> tuple[int, list[tuple[str, str]]]:
+    """Hold an index against what its journal and manifests say; others may write meanwhile.
 
     Parameters
     ----------
     database : Database
-        The index; it has followed these entries.
+        The index.
     pool_id : str
         The pool's.
     first_serial : int
         The pool's.
-    entries : iterable of Entry
-        All of them.
+    since : callable
+        Gives the entries after a number, of which the digest is given.
     manifest : callable
         Gives the manifest of a digest.
 
     Returns
     -------
+    n : int
+        Number of the last entry that the index has taken in.
     list of (str, str)
         Tables that differ, and how.
 
     Raises
     ------
+    IntegrityError
+        If the journal is damaged, or is not the one that the index has followed.
     ReadOnly
         If this user can't make tables.
     """
     with _scratch(database, f"miripool new {secrets.token_hex(6)}") as scratch:
         migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
         _mark(scratch)
-        apply.take_in(scratch, pool_id, entries, manifest, alone=True)
-        found = [(table.name, _compare(database, scratch, table)) for table in _TABLES]
-    return [(name, problem) for name, problem in found if problem is not None]
+        taken, _ = _position(database)
+        apply.take_in(scratch, pool_id, _until(taken, since(-1, None)), manifest, alone=True)
+        n, digest = _position(scratch)
+        with scratch.write() as connection:
+            # What others write from here on is not seen, what this transaction writes to the other schema is.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            index = f"{quote(database.schema)}.{quote(state.name)}".replace("%", "%%")
+            (taken,) = connection.exec_driver_sql(f"SELECT applied FROM {index}").one()
+            try:
+                take(scratch, connection, list(_until(taken, since(n, digest))), manifest)
+            except BrokenEntry as broken:
+                raise broken.cause from None
+            found = [(table.name, _compare(connection, database, scratch, table)) for table in _TABLES]
+    return taken, [(name, problem) for name, problem in found if problem is not None]
+
+
+def _until(n: int, entries: Iterable[Entry]) -> Iterator[Entry]:
+    return itertools.takewhile(lambda entry: entry.n <= n, entries)
 
 
 def renew(
@@ -179,18 +200,17 @@ def _position(scratch: Database) -> tuple[int, str | None]:
     return n, digest
 
 
-def _compare(ours: Database, folder: Database, table: Table) -> str | None:
+def _compare(connection: Connection, ours: Database, folder: Database, table: Table) -> str | None:
     left_out = _LEFT_OUT.get(table.name, set())
     compared = (c.name for c in table.c if c.name not in left_out)
     columns = ", ".join(_ORDER.get((table.name, name), quote(name)) for name in compared)
     key = next(iter(table.primary_key.columns), next(iter(table.c))).name
     one, two = (f"{quote(d.schema)}.{quote(table.name)}" for d in (ours, folder))
     problems = []
-    with ours.read() as connection:
-        for label, first, second in (("too much", one, two), ("missing", two, one)):
-            differing = f"SELECT {columns} FROM {first} EXCEPT ALL SELECT {columns} FROM {second}"
-            statement = f"SELECT count(*), min({quote(key)}::text) FROM ({differing}) d"
-            count, example = connection.exec_driver_sql(statement.replace("%", "%%")).one()
-            if count:
-                problems.append(f"{count} rows are {label} (e.g. {key} {example})")
+    for label, first, second in (("too much", one, two), ("missing", two, one)):
+        differing = f"SELECT {columns} FROM {first} EXCEPT ALL SELECT {columns} FROM {second}"
+        statement = f"SELECT count(*), min({quote(key)}::text) FROM ({differing}) d"
+        count, example = connection.exec_driver_sql(statement.replace("%", "%%")).one()
+        if count:
+            problems.append(f"{count} rows are {label} (e.g. {key} {example})")
     return "; ".join(problems) or None
