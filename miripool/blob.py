@@ -10,25 +10,28 @@ import re
 import stat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import bitshuffle
 from .errors import IntegrityError, MiripoolError
 from .hdf5file import Hdf5File, open_hdf5
 from .storage import storage_error
 from .tilelist import ListedTiles, read_tile_list
 from .tilereader import TileReader
-from .tiles import basic_index
+from .tiles import basic_index, grid, tile_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from .dataset import Choose
     from .manifest import BlobRef
 
 __all__ = ["Blob", "root_cause"]
+
+_REMEDY = "restore it from a copy of the pool, or from its file, by `miripool repair --from`"
 
 _MOST_RATIO = 256
 _SLACK = 1 << 16
@@ -159,6 +162,32 @@ class Blob:
         except IntegrityError:
             return False
 
+    def is_consistent(self) -> bool:
+        """Look whether the file tells the same of its tiles twice: behind its end, and to HDF5 tools.
+
+        Returns
+        -------
+        bool
+            True for small arrays, which have no tiles.
+
+        Raises
+        ------
+        IntegrityError
+            If it can't be opened.
+        """
+        with self._open_hdf5() as file:
+            if file.is_plain:
+                return True
+            tiles = read_tile_list(file.descriptor, self.ref)
+            if tiles is None or tiles.chunks != file.chunks:
+                return False
+            listed = ListedTiles(file.descriptor, tiles)
+            numbers = enumerate(np.ndindex(grid(self.shape, tiles.chunks)))
+            found = (tile_at(index, self.shape, tiles.chunks) for _, index in numbers)
+            return list(file.digests()) == list(listed.digests()) and all(
+                not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in found
+            )
+
     def damaged(self, how: str) -> IntegrityError:
         """Say what is wrong with the file.
 
@@ -172,7 +201,7 @@ class Blob:
         IntegrityError
             With its path.
         """
-        return IntegrityError(f"{self._what}blob {self._path} is damaged: it {how}; restore it from a copy of the pool")
+        return IntegrityError(f"{self._what}blob {self._path} is damaged: it {how}; {_REMEDY}")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[TileReader | _Whole]:
@@ -227,7 +256,7 @@ class Blob:
 
     def _not_opened(self, error: OSError) -> MiripoolError:
         if isinstance(error, FileNotFoundError):
-            return IntegrityError(f"{self._what}blob {self._path} is missing; restore it from a copy of the pool")
+            return IntegrityError(f"{self._what}blob {self._path} is missing; {_REMEDY}")
         return self._unreadable("can't be opened as HDF5", error)
 
     def _unreadable(self, how: str, error: Exception) -> MiripoolError:

@@ -183,6 +183,27 @@ class BlobStore:
             with contextlib.suppress(OSError):
                 path.unlink()
 
+    def is_whole(self, ref: BlobRef) -> bool:
+        """Read an array, and look at all that its file keeps beside it.
+
+        Parameters
+        ----------
+        ref : BlobRef
+            From a manifest.
+
+        Returns
+        -------
+        bool
+            Whether it is the array that was stored, by the list of its tiles and for HDF5 tools.
+
+        Raises
+        ------
+        IntegrityError
+            If it can't be read.
+        """
+        blob = self.open(ref)
+        return self.measure(blob, numeric=False)[0].digest == ref.digest and blob.is_consistent()
+
     def open(self, ref: BlobRef, what: str = "") -> Blob:
         """Give an array that reads its tiles when asked.
 

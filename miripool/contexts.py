@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .finding import Reference
     from .index import Catalog, ProductRow
 
-__all__ = ["EXPOSURE_REFS", "follow_exposures", "gather", "link_to", "reached", "widen_removal"]
+__all__ = ["EXPOSURE_REFS", "follow_exposures", "gather", "link_to", "reached", "widen_removal", "widen_restoring"]
 
 EXPOSURE_REFS: Mapping[str, str] = {"Raw": "raw", "Ramp": "ramp", "RateInts": "rateints", "Rate": "rate"}
 """Name of the reference in an `Exposure`, by kind."""
@@ -174,6 +174,37 @@ def is_context(row: ProductRow) -> bool:
         True for kinds derived from Context.
     """
     return row.kind in (Context.kind, Exposure.kind)
+
+
+def widen_restoring(archive: Archive, catalog: Catalog, name: str, serials: Sequence[int]) -> list[int]:
+    """Find what comes back with versions: what those of them that are contexts refer to.
+
+    Parameters
+    ----------
+    archive, catalog : Archive, Catalog
+        The pool's.
+    name : str
+        The pool's, for messages.
+    serials : sequence of int
+        What is to be restored.
+
+    Returns
+    -------
+    list of int
+        Serials, the given ones first.
+
+    Raises
+    ------
+    Conflict
+        If a context refers to what was removed for good.
+    """
+    given = catalog.rows(list(serials))
+    found = reached(archive, catalog, [row for row in given if row.purged is None])
+    gone = [row for row in found if row.purged is not None]
+    if gone:
+        shown = ", ".join(f"{Urn(name, r.kind, r.serial)} ({r.kind}/{r.name}@{r.version})" for r in gone[:5])
+        raise Conflict(f"what you want to restore refers to what was removed for good: {shown}")
+    return [*serials, *(row.serial for row in found if row.serial not in set(serials))]
 
 
 def widen_removal(catalog: Catalog, name: str, serials: Sequence[int], *, cascade: bool) -> list[int]:

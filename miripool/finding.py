@@ -214,10 +214,10 @@ def kept(pool: str, row: Version) -> None:
         If it was.
     """
     if row.purged is not None:
-        days = (row.purged - row.removed).days if row.removed is not None else 0
         raise ProductNotFound(
-            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC, {days} days "
-            "after it went into the trash; its metadata are kept (`miripool log`), its arrays are not"
+            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC, after it went "
+            f"into the trash on {row.removed:%Y-%m-%d %H:%M}; what it was made from is known still "
+            "(`miripool lineage`), its arrays are gone"
         )
 
 

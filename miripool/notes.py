@@ -128,8 +128,8 @@ class Notes:
         dead = [
             key
             for folder in ("pending", "collecting")
-            for key, note in self._read(folder)
-            if not _is_alive(note, _ELSEWHERE[folder])
+            for key, note in self._read(folder, whole=False)
+            if not note or not _is_alive(note, _ELSEWHERE[folder])
         ]
         return sum(self._storage.delete(key) for key in dead)
 
@@ -151,12 +151,25 @@ class Notes:
                 )
             time.sleep(0.02)
 
-    def _read(self, folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _read(self, folder: str, *, whole: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the notes in a folder; what is none, as nothing, or not at all."""
         for key in self._storage.keys(folder):
-            with contextlib.suppress(NotFound, ValueError):  # its writer is done, or was killed while it wrote it
-                note = json.loads(self._storage.read(key))
-                if isinstance(note, dict) and isinstance(note.get("keys"), list):
-                    yield key, note
+            try:
+                note = _checked(json.loads(self._storage.read(key)))
+            except NotFound:
+                continue  # its writer is done
+            except (ValueError, RecursionError):
+                note = {}
+            if note or not whole:
+                yield key, note
+
+
+def _checked(note: Any) -> dict[str, Any]:
+    """Give a note, or nothing where it is not as we write them."""
+    kinds = {"host": str, "pid": int, "started": int | float, "time": str, "keys": list}
+    if not isinstance(note, dict) or not all(isinstance(note.get(name), kind) for name, kind in kinds.items()):
+        return {}
+    return note if note["pid"] > 0 and all(isinstance(key, str) for key in note["keys"]) else {}
 
 
 def _is_alive(note: dict[str, Any], elsewhere: timedelta) -> bool:

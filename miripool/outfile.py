@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from .errors import AlreadyExists, DiskFull, FileMissing, StorageError
+from .errors import AlreadyExists, DiskFull, FileMissing, InvalidInput, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +37,13 @@ def writing_file(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     ------
     AlreadyExists
         If there is a file of that name.
+    InvalidInput
+        If it is a folder.
     FileMissing, StorageError, DiskFull
         If the folder is not there or can't be written.
     """
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder; name a file")
     if not overwrite and path.exists():
         raise AlreadyExists(
             f"{path}: there is a file of that name; choose another, or overwrite it (overwrite=True, --overwrite)"

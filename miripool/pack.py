@@ -43,6 +43,8 @@ _LIST = "miripool-pack.json"
 _MEMBER = re.compile(r"manifests/([0-9a-f]{2})/\1[0-9a-f]{30}\.json|blobs/([0-9a-f]{2})/\2[0-9a-f]{30}\.h5")
 _MOST_TEXT = 1 << 28
 """Bytes of the list, or of a manifest, beyond which it is not ours."""
+_NO_TAR = (tarfile.TarError, ValueError, OverflowError, IndexError, RecursionError, OSError)
+"""What tarfile raises over headers that somebody has made up."""
 _MOST_AT_ONCE = 1 << 24
 """Bytes that are read at once: no header of the archive is longer."""
 
@@ -205,7 +207,7 @@ class Pack:
             self._tar = _open_tar(stack, path)
             self._members = _members(path, self._tar)
             listed = self._read_list()
-            self.pool, self.pool_id = str(listed["pool"]), str(listed["pool_id"])
+            self.pool, self.pool_id = listed["pool"], listed["pool_id"]
             self._versions = listed["versions"]
             self._work = stack.enter_context(work_folder(work))
             self._stack = stack.pop_all()
@@ -236,6 +238,8 @@ class Pack:
             for ref in manifest.blobs():
                 self._extract(archive.blobs.key(ref.digest), storage)
             yield archive
+        except IntegrityError as error:
+            raise IntegrityError(f"{self._path} is damaged, get it again: {error}") from error
         finally:
             shutil.rmtree(storage.root, ignore_errors=True)
 
@@ -248,7 +252,7 @@ class Pack:
             with self._member(key) as member, path.open("xb") as file:
                 shutil.copyfileobj(member, file, 1 << 20)
         except tarfile.TarError as error:
-            raise IntegrityError(f"{self._path} is damaged: {key} can't be read ({error})") from error
+            raise IntegrityError(f"{key} can't be read ({error})") from error
         except OSError as error:
             raise storage_error(error, path) from error
 
@@ -256,7 +260,7 @@ class Pack:
         info = self._members.get(name)
         file = None if info is None else self._tar.extractfile(info)
         if file is None:
-            raise IntegrityError(f"{self._path} is damaged: it has no {name}")
+            raise IntegrityError(f"{self._path} is damaged, or cut off: it has no {name}")
         return file
 
     def _read(self, name: str) -> bytes:
@@ -280,13 +284,19 @@ class Pack:
                 )
             digest = record.pop("digest")
             whole = digest == digest_bytes(canonical_json(record))
-            for version in record["versions"]:
-                _check_version(version)
+            _check_list(record)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(f"{self._path} is no pack of miripool: {_LIST} can't be read ({error!r})") from error
         if not whole:
             raise IntegrityError(f"{self._path} is damaged: {_LIST} has another digest; get the file again")
         return record  # type: ignore[no-any-return]
+
+
+def _check_list(record: Mapping[str, Any]) -> None:
+    if not isinstance(record["pool"], str) or not isinstance(record["pool_id"], str):
+        raise TypeError(f"pool {record['pool']!r}, {record['pool_id']!r}")
+    for version in record["versions"]:
+        _check_version(version)
 
 
 def _check_version(record: Mapping[str, Any]) -> None:
@@ -314,8 +324,8 @@ def _open_tar(stack: contextlib.ExitStack, path: Path) -> tarfile.TarFile:
         raise storage_error(error, path) from error
     try:
         return stack.enter_context(tarfile.open(fileobj=_Bounded(file), mode="r:"))
-    except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise FormatError(f"{path} is no pack of miripool ({error})") from error
+    except _NO_TAR as error:
+        raise FormatError(f"{path} is no pack of miripool, or is cut off ({error})") from error
 
 
 def _members(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
@@ -327,6 +337,6 @@ def _members(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
             if not plain or not (info.name == _LIST or _MEMBER.fullmatch(info.name)) or info.name in found:
                 raise FormatError(f"{path} is no pack of miripool: it holds {info.name[:100]!r}")
             found[info.name] = info
-    except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise FormatError(f"{path} is no pack of miripool ({error})") from error
+    except _NO_TAR as error:
+        raise FormatError(f"{path} is no pack of miripool, or is cut off ({error})") from error
     return found

@@ -126,6 +126,20 @@ class Pool:
                 self._catalog = catalog
             return self._catalog
 
+    def index_position(self) -> Position | None:
+        """Tell what the index has followed, whether the folder agrees or not.
+
+        Returns
+        -------
+        Position or None
+            None where there is no index to ask.
+        """
+        try:
+            with self._open_catalog() as catalog:
+                return catalog.position()
+        except MiripoolError:
+            return None
+
     @property
     def _committer(self) -> Committer:
         return Committer(self.archive, self.catalog)
@@ -1038,16 +1052,28 @@ class Pool:
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them
-            The versions; a SPEC without version means the newest of its track that is in the trash.
+            The versions; a SPEC without version means the newest of its track that is in the trash. What contexts
+            refer to comes back with them.
 
         Returns
         -------
         int
             How many came back; what was not in the trash does not count.
+
+        Raises
+        ------
+        Conflict
+            If a context refers to what was removed for good.
         """
         self.catch_up()
-        serials = self._serials(refs, find=self._finder.row_in_trash)
-        count = self._move(serials, Restore, removed=True)
+        serials: Sequence[int] = self._serials(refs, find=self._finder.row_in_trash)
+
+        def widen(given: Sequence[int]) -> Sequence[int]:
+            nonlocal serials
+            serials = contexts.widen_restoring(self.archive, self.catalog, self.name, given)
+            return serials
+
+        count = self._move(serials, Restore, removed=True, widen=widen)
         for row in self.catalog.rows(serials):
             if row.removed is None:
                 self.pixel_rows.after_save(row)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .archive import Archive
-from .errors import InvalidInput, MiripoolError, NotFound
+from .blob import Blob
+from .canonical import digest_bytes
+from .errors import FileMissing, IntegrityError, MiripoolError, NotFound
 from .formats import read_fits
 from .journal import Entry, Journal
 from .manifest import Manifest
+from .names import Urn
 from .storage import LocalStorage
 from .verify import verify
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .dataset import ArraySource
+    from .journal import Save
     from .manifest import BlobRef
     from .pool import Pool
 
@@ -57,6 +62,7 @@ class _Sources:
 
     pools: list[Archive] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    candidates: list[Path] = field(default_factory=list)
     arrays: dict[str, tuple[BlobRef, ArraySource, Path]] = field(default_factory=dict)
 
     @classmethod
@@ -70,7 +76,8 @@ class _Sources:
             elif path.is_file():
                 found.files.append(path)
             else:
-                raise InvalidInput(f"there is no {path} to restore from")
+                raise FileMissing(f"there is no {path} to restore from")
+        found.candidates = list(found.files)
         return found
 
     def blob(self, archive: Archive, ref: BlobRef) -> tuple[ArraySource, str] | None:
@@ -97,6 +104,23 @@ class _Sources:
         if product.layout is not None:
             for ref, source in archive.measure(product.layout).sources.values():
                 self.arrays.setdefault(ref.digest, (ref, source, path))
+
+    def manifest(self, archive: Archive, digest: str, kind: str, name: str) -> tuple[bytes, str] | None:
+        """Find the file that a version was saved from, and make its manifest again."""
+        for path in self.candidates:
+            try:
+                product = read_fits(path, kind=kind, name=name)
+                if product.layout is None:
+                    continue
+                measured = archive.measure(product.layout)
+            except MiripoolError:
+                continue  # it is no use to us
+            made = Manifest(
+                kind, name, tuple(measured.hdus), measured.trailer, product.layout.origin, (), measured.original
+            ).to_bytes()
+            if digest_bytes(made) == digest:
+                return made, str(path)
+        return None
 
     def read(self, key: str, check: Callable[[bytes], object]) -> tuple[bytes, str] | None:
         """Find a file of a pool's folder that passes a check."""
@@ -137,7 +161,7 @@ def repair(
 
     Raises
     ------
-    InvalidInput
+    FileMissing
         If a source is not there.
     """
     return list(_Repair(pool, _Sources.of(sources), dry_run, progress).run())
@@ -173,53 +197,67 @@ class _Repair:
                 yield Step("note", finding.where, f"left alone: {finding.problem}", True)
 
     def _journal(self) -> Iterator[Step]:
-        """Put back entries that are lost or damaged, as long as a copy has the right ones."""
+        """Put back entries that are lost or damaged, as long as a copy has the very ones that were there."""
         journal = self.pool.archive.journal
-        previous: str | None = None
-        for n in range(journal.newest() + 1):
-            key = journal.key(n)
+        position = self.pool.index_position()
+        last = max(journal.newest(), -1 if position is None else position.n)
+        there: dict[int, Entry] = {}
+        problems: dict[int, str] = {}
+        for n in range(last + 1):
             try:
-                entry = journal.read(n)
-                if entry.previous == previous:
-                    previous = entry.digest
-                    continue
-                problem = "does not follow from the entry before it"
+                there[n] = journal.read(n)
             except MiripoolError as error:
-                problem = str(error)
-            copy = self.sources.read(key, functools.partial(_check_entry, n, previous))
+                problems[n] = str(error)
+        known = {} if position is None or position.digest is None else {position.n: position.digest}
+        # What follows says what an entry was: a copy that went another way since has others of the same numbers.
+        known |= {n - 1: entry.previous for n, entry in there.items() if entry.previous is not None}
+        previous: str | None = None
+        for n in range(last + 1):
+            if n not in problems:
+                if there[n].previous != previous:
+                    yield Step("journal", journal.key(n), "does not follow from the entry before it", False)
+                    return
+                previous = there[n].digest
+                continue
+            check = functools.partial(_check_entry, n, previous, known.get(n))
+            copy = self.sources.read(journal.key(n), check)
             if copy is None:
-                yield Step("journal", key, f"{problem}; no copy has it", False)
+                yield Step("journal", journal.key(n), f"{problems[n]}; no copy has it", False)
                 return
             if not self.dry_run:
-                self._put(key, copy[0])
-            previous = Entry.from_bytes(copy[0], key).digest
-            yield Step("journal", key, f"restored from {copy[1]}", True)
+                self._set_aside(journal.key(n))
+                self._put(journal.key(n), copy[0])
+            previous = Entry.from_bytes(copy[0], journal.key(n)).digest
+            yield Step("journal", journal.key(n), f"restored from {copy[1]}", True)
 
     def _manifests(self) -> Iterator[Step]:
         archive = self.pool.archive
-        for digest in self._digests():
+        for digest, saves in self._digests().items():
             try:
                 archive.read_manifest(digest)
                 continue
             except MiripoolError as error:
                 problem = str(error)
             key = archive.manifest_key(digest)
-
-            copy = self.sources.read(key, functools.partial(_check_manifest, digest))
+            urns = tuple(str(Urn(self.pool.name, save.kind, save.serial)) for save in saves)
+            check = functools.partial(_check_manifest, digest)
+            copy = self.sources.read(key, check) or self.sources.manifest(archive, digest, saves[0].kind, saves[0].name)
             if copy is None:
-                yield Step("manifest", key, f"{problem}; no copy has it", False)
+                yield Step("manifest", key, f"{problem}; no copy has it", False, urns)
                 continue
             if not self.dry_run:
+                self._set_aside(key)
                 self._put(key, copy[0])
-            yield Step("manifest", key, f"restored from {copy[1]}", True)
+            yield Step("manifest", key, f"restored from {copy[1]}", True, urns)
 
-    def _digests(self) -> list[str]:
+    def _digests(self) -> dict[str, list[Save]]:
         """Give the manifests of all versions, as far as the journal can be read."""
-        found: dict[str, None] = {}
+        found: dict[str, list[Save]] = {}
         with contextlib.suppress(MiripoolError):  # what is wrong with the journal was told
             for entry in self.pool.archive.journal.since(-1, None):
-                found |= {save.manifest: None for save in entry.saves}
-        return list(found)
+                for save in entry.saves:
+                    found.setdefault(save.manifest, []).append(save)
+        return found
 
     def _refs(self) -> dict[str, BlobRef]:
         """Give what each blob's key should hold."""
@@ -235,28 +273,58 @@ class _Repair:
 
     def _blob(self, key: str, ref: BlobRef, urns: tuple[str, ...]) -> Step:
         archive = self.pool.archive
-        there = archive.storage.exists(key)
+        there = os.path.lexists(archive.storage.path(key))
+        try:
+            whole = archive.blobs.is_whole(ref)
+        except IntegrityError:
+            whole = False
+        except MiripoolError as error:  # nobody knows whether it is damaged
+            return Step("blob", key, f"left alone: {error}", False, urns)
+        if whole:
+            return Step("blob", key, "is whole: it was read this time", True, urns)
         found = self.sources.blob(archive, ref)
-        if found is None and not there:
-            return Step("blob", key, "is missing, and no source has it", False, urns)
-        aside = ""
-        if there:
-            aside = f"; what was there is set aside as quarantine/{Path(key).name}"
-            if not self.dry_run:
-                archive.storage.set_aside(key, f"quarantine/{Path(key).name}")
+        if found is None and there and self._reads(ref):
+            aside = self._set_aside(key)
+            kept = archive.storage.path(aside.rpartition(" ")[2]) if not self.dry_run else archive.storage.path(key)
+            found, whence = (Blob(kept, ref), str(kept)), "itself: its array is whole"
+        else:
+            whence = "" if found is None else found[1]
+            aside = self._set_aside(key)
         if found is None:
-            return Step("blob", key, f"no source has it{aside}", False, urns)
+            return Step(
+                "blob", key, f"no source has it{aside}" if there else "is missing, and no source has it", False, urns
+            )
         if not self.dry_run:
             archive.blobs.write(ref, found[0])
-        return Step("blob", key, f"restored from {found[1]}{aside}", True, urns)
+        return Step("blob", key, f"restored from {whence}{aside}", True, urns)
+
+    def _reads(self, ref: BlobRef) -> bool:
+        """Tell whether an array can be read as it was, whatever else is wrong with its file."""
+        archive = self.pool.archive
+        try:
+            return archive.blobs.measure(archive.blobs.open(ref), numeric=False)[0].digest == ref.digest
+        except MiripoolError:
+            return False
+
+    def _set_aside(self, key: str) -> str:
+        """Move what is there out of the way, to a name that nothing else has; tell which."""
+        storage = self.pool.archive.storage
+        if not os.path.lexists(storage.path(key)):
+            return ""
+        aside, number = f"quarantine/{Path(key).name}", 1
+        while os.path.lexists(storage.path(aside)):
+            aside, number = f"quarantine/{number}-{Path(key).name}", number + 1
+        if not self.dry_run:
+            storage.set_aside(key, aside)
+        return f"; what was there is set aside as {aside}"
 
     def _put(self, key: str, data: bytes) -> None:
         self.pool.archive.storage.replace(key, data)
 
 
-def _check_entry(n: int, previous: str | None, data: bytes) -> None:
+def _check_entry(n: int, previous: str | None, digest: str | None, data: bytes) -> None:
     entry = Entry.from_bytes(data, Journal.key(n))
-    if (entry.n, entry.previous) != (n, previous):
+    if (entry.n, entry.previous) != (n, previous) or digest not in (None, entry.digest):
         raise NotFound(f"{Journal.key(n)} is of another journal")
 
 

@@ -151,7 +151,7 @@ class LocalStorage:
         """
         path = self.path(key)
         try:
-            return stat.S_ISREG(path.stat().st_mode)
+            return stat.S_ISREG(path.lstat().st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
@@ -406,6 +406,8 @@ def _link(temporary: Path, target: Path) -> bool:
     try:
         os.link(temporary, target)
     except FileExistsError:
+        if not stat.S_ISREG(target.lstat().st_mode):
+            raise OSError(errno.EEXIST, "something that is no plain file is in the way; look what it is") from None
         return False
     return True
 

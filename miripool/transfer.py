@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .commit import Committer
 from .contexts import link_to, reached
-from .errors import FormatError, IntegrityError, InvalidInput
+from .errors import FormatError, IntegrityError, InvalidInput, MiripoolError
 from .formats import announced_bytes
 from .journal import Tag
 from .names import Urn, check_label
@@ -19,9 +22,10 @@ from .reference import ProductRef
 from .saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from pathlib import Path
 
     from .archive import Archive
     from .finding import Reference
@@ -172,7 +176,21 @@ def receive(
     """
     if target.id == shelf.pool_id:
         raise InvalidInput(f"these versions are of pool {target.name!r} itself")
-    return _Reception(target, shelf).run(tags=tags, progress=progress)
+    target.catch_up()
+    with _alone(target.archive.storage.path("pool.json")):
+        return _Reception(target, shelf).run(tags=tags, progress=progress)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until nobody else of this host receives anything for this pool: both would save the same versions."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _Reception:
@@ -180,14 +198,21 @@ class _Reception:
         self._target = target
         self._shelf = shelf
         self._placed: dict[int, Link] = {}
+        self._last: dict[tuple[str, str], int] = {}
         self._committer = Committer(target.archive, target.catalog)
 
     def run(self, *, tags: bool, progress: Callable[[int, int], None] | None) -> list[Received]:
         done: list[Received] = []
         marked: dict[str, list[ProductRow]] = {}
         for parcel in self._shelf.parcels():
-            saved = self._save(parcel)
+            try:
+                saved = self._save(parcel)
+            except MiripoolError as error:
+                if not done:
+                    raise
+                raise type(error)(f"{error} ({len(done)} versions before it are saved, without tags)") from error
             self._placed[parcel.serial] = link_to(saved.row)
+            self._last[saved.row.kind, saved.row.name] = saved.row.version
             for label in parcel.tags:
                 marked.setdefault(check_label(label), []).append(saved.row)
             done.append(Received(self._urn(parcel.manifest.kind, parcel.serial), saved))
@@ -205,15 +230,42 @@ class _Reception:
 
     def _save(self, parcel: Parcel) -> Saved:
         with self._shelf.opened(parcel.manifest) as archive:
-            product = archive.product(parcel.manifest)
+            product = archive.product(parcel.manifest, self._urn(parcel.manifest.kind, parcel.serial))
             prepared = self._prepare(parcel, product)
             urn = self._urn(product.kind, parcel.serial)
             _refuse_damage(urn, parcel.manifest, prepared.manifest)
             _refuse_other_headers(urn, prepared.manifest)
             prepared.manifest = replace(prepared.manifest, history=self._history(parcel))
             target = self._target
-            (saved,) = save_together(target.archive, target.catalog, self._committer, [prepared])
+            known = self._known(prepared, urn)
+            if known is not None:
+                return Saved(known, "unchanged", 0, f"unchanged: version {known.version}")
+            (saved,) = save_together(target.archive, target.catalog, self._committer, [prepared], force=True)
             return saved
+
+    def _known(self, prepared: Prepared, urn: str) -> ProductRow | None:
+        """Find the version here that is this one: a copy of it, or the same data of the same file in the same order.
+
+        So versions keep their order and their number, and what was made from it here is left as it is.
+        """
+        if prepared.targets is not None:
+            return None  # what a context refers to is looked at when its turn comes
+        archive, origin = self._target.archive, prepared.manifest.origin
+        rows = [
+            row
+            for row in self._target.catalog.track(*prepared.track)
+            if row.removed is None and row.content == prepared.content and archive.is_whole(row.manifest)
+        ]
+        came = [
+            row
+            for row in rows
+            for step in archive.manifest(row.manifest).history
+            if isinstance(told := step.get("copied"), Mapping)
+            and (told.get("pool_id"), told.get("urn")) == (self._shelf.pool_id, urn)
+        ]
+        last = self._last.get(prepared.track, -1)
+        later = (r for r in rows if r.version > last and (origin is None or r.file_digest == origin.digest))
+        return came[0] if came else next(later, None)
 
     def _prepare(self, parcel: Parcel, product: Product) -> Prepared:
         manifest, archive = parcel.manifest, self._target.archive

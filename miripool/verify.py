@@ -14,12 +14,14 @@ from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 from .index import pixels as rows
 from .names import Urn
 from .pixel import pixel_agrees
+from .pixelset import pixel_set_of
 from .threads import map_bounded, one_of_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .index import ProductRow
+    from .index.pixels.read import SetRow
     from .journal import Entry, Save
     from .manifest import BlobRef, HduRecord, Manifest
     from .pool import Pool
@@ -168,9 +170,14 @@ class _Verification:
         manifests = self._manifests(saves)
         purged = purged_serials(entries)
         self._blobs([save for save in saves if save.serial not in purged], manifests)
-        if not self.chosen:
+        if not self.chosen and not self.report.findings:  # else what damaged manifests refer to would seem unused
             self._leftovers()
         if self.report.level != "quick":
+            try:
+                self.pool.catch_up()
+            except MiripoolError as error:
+                self.report.add("index", "state", error)
+                return
             if not self.chosen:
                 self._index(entries)
                 self._server()
@@ -267,6 +274,8 @@ class _Verification:
         size = _nbytes(ref)
         if found.digest != ref.digest:
             return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
+        if not blob.is_consistent():
+            return "tells two things of its tiles: its array is whole, `miripool repair` writes the file anew", size
         if hdu is not None and hdu.statistics != statistics:
             return f"has other statistics than the manifest says: {statistics}, not {hdu.statistics}", size
         return None, size
@@ -295,7 +304,6 @@ class _Verification:
     def _index(self, entries: Sequence[Entry]) -> None:
         """Make the index anew beside the one there is, from the folder alone, and compare them."""
         try:
-            self.pool.catch_up()
             n, differences = self.pool.catalog.compare_with(
                 self.archive.journal.since, self.archive.read_manifest, first_serial=self.archive.info.first_serial
             )
@@ -325,35 +333,65 @@ class _Verification:
         catalog = self.pool.catalog
         found = rows.sets_of(catalog.database, serials)
         versions = {row.serial: row for row in catalog.rows([s.serial for s in found])}
-        counts = rows.count_rows(catalog.database, {s.set_id: (versions[s.serial].kind, s.exp_id) for s in found})
+        wrong = [s for s in found if s.serial not in versions or versions[s.serial].kind != s.kind]
+        for s in wrong:
+            self.report.add(
+                "pixels", f"set {s.set_id}", f"is of a {s.kind}, and version {s.serial} is none; {self._anew}"
+            )
+        found = [s for s in found if s not in wrong]
+        counts = rows.count_rows(catalog.database, {s.set_id: (s.kind, s.exp_id) for s in found})
         seen: Counter[int] = Counter()
-        generator = random.Random(0)  # noqa: S311 - which pixels are looked at is no secret
+        samples = _SAMPLES * (5 if self.report.level == "full" else 1)
         for s in found:
-            seen[s.set_id] += 1
-            if seen[s.set_id] > 1:
-                continue
             version = versions[s.serial]
             urn = str(Urn(self.pool.name, version.kind, version.serial))
-            expected = s.placement.rows * s.placement.columns
-            if counts.get(s.set_id, 0) != expected:
-                self._report_pixels(urn, f"has {counts.get(s.set_id, 0)} pixel rows, not {expected}")
+            seen[s.set_id] += 1
+            problem = self._describe_set(s, version)
+            if problem is None and seen[s.set_id] > 1:
                 continue
-            for _ in range(_SAMPLES):
-                x = s.placement.x + generator.randrange(s.placement.columns)
-                y = s.placement.y + generator.randrange(s.placement.rows)
-                try:
-                    if not pixel_agrees(self.pool, version, x, y):
-                        self._report_pixels(
-                            urn, f"has other values in the row of pixel x={x}, y={y} than in its arrays"
-                        )
-                        break
-                except IntegrityError:
-                    break  # the blob was reported
+            expected = s.placement.rows * s.placement.columns
+            if problem is None and counts.get(s.set_id, 0) != expected:
+                problem = f"has {counts.get(s.set_id, 0)} pixel rows, not {expected}"
+            if problem is None:
+                problem = self._sample(s, version, samples)
+            if problem is not None:
+                self._report_pixels(urn, problem)
         self.report.pixel_sets = len(seen)
 
+    def _describe_set(self, s: SetRow, version: ProductRow) -> str | None:
+        """Hold what the index says of a pixel set against the version's manifest."""
+        try:
+            described = pixel_set_of(self.archive.read_manifest(version.manifest))
+        except MiripoolError:
+            return None  # the manifest was reported
+        told = (
+            None if described is None else (described.digest, described.placement, described.nints, described.ngroups)
+        )
+        if told != (s.digest, s.placement, s.nints, s.ngroups):
+            return "has a set of pixel rows that is not described as its arrays are"
+        return None
+
+    def _sample(self, s: SetRow, version: ProductRow, number: int) -> str | None:
+        """Hold some rows against the arrays; give what differs."""
+        generator = random.Random()  # noqa: S311 - which pixels are looked at is no secret, and others each time
+        for _ in range(number):
+            x = s.placement.x + generator.randrange(s.placement.columns)
+            y = s.placement.y + generator.randrange(s.placement.rows)
+            try:
+                if not pixel_agrees(self.pool, version, x, y):
+                    return f"has other values in the row of pixel x={x}, y={y} than in its arrays"
+            except IntegrityError:
+                return None  # the blob was reported
+            except NotFound as error:
+                return str(error)
+        return None
+
+    @property
+    def _anew(self) -> str:
+        return f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them anew"
+
     def _report_pixels(self, urn: str, problem: str) -> None:
-        remedy = f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them anew"
-        self.report.add("pixels", urn, f"{problem}; {remedy}", [urn])
+        self.report.add("pixels", urn, f"{problem}; {self._anew}", [urn])
 
 
 def _nbytes(ref: BlobRef) -> int:

@@ -7,16 +7,20 @@ import os
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from homes import ask, call
 from postgresql import reachable_folder
 
 from miripool import Home, Pool, Rate
+from miripool.archive import Archive
 from miripool.blob import Blob
-from miripool.errors import IntegrityError, InvalidInput
+from miripool.errors import FileMissing, IntegrityError, StorageError
 from miripool.ingest import find_files, ingest
+from miripool.journal import Tag
 from miripool.repair import repair
+from miripool.storage import LocalStorage
 from miripool.verify import verify
 
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -147,7 +151,7 @@ def test_on_the_command_line(filled: Pool, simulated: Path) -> None:
     assert not blob._path.exists()
     (step,) = json.loads(call("repair", "jpl8", "--from", simulated / "v2", "--json").stdout)
     assert (step["where"], step["healed"]) == (blob.key, True)
-    with pytest.raises(InvalidInput, match="there is no"):
+    with pytest.raises(FileMissing, match="there is no"):
         call("repair", "jpl8", "--from", simulated / "none")
 
 
@@ -174,3 +178,115 @@ def test_files_that_a_killed_server_left_are_told(monkeypatch: pytest.MonkeyPatc
                 assert step.action.startswith("left alone: 2 files")
         finally:
             home.server.remove()
+
+
+def saved(pool: Pool, name: str, value: int = 1) -> None:
+    pool.save(Rate({}, {"SCI": np.full((40, 50), value, "f4")}, name=name))
+
+
+def cut(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-20] + b"x" * 20)
+
+
+def test_a_copy_that_went_another_way_since_takes_nothing_away(pool: Pool, tmp_path: Path) -> None:
+    saved(pool, "a")
+    root = pool.archive.storage.path("journal").parent
+    fork = Path(shutil.copytree(root, tmp_path / "fork"))
+    for name in ("real1", "real2", "real3"):
+        saved(pool, name)
+    whole = Path(shutil.copytree(root, tmp_path / "whole"))
+    pool.close()
+    # The fork has other entries of the same numbers.
+    other = Archive.open(LocalStorage(fork))
+    *_, last = other.journal.since(-1, None)
+    for label in ("x", "y"):
+        last = other.journal.next_entry(last, [Tag(label, (0,))])
+        assert other.journal.write(last)
+    before = {path.name: path.read_bytes() for path in (root / "journal").iterdir()}
+    cut(root / "journal" / "000000000001.json")
+    (step,) = [step for step in repair(pool, [fork]) if step.what == "journal"]
+    assert (step.healed, step.where) == (False, "journal/000000000001.json")
+    assert all((root / "journal" / name).read_bytes() == data for name, data in before.items() if "01.json" not in name)
+    (step,) = [step for step in repair(pool, [fork, whole]) if step.what == "journal"]
+    assert step.healed
+    assert {path.name: path.read_bytes() for path in (root / "journal").iterdir()} == before
+    assert (root / "quarantine" / "000000000001.json").exists()
+    assert verify(pool, level="full").findings == []
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty"])
+def test_the_newest_entry_is_lost(pool: Pool, tmp_path: Path, harm: str) -> None:
+    for name in ("a", "b", "c"):
+        saved(pool, name)
+    pool.catch_up()
+    root = pool.archive.storage.path("journal").parent
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    path = root / "journal" / "000000000002.json"
+    path.unlink() if harm == "gone" else path.write_bytes(b"")
+    pool.close()
+    report = verify(pool)
+    assert not report.is_whole
+    assert not any(step.healed for step in repair(pool) if step.what == "journal")
+    (step,) = [step for step in repair(pool, [copy]) if step.what == "journal"]
+    assert step.healed
+    assert [ref.name for ref in pool.select()] == ["a", "b", "c"]
+    assert verify(pool).findings == []
+
+
+def test_a_manifest_is_made_again_from_its_file(filled: Pool, simulated: Path) -> None:
+    ref = filled.ref(f"Ramp/{NAME}@0")
+    (row,) = filled.catalog.rows([ref.serial])
+    path = filled.archive.storage.path(filled.archive.manifest_key(row.manifest))
+    data = path.read_bytes()
+    path.unlink()
+    findings = verify(filled).findings
+    assert "manifest" in {finding.what for finding in findings}
+    assert not any("no version refers to" in finding.problem for finding in findings)  # nobody can tell
+    (step,) = [step for step in repair(filled, [simulated]) if step.what == "manifest"]
+    assert (step.healed, step.urns) == (True, (ref.urn,))
+    assert path.read_bytes() == data
+    assert verify(filled, level="full").findings == []
+
+
+def test_what_is_not_known_to_be_damaged_stays(pool: Pool) -> None:
+    saved(pool, "new")
+    blob = blob_of(pool, "Rate/new")
+    with h5py.File(blob._path, "a") as file:
+        file["data"].attrs["miripool_blob"] = 99
+    data = blob._path.read_bytes()
+    (step,) = [step for step in repair(pool) if step.what == "blob"]
+    assert (step.healed, "left alone" in step.action) == (False, True)
+    assert blob._path.read_bytes() == data
+
+
+def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> None:
+    saved(pool, "a")
+    blob = blob_of(pool, "Rate/a")
+    copy = Path(shutil.copytree(pool.archive.storage.path("journal").parent, tmp_path / "copy"))
+    for make in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent/x")):
+        blob._path.unlink()
+        make(blob._path)
+        with pytest.raises(StorageError, match="no plain file is in the way"):
+            saved(pool, "b")
+        assert not verify(pool, level="quick").is_whole
+        (step,) = [step for step in repair(pool, [copy]) if step.what == "blob"]
+        assert step.healed
+        assert verify(pool, level="full").findings == []
+
+
+def test_a_file_that_tells_two_things_is_made_anew_from_itself(pool: Pool) -> None:
+    saved(pool, "a")
+    blob = blob_of(pool, "Rate/a")
+    sci = blob[...]
+    data = bytearray(blob._path.read_bytes())
+    data[-40] ^= 1  # in the list behind HDF5's end: HDF5 reads the array all the same
+    blob._path.write_bytes(data)
+    assert np.array_equal(blob[...], sci)
+    assert verify(pool).is_whole
+    (finding,) = verify(pool, level="full").findings
+    assert "`miripool repair` writes the file anew" in finding.problem
+    (step,) = repair(pool)
+    assert step.healed
+    assert verify(pool, level="full").findings == []
+    assert np.array_equal(blob_of(pool, "Rate/a")[...], sci)

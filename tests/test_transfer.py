@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from awkward import AWKWARD
-from homes import call, empty_home
+from homes import call, empty_home, write_image
 from test_verify import NAME
 
 from miripool import Context, Home, Pool, Ramp, Rate
@@ -215,3 +217,56 @@ def test_all_kinds_of_files_travel(pool: Pool, other: Pool, tmp_path: Path) -> N
         row = received.saved.row
         here, there = (bytes_of(p, f"{row.kind}/{row.name}", tmp_path) for p in (other, pool))
         assert here == there
+
+
+def test_versions_keep_their_order(pool: Pool, other: Pool, tmp_path: Path) -> None:
+    """Data that come back are a version of their own, and so is a file with timestamps of its own."""
+
+    def rate(value: int) -> Rate:
+        return Rate({}, {"SCI": np.full((3, 4), value, "f4")}, name="a")
+
+    for value, tag in ((1, "one"), (2, "two"), (1, "three")):
+        pool.save(rate(value), force=True, tag=tag)
+    for day in ("01", "02"):
+        pool.save(write_image(tmp_path / "f.fits", {"DATE": f"2026-01-{day}"}), force=True, tag=f"day {day}")
+    for _ in range(2):
+        receive(other, PoolShelf(pool))
+        assert shown(other) == shown(pool)
+        assert [ref.product["SCI"][0, 0] for ref in other.versions("Rate/a")] == [1, 2, 1]
+        assert bytes_of(other, "f@day 02", tmp_path) == bytes_of(pool, "f@day 02", tmp_path)
+
+
+def test_what_was_here_before_is_not_saved_again(pool: Pool, other: Pool) -> None:
+    for p in (pool, other):
+        p.save(Rate({}, {"SCI": np.ones((3, 4), "f4")}, name="a"))
+    (received,) = receive(other, PoolShelf(pool))
+    assert received.saved.status == "unchanged"
+    assert len(other.versions("Rate/a")) == 1
+
+
+TWICE = """
+import sys
+from pathlib import Path
+from miripool import Home
+from miripool.pack import Pack
+from miripool.transfer import receive
+with Home().pool("other") as pool, Pack(Path(sys.argv[1]), pool.work_folder) as shelf:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    receive(pool, shelf)
+"""
+
+
+def test_two_at_once(filled: Pool, other: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar"
+    pack(PoolShelf(filled), filled.archive, file)
+    command = [sys.executable, "-c", TWICE, str(file)]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.communicate("go\n", timeout=120)
+    assert [process.returncode for process in started] == [0, 0]
+    assert shown(other) == shown(filled)
+    assert verify(other, level="full").findings == []

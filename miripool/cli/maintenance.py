@@ -101,6 +101,12 @@ def _reindex(
     """Make the index anew from the folder alone; others may read and write meanwhile."""
     with open_pool(context, name) as pool:
         total = pool.archive.journal.last() + 1
+        position = pool.index_position()
+        if position is not None and position.n >= total:
+            say(
+                f"the index knows {position.n + 1} entries of the journal, and the folder has {total}: what the others "
+                "said is given up with the old index; `miripool repair --from` a copy of the folder would bring it back"
+            )
         with counting("entries") as told:
             pool.reindex(progress=None if told is None else lambda done: told(done, total))
         statistics = pool.catalog.statistics()

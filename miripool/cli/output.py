@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["as_json", "ask", "console", "emit", "human_bytes", "say", "write"]
+__all__ = ["as_json", "ask", "console", "copied_from", "emit", "human_bytes", "say", "write"]
 
 
 _TITLES = {"created": "created (UTC)", "removed": "removed (UTC)", "start_time": "start_time (UTC)"}
@@ -201,3 +201,20 @@ def _aligned(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: 
     widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
     for line in table:
         write("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
+
+
+def copied_from(copied: dict[str, Any]) -> str:
+    """Say where a version came from that was copied or unpacked.
+
+    Parameters
+    ----------
+    copied : dict
+        From its history.
+
+    Returns
+    -------
+    str
+        The URN it had there, its version and when it was saved, and the pool's id.
+    """
+    saved = str(copied.get("created", ""))[:10]
+    return f"{copied.get('urn')} (version {copied.get('version')} of {saved}, pool id {copied.get('pool_id')})"

@@ -13,7 +13,7 @@ import typer
 from ..cards import is_structural
 from ..names import Urn
 from .output import as_json as to_json
-from .output import console, emit, human_bytes, say, write
+from .output import console, copied_from, emit, human_bytes, say, write
 from .session import Csv, DryRun, Json, PoolName, Spec, Specs, counting, one_form, open_pool
 
 if TYPE_CHECKING:
@@ -255,6 +255,9 @@ def _reference_row(pool: str, link: Link) -> dict[str, Any]:
 
 def _history_lines(step: dict[str, Any]) -> Iterator[str]:
     """Tell what a version was made from, one line for each word that there is."""
+    if isinstance(step.get("copied"), dict):
+        yield f"{'copied from':<12} {copied_from(step['copied'])}"
+        return
     made = f"{step.get('tool', 'made')} {step.get('version', '')}".strip()
     context = f" with {step['context']}" if step.get("context") not in (None, "", "N/A") else ""
     yield f"{'made by':<12} {made}{context}"

@@ -8,7 +8,7 @@ import typer
 
 from ..names import Urn
 from .output import as_json as to_json
-from .output import emit, write
+from .output import copied_from, emit, write
 from .session import Csv, Json, PoolName, Spec, one_form, open_pool
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def _draw(pool: str, node: Descent, first: str, rest: str) -> Iterator[str]:
     for step in node.history:
         made = f"{step.get('tool', '')} {step.get('version', '')}".strip()
         using = f" with {step['context']}" if step.get("context") not in (None, "", "N/A") else ""
-        if made or using:
+        if isinstance(step.get("copied"), dict):
+            yield f"{beside}copied from {copied_from(step['copied'])}"
+        elif made or using:
             yield f"{beside}made by {made or 'somebody'}{using}"
         yield from (f"{beside}{line}" for line in _parameters(step))
     if not node.history and row.filename:

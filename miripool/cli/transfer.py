@@ -40,9 +40,12 @@ def _copy(
 
     Contexts bring along what they refer to. Every array is read and checked. What OTHER has is not stored again.
     """
+    from ..errors import InvalidInput
     from ..transfer import PoolShelf, receive
 
     *chosen, other = specs
+    if other not in home_of(context).names():
+        raise InvalidInput(f"there is no pool {other!r}: `miripool copy POOL SPEC… OTHER` names the other pool last")
     with open_pool(context, name) as pool, home_of(context).pool(other) as target:
         shelf = PoolShelf(pool, _chosen(pool, chosen, tag, whole=False))
         with counting("versions") as told:

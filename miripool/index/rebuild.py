@@ -14,7 +14,19 @@ from . import apply, migrate
 from .connection import lock_key, quote
 from .intake import BrokenEntry, take
 from .reader import grant_reader, is_granted
-from .schema import corrected_exposure, dataset, exposure, keyword, link, made_from, product, state, tag, tag_event
+from .schema import (
+    corrected_exposure,
+    dataset,
+    exposure,
+    keyword,
+    keyword_name,
+    link,
+    made_from,
+    product,
+    state,
+    tag,
+    tag_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,11 +40,15 @@ if TYPE_CHECKING:
 __all__ = ["compare_with", "renew"]
 
 _TABLES: tuple[Table, ...] = (
-    state, product, dataset, keyword, tag, tag_event, link, made_from, exposure, corrected_exposure,
+    state, product, dataset, keyword, keyword_name, tag, tag_event, link, made_from, exposure, corrected_exposure,
 )  # fmt: skip
 _MARK = "an index that is being made"
 """Comment of a schema that is no pool's yet."""
 _MARKED = text("SELECT nspname FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') = :mark")
+_OBJECTS = text(
+    "SELECT relkind, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+    "WHERE nspname = :schema AND relkind IN ('r', 'p', 'v', 'i', 'I') AND NOT relispartition"
+)
 _LEFT_OUT = {"pool_state": {"analyzed_products"}}
 """Columns that do not follow from the folder."""
 _ORDER = {("tag_event", "id"): "row_number() OVER (ORDER BY id) AS id"}
@@ -91,6 +107,7 @@ def compare_with(
             except BrokenEntry as broken:
                 raise broken.cause from None
             found = [(table.name, _compare(connection, database, scratch, table)) for table in _TABLES]
+            found.append(("schema", _compare_objects(connection, database, scratch)))
     return taken, [(name, problem) for name, problem in found if problem is not None]
 
 
@@ -198,6 +215,14 @@ def _position(scratch: Database) -> tuple[int, str | None]:
     with scratch.read() as connection:
         n, digest = connection.execute(select(state.c.applied, state.c.applied_digest)).one()
     return n, digest
+
+
+def _compare_objects(connection: Connection, ours: Database, folder: Database) -> str | None:
+    """Look for tables, views and indexes that are missing; those of pixel sets come and go."""
+    there, wanted = (
+        {tuple(row) for row in connection.execute(_OBJECTS, {"schema": database.schema})} for database in (ours, folder)
+    )
+    return ", ".join(f"{name} is missing" for _, name in sorted(wanted - there)) or None
 
 
 def _compare(connection: Connection, ours: Database, folder: Database, table: Table) -> str | None:

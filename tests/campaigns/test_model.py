@@ -160,8 +160,15 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         version = self.some(data, removed=True)
-        assert self.pool.restore(self.urn(version)) == 1
-        version.removed = False
+        reached = self.model.reached(version)
+        if any(v.purged for v in reached):
+            with pytest.raises(Conflict):
+                self.pool.restore(self.urn(version))
+            return
+        coming = [v for v in reached if v.removed]
+        assert self.pool.restore(self.urn(version)) == len(coming)
+        for v in coming:
+            v.removed = False
 
     @rule(data=st.data())
     def purge(self, data: st.DataObject) -> None:

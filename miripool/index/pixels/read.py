@@ -50,6 +50,8 @@ class SetRow:
         Length of their axes.
     common : ndarray of int16, shape (nints, ngroups), or None
         Group DQ of pixels that have none of their own.
+    kind, digest : str
+        What they were made from.
     """
 
     serial: int
@@ -59,6 +61,8 @@ class SetRow:
     nints: int | None
     ngroups: int | None
     common: NDArray[np.int16] | None
+    kind: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
             s.nints,
             s.ngroups,
             func.array_send(s.common_groupdq),
+            s.kind,
+            s.digest,
         )
         .join(pixel_set, s.set_id == u.set_id)
         .where(is_one_of(u.serial, serials))
@@ -110,7 +116,15 @@ def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
     with database.read() as connection:
         rows = {row[0]: row for row in connection.execute(statement)} if serials else {}
     return [
-        SetRow(*row[:3], Placement(*row[3:7]), *row[7:9], None if row[9] is None else _array_of(row[9]))
+        SetRow(
+            *row[:3],
+            placement=Placement(*row[3:7]),
+            nints=row[7],
+            ngroups=row[8],
+            common=None if row[9] is None else _array_of(row[9]),
+            kind=row[10],
+            digest=row[11],
+        )
         for row in (rows[serial] for serial in serials if serial in rows)
     ]
 
