@@ -289,3 +289,19 @@ def test_other_kinds_have_no_exposure(pool: Pool, tmp_path: Path) -> None:
     raw = Raw({"NINTS": 1}, {"SCI": np.ones((1, 2, 3, 4), "u2")}, name="r")
     (exposure,) = pool.keep_exposures([pool.save(raw, pixels=False)])
     assert exposure.meta["NINTS"].value == 1
+
+
+def test_a_context_comes_back_with_what_it_refers_to(pool: Pool) -> None:
+    a, b = pool.save(made("a")), pool.save(made("b"))
+    inner = pool.save(Context({"a": a}, name="inner"))
+    outer = pool.save(Context({"inner": inner, "b": b}, name="outer"))
+    pool.remove([a, b], cascade=True)
+    assert pool.trash().size() == 4
+    assert pool.restore(outer) == 4
+    assert pool.ref("Context/outer").product.refs["inner"].product.refs["a"].product["SCI"].shape
+    pool.remove([a, b], cascade=True)
+    pool.purge(a)
+    with pytest.raises(Conflict, match=r"refers to what was removed for good: urn:jpl8:Rate:0"):
+        pool.restore(outer)
+    assert pool.restore(b) == 1
+    assert pool.trash().size() == 2

@@ -308,3 +308,26 @@ def test_what_verify_says_of_it(pool: Pool) -> None:
     (finding,) = verify(pool, level="quick").findings
     assert finding.what == "note"
     assert "`miripool gc` frees them" in finding.problem
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"pid": "x"},
+        {"pid": -5},
+        {"pid": None},
+        {"started": "x"},
+        {"time": 7},
+        {"host": []},
+        {"keys": [[1]]},
+        {"keys": 1},
+    ],
+)
+def test_notes_that_are_none(pool: Pool, told: dict[str, object]) -> None:
+    key = leave_a_blob(pool)
+    note = {"host": socket.gethostname(), "pid": os.getpid(), "started": 1.0, "time": "now", "keys": [key]}
+    for folder in ("pending", "collecting"):
+        pool.archive.storage.put(f"{folder}/{'0' * 32}.json", canonical_json({**note, **told}))
+    assert pool.save(made("new", 7)).version == 0
+    found = collect(pool.archive)
+    assert (found.notes, found.files) == (2, 0)

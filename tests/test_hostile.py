@@ -480,3 +480,39 @@ def test_modes_follow_the_umask(umask: int, file_mode: int, folder_mode: int, ho
     paths = [root, *root.rglob("*"), tmp_path / "a.tar"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()} == {file_mode}
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir()} == {folder_mode}
+
+
+def test_headers_that_somebody_made_up(members: Members, other: Pool, tmp_path: Path) -> None:
+    def header(kind: bytes, size: int = 0, **more: Any) -> bytes:
+        info = tarfile.TarInfo("x")
+        info.type, info.size = kind, size
+        for name, value in more.items():
+            setattr(info, name, value)
+        return info.tobuf(tarfile.GNU_FORMAT)
+
+    sparse = bytearray(header(tarfile.GNUTYPE_SPARSE))
+    sparse[482] = 1
+    negative = bytearray(header(tarfile.REGTYPE))
+    negative[124:136] = b"\xff" * 10 + b"\xfc\x00"
+    pax = b"15 size=-2048\n"
+    made_up = [
+        (header(tarfile.GNUTYPE_LONGNAME, 512) + bytes(512)) * 1000,
+        (header(tarfile.XHDTYPE, len(pax)) + pax.ljust(512, b"\0")) * 3000,
+        bytes(sparse),
+        bytes(sparse) + bytes(30),
+        bytes(negative),
+        header(tarfile.XHDTYPE, len(pax)) + pax.ljust(512, b"\0") + header(tarfile.REGTYPE),
+    ]
+    honest = write_pack(tmp_path / "honest.tar", members).read_bytes()
+    for data in made_up:
+        for whole in (data, honest[:1024] + data):
+            (tmp_path / "a.tar").write_bytes(whole)
+            with pytest.raises((FormatError, IntegrityError)):
+                unpack(tmp_path / "a.tar", other)
+    for missing in ("pool", "pool_id", "versions"):
+        told = listing(members)
+        del told[missing]
+        file = write_pack(tmp_path / "a.tar", {**members, "miripool-pack.json": sealed(told)})
+        with pytest.raises(FormatError, match="can't be read"):
+            unpack(file, other)
+    assert_untouched(other)

@@ -240,3 +240,25 @@ def test_while_others_write_without_a_pause(filled: Pool) -> None:
             assert writer.stdout is not None
             writer.stdout.close()
     assert entries[-1] > entries[0] + 3
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE pixel_set SET first_x = first_x + 1 WHERE set_id = (SELECT min(set_id) FROM pixel_set)",
+        "UPDATE pixel_set SET nints = 77 WHERE set_id = (SELECT min(set_id) FROM pixel_set)",
+        "UPDATE pixel_set SET digest = 'x' WHERE set_id = (SELECT min(set_id) FROM pixel_set)",
+        "UPDATE pixel_use SET serial = (SELECT max(serial) FROM product WHERE kind = 'Context') "
+        "WHERE serial = (SELECT min(serial) FROM pixel_use)",
+        "DELETE FROM keyword_name WHERE key = 'DETECTOR'",
+        "DROP VIEW correctedgroups",
+        "DROP INDEX product_name",
+        "UPDATE product SET purged = now() WHERE serial = 0",
+    ],
+)
+def test_what_was_changed_in_the_index(filled: Pool, home: Home, statement: str) -> None:
+    filled.catch_up()
+    change(home, statement)
+    report = verify(filled, level="full")
+    assert not report.is_whole
+    assert {finding.what for finding in report.findings} <= {"index", "pixels"}
