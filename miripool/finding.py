@@ -216,8 +216,8 @@ def kept(pool: str, row: Version) -> None:
     if row.purged is not None:
         trash = "" if row.removed is None else f", after it went into the trash on {row.removed:%Y-%m-%d %H:%M}"
         raise ProductNotFound(
-            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC{trash}; what it was made from is known still "
-            "(`miripool lineage`), its arrays are gone"
+            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC{trash}; "
+            "what it was made from is known still (`miripool lineage`), its arrays are gone"
         )
 
 
