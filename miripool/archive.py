@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .blobs import BlobStore
 from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound
+from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, StorageError
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
@@ -379,6 +379,9 @@ class Archive:
         key = self.manifest_key(digest_bytes(data))
         if self.storage.put(key, data):
             return added + len(data)
+        if not self.storage.exists(key):
+            path = self.storage.path(key)
+            raise StorageError(f"something that is no plain file is in the way of {path}; look what it is")
         if self.storage.read(key) == data:
             return added
         self.storage.replace(key, data)

@@ -171,7 +171,7 @@ class BlobStore:
             if there:
                 self._storage.replace(key, path)
                 return size
-            return size if self._storage.put(key, path) else 0
+            added = size if self._storage.put(key, path) else 0
         except MiripoolError:
             raise
         except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of them
@@ -182,6 +182,10 @@ class BlobStore:
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
+        if not added and not self._storage.exists(key):
+            target = self._storage.path(key)
+            raise StorageError(f"something that is no plain file is in the way of {target}; look what it is")
+        return added
 
     def is_whole(self, ref: BlobRef) -> bool:
         """Read an array, and look at all that its file keeps beside it.

@@ -267,7 +267,7 @@ def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> No
     for make in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent/x")):
         blob._path.unlink()
         make(blob._path)
-        with pytest.raises(StorageError, match="no plain file is in the way"):
+        with pytest.raises(StorageError, match="no plain file is in the way of"):
             saved(pool, "b")
         assert not verify(pool, level="quick").is_whole
         (step,) = [step for step in repair(pool, [copy]) if step.what == "blob"]
