@@ -24,8 +24,8 @@ _FILES = text(
     SELECT path, count(*), sum((file).size)::bigint
     FROM files
     WHERE (file).size > 0
-      -- What the server of now has made may belong to a transaction that has not ended.
-      AND (file).modification < pg_postmaster_start_time()
+      -- What the server of now has made may belong to a transaction that has not ended; files tell whole seconds.
+      AND (file).modification < date_trunc('second', pg_postmaster_start_time())
       AND substring(name FROM '^\d+')::bigint NOT IN (
           SELECT pg_relation_filenode(oid)::bigint FROM pg_class WHERE pg_relation_filenode(oid) IS NOT NULL
       )
