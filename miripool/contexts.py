@@ -202,8 +202,7 @@ def widen_restoring(archive: Archive, catalog: Catalog, name: str, serials: Sequ
     found = reached(archive, catalog, [row for row in given if row.purged is None])
     gone = [row for row in found if row.purged is not None]
     if gone:
-        shown = ", ".join(f"{Urn(name, r.kind, r.serial)} ({r.kind}/{r.name}@{r.version})" for r in gone[:5])
-        raise Conflict(f"what you want to restore refers to what was removed for good: {shown}")
+        raise Conflict(f"what you want to restore refers to what was removed for good: {_listed(name, gone)}")
     return [*serials, *(row.serial for row in found if row.serial not in set(serials))]
 
 
@@ -241,10 +240,13 @@ def widen_removal(catalog: Catalog, name: str, serials: Sequence[int], *, cascad
         if not holding:
             return list(found)
         if not cascade:
-            shown = ", ".join(f"{Urn(name, r.kind, r.serial)} ({r.kind}/{r.name}@{r.version})" for r in holding[:5])
-            more = f" and {len(holding) - 5} more" if len(holding) > 5 else ""
             raise Conflict(
-                f"contexts refer to what you want to remove: {shown}{more}; remove them as well "
+                f"contexts refer to what you want to remove: {_listed(name, holding)}; remove them as well "
                 "(cascade=True, --cascade), or leave it"
             )
         found |= dict.fromkeys(row.serial for row in holding)
+
+
+def _listed(name: str, rows: Sequence[ProductRow]) -> str:
+    shown = ", ".join(f"{Urn(name, r.kind, r.serial)} ({r.kind}/{r.name}@{r.version})" for r in rows[:5])
+    return f"{shown} and {len(rows) - 5} more" if len(rows) > 5 else shown

@@ -160,6 +160,7 @@ class _Verification:
         self.report = report
         self.chosen = chosen
         self.progress = progress
+        self.manifests: dict[str, Manifest] = {}
 
     def run(self) -> None:
         entries = self._journal()
@@ -167,9 +168,9 @@ class _Verification:
         if self.chosen:
             saves = [save for save in saves if save.serial in self.chosen]
         self.report.versions = len(saves)
-        manifests = self._manifests(saves)
+        self._manifests(saves)
         purged = purged_serials(entries)
-        self._blobs([save for save in saves if save.serial not in purged], manifests)
+        self._blobs([save for save in saves if save.serial not in purged])
         if not self.chosen and not self.report.findings:  # else what damaged manifests refer to would seem unused
             self._leftovers()
         if self.report.level != "quick":
@@ -195,11 +196,10 @@ class _Verification:
     def _urn(self, save: Save) -> str:
         return str(Urn(self.pool.name, save.kind, save.serial))
 
-    def _manifests(self, saves: Sequence[Save]) -> dict[str, Manifest]:
+    def _manifests(self, saves: Sequence[Save]) -> None:
         users: dict[str, list[Save]] = {}
         for save in saves:
             users.setdefault(save.manifest, []).append(save)
-        found = {}
         for digest, of in users.items():
             key = self.archive.manifest_key(digest)
             try:
@@ -207,19 +207,22 @@ class _Verification:
             except MiripoolError as error:
                 self.report.add("manifest", key, error, [self._urn(save) for save in of])
                 continue
-            found[digest] = manifest
+            self.manifests[digest] = manifest
             wrong = [save for save in of if (save.kind, save.name) != (manifest.kind, manifest.name)]
             if wrong:
                 problem = f"is of {manifest.kind}/{manifest.name}, not of {wrong[0].kind}/{wrong[0].name}"
                 self.report.add("manifest", key, problem, [self._urn(save) for save in wrong])
         self.report.manifests = len(users)
-        return found
 
-    def _blobs(self, saves: Sequence[Save], manifests: dict[str, Manifest]) -> None:
+    def _manifest(self, digest: str) -> Manifest:
+        """Give a manifest that was read, or one that came meanwhile."""
+        return self.manifests.get(digest) or self.archive.read_manifest(digest)
+
+    def _blobs(self, saves: Sequence[Save]) -> None:
         refs: dict[str, tuple[BlobRef, HduRecord | None]] = {}
         users: dict[str, list[Save]] = {}
         for save in saves:
-            manifest = manifests.get(save.manifest)
+            manifest = self.manifests.get(save.manifest)
             if manifest is None:
                 continue
             for hdu in manifest.hdus:
@@ -305,7 +308,7 @@ class _Verification:
         """Make the index anew beside the one there is, from the folder alone, and compare them."""
         try:
             n, differences = self.pool.catalog.compare_with(
-                self.archive.journal.since, self.archive.read_manifest, first_serial=self.archive.info.first_serial
+                self.archive.journal.since, self._manifest, first_serial=self.archive.info.first_serial
             )
         except ReadOnly as error:
             self.report.add("note", "index", f"was not compared with the folder: {error}")
@@ -361,7 +364,7 @@ class _Verification:
     def _describe_set(self, s: SetRow, version: ProductRow) -> str | None:
         """Hold what the index says of a pixel set against the version's manifest."""
         try:
-            described = pixel_set_of(self.archive.read_manifest(version.manifest))
+            described = pixel_set_of(self._manifest(version.manifest))
         except MiripoolError:
             return None  # the manifest was reported
         told = (

@@ -35,9 +35,8 @@ def test_writers_and_readers(own_home: Home, scale: Callable[[int, int], int], f
             time.sleep(0.05)
         begin = time.monotonic()
         time.sleep(seconds)
-        assert [process.poll() for process, *_ in started] == [None] * len(started), [
-            words.read() for _, _, words in started if not words.seek(0)
-        ]
+        ended = [words for process, _, words in started if process.poll() is not None]
+        assert [words.read().decode() for words in ended if not words.seek(0)] == []
         for process, *_ in started:
             process.send_signal(signal.SIGKILL)
         took = time.monotonic() - begin

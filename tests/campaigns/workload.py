@@ -13,7 +13,7 @@ import numpy as np
 
 from miripool import Home, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.collect import collect
-from miripool.errors import NotFound
+from miripool.errors import Conflict, NotFound
 
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
 LABELS = ("cal v1", "cal v2", "for the paper")
@@ -100,8 +100,14 @@ class Work:
         trash = list(self.pool.trash())
         if trash:
             ref = self.random.choice(trash)
-            self.pool.restore(ref)
-            self.tell("restore", urn=ref.urn)
+            try:
+                self.pool.restore(ref)
+            except Conflict:  # what it refers to was purged, and nothing else forbids it
+                links = self.pool.archive.manifest(ref.row.manifest).references
+                assert any(row.purged for row in self.pool.catalog.rows([link.serial for link in links]))
+                self.tell("not restored", urn=ref.urn)
+            else:
+                self.tell("restore", urn=ref.urn)
 
     def purge(self) -> None:
         trash = list(self.pool.trash())
