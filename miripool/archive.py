@@ -24,10 +24,13 @@ from .notes import Notes
 from .product import Context, Hdu, Layout, Original, Product, kind_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .dataset import ArraySource
     from .storage import Storage
+
+    Near = Mapping[str, Sequence[str]]
+    """For the digest of an array that is to be stored: blobs of arrays like it, of which it may take tiles."""
 
 __all__ = ["PIXEL_POLICIES", "Archive", "Measured", "PixelPolicy", "PoolInfo"]
 
@@ -339,7 +342,7 @@ class Archive:
         return ref
 
     @contextlib.contextmanager
-    def writing(self, manifest: Manifest) -> Iterator[str]:
+    def writing(self, manifest: Manifest, near: Near | None = None) -> Iterator[str]:
         """Announce what a save is about to refer to, so that nobody collects it meanwhile.
 
         The note is written before anyone asks whether a blob is there already, and removed when the save is over.
@@ -348,6 +351,8 @@ class Archive:
         ----------
         manifest : Manifest
             What will be written.
+        near : mapping, optional
+            Blobs that it may need tiles of.
 
         Yields
         ------
@@ -355,11 +360,32 @@ class Archive:
             The manifest's digest.
         """
         digest = digest_bytes(manifest.to_bytes())
-        keys = {self.blobs.key(ref.digest) for ref in manifest.blobs()} | {self.manifest_key(digest)}
+        blobs = {ref.digest for ref in manifest.blobs()}.union(*(near or {}).values())
+        keys = {self.blobs.key(blob) for blob in blobs} | {self.manifest_key(digest)}
         with self.notes.writing(keys):
             yield digest
 
-    def write(self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]]) -> int:
+    def write_blobs(self, sources: Mapping[str, tuple[BlobRef, ArraySource]], near: Near | None = None) -> int:
+        """Store the blobs of a version, durably. Call it within `writing`.
+
+        Parameters
+        ----------
+        sources : mapping
+            From `Measured`.
+        near : mapping, optional
+            As announced.
+
+        Returns
+        -------
+        int
+            Bytes added to the pool.
+        """
+        near = near or {}
+        return sum(self.blobs.write(ref, source, near=near.get(ref.digest, ())) for ref, source in sources.values())
+
+    def write(
+        self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]], near: Near | None = None
+    ) -> int:
         """Store the blobs and the manifest of a version, durably. Call it within `writing`.
 
         Parameters
@@ -368,13 +394,15 @@ class Archive:
             The version.
         sources : mapping
             From `Measured`.
+        near : mapping, optional
+            As announced.
 
         Returns
         -------
         int
             Bytes added to the pool.
         """
-        added = sum(self.blobs.write(ref, source) for ref, source in sources.values())
+        added = self.write_blobs(sources, near)
         data = manifest.to_bytes()
         key = self.manifest_key(digest_bytes(data))
         if self.storage.put(key, data):

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import bitshuffle
+from .delta import DeltaTiles
 from .errors import IntegrityError, MiripoolError
 from .hdf5file import Hdf5File, open_hdf5
+from .manifest import BlobRef
 from .storage import storage_error
-from .tilelist import ListedTiles, read_tile_list
-from .tilereader import TileReader
-from .tiles import basic_index, grid, tile_at
+from .tilelist import ListedTiles, TileList, read_tile_list
+from .tilereader import Places, TileReader
+from .tiles import Tile, basic_index, grid, tile_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .dataset import Choose
-    from .manifest import BlobRef
 
 __all__ = ["Blob", "root_cause"]
 
@@ -71,13 +72,16 @@ class Blob:
         What it should hold.
     what : str, optional
         Whose array it is, for messages.
+    folder : Path, optional
+        Where the pool has its blobs, if this file is not among them.
     """
 
     is_tiled = True
     """Reads whole tiles, however little of them is wanted."""
 
-    def __init__(self, path: Path, ref: BlobRef, what: str = "") -> None:
+    def __init__(self, path: Path, ref: BlobRef, what: str = "", folder: Path | None = None) -> None:
         self._path = path
+        self._folder = folder or path.parents[1]
         self.ref = ref
         self._what = f"{what}: " if what else ""
 
@@ -154,13 +158,30 @@ class Blob:
         Returns
         -------
         bool
-            False where it is missing or damaged. True does not say that the tiles hold the right values.
+            False where it, or a blob that has tiles of it, is missing or damaged. True does not say that the tiles hold
+            the right values.
         """
         try:
-            with self._open_hdf5() as file:
-                return file.has_all_tiles()
+            self.check()
         except IntegrityError:
             return False
+        return True
+
+    def check(self) -> None:
+        """Look at the file as `is_sound` does.
+
+        Raises
+        ------
+        IntegrityError
+            If something is missing or damaged; it says what.
+        """
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(self._open_hdf5())
+            if not file.has_all_tiles():
+                raise self.damaged("has not all of its tiles")
+            places = self._complete(file, stack)
+            if isinstance(places, DeltaTiles):
+                _find_all(places, self.shape)
 
     def is_consistent(self) -> bool:
         """Look whether the file tells the same of its tiles twice: behind its end, and to HDF5 tools.
@@ -179,14 +200,48 @@ class Blob:
             if file.is_plain:
                 return True
             tiles = read_tile_list(file.descriptor, self.ref)
-            if tiles is None or tiles.chunks != file.chunks:
+            if tiles is None or (tiles.chunks, tiles.owners) != (file.chunks, file.owners):
+                return False
+            if file.numbers is not None and not (np.array_equal(tiles.numbers, file.numbers) and file.is_mapped()):
                 return False
             listed = ListedTiles(file.descriptor, tiles)
-            numbers = enumerate(np.ndindex(grid(self.shape, tiles.chunks)))
-            found = (tile_at(index, self.shape, tiles.chunks) for _, index in numbers)
+            own = (tile for tile in _all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
             return list(file.digests()) == list(listed.digests()) and all(
-                not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in found
+                not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in own
             )
+
+    def owners(self) -> tuple[str, ...]:
+        """Tell which other blobs have tiles of this array.
+
+        Returns
+        -------
+        tuple of str
+            Digests; none of a plain blob.
+
+        Raises
+        ------
+        IntegrityError
+            If it can't be opened.
+        """
+        with contextlib.ExitStack() as stack:
+            tiles = read_tile_list(stack.enter_context(self._descriptor()), self.ref)
+            return tiles.owners if tiles is not None else stack.enter_context(self._open_hdf5()).owners
+
+    def tile_list(self) -> TileList | None:
+        """Read the list of the tiles.
+
+        Returns
+        -------
+        TileList or None
+            None where there is none.
+
+        Raises
+        ------
+        IntegrityError
+            If the file can't be opened.
+        """
+        with self._descriptor() as descriptor:
+            return read_tile_list(descriptor, self.ref)
 
     def damaged(self, how: str) -> IntegrityError:
         """Say what is wrong with the file.
@@ -205,36 +260,85 @@ class Blob:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[TileReader | _Whole]:
+        with contextlib.ExitStack() as stack:
+            places = self._places(stack)
+            plain = isinstance(places, Hdf5File) and places.is_plain
+            yield _Whole(places.read_plain()) if plain else TileReader(self, places)  # type: ignore[attr-defined]
+
+    def _places(self, stack: contextlib.ExitStack, above: tuple[str, ...] = ()) -> Places:
         """Open the file: by its list of tiles if it has one, else by HDF5."""
-        self._refuse_what_is_no_blob()
         if bitshuffle.available():
-            try:
-                descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except OSError as error:
-                raise self._not_opened(error) from error
-            try:
-                tiles = read_tile_list(descriptor, self.ref)
-                if tiles is not None:
-                    yield TileReader(self, ListedTiles(descriptor, tiles))
-                    return
-            except OSError as error:
-                raise self._unreadable("can't be read", error) from error
-            finally:
-                os.close(descriptor)
-        with self._open_hdf5() as file:
-            yield _Whole(file.read_plain()) if file.is_plain else TileReader(self, file)
+            descriptor = stack.enter_context(self._descriptor())
+            tiles = read_tile_list(descriptor, self.ref)
+            if tiles is not None:
+                listed = ListedTiles(descriptor, tiles)
+                return self._with_owners(listed, tiles.owners, tiles.numbers, stack, above)
+        return self._complete(stack.enter_context(self._open_hdf5()), stack, above)
+
+    def _complete(self, file: Hdf5File, stack: contextlib.ExitStack, above: tuple[str, ...] = ()) -> Places:
+        return file if file.numbers is None else self._with_owners(file, file.owners, file.numbers, stack, above)
+
+    def _with_owners(
+        self,
+        own: Places,
+        owners: tuple[str, ...],
+        numbers: NDArray[Any],
+        stack: contextlib.ExitStack,
+        above: tuple[str, ...],
+    ) -> Places:
+        """Add to the tiles in this file those in others."""
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if not owners:
+            self._refuse_lies(size)
+            return own
+        if self.ref.digest in above:
+            raise self.damaged("has tiles in itself")
+        held = int(np.count_nonzero(numbers == 0)) * math.prod(own.chunks) * self.dtype.itemsize
+        self._refuse_lies(min(held, size))
+
+        def open_owner(number: int) -> Places:
+            digest = owners[number]
+            path = self._folder / digest[:2] / f"{digest}.h5"
+            owner = Blob(path, BlobRef(digest, self.dtype, self.shape), f"{self._what}a part of {self._path.name}")
+            places = owner._places(stack, (*above, self.ref.digest))
+            if places.chunks != own.chunks:
+                raise owner.damaged(f"has tiles of {places.chunks} elements, not of {own.chunks}")
+            return places
+
+        tiles = DeltaTiles(own, numbers, open_owner)
+        if self._is_lie(size):  # before there is room made for an array of which little is here
+            _find_all(tiles, self.shape)
+        return tiles
+
+    @contextlib.contextmanager
+    def _descriptor(self) -> Iterator[int]:
+        """Open the file, without HDF5."""
+        self._status()
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise self._not_opened(error) from error
+        try:
+            yield descriptor
+        except OSError as error:
+            raise self._unreadable("can't be read", error) from error
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def _open_hdf5(self) -> Iterator[Hdf5File]:
         import hdf5plugin  # noqa: F401 - registers the filter
 
-        self._refuse_what_is_no_blob()
+        self._status()
         try:
             file = open_hdf5(os.fsencode(self._path))
         except OSError as error:
             raise self._not_opened(error) from error
         try:
-            yield Hdf5File(self, file)
+            opened = Hdf5File(self, file)
+            if opened.numbers is None:
+                self._refuse_lies(math.prod(self.shape) * self.dtype.itemsize)
+            yield opened
         except MiripoolError:
             raise
         except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
@@ -242,17 +346,23 @@ class Blob:
         finally:
             file.close()
 
-    def _refuse_what_is_no_blob(self) -> None:
-        """Look at the file before it is opened, and before there is room made for what it says it holds."""
+    def _status(self) -> os.stat_result:
+        """Look at the file before it is opened: a pipe would be waited for."""
         try:
             status = os.lstat(self._path)
         except OSError as error:
             raise self._not_opened(error) from error
         if not stat.S_ISREG(status.st_mode):
             raise self.damaged("is no plain file")
-        size = math.prod(self.shape) * self.dtype.itemsize
-        if size > _MOST_RATIO * status.st_size + _SLACK:
-            raise self.damaged(f"has {status.st_size} bytes, too few for an array of {size}")
+        return status
+
+    def _is_lie(self, size: int) -> bool:
+        return size > _MOST_RATIO * self._status().st_size + _SLACK
+
+    def _refuse_lies(self, size: int) -> None:
+        """Look at the file's size before there is room made for what it says it holds."""
+        if self._is_lie(size):
+            raise self.damaged(f"has {self._status().st_size} bytes, too few for an array of {size}")
 
     def _not_opened(self, error: OSError) -> MiripoolError:
         if isinstance(error, FileNotFoundError):
@@ -281,3 +391,13 @@ class _Whole:
 
     def read_pieces(self, choose: Choose | None, *, lend: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
         yield self._whole
+
+
+def _all_tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Tile]:
+    return (tile_at(index, shape, chunks) for index in np.ndindex(grid(shape, chunks)))
+
+
+def _find_all(places: Places, shape: tuple[int, ...]) -> None:
+    """Make sure that each tile is somewhere."""
+    for tile in _all_tiles(shape, places.chunks):
+        places.find(tile)

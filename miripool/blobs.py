@@ -1,4 +1,6 @@
-"""Blobs: one array each in an HDF5 file named by the array's content. Only this module and `hdf5file` speak HDF5.
+"""Blobs: one array each in an HDF5 file named by the array's content.
+
+Only `hdf5file`, `hdf5write` and `delta` speak HDF5.
 
 Its library is loaded when the first blob is opened: most questions open none.
 
@@ -14,42 +16,32 @@ little-endian; a table is framed column by column. Chunking, compression and the
 from __future__ import annotations
 
 import contextlib
-import math
-import os
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import bitshuffle
 from .blob import Blob, root_cause
-from .digest import array_digest, blocks, hasher_of, is_tiled, little_bytes, pieces_in_order, tile_digest
+from .delta import Relatives, may_share
+from .digest import array_digest, blocks, hasher_of, is_tiled, little_bytes, pieces_in_order
 from .errors import MiripoolError, StorageError
-from .hdf5file import FORMAT
+from .hdf5write import write_delta, write_plain
 from .manifest import BlobRef
 from .statistics import Accumulator, Statistics
 from .storage import storage_error
 from .threads import map_bounded
-from .tilelist import TileList, record_type, write_tile_list
-from .tiles import Slab, Tile, grid, slabs, tile_at, tile_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    import h5py
     from numpy.typing import NDArray
 
     from .dataset import ArraySource, Scale
     from .storage import Storage
+    from .tilelist import TileList
 
 __all__ = ["BlobStore"]
-
-_MAX_CODED = 1 << 16
-"""Bytes of an element (a table's row) beyond which it is not coded: bitshuffle's blocks are of 128 elements."""
-
-_PLAIN_BYTES = 1 << 12
-"""Arrays up to this size are neither chunked nor compressed: the book-keeping would outweigh them."""
 
 
 class BlobStore:
@@ -140,7 +132,7 @@ class BlobStore:
         """
         return self._storage.exists(self.key(digest))
 
-    def write(self, ref: BlobRef, source: ArraySource) -> int:
+    def write(self, ref: BlobRef, source: ArraySource, *, near: Sequence[str] = ()) -> int:
         """Write a blob, durably, unless it is there; one that is there and visibly damaged is replaced.
 
         Parameters
@@ -149,6 +141,9 @@ class BlobStore:
             From `measure`.
         source : ArraySource
             The array.
+        near : sequence of str, keyword-only, optional
+            Blobs of arrays of the same shape and dtype, from `family`, announced so that nobody collects them: if
+            enough of the array's tiles are theirs, only the others are written.
 
         Returns
         -------
@@ -166,19 +161,14 @@ class BlobStore:
             return 0
         path = self._storage.workspace(key)
         try:
-            _write_file(path, ref, source)
-            size = path.stat().st_size
-            if there:
-                self._storage.replace(key, path)
-                return size
-            added = size if self._storage.put(key, path) else 0
-        except MiripoolError:
-            raise
-        except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of them
-            cause = root_cause(error)
-            if cause is None:
-                raise StorageError(f"blob {path} could not be written ({error})") from error
-            raise storage_error(cause, path) from error
+            with _writing_errors(path):
+                if there or not self._write_delta(path, ref, source, near):
+                    write_plain(path, ref, source)
+                size = path.stat().st_size
+                if there:
+                    self._storage.replace(key, path)
+                    return size
+                added = size if self._storage.put(key, path) else 0
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -186,6 +176,57 @@ class BlobStore:
             target = self._storage.path(key)
             raise StorageError(f"something that is no plain file is in the way of {target}; look what it is")
         return added
+
+    def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
+        found: list[tuple[str, TileList]] = []
+        for digest in near if bitshuffle.available() else ():
+            with contextlib.suppress(MiripoolError):  # what is damaged is told when it is read, or by verify
+                tiles = self.open(BlobRef(digest, ref.dtype, ref.shape)).tile_list()
+                if tiles is not None and (not found or tiles.chunks == found[0][1].chunks):
+                    found.append((digest, tiles))
+        return bool(found) and write_delta(path, ref, source, Relatives(found))
+
+    def write_to(self, path: Path, ref: BlobRef, source: ArraySource) -> None:
+        """Write a blob outside the pool; it needs no other.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        ref : BlobRef
+            What the array is.
+        source : ArraySource
+            The array.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If it could not be written.
+        """
+        with _writing_errors(path):
+            write_plain(path, ref, source)
+
+    def family(self, ref: BlobRef) -> tuple[str, ...]:
+        """Tell which blobs are needed to read one.
+
+        Parameters
+        ----------
+        ref : BlobRef
+            From a manifest.
+
+        Returns
+        -------
+        tuple of str
+            Its digest, and those of the blobs that have tiles of it.
+
+        Raises
+        ------
+        IntegrityError
+            If it is damaged, so that nobody can tell.
+        """
+        if not may_share(ref.shape, ref.dtype) or not self.exists(ref.digest):
+            return (ref.digest,)
+        return (ref.digest, *self.open(ref).owners())
 
     def is_whole(self, ref: BlobRef) -> bool:
         """Read an array, and look at all that its file keeps beside it.
@@ -226,91 +267,15 @@ class BlobStore:
         return Blob(self._storage.path(self.key(ref.digest)), ref, what)
 
 
-def _write_file(path: Path, ref: BlobRef, source: ArraySource) -> None:
-    little = ref.dtype.newbyteorder("<")
-    import hdf5plugin
-
-    with _writing(path) as file:
-        small = math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES
-        if small or not ref.shape or little.itemsize > _MAX_CODED:
-            whole = np.asarray(source[...]).astype(little, copy=False)
-            data = file.create_dataset("data", ref.shape, little, data=whole)
-            digests, tiles = np.frombuffer(tile_digest(whole), np.uint8).reshape(1, 16), None
-        else:
-            chunks = tile_shape(ref.shape, little.itemsize)
-            data = file.create_dataset(
-                "data", ref.shape, little, chunks=chunks, fillvalue=None, **hdf5plugin.Bitshuffle(cname="lz4")
-            )
-            tiles = TileList(chunks, _write_tiles(data, little, source))
-            digests = np.stack([np.frombuffer(digest, np.uint8) for digest in tiles.records["digest"].tolist()])
-        data.attrs["miripool_blob"] = FORMAT
-        data.attrs["digest"] = np.bytes_(ref.digest)
-        kept = file.create_dataset("tile_digests", data=digests)
-        file.flush()  # while all objects are held: a write that fails as one is let go of raises no error
-        del kept
-    if tiles is not None:
-        write_tile_list(path, ref, tiles)
-
-
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[h5py.File]:
-    """Make an HDF5 file. After an error what HDF5 still wants to write goes nowhere: the file is of no use any more.
-
-    It would try again, as its objects are let go of one by one, and each time tell the user that it could not.
-    """
-    import h5py
-
-    file = h5py.File(path, "w", libver=("v110", "v110"))
-    descriptor = file.id.get_vfd_handle()
+def _writing_errors(path: Path) -> Iterator[None]:
+    """Say what HDF5 says of a disk in our words."""
     try:
-        yield file
-        file.close()
-    except BaseException:
-        with contextlib.suppress(OSError), tempfile.TemporaryFile() as nowhere:
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.dup2(nowhere.fileno(), descriptor)
-        with contextlib.suppress(OSError, RuntimeError, ValueError):
-            file.close()
+        yield
+    except MiripoolError:
         raise
-
-
-def _write_tiles(data: h5py.Dataset, dtype: np.dtype[Any], source: ArraySource) -> NDArray[Any]:
-    """Write all tiles; give the records of their list."""
-    shape, chunks = data.shape, data.chunks
-    records = np.zeros(math.prod(grid(shape, chunks)), record_type(dtype))
-    direct = bitshuffle.available()
-
-    def code(slab: Slab) -> list[tuple[Tile, bytes, Any]]:
-        coded = []
-        for tile, part in slab.cut(np.asarray(source[slab.inside])):
-            part = np.ascontiguousarray(part, dtype=dtype)
-            digest = tile_digest(part)
-            if dtype.kind in "iuf":
-                records["low"][tile.number], records["high"][tile.number] = _range(part)
-            if direct and part.shape != chunks:
-                whole = np.zeros(chunks, dtype)
-                whole[tuple(slice(n) for n in part.shape)] = part
-                part = whole
-            coded.append((tile, digest, bitshuffle.compress(part) if direct else part))
-        return coded
-
-    for coded in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
-        for tile, digest, elements in coded:
-            records["digest"][tile.number] = np.void(digest)
-            if direct:
-                data.id.write_direct_chunk(tile.start, elements)
-            else:
-                data[tile.inside] = elements
-    data.file.flush()  # by now HDF5 knows where it puts them
-    for number, index in enumerate(np.ndindex(grid(shape, chunks))):
-        found = data.id.get_chunk_info_by_coord(tile_at(index, shape, chunks).start)
-        records["offset"][number], records["size"][number] = found.byte_offset, found.size
-    return records
-
-
-def _range(tile: NDArray[Any]) -> tuple[Any, Any]:
-    """Give the smallest and the largest element, NaN ignored; both NaN where nothing else is there."""
-    low, high = tile.min(), tile.max()
-    if low != low:
-        return np.fmin.reduce(tile, axis=None), np.fmax.reduce(tile, axis=None)
-    return low, high
+    except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of them
+        cause = root_cause(error)
+        if cause is None:
+            raise StorageError(f"blob {path} could not be written ({error})") from error
+        raise storage_error(cause, path) from error

@@ -79,7 +79,8 @@ def collect(
     Raises
     ------
     IntegrityError
-        If the journal or a manifest is damaged: nobody can tell then what is referred to. Nothing was deleted.
+        If the journal, a manifest or a delta blob is damaged: nobody can tell then what is referred to. Nothing was
+        deleted.
     """
     found = Collected()
     storage, notes = archive.storage, archive.notes
@@ -173,7 +174,7 @@ def referenced_keys(
     without : collection of int, keyword-only
         As if these versions were purged.
     lenient : bool, keyword-only
-        Pass over manifests that are damaged.
+        Pass over manifests and delta blobs that are damaged.
 
     Yields
     ------
@@ -183,7 +184,7 @@ def referenced_keys(
     Raises
     ------
     IntegrityError
-        If a manifest is damaged.
+        If a manifest is damaged, or a blob, so that nobody can tell which others it needs.
     """
     purged = purged_serials(entries).union(without)
     kept: dict[str, bool] = {}
@@ -200,7 +201,13 @@ def referenced_keys(
                 raise
             continue
         for ref in manifest.blobs():
-            yield archive.blobs.key(ref.digest)
+            try:
+                family = archive.blobs.family(ref)
+            except MiripoolError:
+                if not lenient:
+                    raise
+                family = (ref.digest,)
+            yield from map(archive.blobs.key, family)
 
 
 def _size(archive: Archive, key: str) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import bitshuffle
+from .delta import mappings
 from .digest import tile_digest
 from .errors import NewerFormat
 from .tilereader import MAX_TILE, Found
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
 
     from .blob import Blob
 
-__all__ = ["FORMAT", "Hdf5File", "open_hdf5"]
+__all__ = ["DELTA_FORMAT", "FORMAT", "Hdf5File", "open_hdf5"]
 
 FORMAT = 1
-"""Number of the blobs' format, in the attribute ``miripool_blob`` of ``/data``."""
+DELTA_FORMAT = 2
+"""Numbers of the blobs' formats, in the attribute ``miripool_blob`` of ``/data``."""
+
+_MOST_OWNERS = (1 << 16) - 1
 
 
 def open_hdf5(path: bytes) -> Any:
@@ -84,23 +89,31 @@ class Hdf5File:
         self._blob = blob
         self._file = file
         self._root = h5py.h5g.open(file, b"/")
-        self._data, chunks = self._dataset(b"data")
-        if int(self._attribute(b"miripool_blob", 0)) > FORMAT:
+        self._data = self._object(b"data")
+        number = int(self._attribute(b"miripool_blob", 0))
+        if number > DELTA_FORMAT:
             raise NewerFormat(f"blob {blob._path} was written by a newer miripool; update miripool")
+        # What is virtual in a delta blob is for HDF5 tools; here its own tiles are read, and the other blobs by name.
+        self._tiles, chunks = self._dataset(b"tiles" if number == DELTA_FORMAT else b"data")
         digest = self._attribute(b"digest", b"")
         if digest != blob.ref.digest.encode():
             raise blob.damaged(f"is another array's, {digest!r}")
-        shape, dtype = self._data.shape, self._data.dtype
-        if shape != blob.shape or dtype != blob.dtype.newbyteorder("<"):
-            raise blob.damaged(f"holds {dtype} {shape}, not {blob.dtype} {blob.shape}")
+        for held in (self._data, self._tiles):
+            if held.shape != blob.shape or held.dtype != blob.dtype.newbyteorder("<"):
+                raise blob.damaged(f"holds {held.dtype} {held.shape}, not {blob.dtype} {blob.shape}")
+        dtype = blob.dtype
         if chunks is not None and math.prod(chunks) * dtype.itemsize > MAX_TILE:
             raise blob.damaged(f"has tiles of {chunks} elements")
         self.is_plain = chunks is None
         self.chunks: tuple[int, ...] = chunks or ()
         self.descriptor: int = file.get_vfd_handle()
+        self.owners: tuple[str, ...] = ()
+        self.numbers: NDArray[Any] | None = None
+        if number == DELTA_FORMAT:
+            self.owners, self.numbers = self._shared()
 
-    def _dataset(self, name: bytes) -> tuple[Any, tuple[int, ...] | None]:
-        """Open a dataset that keeps its data in this file; give its chunks."""
+    def _object(self, name: bytes) -> Any:
+        """Open a dataset of this file, wherever it keeps its data."""
         import h5py
 
         links = self._root.links
@@ -108,6 +121,13 @@ class Hdf5File:
         opened = h5py.h5o.open(self._root, name) if found else None
         if not isinstance(opened, h5py.h5d.DatasetID):
             raise self._blob.damaged(f"has no dataset /{name.decode()}")
+        return opened
+
+    def _dataset(self, name: bytes) -> tuple[Any, tuple[int, ...] | None]:
+        """Open a dataset that keeps its data in this file; give its chunks."""
+        import h5py
+
+        opened = self._object(name)
         made = opened.get_create_plist()
         layout = made.get_layout()
         if layout == h5py.h5d.VIRTUAL or (layout == h5py.h5d.CONTIGUOUS and made.get_external_count()):
@@ -126,9 +146,58 @@ class Hdf5File:
         attribute.read(value)
         return value[()]
 
+    def _shared(self) -> tuple[tuple[str, ...], NDArray[Any]]:
+        """Read which other blobs have tiles, and for each tile which; 0 for this one."""
+        if self.is_plain:
+            raise self._blob.damaged("is a delta blob without tiles")
+        numbers = self._vector(b"tile_owners", np.dtype("<u2"), math.prod(grid(self._blob.shape, self.chunks)))
+        stored, _ = self._dataset(b"owners")
+        count = stored.shape[0] if len(stored.shape) == 1 else 0
+        if not 0 < count <= _MOST_OWNERS or numbers.max() > count:
+            raise self._blob.damaged(f"names {count} other blobs")
+        names = [name.decode("ascii", "replace") for name in self._vector(b"owners", np.dtype("S32"), count).tolist()]
+        if not all(re.fullmatch("[0-9a-f]{32}", name) for name in names):
+            raise self._blob.damaged("has tiles in what is no blob")
+        return tuple(names), numbers
+
+    def _vector(self, name: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+        import h5py
+
+        stored, _ = self._dataset(name)
+        if stored.shape != (count,) or stored.dtype != dtype:
+            raise self._blob.damaged(f"has another /{name.decode()} than for {count}")
+        values: NDArray[Any] = np.empty(count, dtype)
+        stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        return values
+
     def has_all_tiles(self) -> bool:
-        """Tell whether each tile has been written."""
-        return self.is_plain or self._data.get_num_chunks() == math.prod(grid(self._blob.shape, self.chunks))
+        """Tell whether each tile has been written that is not another blob's."""
+        if self.is_plain:
+            return True
+        elsewhere = 0 if self.numbers is None else np.count_nonzero(self.numbers)
+        return bool(self._tiles.get_num_chunks() == math.prod(grid(self._blob.shape, self.chunks)) - elsewhere)
+
+    def is_mapped(self) -> bool:
+        """Tell whether HDF5 tools find each tile of a delta blob where we do."""
+        import h5py
+
+        if self.numbers is None:
+            return True
+        made = self._data.get_create_plist()
+        if made.get_layout() != h5py.h5d.VIRTUAL:
+            return False
+        expected = list(mappings(self._blob.shape, self.chunks, self.owners, self.numbers))
+        if made.get_virtual_count() != len(expected):
+            return False
+        for i, mapping in enumerate(expected):
+            spaces = (mapping.space, made.get_virtual_vspace(i), made.get_virtual_srcspace(i))
+            blocks = [_blocks(space) for space in spaces]
+            source = (made.get_virtual_filename(i), made.get_virtual_dsetname(i))
+            if source != (mapping.file.decode(), mapping.dataset.decode()):
+                return False
+            if not all(np.array_equal(blocks[0], other) for other in blocks[1:]):
+                return False
+        return True
 
     def read_plain(self) -> NDArray[Any]:
         """Read the whole of an array that is not in tiles."""
@@ -147,11 +216,11 @@ class Hdf5File:
         import h5py
 
         if not bitshuffle.available():
-            return Found(tile, elements=np.asarray(h5py.Dataset(self._data)[tile.inside]))
-        found = self._data.get_chunk_info_by_coord(tile.start)
+            return Found(tile, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside]))
+        found = self._tiles.get_chunk_info_by_coord(tile.start)
         if found.byte_offset is None or not 0 < found.size <= 2 * MAX_TILE:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return Found(tile, found.byte_offset, found.size)
+        return Found(tile, self.descriptor, found.byte_offset, found.size)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""
@@ -169,3 +238,12 @@ class Hdf5File:
         digests: NDArray[np.uint8] = np.empty((count, 16), np.uint8)
         stored.read(h5py.h5s.ALL, h5py.h5s.ALL, digests)
         return [digest.tobytes() for digest in digests]
+
+
+def _blocks(space: Any) -> NDArray[Any]:
+    """Give what is selected, as boxes."""
+    import h5py
+
+    if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS:
+        return np.array([(0,) * len(space.shape), space.shape])[np.newaxis]
+    return np.asarray(space.get_select_hyper_blocklist())

@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,7 +122,7 @@ def pack(
         for digest, data in manifests.items():
             _put(tar, archive.manifest_key(digest), data)
         for done, ref in enumerate(refs.values(), 1):
-            _put_blob(tar, archive, ref)
+            _put_blob(tar, archive, ref, path.parent)
             if progress is not None:
                 progress(done, len(refs))
     return Packed(len(listed), len(refs), path.stat().st_size)
@@ -143,13 +144,17 @@ def _put(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _put_blob(tar: tarfile.TarFile, archive: Archive, ref: BlobRef) -> None:
+def _put_blob(tar: tarfile.TarFile, archive: Archive, ref: BlobRef, beside: Path) -> None:
     found, _ = archive.blobs.measure(archive.blobs.open(ref), numeric=False)
     key = archive.blobs.key(ref.digest)
     path = archive.storage.path(key)
     if found.digest != ref.digest:
         raise IntegrityError(f"blob {path} is damaged: its array has the digest {found.digest}; nothing was packed")
-    with path.open("rb") as blob:
+    with contextlib.ExitStack() as stack:
+        if len(archive.blobs.family(ref)) > 1:  # it needs blobs that may not come along
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".miripool-", dir=beside))) / "blob.h5"
+            archive.blobs.write_to(path, ref, archive.blobs.open(ref))
+        blob = stack.enter_context(path.open("rb"))
         member = tarfile.TarInfo(key)
         member.size = blob.seek(0, io.SEEK_END)
         blob.seek(0)

@@ -181,9 +181,9 @@ class _Repair:
         yield from self._manifests()
         report = verify(self.pool, level="full", progress=self.progress)
         refs = self._refs()
-        for finding in report.findings:
-            if finding.what == "blob":
-                yield self._blob(finding.where, refs[finding.where], finding.urns)
+        damaged = [finding for finding in report.findings if finding.what == "blob"]
+        for finding in sorted(damaged, key=lambda finding: self._needs_others(refs[finding.where])):
+            yield self._blob(finding.where, refs[finding.where], finding.urns)
         whole = all(step.healed for step in journal)
         index = [finding for finding in report.findings if finding.what in ("index", "pixels")]
         if index and whole and not self.dry_run:
@@ -286,7 +286,8 @@ class _Repair:
         if found is None and there and self._reads(ref):
             aside = self._set_aside(key)
             kept = archive.storage.path(aside.rpartition(" ")[2]) if not self.dry_run else archive.storage.path(key)
-            found, whence = (Blob(kept, ref), str(kept)), "itself: its array is whole"
+            itself = Blob(kept, ref, folder=archive.storage.path("blobs"))
+            found, whence = (itself, str(kept)), "itself: its array is whole"
         else:
             whence = "" if found is None else found[1]
             aside = self._set_aside(key)
@@ -297,6 +298,13 @@ class _Repair:
         if not self.dry_run:
             archive.blobs.write(ref, found[0])
         return Step("blob", key, f"restored from {whence}{aside}", True, urns)
+
+    def _needs_others(self, ref: BlobRef) -> bool:
+        """Tell whether it takes other blobs to read one: those are healed first, and it may be whole then."""
+        try:
+            return len(self.pool.archive.blobs.family(ref)) > 1
+        except MiripoolError:
+            return True
 
     def _reads(self, ref: BlobRef) -> bool:
         """Tell whether an array can be read as it was, whatever else is wrong with its file."""

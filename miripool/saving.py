@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from .canonical import canonical_json, digest_bytes
+from .delta import may_share
 from .errors import Conflict, IntegrityError, InvalidInput, MiripoolError
 from .formats import layout_of, stable_content
 from .journal import Action, Save, Tag
@@ -38,6 +39,9 @@ __all__ = [
 
 _SAME_START = timedelta(seconds=1)
 """Headers round the start of an exposure, and not all alike."""
+
+_NEAREST = 4
+"""Versions that are looked at for tiles that a new one may share: an analyst goes back and forth between a few."""
 
 _IDENTITY = (("DETECTOR", "detector"), ("SUBARRAY", "subarray"), ("OBS_ID", "obs_id"))
 
@@ -228,8 +232,9 @@ def write_ahead(
         _refuse_other_exposure(catalog, prepared.manifest)
     except Conflict:
         return  # said when its turn comes
-    notes.enter_context(archive.writing(prepared.manifest))
-    prepared.stored_bytes = sum(archive.blobs.write(*blob) for blob in prepared.measured.sources.values())
+    near = _near(archive, catalog, prepared.manifest)
+    notes.enter_context(archive.writing(prepared.manifest, near))
+    prepared.stored_bytes = archive.write_blobs(prepared.measured.sources, near)
     prepared.measured.sources.clear()
 
 
@@ -429,13 +434,30 @@ class _Save:
         # A context's manifest may be another each time.
         written = (*p.track, digest_bytes(p.manifest.to_bytes()) if p.targets is not None else "")
         if written not in self._written:
-            self.notes.enter_context(self.archive.writing(p.manifest))
-            p.stored_bytes += self.archive.write(p.manifest, p.measured.sources)
+            near = _near(self.archive, self.catalog, p.manifest) if p.measured.sources else {}
+            self.notes.enter_context(self.archive.writing(p.manifest, near))
+            p.stored_bytes += self.archive.write(p.manifest, p.measured.sources, near)
             self._written.add(written)
 
     def _version(self, p: Prepared, serial: int) -> Save:
         version = max((row.version for row in self.catalog.track(*p.track)), default=-1) + 1
         return Save(serial, *p.track, version, digest_bytes(p.manifest.to_bytes()), p.content, p.stored_bytes)
+
+
+def _near(archive: Archive, catalog: Catalog, manifest: Manifest) -> dict[str, list[str]]:
+    """Find the blobs of which a version's arrays may take tiles: those of the same datasets in the newest versions."""
+    large = {h.name: h.data for h in manifest.hdus if h.data is not None and may_share(h.data.shape, h.data.dtype)}
+    near: dict[str, list[str]] = {ref.digest: [] for ref in large.values()}
+    if not near:
+        return {}
+    living = [row for row in catalog.track(manifest.kind, manifest.name) if row.removed is None]
+    for row in sorted(living, key=lambda row: row.version)[: -_NEAREST - 1 : -1]:
+        with contextlib.suppress(IntegrityError):  # what is damaged is of no use here; verify tells it
+            for hdu in archive.manifest(row.manifest).hdus:
+                ref, old = large.get(hdu.name), hdu.data
+                if ref is not None and old is not None and (old.shape, old.dtype) == (ref.shape, ref.dtype):
+                    near[ref.digest] += archive.blobs.family(old)
+    return {digest: [other for other in dict.fromkeys(found) if other not in near] for digest, found in near.items()}
 
 
 def _same(catalog: Catalog, p: Prepared) -> ProductRow | None:

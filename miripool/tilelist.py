@@ -6,13 +6,19 @@ lock, or Python's; a file without one, or with one that is damaged, is read by H
     records   one for each tile, in C order: offset and size in the file, xxh3_128 of the elements, smallest and largest
     header    JSON: digest, dtype and shape of the array, shape of a tile
     footer    length of the header, count of tiles, xxh3_128 of records and header, "MIRIPOOL"
+
+That of a delta blob ends with "MIRIPOO2". Its header names other blobs, its records tell for each tile in which of
+them it is, counted from 1; 0 is this file. A tile of another blob has no offset and no size: that blob's own list knows
+them.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import operator
 import os
+import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +40,7 @@ __all__ = ["ListedTiles", "TileList", "read_tile_list", "record_type", "write_ti
 
 _FOOTER = struct.Struct("<II16s8s")
 _MAGIC = b"MIRIPOOL"
+_DELTA_MAGIC = b"MIRIPOO2"
 _FIRST = 1 << 12
 """Bytes at the end that are read at once: the lists of most arrays are shorter."""
 _LARGEST = 1 << 26
@@ -49,11 +56,20 @@ class TileList:
     chunks : tuple of int
         Shape of a tile.
     records : ndarray, shape (number of tiles,)
-        With fields ``offset``, ``size``, ``digest`` and, for numbers, ``low`` and ``high``, NaN ignored.
+        With fields ``offset``, ``size``, ``digest`` and, for numbers, ``low`` and ``high``, NaN ignored; ``owner`` in
+        a delta blob.
+    owners : tuple of str
+        Digests of the blobs that have tiles of a delta blob.
     """
 
     chunks: tuple[int, ...]
     records: NDArray[Any]
+    owners: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> NDArray[Any]:
+        """Where each tile is: 0 for this file, else the place in `owners`, counted from 1."""
+        return self.records["owner"] if self.owners else np.zeros(len(self.records), np.uint16)
 
 
 class ListedTiles:
@@ -68,14 +84,14 @@ class ListedTiles:
     """
 
     def __init__(self, descriptor: int, tiles: TileList) -> None:
-        self.descriptor = descriptor
+        self._descriptor = descriptor
         self.chunks = tiles.chunks
         self._records = tiles.records
 
     def find(self, tile: Tile) -> Found:
         """Tell where in the file a tile is."""
         record = self._records[tile.number]
-        return Found(tile, int(record["offset"]), min(int(record["size"]), 2 * MAX_TILE))
+        return Found(tile, self._descriptor, int(record["offset"]), min(int(record["size"]), 2 * MAX_TILE))
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""
@@ -90,13 +106,15 @@ class ListedTiles:
         return self._records["low"].astype(native), self._records["high"].astype(native)
 
 
-def record_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def record_type(dtype: np.dtype[Any], *, delta: bool = False) -> np.dtype[Any]:
     """Give the type of a list's records.
 
     Parameters
     ----------
     dtype : numpy.dtype
         Of the array.
+    delta : bool, keyword-only
+        Whether tiles may be in other blobs.
 
     Returns
     -------
@@ -106,6 +124,8 @@ def record_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     fields: list[Any] = [("offset", "<u8"), ("size", "<u4"), ("digest", "V16")]
     if dtype.kind in "iuf":
         fields += [("low", dtype.newbyteorder("<")), ("high", dtype.newbyteorder("<"))]
+    if delta:
+        fields.append(("owner", "<u2"))
     return np.dtype(fields)
 
 
@@ -122,8 +142,11 @@ def write_tile_list(path: str | os.PathLike[str], ref: BlobRef, tiles: TileList)
         All of its tiles.
     """
     told = {"digest": ref.digest, "dtype": _name(ref.dtype), "shape": list(ref.shape), "tile": list(tiles.chunks)}
+    if tiles.owners:
+        told["owners"] = list(tiles.owners)
     body = tiles.records.tobytes() + (header := json.dumps(told, sort_keys=True).encode())
-    footer = _FOOTER.pack(len(header), len(tiles.records), xxhash.xxh3_128_digest(body), _MAGIC)
+    magic = _DELTA_MAGIC if tiles.owners else _MAGIC
+    footer = _FOOTER.pack(len(header), len(tiles.records), xxhash.xxh3_128_digest(body), magic)
     with open(path, "ab") as file:  # noqa: PTH123 - the path may be of any kind
         file.write(body + footer)
 
@@ -146,10 +169,10 @@ def read_tile_list(descriptor: int, ref: BlobRef) -> TileList | None:
     end = os.fstat(descriptor).st_size
     start = max(0, end - _FIRST)
     last = os.pread(descriptor, end - start, start)
-    if len(last) < _FOOTER.size or not last.endswith(_MAGIC):
+    if len(last) < _FOOTER.size or not last.endswith((_MAGIC, _DELTA_MAGIC)):
         return None
-    header_size, count, digest, _ = _FOOTER.unpack_from(last, len(last) - _FOOTER.size)
-    kind = record_type(ref.dtype)
+    header_size, count, digest, magic = _FOOTER.unpack_from(last, len(last) - _FOOTER.size)
+    kind = record_type(ref.dtype, delta=magic == _DELTA_MAGIC)
     size = count * kind.itemsize + header_size + _FOOTER.size
     if size > min(end, _LARGEST):
         return None
@@ -160,13 +183,25 @@ def read_tile_list(descriptor: int, ref: BlobRef) -> TileList | None:
     body = last[len(last) - size : len(last) - _FOOTER.size]
     if xxhash.xxh3_128_digest(body) != digest:
         return None
-    told = json.loads(body[count * kind.itemsize :])
+    records = np.frombuffer(body, kind, count)
+    try:
+        return _understand(json.loads(body[count * kind.itemsize :]), records, ref)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # somebody else's
+
+
+def _understand(told: Any, records: NDArray[Any], ref: BlobRef) -> TileList | None:
     if (told["digest"], told["dtype"], told["shape"]) != (ref.digest, _name(ref.dtype), list(ref.shape)):
         return None
-    chunks = tuple(told["tile"])
-    if len(chunks) != len(ref.shape) or math.prod(grid(ref.shape, chunks)) != count:
+    chunks = tuple(map(operator.index, told["tile"]))
+    if len(chunks) != len(ref.shape) or min(chunks) < 1 or math.prod(chunks) * ref.dtype.itemsize > MAX_TILE:
         return None
-    return TileList(chunks, np.frombuffer(body, kind, count))
+    if math.prod(grid(ref.shape, chunks)) != len(records):
+        return None
+    owners = tuple(told["owners"]) if "owner" in (records.dtype.names or ()) else ()
+    if owners and not (all(re.fullmatch("[0-9a-f]{32}", d) for d in owners) and records["owner"].max() <= len(owners)):
+        return None
+    return TileList(chunks, records, owners)
 
 
 def _name(dtype: np.dtype[Any]) -> str | Sequence[Any]:

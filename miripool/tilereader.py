@@ -39,9 +39,10 @@ _KEPT_BYTES = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a tile is in the file, offset and length in bytes; or its elements, where they had to be read by HDF5."""
+    """Where a tile is: descriptor of an open file, offset and length in bytes; or its elements, if HDF5 had to read."""
 
     tile: Tile
+    descriptor: int = -1
     offset: int = 0
     size: int = 0
     elements: NDArray[Any] | None = None
@@ -52,17 +53,14 @@ class Places(Protocol):
 
     Attributes
     ----------
-    descriptor : int
-        Of the file.
     chunks : tuple of int
         Shape of a tile.
     """
 
-    descriptor: int
     chunks: tuple[int, ...]
 
     def find(self, tile: Tile) -> Found:
-        """Tell where in the file a tile is."""
+        """Tell where a tile is."""
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""
@@ -90,22 +88,41 @@ class _Room(threading.local):
 _room = _Room()
 
 
-def _read_run(descriptor: int, run: Sequence[Found]) -> list[memoryview | None]:
-    """Read tiles as they are in the file; at once if they stand one behind the other. None for those read already.
+def _read_run(run: Sequence[Found]) -> list[memoryview | None]:
+    """Read tiles as they are in their files, those at once that stand one behind the other.
 
-    What is given is this thread's, until it reads again.
+    What is given is this thread's, until it reads again; None for those read already.
     """
-    if run[0].elements is not None:
-        return [None for _ in run]
-    if any(a.offset + a.size != b.offset for a, b in itertools.pairwise(run)):
-        return [memoryview(os.pread(descriptor, found.size, found.offset)) for found in run]
-    begin, size = run[0].offset, sum(found.size for found in run)
+    room = memoryview(_room.take("coded", sum(found.size for found in run)).data)
+    coded: list[memoryview | None] = []
+    first = 0
+    while first < len(run):
+        if run[first].elements is not None:
+            coded.append(None)
+            first += 1
+            continue
+        end = first + 1
+        while end < len(run) and _follows(run[end - 1], run[end]):
+            end += 1
+        size = sum(found.size for found in run[first:end])
+        whole = _read(run[first].descriptor, run[first].offset, room[:size])
+        room = room[size:]
+        begin = run[first].offset
+        coded += [whole[found.offset - begin : found.offset - begin + found.size] for found in run[first:end]]
+        first = end
+    return coded
+
+
+def _follows(one: Found, other: Found) -> bool:
+    """Tell whether a tile stands right behind another."""
+    return (one.descriptor, one.offset + one.size) == (other.descriptor, other.offset) and other.elements is None
+
+
+def _read(descriptor: int, offset: int, room: memoryview) -> memoryview:
+    """Read as many bytes as there is room for, or as there are."""
     if hasattr(os, "preadv"):
-        whole = memoryview(_room.take("coded", size).data)
-        whole = whole[: os.preadv(descriptor, [whole], begin)]
-    else:  # macOS before 11
-        whole = memoryview(os.pread(descriptor, size, begin))
-    return [whole[found.offset - begin : found.offset - begin + found.size] for found in run]
+        return room[: os.preadv(descriptor, [room], offset)]
+    return memoryview(os.pread(descriptor, len(room), offset))  # macOS before 11
 
 
 class TileReader:
@@ -197,12 +214,12 @@ class TileReader:
 
         It takes the tiles, a box, and where the box starts; None for a box with a first axis of one place for each.
         """
-        blob, chunks, descriptor = self._blob, self._chunks, self._places.descriptor
+        blob, chunks = self._blob, self._chunks
         digests = self._places.digests()
 
         def fill(job: tuple[list[Found], NDArray[Any], tuple[int, ...] | None]) -> NDArray[Any]:
             run, target, starts = job
-            for i, (found, coded) in enumerate(zip(run, _read_run(descriptor, run), strict=True)):
+            for i, (found, coded) in enumerate(zip(run, _read_run(run), strict=True)):
                 tile = found.tile
                 room = target[i] if starts is None else room_of(tile, target, starts)
                 elements = found.elements if coded is None else _decode(blob, tile, coded, chunks, room)

@@ -262,12 +262,13 @@ class _Verification:
 
     def _look(self, ref: BlobRef, hdu: HduRecord | None) -> tuple[str | None, int]:
         if self.report.level == "quick":
-            there = self.archive.blobs.exists(ref.digest)
-            return (None if there else "is missing; restore it from a copy of the pool"), 0
+            lost = [digest for digest in self.archive.blobs.family(ref) if not self.archive.blobs.exists(digest)]
+            if lost:
+                what = "is missing" if lost == [ref.digest] else f"needs {', '.join(lost)}, which is missing"
+                return f"{what}; restore it from a copy of the pool", 0
+            return None, 0
         blob = self.archive.blobs.open(ref)
-        if not blob.is_sound():
-            blob[(0,) * len(ref.shape)] if 0 not in ref.shape else blob[...]  # says what is wrong, if it finds out
-            return "is damaged: not all of its tiles are there; restore it from a copy of the pool", 0
+        blob.check()
         if self.report.level != "full":
             return None, 0
         numeric = hdu is not None

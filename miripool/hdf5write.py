@@ -1,0 +1,262 @@
+"""Writing a blob's HDF5 file: plain, or with the tiles only that no other blob has."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import bitshuffle
+from .delta import mappings
+from .digest import tile_digest
+from .hdf5file import DELTA_FORMAT, FORMAT
+from .threads import map_bounded
+from .tilelist import TileList, record_type, write_tile_list
+from .tiles import Slab, Tile, grid, slabs, tile_at, tile_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import h5py
+    from numpy.typing import NDArray
+
+    from .dataset import ArraySource
+    from .delta import Relatives
+    from .manifest import BlobRef
+
+__all__ = ["write_delta", "write_plain"]
+
+_MAX_CODED = 1 << 16
+"""Bytes of an element (a table's row) beyond which it is not coded: bitshuffle's blocks are of 128 elements."""
+
+_PLAIN_BYTES = 1 << 12
+"""Arrays up to this size are neither chunked nor compressed: the book-keeping would outweigh them."""
+
+_SAMPLES = 8
+"""Places of an array that are looked at before a delta blob is tried."""
+
+_LEAST_SHARED = 0.25
+"""Part of the tiles below which a delta blob is not worth that another blob is needed to read it.
+
+It is read as fast as a plain one whatever its share; what counts is what is saved.
+"""
+
+
+def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
+    """Write a blob that holds all of its tiles.
+
+    Parameters
+    ----------
+    path : Path
+        The file, made anew.
+    ref : BlobRef
+        What the array is.
+    source : ArraySource
+        The array.
+
+    Raises
+    ------
+    OSError, RuntimeError, ValueError
+        If it can't be written; HDF5 reports a full disk as any of them.
+    """
+    little = ref.dtype.newbyteorder("<")
+    with _writing(path) as file:
+        small = math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES
+        if small or not ref.shape or little.itemsize > _MAX_CODED:
+            whole = np.asarray(source[...]).astype(little, copy=False)
+            data = file.create_dataset("data", ref.shape, little, data=whole)
+            digests, tiles = np.frombuffer(tile_digest(whole), np.uint8).reshape(1, 16), None
+        else:
+            chunks = tile_shape(ref.shape, little.itemsize)
+            data = _chunked(file, "data", ref, chunks)
+            records = np.zeros(math.prod(grid(ref.shape, chunks)), record_type(little))
+            _write_tiles(data, source, records)
+            tiles = TileList(chunks, records)
+            digests = _digests(tiles)
+        _name(data, ref, FORMAT)
+        kept = file.create_dataset("tile_digests", data=digests)
+        file.flush()  # while all objects are held: a write that fails as one is let go of raises no error
+        del kept
+    if tiles is not None:
+        write_tile_list(path, ref, tiles)
+
+
+def write_delta(path: Path, ref: BlobRef, source: ArraySource, relatives: Relatives) -> bool:
+    """Write a blob that holds only the tiles that others have not.
+
+    Parameters
+    ----------
+    path : Path
+        The file, made anew.
+    ref : BlobRef
+        What the array is.
+    source : ArraySource
+        The array.
+    relatives : Relatives
+        The other blobs, of arrays of the same dtype, shape and tiles.
+
+    Returns
+    -------
+    bool
+        False if too much has changed: the file is of no use then.
+
+    Raises
+    ------
+    OSError, RuntimeError, ValueError
+        If it can't be written.
+    """
+    little = ref.dtype.newbyteorder("<")
+    chunks = tile_shape(ref.shape, little.itemsize)
+    if relatives.chunks != chunks or not _is_promising(ref, source, relatives):
+        return False
+    records = np.zeros(math.prod(grid(ref.shape, chunks)), record_type(little, delta=True))
+    with _writing(path) as file:
+        own = _chunked(file, "tiles", ref, chunks)
+        found = _write_tiles(own, source, records, relatives)
+        if found is None:
+            return False
+        used = [number for number, _ in Counter(found[found >= 0].tolist()).most_common()]
+        place = np.zeros(len(relatives.digests) + 1, np.uint16)  # of what is found nowhere, -1, comes last
+        place[used] = np.arange(1, len(used) + 1)
+        numbers = records["owner"] = place[found]
+        tiles = TileList(chunks, records, tuple(relatives.digests[number] for number in used))
+        data = _map(file, ref, tiles)
+        _name(data, ref, DELTA_FORMAT)
+        kept = [
+            file.create_dataset("tile_digests", data=_digests(tiles)),
+            file.create_dataset("tile_owners", data=numbers.astype("<u2")),
+            file.create_dataset("owners", data=np.array(tiles.owners, "S32")),
+        ]
+        file.flush()
+        del kept
+    write_tile_list(path, ref, tiles)
+    return True
+
+
+def _chunked(file: h5py.File, name: str, ref: BlobRef, chunks: tuple[int, ...]) -> h5py.Dataset:
+    import hdf5plugin
+
+    little = ref.dtype.newbyteorder("<")
+    coded = hdf5plugin.Bitshuffle(cname="lz4")
+    return file.create_dataset(name, ref.shape, little, chunks=chunks, fillvalue=None, **coded)
+
+
+def _name(data: h5py.Dataset, ref: BlobRef, number: int) -> None:
+    data.attrs["miripool_blob"] = number
+    data.attrs["digest"] = np.bytes_(ref.digest)
+
+
+def _digests(tiles: TileList) -> NDArray[np.uint8]:
+    return np.stack([np.frombuffer(digest, np.uint8) for digest in tiles.records["digest"].tolist()])
+
+
+def _map(file: h5py.File, ref: BlobRef, tiles: TileList) -> h5py.Dataset:
+    """Make the virtual dataset over all tiles; what of it is missing reads as NaN, where there is such a thing."""
+    import h5py
+
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    little = ref.dtype.newbyteorder("<")
+    made.set_fill_value(np.array(np.nan if little.kind == "f" else 0, little))
+    made.set_layout(h5py.h5d.VIRTUAL)
+    for mapping in mappings(ref.shape, tiles.chunks, tiles.owners, tiles.numbers):
+        made.set_virtual(mapping.space, mapping.file, mapping.dataset, mapping.space)
+    space = h5py.h5s.create_simple(ref.shape)
+    return h5py.Dataset(h5py.h5d.create(file.id, b"data", h5py.h5t.py_create(little), space, made))
+
+
+def _is_promising(ref: BlobRef, source: ArraySource, relatives: Relatives) -> bool:
+    """Look at some places of an array, whether enough of its tiles are there."""
+    places = list(slabs(ref.shape, relatives.chunks, ref.dtype.itemsize))
+    there = total = 0
+    for slab in places[:: max(1, len(places) // _SAMPLES)]:
+        for tile, part in slab.cut(np.asarray(source[slab.inside])):
+            there += relatives.find(tile.number, tile_digest(part)) is not None
+            total += 1
+    return there >= _LEAST_SHARED * total
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[h5py.File]:
+    """Make an HDF5 file. After an error what HDF5 still wants to write goes nowhere: the file is of no use any more.
+
+    It would try again, as its objects are let go of one by one, and each time tell the user that it could not.
+    """
+    import h5py
+
+    file = h5py.File(path, "w", libver=("v110", "v110"))
+    descriptor = file.id.get_vfd_handle()
+    try:
+        yield file
+        file.close()
+    except BaseException:
+        with contextlib.suppress(OSError), tempfile.TemporaryFile() as nowhere:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.dup2(nowhere.fileno(), descriptor)
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            file.close()
+        raise
+
+
+def _write_tiles(
+    data: h5py.Dataset, source: ArraySource, records: NDArray[Any], relatives: Relatives | None = None
+) -> NDArray[np.int64] | None:
+    """Write the tiles that no relative has, and all records.
+
+    Gives for each tile which relative has it, -1 for none; None as soon as it is clear that most of them have changed.
+    """
+    shape, chunks, dtype = data.shape, data.chunks, data.dtype
+    owners = np.full(len(records), -1)
+    most = len(records) * (1 - _LEAST_SHARED) if relatives is not None else len(records)
+    written = 0
+    direct = bitshuffle.available()
+
+    def code(slab: Slab) -> list[tuple[Tile, Any]]:
+        coded = []
+        for tile, part in slab.cut(np.asarray(source[slab.inside])):
+            part = np.ascontiguousarray(part, dtype=dtype)
+            digest = tile_digest(part)
+            records["digest"][tile.number] = np.void(digest)
+            owner = None if relatives is None else relatives.find(tile.number, digest)
+            if relatives is not None and owner is not None:
+                owners[tile.number] = owner
+                there = relatives.record(owner, tile.number)
+                records["low"][tile.number], records["high"][tile.number] = there["low"], there["high"]
+                continue
+            if dtype.kind in "iuf":
+                records["low"][tile.number], records["high"][tile.number] = _range(part)
+            if direct and part.shape != chunks:
+                whole = np.zeros(chunks, dtype)
+                whole[tuple(slice(n) for n in part.shape)] = part
+                part = whole
+            coded.append((tile, bitshuffle.compress(part) if direct else part))
+        return coded
+
+    for coded in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
+        written += len(coded)
+        if written > most:
+            return None
+        for tile, elements in coded:
+            if direct:
+                data.id.write_direct_chunk(tile.start, elements)
+            else:
+                data[tile.inside] = elements
+    data.file.flush()  # by now HDF5 knows where it puts them
+    for number, index in enumerate(np.ndindex(grid(shape, chunks))):
+        if owners[number] < 0:
+            found = data.id.get_chunk_info_by_coord(tile_at(index, shape, chunks).start)
+            records["offset"][number], records["size"][number] = found.byte_offset, found.size
+    return owners
+
+
+def _range(tile: NDArray[Any]) -> tuple[Any, Any]:
+    """Give the smallest and the largest element, NaN ignored; both NaN where nothing else is there."""
+    low, high = tile.min(), tile.max()
+    if low != low:
+        return np.fmin.reduce(tile, axis=None), np.fmax.reduce(tile, axis=None)
+    return low, high
