@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PIXEL_POLICIES", "Archive", "Measured", "PixelPolicy", "PoolInfo"]
 
-FORMAT = 1
-"""Number of a pool folder's format; a reader refuses greater ones."""
+FORMAT = 2
+"""Number of a pool folder's format; a reader refuses greater ones. 2: blobs may need others (`miripool.delta`)."""
 
 PixelPolicy = Literal["all", "tagged", "none"]
 
@@ -64,6 +64,8 @@ class PoolInfo:
         Names the pool had; URNs with them stay valid.
     pixels : {'all', 'tagged', 'none'}
         Which versions get pixel rows in the index by themselves: all; heads and tagged ones; none.
+    format : int
+        Of the folder. It is raised when something is stored there that an earlier miripool does not understand.
     """
 
     id: str
@@ -71,6 +73,7 @@ class PoolInfo:
     first_serial: int = 0
     former_names: tuple[str, ...] = ()
     pixels: PixelPolicy = "all"
+    format: int = FORMAT
 
     def to_bytes(self) -> bytes:
         """Write ``pool.json``.
@@ -81,7 +84,7 @@ class PoolInfo:
             Indented JSON, for people.
         """
         record = {
-            "format": FORMAT,
+            "format": self.format,
             "id": self.id,
             "created": self.created.isoformat(timespec="seconds"),
             "first_serial": self.first_serial,
@@ -126,11 +129,12 @@ class PoolInfo:
 def _info_from_json(record: Mapping[str, Any]) -> PoolInfo:
     created = datetime.fromisoformat(record["created"])
     names, serial = record["former_names"], record["first_serial"]
-    if type(serial) is not int or serial < 0 or created.tzinfo is None:
-        raise ValueError(f"first_serial {serial!r}, created {record['created']!r}")
+    if any(type(number) is not int or number < 0 for number in (serial, record["format"])) or created.tzinfo is None:
+        raise ValueError(f"format {record['format']!r}, first_serial {serial!r}, created {record['created']!r}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"former_names {names!r}")
-    return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names), PIXEL_POLICIES[record["pixels"]])
+    policy = PIXEL_POLICIES[record["pixels"]]
+    return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names), policy, record["format"])
 
 
 @dataclass(slots=True)
@@ -381,6 +385,9 @@ class Archive:
             Bytes added to the pool.
         """
         near = near or {}
+        if any(near.values()) and self.info.format < FORMAT:
+            # Who does not know delta blobs would collect what they need.
+            self._write_info(replace(self.read_info(), format=FORMAT))
         return sum(self.blobs.write(ref, source, near=near.get(ref.digest, ())) for ref, source in sources.values())
 
     def write(

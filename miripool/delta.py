@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DeltaTiles", "Mapping", "Relatives", "mappings", "may_share"]
 
-_LEAST_BYTES = 1 << 21
-"""Bytes of an array below which a blob of its own costs little."""
+_LEAST_BYTES = 1 << 20
+"""Bytes of an array below which it has a blob of its own, as it has a tile or two.
+
+That is part of the pool's format: collectors do not look into the blobs of smaller ones for what they need.
+"""
 
 
 def may_share(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
@@ -43,7 +46,7 @@ def may_share(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
     Returns
     -------
     bool
-        True for numbers of some megabytes.
+        True for numbers of a megabyte or more.
     """
     return dtype.kind in "iuf" and int(np.prod(shape, dtype=object)) * dtype.itemsize >= _LEAST_BYTES
 

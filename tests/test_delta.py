@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from miripool import Home, Pool, Product, ProductRef, Ramp, bitshuffle, delta, hdf5write, tiles
+from miripool.archive import FORMAT
 from miripool.blob import Blob
 from miripool.blobs import BlobStore
 from miripool.collect import collect
@@ -185,6 +187,19 @@ def test_any_part_of_any_version(data: st.DataObject, by_hdf5: bool, tmp_path_fa
     for array, blob in zip(arrays, blobs, strict=True):
         with h5py.File(blob._path) as file:
             assert np.array_equal(file["data"][...], array)
+
+
+def test_the_format_of_an_older_pool_is_raised(home: Home) -> None:
+    """An earlier miripool does not know what delta blobs need, and would collect it."""
+    base = make_ramp()
+    with home.create("jpl8") as pool:
+        path = pool.archive.storage.path("pool.json")
+        path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
+    with home.pool("jpl8") as pool:
+        save(pool, base)
+        assert json.loads(path.read_text())["format"] == 1
+        assert owners(save(pool, changed(base, (0, 5, 5))))
+    assert json.loads(path.read_text())["format"] == FORMAT == 2
 
 
 # HDF5 tools

@@ -12,6 +12,7 @@ import homes
 import pytest
 
 from miripool import Home
+from miripool.blob import Blob
 from miripool.pack import Pack
 from miripool.transfer import receive
 from miripool.verify import verify
@@ -45,6 +46,10 @@ def test_a_pool_of_that_format(name: str, home: Home) -> None:
         pool.pixel_rows.make_pending()
         assert generator().describe(pool) == expected
         assert verify(pool, level="full").findings == []
+        if name != "format-1":
+            source = pool.ref("Ramp/large@1").product["SCI"].source
+            assert isinstance(source, Blob)
+            assert len(source.owners()) == 1
         again = pool.save(pool.ref("RateInts/small").product.replace())
         assert again.notice is not None
         assert again.notice.startswith("unchanged")

@@ -103,6 +103,10 @@ def filled(pool: Pool, simulated: Path) -> Pool:
     table = np.array([(1, "one", 2.5), (2, "two", np.nan)], [("a", "i4"), ("b", "S8"), ("c", "f8")])
     pool.save(Product(cards, {"TAB": table, "SMALL": np.arange(5)}, name="t"))
     pool.save(next((simulated / "v1").glob("*_rateints.fits")))
+    large = random.normal(size=(600, 500)).astype("f4")
+    for value in (0, 1):  # the second is a delta blob
+        large[0, 0] = value
+        pool.save(Product(cards, {"IMAGE": large}, name="large"))
     pool.save(Context({"ramp": "Ramp/e", "rate": "Rate/e"}, name="c"))
     pool.tag("Raw/e", "raw")
     pool.remove("Product/t")

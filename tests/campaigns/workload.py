@@ -21,15 +21,15 @@ NAMES = tuple(f"exposure_{n}" for n in range(4))
 
 
 def made(kind: type[Product], name: str, value: int, *, large: bool = False) -> Product:
-    """Make a product that holds a number everywhere, and in its header."""
-    size = (60, 800) if large else (6, 8)
+    """Make a product that holds a number everywhere, and in its header; a large one in its first tile only."""
+    size = (500, 540) if large else (6, 8)
     cards = {**CARDS, "SUBSIZE1": size[1], "SUBSIZE2": size[0], "MARK": value, "NINTS": 1, "NGROUPS": 2}
     shape = {Raw: (1, 2, *size), Ramp: (1, 2, *size), RateInts: (1, *size), Rate: size}[kind]
     if kind is Raw:
         return Raw(cards, {"SCI": np.full(shape, value % 60000, "u2")}, name=name)
     sci = np.full(shape, value, "f4")
     if large:
-        sci += np.random.default_rng(value).normal(size=shape).astype("f4")
+        sci = np.random.default_rng(1).normal(size=shape).astype("f4")
         sci.flat[0] = value
     return kind(cards, {"SCI": sci}, name=name)
 

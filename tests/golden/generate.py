@@ -84,6 +84,11 @@ def fill(pool: Pool, folder: Path) -> None:
     table = np.array([(1, "one", 2.5), (2, "two", np.nan)], [("a", "i4"), ("b", "S8"), ("c", "f8")])
     pool.save(Product(CARDS, {"TAB": table, "CUBE": np.arange(4096, dtype="i2").reshape(16, 16, 16)}, name="other"))
     pool.save(Context({"ramp": "Ramp/small", "rate": "Rate/three@1"}, name="a context"))
+    if FORMAT > 1:  # the second version is a delta blob
+        large = np.arange(360, dtype="f4")[:, None] + np.zeros((1, 3, 360, 400), "f4")
+        for value in (0, 1):
+            large[0, :, 5, 5] = value
+            pool.save(Ramp(CARDS | {"SUBSIZE1": 400, "SUBSIZE2": 360}, {"SCI": large}, name="large"))
     pool.untag("größer 1", "RateInts/small")
     pool.remove("Rate/three@0")
     pool.remove("Rate/three@2")
@@ -107,7 +112,7 @@ def main() -> None:
                 root = pool.archive.storage.path("pool.json").parent
                 FOLDER.mkdir(parents=True)
                 shutil.copytree(root, FOLDER / "pool", ignore=shutil.ignore_patterns("pending", "collecting", "work"))
-                shelf = PoolShelf(pool, ["Context/a context", "Product/other", "RateInts/small"])
+                shelf = PoolShelf(pool, ["Context/a context", "Product/other", "RateInts/small"])  # not what is large
                 pack(shelf, pool.archive, FOLDER / "versions.tar")
                 (FOLDER / "expected.json").write_text(json.dumps(describe(pool), indent=1, ensure_ascii=False) + "\n")
         finally:
