@@ -1,0 +1,97 @@
+"""Pixel rows of a FULL exposure, beside psql's own COPY of the same rows from files."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from postgresql import reachable_folder
+
+from miripool import Home, Pool
+from miripool.index.placement import find_binaries
+from miripool.simulate import Calibration, simulate_exposure
+
+CONNECTIONS = 2
+"""As many as `add` loads pixel sets on."""
+
+
+@pytest.fixture
+def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """A pool with a FULL exposure, uncal, ramp and rateints, without pixel rows."""
+    exposure = simulate_exposure("full_mirimage", subarray="FULL", nints=5, ngroups=20, seed=1)
+    paths = [exposure.write_uncal(tmp_path)]
+    paths += exposure.write_products(tmp_path, Calibration("v1"), kinds=("ramp", "rateints"))
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+    with reachable_folder() as folder:
+        home = Home(folder / "home")
+        with home.create("full") as pool:
+            for path in paths:
+                pool.save(path, pixels=False)
+            yield pool
+        home.server.remove()
+
+
+def test_pixel_rows_of_a_full_exposure(full: Pool, tmp_path: Path, figure: Callable[..., None]) -> None:
+    serials = [row.serial for row in full.catalog.select()]
+    ours, theirs = [], []
+    copies: list[tuple[str, Path]] = []
+    for _ in range(3):
+        full.pixel_rows.drop(serials)
+        start = time.perf_counter()
+        with ThreadPoolExecutor(CONNECTIONS) as threads:
+            made = list(threads.map(full.pixel_rows.make, full.catalog.rows(serials)))
+        ours.append(time.perf_counter() - start)
+        assert made == [True] * len(serials)
+        copies = copies or dump(full, tmp_path)
+        theirs.append(copy_in(full, copies))
+    psql, least = sorted(theirs)[1], sorted(ours)[1]
+    figure("pixel rows of a FULL exposure", least, "s", least / psql, "psql's COPY of the same rows and indexes")
+    assert least <= 1.5 * psql
+
+
+def run(pool: Pool, script: str) -> str:
+    """Run statements by psql, in one transaction."""
+    database = pool.catalog.database
+    command = [str(find_binaries() / "psql"), database.psql_url, "-X", "-q", "-t", "-A", "-1", "-v", "ON_ERROR_STOP=1"]
+    done = subprocess.run(
+        command, input=f'SET search_path TO "{database.schema}";\n{script}', capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def dump(pool: Pool, folder: Path) -> list[tuple[str, Path]]:
+    """Write each partition's rows into a file; the largest first."""
+    names = run(
+        pool,
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^(raw|ref|ramp|rateints)_pixel_'"
+        " AND relnamespace = current_schema()::regnamespace ORDER BY pg_total_relation_size(oid) DESC;",
+    ).split()
+    assert len(names) == 4
+    for name in names:
+        run(pool, f"\\copy {name} TO '{folder / name}' (FORMAT binary)")
+    return [(name, folder / name) for name in names]
+
+
+def copy_in(pool: Pool, copies: list[tuple[str, Path]]) -> float:
+    """Load the files into tables like those they are from."""
+
+    def load(copy: tuple[str, Path]) -> None:
+        name, path = copy
+        run(
+            pool,
+            f"CREATE TABLE copy_of_{name} (LIKE {name} INCLUDING STORAGE)"
+            " WITH (toast_tuple_target = 8160, autovacuum_enabled = off);\n"
+            f"\\copy copy_of_{name} FROM '{path}' (FORMAT binary, FREEZE)\n"
+            f"CREATE UNIQUE INDEX ON copy_of_{name} (pixel_id); CREATE UNIQUE INDEX ON copy_of_{name} (y, x);",
+        )
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        list(threads.map(load, copies))
+    seconds = time.perf_counter() - start
+    run(pool, "".join(f"DROP TABLE copy_of_{name};" for name, _ in copies))
+    return seconds
