@@ -380,3 +380,20 @@ def test_indexes_answer(engine):
             written = str(chosen.compile(connection, compile_kwargs={"literal_binds": True}))
             plan = "\n".join(connection.scalars(sa.text(f"EXPLAIN {written}".replace(":", "\\:"))))
             assert "Seq Scan on keyword" not in plan, plan
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "not_asked"),
+    [
+        ("3 <= K < 5", "keyword", "UNION"),
+        ("K > 'a'", "UNION", "number >"),
+        ("ngroups >= 20", "product.ngroups", "keyword"),
+        ("detector == 'MIRIMAGE'", "product.detector", "keyword"),
+        ("ngroups == 'many'", "keyword", "product.ngroups"),
+    ],
+)
+def test_what_cannot_match_is_not_asked(text, asked, not_asked):
+    """Numbers are not looked for among texts, and what `product` repeats is looked for there alone."""
+    written = str(sa.select(product.c.serial).where(compile_where(read(text))))
+    assert asked in written
+    assert not_asked not in written

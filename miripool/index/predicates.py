@@ -25,7 +25,7 @@ from ..query.tree import Arithmetic, Call, Compare, In, IsNull, Like, Literal, N
 from ..query.values import LARGE, OPERATORS, SMALL, UNKNOWN, Value, calculate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Columns", "condition", "is_never"]
 
@@ -85,7 +85,7 @@ def condition(node: Node, source: Callable[[Node], Columns]) -> ColumnElement[bo
         operand = _columns(node.operand, source)
         low = _compare(">" if node.low_open else ">=", operand, _columns(node.low, source))
         high = _compare("<" if node.high_open else "<=", operand, _columns(node.high, source))
-        return and_(low, high)
+        return false() if is_never(low) or is_never(high) else and_(low, high)
     if isinstance(node, In):
         return _is_in(node, _columns(node.operand, source))
     negated = isinstance(node, Not)
@@ -105,6 +105,11 @@ def condition(node: Node, source: Callable[[Node], Columns]) -> ColumnElement[bo
     raise TypeError(f"{type(node).__name__} is not for the index")
 
 
+def _any_of(found: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Give an alternative; of nothing the constant itself, which `or_` would wrap."""
+    return or_(*found) if found else false()
+
+
 def _compare(op: str, left: Columns, right: Columns) -> ColumnElement[bool]:
     apply = OPERATORS[op]
     found: list[Any] = []
@@ -121,7 +126,7 @@ def _compare(op: str, left: Columns, right: Columns) -> ColumnElement[bool]:
         found.append(apply(left.number, right.number))
     if left.flag is not None and right.flag is not None and op in ("==", "!="):
         found.append(apply(left.flag, right.flag))
-    return or_(false(), *found)
+    return _any_of(found)
 
 
 class _Items:
@@ -150,7 +155,7 @@ def _is_in(node: In, operand: Columns) -> ColumnElement[bool]:
     if operand.text is not None and items.times and not operand.always_time:
         written = operand.text.in_(sorted(set(items.texts) - set(items.plain)))
         found.append(written if operand.time is None else and_(operand.time.is_(None), written))
-    return or_(false(), *found)
+    return _any_of(found)
 
 
 def _is_not_in(node: In, operand: Columns) -> ColumnElement[bool]:
@@ -170,7 +175,7 @@ def _is_not_in(node: In, operand: Columns) -> ColumnElement[bool]:
         # A time that has no text (when a product was saved) compares with times only.
         if items.times or operand.text is not None:
             found.append(and_(*differs))
-    return or_(false(), *found)
+    return _any_of(found)
 
 
 def _columns(node: Node, source: Callable[[Node], Columns]) -> Columns:
