@@ -116,6 +116,19 @@ class Blob:
             part = tiles.read(starts, shape)
         return part[local]
 
+    def read_into(self, out: NDArray[Any]) -> None:
+        """Read all elements into memory that is there already.
+
+        Parameters
+        ----------
+        out : ndarray
+            Of this shape, native dtype.
+        """
+        with self._open() as tiles:
+            whole = tiles.read((0,) * len(self.shape), self.shape, out)
+        if whole is not out:
+            out[...] = whole
+
     def parts(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[NDArray[Any]]:
         """Read many parts one after the other; the file is opened once.
 
@@ -382,7 +395,12 @@ class _Whole:
     def __init__(self, whole: NDArray[Any]) -> None:
         self._whole = whole
 
-    def read(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
+    def read(
+        self,
+        starts: tuple[int, ...],
+        shape: tuple[int, ...],
+        out: NDArray[Any] | None = None,  # noqa: ARG002
+    ) -> NDArray[Any]:
         inside: tuple[Any, ...] = tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))
         return self._whole[(*inside, ...)]
 

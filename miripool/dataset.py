@@ -218,6 +218,36 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         scaled = self.scale.apply(np.asarray(stored))
         return scaled if scaled.ndim else scaled[()]
 
+    def read_into(self, out: NDArray[Any]) -> NDArray[Any]:
+        """Read the whole array into memory that is there already: fresh memory costs as much as decoding into it.
+
+        Parameters
+        ----------
+        out : ndarray
+            Of this shape and dtype; overwritten, and should the read fail, in part.
+
+        Returns
+        -------
+        ndarray
+            `out`.
+
+        Raises
+        ------
+        InvalidInput
+            If it is of another shape or dtype, or can't be written.
+        """
+        if out.shape != self.shape or out.dtype != self.dtype or not out.flags.writeable:
+            raise InvalidInput(
+                f"{self.name} can be read into a writable array of {self.dtype} {self.shape}, "
+                f"not into {'one' if out.flags.writeable else 'a read-only one'} of {out.dtype} {out.shape}"
+            )
+        read: Callable[[NDArray[Any]], None] | None = getattr(self.source, "read_into", None)
+        if read is None or self.scale is not None:
+            out[...] = self[...]
+        else:
+            read(out)
+        return out
+
     def parts(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[NDArray[Any]]:
         """Read many parts, one after the other, in bounded memory: for arrays too large to hold.
 

@@ -141,9 +141,9 @@ class TileReader:
         self._places = places
         self._chunks = places.chunks
 
-    def read(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
-        """Read a box of elements, on all cores; give it as a native array."""
-        target: NDArray[Any] = np.empty(shape, self._blob.dtype)
+    def read(self, starts: tuple[int, ...], shape: tuple[int, ...], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read a box of elements, on all cores, into an array that is given or a native one; give that."""
+        target: NDArray[Any] = np.empty(shape, self._blob.dtype) if out is None else out
         if 0 in shape:
             return target
         fill = self._filler()

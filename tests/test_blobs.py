@@ -29,7 +29,7 @@ from miripool import bitshuffle, hdf5file, hdf5write, tiles
 from miripool import blob as blob_module
 from miripool.blob import Blob
 from miripool.blobs import BlobStore
-from miripool.dataset import Scale
+from miripool.dataset import Dataset, Scale
 from miripool.digest import array_digest, tile_digest
 from miripool.errors import DiskFull, IntegrityError, NewerFormat, ReadOnly, StorageError
 from miripool.manifest import BlobRef
@@ -177,6 +177,27 @@ def test_fancy_indexing_is_numpy_s(many_tiles: tuple[Blob, NDArray[Any]]) -> Non
     for key in ((0, 9), (0, 0, 0, 0, 0), "SCI"):
         with pytest.raises(IndexError):
             blob[key]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@settings(deadline=None, max_examples=30)
+@given(array=any_array())
+def test_any_array_is_read_into_memory_that_is_there(direct: bool, array: NDArray[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        cut_small(patch)
+        if not direct:
+            use_hdf5_filter(patch)
+        dataset = Dataset("SCI", stored(BlobStore(LocalStorage(Path(folder))), array))
+        for out in (np.empty(array.shape, array.dtype), np.empty(array.shape, array.dtype, order="F")):
+            assert dataset.read_into(out) is out
+            assert np.ascontiguousarray(out).tobytes() == np.ascontiguousarray(array).tobytes()
+
+
+def test_memory_with_gaps_is_read_into_and_the_gaps_are_kept(ramp: Blob) -> None:
+    room = np.full((*ramp.shape[:-1], 2 * ramp.shape[-1]), 7, ramp.dtype)
+    Dataset("SCI", ramp).read_into(room[..., ::2])
+    assert np.array_equal(room[..., ::2], ramp[...])
+    assert (room[..., 1::2] == 7).all()
 
 
 def test_what_is_read_is_the_reader_s_own(ramp: Blob) -> None:

@@ -204,6 +204,19 @@ def test_asarray_and_its_copies() -> None:
         np.asarray(d, dtype=np.float64, copy=False)
 
 
+def test_reading_into_memory_that_is_there() -> None:
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    out = np.zeros((2, 3), np.float32)
+    assert Dataset("SCI", CountingSource(array), scale=Scale(2.0, 1.0)).read_into(out) is out
+    assert np.array_equal(out, 2 * array + 1)
+    out.flags.writeable = False
+    with pytest.raises(InvalidInput, match="not into a read-only one"):
+        Dataset("SCI", out).read_into(out)
+    for other in (np.zeros((3, 2), np.int16), np.zeros((2, 3), ">i2"), np.zeros((2, 3))):
+        with pytest.raises(InvalidInput, match=r"a writable array of int16 \(2, 3\)"):
+            Dataset("SCI", array).read_into(other)
+
+
 def test_a_single_value_has_no_length() -> None:
     d = Dataset("T", np.array(4.5))
     assert d.shape == ()
