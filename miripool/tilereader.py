@@ -238,10 +238,13 @@ class TileReader:
 def _decode(
     blob: Blob, tile: Tile, coded: memoryview, chunks: tuple[int, ...], room: NDArray[Any] | None
 ) -> NDArray[Any]:
-    """Decode a tile where it belongs, if it fits there as it is; else into memory of its own."""
+    """Decode a tile where it belongs, if it fits there as it is; else into memory of this thread, until the next."""
     little = blob.dtype.newbyteorder("<")
     here = room is not None and room.shape == chunks and room.dtype == little
-    whole: NDArray[Any] = room if here and room is not None else np.empty(chunks, little)
+    if here and room is not None:
+        whole: NDArray[Any] = room
+    else:
+        whole = _room.take("tile", math.prod(chunks) * little.itemsize).view(little).reshape(chunks)
     try:
         bitshuffle.decompress(coded, whole)
     except IntegrityError as error:
