@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peer import Peers
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ _FIGURES = pytest.StashKey[list[Figure]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", metavar="FILE", help="Write the figures of the benchmarks to a JSON file.")
+    parser.addoption(
+        "--peers", metavar="FOLDER", help="Keep the environments of the software that is measured beside ours."
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +64,17 @@ def median() -> Callable[..., float]:
         return statistics.median(times)
 
     return measure
+
+
+@pytest.fixture(scope="session")
+def peers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    """Other software of the kind, in environments of its own."""
+    kept = request.config.getoption("--peers")
+    folder = Path(kept).absolute() if kept else tmp_path_factory.mktemp("peers")
+    folder.mkdir(parents=True, exist_ok=True)
+    yield Peers(folder)
+    if not kept:
+        shutil.rmtree(folder)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
