@@ -15,7 +15,7 @@ from sqlalchemy import func, select, text
 from ..errors import IntegrityError, MiripoolError
 from .connection import lock_key
 from .intake import BrokenEntry, Taken, take
-from .schema import keyword, product, state
+from .schema import keyword, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,14 +132,13 @@ def take_in_and_write(
         with database.write() as connection:
             work.lock(connection)
             # What is lost in the index must not get into the journal: a version's number would be used twice.
-            held = select(func.count()).select_from(product).scalar_subquery()
-            applied, counted, there = connection.execute(select(state.c.applied, state.c.products, held)).one()
+            applied, lost = connection.execute(select(state.c.applied, state.c.lost)).one()
             if applied != entry.n - 1:
                 return False
-            if there != counted:
+            if lost:
                 raise IntegrityError(
-                    f"the index holds {there} versions and has taken in {counted}: it is damaged; pool.reindex() makes "
-                    "it anew from the folder"
+                    "somebody deleted versions from the index: it is damaged; pool.reindex() makes it anew from the "
+                    "folder"
                 )
             taken = take(database, connection, [entry], manifest, whole=True)
             if not write():

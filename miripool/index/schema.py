@@ -57,6 +57,7 @@ state = Table(
     Column("next_serial", BigInteger, nullable=False),
     Column("products", BigInteger, nullable=False, comment="versions in the table product, removed ones too"),
     Column("analyzed_products", BigInteger, nullable=False, comment="products at the last ANALYZE"),
+    Column("lost", BigInteger, nullable=False, server_default="0", comment="not 0: somebody deleted rows of product"),
 )
 
 TYPED_KEYWORDS = {
