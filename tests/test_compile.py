@@ -397,3 +397,25 @@ def test_what_cannot_match_is_not_asked(text, asked, not_asked):
     written = str(sa.select(product.c.serial).where(compile_where(read(text))))
     assert asked in written
     assert not_asked not in written
+
+
+@pytest.mark.parametrize(("text", "selects"), [("K < 3", 1), ("1 <= K < 3", 1), ("K in (1, 2)", 1), ("L == 'a'", 3)])
+def test_only_the_indexes_that_can_hold_a_value_are_asked(text, selects):
+    written = str(sa.select(product.c.serial).where(compile_where(read(text))))
+    assert written.count("FROM keyword") == selects, written
+
+
+def test_a_typed_keyword_is_asked_of_its_product():
+    assert "keyword" not in str(compile_where(read("ngroups >= 5")))
+
+
+def test_the_newest_are_read_from_an_index(engine):
+    with engine.begin() as connection:
+        fill(connection, [a_product(K=i) for i in range(40)])
+        connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        for keys in (["-created", "-serial"], ["created"], ["name"]):
+            chosen = sa.select(product.c.serial).order_by(*order_by(keys, names=NAMES)).limit(5)
+            written = str(chosen.compile(connection, compile_kwargs={"literal_binds": True}))
+            plan = "\n".join(connection.scalars(sa.text(f"EXPLAIN {written}")))
+            assert "Index" in plan, plan
+            assert "Seq Scan" not in plan, plan

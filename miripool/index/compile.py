@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    Column,
     Double,
     Integer,
     and_,
@@ -172,8 +173,14 @@ def order_by(keys: Sequence[str], *, names: Names) -> list[ColumnElement[Any]]:
     for key in keys:
         name = key.removeprefix("-").strip()
         down = key.startswith("-")
-        found += [(c.desc() if down else c.asc()).nulls_last() for c in _order_columns(name, names)]
+        found += [_ordered(c, down=down) for c in _order_columns(name, names)]
     return [*found, product.c.serial.asc()]
+
+
+def _ordered(column: ColumnElement[Any], *, down: bool) -> ColumnElement[Any]:
+    ordered = column.desc() if down else column.asc()
+    # Where there are no NULLs, to say where they go would keep the server from reading an index backwards.
+    return ordered if isinstance(column, Column) and not column.nullable else ordered.nulls_last()
 
 
 def _order_columns(name: str, names: Names) -> list[ColumnElement[Any]]:
