@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from .output import as_json as to_json
-from .output import say, write
+from .output import emit, say, write
 from .session import Json, PoolName, home_of, open_pool
 
 __all__ = ["register"]
@@ -63,6 +63,24 @@ def _grant(context: typer.Context, name: PoolName) -> None:
         pool.catch_up()
         grant_reader(pool.catalog.database)
     say(f"{READER} may read pool {name}")
+
+
+@_server.command("check")
+def _check(context: typer.Context, as_json: Json = False) -> None:
+    """Look whether miripool can work on the server, and what could be set better; changes nothing."""
+    from ..errors import ServerError
+    from ..index import advise
+
+    findings = advise(home_of(context).database_url())
+    unusable = [finding for finding in findings if finding.verdict == "bad"]
+    if as_json:
+        write(to_json({"usable": not unusable, "findings": [asdict(finding) for finding in findings]}))
+    else:
+        emit([asdict(finding) for finding in findings], ["verdict", "name", "value", "advised", "why"])
+        advice = sum(finding.verdict == "advice" for finding in findings)
+        say(f"{len(findings)} things looked at: {len(unusable)} in the way, {advice} to think about")
+    if unusable:
+        raise ServerError("miripool can't work on this server: " + ", ".join(finding.name for finding in unusable))
 
 
 def register(app: typer.Typer) -> None:

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .advice import Finding, advise
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
@@ -21,10 +22,12 @@ __all__ = [
     "Answer",
     "Catalog",
     "EmbeddedServer",
+    "Finding",
     "Position",
     "ProductRow",
     "TagEvent",
     "TagSummary",
+    "advise",
     "ask",
     "describe_url",
     "grant_reader",
@@ -37,10 +40,12 @@ _WHERE = {
     "Answer": "reader",
     "Catalog": "catalog",
     "EmbeddedServer": "server",
+    "Finding": "advice",
     "Position": "rows",
     "ProductRow": "rows",
     "TagEvent": "rows",
     "TagSummary": "rows",
+    "advise": "advice",
     "ask": "reader",
     "describe_url": "connection",
     "grant_reader": "reader",

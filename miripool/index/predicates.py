@@ -100,7 +100,7 @@ def condition(node: Node, source: Callable[[Node], Columns]) -> ColumnElement[bo
         return false() if flag is None else flag.is_(not negated)
     if isinstance(leaf, IsNull):
         given = [c for c in _columns(leaf.operand, source)[:4] if isinstance(c, ColumnElement)]
-        known = _any([c.is_not(None) for c in given])
+        known = _any_of([c.is_not(None) for c in given])
         return known if negated else and_(true(), *(c.is_(None) for c in given))
     raise TypeError(f"{type(node).__name__} is not for the index")
 

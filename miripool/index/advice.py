@@ -1,0 +1,335 @@
+"""Whether a server is one that miripool can work on, and what could be set better there.
+
+The embedded server is set up by `miripool.index.cluster`, where the measurements stand. A user's own server belongs to
+its administrator: it is asked, nothing is changed, and what was tried is rolled back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import secrets
+import struct
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import psycopg2
+
+from .connection import Database, engine_url, quote
+from .pixels.forms import TABLES
+from .reader import READER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Finding", "advise", "judge_locks"]
+
+Verdict = Literal["good", "advice", "bad"]
+
+_OLDEST, _TESTED = 12, 15
+"""Major versions: the first with all that the migrations use (MATERIALIZED), and the first that the tests run on."""
+_CLOCK_SECONDS = 5.0
+_LOCKS_PER_PARTITION = 3
+"""The partition and its two indexes, when a question is planned."""
+_LOCKS_TO_DROP = 5
+"""These, and the table and index of what is stored out of line, when a pool's schema is dropped."""
+_SPARE_CONNECTIONS = 10
+_UNITS = {
+    **{"B": 1, "kB": 1 << 10, "8kB": 8 << 10, "16kB": 16 << 10, "MB": 1 << 20, "16MB": 16 << 20, "GB": 1 << 30},
+    **{"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400},
+}
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+        A setting of PostgreSQL, or what else was looked at.
+    value : str
+        What it is.
+    advised : str
+        What it should be; the value itself where that is good.
+    verdict : {'good', 'advice', 'bad'}
+        ``bad`` where miripool can't work.
+    why : str
+        One sentence.
+    """
+
+    name: str
+    value: str
+    advised: str
+    verdict: Verdict
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a setting should be: at least a number, or one of some words."""
+
+    name: str
+    advised: str
+    why: str
+    least: float = 0
+    words: tuple[str, ...] = ()
+    zero_is_all: bool = False
+    """Zero turns a limit off."""
+
+    def judge(self, setting: str, unit: str | None) -> bool:
+        """Tell whether a value from `pg_settings` is as good as advised."""
+        if self.words:
+            return setting in self.words
+        number = float(setting) * _UNITS.get(unit or "", 1)
+        return number >= self.least or number < 0 or (self.zero_is_all and number == 0)
+
+
+_DURABLE = "without it a crash of the machine loses the index, which is then made anew from the folder"
+_SETTINGS = (
+    _Wanted(
+        "max_locks_per_transaction",
+        "1024",
+        "a question about a pixel in all exposures locks each partition and its two indexes",
+        least=1024,
+    ),
+    _Wanted(
+        "shared_buffers",
+        "1GB or an eighth of the memory",
+        "indexes on keywords of 100,000 products have 0.2 GB, of a million 1 GB",
+        least=1024 * _MIB,
+    ),
+    _Wanted("work_mem", "32MB", "sets of some 100,000 products are joined in memory", least=32 * _MIB),
+    _Wanted("maintenance_work_mem", "256MB", "a partition's indexes are sorted in memory", least=256 * _MIB),
+    _Wanted(
+        "wal_level",
+        "minimal, where there are no standby servers and no archive of the log",
+        "rows that are loaded into a table of the same transaction are then not written twice: a FULL exposure "
+        "with pixel rows takes 6.5 s instead of 8.7 s, and 1.1 GB less of log",
+        words=("minimal",),
+    ),
+    _Wanted("max_wal_size", "4GB", "fewer checkpoints while many exposures are added", least=4096 * _MIB),
+    _Wanted("checkpoint_timeout", "15min", "the same", least=15 * 60),
+    _Wanted(
+        "jit",
+        "off",
+        "compiling a question over many partitions takes ten times as long as the question; miripool's own "
+        "connections turn it off",
+        words=("off",),
+    ),
+    _Wanted("fsync", "on", _DURABLE, words=("on",)),
+    _Wanted("full_page_writes", "on", _DURABLE, words=("on",)),
+    _Wanted(
+        "synchronous_commit",
+        "on",
+        "without it a crash loses the last seconds of the index, which are taken in again from the folder",
+        words=("on", "remote_apply", "remote_write", "local"),
+    ),
+    _Wanted("data_checksums", "on", "damage of the disk is found when it is read, not passed on", words=("on",)),
+    _Wanted("autovacuum", "on", "tables that grow keep right statistics and maps of what all can see", words=("on",)),
+    _Wanted("enable_partition_pruning", "on", "a question about one exposure looks at one partition", words=("on",)),
+    _Wanted("statement_timeout", "0, or 30min", "taking in 100,000 products takes minutes", 1800, zero_is_all=True),
+    _Wanted("transaction_timeout", "0, or 30min", "the same", least=1800, zero_is_all=True),
+    _Wanted(
+        "idle_in_transaction_session_timeout",
+        "0, or 30min",
+        "while the index is made anew, one connection waits in a transaction for the others",
+        least=1800,
+        zero_is_all=True,
+    ),
+    _Wanted("idle_session_timeout", "0, or 30min", "another one holds a lock meanwhile", 1800, zero_is_all=True),
+)
+"""Settings in the order they are told; a server that has not heard of one is not asked for it."""
+
+
+def advise(url: str) -> list[Finding]:
+    """Look at a server, as the role that a URL names.
+
+    Parameters
+    ----------
+    url : str
+        The database.
+
+    Returns
+    -------
+    list of Finding
+        What is bad first, then advice, then what is good.
+
+    Raises
+    ------
+    ServerUnavailable
+        If it can't be reached.
+    """
+    database = Database(url, f"miripool check {secrets.token_hex(4)}")
+    try:
+        # Not one of miripool's connections, which have settings of their own.
+        made = engine_url(url)
+        arguments, parameters = made.get_dialect()().create_connect_args(made)
+        with (
+            database.translating(),
+            contextlib.closing(psycopg2.connect(*arguments, **parameters)) as connection,
+        ):
+            found = list(_look(connection, database))
+    finally:
+        database.close()
+    order = ("bad", "advice", "good")
+    return sorted(found, key=lambda finding: order.index(finding.verdict))
+
+
+def _look(connection: Any, database: Database) -> Iterator[Finding]:
+    with connection.cursor() as cursor:
+        yield from _version(cursor)
+        yield from _encoding(cursor)
+        writable = _writable(cursor)
+        yield writable
+        yield from _role(cursor)
+        yield _clock(cursor)
+        yield from _room(cursor)
+        yield from _settings(cursor)
+        connection.rollback()
+        if writable.verdict == "good":
+            yield from _try(connection, cursor, database)
+
+
+def _one(cursor: Any, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
+    cursor.execute(statement, parameters)
+    return cursor.fetchone()
+
+
+def _version(cursor: Any) -> Iterator[Finding]:
+    number, shown = _one(cursor, "SELECT current_setting('server_version_num')::int, current_setting('server_version')")
+    major = number // 10_000
+    verdict: Verdict = "bad" if major < _OLDEST else "advice" if major < _TESTED else "good"
+    why = f"miripool needs PostgreSQL {_OLDEST}, and is tested on {_TESTED} and 18"
+    yield Finding("PostgreSQL", shown, shown if verdict == "good" else f"{_TESTED} or later", verdict, why)
+
+
+def _encoding(cursor: Any) -> Iterator[Finding]:
+    (encoding,) = _one(cursor, "SELECT current_setting('server_encoding')")
+    why = "names and headers may hold any character; CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes one"
+    yield Finding("encoding", encoding, "UTF8", "good" if encoding == "UTF8" else "bad", why)
+
+
+def _writable(cursor: Any) -> Finding:
+    standby, read_only = _one(cursor, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'")
+    value = "a standby" if standby else "read only" if read_only else "yes"
+    verdict: Verdict = "bad" if standby or read_only else "good"
+    return Finding("writable", value, "yes", verdict, "the index follows the folder; give the URL of the primary")
+
+
+def _role(cursor: Any) -> Iterator[Finding]:
+    creates, owns, superuser, makes_roles, known, role = _one(
+        cursor,
+        "SELECT has_database_privilege(current_database(), 'CREATE'), "
+        "EXISTS (SELECT FROM pg_namespace WHERE nspowner = r.oid AND nspname !~ '^pg_'), "
+        "rolsuper, rolsuper OR rolcreaterole, EXISTS (SELECT FROM pg_roles WHERE rolname = %s), rolname "
+        "FROM pg_roles r WHERE rolname = current_user",
+        (READER,),
+    )
+    value = "yes" if creates else "no, but it has some of its own" if owns else "no"
+    verdict: Verdict = "good" if creates else "advice" if owns else "bad"
+    why = f"each pool has a schema: GRANT CREATE ON DATABASE … TO {quote(role)}, or make a schema for each pool"
+    yield Finding("role can create schemas", value, "yes", verdict, why)
+    value = "it is there" if known else "it can be made" if makes_roles else "it is not there"
+    verdict = "good" if known or makes_roles else "advice"
+    why = f"`miripool server grant` lets it read pools; an administrator makes it: CREATE ROLE {READER} LOGIN"
+    yield Finding(f"role {READER}", value, "it is there", verdict, why)
+    ours = role.partition("_")[0] == "miripool"
+    verdict = "advice" if superuser and not ours else "good"
+    why = "a superuser can do more than miripool needs, and `miripool sql` asks no questions as one"
+    yield Finding("role", f"{role}, a superuser" if superuser else role, "no superuser", verdict, why)
+
+
+def _clock(cursor: Any) -> Finding:
+    before = time.time()
+    (there,) = _one(cursor, "SELECT extract(epoch FROM clock_timestamp())::float8")
+    apart = there - (before + time.time()) / 2
+    verdict: Verdict = "good" if abs(apart) <= _CLOCK_SECONDS else "advice"
+    why = "versions get their times from this machine, pixel rows from the server's"
+    return Finding("clock", f"{apart:+.1f} s from this machine's", f"within {_CLOCK_SECONDS:g} s", verdict, why)
+
+
+def _room(cursor: Any) -> Iterator[Finding]:
+    """Look whether there are locks for the partitions, and connections for people."""
+    of_one, of_all = _one(
+        cursor,
+        "SELECT coalesce(max(n), 0), coalesce(sum(n), 0) FROM ("
+        "SELECT count(*) AS n FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent "
+        "WHERE c.relkind = 'p' AND c.relname = ANY (%s) GROUP BY c.relnamespace) found",
+        ([*TABLES.values(), "ref_pixel"],),
+    )
+    locks, connections, prepared, used = _one(
+        cursor,
+        "SELECT current_setting('max_locks_per_transaction')::int, current_setting('max_connections')::int, "
+        "current_setting('max_prepared_transactions')::int, (SELECT count(*) FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend')",
+    )
+    room = locks * (connections + prepared)
+    verdict, advised = judge_locks(room, int(of_one))
+    value = f"{room:,} for {int(of_all):,} partitions, {int(of_one):,} of one pool"
+    why = "a question about all exposures locks all partitions of its pool; raise max_locks_per_transaction"
+    yield Finding("locks", value, f"{advised:,} or more", verdict, why)
+    free = connections - used
+    verdict = "good" if free >= _SPARE_CONNECTIONS else "advice"
+    why = "each running command has one connection, and one for each thread that makes pixel rows"
+    yield Finding("connections", f"{free} of {connections} free", f"{_SPARE_CONNECTIONS} or more", verdict, why)
+
+
+def judge_locks(room: int, partitions: int) -> tuple[Verdict, int]:
+    """Tell whether a server has locks enough.
+
+    Parameters
+    ----------
+    room : int
+        Locks that all sessions can hold together.
+    partitions : int
+        Those of the largest pool.
+
+    Returns
+    -------
+    verdict : {'good', 'advice', 'bad'}
+        Bad where one question about all of them fails, advice where two sessions at once may.
+    int
+        Locks that would be good.
+    """
+    advised = 2 * _LOCKS_TO_DROP * partitions
+    if room < _LOCKS_PER_PARTITION * partitions:
+        return "bad", advised
+    return ("good" if room >= advised else "advice"), advised
+
+
+def _settings(cursor: Any) -> Iterator[Finding]:
+    cursor.execute(
+        "SELECT name, setting, unit, current_setting(name) FROM pg_settings WHERE name = ANY (%s)",
+        ([wanted.name for wanted in _SETTINGS],),
+    )
+    there = {name: rest for name, *rest in cursor.fetchall()}
+    for wanted in _SETTINGS:
+        if wanted.name in there:
+            setting, unit, shown = there[wanted.name]
+            good = wanted.judge(setting, unit)
+            yield Finding(wanted.name, shown, wanted.advised, "good" if good else "advice", wanted.why)
+
+
+def _try(connection: Any, cursor: Any, database: Database) -> Iterator[Finding]:
+    """Make a schema and load a partition, as a pool would, and roll it back."""
+    parent, part = database.table("tried"), database.table("tried_1")
+    # One row of one integer in COPY's binary form, and its end.
+    row = b"PGCOPY\n\xff\r\n\0" + struct.pack(">iihiih", 0, 0, 1, 4, 1, -1)
+    problem = ""
+    try:
+        cursor.execute(f"CREATE SCHEMA {quote(database.schema)}")
+        cursor.execute(f"CREATE TABLE {parent} (i integer NOT NULL) PARTITION BY RANGE (i)")
+        cursor.execute(f"CREATE TABLE {part} (LIKE {parent})")
+        cursor.copy_expert(f"COPY {part} FROM STDIN WITH (FORMAT binary, FREEZE)", io.BytesIO(row))
+        cursor.execute(f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES FROM (1) TO (2)")
+    except psycopg2.Error as error:
+        if error.pgcode == "42501":
+            return  # that it may not make schemas was told
+        problem = (error.diag.message_primary or str(error)).strip()
+    finally:
+        connection.rollback()
+    why = "pixel rows are loaded frozen into a table of the same transaction, which then becomes a partition"
+    yield Finding("COPY FREEZE", problem or "works", "works", "bad" if problem else "good", why)
