@@ -256,8 +256,8 @@ def _room(cursor: Any) -> Iterator[Finding]:
     of_one, of_all = _one(
         cursor,
         "SELECT coalesce(max(n), 0), coalesce(sum(n), 0) FROM ("
-        "SELECT count(*) AS n FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent "
-        "WHERE c.relkind = 'p' AND c.relname = ANY (%s) GROUP BY c.relnamespace) found",
+        "SELECT count(*) AS n FROM pg_class WHERE relispartition AND relkind = 'r' "
+        "AND split_part(relname, '_pixel_', 1) || '_pixel' = ANY (%s) GROUP BY relnamespace) found",
         ([*TABLES.values(), "ref_pixel"],),
     )
     locks, connections, prepared, used = _one(

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from ...errors import FormatError, ProductNotFound
 from ..connection import quote
 from ..schema import exposure, pixel_set, pixel_use, product
+from .blocks import find_block
 from .forms import TABLES, common_groupdq, rows_of
 from .wire import Reader
 
@@ -161,7 +162,8 @@ def _load_table(
     _run(connection, f"CREATE UNIQUE INDEX ON {part} (pixel_id)")
     _run(connection, f"CREATE UNIQUE INDEX ON {part} (y, x)")
     bounds = f"FROM ({exp_id}, {set_id}) TO ({exp_id}, {set_id + 1})"
-    _run(connection, f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES {bounds}")
+    block = database.table(find_block(database, connection, table, exp_id))
+    _run(connection, f"ALTER TABLE {block} ATTACH PARTITION {part} FOR VALUES {bounds}")
     _run(connection, f"ALTER TABLE {part} DROP CONSTRAINT {constraint}")
 
 
