@@ -1,9 +1,10 @@
 """Blocks: partitions of 64 exposures each, between a table of pixel rows and its sets.
 
-ATTACH reads the bounds of all partitions that the new one comes beside. With all sets side by side it took the server 2 ms at
-10 of them, 15 ms at 1000 and 32 ms at 2000, in each of an exposure's tables; in blocks it takes 3 to 5 ms however many
-there are (PostgreSQL 18, two shared cores). For the same reason the first question of a connection about one exposure
-takes 6 ms instead of 33 among 2000. Questions about all exposures take as long as before, within the noise.
+ATTACH reads the bounds of all partitions that the new one comes beside. With all sets side by side it took the server
+2 ms at 10 of them, 15 ms at 1000 and 32 ms at 2000, in each of an exposure's tables; in blocks it takes 3 to 5 ms
+however many there are (PostgreSQL 18, two shared cores, time of the processor). For the same reason the first question
+of a connection about one exposure takes 6 ms instead of 33 among 2000. Questions about all exposures take as long as
+before, within the noise.
 
 An index of before has sets side by side. They stay; exposures whose range has such sets go on beside them.
 """
