@@ -15,7 +15,7 @@ import numpy as np
 from . import bitshuffle
 from .delta import DeltaTiles
 from .errors import IntegrityError, MiripoolError
-from .hdf5file import Hdf5File, open_hdf5
+from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
 from .manifest import BlobRef
 from .storage import storage_error
 from .tilelist import ListedTiles, TileList, read_tile_list
@@ -196,6 +196,27 @@ class Blob:
             if isinstance(places, DeltaTiles):
                 _find_all(places, self.shape)
 
+    def looks_whole(self) -> bool:
+        """Look at the two ends of the file: whether it is there, and has the length that it says it has.
+
+        A tenth of the cost of `is_sound`, which also sees what is wrong between them.
+
+        Returns
+        -------
+        bool
+            False where it is missing, cut off or another's, or where only `is_sound` can tell.
+        """
+        try:
+            with self._descriptor() as descriptor:
+                end, size = announced_end(os.pread(descriptor, HEAD, 0)), os.fstat(descriptor).st_size
+                if end is None or end >= size:
+                    return end == size
+                # Behind the end of HDF5's part stands the list of tiles, or nothing.
+                tiles = read_tile_list(descriptor, self.ref)
+        except MiripoolError:
+            return False
+        return tiles is not None and all(self._owner(digest).looks_whole() for digest in tiles.owners)
+
     def is_consistent(self) -> bool:
         """Look whether the file tells the same of its tiles twice: behind its end, and to HDF5 tools.
 
@@ -310,9 +331,7 @@ class Blob:
         self._refuse_lies(min(held, size))
 
         def open_owner(number: int) -> Places:
-            digest = owners[number]
-            path = self._folder / digest[:2] / f"{digest}.h5"
-            owner = Blob(path, BlobRef(digest, self.dtype, self.shape), f"{self._what}a part of {self._path.name}")
+            owner = self._owner(owners[number])
             places = owner._places(stack, (*above, self.ref.digest))
             if places.chunks != own.chunks:
                 raise owner.damaged(f"has tiles of {places.chunks} elements, not of {own.chunks}")
@@ -322,6 +341,10 @@ class Blob:
         if self._is_lie(size):  # before there is room made for an array of which little is here
             _find_all(tiles, self.shape)
         return tiles
+
+    def _owner(self, digest: str) -> Blob:
+        path = self._folder / digest[:2] / f"{digest}.h5"
+        return Blob(path, BlobRef(digest, self.dtype, self.shape), f"{self._what}a part of {self._path.name}")
 
     @contextlib.contextmanager
     def _descriptor(self) -> Iterator[int]:

@@ -23,13 +23,37 @@ if TYPE_CHECKING:
 
     from .blob import Blob
 
-__all__ = ["DELTA_FORMAT", "FORMAT", "Hdf5File", "open_hdf5"]
+__all__ = ["DELTA_FORMAT", "FORMAT", "HEAD", "Hdf5File", "announced_end", "open_hdf5"]
 
 FORMAT = 1
 DELTA_FORMAT = 2
 """Numbers of the blobs' formats, in the attribute ``miripool_blob`` of ``/data``."""
 
 _MOST_OWNERS = (1 << 16) - 1
+
+
+HEAD = 48
+"""Bytes at a file's beginning that `announced_end` looks at: superblock 2 or 3 with offsets and lengths of 8 bytes."""
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def announced_end(head: bytes) -> int | None:
+    """Tell where a file says that it ends, without HDF5.
+
+    Parameters
+    ----------
+    head : bytes
+        Its first `HEAD` bytes.
+
+    Returns
+    -------
+    int or None
+        Its "end of file address" (HDF5 file format specification 3.0, II.A); None where this is no file of ours.
+    """
+    if len(head) < HEAD or not head.startswith(_SIGNATURE) or head[8] not in (2, 3) or head[9:11] != b"\x08\x08":
+        return None
+    return int.from_bytes(head[28:36], "little")
 
 
 def open_hdf5(path: bytes) -> Any:

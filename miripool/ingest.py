@@ -1,30 +1,50 @@
-"""Ingest: many files into a pool, several at a time; one bad file does not stop the others."""
+"""Ingest: many files into a pool, several at a time; one bad file does not stop the others.
+
+Files are read, measured and stored by threads or by any executor (`storing`); the versions are made here, in the order
+of the files. So the outcome is the same whoever works, and a worker that is killed costs no more than the work on its
+files, which is done again: by Dask, elsewhere; by us where the executor gives up.
+"""
 
 from __future__ import annotations
 
 import glob
+import logging
+import traceback
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import FileMissing, InvalidInput, MiripoolError
+from .formats import track_name
 from .names import Urn, check_label
+from .reference import ProductRefs
+from .saving import ArraysElsewhere, Saved, tell_unchanged
 from .storage import storage_error
+from .storing import Known, Stored, StoreJob, find_known, store_elsewhere, store_file
+from .threads import workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-    from .pool import Pool, Ready
-    from .saving import Saved
+    from .index import ProductRow
+    from .pool import Pool
 
 __all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
 
 _LOADERS = 2
 """Pixel sets that are loaded at a time: PostgreSQL works on one core for each."""
+
+_AHEAD = 2
+"""Files in work, or waiting for their turn to be saved, for each worker."""
+
+_AT_ONCE = 200
+"""Files that the index is asked about by one statement."""
+
+_log = logging.getLogger("miripool")
 
 _ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 
@@ -118,11 +138,15 @@ def ingest(
     tag: str | None = None,
     name: str | None = None,
     force: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: Executor | None = None,
     pixels: bool | None = None,
     truncate: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Outcome]:
     """Save files in a pool, each in a journal entry of its own, and at the end the `Exposure` contexts they belong to.
+
+    A file that is in the pool, by its digest, is not parsed: a run that was interrupted is simply repeated.
 
     Parameters
     ----------
@@ -133,70 +157,268 @@ def ingest(
     tag, name, force, pixels, truncate : object, keyword-only
         As for `Pool.save`; a name is for one exposure's files only. Pixel rows are made beside the saves that follow,
         on connections of their own.
-    jobs : int, keyword-only
-        How many are read, measured and stored at a time; the versions are made in the order of the files.
+    jobs : int, keyword-only, optional
+        How many are read, measured and stored at a time; one, or as many as the executor works at, unless given. The
+        versions are made in the order of the files.
+    executor : concurrent.futures.Executor, keyword-only, optional
+        Who reads, measures and stores; threads of this process unless given. Other processes and hosts need to see the
+        pool's folder and the files under the same paths; they need no database. What an executor gives up, e.g. because
+        a process of its was killed, is done here instead.
+    progress : callable, keyword-only, optional
+        Told after each file how many bytes of how many are done.
 
     Yields
     ------
     Outcome
         One for each file, in their order.
+
+    Raises
+    ------
+    InvalidInput
+        If there is nobody to work.
+    InvalidName
+        If the tag can't be one.
     """
     if tag is not None:
         check_label(tag)
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
 
+    sizes = [_size(path) for path in files] if progress is not None else []
+    done = 0
     made: list[int] = []
     known: list[int] = []
-    with closing(_with_pixels(pool, _saved(pool, files, tag, name, force, jobs, truncate), pixels)) as outcomes:
-        for outcome in outcomes:
+    saving = _Saving(pool, files, tag=tag, name=name, force=force, pixels=pixels, truncate=truncate)
+    with closing(_with_pixels(pool, saving.run(jobs, executor), pixels)) as outcomes:
+        for number, outcome in enumerate(outcomes):
             if outcome.urn is not None:
                 (known if outcome.status == "unchanged" else made).append(Urn.parse(outcome.urn).serial)
+            if progress is not None:
+                done += sizes[number]
+                progress(done, sum(sizes))
             yield outcome
-    pool.keep_exposures(pool.fetch(made), pool.fetch(known))
+    pool.keep_exposures(*(ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)))
 
 
-def _saved(
-    pool: Pool, files: Sequence[Path], tag: str | None, name: str | None, force: bool, jobs: int, truncate: bool
-) -> Generator[tuple[Path, Callable[[], Saved]]]:
-    """Give what saves each file, to be called in their order."""
-    if jobs == 1 or len(files) < 2:
-
-        def save(path: Path) -> Saved:
-            return pool.commit(pool.read(path, name=name, truncate=truncate), tag=tag, force=force)
-
-        for path in files:
-            yield path, partial(save, path)
-        return
-
-    def prepare(path: Path) -> Ready:
-        return pool.prepare(path, name=name, force=force, truncate=truncate)
-
-    def commit(future: Future[Ready]) -> Saved:
-        with closing(future.result()) as ready:
-            return pool.commit(ready, tag=tag, force=force)
-
-    pool.catch_up()  # connect once, before the threads do
-    with closing(_ahead(prepare, files, jobs)) as prepared:
-        for path, future in prepared:
-            yield path, partial(commit, future)
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # told when its turn comes
 
 
-def _with_pixels(
-    pool: Pool, saves: Generator[tuple[Path, Callable[[], Saved]]], pixels: bool | None
-) -> Generator[Outcome]:
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the index has of some files' names, at a position of the journal.
+
+    Attributes
+    ----------
+    position : int
+        Number of the journal's last entry.
+    versions : dict
+        By name, all living versions.
+    settled : set of int
+        Those that want no pixel rows any more.
+    """
+
+    position: int = -2
+    versions: dict[str, tuple[ProductRow, ...]] = field(default_factory=dict)
+    settled: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A file whose turn to be saved comes: `save` tells what it came to, and whether its pixel rows are settled."""
+
+    path: Path
+    save: Callable[[], tuple[Saved, bool]]
+
+
+class _Saving:
+    """The files of one call: asks the index about many at a time, has them stored, makes their versions."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        files: Sequence[Path],
+        *,
+        tag: str | None,
+        name: str | None,
+        force: bool,
+        pixels: bool | None,
+        truncate: bool,
+    ) -> None:
+        self.pool = pool
+        self.archive = pool.archive
+        self.files = files
+        self.tag = tag
+        self.name = name
+        self.force = force
+        self.pixels = pixels
+        self.truncate = truncate
+
+    def run(self, jobs: int | None, executor: Executor | None) -> Generator[_Turn]:
+        """Give what saves each file, to be called in their order."""
+        if executor is None and ((jobs or 1) == 1 or len(self.files) < 2):
+            for job, names in self._jobs():
+                yield _Turn(job.path, partial(self._save_here, job, names))
+            return
+        count = jobs or (1 if executor is None else workers_of(executor))
+        with closing(self._ahead(count, executor)) as stored:
+            for job, names, future in stored:
+                yield _Turn(job.path, partial(self._save_stored, job, names, future))
+
+    def _jobs(self) -> Generator[tuple[StoreJob, _Names]]:
+        names = _Names()
+        for number, path in enumerate(self.files):
+            if number % _AT_ONCE == 0:
+                names = self._ask(self.files[number : number + _AT_ONCE])
+            rows = names.versions.get(self.name or track_name(path.name), ())
+            yield StoreJob(path, self.name, self.force, self.truncate, rows, self.archive.notes.ticket()), names
+
+    def _ask(self, files: Sequence[Path]) -> _Names:
+        """Ask the index about the names of some files."""
+        position = self.pool.catch_up()
+        wanted = {self.name} if self.name else {track_name(path.name) for path in files}
+        rows = self.pool.catalog.living(sorted(wanted))
+        versions: dict[str, tuple[ProductRow, ...]] = {}
+        for row in rows:
+            versions[row.name] = (*versions.get(row.name, ()), row)
+        return _Names(position.n, versions, self.pool.pixel_rows.settled(rows, wanted=self.pixels))
+
+    def _ahead(self, count: int, executor: Executor | None) -> Generator[tuple[StoreJob, _Names, Future[Stored]]]:
+        """Have files stored, and give them in their order: versions of a track count by it."""
+        running: deque[tuple[StoreJob, _Names, Future[Stored]]] = deque()
+        workers = _Workers(self.pool, count, executor)
+        try:
+            for job, names in self._jobs():
+                running.append((job, names, workers.submit(job)))
+                if len(running) >= _AHEAD * count:
+                    yield running.popleft()
+            while running:
+                yield running.popleft()
+        finally:
+            for job, _, future in running:
+                future.cancel()
+                # At once if it was cancelled, or is done. One that runs may still write the note.
+                future.add_done_callback(partial(self._withdraw, job))
+            workers.close()
+
+    def _withdraw(self, job: StoreJob, _: Future[Stored]) -> None:
+        self.archive.notes.withdraw(job.ticket)
+
+    def _save_here(self, job: StoreJob, names: _Names) -> tuple[Saved, bool]:
+        found: Any = find_known(self.archive, job)
+        if isinstance(found, Known):
+            saved = self._unchanged(found.row, names, job.rows)
+            if saved is not None:
+                return saved, saved.row.serial in names.settled
+            found = job.path
+        return self._save(found), False
+
+    def _save(self, source: Any) -> Saved:
+        """Save a file, or what was read of it, from the beginning to the end in this thread."""
+        ready = self.pool.read(source, name=self.name, truncate=self.truncate)
+        return self.pool.commit(ready, tag=self.tag, force=self.force)
+
+    def _save_stored(self, job: StoreJob, names: _Names, future: Future[Stored]) -> tuple[Saved, bool]:
+        try:
+            stored = self._result(job, future)
+            if stored.error is not None:
+                raise stored.error
+            if stored.known is not None:
+                saved = self._unchanged(stored.known.row, names, job.rows)
+                if saved is not None:
+                    return saved, saved.row.serial in names.settled
+            if stored.prepared is not None:
+                return self.pool.commit(stored.prepared, tag=self.tag, force=self.force), False
+        except ArraysElsewhere:
+            pass  # what made them look needless is gone
+        finally:
+            self.archive.notes.withdraw(job.ticket)
+        return self._save(job.path), False
+
+    def _result(self, job: StoreJob, future: Future[Stored]) -> Stored:
+        try:
+            return future.result()
+        except Exception as error:  # the work itself raises nothing: whatever it is, it is the executor's
+            _log.warning("%s is read here, for its worker was lost (%s: %s)", job.path, type(error).__name__, error)
+            return Stored()
+
+    def _unchanged(self, row: ProductRow, names: _Names, rows: Sequence[ProductRow]) -> Saved | None:
+        """Say that a file is a version that was there; None where more than that is to be done."""
+        if self.archive.storage.exists(self.archive.journal.key(names.position + 1)):
+            self.pool.catch_up()
+            rows = self.pool.catalog.living([row.name])
+        found = next((r for r in rows if r.serial == row.serial), None)
+        if found is None or (self.tag is not None and self.tag not in found.tags):
+            return None
+        return Saved(found, "unchanged", 0, tell_unchanged(rows, found, same_file=True))
+
+
+class _Workers:
+    """Who stores files: threads of ours, or an executor for as long as it works.
+
+    Parameters
+    ----------
+    pool : Pool
+        Where to.
+    count : int
+        Files at a time.
+    executor : Executor or None
+        None for threads of ours.
+    """
+
+    def __init__(self, pool: Pool, count: int, executor: Executor | None) -> None:
+        self._archive = pool.archive
+        self._place = str(pool.archive.folder.absolute()), pool.id
+        self._executor = executor
+        self._threads = ThreadPoolExecutor(count)  # starts none before it is given something
+
+    def submit(self, job: StoreJob) -> Future[Stored]:
+        """Have a file stored.
+
+        Parameters
+        ----------
+        job : StoreJob
+            The file.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Raises nothing but the executor's own failures.
+        """
+        try:
+            if isinstance(self._executor, ThreadPoolExecutor):
+                return self._executor.submit(store_file, self._archive, job)
+            if self._executor is not None:
+                return self._executor.submit(store_elsewhere, *self._place, replace(job, path=job.path.absolute()))
+        except BrokenExecutor as error:
+            _log.warning("the executor is broken, the other files are read here (%s)", error)
+            self._executor = None
+        return self._threads.submit(store_file, self._archive, job)
+
+    def close(self) -> None:
+        """Wait for our own threads; others' work that can't be cancelled goes on."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def _with_pixels(pool: Pool, turns: Generator[_Turn], pixels: bool | None) -> Generator[Outcome]:
     """Save, and make pixel rows in threads meanwhile; outcomes come in the order of the files."""
     running: deque[Outcome | tuple[Path, int, Future[Saved]]] = deque()
     threads = ThreadPoolExecutor(_LOADERS)
     try:
-        with closing(saves):
-            for path, save in saves:
-                done = _attempt(path, save)
+        with closing(turns):
+            for turn in turns:
+                done = _attempt(turn)
                 if isinstance(done, Outcome):
                     running.append(done)
                 else:
-                    size, saved = done
-                    running.append((path, size, threads.submit(pool.finish, saved, pixels=pixels)))
+                    size, (saved, settled) = done
+                    if settled:
+                        running.append(_outcome_of(pool, turn.path, size, saved))
+                    else:
+                        running.append((turn.path, size, threads.submit(pool.finish, saved, pixels=pixels)))
                 while len(running) > _LOADERS or (running and _is_done(running[0])):
                     yield _outcome(pool, running.popleft())
         while running:
@@ -209,41 +431,27 @@ def _is_done(item: Outcome | tuple[Path, int, Future[Saved]]) -> bool:
     return isinstance(item, Outcome) or item[2].done()
 
 
-def _ahead(prepare: Callable[[Path], Ready], files: Iterable[Path], jobs: int) -> Generator[tuple[Path, Future[Ready]]]:
-    """Prepare files in threads, and give them in their order: versions of a track count by it."""
-    running: deque[tuple[Path, Future[Ready]]] = deque()
-    threads = ThreadPoolExecutor(jobs)
-    try:
-        for path in files:
-            running.append((path, threads.submit(prepare, path)))
-            if len(running) >= 2 * jobs:
-                yield running.popleft()
-        while running:
-            yield running.popleft()
-    finally:
-        threads.shutdown(cancel_futures=True)
-        for _, future in running:
-            if not future.cancelled() and future.exception() is None:
-                future.result().close()
-
-
-def _attempt(path: Path, save: Callable[[], Saved]) -> Outcome | tuple[int, Saved]:
+def _attempt(turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
     """Save a file; its size and what came of it, or the failure's outcome."""
     try:
-        size = path.stat().st_size if path.is_file() else 0
-        return size, save()
+        size = turn.path.stat().st_size if turn.path.is_file() else 0
+        return size, turn.save()
     except MiripoolError as error:
-        return Outcome(path, "failed", message=str(error), error=error)
+        failure = error
     except OSError as error:
-        known = storage_error(error, path)
-        return Outcome(path, "failed", message=str(known), error=known)
+        failure = storage_error(error, turn.path)
+    traceback.clear_frames(failure.__traceback__)  # they hold the file open, and arrays
+    return Outcome(turn.path, "failed", message=str(failure), error=failure)
 
 
 def _outcome(pool: Pool, item: Outcome | tuple[Path, int, Future[Saved]]) -> Outcome:
     if isinstance(item, Outcome):
         return item
     path, size, future = item
-    saved = future.result()
+    return _outcome_of(pool, path, size, future.result())
+
+
+def _outcome_of(pool: Pool, path: Path, size: int, saved: Saved) -> Outcome:
     row = saved.row
     urn = str(Urn(pool.name, row.kind, row.serial))
     return Outcome(path, saved.status, size, saved.stored_bytes, urn, row.version, saved.notice)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
 from collections import deque
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .archive import Archive
+from .archive import archive_at
 from .errors import InvalidInput
 from .query.evaluator import evaluate
 from .reference import ProductRef
-from .storage import LocalStorage
-from .threads import one_of_many
+from .threads import one_of_many, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -70,7 +67,7 @@ def judge(
         submit = (
             _caller(pool, node, workers) if isinstance(workers, ThreadPoolExecutor) else _sender(pool, node, workers)
         )
-        count = _AHEAD * max(getattr(workers, "_max_workers", None) or os.cpu_count() or 1, 1)
+        count = _AHEAD * workers_of(workers)
         running: deque[tuple[ProductRow, Future[bool]]] = deque()
         stack.callback(lambda: [future.cancel() for _, future in running])
         done = 0
@@ -108,7 +105,7 @@ def _sender(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow]
             f"this question can't be sent to other processes ({error}); define its function in a module that they can "
             "import, or leave executor= out"
         ) from None
-    root = str(pool.archive.storage.path("pool.json").parent)
+    root = str(pool.archive.folder.absolute())
     return lambda row: executor.submit(_judge_elsewhere, root, pool.name, pool.id, row, node)
 
 
@@ -124,13 +121,8 @@ class _Elsewhere:
         return self._tags
 
 
-@functools.lru_cache(maxsize=8)
-def _archive(root: str) -> Archive:
-    return Archive.open(LocalStorage(Path(root)))
-
-
 def _judge_elsewhere(root: str, name: str, pool_id: str, row: ProductRow, node: Node) -> bool:
-    archive = _archive(root)
+    archive = archive_at(root, pool_id)
     product = archive.product(archive.manifest(row.manifest))
     there: Any = _Elsewhere(name, pool_id, row.tags)
     product.ref = ProductRef(there, row)

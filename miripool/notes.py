@@ -3,6 +3,9 @@
 A writer first writes its note, then looks whether a collector's note names any of its keys, and waits until that one is
 gone; only then does it ask what is there already. A collector first writes its note, then reads the writers' notes and
 the journal, and spares what they name. Whoever is second sees the first: nothing that is referred to is deleted.
+
+A note belongs to the process that will write the journal entry. Where others do the work for it, on whatever host, they
+write the note in its name (`Ticket`): it counts until the owner withdraws it or is no more, not until a worker ends.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import os
 import secrets
 import socket
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
     from .storage import Storage
 
-__all__ = ["COLLECT_WITHIN", "Notes"]
+__all__ = ["COLLECT_WITHIN", "Notes", "Ticket"]
 
 COLLECT_WITHIN = 300.0
 """Seconds in which a collector is done with what its note names, or stops."""
@@ -35,6 +39,28 @@ _WAIT = 60.0
 
 _ELSEWHERE = {"pending": timedelta(days=30), "collecting": timedelta(seconds=2 * COLLECT_WITHIN)}
 """How long a note of another host counts: nobody can tell whether its process lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Where a note will stand and whose it is: of the process that is going to write the entry, whoever does the work.
+
+    Attributes
+    ----------
+    key : str
+        Of the note.
+    host : str
+        Its owner's.
+    pid : int
+        Its owner's.
+    started : float
+        When its owner was started, in seconds since 1970: tells it from another process of that number.
+    """
+
+    key: str
+    host: str
+    pid: int
+    started: float
 
 
 class Notes:
@@ -68,9 +94,56 @@ class Notes:
         Conflict
             If a collector does not get done with them.
         """
-        with self._note("pending", keys):
-            self._wait_for_collectors(set(keys))
+        ticket = self.ticket()
+        self.announce(ticket, keys)
+        try:
             yield
+        finally:
+            self.withdraw(ticket)
+
+    def ticket(self) -> Ticket:
+        """Give what others need to write a pending note of this process: it counts as long as this process lives.
+
+        Returns
+        -------
+        Ticket
+            For one note; small, and can be sent to other processes and hosts.
+        """
+        return _ticket("pending")
+
+    def announce(self, ticket: Ticket, keys: Collection[str]) -> None:
+        """Write a pending note on behalf of its owner, as `writing` does for oneself; it stays until `withdraw`.
+
+        Parameters
+        ----------
+        ticket : Ticket
+            The owner's. A second note of one ticket, by who does work again that another was killed at, replaces it.
+        keys : collection of str
+            Of blobs and manifests; whether they are there is to be asked afterwards.
+
+        Raises
+        ------
+        Conflict
+            If a collector does not get done with them; the note is gone then.
+        """
+        self._write(ticket, keys)
+        try:
+            self._wait_for_collectors(set(keys))
+        except BaseException:
+            self.withdraw(ticket)
+            raise
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Remove a note, if it is there.
+
+        Parameters
+        ----------
+        ticket : Ticket
+            Its.
+        """
+        # What is done is done, whatever becomes of the note: it is taken when it is old.
+        with contextlib.suppress(ReadOnly, StorageError):
+            self._storage.delete(ticket.key)
 
     @contextlib.contextmanager
     def collecting(self, keys: Collection[str]) -> Iterator[None]:
@@ -86,26 +159,25 @@ class Notes:
         None
             What `pending` names from now on must be spared.
         """
-        with self._note("collecting", keys):
-            yield
-
-    @contextlib.contextmanager
-    def _note(self, folder: str, keys: Collection[str]) -> Iterator[None]:
-        note = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": _started(os.getpid()),
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "keys": sorted(keys),
-        }
-        key = f"{folder}/{secrets.token_hex(16)}.json"
-        self._storage.put(key, canonical_json(note))
+        ticket = _ticket("collecting")
+        self._write(ticket, keys)
         try:
             yield
         finally:
-            # What is done is done, whatever becomes of the note: it is taken when it is old.
-            with contextlib.suppress(ReadOnly, StorageError):
-                self._storage.delete(key)
+            self.withdraw(ticket)
+
+    def _write(self, ticket: Ticket, keys: Collection[str]) -> None:
+        note = canonical_json(
+            {
+                "host": ticket.host,
+                "pid": ticket.pid,
+                "started": ticket.started,
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "keys": sorted(keys),
+            }
+        )
+        if not self._storage.put(ticket.key, note):
+            self._storage.replace(ticket.key, note)
 
     def pending(self) -> set[str]:
         """Give the keys that writers are about to refer to.
@@ -162,6 +234,11 @@ class Notes:
                 note = {}
             if note or not whole:
                 yield key, note
+
+
+def _ticket(folder: str) -> Ticket:
+    pid = os.getpid()
+    return Ticket(f"{folder}/{secrets.token_hex(16)}.json", socket.gethostname(), pid, _own_start(pid))
 
 
 def _checked(note: Any) -> dict[str, Any]:

@@ -129,6 +129,32 @@ class PixelRows:
             return f"pixel rows pending, `miripool index pixels {self._name}` makes them ({error})"
         return None
 
+    def settled(self, versions: Sequence[ProductRow], *, wanted: bool | None = None) -> set[int]:
+        """Find the versions for which `after_save` has nothing to do, many at a time.
+
+        Parameters
+        ----------
+        versions : sequence of ProductRow
+            Saved some time ago.
+        wanted : bool, keyword-only, optional
+            As for `after_save`.
+
+        Returns
+        -------
+        set of int
+            Their serials.
+        """
+        known = rows.reasons(self._database, [row.serial for row in versions])
+
+        def is_settled(row: ProductRow) -> bool:
+            if row.kind not in PIXEL_KINDS:
+                return True
+            if wanted:
+                return known.get(row.serial, _LEFT_OUT) is None
+            return row.serial in known or (wanted is None and self.policy == "none")
+
+        return {row.serial for row in versions if is_settled(row)}
+
     def make_pending(
         self, serials: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None
     ) -> tuple[int, list[MiripoolError]]:

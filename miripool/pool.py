@@ -37,21 +37,25 @@ from .pixelrows import PixelRows
 from .product import Context, Exposure, Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version
-from .saving import Prepared, Saved, is_known, one_of_each_track, prepare, save_known, save_together, write_ahead
+from .saving import Prepared, Saved, from_file, one_of_each_track, prepare, save_known, save_together, write_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from .archive import Archive
     from .explain import Explanation
     from .finding import Reference
     from .index import Catalog, Position, ProductRow, TagEvent, TagSummary
+    from .ingest import Outcome
     from .manifest import Manifest
     from .pixel import Pixel, Pixels
-    from .product import Link
+    from .product import Link, Origin
 
 __all__ = ["Pool", "Ready", "export_name"]
+
+_PIECE = 1000
+"""Versions that are read by one statement where there may be any number."""
 
 
 @dataclass(slots=True)
@@ -60,8 +64,8 @@ class Ready:
 
     Attributes
     ----------
-    product : Product
-        What is to be saved.
+    product : Product or None
+        What is to be saved; None where it was read by others.
     name : str
         The track's name.
     history : sequence of mapping
@@ -70,7 +74,7 @@ class Ready:
         Its arrays measured, where that was necessary.
     """
 
-    product: Product
+    product: Product | None
     name: str
     history: Sequence[Mapping[str, Any]] = ()
     prepared: Prepared | None = None
@@ -79,6 +83,39 @@ class Ready:
     def close(self) -> None:
         """Remove the pending note: blobs that no version refers to are gc's from now on."""
         self._notes.close()
+
+    @property
+    def origin(self) -> Origin | None:
+        """The file that it is, bit for bit; metadata that were set since make it another product than the file."""
+        if self.product is None:
+            return None if self.prepared is None else self.prepared.manifest.origin
+        return None if self.product.layout is None or self.product.meta.changed else self.product.layout.origin
+
+    @property
+    def track(self) -> tuple[str, str]:
+        """Kind and name."""
+        if self.product is None:
+            return ("", self.name) if self.prepared is None else self.prepared.track
+        return self.product.kind, self.name
+
+    def measure(self, archive: Archive) -> Prepared:
+        """Give it measured.
+
+        Parameters
+        ----------
+        archive : Archive
+            The pool's folder.
+
+        Returns
+        -------
+        Prepared
+            The same each time.
+        """
+        if self.prepared is None:
+            if self.product is None:
+                raise InvalidInput(f"{self.name} has neither a product nor its measures")
+            self.prepared = prepare(archive, self.product, name=self.name, history=self.history)
+        return self.prepared
 
 
 class Pool:
@@ -323,6 +360,64 @@ class Pool:
         saved = self.commit(ready, tag=tag, force=force)
         return self.finish(saved, pixels=pixels)
 
+    def ingest(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        tag: str | None = None,
+        name: str | None = None,
+        force: bool = False,
+        jobs: int | None = None,
+        executor: Executor | None = None,
+        pixels: bool | None = None,
+        truncate: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Outcome]:
+        """Save many files; one bad file does not stop the others. Repeated, it goes on where it was interrupted.
+
+        Parameters
+        ----------
+        paths : path-like, or an iterable of them
+            Files; folders with FITS files; patterns.
+        tag, name, force, pixels, truncate : object, keyword-only
+            As for `save`.
+        jobs : int, keyword-only, optional
+            Files at a time; one, or as many as the executor works at, unless given.
+        executor : concurrent.futures.Executor, keyword-only, optional
+            Who reads, measures and stores the files: a process pool, Dask's ``client.get_executor()``; threads of this
+            process unless given. Versions are made here, in the order of the files.
+        progress : callable, keyword-only, optional
+            Told after each file how many bytes of how many are done.
+
+        Returns
+        -------
+        list of Outcome
+            One for each file, in order; `miripool.ingest.ingest` gives them one by one.
+
+        Raises
+        ------
+        FileMissing
+            If a pattern or folder has no FITS file.
+        InvalidName
+            If the tag can't be one.
+        """
+        from .ingest import find_files, ingest
+
+        files = find_files([paths] if isinstance(paths, (str, Path)) else paths)
+        outcomes = ingest(
+            self,
+            files,
+            tag=tag,
+            name=name,
+            force=force,
+            jobs=jobs,
+            executor=executor,
+            pixels=pixels,
+            truncate=truncate,
+            progress=progress,
+        )
+        return list(outcomes)
+
     def _save_context(self, context: Context, tag: str | None) -> Saved:
         """Save a context and what of it is in no pool yet, in one entry; a tag reaches all that it refers to."""
         self.catch_up()
@@ -350,32 +445,38 @@ class Pool:
             The exposures, in the order of their names' first product.
         """
         changes: dict[str, dict[str, Link | Prepared]] = {}
-        examples: dict[str, ProductRef] = {}
+        examples: dict[str, ProductRow] = {}
         self.catch_up()
-
-        def change(ref: ProductRef, *, new: bool) -> None:
-            if ref.kind not in contexts.EXPOSURE_REFS:
-                return
-            name = contexts.EXPOSURE_REFS[ref.kind]
-            if not new and (name in changes.get(ref.name, ()) or name in self._exposure_has(ref.name)):
-                return
-            (row,) = self.catalog.rows([ref.serial])
-            changes.setdefault(row.name, {})[name] = contexts.link_to(row)
-            examples.setdefault(row.name, ref)
-
-        for ref in made:
-            change(ref, new=True)
-        for ref in known:
-            change(ref, new=False)
+        for rows in self._in_pieces(made):
+            for row in rows:
+                changes.setdefault(row.name, {})[contexts.EXPOSURE_REFS[row.kind]] = contexts.link_to(row)
+                examples.setdefault(row.name, row)
+        for rows in self._in_pieces(known):
+            referred = self._exposures_refer_to({row.name for row in rows})
+            for row in rows:
+                name = contexts.EXPOSURE_REFS[row.kind]
+                if name not in changes.get(row.name, ()) and name not in referred.get(row.name, ()):
+                    changes.setdefault(row.name, {})[name] = contexts.link_to(row)
+                    examples.setdefault(row.name, row)
         if not changes:
             return []
-        prepared = contexts.follow_exposures(self.archive, changes, lambda name: examples[name].product)
+        prepared = contexts.follow_exposures(self.archive, changes, lambda name: self.load_version(examples[name]))
         saves = save_together(self.archive, self.catalog, self._committer, prepared)
         return [ProductRef(self, saved.row, notice=saved.notice) for saved in saves]
 
-    def _exposure_has(self, name: str) -> set[str]:
-        living = [row for row in self.catalog.track(Exposure.kind, name) if row.removed is None]
-        return {link.name for link in self.archive.manifest(living[-1].manifest).references} if living else set()
+    def _in_pieces(self, refs: Iterable[ProductRef]) -> Iterator[list[ProductRow]]:
+        """Read versions of an exposure's kinds, many by one statement."""
+        serials = [s for _, s in refs.keys] if isinstance(refs, ProductRefs) else [ref.serial for ref in refs]
+        for start in range(0, len(serials), _PIECE):
+            rows = self.catalog.rows(serials[start : start + _PIECE])
+            yield [row for row in rows if row.kind in contexts.EXPOSURE_REFS]
+
+    def _exposures_refer_to(self, names: Iterable[str]) -> dict[str, set[str]]:
+        """Tell what the newest exposures of some names refer to, by the references' names."""
+        living = self.catalog.living(list(names))
+        newest = {row.name: row.serial for row in living if row.kind == Exposure.kind}
+        referred = self.catalog.referred(list(newest.values()))
+        return {name: referred.get(serial, set()) for name, serial in newest.items()}
 
     def prepare(
         self,
@@ -401,10 +502,13 @@ class Pool:
         """
         ready = self.read(source, name=name, kind=kind, history=history, truncate=truncate)
         self.catch_up()
-        if force or not is_known(self.archive, self.catalog, ready.product, ready.name):
-            ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=history)
+        rows = self.catalog.living([ready.name])
+        known = None if force else from_file(rows, ready.origin, ready.track)
+        if known is None or not self.archive.is_whole(known.manifest):
+            ticket = self.archive.notes.ticket()
+            ready._notes.callback(self.archive.notes.withdraw, ticket)
             try:
-                write_ahead(self.archive, self.catalog, ready.prepared, ready._notes, force=force)
+                write_ahead(self.archive, rows, ready.measure(self.archive), ticket, force=force)
             except BaseException:
                 ready.close()
                 raise
@@ -413,17 +517,17 @@ class Pool:
     @property
     def work_folder(self) -> Path:
         """Where work in progress has its files."""
-        return self.archive.storage.path("pool.json").parent / "work"
+        return self.archive.folder / "work"
 
-    def commit(self, ready: Ready, *, tag: str | None = None, force: bool = False) -> Saved:
+    def commit(self, ready: Ready | Prepared, *, tag: str | None = None, force: bool = False) -> Saved:
         """Make a version of what was prepared; those of one track count in the order of these calls.
 
         It is saved then; its pixel rows are `finish`'s.
 
         Parameters
         ----------
-        ready : Ready
-            From `prepare`.
+        ready : Ready or Prepared
+            From `prepare`, or what another process measured and stored.
         tag, force : object, keyword-only
             As for `save`.
 
@@ -431,16 +535,22 @@ class Pool:
         -------
         Saved
             The version, whether it is new, and the bytes stored.
+
+        Raises
+        ------
+        ArraysElsewhere
+            If another process did not store the arrays, as they were there, and they are no more: `read` it here.
         """
+        if isinstance(ready, Prepared):
+            ready = Ready(None, ready.manifest.name, prepared=ready)
         self.catch_up()
         committer = self._committer
         if not force:
-            known = save_known(self.archive, self.catalog, committer, ready.product, ready.name, tag=tag)
+            known = save_known(self.archive, self.catalog, committer, ready.origin, ready.track, tag=tag)
             if known is not None:
                 return known
-        if ready.prepared is None:
-            ready.prepared = prepare(self.archive, ready.product, name=ready.name, history=ready.history)
-        (saved,) = save_together(self.archive, self.catalog, committer, [ready.prepared], tag=tag, force=force)
+        prepared = ready.measure(self.archive)
+        (saved,) = save_together(self.archive, self.catalog, committer, [prepared], tag=tag, force=force)
         return saved
 
     def commit_together(
@@ -456,7 +566,7 @@ class Pool:
         Parameters
         ----------
         ready : sequence of Ready
-            From `read`, of different tracks.
+            From `read` or `prepare`, of different tracks.
         tag, pixels : object, keyword-only
             As for `save`.
         raw : ProductRef, keyword-only, optional
@@ -468,7 +578,7 @@ class Pool:
             In their order; the `notice` of one says so where nothing was new.
         """
         self.catch_up()
-        prepared = [prepare(self.archive, r.product, name=r.name, history=r.history) for r in ready]
+        prepared = [r.measure(self.archive) for r in ready]
         if raw is not None:
             targets: dict[str, Link | Prepared] = {"raw": contexts.link_to(self._finder.row(raw))}
             targets |= {contexts.EXPOSURE_REFS[p.manifest.kind]: p for p in prepared}

@@ -23,17 +23,20 @@ if TYPE_CHECKING:
     from .archive import Archive, Measured
     from .commit import Committer
     from .index import Catalog, Position, ProductRow
-    from .product import Context
+    from .notes import Ticket
+    from .product import Context, Origin
 
 __all__ = [
+    "ArraysElsewhere",
     "Prepared",
     "Saved",
-    "is_known",
+    "from_file",
     "one_of_each_track",
     "prepare",
     "prepare_context",
     "save_known",
     "save_together",
+    "tell_unchanged",
     "write_ahead",
 ]
 
@@ -68,18 +71,24 @@ class Saved:
     notice: str | None = None
 
 
+class ArraysElsewhere(Exception):
+    """A product was measured by another process, and its arrays turn out to be needed here: read it again."""
+
+
 @dataclass(slots=True)
 class Prepared:
     """A product ready to be saved: measured, named, compared by `content`.
 
-    `mended` tells that it gave a damaged version its data back. Of a context, `targets` are what it refers to, known
-    versions or others that are saved with it; with `follows` they change those of the head, whichever it is by then.
+    `stored` tells that its blobs are in the pool, and a note of the caller names them and the manifest. `mended` tells
+    that it gave a damaged version its data back. Of a context, `targets` are what it refers to, known versions or
+    others that are saved with it; with `follows` they change those of the head, whichever it is by then.
     """
 
     manifest: Manifest
     content: str
     measured: Measured
     stored_bytes: int = 0
+    stored: bool = False
     mended: bool = False
     targets: Mapping[str, Link | Prepared] | None = None
     follows: bool = False
@@ -154,7 +163,13 @@ def prepare_context(
 
 
 def save_known(
-    archive: Archive, catalog: Catalog, committer: Committer, product: Product, name: str, *, tag: str | None = None
+    archive: Archive,
+    catalog: Catalog,
+    committer: Committer,
+    origin: Origin | None,
+    track: tuple[str, str],
+    *,
+    tag: str | None = None,
 ) -> Saved | None:
     """Find the living version that was saved from the very same file, so that its arrays need not be read; tag it.
 
@@ -162,10 +177,10 @@ def save_known(
     ----------
     archive, catalog, committer : Archive, Catalog, Committer
         The pool's, caught up.
-    product : Product
-        Read from a file.
-    name : str
-        The track's name.
+    origin : Origin or None
+        The file; None for what does not come from one.
+    track : (str, str)
+        Kind and name.
     tag : str, keyword-only, optional
         Label for it.
 
@@ -174,76 +189,81 @@ def save_known(
     Saved or None
         The newest such version; None if there is none, or if it is damaged and the file can mend it.
     """
-    found = _from_file(catalog, product, name)
+    rows = [] if origin is None else catalog.living([track[1]])
+    found = from_file(rows, origin, track)
     if found is None or not archive.is_whole(found.manifest):
         return None
-    if tag is not None:
+    if tag is not None and tag not in found.tags:
 
         def decide(_: Position) -> Sequence[Action]:
             nonlocal found
-            found = _from_file(catalog, product, name)
+            found = from_file(catalog.living([track[1]]), origin, track)
             return [] if found is None or tag in found.tags else [Tag(tag, (found.serial,))]
 
         committer.commit(decide)
         if found is None:
             return None
-        (found,) = catalog.rows([found.serial])
-    return Saved(found, "unchanged", 0, _unchanged(catalog, found, same_file=True))
+        rows = catalog.living([track[1]])
+        found = next((row for row in rows if row.serial == found.serial), found)
+    return Saved(found, "unchanged", 0, tell_unchanged(rows, found, same_file=True))
 
 
-def is_known(archive: Archive, catalog: Catalog, product: Product, name: str) -> bool:
-    """Tell whether `save_known` would find a version; nothing is changed.
+def from_file(rows: Iterable[ProductRow], origin: Origin | None, track: tuple[str, str]) -> ProductRow | None:
+    """Find the version of a track that was saved from a file.
 
     Parameters
     ----------
-    archive, catalog, product, name : object
-        As for `save_known`.
+    rows : iterable of ProductRow
+        Living versions.
+    origin : Origin or None
+        The file.
+    track : (str, str)
+        Kind and name.
 
     Returns
     -------
-    bool
-        True if so.
+    ProductRow or None
+        The newest one.
     """
-    found = _from_file(catalog, product, name)
-    return found is not None and archive.is_whole(found.manifest)
+    if origin is None:
+        return None
+    found = [row for row in rows if (row.kind, row.name) == track and row.file_digest == origin.digest]
+    return max(found, key=lambda row: row.version, default=None)
 
 
 def write_ahead(
-    archive: Archive, catalog: Catalog, prepared: Prepared, notes: contextlib.ExitStack, *, force: bool = False
+    archive: Archive, rows: Sequence[ProductRow], prepared: Prepared, ticket: Ticket, *, force: bool = False
 ) -> None:
     """Store a product's blobs before its turn to be saved comes, unless it looks as if there will be no need.
 
-    Where it turns out to have none after all, e.g. because the same data came first, the blobs are left for gc.
+    Where it turns out to have none after all, e.g. because the same data came first, the blobs are left for gc. The
+    index is not asked: this runs in other processes, and on hosts that can't reach it.
 
     Parameters
     ----------
-    archive, catalog : Archive, Catalog
+    archive : Archive
         The pool's.
+    rows : sequence of ProductRow
+        The living versions of its name, of all kinds, as they were a moment ago.
     prepared : Prepared
         Its arrays are let go of once they are stored.
-    notes : contextlib.ExitStack
-        Gets the pending note: to be closed once `save_together` is through.
+    ticket : Ticket
+        For the pending note, which is to be withdrawn once `save_together` is through.
     force : bool, keyword-only
         As for `save_together`.
     """
-    if not force and _same(catalog, prepared) is not None:
+    track = [row for row in rows if (row.kind, row.name) == prepared.track]
+    if not force and _same_of(track, prepared) is not None:
         return
     try:
-        _refuse_other_exposure(catalog, prepared.manifest)
+        _refuse_other_exposure([row for row in rows if row.head], prepared.manifest)
     except Conflict:
         return  # said when its turn comes
-    near = _near(archive, catalog, prepared.manifest)
-    notes.enter_context(archive.writing(prepared.manifest, near))
+    near = _near(archive, track, prepared.manifest)
+    archive.announce(prepared.manifest, ticket, near)
     prepared.stored_bytes = archive.write_blobs(prepared.measured.sources, near)
     prepared.measured.sources.clear()
-
-
-def _from_file(catalog: Catalog, product: Product, name: str) -> ProductRow | None:
-    # Metadata that were set since make it another product than the file.
-    origin = product.layout.origin if product.layout is not None and not product.meta.changed else None
-    rows = catalog.by_file_digest(origin.digest) if origin is not None else []
-    rows = [row for row in rows if (row.kind, row.name) == (product.kind, name)]
-    return max(rows, key=lambda row: row.version, default=None)
+    prepared.stored = True
 
 
 def save_together(
@@ -355,7 +375,7 @@ class _Save:
         found = {id(p): None if self.force else self._same(p) for p in plain}
         new = [p for p in plain if found[id(p)] is None]
         for p in new:
-            _refuse_other_exposure(self.catalog, p.manifest)
+            _refuse_other_exposure(self.catalog.by_name(p.manifest.name), p.manifest)
         for p in new:
             self._write(p)
         saves: list[Save] = []
@@ -426,6 +446,8 @@ class _Save:
             needed = {ref.digest for ref in self.archive.manifest(manifest).blobs()}
         except IntegrityError:
             return
+        if not p.measured.sources and not p.stored:
+            raise ArraysElsewhere
         for digest in needed & p.measured.sources.keys():
             self.archive.blobs.write(*p.measured.sources[digest])
 
@@ -434,8 +456,12 @@ class _Save:
         # A context's manifest may be another each time.
         written = (*p.track, digest_bytes(p.manifest.to_bytes()) if p.targets is not None else "")
         if written not in self._written:
-            near = _near(self.archive, self.catalog, p.manifest) if p.measured.sources else {}
-            self.notes.enter_context(self.archive.writing(p.manifest, near))
+            near: dict[str, list[str]] = {}
+            if not p.stored:
+                if p.targets is None and any(r.digest not in p.measured.sources for r in p.manifest.blobs()):
+                    raise ArraysElsewhere
+                near = _near(self.archive, self.catalog.track(*p.track), p.manifest)
+                self.notes.enter_context(self.archive.writing(p.manifest, near))
             p.stored_bytes += self.archive.write(p.manifest, p.measured.sources, near)
             self._written.add(written)
 
@@ -444,13 +470,13 @@ class _Save:
         return Save(serial, *p.track, version, digest_bytes(p.manifest.to_bytes()), p.content, p.stored_bytes)
 
 
-def _near(archive: Archive, catalog: Catalog, manifest: Manifest) -> dict[str, list[str]]:
+def _near(archive: Archive, track: Iterable[ProductRow], manifest: Manifest) -> dict[str, list[str]]:
     """Find the blobs of which a version's arrays may take tiles: those of the same datasets in the newest versions."""
     large = {h.name: h.data for h in manifest.hdus if h.data is not None and may_share(h.data.shape, h.data.dtype)}
     near: dict[str, list[str]] = {ref.digest: [] for ref in large.values()}
     if not near:
         return {}
-    living = [row for row in catalog.track(manifest.kind, manifest.name) if row.removed is None]
+    living = [row for row in track if row.removed is None]
     for row in sorted(living, key=lambda row: row.version)[: -_NEAREST - 1 : -1]:
         with contextlib.suppress(IntegrityError):  # what is damaged is of no use here; verify tells it
             for hdu in archive.manifest(row.manifest).hdus:
@@ -461,15 +487,19 @@ def _near(archive: Archive, catalog: Catalog, manifest: Manifest) -> dict[str, l
 
 
 def _same(catalog: Catalog, p: Prepared) -> ProductRow | None:
+    return _same_of(catalog.track(*p.track), p)
+
+
+def _same_of(track: Iterable[ProductRow], p: Prepared) -> ProductRow | None:
     """Find the living version with the same data: the one from the same file if there is one, else the newest."""
-    rows = [row for row in catalog.track(*p.track) if row.content == p.content and row.removed is None]
+    rows = [row for row in track if row.content == p.content and row.removed is None]
     digest = None if p.manifest.origin is None else p.manifest.origin.digest
     return max(rows, key=lambda row: (row.file_digest == digest, row.version), default=None)
 
 
-def _refuse_other_exposure(catalog: Catalog, manifest: Manifest) -> None:
+def _refuse_other_exposure(heads: Iterable[ProductRow], manifest: Manifest) -> None:
     meta = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus])
-    for row in catalog.by_name(manifest.name):
+    for row in heads:
         if (row.kind == Product.kind) != (manifest.kind == Product.kind):
             continue  # a file of unknown kind has words of its own, e.g. a ground test's for a detector
         differences = [
@@ -501,13 +531,30 @@ def _report(catalog: Catalog, row: ProductRow, p: Prepared, made: bool) -> Saved
         return Saved(row, "new" if row.version == 0 else "version", p.stored_bytes)
     # What was made in memory has no file's timestamps that could differ.
     files = {row.file_digest, None if p.manifest.origin is None else p.manifest.origin.digest}
-    notice = _unchanged(catalog, row, same_file=len(files) == 1 or None in files)
+    track = catalog.track(row.kind, row.name)
+    notice = tell_unchanged(track, row, same_file=len(files) == 1 or None in files)
     return Saved(row, "unchanged", 0, f"{notice}; its damaged files were written anew" if p.mended else notice)
 
 
-def _unchanged(catalog: Catalog, row: ProductRow, *, same_file: bool) -> str:
-    """Say that nothing was new: "unchanged: version 0; head is 1; this file's own timestamps were not kept"."""
-    head = max((r.version for r in catalog.track(row.kind, row.name) if r.removed is None), default=row.version)
+def tell_unchanged(rows: Iterable[ProductRow], row: ProductRow, *, same_file: bool) -> str:
+    """Say that nothing was new: "unchanged: version 0; head is 1; this file's own timestamps were not kept".
+
+    Parameters
+    ----------
+    rows : iterable of ProductRow
+        The versions of its name.
+    row : ProductRow
+        The version that it is.
+    same_file : bool, keyword-only
+        Whether it came from the very same file.
+
+    Returns
+    -------
+    str
+        For the user.
+    """
+    track = [r.version for r in rows if (r.kind, r.name) == (row.kind, row.name) and r.removed is None]
+    head = max(track, default=row.version)
     words = [f"unchanged: version {row.version}"]
     if head != row.version:
         words.append(f"head is {head}")

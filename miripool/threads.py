@@ -8,12 +8,13 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Executor
 
-__all__ = ["map_bounded", "one_of_many", "works_alone"]
+__all__ = ["map_bounded", "one_of_many", "workers_of", "works_alone"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -52,6 +53,27 @@ def works_alone() -> bool:
         True where `one_of_many` jobs keep all cores at work.
     """
     return _busy.count >= _cores
+
+
+def workers_of(executor: Executor) -> int:
+    """Tell how many jobs an executor does at a time.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor
+        Threads, processes, or Dask's ``client.get_executor()``.
+
+    Returns
+    -------
+    int
+        This machine's cores where the executor does not say.
+    """
+    # There is no public way to ask. Dask's knows the client, which knows the threads of each worker.
+    count = getattr(executor, "_max_workers", None)
+    client: Any = getattr(executor, "_client", None)
+    if count is None and client is not None:
+        count = sum(client.nthreads().values())
+    return count or _cores
 
 
 def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .build import layout_of
-    from .fits import read_fits
+    from .fits import FitsFile, open_fits, read_fits
     from .jwst import classify, to_datamodel, track_name
     from .stable import stable_content
     from .structure import announced_bytes
     from .write import iter_bytes, to_hdulist, write_fits
 
 __all__ = [
+    "FitsFile",
     "announced_bytes",
     "classify",
     "iter_bytes",
     "layout_of",
+    "open_fits",
     "read_fits",
     "stable_content",
     "to_datamodel",
@@ -27,10 +29,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FitsFile": "fits",
     "announced_bytes": "structure",
     "classify": "jwst",
     "iter_bytes": "write",
     "layout_of": "build",
+    "open_fits": "fits",
     "read_fits": "fits",
     "stable_content": "stable",
     "to_datamodel": "jwst",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..cards import Value
 
-__all__ = ["product_of", "read_fits"]
+__all__ = ["FitsFile", "open_fits", "product_of", "read_fits"]
 
 _PIXELS: Mapping[int, np.dtype[Any]] = {
     8: np.dtype("u1"), 16: np.dtype("i2"), 32: np.dtype("i4"), 64: np.dtype("i8"),
@@ -52,6 +53,47 @@ _MAX_RATIO = 1100
 """gzip, the best of the compressions, makes zeros 1030 times smaller."""
 
 
+@dataclass(frozen=True, slots=True)
+class FitsFile:
+    """A file that was read through once, for its digest, and not looked into.
+
+    Attributes
+    ----------
+    stream : Stream
+        Its content, decompressed.
+    origin : Origin
+        Name, size and digest.
+    """
+
+    stream: Stream
+    origin: Origin
+
+
+def open_fits(path: Path) -> FitsFile:
+    """Open a file and take its digest, by which a pool knows whether it has it; `read_fits` takes what this gives.
+
+    Parameters
+    ----------
+    path : Path
+        A FITS file, also compressed by gzip.
+
+    Returns
+    -------
+    FitsFile
+        Whether it is a FITS file is not known yet.
+
+    Raises
+    ------
+    FileMissing
+        If there is no such file.
+    FormatError
+        If it is a folder, empty, or damaged gzip.
+    """
+    content = path.expanduser()
+    stream = open_stream(content, str(content))
+    return FitsFile(stream, Origin(content.name, stream.size, _digest(stream)))
+
+
 def read_fits(
     source: Any,
     *,
@@ -64,7 +106,7 @@ def read_fits(
 
     Parameters
     ----------
-    source : path, str, bytes, memoryview, HDUList or datamodel
+    source : path, str, FitsFile, bytes, memoryview, HDUList or datamodel
         A FITS file, also compressed by gzip, its content, or something that can be written as one.
     name : str, keyword-only, optional
         Of the product's track; by default from the file's name.
@@ -87,6 +129,9 @@ def read_fits(
     FormatError
         If it is not a FITS file, is damaged or cut off; the message names file, HDU and card.
     """
+    if isinstance(source, FitsFile):
+        layout = _read_layout(source.stream, filename or source.origin.filename, source.origin.digest)
+        return product_of(_as_level1b(layout, kind, truncate=truncate), name=name, kind=kind)
     content: Path | bytes | memoryview
     if isinstance(source, (str, Path)):
         content = Path(source).expanduser()
@@ -109,7 +154,7 @@ def _as_level1b(layout: Layout, kind: str | None, *, truncate: bool) -> Layout:
     return to_level1b(layout, bench, values, truncate=truncate)
 
 
-def _read_layout(stream: Stream, filename: str | None) -> Layout:
+def _read_layout(stream: Stream, filename: str | None, digest: str | None = None) -> Layout:
     units, stop = scan(stream)
     names = _unique_names(units)
     hdus = tuple(_read_hdu(stream, unit, name) for unit, name in zip(units, names, strict=True))
@@ -117,7 +162,7 @@ def _read_layout(stream: Stream, filename: str | None) -> Layout:
     if not filename:
         given = units[0].values.get("FILENAME")
         filename = given if isinstance(given, str) else ""
-    return Layout(hdus, trailer, Origin(Path(filename).name, stream.size, _digest(stream)))
+    return Layout(hdus, trailer, Origin(Path(filename).name, stream.size, digest or _digest(stream)))
 
 
 def _digest(stream: Stream) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, cast, func, or_, select
+from sqlalchemy import ARRAY, Text, and_, cast, func, or_, select
 
 from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
@@ -322,6 +322,23 @@ class Catalog:
         statement = products().where(p.name == name, p.head).order_by(p.kind)
         return self._products(statement if kind is None else statement.where(p.kind == kind))
 
+    def living(self, names: Sequence[str]) -> list[ProductRow]:
+        """Find all living versions of some names, of all kinds.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Whole names.
+
+        Returns
+        -------
+        list of ProductRow
+            By serial.
+        """
+        p = product.c
+        among = p.name == func.any(cast(list(names), ARRAY(Text)))
+        return self._products(products().where(among, p.removed.is_(None)).order_by(p.serial))
+
     def origins(
         self,
         serials: Sequence[int] = (),
@@ -407,6 +424,27 @@ class Catalog:
         statement = select(link.c.name, link.c.target).where(link.c.serial == serial).order_by(link.c.name)
         with self.database.read() as connection:
             return {row.name: row.target for row in connection.execute(statement)}
+
+    def referred(self, serials: Sequence[int]) -> dict[int, set[str]]:
+        """Tell by what names contexts refer to something.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            The contexts.
+
+        Returns
+        -------
+        dict of int to set of str
+            For each that refers to anything.
+        """
+        found: dict[int, set[str]] = {}
+        if serials:
+            statement = select(link.c.serial, link.c.name).where(is_one_of(link.c.serial, serials))
+            with self.database.read() as connection:
+                for serial, name in connection.execute(statement):
+                    found.setdefault(serial, set()).add(name)
+        return found
 
     def names_like(self, prefix: str, limit: int = 20) -> list[str]:
         """List names of living products, for suggestions.
