@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 from collections import deque
@@ -48,7 +49,8 @@ def judge(
     node : Node
         The condition.
     executor : concurrent.futures.Executor, keyword-only, optional
-        Who works; threads, one for each core, unless given. Other processes get what they need by pickle.
+        Who works; threads, one for each core, unless given. Other processes, and hosts that see the pool's folder under
+        the same path, get what they need by pickle; they need no database.
     progress : callable, keyword-only, optional
         Told after each product how many were looked at.
 
@@ -99,14 +101,29 @@ def _caller(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow]
 
 def _sender(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
     try:
-        pickle.dumps(node)
+        sent = _pickle(node, executor)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InvalidInput(
             f"this question can't be sent to other processes ({error}); define its function in a module that they can "
             "import, or leave executor= out"
         ) from None
     root = str(pool.archive.folder.absolute())
-    return lambda row: executor.submit(_judge_elsewhere, root, pool.name, pool.id, row, node)
+    return lambda row: executor.submit(_judge_elsewhere, root, pool.name, pool.id, row, sent)
+
+
+def _pickle(node: Node, executor: Executor) -> bytes:
+    """Pickle a condition, once for all products, as the executor would: Dask takes lambdas and functions of scripts."""
+    if type(executor).__module__.partition(".")[0] == "distributed":
+        import cloudpickle
+
+        return bytes(cloudpickle.dumps(node))
+    return pickle.dumps(node)
+
+
+@functools.lru_cache(maxsize=8)
+def _unpickle(sent: bytes) -> Node:
+    node: Node = pickle.loads(sent)  # noqa: S301 - from the process that this one works for
+    return node
 
 
 class _Elsewhere:
@@ -121,9 +138,10 @@ class _Elsewhere:
         return self._tags
 
 
-def _judge_elsewhere(root: str, name: str, pool_id: str, row: ProductRow, node: Node) -> bool:
+def _judge_elsewhere(root: str, name: str, pool_id: str, row: ProductRow, sent: bytes) -> bool:
     archive = archive_at(root, pool_id)
     product = archive.product(archive.manifest(row.manifest))
     there: Any = _Elsewhere(name, pool_id, row.tags)
     product.ref = ProductRef(there, row)
-    return evaluate(node, product)
+    with one_of_many():
+        return evaluate(_unpickle(sent), product)

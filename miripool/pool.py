@@ -555,7 +555,7 @@ class Pool:
 
     def commit_together(
         self,
-        ready: Sequence[Ready],
+        ready: Sequence[Ready | Prepared],
         *,
         tag: str | None = None,
         pixels: bool | None = None,
@@ -565,8 +565,8 @@ class Pool:
 
         Parameters
         ----------
-        ready : sequence of Ready
-            From `read` or `prepare`, of different tracks.
+        ready : sequence of Ready or Prepared
+            From `read` or `prepare`, or what another process measured and stored; of different tracks.
         tag, pixels : object, keyword-only
             As for `save`.
         raw : ProductRef, keyword-only, optional
@@ -578,7 +578,7 @@ class Pool:
             In their order; the `notice` of one says so where nothing was new.
         """
         self.catch_up()
-        prepared = [r.measure(self.archive) for r in ready]
+        prepared = [r if isinstance(r, Prepared) else r.measure(self.archive) for r in ready]
         if raw is not None:
             targets: dict[str, Link | Prepared] = {"raw": contexts.link_to(self._finder.row(raw))}
             targets |= {contexts.EXPOSURE_REFS[p.manifest.kind]: p for p in prepared}
@@ -677,7 +677,8 @@ class Pool:
         allVersions : bool, keyword-only, optional
             `all_versions`, in HIPE's word.
         executor : concurrent.futures.Executor, keyword-only, optional
-            Who looks at the data where the index does not answer; threads on all cores unless given.
+            Who looks at the data where the index does not answer: a process pool, Dask's ``client.get_executor()``;
+            threads on all cores unless given.
         progress : callable, keyword-only, optional
             Told then how many products of how many were looked at.
 

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from miripool import Exposure, Pool, ProductRef
 from miripool.errors import PipelineError
 from miripool.pipeline import Recipe, references_in, reprocess
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure, write_references
+from miripool.verify import verify
 from miripool.workfolder import work_folder
 
 pytestmark = pytest.mark.jwst
@@ -107,6 +109,31 @@ def test_two_processes_at_once(pool: Pool, raw: ProductRef, references: Path) ->
         assert (refs["ramp"], refs["rateints"], refs["raw"]) == (found["Ramp"], found["RateInts"], raw)
         assert found["RateInts"].meta["R_GAIN"].value == f"miri_gain_{label}.fits"
     assert exposures(pool) == [{"raw": 0}, *({"raw": 0, "ramp": n, "rateints": n} for n in (0, 1))]
+
+
+@pytest.mark.slow
+def test_by_an_executor(pool: Pool, raw: ProductRef, references: Path, tmp_path: Path) -> None:
+    """Other processes calibrate, and need no database; what comes of it is what comes of it here."""
+    recipe = Recipe(overrides=references_in(references / "v1"))
+    (here,) = reprocess(pool, [raw], recipe)
+    other = Recipe(overrides=references_in(references / "v2"))
+    bad = Recipe(overrides={**other.overrides, "gain": Path(__file__)})
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        (again,) = reprocess(pool, [raw], recipe, executor=executor, tag="again")
+        (there,) = reprocess(pool, [raw], other, executor=executor, tag="there")
+        (failed,) = reprocess(pool, [raw], bad, executor=executor)
+        assert [ref.urn for ref in again.refs] == [ref.urn for ref in here.refs]
+        assert all("unchanged: version 0" in str(ref.notice) for ref in again.refs)
+        assert [ref.version for ref in there.refs] == [1, 1]
+        assert isinstance(failed.error, PipelineError)
+        assert list(pool.archive.storage.keys("pending")) == []
+        assert pool.lineage("Ramp/bench")[0].into
+        for pid in list(executor._processes):
+            os.kill(pid, signal.SIGKILL)
+        (done_here,) = reprocess(pool, [raw], other, executor=executor)
+    assert [ref.urn for ref in done_here.refs] == [ref.urn for ref in there.refs]
+    assert list(pool.work_folder.iterdir()) == []
+    assert verify(pool, level="full").is_whole
 
 
 def test_a_missing_reference(pool: Pool, raw: ProductRef, references: Path, tmp_path: Path) -> None:

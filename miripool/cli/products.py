@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 from ..cards import is_structural
 from ..names import Urn
 from .output import as_json as to_json
-from .output import console, copied_from, emit, human_bytes, say, write
+from .output import copied_from, emit, human_bytes, say, write
 from .session import Csv, DryRun, Json, PoolName, Spec, Specs, counting, one_form, open_pool
 
 if TYPE_CHECKING:
@@ -62,13 +62,21 @@ def _add(
         found = find_files(files)
         listed = as_json or as_csv
         outcomes = []
-        saves = ingest(
-            pool, found, tag=tag, name=product_name, force=force, jobs=jobs, pixels=pixels, truncate=truncate
-        )
-        for outcome in _progress(saves, len(found)):
-            outcomes.append(outcome)
-            if outcome.error is not None or not listed:
-                _tell(outcome)
+        with counting(f"adding {len(found)} files", as_bytes=True) if len(found) > 1 else nullcontext() as told:
+            for outcome in ingest(
+                pool,
+                found,
+                tag=tag,
+                name=product_name,
+                force=force,
+                jobs=jobs,
+                pixels=pixels,
+                truncate=truncate,
+                progress=told,
+            ):
+                outcomes.append(outcome)
+                if outcome.error is not None or not listed:
+                    _tell(outcome)
         if pixels is not False:
             _make_up_for_pixels(pool)
     if listed:
@@ -93,17 +101,6 @@ def _make_up_for_pixels(pool: Pool) -> None:
     _, failures = pool.pixel_rows.make_pending(pending)
     for error in failures:
         say(f"pixel rows are pending: {error}")
-
-
-def _progress(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
-    if not (sys.stdout.isatty() and sys.stderr.isatty()) or count < 2:
-        yield from outcomes
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("adding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        yield from bar.track(outcomes, total=count)
 
 
 def _tell(outcome: Outcome) -> None:

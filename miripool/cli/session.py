@@ -156,6 +156,8 @@ def counting(what: str, *, as_bytes: bool = False) -> Iterator[Callable[[int, in
 
     counted = (DownloadColumn(), TransferSpeedColumn()) if as_bytes else (MofNCompleteColumn(),)
     columns = (TextColumn(what), BarColumn(), *counted, TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    # What goes to stdout meanwhile stands above the bar on a terminal, and stays stdout's elsewhere.
+    to_terminal = sys.stdout.isatty()
+    with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=to_terminal) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

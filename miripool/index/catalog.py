@@ -336,7 +336,9 @@ class Catalog:
             By serial.
         """
         p = product.c
-        among = p.name == func.any(cast(list(names), ARRAY(Text)))
+        # What a file may be called and PostgreSQL can't store (NUL, bytes that are no UTF-8), no version is called.
+        storable = [name for name in names if "\0" not in name and name == name.encode(errors="ignore").decode()]
+        among = p.name == func.any(cast(storable, ARRAY(Text)))
         return self._products(products().where(among, p.removed.is_(None)).order_by(p.serial))
 
     def origins(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..archive import archive_at
 from ..errors import InvalidInput, MiripoolError
 from ..formats import read_fits, write_fits
 from ..names import check_label
+from ..saving import ArraysElsewhere, prepare, write_ahead
+from ..threads import workers_of
 from ..workfolder import work_folder
 from .run import Recipe, run_pipeline
 
@@ -17,10 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from ..index import ProductRow
+    from ..notes import Ticket
     from ..pool import Pool, Ready
+    from ..product import Product
     from ..reference import ProductRef
+    from ..saving import Prepared
 
 __all__ = ["Reprocessed", "reprocess"]
+
+_log = logging.getLogger("miripool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,7 @@ def reprocess(
     *,
     tag: str | None = None,
     jobs: int = 1,
+    executor: Executor | None = None,
     pixels: bool | None = None,
     progress: Callable[[ProductRef, str], None] | None = None,
 ) -> Iterator[Reprocessed]:
@@ -69,10 +84,14 @@ def reprocess(
         Label for the results.
     jobs : int, keyword-only
         How many run at a time, each in a process of its own; some gigabytes of memory each.
+    executor : concurrent.futures.Executor, keyword-only, optional
+        Who runs them, instead of `jobs` threads: a process pool, Dask's ``client.get_executor()``. Other hosts need to
+        see the pool's folder, the references and the CRDS cache under the same paths; they need no database. What an
+        executor gives up, e.g. because a process of its was killed, is done here instead.
     pixels : bool, keyword-only, optional
         As for `Pool.save`.
     progress : callable, keyword-only, optional
-        Told the product and the step that begins; from other threads.
+        Told the product and the step that begins; from other threads. Other processes don't tell.
 
     Yields
     ------
@@ -96,21 +115,13 @@ def reprocess(
         check_label(tag)
     recipe.check()
 
-    turn = threading.Lock()
-
-    def save(raw: ProductRef, ready: Sequence[Ready]) -> Sequence[ProductRef]:
-        with turn:
-            return pool.commit_together(ready, tag=tag, pixels=pixels, raw=raw)
-
-    def one(raw: ProductRef) -> Reprocessed:
-        try:
-            *refs, exposure = _process(pool, raw, recipe, save, progress)
-            return Reprocessed(raw, tuple(refs), exposure)
-        except MiripoolError as error:
-            return Reprocessed(raw, error=error)
-
-    with ThreadPoolExecutor(jobs) as threads:
-        running: list[Future[Reprocessed]] = [threads.submit(one, raw) for raw in raws]
+    work = _Work(pool, recipe, tag, pixels, progress)
+    if executor is not None and not isinstance(executor, ThreadPoolExecutor):
+        yield from work.by_others(raws, executor)
+        return
+    with ExitStack() as stack:
+        threads = executor or stack.enter_context(ThreadPoolExecutor(jobs))
+        running: list[Future[Reprocessed]] = [threads.submit(work.here, raw) for raw in raws]
         try:
             for future in running:
                 yield future.result()
@@ -119,17 +130,159 @@ def reprocess(
                 future.cancel()
 
 
-def _process(
-    pool: Pool,
-    raw: ProductRef,
-    recipe: Recipe,
-    save: Callable[[ProductRef, Sequence[Ready]], Sequence[ProductRef]],
-    progress: Callable[[ProductRef, str], None] | None,
-) -> Sequence[ProductRef]:
-    with work_folder(pool.work_folder) as folder:
-        path = write_fits(raw.product, folder / f"{raw.name}_uncal.fits", jwst=True)
-        tell = None if progress is None else lambda step: progress(raw, step)
-        run = run_pipeline(path, recipe, folder, name=f"{raw.name} ({raw.urn})", progress=tell)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A raw product to be calibrated by another process.
+
+    Attributes
+    ----------
+    folder, pool_id : str
+        As for `archive_at`.
+    urn : str
+        The raw product.
+    row : ProductRow
+        The same.
+    recipe : Recipe
+        With absolute paths.
+    rows : tuple of ProductRow
+        The living versions of its name.
+    tickets : tuple of Ticket
+        For the pending notes of the two products that are made.
+    """
+
+    folder: str
+    pool_id: str
+    urn: str
+    row: ProductRow
+    recipe: Recipe
+    rows: tuple[ProductRow, ...]
+    tickets: tuple[Ticket, Ticket]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What another process made: products whose blobs are in the pool, or why there are none."""
+
+    prepared: tuple[Prepared, ...] = ()
+    error: MiripoolError | None = None
+
+
+class _Work:
+    """What is the same for all products of one call."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        recipe: Recipe,
+        tag: str | None,
+        pixels: bool | None,
+        progress: Callable[[ProductRef, str], None] | None,
+    ) -> None:
+        self.pool = pool
+        self.recipe = recipe
+        self.tag = tag
+        self.pixels = pixels
+        self.progress = progress
+        self._turn = threading.Lock()
+
+    def here(self, raw: ProductRef) -> Reprocessed:
+        """Calibrate a product in a process of this host, and save what it gives."""
+        tell = None if self.progress is None else partial(self.progress, raw)
+        try:
+            with _calibrated(self.pool.work_folder, raw.product, raw.name, str(raw.urn), self.recipe, tell) as made:
+                products, history = made
+                return self._save(raw, [self.pool.read(p, name=raw.name, history=history) for p in products])
+        except MiripoolError as error:
+            return Reprocessed(raw, error=error)
+
+    def _save(self, raw: ProductRef, made: Sequence[Ready | Prepared]) -> Reprocessed:
+        with self._turn:
+            *refs, exposure = self.pool.commit_together(made, tag=self.tag, pixels=self.pixels, raw=raw)
+        return Reprocessed(raw, tuple(refs), exposure)
+
+    def by_others(self, raws: Sequence[ProductRef], executor: Executor) -> Iterator[Reprocessed]:
+        """Have products calibrated by an executor; what they give is saved here, in their order."""
+        count = 2 * workers_of(executor)
+        running: deque[tuple[ProductRef, _Job, Future[_Made] | None]] = deque()
+        try:
+            for raw in raws:
+                job = self._job(raw)
+                running.append((raw, job, _submitted(executor, job)))
+                if len(running) >= count:
+                    yield self._saved(*running.popleft())
+            while running:
+                yield self._saved(*running.popleft())
+        finally:
+            for _, job, future in running:
+                if future is not None:
+                    future.cancel()
+                    future.add_done_callback(partial(self._withdraw, job))
+
+    def _job(self, raw: ProductRef) -> _Job:
+        archive = self.pool.archive
+        overrides = {kind: Path(path).absolute() for kind, path in self.recipe.overrides.items()}
+        cache = self.recipe.cache
+        recipe = replace(self.recipe, overrides=overrides, crds_path=None if cache is None else cache.absolute())
+        self.pool.catch_up()
+        rows = self.pool.catalog.living([raw.name])
+        (row,) = self.pool.catalog.rows([raw.serial])
+        tickets = archive.notes.ticket(), archive.notes.ticket()
+        return _Job(str(archive.folder.absolute()), self.pool.id, str(raw.urn), row, recipe, tuple(rows), tickets)
+
+    def _saved(self, raw: ProductRef, job: _Job, future: Future[_Made] | None) -> Reprocessed:
+        try:
+            made = None if future is None else future.result()
+            if made is not None:
+                return self._save(raw, made.prepared) if made.error is None else Reprocessed(raw, error=made.error)
+        except MiripoolError as error:
+            return Reprocessed(raw, error=error)
+        except ArraysElsewhere:
+            pass  # they were there, and are gone since
+        except Exception as error:  # the executor failed, or what is wrong comes to light again here
+            _log.warning(
+                "%s is calibrated here, for its worker was lost (%s: %s)", raw.urn, type(error).__name__, error
+            )
+        finally:
+            self._withdraw(job)
+        return self.here(raw)
+
+    def _withdraw(self, job: _Job, _: Future[_Made] | None = None) -> None:
+        for ticket in job.tickets:
+            self.pool.archive.notes.withdraw(ticket)
+
+
+def _submitted(executor: Executor, job: _Job) -> Future[_Made] | None:
+    try:
+        return executor.submit(_calibrate_elsewhere, job)
+    except BrokenExecutor:
+        return None
+
+
+def _calibrate_elsewhere(job: _Job) -> _Made:
+    """Calibrate a product in a process that works for another, and store the blobs of what it gives."""
+    try:
+        archive = archive_at(job.folder, job.pool_id)
+        raw = archive.product(archive.manifest(job.row.manifest), job.urn)
+        prepared = []
+        with _calibrated(archive.folder / "work", raw, job.row.name, job.urn, job.recipe, None) as (products, history):
+            for product, ticket in zip(products, job.tickets, strict=True):
+                made = prepare(archive, product, name=job.row.name, history=history)
+                write_ahead(archive, job.rows, made, ticket)
+                made.measured.sources.clear()  # the files are gone in a moment
+                prepared.append(made)
+    except MiripoolError as error:
+        return _Made(error=error)
+    return _Made(tuple(prepared))
+
+
+@contextmanager
+def _calibrated(
+    work: Path, raw: Product, name: str, urn: str, recipe: Recipe, progress: Callable[[str], None] | None
+) -> Iterator[tuple[list[Product], list[dict[str, Any]]]]:
+    """Calibrate a product; give what it gives, whose files are there as long as this lasts, and their history."""
+    with work_folder(work) as folder:
+        path = write_fits(raw, folder / f"{name}_uncal.fits", jwst=True)
+        run = run_pipeline(path, recipe, folder, name=f"{name} ({urn})", progress=progress)
         path.unlink()
         history = [
             {
@@ -139,9 +292,8 @@ def _process(
                 "parameters": recipe.parameters(),
                 "references": run.references,
                 "steps": run.steps,
-                "inputs": [str(raw.urn)],
+                "inputs": [urn],
             }
         ]
         kinds = ["ramp", "rateints" if "rateints" in run.files else "rate"]
-        products: list[Any] = [read_fits(run.files[kind]) for kind in kinds]
-        return save(raw, [pool.read(product, name=raw.name, history=history) for product in products])
+        yield [read_fits(run.files[kind]) for kind in kinds], history

@@ -1,0 +1,307 @@
+"""Work given to others: threads, processes and Dask come to the same; a worker that is killed costs nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import homes
+import numpy as np
+import pytest
+from homes import write_image
+from replay import assert_index_is_journal
+
+from miripool import FullQuery, Home, Pool, Product, RateInts
+from miripool import storing as storing_module
+from miripool.archive import archive_at
+from miripool.collect import collect
+from miripool.errors import FormatError, PoolNotFound
+from miripool.ingest import Outcome, ingest
+from miripool.saving import ArraysElsewhere
+from miripool.storing import Stored, StoreJob, store_elsewhere
+from miripool.threads import workers_of
+from miripool.verify import verify
+
+home = homes.home
+
+
+@contextmanager
+def processes() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        yield executor
+
+
+@contextmanager
+def dask() -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        client.get_executor() as executor,
+    ):
+        yield executor
+
+
+def images(folder: Path, count: int, size: int = 100) -> list[Path]:
+    """Files with nothing in common, two of each name."""
+    rng = np.random.default_rng(1)
+    return [
+        write_image(folder / str(i) / f"n{i // 2}.fits", {"NGROUPS": i}, rng.normal(size=(size, size)).astype("f4"))
+        for i in range(count)
+    ]
+
+
+def pending(pool: Pool) -> list[str]:
+    return list(pool.archive.storage.keys("pending"))
+
+
+def versions(pool: Pool) -> list[tuple[Any, ...]]:
+    """All that is the same in every pool which the same files were added to in the same order."""
+    rows = pool.catalog.rows(range(pool.catalog.position().next_serial))
+    # An exposure's manifest is told by what it refers to.
+    return [(r.serial, r.kind, r.name, r.version, r.head, r.manifest, r.content, r.file_digest, r.tags) for r in rows]
+
+
+def told(outcomes: list[Outcome]) -> list[tuple[Any, ...]]:
+    return [(o.path, o.status, o.bytes, o.version, o.message) for o in outcomes]
+
+
+def has_bright_pixels(p: Any) -> bool:
+    return bool((p["SCI"][...] > 5).sum() > 20)
+
+
+def assert_whole(pool: Pool) -> None:
+    """What is there is whole, and what killed workers left goes."""
+    report = verify(pool, level="full")
+    assert [finding for finding in report.findings if finding.what != "note"] == []
+    collect(pool.archive)
+    assert pending(pool) == []
+    assert [f for f in verify(pool, level="full").findings if "temporary" not in f.problem] == []
+    assert_index_is_journal(pool)
+
+
+@pytest.mark.slow
+def test_all_come_to_the_same(home: Home, simulated: Path, tmp_path: Path) -> None:
+    files = [path for label in ("v1", "v2") for path in sorted((simulated / label).glob("*_rateints.fits"))]
+    files += images(tmp_path, 4)
+    files.insert(3, tmp_path / "nothing.fits")
+    files.append(files[0])
+    write_image(tmp_path / "bad.fits").write_bytes(b"SIMPLE  = nonsense")
+    files.append(tmp_path / "bad.fits")
+    with home.create("alone") as alone:
+        alone.set_pixel_policy("none")
+        expected = told(alone.ingest(files, tag="t"))
+        assert [o[1] for o in expected].count("failed") == 2
+        known = told(alone.ingest(files, tag="t"))
+        assert {o[1] for o in known} == {"unchanged", "failed"}
+        rows, found = versions(alone), [r.name for r in alone.select(FullQuery(RateInts, has_bright_pixels))]
+        assert found
+    for name, make in (("threads", lambda: ThreadPoolExecutor(2)), ("processes", processes), ("dask", dask)):
+        with home.create(name) as pool, make() as executor:
+            pool.set_pixel_policy("none")
+            assert workers_of(executor) == 2
+            assert told(pool.ingest(files, tag="t", executor=executor)) == expected
+            assert versions(pool) == rows
+            assert told(pool.ingest(files, tag="t", executor=executor)) == known
+            question = FullQuery(RateInts, has_bright_pixels)
+            assert [r.name for r in pool.select(question, executor=executor)] == found
+            if name == "dask":
+                lazy = pool.select(lambda p: p.type == "RateInts" and has_bright_pixels(p), executor=executor)
+                assert [r.name for r in lazy] == found
+            assert pending(pool) == []
+            assert_whole(pool)
+
+
+# Workers that are killed
+
+
+def kill_one_of(executor: Any) -> None:
+    if isinstance(executor, ProcessPoolExecutor):
+        pids = list(executor._processes)
+    else:
+        pids = list(executor._client.run(os.getpid).values())
+    os.kill(pids[0], signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [processes, dask])
+def test_a_worker_that_is_killed(
+    pool: Pool, tmp_path: Path, make: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    files = images(tmp_path, 30, 700)
+    outcomes = []
+    with make() as executor:
+        for outcome in ingest(pool, files, executor=executor, pixels=False):
+            outcomes.append(outcome)
+            if len(outcomes) == 3:
+                kill_one_of(executor)
+    assert [(o.path, o.status) for o in outcomes] == [
+        (path, "version" if i % 2 else "new") for i, path in enumerate(files)
+    ]
+    assert ("read here" in caplog.text) == (make is processes)
+    assert pending(pool) == []
+    assert_whole(pool)
+
+
+def test_an_executor_that_is_broken_from_the_beginning(pool: Pool, tmp_path: Path) -> None:
+    with processes() as executor:
+        executor.submit(os.getpid).result()
+        for pid in list(executor._processes):
+            os.kill(pid, signal.SIGKILL)
+        assert {o.status for o in pool.ingest(images(tmp_path, 4), executor=executor)} == {"new", "version"}
+        assert {o.status for o in pool.ingest(images(tmp_path, 4), executor=executor)} == {"unchanged"}
+    assert_whole(pool)
+
+
+# Notes, and what a worker leaves
+
+
+def job_of(pool: Pool, path: Path, *names: str) -> StoreJob:
+    return StoreJob(path, None, False, False, tuple(pool.catalog.living(names)), pool.archive.notes.ticket())
+
+
+def store(pool: Pool, job: StoreJob, executor: Executor | None = None) -> Stored:
+    place = str(pool.archive.folder), pool.id
+    return executor.submit(store_elsewhere, *place, job).result() if executor else store_elsewhere(*place, job)
+
+
+def test_a_note_lasts_longer_than_the_worker_that_wrote_it(pool: Pool, tmp_path: Path) -> None:
+    (path,) = images(tmp_path, 1)
+    job = job_of(pool, path)
+    with processes() as executor:
+        stored = store(pool, job, executor)
+    assert stored.prepared is not None
+    assert stored.prepared.stored
+    assert pending(pool) == [job.ticket.key]
+    found = collect(pool.archive)
+    assert (found.files, found.notes) == (0, 0)
+    assert found.spared > 0
+    # Done again, by whoever the work was given to when the first one was lost.
+    assert store(pool, job).error is None
+    assert pending(pool) == [job.ticket.key]
+    assert pool.commit(stored.prepared).status == "new"
+    pool.archive.notes.withdraw(job.ticket)
+    pool.archive.notes.withdraw(job.ticket)
+    assert_whole(pool)
+    assert np.array_equal(pool.ref("Product/n0").product["SCI"][...], storing_module.read_fits(path)["SCI"][...])
+
+
+def test_what_comes_back_is_small(pool: Pool, tmp_path: Path) -> None:
+    import pickle
+
+    path = write_image(tmp_path / "a.fits", {}, np.random.default_rng(1).normal(size=(1000, 1000)))
+    job = job_of(pool, path)
+    stored = store(pool, job)
+    assert len(pickle.dumps(job)) < 2000
+    assert len(pickle.dumps(stored)) < 10_000
+    pool.archive.notes.withdraw(job.ticket)
+
+
+def test_arrays_that_turn_out_to_be_needed(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker finds the data there under other timestamps, and stores nothing; then the version goes."""
+    first = pool.save(write_image(tmp_path / "1" / "a.fits", {"DATE": "2026-01-01T00:00:00"}))
+    again = write_image(tmp_path / "2" / "a.fits", {"DATE": "2026-01-02T00:00:00"})
+    stored = store(pool, job_of(pool, again, "a"))
+    assert stored.prepared is not None
+    assert not stored.prepared.stored
+    assert pending(pool) == []
+    assert pool.commit(stored.prepared).status == "unchanged"
+    pool.remove(first)
+    with pytest.raises(ArraysElsewhere):
+        pool.commit(stored.prepared)
+
+    real = Pool.catch_up
+    pool.restore(first)
+    calls = []
+
+    def remove_when_its_turn_comes(self: Pool) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            monkeypatch.undo()
+            pool.remove(first)
+        return real(self)
+
+    with processes() as executor:
+        monkeypatch.setattr(Pool, "catch_up", remove_when_its_turn_comes)
+        (outcome,) = pool.ingest([again], executor=executor)
+    assert (outcome.status, outcome.version) == ("version", 1)
+    assert_whole(pool)
+
+
+def test_a_known_version_that_goes_before_its_turn(pool: Pool, tmp_path: Path) -> None:
+    files = images(tmp_path, 6)
+    pool.ingest(files)
+    outcomes = ingest(pool, files, jobs=2)
+    assert next(outcomes).status == "unchanged"
+    pool.remove(pool.versions("n2"))
+    assert [(o.status, o.version) for o in outcomes][3:] == [("version", 2), ("version", 3)]
+    assert_whole(pool)
+
+
+def test_a_refused_file_leaves_nothing(pool: Pool, tmp_path: Path) -> None:
+    pool.save(write_image(tmp_path / "1" / "a.fits", {"DETECTOR": "MIRIMAGE", "OBS_ID": "1"}))
+    files = [
+        write_image(tmp_path / str(i) / "a.fits", {"DETECTOR": "MIRIMAGE", "OBS_ID": str(i)}, np.ones((5, i)))
+        for i in (2, 3)
+    ]
+    assert {o.status for o in pool.ingest(files, jobs=2)} == {"failed"}
+    assert collect(pool.archive).files == 0
+
+
+def test_given_up_after_the_first(pool: Pool, tmp_path: Path) -> None:
+    files = images(tmp_path, 12)
+    with processes() as executor, closing(ingest(pool, files, executor=executor)) as outcomes:  # type: ignore[type-var]
+        next(outcomes)
+    assert pending(pool) == []
+    assert_whole(pool)
+
+
+def test_a_folder_that_is_no_such_pool_there(pool: Pool, tmp_path: Path) -> None:
+    with pytest.raises(PoolNotFound, match="no pool on host"):
+        archive_at(str(tmp_path), pool.id)
+    with pytest.raises(PoolNotFound, match="another pool on host"):
+        archive_at(str(pool.archive.folder), "00000000-0000-0000-0000-000000000000")
+    job = job_of(pool, images(tmp_path, 1)[0])
+    assert isinstance(store_elsewhere(str(tmp_path), pool.id, job).error, PoolNotFound)
+
+
+# What is known
+
+
+def test_what_is_known_is_not_parsed(pool: Pool, simulated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted((simulated / "v1").glob("*.fits")) + sorted((simulated / "uncal").glob("*.fits"))
+    pool.ingest(files)
+
+    def refuse(*_: Any, **__: Any) -> Product:
+        raise FormatError("parsed")
+
+    monkeypatch.setattr(storing_module, "read_fits", refuse)
+    for jobs in (1, 3):
+        assert {o.status for o in pool.ingest(files, jobs=jobs)} == {"unchanged"}
+        assert {o.message for o in pool.ingest(files, jobs=jobs, force=True)} == {"parsed"}
+
+
+def test_a_file_under_another_name_or_kind_is_another_product(pool: Pool, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "a.fits")
+    pool.save(path, kind="Rate", name="a")
+    (outcome,) = pool.ingest(path)
+    assert (outcome.status, outcome.urn) == ("new", "urn:jpl8:Product:1")
+    (outcome,) = pool.ingest([path], name="b")
+    assert (outcome.status, outcome.urn) == ("new", "urn:jpl8:Product:2")
+    assert [o.urn for o in pool.ingest(str(tmp_path / "*.fits"))] == ["urn:jpl8:Product:1"]
+
+
+def test_progress_is_told_in_bytes(pool: Pool, tmp_path: Path) -> None:
+    files = images(tmp_path, 4)
+    (tmp_path / "bad.fits").write_text("nonsense")
+    heard: list[tuple[int, int]] = []
+    pool.ingest([*files, tmp_path / "bad.fits"], jobs=2, progress=lambda done, total: heard.append((done, total)))
+    sizes = [path.stat().st_size for path in (*files, tmp_path / "bad.fits")]
+    assert heard == [(sum(sizes[: i + 1]), sum(sizes)) for i in range(5)]
