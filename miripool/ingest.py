@@ -185,7 +185,7 @@ def ingest(
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
 
     sizes = [_size(path) for path in files] if progress is not None else []
-    done = 0
+    done, total = 0, sum(sizes)
     made: list[int] = []
     known: list[int] = []
     saving = _Saving(pool, files, tag=tag, name=name, force=force, pixels=pixels, truncate=truncate)
@@ -195,7 +195,7 @@ def ingest(
                 (known if outcome.status == "unchanged" else made).append(Urn.parse(outcome.urn).serial)
             if progress is not None:
                 done += sizes[number]
-                progress(done, sum(sizes))
+                progress(done, total)
             yield outcome
     pool.keep_exposures(*(ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)))
 

@@ -117,3 +117,23 @@ def test_example_compare_calibrations(workplace: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "version 0 → 1" in done.stdout
     assert "DN/s at x=" in done.stdout
+
+
+@pytest.mark.slow
+def test_example_on_a_cluster(workplace: Path) -> None:
+    def run() -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(ROOT / "examples" / "on_a_cluster.py"), "jpl8", "uncal", "v1"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    files = [path for label in ("uncal", "v1") for path in (workplace / label).glob("*.fits")]
+    first, again = run(), run()
+    assert first.count("new urn:jpl8:") == len(files)
+    assert again.count("unchanged urn:jpl8:") == len(files)
+    assert "jw01033005001_03103_00001_mirimage version 0 has hot pixels" in first

@@ -128,13 +128,13 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
             for i in range(EXPOSURES):
                 for path, made in files.items():
                     made.append(folder / f"{i}_{path.name}")
-                    _write_like(path, made[-1], i)
+                    write_like(path, made[-1], i)
                     pool.save(read_fits(made[-1]), name=f"exposure {i:03}")
             yield Campaign(pool, files[rateints], files[ramp])
         home.server.remove()
 
 
-def _write_like(path: Path, target: Path, i: int) -> None:
+def write_like(path: Path, target: Path, i: int) -> None:
     """Write an exposure of the same sky at another place: no two files have an array in common."""
     with fits.open(path) as hdus:
         for hdu in hdus:
