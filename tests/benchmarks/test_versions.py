@@ -1,0 +1,121 @@
+"""Versions: a ramp of which few pixels changed, and ten calibrations of a real exposure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from numpy.typing import NDArray
+from peer import VERSIONED_HDF5, Peers, folder_bytes
+
+from miripool import Pool, Ramp
+from miripool.blob import Blob
+from miripool.pipeline import Recipe, reprocess
+from miripool.simulate import Calibration, simulate_exposure
+from miripool.simulate.calibration import calibrate_ramp
+from miripool.tiles import tile_shape
+
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.jwst]
+
+GROUND = "MIRI_5582_89_S_20180308-010230_SCE1"
+VERSIONS = 10
+PIXELS = 12
+ROUNDS = 9
+
+
+def save(pool: Pool, array: NDArray[Any], name: str) -> Any:
+    return pool.save(Ramp({"DETECTOR": "MIRIMAGE"}, {"SCI": array}, name=name), pixels=False)
+
+
+def in_turns(*works: Callable[[], Any]) -> list[float]:
+    """Do works by turns; give the median time of each after a first that does not count."""
+    taken: list[list[float]] = [[] for _ in works]
+    for round_ in range(ROUNDS + 1):
+        for times, work in zip(taken, works, strict=True):
+            begin = time.perf_counter()
+            work()
+            if round_:
+                times.append(time.perf_counter() - begin)
+    return [statistics.median(times) for times in taken]
+
+
+def test_a_ramp_of_which_few_pixels_changed(pool: Pool, figure: Callable[..., None]) -> None:
+    exposure = simulate_exposure("ramp", subarray="FULL", nints=5, ngroups=20, seed=1)
+    ramp = calibrate_ramp(exposure, Calibration("v1")).sci
+    del exposure
+    chance = np.random.default_rng(1)
+    first = save(pool, ramp, "ramp")
+    for _ in range(PIXELS):
+        ramp[:, :, chance.integers(ramp.shape[-2]), chance.integers(ramp.shape[-1])] += 3
+    begin = time.perf_counter()
+    second = save(pool, ramp, "ramp")
+    seconds = time.perf_counter() - begin
+    assert np.array_equal(second.product["SCI"][...], ramp)
+    room = np.empty(ramp.shape, ramp.dtype)
+    plain, delta = in_turns(lambda: first.product["SCI"].read_into(room), lambda: second.product["SCI"].read_into(room))
+    what = f"a ramp of {ramp.nbytes / 1e6:.0f} MB of which {PIXELS} pixels changed"
+    figure(f"{what}: bytes stored per byte of the array", second.stored_bytes / ramp.nbytes, "")
+    figure(f"{what}: saved", seconds, "s")
+    figure(f"{what}: read", delta, "s", plain / delta, "as fast as the plain blob")
+    assert second.stored_bytes < 0.03 * ramp.nbytes
+    assert plain / delta >= 0.8
+
+
+def test_ten_calibrations_of_a_real_exposure(
+    pool: Pool, shared_data: Path, peers: Peers, tmp_path: Path, figure: Callable[..., None]
+) -> None:
+    raw = pool.save(shared_data / "jpl8" / "raw" / f"{GROUND}.fits", pixels=False)
+    before = folder_bytes(pool.archive.storage.path("blobs"))
+    plain = theirs = 0
+    with peers.start(VERSIONED_HDF5, "versioned.py", tmp_path) as peer:
+        for number in range(VERSIONS):
+            overrides = calibration(shared_data / "crds" / "references" / "jwst", tmp_path, number)
+            recipe = Recipe("jwst_9001.pmap", shared_data / "crds", overrides=overrides)
+            (done,) = reprocess(pool, [raw], recipe)
+            assert done.error is None
+            files = {}
+            for ref in done.refs:
+                for name, dataset in ref.product.items():
+                    if isinstance(dataset.source, Blob) and dataset.dtype.names is None and dataset.shape:
+                        files[f"{ref.kind}_{name}"] = folder = tmp_path / f"{ref.kind}_{name}.npy"
+                        np.save(folder, dataset.source[...])
+                        plain += dataset.source[...].nbytes
+            arrays = {name: [str(path), list(tile_shape(*described(path)))] for name, path in files.items()}
+            theirs = peer.ask("stage", name=f"v{number}", arrays=arrays)["bytes"]
+        name = peer.name
+    ours = folder_bytes(pool.archive.storage.path("blobs")) - before
+    what = f"{VERSIONS} calibrations of a real SUB64 exposure, ramp and rateints"
+    figure(f"{what}: plain copies of the arrays", plain / 1e6, "MB")
+    figure(f"{what}: {name}, the same codec and tiles", theirs / 1e6, "MB", plain / theirs, "less")
+    figure(f"{what}: ours", ours / 1e6, "MB", plain / ours, "less")
+    assert ours < theirs
+    assert len(pool.versions(f"RateInts/{GROUND}")) == VERSIONS
+
+
+def described(path: Path) -> tuple[tuple[int, ...], int]:
+    array = np.load(path, mmap_mode="r")
+    return array.shape, array.itemsize
+
+
+def calibration(references: Path, folder: Path, number: int) -> dict[str, Path]:
+    """Make the references of a calibration: each has some more bad pixels, every other one another gain."""
+    chance = np.random.default_rng(number)
+    mask, gain = folder / f"mask_{number}.fits", folder / f"gain_{number}.fits"
+    for source, target in (("mask", mask), ("gain", gain)):
+        shutil.copy(references / f"jwst_miri_{source}_9001.fits", target)
+        os.chmod(target, 0o644)  # noqa: PTH101 - a copy of ours
+    with fits.open(mask, mode="update") as hdus:
+        rows, columns = hdus["DQ"].data.shape
+        for _ in range(number):
+            hdus["DQ"].data[chance.integers(rows), chance.integers(columns)] |= 1
+    with fits.open(gain, mode="update") as hdus:
+        hdus["SCI"].data *= np.float32(1 + 0.01 * (number // 2))
+    return {"mask": mask, "gain": gain}
