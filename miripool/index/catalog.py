@@ -139,7 +139,7 @@ class Catalog:
             If the schema is another pool's by now.
         """
         statement = select(state.c.pool_id, state.c.applied, state.c.applied_digest, state.c.next_serial)
-        with self.database.read() as connection:
+        with self.database.immediately() as connection:
             pool_id, *found = connection.execute(statement).one()
         if pool_id != self.pool_id:
             raise PoolNotFound(
@@ -266,7 +266,7 @@ class Catalog:
         return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
 
     def _products(self, statement: Select[Any]) -> list[ProductRow]:
-        with self.database.read() as connection:
+        with self.database.immediately() as connection:
             return [_product_row(row) for row in connection.execute(statement)]
 
     def track(self, kind: str, name: str) -> list[ProductRow]:
@@ -567,7 +567,7 @@ class Catalog:
         list of int
             By serial, unless ordered otherwise.
         """
-        with self.database.read() as connection:
+        with self.database.immediately() as connection:
             where = None
             if predicate is not None:
                 where = compile_where(predicate, pool=pool, counts=count_matches(connection, predicate))

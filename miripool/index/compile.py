@@ -14,7 +14,7 @@ leaves few, the sets are intersected, which needs no estimate either. All of it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     Column,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ..query.places import Names
     from ..query.tree import Keyword
 
-__all__ = ["FEW", "compile_where", "count_matches", "order_by"]
+__all__ = ["FEW", "Counted", "compile_where", "count_matches", "order_by"]
 
 FEW = 10_000
 """Products that are looked at one by one; each other condition takes some 2 microseconds for each of them."""
@@ -53,8 +53,15 @@ FEW = 10_000
 _TYPED = {key: column for column, key in TYPED_KEYWORDS.items()}
 
 
+class Counted(NamedTuple):
+    """How many products a condition leaves, up to `FEW`, and which."""
+
+    number: int
+    candidates: Candidates
+
+
 def compile_where(
-    node: Node, *, pool: str | None = None, counts: Mapping[Node, int] | None = None
+    node: Node, *, pool: str | None = None, counts: Mapping[Node, Counted] | None = None
 ) -> ColumnElement[bool]:
     """Write a predicate as a condition on `product`.
 
@@ -64,7 +71,7 @@ def compile_where(
         In normal form; `miripool.query.division.index_answers` says that the index can answer it.
     pool : str, keyword-only, optional
         The pool's name, where the predicate asks for URNs.
-    counts : mapping of Node to int, keyword-only, optional
+    counts : mapping of Node to Counted, keyword-only, optional
         From `count_matches`; without, the answer is the same, and with several 100,000 versions takes longer.
 
     Returns
@@ -74,9 +81,9 @@ def compile_where(
     """
     parts = conjuncts(node)
     on_product = RowConditions(product.c.serial, product, pool)
-    driver = min(counts, key=counts.__getitem__) if counts else None
-    if driver is not None and counts is not None and counts[driver] < FEW:
-        return _drive(driver, parts, on_product, pool)
+    driver = min(counts, key=lambda part: counts[part].number) if counts else None
+    if driver is not None and counts is not None and counts[driver].number < FEW:
+        return _drive(driver, counts[driver].candidates, parts, on_product, pool)
     chosen: list[ColumnElement[bool]] = []
     sets: list[Select[Any]] = []
     for part in parts:
@@ -93,11 +100,10 @@ def _scan(part: Node) -> Candidates | None:
     return None if found is None else Candidates((found,))
 
 
-def _drive(driver: Node, parts: Sequence[Node], on_product: RowConditions, pool: str | None) -> ColumnElement[bool]:
+def _drive(
+    driver: Node, candidates: Candidates, parts: Sequence[Node], on_product: RowConditions, pool: str | None
+) -> ColumnElement[bool]:
     """Ask the other conditions of the few products that one condition leaves."""
-    candidates = find_candidates(driver)
-    if candidates is None:
-        raise TypeError("a condition was counted that is no set")
     few = _together(candidates).subquery()
     on_few = RowConditions(few.c.serial, few, pool)
     inner: list[ColumnElement[bool]] = []
@@ -129,7 +135,7 @@ def _is_in(serials: Any) -> ColumnElement[bool]:
     return product.c.serial == func.any(func.array(serials.scalar_subquery()))
 
 
-def count_matches(connection: Connection, node: Node) -> dict[Node, int]:
+def count_matches(connection: Connection, node: Node) -> dict[Node, Counted]:
     """Count how many products each condition leaves, up to `FEW`; one statement, below 2 ms.
 
     Parameters
@@ -141,7 +147,7 @@ def count_matches(connection: Connection, node: Node) -> dict[Node, int]:
 
     Returns
     -------
-    dict of Node to int
+    dict of Node to Counted
         For those parts of the conjunction that are ranges of an index; empty if there is nothing to choose from.
     """
     parts = conjuncts(node)
@@ -150,7 +156,7 @@ def count_matches(connection: Connection, node: Node) -> dict[Node, int]:
         return {}
     limited = [_together(candidates).limit(FEW).subquery() for candidates in found.values()]
     row = connection.execute(select(*(select(func.count()).select_from(s).scalar_subquery() for s in limited))).one()
-    return dict(zip(found, row, strict=True))
+    return {part: Counted(number, found[part]) for part, number in zip(found, row, strict=True)}
 
 
 def order_by(keys: Sequence[str], *, names: Names) -> list[ColumnElement[Any]]:

@@ -353,18 +353,23 @@ class Database:
 
     @contextlib.contextmanager
     def immediately(self) -> Iterator[Connection]:
-        """Open a connection on which each statement is a transaction of its own, as VACUUM wants.
+        """Open a connection on which each statement is a transaction of its own.
+
+        VACUUM wants that, and short questions are quicker so: nothing is begun and rolled back.
 
         Yields
         ------
         sqlalchemy.Connection
             In autocommit.
         """
-        with (
-            self.translating(),
-            self._connectable.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-        ):
-            yield connection
+        with self.read() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            driver.autocommit = True  # through SQLAlchemy it would be one more question to the server
+            try:
+                yield connection
+            finally:
+                if not driver.closed:
+                    driver.autocommit = False
 
     def table(self, name: str) -> str:
         """Give the full, quoted name of a table, for SQL that goes to the server as it is.
