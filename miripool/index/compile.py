@@ -14,7 +14,8 @@ leaves few, the sets are intersected, which needs no estimate either. All of it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import functools
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Column,
@@ -45,23 +46,19 @@ if TYPE_CHECKING:
     from ..query.places import Names
     from ..query.tree import Keyword
 
-__all__ = ["FEW", "Counted", "compile_where", "count_matches", "order_by"]
+__all__ = ["FEW", "compile_where", "count_matches", "order_by"]
 
 FEW = 10_000
 """Products that are looked at one by one; each other condition takes some 2 microseconds for each of them."""
 
+_KEPT = 256
+"""Conditions of which what was written is kept: to write it takes longer than a small pool takes to answer."""
+
 _TYPED = {key: column for column, key in TYPED_KEYWORDS.items()}
 
 
-class Counted(NamedTuple):
-    """How many products a condition leaves, up to `FEW`, and which."""
-
-    number: int
-    candidates: Candidates
-
-
 def compile_where(
-    node: Node, *, pool: str | None = None, counts: Mapping[Node, Counted] | None = None
+    node: Node, *, pool: str | None = None, counts: Mapping[Node, int] | None = None
 ) -> ColumnElement[bool]:
     """Write a predicate as a condition on `product`.
 
@@ -71,7 +68,7 @@ def compile_where(
         In normal form; `miripool.query.division.index_answers` says that the index can answer it.
     pool : str, keyword-only, optional
         The pool's name, where the predicate asks for URNs.
-    counts : mapping of Node to Counted, keyword-only, optional
+    counts : mapping of Node to int, keyword-only, optional
         From `count_matches`; without, the answer is the same, and with several 100,000 versions takes longer.
 
     Returns
@@ -79,11 +76,16 @@ def compile_where(
     ColumnElement
         Never NULL-sensitive: what is not known to be true does not match.
     """
+    driver = min(counts, key=counts.__getitem__) if counts else None
+    return _where(node, pool, driver if driver is not None and counts is not None and counts[driver] < FEW else None)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _where(node: Node, pool: str | None, driver: Node | None) -> ColumnElement[bool]:
     parts = conjuncts(node)
     on_product = RowConditions(product.c.serial, product, pool)
-    driver = min(counts, key=lambda part: counts[part].number) if counts else None
-    if driver is not None and counts is not None and counts[driver].number < FEW:
-        return _drive(driver, counts[driver].candidates, parts, on_product, pool)
+    if driver is not None:
+        return _drive(driver, parts, on_product, pool)
     chosen: list[ColumnElement[bool]] = []
     sets: list[Select[Any]] = []
     for part in parts:
@@ -100,10 +102,11 @@ def _scan(part: Node) -> Candidates | None:
     return None if found is None else Candidates((found,))
 
 
-def _drive(
-    driver: Node, candidates: Candidates, parts: Sequence[Node], on_product: RowConditions, pool: str | None
-) -> ColumnElement[bool]:
+def _drive(driver: Node, parts: Sequence[Node], on_product: RowConditions, pool: str | None) -> ColumnElement[bool]:
     """Ask the other conditions of the few products that one condition leaves."""
+    candidates = find_candidates(driver)
+    if candidates is None:
+        raise TypeError("a condition was counted that is no set")
     few = _together(candidates).subquery()
     on_few = RowConditions(few.c.serial, few, pool)
     inner: list[ColumnElement[bool]] = []
@@ -135,7 +138,7 @@ def _is_in(serials: Any) -> ColumnElement[bool]:
     return product.c.serial == func.any(func.array(serials.scalar_subquery()))
 
 
-def count_matches(connection: Connection, node: Node) -> dict[Node, Counted]:
+def count_matches(connection: Connection, node: Node) -> dict[Node, int]:
     """Count how many products each condition leaves, up to `FEW`; one statement, below 2 ms.
 
     Parameters
@@ -147,16 +150,22 @@ def count_matches(connection: Connection, node: Node) -> dict[Node, Counted]:
 
     Returns
     -------
-    dict of Node to Counted
+    dict of Node to int
         For those parts of the conjunction that are ranges of an index; empty if there is nothing to choose from.
     """
+    parts, statement = _counting(node)
+    return {} if statement is None else dict(zip(parts, connection.execute(statement).one(), strict=True))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _counting(node: Node) -> tuple[tuple[Node, ...], Select[Any] | None]:
+    """Write the statement that counts, and say which parts it counts."""
     parts = conjuncts(node)
     found = {p: candidates for p in parts if has_range(p) and (candidates := find_candidates(p)) is not None}
     if not found or (len(parts) == 1 and typed_condition(parts[0]) is None):
-        return {}
+        return (), None
     limited = [_together(candidates).limit(FEW).subquery() for candidates in found.values()]
-    row = connection.execute(select(*(select(func.count()).select_from(s).scalar_subquery() for s in limited))).one()
-    return {part: Counted(number, found[part]) for part, number in zip(found, row, strict=True)}
+    return tuple(found), select(*(select(func.count()).select_from(s).scalar_subquery() for s in limited))
 
 
 def order_by(keys: Sequence[str], *, names: Names) -> list[ColumnElement[Any]]:
