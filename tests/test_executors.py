@@ -88,6 +88,7 @@ def assert_whole(pool: Pool) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_all_come_to_the_same(home: Home, simulated: Path, tmp_path: Path) -> None:
     files = [path for label in ("v1", "v2") for path in sorted((simulated / label).glob("*_rateints.fits"))]
     files += images(tmp_path, 4)

@@ -112,6 +112,7 @@ def test_two_processes_at_once(pool: Pool, raw: ProductRef, references: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_by_an_executor(pool: Pool, raw: ProductRef, references: Path, tmp_path: Path) -> None:
     """Other processes calibrate, and need no database; what comes of it is what comes of it here."""
     recipe = Recipe(overrides=references_in(references / "v1"))
