@@ -306,3 +306,20 @@ def test_progress_is_told_in_bytes(pool: Pool, tmp_path: Path) -> None:
     pool.ingest([*files, tmp_path / "bad.fits"], jobs=2, progress=lambda done, total: heard.append((done, total)))
     sizes = [path.stat().st_size for path in (*files, tmp_path / "bad.fits")]
     assert heard == [(sum(sizes[: i + 1]), sum(sizes)) for i in range(5)]
+
+
+def test_another_process_stores_what_changed(pool: Pool, tmp_path: Path) -> None:
+    """A worker is not told what the index has, only of the versions of its file's name: enough for a delta blob."""
+    values = np.random.default_rng(1).normal(size=(1, 4, 300, 320)).astype("f4")
+    for version in range(2):
+        values[0, :, 5, 5] = version
+        write_image(tmp_path / str(version) / "x_ramp.fits", data=values)
+    with processes() as executor:
+        for version in range(2):
+            (outcome,) = pool.ingest([tmp_path / str(version) / "x_ramp.fits"], executor=executor, pixels=False)
+            assert outcome.version == version, outcome
+    first, second = (pool.ref(f"Ramp/x@{version}") for version in range(2))
+    sources = [next(d.source for d in ref.product.values() if d.shape == values.shape) for ref in (first, second)]
+    assert sources[1].owners() == (sources[0].ref.digest,)
+    assert np.array_equal(sources[1][...], values)
+    assert verify(pool, level="full").findings == []
