@@ -12,6 +12,7 @@ from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import Home, Pool, PoolManager, Ramp, Rate
+from miripool.archive import FORMAT
 from miripool.errors import (
     AlreadyExists,
     Conflict,
@@ -434,8 +435,8 @@ def test_a_pool_of_a_newer_miripool(home: Home, image: Path) -> None:
         pool.save(image)
     path = home.path / "pools/jpl8/pool.json"
     record = json.loads(path.read_bytes())
-    path.write_text(json.dumps({**record, "format": 2}))
-    with pytest.raises(NewerFormat, match=r"pool\.json has format 2.*update miripool"):
+    path.write_text(json.dumps({**record, "format": FORMAT + 1}))
+    with pytest.raises(NewerFormat, match=rf"pool\.json has format {FORMAT + 1}.*update miripool"):
         home.pool("jpl8")
     for broken in ("", "{}", "[]", "nonsense", json.dumps({**record, "created": "yesterday"})):
         path.write_text(broken)
