@@ -15,6 +15,8 @@ from miripool import Home, Pool
 from miripool.index.placement import find_binaries
 from miripool.simulate import Calibration, simulate_exposure
 
+pytestmark = pytest.mark.timeout(1800)
+
 CONNECTIONS = 2
 """As many as `add` loads pixel sets on."""
 
