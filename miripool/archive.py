@@ -254,6 +254,11 @@ class Archive:
         """Where it is."""
         return self.storage.path(_INFO).parent
 
+    @property
+    def work_folder(self) -> Path:
+        """Where work in progress has its files."""
+        return self.folder / "work"
+
     def confirm(self) -> None:
         """Make sure that the folder is still this pool's.
 
@@ -268,7 +273,7 @@ class Archive:
             found = None
         if found != self.info.id:
             raise PoolNotFound(
-                f"the pool that was opened at {self.storage.path(_INFO).parent} is there no longer: it was deleted or "
+                f"the pool that was opened at {self.folder} is there no longer: it was deleted or "
                 "renamed meanwhile, or replaced by another. Open the pool again"
             )
 

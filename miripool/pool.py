@@ -517,7 +517,7 @@ class Pool:
     @property
     def work_folder(self) -> Path:
         """Where work in progress has its files."""
-        return self.archive.folder / "work"
+        return self.archive.work_folder
 
     def commit(self, ready: Ready | Prepared, *, tag: str | None = None, force: bool = False) -> Saved:
         """Make a version of what was prepared; those of one track count in the order of these calls.

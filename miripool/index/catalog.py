@@ -474,22 +474,6 @@ class Catalog:
         with self.database.read() as connection:
             return list(connection.execute(statement).scalars())
 
-    def by_file_digest(self, digest: str) -> list[ProductRow]:
-        """Find the living versions that came from a file.
-
-        Parameters
-        ----------
-        digest : str
-            xxh3_128 of the file.
-
-        Returns
-        -------
-        list of ProductRow
-            By serial.
-        """
-        p = product.c
-        return self._products(products().where(p.file_digest == digest, p.removed.is_(None)).order_by(p.serial))
-
     def select(
         self,
         *,

@@ -264,7 +264,7 @@ def _calibrate_elsewhere(job: _Job) -> _Made:
         archive = archive_at(job.folder, job.pool_id)
         raw = archive.product(archive.manifest(job.row.manifest), job.urn)
         prepared = []
-        with _calibrated(archive.folder / "work", raw, job.row.name, job.urn, job.recipe, None) as (products, history):
+        with _calibrated(archive.work_folder, raw, job.row.name, job.urn, job.recipe, None) as (products, history):
             for product, ticket in zip(products, job.tickets, strict=True):
                 made = prepare(archive, product, name=job.row.name, history=history)
                 write_ahead(archive, job.rows, made, ticket)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +18,7 @@ import psycopg2
 import pytest
 from astropy.io import fits
 from postgresql import reachable_folder
+from timing import copy_durably, forget
 
 from miripool import FullQuery, Home, Pool, Ramp, RateInts
 from miripool.formats import read_fits
@@ -40,17 +39,6 @@ with Home().pool("full") as pool:
     # Not ru_maxrss: that of the process which started this one counts there too.
     print(seconds, re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
-
-
-def copy_durably(sources: list[Path], target: Path) -> float:
-    start = time.perf_counter()
-    for source in sources:
-        with source.open("rb") as read, target.open("wb") as written:
-            shutil.copyfileobj(read, written, 1 << 24)
-            written.flush()
-            os.fsync(written.fileno())
-    target.unlink()
-    return time.perf_counter() - start
 
 
 @pytest.fixture
@@ -142,14 +130,6 @@ def write_like(path: Path, target: Path, i: int) -> None:
                 rows = hdu.data.shape[-2]
                 hdu.data = np.roll(hdu.data, (i % rows, i // rows), axis=(-2, -1))
         hdus.writeto(target)
-
-
-def forget(paths: list[Path]) -> None:
-    """Have the kernel drop files from its cache."""
-    for path in paths:
-        with path.open("rb") as file:
-            os.fsync(file)
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def median(function: Callable[[], Any], times: int = 9) -> float:

@@ -9,12 +9,14 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from postgresql import reachable_folder
+from timing import in_turns, timed
 
 from miripool import Home, Pool, RateInts
 from miripool.simulate import Calibration, simulate_exposure
@@ -82,15 +84,9 @@ def pools(exposures: Exposures) -> Iterator[dict[int, Pool]]:
         home.server.remove()
 
 
-def in_turns(pools: dict[int, Pool], function: Callable[[Pool], object], repeat: int = 15) -> dict[int, float]:
-    taken: dict[int, list[float]] = {size: [] for size in pools}
-    for attempt in range(repeat + 2):
-        for size, pool in pools.items():
-            start = time.perf_counter()
-            function(pool)
-            if attempt > 1:
-                taken[size].append(time.perf_counter() - start)
-    return {size: statistics.median(times) for size, times in taken.items()}
+def by_pool(pools: dict[int, Pool], function: Callable[[Pool], object], repeat: int = 15) -> dict[int, float]:
+    taken = in_turns(repeat, *(timed(partial(function, pool)) for pool in pools.values()), warm=2)
+    return dict(zip(pools, taken, strict=True))
 
 
 def tell(figure: Callable[..., None], what: str, found: dict[int, float]) -> float:
@@ -102,7 +98,7 @@ def tell(figure: Callable[..., None], what: str, found: dict[int, float]) -> flo
 
 @pytest.mark.timeout(3600)
 def test_a_pixel_through_all_exposures(pools: dict[int, Pool], figure: Callable[..., None]) -> None:
-    found = in_turns(pools, lambda pool: pool.pixel(10, 800).history(RateInts))
+    found = by_pool(pools, lambda pool: pool.pixel(10, 800).history(RateInts))
     ratio = tell(figure, "one pixel's rates, for each exposure", {size: t / size for size, t in found.items()})
     figure(f"one pixel's rates through {max(SIZES)} exposures, as a table", found[max(SIZES)] * 1e3, "ms")
     assert ratio <= MOST
@@ -113,11 +109,9 @@ def test_a_pixel_through_all_exposures(pools: dict[int, Pool], figure: Callable[
 def test_questions(pools: dict[int, Pool], figure: Callable[..., None]) -> None:
     ten = "nints == 2 and detector == 'MIRIMAGE' and name like 'e000?'"
     assert [len(pool.select(ten)) for pool in pools.values()] == [20] * len(SIZES)
-    assert (
-        tell(figure, "three conditions that 20 products meet", in_turns(pools, lambda pool: pool.select(ten))) <= MOST
-    )
+    assert tell(figure, "three conditions that 20 products meet", by_pool(pools, lambda pool: pool.select(ten))) <= MOST
     every = "nints == 2 and detector == 'MIRIMAGE'"
-    found = in_turns(pools, lambda pool: list(pool.select(every)))
+    found = by_pool(pools, lambda pool: list(pool.select(every)))
     found = {size: seconds / (2 * size) for size, seconds in found.items()}
     assert tell(figure, "two conditions that all meet, for each product", found) <= MOST
 

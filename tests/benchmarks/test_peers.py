@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +14,7 @@ import psycopg2
 import pytest
 from peer import BUTLER, FDI, VERSIONED_HDF5, Peer, Peers, folder_bytes
 from postgresql import reachable_folder, throwaway_server
+from timing import copy_durably, in_turns
 
 from miripool import Context, Home, Pool, Ramp, RateInts
 from miripool.simulate import Calibration, simulate_exposure
@@ -87,17 +86,6 @@ def shelf() -> Iterator[Pool]:
             pool.save(Context(made, name="all"))
             yield pool
         home.server.remove()
-
-
-def in_turns(rounds: int, *works: Callable[[], float]) -> list[float]:
-    """Do several works by turns; give the median time of each after a first that does not count."""
-    taken: list[list[float]] = [[] for _ in works]
-    for round_ in range(rounds + 1):
-        for times, work in zip(taken, works, strict=True):
-            seconds = work()
-            if round_:
-                times.append(seconds)
-    return [statistics.median(times) for times in taken]
 
 
 def names_of(pool: Pool) -> float:
@@ -215,7 +203,7 @@ def test_save_beside_butler(
         for i in range(SAVES + 1):
             ours.append(save_one(plain, ramp, i))
             theirs.append(butler.ask("put", run=f"run {i}"))
-            copies.append(copy_durably(tmp_path / "array.npy", tmp_path / "copy.npy"))
+            copies.append(copy_durably([tmp_path / "array.npy"], tmp_path / "copy.npy"))
     save = statistics.median(seconds for seconds, _ in ours[1:])
     put = statistics.median(answer["seconds"] for answer in theirs[1:])
     durable = statistics.median(answer["durable"] for answer in theirs[1:])
@@ -231,18 +219,6 @@ def test_save_beside_butler(
     # it and take its statistics, once to compress it, on all cores, and does.
     assert save < 4 * durable
     assert stored < theirs[-1]["bytes"]
-
-
-def copy_durably(source: Path, target: Path) -> float:
-    """Copy a file and wait until it is on disk."""
-    begin = time.perf_counter()
-    with source.open("rb") as read, target.open("wb") as written:
-        shutil.copyfileobj(read, written, 1 << 24)
-        written.flush()
-        os.fsync(written.fileno())
-    seconds = time.perf_counter() - begin
-    target.unlink()
-    return seconds
 
 
 VERSIONS = 10

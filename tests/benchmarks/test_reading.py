@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 from astropy.io import fits
+from timing import forget, in_turns, timed
 
 from miripool import Pool, Ramp
 from miripool.simulate import Calibration, simulate_exposure
@@ -26,29 +24,10 @@ ROUNDS = 7
 PIXEL = (700, 300)
 
 
-def forget(path: Path) -> None:
-    """Have the kernel drop a file from its cache."""
-    with path.open("rb") as file:
-        os.fsync(file)
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def seconds_of(work: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
-def in_turns(works: dict[str, Callable[[], Any]], before: Callable[[], Any] = lambda: None) -> dict[str, float]:
-    """Do works by turns; give the median time of each after a first that does not count."""
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for round_ in range(ROUNDS + 1):
-        for name, work in works.items():
-            before()
-            seconds = seconds_of(work)
-            if round_:
-                taken[name].append(seconds)
-    return {name: statistics.median(times) for name, times in taken.items()}
+def medians(works: dict[str, Callable[[], Any]], before: Callable[[], Any] = lambda: None) -> dict[str, float]:
+    """Do works by turns; give the median time of each."""
+    taken = in_turns(ROUNDS, *map(timed, works.values()), before=before)
+    return dict(zip(works, taken, strict=True))
 
 
 @pytest.fixture
@@ -77,7 +56,7 @@ def test_reading_beside_h5py(stored: tuple[Any, Path, Path], figure: Callable[..
     dataset, blob, path = stored
     y, x = PIXEL
     room = np.empty(dataset.shape, dataset.dtype)
-    whole = in_turns(
+    whole = medians(
         {
             "ours": lambda: dataset[...],
             "into": lambda: dataset.read_into(room),
@@ -99,8 +78,8 @@ def test_reading_beside_h5py(stored: tuple[Any, Path, Path], figure: Callable[..
         "h5py": lambda: by_h5py(blob, ramps),
         "astropy": lambda: by_astropy(path, ramps),
     }
-    opened = in_turns(pixel)
-    cold = in_turns(pixel, lambda: [forget(file) for file in (blob, path)])
+    opened = medians(pixel)
+    cold = medians(pixel, lambda: forget((blob, path)))
     for where, taken in {"file opened anew": opened, "file not in memory": cold}.items():
         figure(
             f"one pixel's ramp of it, {where}",

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from timing import copy_durably
+
 from miripool import Home
 from miripool.simulate import simulate_exposure
-
-
-def copy_durably(source: Path, target: Path) -> float:
-    start = time.perf_counter()
-    with source.open("rb") as read, target.open("wb") as written:
-        shutil.copyfileobj(read, written, 1 << 24)
-        written.flush()
-        os.fsync(written.fileno())
-    return time.perf_counter() - start
 
 
 def test_full_uncal(home: Home, tmp_path: Path, figure: Callable[..., None]) -> None:
@@ -27,8 +18,7 @@ def test_full_uncal(home: Home, tmp_path: Path, figure: Callable[..., None]) -> 
     path = exposure.write_uncal(tmp_path)
     copies, saves = [], []
     for i in range(5):
-        copies.append(copy_durably(path, tmp_path / "copy.fits"))
-        (tmp_path / "copy.fits").unlink()
+        copies.append(copy_durably([path], tmp_path / "copy.fits"))
         with home.create(f"pool {i}") as pool:
             pool.catch_up()
             start = time.perf_counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from astropy.io import fits
 from numpy.typing import NDArray
 from peer import VERSIONED_HDF5, Peers, folder_bytes
+from timing import in_turns, timed
 
 from miripool import Pool, Ramp
 from miripool.blob import Blob
@@ -35,18 +35,6 @@ def save(pool: Pool, array: NDArray[Any], name: str) -> Any:
     return pool.save(Ramp({"DETECTOR": "MIRIMAGE"}, {"SCI": array}, name=name), pixels=False)
 
 
-def in_turns(*works: Callable[[], Any]) -> list[float]:
-    """Do works by turns; give the median time of each after a first that does not count."""
-    taken: list[list[float]] = [[] for _ in works]
-    for round_ in range(ROUNDS + 1):
-        for times, work in zip(taken, works, strict=True):
-            begin = time.perf_counter()
-            work()
-            if round_:
-                times.append(time.perf_counter() - begin)
-    return [statistics.median(times) for times in taken]
-
-
 def test_a_ramp_of_which_few_pixels_changed(pool: Pool, figure: Callable[..., None]) -> None:
     exposure = simulate_exposure("ramp", subarray="FULL", nints=5, ngroups=20, seed=1)
     ramp = calibrate_ramp(exposure, Calibration("v1")).sci
@@ -60,7 +48,9 @@ def test_a_ramp_of_which_few_pixels_changed(pool: Pool, figure: Callable[..., No
     seconds = time.perf_counter() - begin
     assert np.array_equal(second.product["SCI"][...], ramp)
     room = np.empty(ramp.shape, ramp.dtype)
-    plain, delta = in_turns(lambda: first.product["SCI"].read_into(room), lambda: second.product["SCI"].read_into(room))
+    plain, delta = in_turns(
+        ROUNDS, *(timed(lambda ref=ref: ref.product["SCI"].read_into(room)) for ref in (first, second))
+    )
     what = f"a ramp of {ramp.nbytes / 1e6:.0f} MB of which {PIXELS} pixels changed"
     figure(f"{what}: bytes stored per byte of the array", second.stored_bytes / ramp.nbytes, "")
     figure(f"{what}: saved", seconds, "s")
