@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from .index import ProductRow
+    from .notes import Ticket
     from .pool import Pool
 
 __all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
@@ -260,7 +261,7 @@ class _Saving:
     def run(self, jobs: int | None, executor: Executor | None) -> Generator[_Turn]:
         """Give what saves each file, to be called in their order."""
         if executor is None and ((jobs or 1) == 1 or len(self.files) < 2):
-            for job, names in self._jobs():
+            for job, names in self._jobs(self.archive.notes.ticket):
                 yield _Turn(job.path, partial(self._save_here, job, names))
             return
         count = jobs or (1 if executor is None else workers_of(executor))
@@ -268,13 +269,13 @@ class _Saving:
             for job, names, future in stored:
                 yield _Turn(job.path, partial(self._save_stored, job, names, future))
 
-    def _jobs(self) -> Generator[tuple[StoreJob, _Names]]:
+    def _jobs(self, ticket: Callable[[], Ticket]) -> Generator[tuple[StoreJob, _Names]]:
         names = _Names()
         for number, path in enumerate(self.files):
             if number % _AT_ONCE == 0:
                 names = self._ask(self.files[number : number + _AT_ONCE])
             rows = names.versions.get(self.name or track_name(path.name), ())
-            yield StoreJob(path, self.name, self.force, self.truncate, rows, self.archive.notes.ticket()), names
+            yield StoreJob(path, self.name, self.force, self.truncate, rows, ticket()), names
 
     def _ask(self, files: Sequence[Path]) -> _Names:
         """Ask the index about the names of some files."""
@@ -290,22 +291,18 @@ class _Saving:
         """Have files stored, and give them in their order: versions of a track count by it."""
         running: deque[tuple[StoreJob, _Names, Future[Stored]]] = deque()
         workers = _Workers(self.pool, count, executor)
-        try:
-            for job, names in self._jobs():
-                running.append((job, names, workers.submit(job)))
-                if len(running) >= _AHEAD * count:
+        with self.archive.notes.run() as ticket:
+            try:
+                for job, names in self._jobs(ticket):
+                    running.append((job, names, workers.submit(job)))
+                    if len(running) >= _AHEAD * count:
+                        yield running.popleft()
+                while running:
                     yield running.popleft()
-            while running:
-                yield running.popleft()
-        finally:
-            for job, _, future in running:
-                future.cancel()
-                # At once if it was cancelled, or is done. One that runs may still write the note.
-                future.add_done_callback(partial(self._withdraw, job))
-            workers.close()
-
-    def _withdraw(self, job: StoreJob, _: Future[Stored]) -> None:
-        self.archive.notes.withdraw(job.ticket)
+            finally:
+                for _, _, future in running:
+                    future.cancel()
+                workers.close()
 
     def _save_here(self, job: StoreJob, names: _Names) -> tuple[Saved, bool]:
         found: Any = find_known(self.archive, job)

@@ -6,18 +6,21 @@ the journal, and spares what they name. Whoever is second sees the first: nothin
 
 A note belongs to the process that will write the journal entry. Where others do the work for it, on whatever host, they
 write the note in its name (`Ticket`): it counts until the owner withdraws it or is no more, not until a worker ends.
+Executors do work again whose result they lost, even when the owner has long had it: a note that comes late is removed
+by the owner when its run ends (`Notes.run`), or by the worker, who looks afterwards whether the run is still on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,7 @@ from .canonical import canonical_json
 from .errors import Conflict, NotFound, ReadOnly, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from .storage import Storage
 
@@ -55,12 +58,15 @@ class Ticket:
         Its owner's.
     started : float
         When its owner was started, in seconds since 1970: tells it from another process of that number.
+    run : str or None
+        The key of the note that lasts as long as its owner's run; None for notes that nobody else writes.
     """
 
     key: str
     host: str
     pid: int
     started: float
+    run: str | None = None
 
 
 class Notes:
@@ -102,14 +108,38 @@ class Notes:
             self.withdraw(ticket)
 
     def ticket(self) -> Ticket:
-        """Give what others need to write a pending note of this process: it counts as long as this process lives.
+        """Give what a pending note of this process needs: it counts as long as this process lives.
 
         Returns
         -------
         Ticket
-            For one note; small, and can be sent to other processes and hosts.
+            For one note.
         """
         return _ticket("pending")
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[Callable[[], Ticket]]:
+        """Have others write pending notes for this process, until the run ends.
+
+        Yields
+        ------
+        callable
+            Gives a ticket for one note; it is small, and can be sent to other processes and hosts. Notes that have not
+            been withdrawn when the run ends, and those written later, count no more and go.
+        """
+        own = _ticket("pending")
+        with contextlib.suppress(ReadOnly, StorageError):  # said of each file: nobody can write the next note either
+            self._write(own, ())
+        prefix = own.key.removesuffix(".json") + "-"
+        numbers = itertools.count()
+        try:
+            yield lambda: replace(own, key=f"{prefix}{next(numbers)}.json", run=own.key)
+        finally:
+            # First the run: who writes a note from now on sees that it is over, and removes the note again.
+            self.withdraw(own)
+            with contextlib.suppress(StorageError):  # as in `withdraw`
+                for key in [key for key in self._storage.keys("pending") if key.startswith(prefix)]:
+                    self.withdraw(replace(own, key=key))
 
     def announce(self, ticket: Ticket, keys: Collection[str]) -> None:
         """Write a pending note on behalf of its owner, as `writing` does for oneself; it stays until `withdraw`.
@@ -124,10 +154,11 @@ class Notes:
         Raises
         ------
         Conflict
-            If a collector does not get done with them; the note is gone then.
+            If a collector does not get done with them, or the owner's run is over; the note is gone then.
         """
         self._write(ticket, keys)
         try:
+            self._check_run(ticket)
             self._wait_for_collectors(set(keys))
         except BaseException:
             self.withdraw(ticket)
@@ -204,6 +235,10 @@ class Notes:
             if not note or not _is_alive(note, _ELSEWHERE[folder])
         ]
         return sum(self._storage.delete(key) for key in dead)
+
+    def _check_run(self, ticket: Ticket) -> None:
+        if ticket.run is not None and not self._storage.exists(ticket.run):
+            raise Conflict("nobody waits for this work any more: the run that it was for is over")
 
     def _wait_for_collectors(self, keys: set[str]) -> None:
         begin = time.monotonic()

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from miripool import FullQuery, Home, Pool, Product, RateInts
 from miripool import storing as storing_module
 from miripool.archive import archive_at
 from miripool.collect import collect
-from miripool.errors import FormatError, PoolNotFound
+from miripool.errors import Conflict, FormatError, PoolNotFound
 from miripool.ingest import Outcome, ingest
 from miripool.saving import ArraysElsewhere
 from miripool.storing import Stored, StoreJob, store_elsewhere
@@ -192,6 +193,28 @@ def test_a_note_lasts_longer_than_the_worker_that_wrote_it(pool: Pool, tmp_path:
     pool.archive.notes.withdraw(job.ticket)
     assert_whole(pool)
     assert np.array_equal(pool.ref("Product/n0").product["SCI"][...], storing_module.read_fits(path)["SCI"][...])
+
+
+def test_work_that_is_done_again_after_all_is_over(pool: Pool, tmp_path: Path) -> None:
+    """As by Dask, when a worker is lost after its result was fetched."""
+    first, second = images(tmp_path, 2)
+    job = job_of(pool, first)
+    with pool.archive.notes.run() as ticket:
+        early, late = (replace(job, ticket=ticket()) for _ in range(2))
+        late = replace(late, path=second)
+        with processes() as executor:
+            assert store(pool, early, executor).error is None
+        pool.archive.notes.withdraw(early.ticket)
+        assert store(pool, early).error is None
+        assert early.ticket.key in pending(pool)
+        assert len(pending(pool)) == 2
+    assert pending(pool) == []
+    error = store(pool, late).error
+    assert isinstance(error, Conflict)
+    assert "the run that it was for is over" in str(error)
+    assert pending(pool) == []
+    assert collect(pool.archive).files > 0
+    assert_whole(pool)
 
 
 def test_what_comes_back_is_small(pool: Pool, tmp_path: Path) -> None:

@@ -204,21 +204,21 @@ class _Work:
         """Have products calibrated by an executor; what they give is saved here, in their order."""
         count = 2 * workers_of(executor)
         running: deque[tuple[ProductRef, _Job, Future[_Made] | None]] = deque()
-        try:
-            for raw in raws:
-                job = self._job(raw)
-                running.append((raw, job, _submitted(executor, job)))
-                if len(running) >= count:
+        with self.pool.archive.notes.run() as ticket:
+            try:
+                for raw in raws:
+                    job = self._job(raw, (ticket(), ticket()))
+                    running.append((raw, job, _submitted(executor, job)))
+                    if len(running) >= count:
+                        yield self._saved(*running.popleft())
+                while running:
                     yield self._saved(*running.popleft())
-            while running:
-                yield self._saved(*running.popleft())
-        finally:
-            for _, job, future in running:
-                if future is not None:
-                    future.cancel()
-                    future.add_done_callback(partial(self._withdraw, job))
+            finally:
+                for _, _, future in running:
+                    if future is not None:
+                        future.cancel()
 
-    def _job(self, raw: ProductRef) -> _Job:
+    def _job(self, raw: ProductRef, tickets: tuple[Ticket, Ticket]) -> _Job:
         archive = self.pool.archive
         overrides = {kind: Path(path).absolute() for kind, path in self.recipe.overrides.items()}
         cache = self.recipe.cache
@@ -226,7 +226,6 @@ class _Work:
         self.pool.catch_up()
         rows = self.pool.catalog.living([raw.name])
         (row,) = self.pool.catalog.rows([raw.serial])
-        tickets = archive.notes.ticket(), archive.notes.ticket()
         return _Job(str(archive.folder.absolute()), self.pool.id, str(raw.urn), row, recipe, tuple(rows), tickets)
 
     def _saved(self, raw: ProductRef, job: _Job, future: Future[_Made] | None) -> Reprocessed:
@@ -243,12 +242,9 @@ class _Work:
                 "%s is calibrated here, for its worker was lost (%s: %s)", raw.urn, type(error).__name__, error
             )
         finally:
-            self._withdraw(job)
+            for ticket in job.tickets:
+                self.pool.archive.notes.withdraw(ticket)
         return self.here(raw)
-
-    def _withdraw(self, job: _Job, _: Future[_Made] | None = None) -> None:
-        for ticket in job.tickets:
-            self.pool.archive.notes.withdraw(ticket)
 
 
 def _submitted(executor: Executor, job: _Job) -> Future[_Made] | None:
