@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["DeltaTiles", "Mapping", "Relatives", "mappings", "may_share"]
 
 _LEAST_BYTES = 1 << 20
-"""Bytes of an array below which it has a blob of its own, as it has a tile or two.
+"""Bytes of an array below which it has a blob of its own, as it has few tiles.
 
 That is part of the pool's format: collectors do not look into the blobs of smaller ones for what they need.
 """
