@@ -73,7 +73,7 @@ def _patch(ny: int, nx: int, most: int) -> tuple[int, int]:
     def cost(patch: tuple[int, int]) -> float:
         rows, columns = patch
         stretch = max(1.0, columns / (_FLAT[1] * rows), _FLAT[0] * rows / columns)
-        return math.prod(grid((ny, nx), patch)) * stretch**0.25
+        return math.prod(grid((ny, nx), patch)) * math.pow(stretch, 0.25)
 
     widest = max(1, min(nx, most))
     widths = {_even(nx, columns) for columns in {widest, *_lengths(widest)}}
