@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cmath
-import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ BASIC = ("urn", "kind", "name", "version", "tags", "created", "bytes")
 TABLE_COLUMNS = (*BASIC, "start_time", "detector", "subarray", "readpatt", "exp_type", "ngroups", "nints", "crds_ctx")
 """Columns of `ProductRefs.to_table` unless others are asked for."""
 
-FIELDS = ("urn", *(field.name for field in dataclasses.fields(ProductRow)))
+FIELDS = ("urn", *ProductRow._fields)
 """Columns that a version has by itself: what the pool knows of it, and the keywords that are columns of the index."""
 
 _EXACT = 2.0**53

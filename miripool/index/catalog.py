@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
+_UNCOUNTED = 2_000
+"""Products up to which no conditions are counted: that takes longer than to answer by the wrong one first."""
+
 
 class Catalog:
     """One pool's schema in PostgreSQL. Everything in it can be made again from the pool's folder.
@@ -54,6 +57,7 @@ class Catalog:
         self.database = database
         self.pool_id = pool_id
         self._known: set[tuple[str, str | None]] = set()
+        self._products_there: int | None = None
 
     @classmethod
     def open(
@@ -138,9 +142,10 @@ class Catalog:
         PoolNotFound
             If the schema is another pool's by now.
         """
-        statement = select(state.c.pool_id, state.c.applied, state.c.applied_digest, state.c.next_serial)
+        s = state.c
+        statement = select(s.pool_id, s.products, s.applied, s.applied_digest, s.next_serial)
         with self.database.immediately() as connection:
-            pool_id, *found = connection.execute(statement).one()
+            pool_id, self._products_there, *found = connection.execute(statement).one()
         if pool_id != self.pool_id:
             raise PoolNotFound(
                 f"the index {self.schema!r} is that of another pool by now: the one that was opened was deleted or "
@@ -554,7 +559,9 @@ class Catalog:
         with self.database.immediately() as connection:
             where = None
             if predicate is not None:
-                where = compile_where(predicate, pool=pool, counts=count_matches(connection, predicate))
+                few = self._products_there is not None and self._products_there <= _UNCOUNTED
+                counts = None if few else count_matches(connection, predicate)
+                where = compile_where(predicate, pool=pool, counts=counts)
             wanted = conditions(where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among)
             statement = select(product.c.serial).where(wanted).order_by(*order_by, product.c.serial).limit(limit)
             return list(connection.execute(statement).scalars())
@@ -797,5 +804,4 @@ class Catalog:
 
 
 def _product_row(row: Sequence[Any]) -> ProductRow:
-    made: Callable[..., ProductRow] = ProductRow
-    return made(*row[:-1], tuple(row[-1]))
+    return ProductRow._make((*row[:-1], tuple(row[-1])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..statistics import Statistics
 
@@ -70,9 +70,8 @@ class Origin:
     input: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProductRow:
-    """One product version.
+class ProductRow(NamedTuple):
+    """One product version; a tuple, for results have thousands of them.
 
     Attributes
     ----------

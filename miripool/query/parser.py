@@ -25,6 +25,7 @@ are split by `miripool.query.lexer` and put together here. What is not in the gr
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError
@@ -86,6 +87,9 @@ MAX_LENGTH = 10_000
 """Characters of a predicate."""
 _MAX_EXPONENT = 16
 
+_KEPT = 256
+"""Predicates that are kept when they have been read: a session asks the same again and again."""
+
 _OR, _AND, _NOT, _COMPARE, _SUM, _UNARY, _POWER = 1, 2, 4, 5, 9, 12, 13
 _BINARY = {"|": 6, "^": 7, "&": 8, "+": _SUM, "-": _SUM, "*": 10, "/": 10, "//": 10, "%": 10, "**": _POWER}
 _NESTED = frozenset({_OR, _NOT, _UNARY})
@@ -127,10 +131,21 @@ def parse(
         raise QueryError(f"a predicate has at most {MAX_LENGTH} characters; this one has {len(text)}")
     if not text.strip():
         return ALL
+    if "(" not in text:  # nothing is called
+        return _parse_again(text, variable, names)
+    return _parse(text, variable, names, functions or {})
+
+
+def _parse(text: str, variable: str, names: Names, functions: Mapping[str, Callable[[Any], Any]]) -> Node:
     try:
-        return normalise(add_bounds(normalise(_Parser(text, variable, names, functions or {}).read())))
+        return normalise(add_bounds(normalise(_Parser(text, variable, names, functions).read())))
     except RecursionError:
         raise QueryError("this predicate is nested too deeply", text, 0) from None
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _parse_again(text: str, variable: str, names: Names) -> Node:
+    return _parse(text, variable, names, {})
 
 
 class _Parser(Reader):

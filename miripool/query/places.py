@@ -61,6 +61,9 @@ class Target(Protocol):
 class Names(Protocol):
     """What the parser asks of a dictionary of keywords; `miripool.keywords.KeywordDictionary` is one."""
 
+    def __hash__(self) -> int:
+        """Tell one dictionary from another: what was read with it is kept."""
+
     @property
     def hyphenated(self) -> Collection[str]:
         """Keywords with a hyphen, upper case."""
