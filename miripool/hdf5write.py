@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from . import bitshuffle
 from .delta import mappings
 from .digest import tile_digest
 from .hdf5file import DELTA_FORMAT, FORMAT
+from .room import Room
 from .threads import map_bounded
 from .tilelist import TileList, record_type, write_tile_list
 from .tiles import Slab, Tile, grid, slabs, tile_at, tile_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     import h5py
@@ -46,6 +49,11 @@ _LEAST_SHARED = 0.25
 
 It is read as fast as a plain one whatever its share; what counts is what is saved.
 """
+
+_AHEAD_BYTES = 1 << 25
+"""Bytes that are written between two requests to the disk."""
+
+_room = Room()
 
 
 def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
@@ -219,7 +227,8 @@ def _write_tiles(
     def code(slab: Slab) -> list[tuple[Tile, Any]]:
         coded = []
         for tile, part in slab.cut(np.asarray(source[slab.inside])):
-            part = np.ascontiguousarray(part, dtype=dtype)
+            whole = _copied(part, chunks, dtype) if direct else np.ascontiguousarray(part, dtype=dtype)
+            part = whole[tuple(slice(n) for n in part.shape)]
             digest = tile_digest(part)
             records["digest"][tile.number] = np.void(digest)
             owner = None if relatives is None else relatives.find(tile.number, digest)
@@ -230,28 +239,71 @@ def _write_tiles(
                 continue
             if dtype.kind in "iuf":
                 records["low"][tile.number], records["high"][tile.number] = _range(part)
-            if direct and part.shape != chunks:
-                whole = np.zeros(chunks, dtype)
-                whole[tuple(slice(n) for n in part.shape)] = part
-                part = whole
-            coded.append((tile, bitshuffle.compress(part) if direct else part))
+            coded.append((tile, bitshuffle.compress(whole) if direct else part))
         return coded
 
-    for coded in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
-        written += len(coded)
-        if written > most:
-            return None
-        for tile, elements in coded:
-            if direct:
-                data.id.write_direct_chunk(tile.start, elements)
-            else:
-                data[tile.inside] = elements
+    with _Ahead(data.file.id.get_vfd_handle()) as ahead:
+        for coded in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
+            written += len(coded)
+            if written > most:
+                return None
+            for tile, elements in coded:
+                if direct:
+                    data.id.write_direct_chunk(tile.start, elements)
+                else:
+                    data[tile.inside] = elements
+            ahead.wrote(sum(len(elements) for _, elements in coded) if direct else 0)
     data.file.flush()  # by now HDF5 knows where it puts them
     for number, index in enumerate(np.ndindex(grid(shape, chunks))):
         if owners[number] < 0:
             found = data.id.get_chunk_info_by_coord(tile_at(index, shape, chunks).start)
             records["offset"][number], records["size"][number] = found.byte_offset, found.size
     return owners
+
+
+def _copied(part: NDArray[Any], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Copy a tile's elements to memory of this thread, good until the next; padded with zeros."""
+    whole: NDArray[Any] = _room.take("tile", math.prod(chunks) * dtype.itemsize).view(dtype).reshape(chunks)
+    if part.shape != chunks:
+        whole[...] = np.zeros((), dtype)
+    np.copyto(whole[tuple(slice(n) for n in part.shape)], part, casting="equiv")
+    return whole
+
+
+class _Ahead:
+    """Has the disk begin to take what was written of a file while more is computed; the caller waits for the rest.
+
+    Parameters
+    ----------
+    descriptor : int
+        The open file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._thread = ThreadPoolExecutor(1)
+        self._running: Future[None] | None = None
+        self._bytes = 0
+
+    def wrote(self, count: int) -> None:
+        """Tell that so many bytes more are in the file; an error of the disk comes out here, or at the end."""
+        self._bytes += count
+        if self._bytes >= _AHEAD_BYTES and (self._running is None or self._running.done()):
+            self._wait()
+            self._running = self._thread.submit(os.fdatasync, self._descriptor)
+            self._bytes = 0
+
+    def _wait(self) -> None:
+        if self._running is not None:  # the kernel tells an error once, so whoever hears it must say it
+            self._running.result()
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self._wait()
 
 
 def _range(tile: NDArray[Any]) -> tuple[Any, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +13,7 @@ import numpy as np
 from . import bitshuffle
 from .digest import tile_digest
 from .errors import IntegrityError
+from .room import Room
 from .threads import map_bounded, works_alone
 from .tiles import Tile, copy_overlap, room_of, tile_at, tile_sizes
 
@@ -32,9 +32,6 @@ MAX_TILE = 1 << 26
 
 _RUN_BYTES = 1 << 21
 """Bytes of the tiles that a thread reads at a time: many enough that threads seldom wait for each other."""
-
-_KEPT_BYTES = 1 << 22
-"""Bytes that a thread keeps to read into again, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +66,7 @@ class Places(Protocol):
         """Give the smallest and the largest element of each tile, NaN ignored, if they are known."""
 
 
-class _Room(threading.local):
-    """Memory of a thread that is used again: fresh pages cost as much as decoding into them."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, NDArray[np.uint8]] = {}
-
-    def take(self, what: str, size: int) -> NDArray[np.uint8]:
-        """Give so many bytes; those given before under this name are given again."""
-        kept = self._kept.get(what)
-        if kept is None or kept.size < size:
-            kept = np.empty(size, np.uint8)
-            if size <= _KEPT_BYTES:
-                self._kept[what] = kept
-        return kept[:size]
-
-
-_room = _Room()
+_room = Room()
 
 
 def _read_run(run: Sequence[Found]) -> list[memoryview | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -345,6 +346,27 @@ def test_the_ramp_of_one_pixel_reads_one_tile(store: BlobStore) -> None:
 def edit(blob: Blob, change: Callable[[h5py.File], None]) -> None:
     with h5py.File(blob._path, "r+") as file:
         change(file)
+
+
+def test_the_disk_refuses_what_was_written_ahead(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of a write that failed once, and then it is told to the request that runs besides."""
+    asked = []
+
+    def fail(descriptor: int) -> None:
+        asked.append(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    array = np.random.default_rng(0).integers(0, 65536, (2, 20, 512, 516), np.uint16)
+    monkeypatch.setattr(hdf5write, "_AHEAD_BYTES", 1 << 20)
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(StorageError, match="Input/output error"):
+        stored(store, array)
+    assert asked
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    monkeypatch.undo()
+    assert np.array_equal(stored(store, array)[...], array)
 
 
 def test_a_changed_element_is_found_and_the_other_tiles_are_still_read(ramp: Blob) -> None:
