@@ -208,10 +208,11 @@ def _make_engine(made: URL, read_only: bool) -> Engine:
     options += [f"-c {name}={value}" for name, value in settings.items()]
     engine = create_engine(
         made.difference_update_query(["options"]),
-        # One connection stays open; threads that ask at once get others, which are closed when given back.
+        # These stay open: one to ask, two to load pixel rows. Threads that ask at once get others, closed when given back.
         poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=31,
+        pool_size=3,
+        max_overflow=29,
+        pool_use_lifo=True,
         hide_parameters=True,
         connect_args={
             "options": " ".join(options).strip(),
