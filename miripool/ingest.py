@@ -25,7 +25,7 @@ from .reference import ProductRefs
 from .saving import ArraysElsewhere, Saved, tell_unchanged
 from .storage import storage_error
 from .storing import Known, Stored, StoreJob, find_known, store_elsewhere, store_file
-from .threads import workers_of
+from .threads import work_ahead, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -289,20 +289,13 @@ class _Saving:
 
     def _ahead(self, count: int, executor: Executor | None) -> Generator[tuple[StoreJob, _Names, Future[Stored]]]:
         """Have files stored, and give them in their order: versions of a track count by it."""
-        running: deque[tuple[StoreJob, _Names, Future[Stored]]] = deque()
-        workers = _Workers(self.pool, count, executor)
-        with self.archive.notes.run() as ticket:
-            try:
-                for job, names in self._jobs(ticket):
-                    running.append((job, names, workers.submit(job)))
-                    if len(running) >= _AHEAD * count:
-                        yield running.popleft()
-                while running:
-                    yield running.popleft()
-            finally:
-                for _, _, future in running:
-                    future.cancel()
-                workers.close()
+        with (
+            self.archive.notes.run() as ticket,
+            closing(_Workers(self.pool, count, executor)) as workers,
+            closing(work_ahead(self._jobs(ticket), lambda asked: workers.submit(asked[0]), _AHEAD * count)) as running,
+        ):
+            for (job, names), future in running:
+                yield job, names, future
 
     def _save_here(self, job: StoreJob, names: _Names) -> tuple[Saved, bool]:
         found: Any = find_known(self.archive, job)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import pickle
-from collections import deque
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from .archive import archive_at
 from .errors import InvalidInput
 from .query.evaluator import evaluate
 from .reference import ProductRef
-from .threads import one_of_many, workers_of
+from .threads import one_of_many, work_ahead, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -69,26 +68,12 @@ def judge(
         submit = (
             _caller(pool, node, workers) if isinstance(workers, ThreadPoolExecutor) else _sender(pool, node, workers)
         )
-        count = _AHEAD * workers_of(workers)
-        running: deque[tuple[ProductRow, Future[bool]]] = deque()
-        stack.callback(lambda: [future.cancel() for _, future in running])
-        done = 0
-
-        def next_answer() -> tuple[ProductRow, bool]:
-            nonlocal done
-            row, future = running.popleft()
+        ahead = stack.enter_context(closing(work_ahead(rows, submit, _AHEAD * workers_of(workers))))
+        for done, (row, future) in enumerate(ahead, 1):
             answer = future.result()
-            done += 1
             if progress is not None:
                 progress(done)
-            return row, answer
-
-        for row in rows:
-            running.append((row, submit(row)))
-            if len(running) >= count:
-                yield next_answer()
-        while running:
-            yield next_answer()
+            yield row, answer
 
 
 def _caller(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:

@@ -11,10 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Executor
 
-__all__ = ["map_bounded", "one_of_many", "workers_of", "works_alone"]
+__all__ = ["map_bounded", "one_of_many", "work_ahead", "workers_of", "works_alone"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -74,6 +74,36 @@ def workers_of(executor: Executor) -> int:
     if count is None and client is not None:
         count = sum(client.nthreads().values())
     return count or _cores
+
+
+def work_ahead(jobs: Iterable[_T], submit: Callable[[_T], Future[_R]], most: int) -> Generator[tuple[_T, Future[_R]]]:
+    """Hand out jobs some way ahead of whoever takes the results; close it, and those not begun are given up.
+
+    Parameters
+    ----------
+    jobs : iterable
+        Taken as there is room.
+    submit : callable
+        Gives a job to whoever does it.
+    most : int
+        Jobs handed out at a time.
+
+    Yields
+    ------
+    object, concurrent.futures.Future
+        Each job and its result, in the order of the jobs.
+    """
+    running: deque[tuple[_T, Future[_R]]] = deque()
+    try:
+        for job in jobs:
+            running.append((job, submit(job)))
+            if len(running) >= most:
+                yield running.popleft()
+        while running:
+            yield running.popleft()
+    finally:
+        for _, future in running:
+            future.cancel()
 
 
 def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:

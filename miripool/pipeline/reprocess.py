@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,12 @@ from ..errors import InvalidInput, MiripoolError
 from ..formats import read_fits, write_fits
 from ..names import check_label
 from ..saving import ArraysElsewhere, prepare, write_ahead
-from ..threads import workers_of
+from ..threads import work_ahead, workers_of
 from ..workfolder import work_folder
 from .run import Recipe, run_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from ..index import ProductRow
     from ..notes import Ticket
@@ -203,20 +201,12 @@ class _Work:
     def by_others(self, raws: Sequence[ProductRef], executor: Executor) -> Iterator[Reprocessed]:
         """Have products calibrated by an executor; what they give is saved here, in their order."""
         count = 2 * workers_of(executor)
-        running: deque[tuple[ProductRef, _Job, Future[_Made] | None]] = deque()
-        with self.pool.archive.notes.run() as ticket:
-            try:
-                for raw in raws:
-                    job = self._job(raw, (ticket(), ticket()))
-                    running.append((raw, job, _submitted(executor, job)))
-                    if len(running) >= count:
-                        yield self._saved(*running.popleft())
-                while running:
-                    yield self._saved(*running.popleft())
-            finally:
-                for _, _, future in running:
-                    if future is not None:
-                        future.cancel()
+        with ExitStack() as stack:
+            ticket = stack.enter_context(self.pool.archive.notes.run())
+            jobs = ((raw, self._job(raw, (ticket(), ticket()))) for raw in raws)
+            running = work_ahead(jobs, lambda asked: _submitted(executor, asked[1]), count)
+            for (raw, job), future in stack.enter_context(closing(running)):
+                yield self._saved(raw, job, future)
 
     def _job(self, raw: ProductRef, tickets: tuple[Ticket, Ticket]) -> _Job:
         archive = self.pool.archive
@@ -228,11 +218,10 @@ class _Work:
         (row,) = self.pool.catalog.rows([raw.serial])
         return _Job(str(archive.folder.absolute()), self.pool.id, str(raw.urn), row, recipe, tuple(rows), tickets)
 
-    def _saved(self, raw: ProductRef, job: _Job, future: Future[_Made] | None) -> Reprocessed:
+    def _saved(self, raw: ProductRef, job: _Job, future: Future[_Made]) -> Reprocessed:
         try:
-            made = None if future is None else future.result()
-            if made is not None:
-                return self._save(raw, made.prepared) if made.error is None else Reprocessed(raw, error=made.error)
+            made = future.result()
+            return self._save(raw, made.prepared) if made.error is None else Reprocessed(raw, error=made.error)
         except MiripoolError as error:
             return Reprocessed(raw, error=error)
         except ArraysElsewhere:
@@ -247,11 +236,13 @@ class _Work:
         return self.here(raw)
 
 
-def _submitted(executor: Executor, job: _Job) -> Future[_Made] | None:
+def _submitted(executor: Executor, job: _Job) -> Future[_Made]:
     try:
         return executor.submit(_calibrate_elsewhere, job)
-    except BrokenExecutor:
-        return None
+    except BrokenExecutor as error:
+        lost: Future[_Made] = Future()
+        lost.set_exception(error)
+        return lost
 
 
 def _calibrate_elsewhere(job: _Job) -> _Made:
