@@ -208,7 +208,7 @@ def _make_engine(made: URL, read_only: bool) -> Engine:
     options += [f"-c {name}={value}" for name, value in settings.items()]
     engine = create_engine(
         made.difference_update_query(["options"]),
-        # These stay open: one to ask, two to load pixel rows. Others, for threads that ask at once, close when given back.
+        # These stay open: one to ask, two to load pixel rows. Other threads get others, closed when given back.
         poolclass=QueuePool,
         pool_size=3,
         max_overflow=29,
