@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
+    from .dataset import Dataset
     from .index import ProductRow
+    from .index.pixels import SetRow
     from .pool import Pool
     from .product import Product
     from .reference import ProductRefs
 
     Kind = type[Product] | str
 
-__all__ = ["Pixel", "Pixels", "flag_names", "pixel_agrees"]
+__all__ = ["Pixel", "Pixels", "first_disagreement", "flag_names"]
 
 _log = logging.getLogger("miripool")
 
@@ -203,42 +206,12 @@ class Pixel:
         sets = rows.sets_of(database, [v.serial for v in versions])
         covering = [s for s in sets if s.placement.covers(self.x, self.y)]
         read = rows.read_pixel(database, kind, covering, self.pixel_id)
-        found = {}
-        for s in covering:
-            values = read.get(s.set_id)
-            if values is None:
-                continue
-            values = dict(values)
-            if kind == "Ramp" and values["groupdq"] is None:
-                values["groupdq"] = s.common
-            if kind in ("RateInts", "Rate") and values["dq"] is None:
-                values["dq"] = 0 if kind == "Rate" else np.zeros(s.nints or 0, np.int64)
-            found[s.serial] = values
+        found = {s.serial: _completed(kind, s, read[s.set_id]) for s in covering if s.set_id in read}
         having = {s.serial for s in sets}
         for version in versions:
-            if version.serial not in having and (values := self._from_data(version)) is not None:
-                found[version.serial] = values
+            if version.serial not in having and (data := _read_data(self._pool, version, [(self.x, self.y)])):
+                (found[version.serial],) = data
         return found
-
-    def _from_data(self, version: ProductRow) -> dict[str, Any] | None:
-        """Read the pixel from the version's arrays: one tile of each."""
-        try:
-            described = pixel_set_of(self._pool.manifest(version))
-        except FormatError as error:
-            _log.warning("%s was not looked at: %s", Urn(self._pool.name, version.kind, version.serial), error)
-            return None
-        if described is None or not described.placement.covers(self.x, self.y):
-            return None
-        product = self._pool.load_version(version)
-        row, column = self.y - described.placement.y, self.x - described.placement.x
-        values: dict[str, Any] = {}
-        for name in PIXEL_COLUMNS[version.kind]:
-            if name in ("x", "y", "pixel_id"):
-                continue
-            dataset = described.datasets.get(name)
-            value = None if dataset is None else product[dataset][..., row, column]
-            values[name] = value if value is None or np.ndim(value) or value.dtype.kind == "f" else int(value)
-        return values
 
     def _nowhere(self, versions: Sequence[ProductRow]) -> str:
         """Say what the versions cover instead."""
@@ -259,8 +232,52 @@ class Pixel:
         return f"none of the {len(versions)} versions covers pixel x={self.x}, y={self.y}; they cover {listed}"
 
 
-def pixel_agrees(pool: Pool, version: ProductRow, x: int, y: int) -> bool:
-    """Tell whether a pixel's row of a version holds what the version's arrays do.
+def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a row's columns with what is not stored in each row."""
+    filled = dict(values)
+    if kind == "Ramp" and filled["groupdq"] is None:
+        filled["groupdq"] = chosen.common
+    if kind in ("RateInts", "Rate") and filled["dq"] is None:
+        filled["dq"] = 0 if kind == "Rate" else np.zeros(chosen.nints or 0, np.int64)
+    return filled
+
+
+def _read_data(pool: Pool, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Read pixels (x, y) from a version's arrays, a tile of each; nothing if it has no pixels, or not all of these."""
+    try:
+        described = pixel_set_of(pool.manifest(version))
+    except FormatError as error:
+        _log.warning("%s was not looked at: %s", Urn(pool.name, version.kind, version.serial), error)
+        return []
+    if described is None or not all(described.placement.covers(x, y) for x, y in places):
+        return []
+    product = pool.load_version(version)
+    corners = [(y - described.placement.y, x - described.placement.x) for x, y in places]
+    found: list[dict[str, Any]] = [{} for _ in places]
+    for name in PIXEL_COLUMNS[version.kind]:
+        if name in ("x", "y", "pixel_id"):
+            continue
+        dataset = described.datasets.get(name)
+        read = [None] * len(places) if dataset is None else _read_columns(product[dataset], corners)
+        for values, value in zip(found, read, strict=True):
+            values[name] = value
+    return found
+
+
+def _read_columns(dataset: Dataset, corners: Sequence[tuple[int, int]]) -> list[Any]:
+    """Read an array at pixels (row, column), whole along its other axes."""
+    whole = tuple(slice(0, n) for n in dataset.shape[:-2])
+    boxes = [(*whole, slice(row, row + 1), slice(column, column + 1)) for row, column in corners]
+    values = [part[..., 0, 0] for part in dataset.parts(boxes)]
+    if whole:
+        return values
+    return [value[()] if value.dtype.kind == "f" else int(value) for value in values]
+
+
+def first_disagreement(
+    pool: Pool, version: ProductRow, chosen: SetRow, places: Sequence[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Hold pixels' rows against the version's arrays.
 
     Parameters
     ----------
@@ -268,29 +285,37 @@ def pixel_agrees(pool: Pool, version: ProductRow, x: int, y: int) -> bool:
         The version's.
     version : ProductRow
         Has pixel rows.
-    x, y : int
-        A pixel that it covers, in the FULL array.
+    chosen : SetRow
+        They.
+    places : sequence of (int, int)
+        Pixels (x, y) that it covers, in the FULL array.
 
     Returns
     -------
-    bool
-        True if all columns do.
+    (int, int) or None
+        The first whose row is missing, or holds something else in any column; None if there is none.
     """
-    pixel = Pixel(pool, x, y)
-    row, data = pixel._values(version.kind, [version]).get(version.serial), pixel._from_data(version)
-    if row is None or data is None:
+    ids = [pixel_id_at(x, y) for x, y in places]
+    stored = rows.read_pixels(pool.catalog.database, version.kind, chosen, ids)
+    read = _read_data(pool, version, places)
+    for place, number, data in itertools.zip_longest(places, ids, read):
+        row = stored.get(number)
+        if row is None or data is None:
+            return place
+        filled = _completed(version.kind, chosen, row)
+        if not all(_is_same(filled.get(column), value) for column, value in data.items()):
+            return place
+    return None
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    if two is None:  # flags that are not set and flags that there are none of are stored alike
+        return one is None or not np.any(one)
+    if one is None:
         return False
-
-    def same(one: Any, two: Any) -> bool:
-        if two is None:  # flags that are not set and flags that there are none of are stored alike
-            return one is None or not np.any(one)
-        if one is None:
-            return False
-        first, second = np.asarray(one), np.asarray(two)
-        floats = first.dtype.kind == "f" or second.dtype.kind == "f"
-        return bool(np.array_equal(first, second, equal_nan=floats))
-
-    return all(same(row.get(column), value) for column, value in data.items())
+    first, second = np.asarray(one), np.asarray(two)
+    floats = first.dtype.kind == "f" or second.dtype.kind == "f"
+    return bool(np.array_equal(first, second, equal_nan=floats))
 
 
 class Pixels:

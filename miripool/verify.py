@@ -13,7 +13,7 @@ from .collect import purged_serials, referenced_keys
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 from .index import pixels as rows
 from .names import Urn
-from .pixel import pixel_agrees
+from .pixel import first_disagreement
 from .pixelset import pixel_set_of
 from .threads import map_bounded, one_of_many
 
@@ -378,17 +378,21 @@ class _Verification:
     def _sample(self, s: SetRow, version: ProductRow, number: int) -> str | None:
         """Hold some rows against the arrays; give what differs."""
         generator = random.Random()  # noqa: S311 - which pixels are looked at is no secret, and others each time
-        for _ in range(number):
-            x = s.placement.x + generator.randrange(s.placement.columns)
-            y = s.placement.y + generator.randrange(s.placement.rows)
-            try:
-                if not pixel_agrees(self.pool, version, x, y):
-                    return f"has other values in the row of pixel x={x}, y={y} than in its arrays"
-            except IntegrityError:
-                return None  # the blob was reported
-            except NotFound as error:
-                return str(error)
-        return None
+        where = s.placement
+        places = [
+            (where.x + generator.randrange(where.columns), where.y + generator.randrange(where.rows))
+            for _ in range(number)
+        ]
+        try:
+            found = first_disagreement(self.pool, version, s, places)
+        except IntegrityError:
+            return None  # the blob was reported
+        except NotFound as error:
+            return str(error)
+        if found is None:
+            return None
+        x, y = found
+        return f"has other values in the row of pixel x={x}, y={y} than in its arrays"
 
     @property
     def _anew(self) -> str:

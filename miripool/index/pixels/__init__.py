@@ -1,7 +1,7 @@
 """Pixel rows: one row of PostgreSQL for each detector pixel of a version's arrays, its ramp or rates inside."""
 
 from .load import load_rows
-from .read import Box, SetRow, count_pixels, count_rows, read_pixel, scan_pixels, sets_of
+from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
 from .uses import leave_out, pending, reasons, release, sweep
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "load_rows",
     "pending",
     "read_pixel",
+    "read_pixels",
     "reasons",
     "release",
     "scan_pixels",

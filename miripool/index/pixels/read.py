@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..connection import Database
 
-__all__ = ["Box", "SetRow", "count_pixels", "read_pixel", "scan_pixels", "sets_of"]
+__all__ = ["Box", "SetRow", "count_pixels", "read_pixel", "read_pixels", "scan_pixels", "sets_of"]
 
 _FEW_EXPOSURES = 50
 """Exposures that are named in a statement, so that the planner leaves out the partitions of all others.
@@ -170,6 +170,37 @@ def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: 
     with database.read() as connection:
         connection.exec_driver_sql(_path(database))
         found = connection.execute(text(statement), parameters).all()
+    return {row[0]: {c: _unpacked(kind, c, v) for c, v in zip(columns, row[1:], strict=True)} for row in found}
+
+
+def read_pixels(database: Database, kind: str, chosen: SetRow, pixels: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Read the rows of some pixels in one set.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    kind : str
+        Of the set.
+    chosen : SetRow
+        The set.
+    pixels : sequence of int
+        The pixels.
+
+    Returns
+    -------
+    dict
+        For each pixel_id that the set has its columns, as `read_pixel` gives them.
+    """
+    columns = _value_columns(kind)
+    sent = ", ".join(_sent(kind, column) for column in columns)
+    statement = (
+        f"SELECT p.pixel_id, {sent} FROM {TABLES[kind]} p WHERE p.exp_id = {chosen.exp_id} "
+        f"AND p.set_id = {chosen.set_id} AND p.pixel_id = ANY(CAST(:pixels AS integer[]))"
+    )
+    with database.read() as connection:
+        connection.exec_driver_sql(_path(database))
+        found = connection.execute(text(statement), {"pixels": _array(set(pixels))}).all()
     return {row[0]: {c: _unpacked(kind, c, v) for c, v in zip(columns, row[1:], strict=True)} for row in found}
 
 
