@@ -7,12 +7,12 @@ import itertools
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
 __all__ = ["map_bounded", "one_of_many", "work_ahead", "workers_of", "works_alone"]
 
@@ -131,12 +131,9 @@ def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_
         return
     pool = ThreadPoolExecutor(_cores)
     try:
-        pending: deque[Future[_R]] = deque()
-        for item in itertools.chain(first, taken):
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * _cores:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        jobs = work_ahead(itertools.chain(first, taken), lambda item: pool.submit(function, item), 2 * _cores + 1)
+        with contextlib.closing(jobs) as running:
+            for _, future in running:
+                yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)

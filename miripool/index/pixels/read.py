@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -151,11 +152,10 @@ def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: 
     """
     if not sets:
         return {}
-    columns = _value_columns(kind)
-    chosen = ", ".join(_sent(kind, column) for column in columns)
     exposures = {s.exp_id for s in sets}
     statement = (
-        f"SELECT p.set_id, {chosen} FROM {TABLES[kind]} p JOIN unnest(CAST(:sets AS integer[])) s ON s = p.set_id "
+        f"SELECT p.set_id, {_sent_all(kind)} FROM {TABLES[kind]} p "
+        "JOIN unnest(CAST(:sets AS integer[])) s ON s = p.set_id "
         "WHERE p.pixel_id = :pixel AND p.exp_id BETWEEN :first AND :last"
     )
     parameters: dict[str, Any] = {
@@ -170,7 +170,7 @@ def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: 
     with database.read() as connection:
         connection.exec_driver_sql(_path(database))
         found = connection.execute(text(statement), parameters).all()
-    return {row[0]: {c: _unpacked(kind, c, v) for c, v in zip(columns, row[1:], strict=True)} for row in found}
+    return {row[0]: _unpacked_all(kind, row[1:]) for row in found}
 
 
 def read_pixels(database: Database, kind: str, chosen: SetRow, pixels: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -192,16 +192,14 @@ def read_pixels(database: Database, kind: str, chosen: SetRow, pixels: Sequence[
     dict
         For each pixel_id that the set has its columns, as `read_pixel` gives them.
     """
-    columns = _value_columns(kind)
-    sent = ", ".join(_sent(kind, column) for column in columns)
     statement = (
-        f"SELECT p.pixel_id, {sent} FROM {TABLES[kind]} p WHERE p.exp_id = {chosen.exp_id} "
+        f"SELECT p.pixel_id, {_sent_all(kind)} FROM {TABLES[kind]} p WHERE p.exp_id = {chosen.exp_id} "
         f"AND p.set_id = {chosen.set_id} AND p.pixel_id = ANY(CAST(:pixels AS integer[]))"
     )
     with database.read() as connection:
         connection.exec_driver_sql(_path(database))
         found = connection.execute(text(statement), {"pixels": _array(set(pixels))}).all()
-    return {row[0]: {c: _unpacked(kind, c, v) for c, v in zip(columns, row[1:], strict=True)} for row in found}
+    return {row[0]: _unpacked_all(kind, row[1:]) for row in found}
 
 
 def count_rows(database: Database, sets: Mapping[int, tuple[str, int]]) -> dict[int, int]:
@@ -280,10 +278,9 @@ def scan_pixels(
     list of dict
         Rows with pixel_id, x, y and the columns as `read_pixel` gives them, by pixel_id.
     """
-    columns = _value_columns(kind)
     where, parameters = _where(kind, chosen, condition, box or Box())
-    sent = ", ".join(_sent(kind, column) for column in columns)
-    statement = f"SELECT p.pixel_id, p.x, p.y, {sent} FROM {TABLES[kind]} p WHERE {where} ORDER BY p.pixel_id"
+    chosen_columns = f"p.pixel_id, p.x, p.y, {_sent_all(kind)}"
+    statement = f"SELECT {chosen_columns} FROM {TABLES[kind]} p WHERE {where} ORDER BY p.pixel_id"
     if limit is not None:
         statement += f" LIMIT {int(limit)}"
     with database.read() as connection:
@@ -297,7 +294,7 @@ def scan_pixels(
                     "pixel_id": row[0],
                     "x": row[1],
                     "y": row[2],
-                    **{c: _unpacked(kind, c, v) for c, v in zip(columns, row[3:], strict=True)},
+                    **_unpacked_all(kind, row[3:]),
                 }
                 for row in part
             ]
@@ -311,8 +308,9 @@ def _array(numbers: set[int]) -> str:
     return "{" + ",".join(map(str, sorted(numbers))) + "}"
 
 
-def _value_columns(kind: str) -> list[str]:
-    return [column for column in PIXEL_COLUMNS[kind] if column not in ("x", "y", "pixel_id")]
+@functools.cache
+def _value_columns(kind: str) -> tuple[str, ...]:
+    return tuple(column for column in PIXEL_COLUMNS[kind] if column not in ("x", "y", "pixel_id"))
 
 
 # Values travel as PostgreSQL's binary form of arrays: reading thousands of numbers as text would take most of the time.
@@ -320,6 +318,14 @@ def _value_columns(kind: str) -> list[str]:
 
 def _sent(kind: str, column: str) -> str:
     return f"array_send(p.{column})" if PIXEL_COLUMNS[kind][column] else f"p.{column}"
+
+
+def _sent_all(kind: str) -> str:
+    return ", ".join(_sent(kind, column) for column in _value_columns(kind))
+
+
+def _unpacked_all(kind: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {c: _unpacked(kind, c, v) for c, v in zip(_value_columns(kind), values, strict=True)}
 
 
 _ELEMENTS = {21: np.dtype(">i2"), 20: np.dtype(">i8"), 700: np.dtype(">f4")}
