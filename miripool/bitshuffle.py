@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,11 @@ import numpy as np
 from .errors import IntegrityError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["available", "compress", "decompress"]
+__all__ = ["available", "compress", "decompress", "room_for"]
 
 _HEADER = struct.Struct(">QI")
 """What the filter writes before a chunk: decompressed bytes and bytes per block, both big-endian."""
@@ -68,29 +71,65 @@ def available() -> bool:
     return _library() is not None
 
 
-def compress(chunk: NDArray[Any]) -> bytes:
-    """Code one chunk as filter 32008 (bitshuffle, LZ4) would.
+def room_for(size: int, element: int) -> int:
+    """Tell how many bytes a coded chunk has at most.
 
     Parameters
     ----------
-    chunk : ndarray
-        C-contiguous, little-endian, of the chunk's full shape.
+    size, element : int
+        Elements of the chunk, and bytes of each.
 
     Returns
     -------
-    bytes
-        For `write_direct_chunk`.
+    int
+        More than the chunk itself has.
     """
     library = _library()
     assert library is not None  # noqa: S101 - callers ask `available` first
-    element = chunk.dtype.itemsize
     block = library.bshuf_default_block_size(element)
-    target = np.empty(_HEADER.size + library.bshuf_compress_lz4_bound(chunk.size, element, block), np.uint8)
-    _HEADER.pack_into(target.data, 0, chunk.nbytes, block * element)
-    count = library.bshuf_compress_lz4(chunk.ctypes.data, target.ctypes.data + _HEADER.size, chunk.size, element, block)
-    if count < 0:
-        raise IntegrityError(f"bitshuffle could not compress a chunk of {chunk.nbytes} bytes (code {count})")
-    return target[: _HEADER.size + count].tobytes()
+    return int(_HEADER.size + library.bshuf_compress_lz4_bound(size, element, block))
+
+
+def compress(chunks: NDArray[Any], chosen: Sequence[int], target: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Code some chunks as filter 32008 (bitshuffle, LZ4) would.
+
+    Parameters
+    ----------
+    chunks : ndarray, shape (number of chunks, …)
+        C-contiguous, little-endian; each padded to a chunk's full shape.
+    chosen : sequence of int
+        Which of them.
+    target : ndarray of uint8
+        As many times `room_for` one chunk as are chosen; is overwritten.
+
+    Returns
+    -------
+    list of ndarray of uint8
+        For `write_direct_chunk`; views of the target.
+
+    Raises
+    ------
+    ValueError
+        If there is not enough room.
+    """
+    library = _library()
+    assert library is not None  # noqa: S101 - callers ask `available` first
+    element, size = chunks.dtype.itemsize, math.prod(chunks.shape[1:])
+    if target.nbytes < len(chosen) * room_for(size, element):
+        raise ValueError(f"no room for {len(chosen)} chunks in {target.nbytes} bytes")
+    block = library.bshuf_default_block_size(element)
+    source, aim = chunks.ctypes.data, target.ctypes.data
+    coded = []
+    end = 0
+    for number in chosen:
+        begin, end = end, end + _HEADER.size
+        _HEADER.pack_into(target.data, begin, size * element, block * element)
+        count = library.bshuf_compress_lz4(source + number * size * element, aim + end, size, element, block)
+        if count < 0:
+            raise IntegrityError(f"bitshuffle could not compress a chunk of {size * element} bytes (code {count})")
+        end += count
+        coded.append(target[begin:end])
+    return coded
 
 
 def decompress(coded: bytes | memoryview, chunk: NDArray[Any]) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["array_digest", "blocks", "hasher_of", "is_tiled", "little_bytes", "pieces_in_order", "tile_digest"]
 
-_BLOCK_BYTES = 1 << 21
-"""Bytes read, hashed and summed by one thread at a time: memory that is used again; larger blocks cost page faults."""
+_BLOCK_BYTES = 1 << 22
+"""Bytes read, hashed and summed by one thread at a time: with fewer, threads wait for each other; more cost memory."""
 _LARGE_BYTES = 1 << 28
 """The same where whole tiles are read: an integration of 60 FULL groups as floats, so that each is decoded once."""
 
@@ -136,7 +136,7 @@ def blocks(source: ArraySource, *, large: bool = False) -> Iterator[tuple[int | 
     source : ArraySource
         Any shape.
     large : bool, keyword-only
-        Blocks of up to 256 MB instead of 2.
+        Blocks of up to 256 MB instead of 4.
 
     Yields
     ------

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .hdf5file import DELTA_FORMAT, FORMAT
 from .room import Room
 from .threads import map_bounded
 from .tilelist import TileList, record_type, write_tile_list
-from .tiles import Slab, Tile, grid, slabs, tile_at, tile_shape
+from .tiles import Slab, Tile, grid, slabs, tile_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ _LEAST_SHARED = 0.25
 It is read as fast as a plain one whatever its share; what counts is what is saved.
 """
 
-_AHEAD_BYTES = 1 << 25
+_AHEAD_BYTES = 1 << 23
 """Bytes that are written between two requests to the disk."""
 
 _room = Room()
@@ -223,27 +223,29 @@ def _write_tiles(
     most = len(records) * (1 - _LEAST_SHARED) if relatives is not None else len(records)
     written = 0
     direct = bitshuffle.available()
+    most_coded = bitshuffle.room_for(math.prod(chunks), dtype.itemsize) if direct else 0
+    spare: deque[NDArray[np.uint8]] = deque()  # memory for coded tiles that have been written
 
-    def code(slab: Slab) -> list[tuple[Tile, Any]]:
-        coded = []
-        for tile, part in slab.cut(np.asarray(source[slab.inside])):
-            whole = _copied(part, chunks, dtype) if direct else np.ascontiguousarray(part, dtype=dtype)
-            part = whole[tuple(slice(n) for n in part.shape)]
+    def code(slab: Slab) -> tuple[list[tuple[Tile, NDArray[Any]]], NDArray[np.uint8]]:
+        whole, parts = _gathered(slab, np.asarray(source[slab.inside]), chunks, dtype)
+        if dtype.kind in "iuf":
+            numbers = [tile.number for tile in slab.tiles]
+            records["low"][numbers], records["high"][numbers] = _ranges(whole, parts)
+        own = []
+        for i, (tile, part) in enumerate(zip(slab.tiles, parts, strict=True)):
             digest = tile_digest(part)
             records["digest"][tile.number] = np.void(digest)
             owner = None if relatives is None else relatives.find(tile.number, digest)
-            if relatives is not None and owner is not None:
+            if owner is None:
+                own.append(i)
+            else:
                 owners[tile.number] = owner
-                there = relatives.record(owner, tile.number)
-                records["low"][tile.number], records["high"][tile.number] = there["low"], there["high"]
-                continue
-            if dtype.kind in "iuf":
-                records["low"][tile.number], records["high"][tile.number] = _range(part)
-            coded.append((tile, bitshuffle.compress(whole) if direct else part))
-        return coded
+        room = _one_of(spare, len(own) * most_coded)
+        coded = bitshuffle.compress(whole, own, room) if direct else [parts[i].copy() for i in own]
+        return list(zip([slab.tiles[i] for i in own], coded, strict=True)), room
 
     with _Ahead(data.file.id.get_vfd_handle()) as ahead:
-        for coded in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
+        for coded, room in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
             written += len(coded)
             if written > most:
                 return None
@@ -252,22 +254,54 @@ def _write_tiles(
                     data.id.write_direct_chunk(tile.start, elements)
                 else:
                     data[tile.inside] = elements
-            ahead.wrote(sum(len(elements) for _, elements in coded) if direct else 0)
+            ahead.wrote(sum(elements.nbytes for _, elements in coded))
+            spare.append(room)
     data.file.flush()  # by now HDF5 knows where it puts them
-    for number, index in enumerate(np.ndindex(grid(shape, chunks))):
-        if owners[number] < 0:
-            found = data.id.get_chunk_info_by_coord(tile_at(index, shape, chunks).start)
-            records["offset"][number], records["size"][number] = found.byte_offset, found.size
+    found: list[Any] = []
+    data.id.chunk_iter(found.append)  # asked for one by one, each would be looked for among all
+    starts = np.array([chunk.chunk_offset for chunk in found], np.int64).reshape(-1, len(shape))
+    numbers = np.ravel_multi_index(tuple((starts // chunks).T), grid(shape, chunks))
+    records["offset"][numbers] = [chunk.byte_offset for chunk in found]
+    records["size"][numbers] = [chunk.size for chunk in found]
     return owners
 
 
-def _copied(part: NDArray[Any], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Copy a tile's elements to memory of this thread, good until the next; padded with zeros."""
-    whole: NDArray[Any] = _room.take("tile", math.prod(chunks) * dtype.itemsize).view(dtype).reshape(chunks)
-    if part.shape != chunks:
-        whole[...] = np.zeros((), dtype)
-    np.copyto(whole[tuple(slice(n) for n in part.shape)], part, casting="equiv")
-    return whole
+def _one_of(spare: deque[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
+    """Take memory that is used no more, or new one where there is none of that size."""
+    with contextlib.suppress(IndexError):
+        room = spare.pop()
+        if room.size >= size:
+            return room
+    return np.empty(size, np.uint8)
+
+
+def _gathered(
+    slab: Slab, elements: NDArray[Any], chunks: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """Copy a slab's tiles to memory of this thread, good until the next: one after the other, padded with zeros.
+
+    Gives them, and of each what is no padding. Threads hinder each other where they call Python often.
+    """
+    count = len(slab.tiles)
+    room = _room.take("tiles", count * math.prod(chunks) * dtype.itemsize)
+    whole: NDArray[Any] = room.view(dtype).reshape(count, *chunks)
+    parts = []
+    for tile, (_, part) in zip(whole, slab.cut(elements), strict=True):
+        if part.shape != chunks:
+            tile[...] = np.zeros((), dtype)
+        parts.append(tile[tuple(slice(n) for n in part.shape)])
+        np.copyto(parts[-1], part, casting="equiv")
+    return whole, parts
+
+
+def _ranges(whole: NDArray[Any], parts: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Give the smallest and the largest element of each tile, NaN ignored; both NaN where nothing else is there."""
+    flat = whole.reshape(len(whole), -1)
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    for i, part in enumerate(parts):
+        if part.shape != whole.shape[1:] or low[i] != low[i]:
+            low[i], high[i] = np.fmin.reduce(part, axis=None), np.fmax.reduce(part, axis=None)
+    return low, high
 
 
 class _Ahead:
@@ -304,11 +338,3 @@ class _Ahead:
         self._thread.shutdown()
         if kind is None:
             self._wait()
-
-
-def _range(tile: NDArray[Any]) -> tuple[Any, Any]:
-    """Give the smallest and the largest element, NaN ignored; both NaN where nothing else is there."""
-    low, high = tile.min(), tile.max()
-    if low != low:
-        return np.fmin.reduce(tile, axis=None), np.fmax.reduce(tile, axis=None)
-    return low, high

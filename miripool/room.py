@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Room"]
 
-_KEPT_BYTES = 1 << 22
+_KEPT_BYTES = 1 << 23
 """Bytes that a thread keeps under a name, at most."""
 
 

@@ -20,6 +20,7 @@ from .names import Urn, check_label
 from .product import Context, Product
 from .reference import ProductRef
 from .saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
+from .statistics import agree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .finding import Reference
     from .index import Position, ProductRow
     from .journal import Action
-    from .manifest import Manifest
+    from .manifest import HduRecord, Manifest
     from .pool import Pool
     from .product import Link
 
@@ -333,11 +334,16 @@ def _refuse_other_headers(urn: str, manifest: Manifest) -> None:
 
 def _refuse_damage(urn: str, told: Manifest, found: Manifest) -> None:
     """Hold what was read against what the manifest says."""
-    plain = [replace(m, history=(), references=()) for m in (told, found)]
-    if plain[0] == plain[1]:
-        return
-    pairs = zip(told.hdus, found.hdus, strict=False)
-    wrong = [f"HDU {number} ({one.name})" for number, (one, other) in enumerate(pairs) if one != other]
-    raise IntegrityError(
-        f"{urn}: {', '.join(wrong) or 'what belongs to no HDU'} does not hold what the manifest says; it was not saved"
-    )
+    pairs = list(zip(told.hdus, found.hdus, strict=False))
+    wrong = [f"HDU {number} ({one.name})" for number, (one, other) in enumerate(pairs) if _differ(one, other)]
+    rest = [replace(m, history=(), references=(), hdus=m.hdus[len(pairs) :]) for m in (told, found)]
+    if wrong or rest[0] != rest[1]:
+        raise IntegrityError(
+            f"{urn}: {', '.join(wrong) or 'what belongs to no HDU'} does not hold what the manifest says; "
+            "it was not saved"
+        )
+
+
+def _differ(one: HduRecord, other: HduRecord) -> bool:
+    same = replace(one, statistics=None) == replace(other, statistics=None)
+    return not same or not agree(one.statistics, other.statistics)

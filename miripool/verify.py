@@ -15,6 +15,7 @@ from .index import pixels as rows
 from .names import Urn
 from .pixel import first_disagreement
 from .pixelset import pixel_set_of
+from .statistics import agree
 from .threads import map_bounded, one_of_many
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ class _Verification:
             return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
         if not blob.is_consistent():
             return "tells two things of its tiles: its array is whole, `miripool repair` writes the file anew", size
-        if hdu is not None and hdu.statistics != statistics:
+        if hdu is not None and not agree(hdu.statistics, statistics):
             return f"has other statistics than the manifest says: {statistics}, not {hdu.statistics}", size
         return None, size
 

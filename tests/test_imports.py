@@ -19,7 +19,8 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical keywords statistics room threads tiles workfolder",
+        "errors canonical keywords room threads tiles workfolder",
+        "statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "notes",
         "metadata table",

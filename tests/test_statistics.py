@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from miripool.canonical import canonical_json
-from miripool.statistics import _BLOCK, Accumulator, Statistics
+from miripool.statistics import _BLOCK, Accumulator, Statistics, agree
 
 TINY = 1e-150
 """The squares of smaller numbers are zero in float64."""
@@ -168,3 +169,34 @@ def test_nothing_added() -> None:
     empty = Accumulator()
     empty.merge(Accumulator())
     assert empty.result().n == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, -3.0])
+def test_statistics_taken_in_other_steps_agree(offset: float) -> None:
+    array = np.random.default_rng(2).normal(offset, 3, 100_001).astype(np.float32)
+    pieces = Accumulator()
+    for start in range(0, array.size, 777):
+        pieces.add(array[start : start + 777])
+    one, other = summarise(array), pieces.result()
+    assert (one.mean, one.std) != (other.mean, other.std)
+    assert agree(one, other)
+
+
+@pytest.mark.parametrize(
+    "change", [{"mean": 2.1}, {"std": 0.9}, {"min": 0.5}, {"n": 5}, {"n_nan": 1}, {"mean": math.inf}]
+)
+def test_statistics_of_other_arrays_do_not_agree(change: dict[str, Any]) -> None:
+    one = Statistics(1.0, 3.0, 2.0, 1.0, 4, 0)
+    other = replace(one, **change)
+    assert not agree(one, other)
+    assert not agree(other, one)
+    assert not agree(one, None)
+    assert not agree(None, one)
+    assert not agree(one, replace(one, std=None))
+    assert agree(None, None)
+
+
+def test_infinite_means_agree_where_they_are_the_same() -> None:
+    one = summarise(np.array([1.0, np.inf]))
+    assert agree(one, replace(one))
+    assert not agree(one, replace(one, mean=-math.inf))
