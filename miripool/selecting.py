@@ -151,7 +151,7 @@ def select(
         all_versions=everything or previous is not None,
         tag=tag,
         among=None if previous is None else [serial for owner, serial in _keys(previous) if owner.id == pool.id],
-        order_by=order_by(order, names=dictionary()),
+        order_by=order_by(order, names=dictionary()) if order else (),
         limit=limit if rest is None and not by_pixels else None,
     )
     if isinstance(asked, PixelQuery):

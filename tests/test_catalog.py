@@ -4,7 +4,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import psycopg2
@@ -229,8 +229,14 @@ def test_rename(catalog: Catalog, schema: str, chain: Chain) -> None:
         assert catalog.count() == 3
         other.drop()
     stale = Catalog.open(url, schema=schema, pool_id="pool-a")
-    catalog.rename(f'{schema} "new" %s')
+    catalog.rename(f'{schema} "new" %s {{product}} %%')
     assert catalog.count() == 3
+    serials = catalog.serials()
+    assert [row.serial for row in catalog.rows(serials)] == serials == [2, 3, 4]
+    assert catalog.serials(limit=2, kinds=["Ramp", "Raw", "Rate"]) == serials[:2]
+    assert catalog.position().next_serial == 6
+    heads = catalog.by_name(catalog.rows([2])[0].name)
+    assert all(head in catalog.track(head.kind, head.name) for head in heads)
     chain.add_saves(["z"])
     assert catalog.apply(chain.entries, chain.manifest) == 1
     with stale, pytest.raises(ServerError, match="Open the pool again"):
@@ -247,15 +253,30 @@ def test_drop_spares_another_pools_schema(catalog: Catalog) -> None:
         connection.execute(sa.update(tables.state).values(pool_id="pool-a"))
 
 
-def test_a_lost_connection_is_made_anew(catalog: Catalog) -> None:
-    assert catalog.count() == 3
+@pytest.mark.parametrize("seconds", [0.0, 1.1])
+@pytest.mark.parametrize(
+    "use", [lambda c: c.count(), lambda c: len(c.serials()), lambda c: c.position().next_serial - 3]
+)
+def test_a_lost_connection_is_made_anew(catalog: Catalog, use: Callable[[Catalog], int], seconds: float) -> None:
+    assert use(catalog) == 3
     with catalog.database.read() as connection:
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
     ask(
         catalog.database._base.url.set(drivername="postgresql").render_as_string(False),
         f"SELECT pg_terminate_backend({pid}, 5000)",
     )
-    assert catalog.count() == 3
+    time.sleep(seconds)
+    assert use(catalog) == 3
+
+
+def test_a_connection_that_is_lost_while_it_is_asked_is_given_up(catalog: Catalog) -> None:
+    end_myself = "SELECT pg_terminate_backend(pg_backend_pid())"
+    with pytest.raises(ServerError):
+        catalog.database.ask(end_myself)
+    assert catalog.position().next_serial == 6
+    with pytest.raises(ServerError, match="no_such_table"):
+        catalog.database.ask("SELECT * FROM no_such_table")
+    assert catalog.database.ask("SELECT %s, %s", (1, "two")) == [(1, "two")]
 
 
 def test_a_forked_child_and_its_parent_do_not_share_a_connection(catalog: Catalog) -> None:

@@ -37,6 +37,7 @@ from miripool.errors import (
     TagNotFound,
     UnknownKeyword,
 )
+from miripool.index.connection import Database
 
 NAME = "jw01033005001_03103_00001_mirimage"
 LATE = "jw02000001001_02101_00001_mirifulong"
@@ -352,15 +353,21 @@ def test_table(pool: Pool) -> None:
         pool.select().to_table(["MYKEI"])
 
 
-def test_a_long_table_is_one_statement(pool: Pool) -> None:
+def test_a_long_table_is_one_statement(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy import event
 
     refs = pool.select(all_versions=True)
     seen: list[str] = []
+    ask = Database.ask
 
     def note(*arguments: Any) -> None:
         seen.append(arguments[2])
 
+    def asked(database: Database, question: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        seen.append(question)
+        return ask(database, question, values)
+
+    monkeypatch.setattr(Database, "ask", asked)
     engine = pool.catalog.database._base
     event.listen(engine, "before_cursor_execute", note)
     try:

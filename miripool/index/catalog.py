@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, Text, and_, cast, func, or_, select
@@ -9,7 +10,7 @@ from sqlalchemy import ARRAY, Text, and_, cast, func, or_, select
 from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
-from .connection import Database, lock_key, quote
+from .connection import Database, lock_key, quote, write_out
 from .leftover import find_left_over
 from .rebuild import compare_with, renew
 from .rows import (
@@ -23,13 +24,13 @@ from .rows import (
     TagSummary,
 )
 from .schema import dataset, keyword, link, made_from, product, state, tag, tag_event
-from .selection import conditions, is_one_of, products
+from .selection import array_text, conditions, is_one_of, products
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Dialect, Select
 
     from ..journal import Entry
     from ..manifest import Manifest
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from .rows import KeywordValue
 
 __all__ = ["Catalog"]
+
+_COLUMNS = ", ".join(f"p.{quote(column.name)}" for column in product.c)
+_LABELS = "SELECT label FROM {tag} t WHERE t.serial = p.serial AND p.removed IS NULL ORDER BY label"
+
+_WRITTEN = 256
+"""Questions that are kept as they were written out."""
 
 _UNCOUNTED = 2_000
 """Products up to which no conditions are counted: that takes longer than to answer by the wrong one first."""
@@ -142,10 +149,8 @@ class Catalog:
         PoolNotFound
             If the schema is another pool's by now.
         """
-        s = state.c
-        statement = select(s.pool_id, s.products, s.applied, s.applied_digest, s.next_serial)
-        with self.database.immediately() as connection:
-            pool_id, self._products_there, *found = connection.execute(statement).one()
+        (row,) = self._ask("SELECT pool_id, products, applied, applied_digest, next_serial FROM {pool_state}")
+        pool_id, self._products_there, *found = row
         if pool_id != self.pool_id:
             raise PoolNotFound(
                 f"the index {self.schema!r} is that of another pool by now: the one that was opened was deleted or "
@@ -270,6 +275,16 @@ class Catalog:
         """
         return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
 
+    def _ask(self, question: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Ask a short question, in which tables stand in braces."""
+        tables = {table.name: self.database.table(table.name).replace("%", "%%") for table in (product, state, tag)}
+        return self.database.ask(question.format_map(tables), values)
+
+    def _products_where(self, condition: str, *values: Any) -> list[ProductRow]:
+        """Read product rows as `products` does, by a condition on ``p``."""
+        question = " ".join(("SELECT", _COLUMNS, ", ARRAY(", _LABELS, ") FROM {product} p WHERE", condition))
+        return [_product_row(row) for row in self._ask(question, *values)]
+
     def _products(self, statement: Select[Any]) -> list[ProductRow]:
         with self.database.immediately() as connection:
             return [_product_row(row) for row in connection.execute(statement)]
@@ -287,8 +302,7 @@ class Catalog:
         list of ProductRow
             By version; empty where there is no such track.
         """
-        p = product.c
-        return self._products(products().where(p.kind == kind, p.name == name).order_by(p.version))
+        return self._products_where("p.kind = %s AND p.name = %s ORDER BY p.version", kind, name)
 
     def rows(self, serials: Sequence[int]) -> list[ProductRow]:
         """Read versions by their serials, also those in the trash.
@@ -305,7 +319,8 @@ class Catalog:
         """
         if not serials:
             return []
-        found = {row.serial: row for row in self._products(products().where(is_one_of(product.c.serial, serials)))}
+        wanted = array_text(serials)
+        found = {row.serial: row for row in self._products_where("p.serial = ANY(%s::bigint[])", wanted)}
         return [found[serial] for serial in serials if serial in found]
 
     def by_name(self, name: str, kind: str | None = None) -> list[ProductRow]:
@@ -323,9 +338,8 @@ class Catalog:
         list of ProductRow
             By kind.
         """
-        p = product.c
-        statement = products().where(p.name == name, p.head).order_by(p.kind)
-        return self._products(statement if kind is None else statement.where(p.kind == kind))
+        rows = self._products_where("p.name = %s AND p.head ORDER BY p.kind", name)
+        return [row for row in rows if kind in (None, row.kind)]
 
     def living(self, names: Sequence[str]) -> list[ProductRow]:
         """Find all living versions of some names, of all kinds.
@@ -556,15 +570,21 @@ class Catalog:
         list of int
             By serial, unless ordered otherwise.
         """
+        where = None
+        if predicate is not None:
+            few = self._products_there is not None and self._products_there <= _UNCOUNTED
+            where = compile_where(predicate, pool=pool, counts=None if few else self._count_matches(predicate))
+        wanted = (where, None if kinds is None else tuple(kinds), all_versions, tag)
+        if among is None and not order_by:
+            question = _serials(self.database.dialect, self.schema, *wanted, limit)
+        else:
+            statement = _selected(*wanted, among).order_by(*order_by, product.c.serial).limit(limit)
+            question = write_out(statement, self.database.dialect, self.schema)
+        return [serial for (serial,) in self.database.ask(*question)]
+
+    def _count_matches(self, predicate: Node) -> dict[Node, int]:
         with self.database.immediately() as connection:
-            where = None
-            if predicate is not None:
-                few = self._products_there is not None and self._products_there <= _UNCOUNTED
-                counts = None if few else count_matches(connection, predicate)
-                where = compile_where(predicate, pool=pool, counts=counts)
-            wanted = conditions(where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among)
-            statement = select(product.c.serial).where(wanted).order_by(*order_by, product.c.serial).limit(limit)
-            return list(connection.execute(statement).scalars())
+            return count_matches(connection, predicate)
 
     def count(
         self,
@@ -805,3 +825,29 @@ class Catalog:
 
 def _product_row(row: Sequence[Any]) -> ProductRow:
     return ProductRow._make((*row[:-1], tuple(row[-1])))
+
+
+def _selected(
+    where: ColumnElement[bool] | None,
+    kinds: Sequence[str] | None,
+    all_versions: bool,
+    tag_label: str | None,
+    among: Sequence[int] | None = None,
+) -> Select[Any]:
+    wanted = conditions(where=where, kinds=kinds, all_versions=all_versions, tag_label=tag_label, among=among)
+    return select(product.c.serial).where(wanted)
+
+
+@functools.lru_cache(maxsize=_WRITTEN)
+def _serials(
+    dialect: Dialect,
+    schema: str,
+    where: ColumnElement[bool] | None,
+    kinds: tuple[str, ...] | None,
+    all_versions: bool,
+    tag_label: str | None,
+    limit: int | None,
+) -> tuple[str, Mapping[str, Any]]:
+    """Write the question for serials, once; `compile_where` gives the same object for the same predicate."""
+    statement = _selected(where, kinds, all_versions, tag_label).order_by(product.c.serial).limit(limit)
+    return write_out(statement, dialect, schema)

@@ -23,11 +23,11 @@ from ..errors import InvalidInput
 from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Dialect
+    from sqlalchemy import Connection, Dialect, Select
 
-__all__ = ["Database", "Source", "describe_url", "engine_url", "lock_key", "quote", "schema_name"]
+__all__ = ["Database", "Source", "describe_url", "engine_url", "lock_key", "quote", "schema_name", "write_out"]
 
 _SETTINGS = {
     # On Debian's server it is on and makes 51 ms of 571 (PIXELS.md, traps).
@@ -139,6 +139,32 @@ def lock_key(what: str) -> int:
         A signed 64-bit number.
     """
     return int(digest_bytes(f"miripool {what}".encode())[:16], 16) - (1 << 63)
+
+
+def write_out(statement: Select[Any], dialect: Dialect, schema: str) -> tuple[str, Mapping[str, Any]]:
+    """Give a statement as it goes to the server, for `Database.ask`.
+
+    Parameters
+    ----------
+    statement : sqlalchemy.Select
+        On the tables of `miripool.index.schema`.
+    dialect : sqlalchemy.Dialect
+        The database's.
+    schema : str
+        Where the tables are.
+
+    Returns
+    -------
+    str, mapping
+        The text, and its values by name.
+    """
+    written = statement.compile(
+        dialect=dialect,
+        schema_translate_map={None: schema},
+        render_schema_translate=True,
+        compile_kwargs={"render_postcompile": True},
+    )
+    return str(written), written.params
 
 
 def engine_url(url: str) -> URL:
@@ -402,6 +428,44 @@ class Database:
             finally:
                 if not driver.closed:
                     driver.autocommit = False
+
+    @property
+    def dialect(self) -> Dialect:
+        """What SQLAlchemy writes statements by."""
+        return self._base.dialect
+
+    def ask(self, question: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Ask one short question by SQL that goes to the server as it is; a transaction of its own.
+
+        For what is asked all the time: SQLAlchemy takes longer to put a statement together than the server to answer.
+
+        Parameters
+        ----------
+        question : str
+            One statement, with ``%s`` or ``%(name)s`` for each value.
+        values : sequence or mapping
+            The values.
+
+        Returns
+        -------
+        list of tuple
+            The rows.
+        """
+        with self.translating():
+            lent = self._connectable.raw_connection()
+            try:
+                driver: Any = lent.dbapi_connection
+                driver.autocommit = True
+                with contextlib.closing(driver.cursor()) as cursor:
+                    cursor.execute(question, values)
+                    rows: list[tuple[Any, ...]] = cursor.fetchall()
+                driver.autocommit = False
+            except BaseException as error:
+                lent.invalidate(error)
+                raise
+            finally:
+                lent.close()
+            return rows
 
     def table(self, name: str) -> str:
         """Give the full, quoted name of a table, for SQL that goes to the server as it is.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, TableValuedAlias
 
-__all__ = ["as_table", "conditions", "is_one_of", "products"]
+__all__ = ["array_text", "as_table", "conditions", "is_one_of", "products"]
 
 _LABELS = func.array(
     select(tag.c.label)
@@ -50,8 +50,23 @@ def is_one_of(column: ColumnElement[int], serials: Sequence[int]) -> ColumnEleme
     sqlalchemy.ColumnElement
         The condition.
     """
-    written = "{" + ",".join(str(int(serial)) for serial in serials) + "}"
-    return column == func.any(cast(literal(written, String), ARRAY(BigInteger)))
+    return column == func.any(cast(literal(array_text(serials), String), ARRAY(BigInteger)))
+
+
+def array_text(serials: Sequence[int]) -> str:
+    """Write serials as PostgreSQL reads an array.
+
+    Parameters
+    ----------
+    serials : sequence of int
+        Up to some 100,000.
+
+    Returns
+    -------
+    str
+        In braces.
+    """
+    return "{" + ",".join(str(int(serial)) for serial in serials) + "}"
 
 
 def as_table(columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> TableValuedAlias:
