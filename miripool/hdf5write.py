@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import tempfile
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from .tiles import Slab, Tile, grid, slabs, tile_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
     import h5py
@@ -51,7 +50,7 @@ It is read as fast as a plain one whatever its share; what counts is what is sav
 """
 
 _AHEAD_BYTES = 1 << 23
-"""Bytes that are written between two requests to the disk."""
+"""Bytes that are written between two hints to the system."""
 
 _room = Room()
 
@@ -244,18 +243,18 @@ def _write_tiles(
         coded = bitshuffle.compress(whole, own, room) if direct else [parts[i].copy() for i in own]
         return list(zip([slab.tiles[i] for i in own], coded, strict=True)), room
 
-    with _Ahead(data.file.id.get_vfd_handle()) as ahead:
-        for coded, room in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
-            written += len(coded)
-            if written > most:
-                return None
-            for tile, elements in coded:
-                if direct:
-                    data.id.write_direct_chunk(tile.start, elements)
-                else:
-                    data[tile.inside] = elements
-            ahead.wrote(sum(elements.nbytes for _, elements in coded))
-            spare.append(room)
+    ahead = _Ahead(data.file.id.get_vfd_handle())
+    for coded, room in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
+        written += len(coded)
+        if written > most:
+            return None
+        for tile, elements in coded:
+            if direct:
+                data.id.write_direct_chunk(tile.start, elements)
+            else:
+                data[tile.inside] = elements
+        ahead.wrote(sum(elements.nbytes for _, elements in coded))
+        spare.append(room)
     data.file.flush()  # by now HDF5 knows where it puts them
     found: list[Any] = []
     data.id.chunk_iter(found.append)  # asked for one by one, each would be looked for among all
@@ -305,7 +304,9 @@ def _ranges(whole: NDArray[Any], parts: list[NDArray[Any]]) -> tuple[NDArray[Any
 
 
 class _Ahead:
-    """Has the disk begin to take what was written of a file while more is computed; the caller waits for the rest.
+    """Has the disk begin to take what was written of a file while more is computed.
+
+    It is a hint, which only Linux takes: whether all is on the disk is for `os.fsync` to tell.
 
     Parameters
     ----------
@@ -315,26 +316,15 @@ class _Ahead:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._thread = ThreadPoolExecutor(1)
-        self._running: Future[None] | None = None
+        self._begun = 0
         self._bytes = 0
 
     def wrote(self, count: int) -> None:
-        """Tell that so many bytes more are in the file; an error of the disk comes out here, or at the end."""
+        """Tell that so many bytes more are in the file."""
         self._bytes += count
-        if self._bytes >= _AHEAD_BYTES and (self._running is None or self._running.done()):
-            self._wait()
-            self._running = self._thread.submit(os.fdatasync, self._descriptor)
-            self._bytes = 0
-
-    def _wait(self) -> None:
-        if self._running is not None:  # the kernel tells an error once, so whoever hears it must say it
-            self._running.result()
-
-    def __enter__(self) -> _Ahead:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._thread.shutdown()
-        if kind is None:
-            self._wait()
+        if self._bytes >= _AHEAD_BYTES and sys.platform == "linux":
+            end = os.fstat(self._descriptor).st_size
+            # Linux begins to write what is asked to leave memory, and what it is about to write stays there.
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._descriptor, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun, self._bytes = end, 0

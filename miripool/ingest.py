@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import FileMissing, InvalidInput, MiripoolError
-from .formats import track_name
+from .formats import expect, track_name
 from .names import Urn, check_label
 from .reference import ProductRefs
 from .saving import ArraysElsewhere, Saved, tell_unchanged
@@ -274,6 +274,8 @@ class _Saving:
         for number, path in enumerate(self.files):
             if number % _AT_ONCE == 0:
                 names = self._ask(self.files[number : number + _AT_ONCE])
+            for coming in self.files[number + 1 : number + 2]:
+                expect(coming)
             rows = names.versions.get(self.name or track_name(path.name), ())
             yield StoreJob(path, self.name, self.force, self.truncate, rows, ticket()), names
 

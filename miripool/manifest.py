@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 import re
@@ -260,10 +261,17 @@ def dtype_from_json(record: Any) -> np.dtype[Any]:
     ValueError, TypeError
         If it is nothing that `dtype_to_json` writes.
     """
+    return _simple_dtype(record) if isinstance(record, str) else _dtype(record)
+
+
+def _dtype(record: Any) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(_descr_from_json(record))
     if dtype.hasobject or dtype_to_json(dtype) != record:
         raise ValueError(f"not a type of elements: {record!r}")
     return dtype.newbyteorder("=")
+
+
+_simple_dtype = functools.lru_cache(maxsize=64)(_dtype)
 
 
 def _descr_from_json(record: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from miripool.errors import FileMissing, FormatError, StorageError
 from miripool.formats import read_fits
 from miripool.formats.sources import ImageSource
-from miripool.formats.stream import open_stream
+from miripool.formats.stream import expect, open_stream
 from miripool.tiles import basic_index
 
 EXAMPLES = settings(deadline=None, max_examples=150)
@@ -129,3 +130,16 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     for name in ("empty", "empty.gz"):
         with pytest.raises(FormatError, match="empty, not a FITS file"):
             open_stream(tmp_path / name, name)
+
+
+def test_what_is_expected_may_be_anything(tmp_path: Path) -> None:
+    file, folder, fifo, link = (tmp_path / name for name in ("file", "folder", "fifo", "link"))
+    file.write_bytes(b"x" * 100_000)
+    folder.mkdir()
+    os.mkfifo(fifo)
+    link.symlink_to(tmp_path / "missing")
+    before = psutil.Process().num_fds()
+    for path in (file, folder, fifo, link, tmp_path / "missing", Path("a\0b")):
+        expect(path)
+    assert psutil.Process().num_fds() == before
+    assert file.read_bytes() == b"x" * 100_000

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .fits import FitsFile, open_fits, read_fits
     from .jwst import classify, to_datamodel, track_name
     from .stable import stable_content
+    from .stream import expect
     from .structure import announced_bytes
     from .write import iter_bytes, to_hdulist, write_fits
 
@@ -17,6 +18,7 @@ __all__ = [
     "FitsFile",
     "announced_bytes",
     "classify",
+    "expect",
     "iter_bytes",
     "layout_of",
     "open_fits",
@@ -32,6 +34,7 @@ _HOMES = {
     "FitsFile": "fits",
     "announced_bytes": "structure",
     "classify": "jwst",
+    "expect": "stream",
     "iter_bytes": "write",
     "layout_of": "build",
     "open_fits": "fits",

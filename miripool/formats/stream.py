@@ -6,10 +6,12 @@ tell instead of a signal. A file that changes while it is in use is refused, for
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import os
 import stat
+import sys
 import tempfile
 import weakref
 import zlib
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Stream", "open_stream"]
+__all__ = ["Stream", "expect", "open_stream"]
 
 _IN_MEMORY = 64 << 20
 """Compressed files that are larger than this when decompressed go to a temporary file."""
 _CHUNK = 1 << 20
 """Bytes read at a time where all of a stream is read."""
+_EXPECTED = 1 << 24
+"""Bytes that the system reads ahead of us; the rest of a larger file it finds out by itself."""
 _MOST_BYTES = 4 << 30
 _MOST_RATIO = 100
 """A compressed file that becomes larger than both, in bytes and in times its size, is made to fill disks."""
@@ -182,6 +186,26 @@ class _File(Stream):
             if count == 0:
                 raise OSError(errno.EIO, "it ends before its size")
             start, run = start + count, run[count:]
+
+
+def expect(path: Path) -> None:
+    """Have the system begin to read a file that will be read soon; a hint, which only Linux takes.
+
+    Parameters
+    ----------
+    path : Path
+        The file; whatever is wrong with it is told when it is read.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if not path.is_file():  # whoever writes to a FIFO would see a reader come and go
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            os.posix_fadvise(descriptor, 0, _EXPECTED, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
 
 
 def open_stream(source: Path | bytes | memoryview, label: str) -> Stream:
