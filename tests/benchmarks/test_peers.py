@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(3600)
 PRODUCTS = 1000
 ROUNDS = 15
 SLOW_ROUNDS = 5
-SAVES = 7
+SAVES = 15
 
 KEYWORDS = {
     "obs_id": "OBS_ID",
