@@ -1,6 +1,7 @@
 """Rubin's Butler: arrays put into a repository and found by the metadata of their exposures.
 
-Arguments: a folder, and the URL of its registry's database; SQLite in the folder where it is left out.
+Arguments: a folder; the URL of its registry's database, SQLite in the folder where it is left out; the word
+``checksum``, to have it note the checksum of each file, which it has not by itself.
 
 Arrays have the storage class ``NumpyArray``, which Butler's own configuration writes by `PickleFormatter`: of the
 formatters that come with the package it is the only one that takes an array of several axes as it is.
@@ -22,8 +23,11 @@ from lsst.daf.butler import Butler, Config, DatasetType
 INSTRUMENT = "MIRI"
 
 config = Config()
-if len(sys.argv) > 2:
-    config["registry", "db"] = sys.argv[2]
+for told in sys.argv[2:]:
+    if told == "checksum":
+        config["datastore", "checksum"] = True
+    else:
+        config["registry", "db"] = told
 Butler.makeRepo(sys.argv[1], config=config)
 butler = Butler.from_config(sys.argv[1], run="benchmark", writeable=True)
 kind = DatasetType("ramp", ["instrument", "exposure", "detector"], "NumpyArray", universe=butler.dimensions)
