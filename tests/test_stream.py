@@ -143,3 +143,29 @@ def test_what_is_expected_may_be_anything(tmp_path: Path) -> None:
         expect(path)
     assert psutil.Process().num_fds() == before
     assert file.read_bytes() == b"x" * 100_000
+
+
+@EXAMPLES
+@given(
+    hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=9),
+    st.sampled_from(["i2", "u2", "i4", "u4", "i8", "f4", "f8", "c8"]),
+    st.data(),
+)
+def test_elements_are_turned_whatever_is_cut_out(shape: tuple[int, ...], dtype: str, data: st.DataObject) -> None:
+    raw = data.draw(st.binary(min_size=1, max_size=64))
+    native = np.dtype(dtype)
+    stored = np.resize(np.frombuffer(raw, np.uint8), math.prod(shape) * native.itemsize).view(native.newbyteorder(">"))
+    stored = stored.reshape(shape)
+    source = ImageSource(open_stream(stored.tobytes(), "image"), 0, shape, native, folded=False)
+    box = data.draw(hnp.basic_indices(shape, allow_newaxis=False))
+    found = source[box]
+    assert found.dtype == native
+    assert found.tobytes() == stored[box].astype(native).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4", "f8"])
+def test_many_elements_are_turned(dtype: str) -> None:
+    stored = np.random.default_rng(3).integers(0, 256, 3_000_000 * 8, np.uint8).view(np.dtype(dtype).newbyteorder(">"))
+    source = ImageSource(open_stream(stored.tobytes(), "image"), 0, stored.shape, np.dtype(dtype), folded=False)
+    assert source[...].tobytes() == stored.byteswap().tobytes()
+    assert source[1_000_001:].tobytes() == stored[1_000_001:].byteswap().tobytes()

@@ -123,7 +123,7 @@ class _BoxReader:
         if self._dtype.names is not None:
             return part[local].astype(self._dtype)[()]
         if stored.itemsize > 1:
-            part = part.byteswap(inplace=True).view(self._dtype)
+            part = _swapped(part, self._dtype)
         return part[local]
 
 
@@ -170,6 +170,14 @@ def is_folded(dtype: np.dtype[Any]) -> bool:
 
 def _top_bit(stored: np.dtype[Any]) -> Any:
     return np.dtype(f"u{stored.itemsize}").type(1 << (8 * stored.itemsize - 1))
+
+
+def _swapped(part: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Turn bytes in place: several times as quick as `byteswap`, which also keeps Python's lock meanwhile."""
+    flat = np.ascontiguousarray(part).reshape(-1)  # of several axes NumPy would make a copy first
+    native = flat.view(dtype)
+    np.copyto(native, flat)
+    return native.reshape(part.shape)
 
 
 def _other_signedness(stored: np.dtype[Any]) -> np.dtype[Any]:
