@@ -46,8 +46,8 @@ _SAMPLES = 8
 _LEAST_SHARED = 0.25
 """Part of the tiles below which a delta blob is not worth that another blob is needed to read it.
 
-With 2 to 97 % of the tiles changed it was written at least as fast as a plain one, and read as fast within the noise, so
-that what counts is what is saved.
+With 2 to 97 % of the tiles changed it was written at least as fast as a plain one, and read as fast within the noise:
+what counts is what is saved.
 """
 
 _AHEAD_BYTES = 1 << 23
