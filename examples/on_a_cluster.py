@@ -28,7 +28,7 @@ def main():
         executor = client.get_executor()
         # Run again after an interruption, it goes on where it was.
         for outcome in pool.ingest(paths, tag="from the cluster", executor=executor):
-            print(outcome.status, outcome.urn or outcome.message)
+            print(outcome.path, outcome.status, outcome.urn or outcome.message)
         for ref in pool.select(FullQuery(RateInts, has_hot_pixels), executor=executor):
             print(f"{ref.name} version {ref.version} has hot pixels")
 

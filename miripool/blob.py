@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import bitshuffle
-from .delta import DeltaTiles
+from .delta import DeltaTiles, Part
 from .errors import IntegrityError, MiripoolError
 from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
 from .manifest import BlobRef
@@ -23,7 +23,7 @@ from .tilereader import Places, TileReader
 from .tiles import Tile, basic_index, grid, tile_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -192,7 +192,7 @@ class Blob:
             file = stack.enter_context(self._open_hdf5())
             if not file.has_all_tiles():
                 raise self.damaged("has not all of its tiles")
-            places = self._complete(file, stack)
+            places = self._with_owners(self._possible(_part_of(file)), stack)
             if isinstance(places, DeltaTiles):
                 _find_all(places, self.shape)
 
@@ -206,6 +206,12 @@ class Blob:
         bool
             False where it is missing, cut off or another's, or where only `is_sound` can tell.
         """
+        return self._looks_whole(set())
+
+    def _looks_whole(self, seen: set[str]) -> bool:
+        if self.ref.digest in seen:
+            return True
+        seen.add(self.ref.digest)
         try:
             with self._descriptor() as descriptor:
                 end, size = announced_end(os.pread(descriptor, HEAD, 0)), os.fstat(descriptor).st_size
@@ -215,7 +221,7 @@ class Blob:
                 tiles = read_tile_list(descriptor, self.ref)
         except MiripoolError:
             return False
-        return tiles is not None and all(self._owner(digest).looks_whole() for digest in tiles.owners)
+        return tiles is not None and all(self._owner(digest)._looks_whole(seen) for digest in tiles.owners)
 
     def is_consistent(self) -> bool:
         """Look whether the file tells the same of its tiles twice: behind its end, and to HDF5 tools.
@@ -299,47 +305,48 @@ class Blob:
             plain = isinstance(places, Hdf5File) and places.is_plain
             yield _Whole(places.read_plain()) if plain else TileReader(self, places)  # type: ignore[attr-defined]
 
-    def _places(self, stack: contextlib.ExitStack, above: tuple[str, ...] = ()) -> Places:
+    def _places(self, stack: contextlib.ExitStack) -> Places:
         """Open the file: by its list of tiles if it has one, else by HDF5."""
+        return self._with_owners(self._part(stack), stack)
+
+    def _part(self, stack: contextlib.ExitStack) -> Part:
+        """Open the file alone, and refuse what it can't hold."""
+        part = None
         if bitshuffle.available():
             descriptor = stack.enter_context(self._descriptor())
             tiles = read_tile_list(descriptor, self.ref)
             if tiles is not None:
-                listed = ListedTiles(descriptor, tiles)
-                return self._with_owners(listed, tiles.owners, tiles.numbers, stack, above)
-        return self._complete(stack.enter_context(self._open_hdf5()), stack, above)
+                part = Part(ListedTiles(descriptor, tiles), tiles.owners, tiles.numbers)
+        return self._possible(part or _part_of(stack.enter_context(self._open_hdf5())))
 
-    def _complete(self, file: Hdf5File, stack: contextlib.ExitStack, above: tuple[str, ...] = ()) -> Places:
-        return file if file.numbers is None else self._with_owners(file, file.owners, file.numbers, stack, above)
-
-    def _with_owners(
-        self,
-        own: Places,
-        owners: tuple[str, ...],
-        numbers: NDArray[Any],
-        stack: contextlib.ExitStack,
-        above: tuple[str, ...],
-    ) -> Places:
-        """Add to the tiles in this file those in others."""
+    def _possible(self, part: Part) -> Part:
         size = math.prod(self.shape) * self.dtype.itemsize
-        if not owners:
-            self._refuse_lies(size)
-            return own
-        if self.ref.digest in above:
-            raise self.damaged("has tiles in itself")
-        held = int(np.count_nonzero(numbers == 0)) * math.prod(own.chunks) * self.dtype.itemsize
-        self._refuse_lies(min(held, size))
+        if part.owners and part.numbers is not None:
+            held = int(np.count_nonzero(part.numbers == 0)) * math.prod(part.own.chunks) * self.dtype.itemsize
+            size = min(held, size)
+        self._refuse_lies(size)
+        return part
 
-        def open_owner(number: int) -> Places:
-            owner = self._owner(owners[number])
-            places = owner._places(stack, (*above, self.ref.digest))
-            if places.chunks != own.chunks:
-                raise owner.damaged(f"has tiles of {places.chunks} elements, not of {own.chunks}")
-            return places
+    def _with_owners(self, part: Part, stack: contextlib.ExitStack) -> Places:
+        """Add to the tiles in this file those in others, each of which is opened once."""
+        if not part.owners:
+            return part.own
+        opened: dict[str, Part] = {}
 
-        tiles = DeltaTiles(own, numbers, open_owner)
-        if self._is_lie(size):  # before there is room made for an array of which little is here
-            _find_all(tiles, self.shape)
+        def open_part(digest: str, passed: Sequence[str]) -> Part:
+            if digest in passed or digest == self.ref.digest:
+                raise self.damaged("has tiles in itself")
+            if digest not in opened:
+                owner = self._owner(digest)
+                found = owner._part(stack)
+                if found.own.chunks != part.own.chunks:
+                    raise owner.damaged(f"has tiles of {found.own.chunks} elements, not of {part.own.chunks}")
+                opened[digest] = found
+            return opened[digest]
+
+        tiles = DeltaTiles(part, open_part)
+        if self._is_lie(math.prod(self.shape) * self.dtype.itemsize):
+            _find_all(tiles, self.shape)  # before there is room made for an array of which little is here
         return tiles
 
     def _owner(self, digest: str) -> Blob:
@@ -436,6 +443,10 @@ class _Whole:
 
 def _all_tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Tile]:
     return (tile_at(index, shape, chunks) for index in np.ndindex(grid(shape, chunks)))
+
+
+def _part_of(file: Hdf5File) -> Part:
+    return Part(file, file.owners, file.numbers)
 
 
 def _find_all(places: Places, shape: tuple[int, ...]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .tilereader import Found, Places
     from .tiles import Tile
 
-__all__ = ["DeltaTiles", "Mapping", "Relatives", "mappings", "may_share"]
+__all__ = ["DeltaTiles", "Mapping", "Part", "Relatives", "mappings", "may_share"]
 
 _LEAST_BYTES = 1 << 20
 """Bytes of an array below which it has a blob of its own, as it has few tiles.
@@ -51,34 +51,56 @@ def may_share(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "iuf" and int(np.prod(shape, dtype=object)) * dtype.itemsize >= _LEAST_BYTES
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An open blob's own tiles, and in which others the rest are.
+
+    Attributes
+    ----------
+    own : Places
+        Of the tiles in its own file; it has the digests and ranges of all.
+    owners : tuple of str
+        Digests of the others.
+    numbers : ndarray of uint16, shape (number of tiles,), or None
+        0 for its own tiles, else the number of the blob that has it, counted from 1; None where all are its own.
+    """
+
+    own: Places
+    owners: tuple[str, ...] = ()
+    numbers: NDArray[Any] | None = None
+
+    def owner(self, tile: Tile) -> str | None:
+        """Tell which other blob has a tile; None for its own."""
+        number = 0 if self.numbers is None else int(self.numbers[tile.number])
+        return self.owners[number - 1] if number else None
+
+
 class DeltaTiles:
     """Says where the tiles of an open delta blob are: in its own file, or in those of other blobs.
 
     Parameters
     ----------
-    own : Places
-        Of the tiles in its own file; it has the digests and ranges of all.
-    numbers : ndarray of uint16, shape (number of tiles,)
-        0 for its own tiles, else the number of the blob that has it, counted from 1.
-    open_owner : callable
-        Opens the blob of a number, counted from 0.
+    part : Part
+        The blob itself.
+    open_part : callable
+        Opens the blob of a digest, or gives what it has opened; told of the blobs that have led there.
     """
 
-    def __init__(self, own: Places, numbers: NDArray[Any], open_owner: Callable[[int], Places]) -> None:
-        self.chunks = own.chunks
-        self._own = own
-        self._numbers: list[int] = numbers.tolist()
-        self._open_owner = open_owner
-        self._opened: dict[int, Places] = {}
+    def __init__(self, part: Part, open_part: Callable[[str, Sequence[str]], Part]) -> None:
+        self.chunks = part.own.chunks
+        self._part = part
+        self._own = part.own
+        self._open_part = open_part
 
     def find(self, tile: Tile) -> Found:
         """Tell where a tile is."""
-        number = self._numbers[tile.number]
-        if number == 0:
-            return self._own.find(tile)
-        if number not in self._opened:
-            self._opened[number] = self._open_owner(number - 1)
-        return self._opened[number].find(tile)
+        part = self._part
+        passed: list[str] = []
+        # One step, unless a blob that had the tile itself was lost and made anew as a delta blob.
+        while (owner := part.owner(tile)) is not None:
+            part = self._open_part(owner, passed)
+            passed.append(owner)
+        return part.own.find(tile)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

@@ -432,6 +432,9 @@ def _attempt(turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
         failure = error
     except OSError as error:
         failure = storage_error(error, turn.path)
+    except Exception as error:
+        _log.debug("%s could not be saved", turn.path, exc_info=True)
+        failure = MiripoolError(f"{turn.path}: internal error, please report it: {type(error).__name__}: {error}")
     traceback.clear_frames(failure.__traceback__)  # they hold the file open, and arrays
     return Outcome(turn.path, "failed", message=str(failure), error=failure)
 

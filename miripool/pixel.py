@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .detector import Placement, pixel_id_at
+from .detector import PLACE_KEYS, Placement, pixel_id_at
 from .errors import FormatError, InvalidInput
 from .index import pixels as rows
 from .names import Urn
@@ -229,7 +229,8 @@ class Pixel:
             f"({number} versions)"
             for (subarray, p), number in sorted(covered.items(), key=lambda item: -item[1])[:5]
         )
-        return f"none of the {len(versions)} versions covers pixel x={self.x}, y={self.y}; they cover {listed}"
+        told = f"they cover {listed}" if listed else f"their headers do not say what ({', '.join(PLACE_KEYS)})"
+        return f"none of the {len(versions)} versions covers pixel x={self.x}, y={self.y}; {told}"
 
 
 def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -359,7 +360,8 @@ class Pixels:
         self.versions = len(refs)
         if len(self._sets) < len(refs):
             _log.warning(
-                "%d of %d versions have no pixel rows and are left out; `miripool index pixels %s` makes them",
+                "%d of %d versions have no pixel rows and are left out; `miripool index pixels %s` makes them, where "
+                "headers tell the place on the detector (SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2)",
                 len(refs) - len(self._sets),
                 len(refs),
                 pool.name,

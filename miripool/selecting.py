@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from .errors import InvalidInput, UnknownKeyword
@@ -139,8 +140,8 @@ def select(
     list of int
         In the order asked for.
     """
-    if limit is not None and limit < 0:
-        raise InvalidInput(f"limit is {limit}; it can't be negative")
+    if limit is not None and (not isinstance(limit, Integral) or not 0 <= limit < 1 << 63):
+        raise InvalidInput(f"limit is {limit!r}; it is a number of products, and can't be negative")
     everything = asked.all_versions if all_versions is None else all_versions
     sql, rest = split(asked.node)
     by_pixels = isinstance(asked, PixelQuery)
@@ -167,7 +168,8 @@ def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[in
     sets = pixels.sets_of(database, serials)
     if len(sets) < len(serials):
         _log.warning(
-            "%d of %d versions have no pixel rows and were not looked at; `miripool index pixels` makes them",
+            "%d of %d versions have no pixel rows and were not looked at; `miripool index pixels` makes them, where "
+            "headers tell the place on the detector (SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2)",
             len(serials) - len(sets),
             len(serials),
         )

@@ -195,11 +195,12 @@ class Accumulator:
             self._mean, self._m2 = mean, m2
         else:
             delta = mean - self._mean
+            share = n / total  # first: the product of a large difference and a count may be beyond float64
             if math.isfinite(delta):
-                self._mean += delta * n / total
+                self._mean += delta * share
             else:
                 self._mean = self._mean / total * self._numbers + mean / total * n
-            self._m2 += m2 + delta * delta * self._numbers * n / total
+            self._m2 += m2 + delta * delta * share * self._numbers
         self._numbers = total
 
     def result(self) -> Statistics:

@@ -323,6 +323,45 @@ def test_damage_of_what_it_needs_is_noticed(pool: Pool) -> None:
     assert len(verify(pool, level="full").findings) == 2
 
 
+def test_a_long_chain_of_versions_is_read_by_opening_each_blob_once(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [make_ramp()]
+    refs = [save(pool, arrays[0])]
+    for step in range(1, 13):
+        arrays.append(changed(arrays[-1], (0, 5 * step, 5)))
+        refs.append(save(pool, arrays[-1]))
+    assert len(owners(refs[-1])) > 5
+    opened: list[str] = []
+    part = Blob._part
+
+    def note(blob: Blob, stack: Any) -> Any:
+        opened.append(blob.ref.digest)
+        return part(blob, stack)
+
+    monkeypatch.setattr(Blob, "_part", note)
+    # As of an array of which next to nothing is in its own file.
+    monkeypatch.setattr("miripool.blob._MOST_RATIO", 0)
+    monkeypatch.setattr("miripool.blob.Blob._refuse_lies", lambda *_: None)
+    last = refs[-1].product["SCI"]
+    assert np.array_equal(last[...], arrays[-1])
+    assert len(opened) == len(set(opened)) == len(owners(refs[-1])) + 1
+    opened.clear()
+    assert np.array_equal(last[:, :, 5, 5], arrays[-1][:, :, 5, 5])
+    assert len(opened) == len(set(opened))
+    looked: list[str] = []
+    look = Blob._looks_whole
+
+    def note_look(blob: Blob, seen: set[str]) -> bool:
+        looked.append(blob.ref.digest)
+        return look(blob, seen)
+
+    monkeypatch.setattr(Blob, "_looks_whole", note_look)
+    assert blob_of(refs[-1]).looks_whole()
+    assert len(looked) < 2 * len(refs) ** 2
+    assert verify(pool, level="full").findings == []
+
+
 # Repair, copy, pack
 
 

@@ -10,6 +10,7 @@ from replay import assert_index_is_journal
 from miripool import Pool
 from miripool.errors import Conflict, FormatError
 from miripool.ingest import ingest
+from miripool.manifest import Manifest
 from miripool.pool import Ready
 
 home = homes.home
@@ -74,6 +75,25 @@ def test_errors_stand_in_their_place(pool: Pool, tmp_path: Path) -> None:
     assert [o.status for o in outcomes] == ["new", "failed", "version", "failed", "version"]
     assert isinstance(outcomes[1].error, FormatError)
     assert isinstance(outcomes[3].error, Conflict)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_mistake_of_ours_with_one_file_does_not_stop_the_others(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    files = images(tmp_path, 3)
+    manifest_of = Manifest.to_bytes
+
+    def fail(manifest: Manifest) -> bytes:
+        if b"NGROUPS =                    1" in manifest.hdus[0].header:
+            raise ValueError("not foreseen")
+        return manifest_of(manifest)
+
+    monkeypatch.setattr(Manifest, "to_bytes", fail)
+    outcomes = list(ingest(pool, files, jobs=jobs))
+    assert [outcome.status for outcome in outcomes] == ["new", "failed", "version"]
+    assert str(outcomes[1].error) == f"{files[1]}: internal error, please report it: ValueError: not foreseen"
+    assert list((pool.archive.storage.path("pending")).glob("*")) == []
 
 
 def test_an_interruption_leaves_no_note(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

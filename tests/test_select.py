@@ -247,8 +247,9 @@ def test_order_and_limit(pool: Pool) -> None:
     assert serials(pool.select(limit=0)) == []
     assert serials(pool.select(lambda p: p.version == 1, limit=2)) == [4, 5]
     assert serials(pool.select(lambda p: True, limit=0)) == []
-    with pytest.raises(InvalidInput, match="negative"):
-        pool.select(limit=-1)
+    for limit in (-1, "3", 2.0, 1 << 63):
+        with pytest.raises(InvalidInput, match="negative"):
+            pool.select(limit=limit)  # type: ignore[arg-type]
     with pytest.raises(UnknownKeyword, match="NGROUPS"):
         pool.select(order="ngruops")
 

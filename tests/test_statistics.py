@@ -200,3 +200,21 @@ def test_infinite_means_agree_where_they_are_the_same() -> None:
     one = summarise(np.array([1.0, np.inf]))
     assert agree(one, replace(one))
     assert not agree(one, replace(one, mean=-math.inf))
+
+
+@pytest.mark.parametrize("size", [1e303, 1e305, 1e307, 8e307])
+@pytest.mark.parametrize("signs", [(0, 0, 0, 1), (1, 1, 0, 0), (0, 1, 0, -1), (-1, 1, -1, 1), (0, -1, -1, 0)])
+def test_means_of_numbers_near_the_end_of_float64_are_finite(size: float, signs: tuple[int, ...]) -> None:
+    array = np.repeat(np.array(signs, float) * size, _BLOCK)
+    found = summarise(array)
+    assert found.mean == pytest.approx(size * float(np.mean(signs)), rel=1e-12, abs=1e-12 * size)
+    assert (found.min, found.max) == (min(signs) * size, max(signs) * size)
+    canonical_json(found.to_json())
+
+
+def test_random_bits_have_statistics_that_json_holds() -> None:
+    bits = np.random.default_rng(0).integers(0, 256, 3 * 8 * _BLOCK, np.uint8).view("f8")
+    found = summarise(bits)
+    assert found.mean is not None
+    assert math.isfinite(found.mean)
+    canonical_json(found.to_json())
