@@ -117,25 +117,27 @@ class Relatives:
     Parameters
     ----------
     blobs : sequence of (str, TileList)
-        Digest and tiles of each; those that come first are preferred.
+        Digest and tiles of each, one at least; those that come first are preferred.
+
+    Attributes
+    ----------
+    digests : tuple of str
+        Of the blobs.
+    chunks : tuple of int
+        Shape of a tile.
     """
 
     def __init__(self, blobs: Sequence[tuple[str, TileList]]) -> None:
         self.digests = tuple(digest for digest, _ in blobs)
-        self._lists = [tiles for _, tiles in blobs]
+        self.chunks = blobs[0][1].chunks
         self._known: list[dict[bytes, int]] = []
-        for i, tiles in enumerate(self._lists):
+        for i, (_, tiles) in enumerate(blobs):
             if i == 0:
                 self._known = [{} for _ in range(len(tiles.records))]
             owned = tiles.numbers == 0
             for number, (digest, own) in enumerate(zip(tiles.records["digest"].tolist(), owned.tolist(), strict=True)):
                 if own:  # what it has from another blob, that one gives
                     self._known[number].setdefault(digest, i)
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Shape of a tile."""
-        return self._lists[0].chunks
 
     def find(self, number: int, digest: bytes) -> int | None:
         """Find a blob that has a tile.
@@ -153,23 +155,6 @@ class Relatives:
             Which of `digests`.
         """
         return self._known[number].get(digest)
-
-    def record(self, blob: int, number: int) -> Any:
-        """Give a blob's record of a tile: its size there, its smallest and largest element.
-
-        Parameters
-        ----------
-        blob : int
-            Which of `digests`.
-        number : int
-            Of the tile.
-
-        Returns
-        -------
-        numpy.void
-            Of the blob's list.
-        """
-        return self._lists[blob].records[number]
 
 
 @dataclass(frozen=True, slots=True)
