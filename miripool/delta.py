@@ -89,7 +89,6 @@ class DeltaTiles:
     def __init__(self, part: Part, open_part: Callable[[str, Sequence[str]], Part]) -> None:
         self.chunks = part.own.chunks
         self._part = part
-        self._own = part.own
         self._open_part = open_part
 
     def find(self, tile: Tile) -> Found:
@@ -104,11 +103,11 @@ class DeltaTiles:
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""
-        return self._own.digests()
+        return self._part.own.digests()
 
     def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """Give the smallest and the largest element of each tile, NaN ignored, if they are known."""
-        return self._own.ranges()
+        return self._part.own.ranges()
 
 
 class Relatives:
@@ -130,10 +129,8 @@ class Relatives:
     def __init__(self, blobs: Sequence[tuple[str, TileList]]) -> None:
         self.digests = tuple(digest for digest, _ in blobs)
         self.chunks = blobs[0][1].chunks
-        self._known: list[dict[bytes, int]] = []
+        self._known: list[dict[bytes, int]] = [{} for _ in blobs[0][1].records]
         for i, (_, tiles) in enumerate(blobs):
-            if i == 0:
-                self._known = [{} for _ in range(len(tiles.records))]
             owned = tiles.numbers == 0
             for number, (digest, own) in enumerate(zip(tiles.records["digest"].tolist(), owned.tolist(), strict=True)):
                 if own:  # what it has from another blob, that one gives

@@ -15,7 +15,7 @@ from ...query.pixelwhere import PIXEL_COLUMNS, PixelTest
 from ...query.tree import And, Node, Not, Or
 from ..connection import quote
 from ..schema import pixel_set, pixel_use
-from ..selection import is_one_of
+from ..selection import array_text, is_one_of
 from .forms import TABLES
 
 if TYPE_CHECKING:
@@ -159,14 +159,14 @@ def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: 
         "WHERE p.pixel_id = :pixel AND p.exp_id BETWEEN :first AND :last"
     )
     parameters: dict[str, Any] = {
-        "sets": _array({s.set_id for s in sets}),
+        "sets": array_text(sorted({s.set_id for s in sets})),
         "pixel": pixel_id,
         "first": min(exposures),
         "last": max(exposures),
     }
     if len(exposures) <= _FEW_EXPOSURES:
         statement += " AND p.exp_id = ANY(CAST(:exposures AS integer[]))"
-        parameters["exposures"] = _array(exposures)
+        parameters["exposures"] = array_text(sorted(exposures))
     with database.read() as connection:
         connection.exec_driver_sql(_path(database))
         found = connection.execute(text(statement), parameters).all()
@@ -198,7 +198,7 @@ def read_pixels(database: Database, kind: str, chosen: SetRow, pixels: Sequence[
     )
     with database.read() as connection:
         connection.exec_driver_sql(_path(database))
-        found = connection.execute(text(statement), {"pixels": _array(set(pixels))}).all()
+        found = connection.execute(text(statement), {"pixels": array_text(sorted(set(pixels)))}).all()
     return {row[0]: _unpacked_all(kind, row[1:]) for row in found}
 
 
@@ -302,10 +302,6 @@ def scan_pixels(
 
 def _path(database: Database) -> str:
     return f"SET LOCAL search_path TO {quote(database.schema)}".replace("%", "%%")
-
-
-def _array(numbers: set[int]) -> str:
-    return "{" + ",".join(map(str, sorted(numbers))) + "}"
 
 
 @functools.cache
