@@ -151,7 +151,7 @@ def _chunked(file: h5py.File, name: str, ref: BlobRef, chunks: tuple[int, ...]) 
     import hdf5plugin
 
     little = ref.dtype.newbyteorder("<")
-    coded = hdf5plugin.Bitshuffle(cname="lz4")
+    coded = hdf5plugin.Bitshuffle(nelems=bitshuffle.block_of(little.itemsize), cname="lz4")
     return file.create_dataset(name, ref.shape, little, chunks=chunks, fillvalue=None, **coded)
 
 

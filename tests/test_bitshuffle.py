@@ -22,7 +22,7 @@ from miripool.errors import IntegrityError
 
 pytestmark = pytest.mark.skipif(not bitshuffle.available(), reason="this build of the filter exports no compressor")
 
-SHAPES = [(1,), (7,), (8,), (1000,), (13, 17), (4, 20, 30), (2048, 3), (1, 5, 64, 72)]
+SHAPES = [(1,), (7,), (8,), (1000,), (13, 17), (4, 20, 30), (2048, 3), (1, 5, 64, 72), (3, 32, 1024)]
 
 
 def make_chunk(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int = 0) -> NDArray[Any]:
@@ -40,11 +40,12 @@ def compress(chunk: NDArray[Any]) -> bytes:
     return coded.tobytes()
 
 
-def coded_by_hdf5(path: Path, chunk: NDArray[Any]) -> bytes:
+def coded_by_hdf5(path: Path, chunk: NDArray[Any], nelems: int | None = None) -> bytes:
+    if nelems is None:
+        nelems = bitshuffle.block_of(chunk.dtype.itemsize)
     with h5py.File(path, "w") as file:
-        data = file.create_dataset(
-            "data", chunk.shape, chunk.dtype, chunks=chunk.shape, **hdf5plugin.Bitshuffle(cname="lz4")
-        )
+        coder = hdf5plugin.Bitshuffle(nelems=nelems, cname="lz4")
+        data = file.create_dataset("data", chunk.shape, chunk.dtype, chunks=chunk.shape, **coder)
         data[...] = chunk
         file.flush()
         coded: bytes = data.id.read_direct_chunk((0,) * chunk.ndim)[1]
@@ -93,6 +94,14 @@ def decoded(coded: bytes, like: NDArray[Any]) -> NDArray[Any]:
     return target
 
 
+@pytest.mark.parametrize("nelems", [0, 8, 128, 65536], ids=lambda n: f"{n} elements" if n else "the filter's own")
+def test_chunks_in_other_blocks_are_read(tmp_path: Path, nelems: int) -> None:
+    chunk = make_chunk((5, 60, 64), np.dtype("f4"), 2)
+    coded = coded_by_hdf5(tmp_path / "x.h5", chunk, nelems)
+    assert coded != compress(chunk)
+    assert decoded(coded, chunk).tobytes() == chunk.tobytes()
+
+
 @settings(deadline=None, max_examples=150)
 @given(PLAIN, st.integers(1, 6000), st.integers(0, 2**32 - 1))
 def test_round_trip(dtype: np.dtype[Any], size: int, seed: int) -> None:
@@ -109,7 +118,7 @@ def test_noise_that_can_not_be_compressed() -> None:
 
 # Damage that the header shows
 
-CHUNK = np.arange(5000, dtype="<u2").reshape(50, 100)
+CHUNK = np.arange(50_000, dtype="<u2").reshape(250, 200)
 
 
 def with_header(size: int, block: int) -> bytes:
