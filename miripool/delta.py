@@ -136,7 +136,7 @@ class Relatives:
                 if own:  # what it has from another blob, that one gives
                     self._known[number].setdefault(digest, i)
 
-    def find(self, number: int, digest: bytes) -> int | None:
+    def find(self, number: int, digest: bytes) -> int:
         """Find a blob that has a tile.
 
         Parameters
@@ -148,10 +148,10 @@ class Relatives:
 
         Returns
         -------
-        int or None
-            Which of `digests`.
+        int
+            Which of `digests`; -1 for none.
         """
-        return self._known[number].get(digest)
+        return self._known[number].get(digest, -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ def _is_promising(ref: BlobRef, source: ArraySource, relatives: Relatives) -> bo
     there = total = 0
     for slab in places[:: max(1, len(places) // _SAMPLES)]:
         for tile, part in slab.cut(np.asarray(source[slab.inside])):
-            there += relatives.find(tile.number, tile_digest(part)) is not None
+            there += relatives.find(tile.number, tile_digest(part)) >= 0
             total += 1
     return there >= _LEAST_SHARED * total
 
@@ -228,18 +228,14 @@ def _write_tiles(
 
     def code(slab: Slab) -> tuple[list[tuple[Tile, NDArray[Any]]], NDArray[np.uint8]]:
         whole, parts = _gathered(slab, np.asarray(source[slab.inside]), chunks, dtype)
+        numbers = [tile.number for tile in slab.tiles]
         if dtype.kind in "iuf":
-            numbers = [tile.number for tile in slab.tiles]
             records["low"][numbers], records["high"][numbers] = _ranges(whole, parts)
-        own = []
-        for i, (tile, part) in enumerate(zip(slab.tiles, parts, strict=True)):
-            digest = tile_digest(part)
-            records["digest"][tile.number] = np.void(digest)
-            owner = None if relatives is None else relatives.find(tile.number, digest)
-            if owner is None:
-                own.append(i)
-            else:
-                owners[tile.number] = owner
+        digests = [tile_digest(part) for part in parts]
+        records["digest"][numbers] = np.frombuffer(b"".join(digests), "V16")
+        if relatives is not None:
+            owners[numbers] = [relatives.find(*tile) for tile in zip(numbers, digests, strict=True)]
+        own = np.flatnonzero(owners[numbers] < 0).tolist()
         room = _one_of(spare, len(own) * most_coded)
         coded = bitshuffle.compress(whole, own, room) if direct else [parts[i].copy() for i in own]
         return list(zip([slab.tiles[i] for i in own], coded, strict=True)), room
@@ -285,6 +281,12 @@ def _gathered(
     count = len(slab.tiles)
     room = _room.take("tiles", count * math.prod(chunks) * dtype.itemsize)
     whole: NDArray[Any] = room.view(dtype).reshape(count, *chunks)
+    if all(n % c == 0 for n, c in zip(elements.shape, chunks, strict=True)):
+        steps = grid(elements.shape, chunks)
+        split = elements.reshape(tuple(n for pair in zip(steps, chunks, strict=True) for n in pair))
+        axes = range(split.ndim)
+        np.copyto(whole.reshape(steps + chunks), split.transpose(*axes[::2], *axes[1::2]), casting="equiv")
+        return whole, list(whole)
     parts = []
     for tile, (_, part) in zip(whole, slab.cut(elements), strict=True):
         if part.shape != chunks:
