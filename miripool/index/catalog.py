@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, Text, and_, cast, func, or_, select
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, or_, select
 
 from ..errors import Conflict, PoolNotFound
 from . import apply, migrate, vocabulary
@@ -24,7 +24,7 @@ from .rows import (
     TagSummary,
 )
 from .schema import dataset, keyword, link, made_from, product, state, tag, tag_event
-from .selection import array_text, conditions, is_one_of, products
+from .selection import GIVEN_SERIALS, array_text, conditions, is_one_of, products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,8 +39,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
-_COLUMNS = ", ".join(f"p.{quote(column.name)}" for column in product.c)
-_LABELS = "SELECT label FROM {tag} t WHERE t.serial = p.serial AND p.removed IS NULL ORDER BY label"
+_p = product.c
+_POSITION = select(*(state.c[name] for name in ("pool_id", "products", "applied", "applied_digest", "next_serial")))
+_TRACK = products().where(_p.kind == bindparam("kind"), _p.name == bindparam("name")).order_by(_p.version)
+_ROWS = products().where(_p.serial == func.any(GIVEN_SERIALS))
+_HEADS = products().where(_p.name == bindparam("name"), _p.head).order_by(_p.kind)
+_LIVING = (
+    products()
+    .where(_p.name == func.any(cast(bindparam("names"), ARRAY(Text))), _p.removed.is_(None))
+    .order_by(_p.serial)
+)
 
 _WRITTEN = 256
 """Questions that are kept as they were written out."""
@@ -149,7 +157,7 @@ class Catalog:
         PoolNotFound
             If the schema is another pool's by now.
         """
-        (row,) = self._ask("SELECT pool_id, products, applied, applied_digest, next_serial FROM {pool_state}")
+        (row,) = self.database.ask(*self.database.written(_POSITION))
         pool_id, self._products_there, *found = row
         if pool_id != self.pool_id:
             raise PoolNotFound(
@@ -275,15 +283,9 @@ class Catalog:
         """
         return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
 
-    def _ask(self, question: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Ask a short question, in which tables stand in braces."""
-        tables = {table.name: self.database.table(table.name).replace("%", "%%") for table in (product, state, tag)}
-        return self.database.ask(question.format_map(tables), values)
-
-    def _products_where(self, condition: str, *values: Any) -> list[ProductRow]:
-        """Read product rows as `products` does, by a condition on ``p``."""
-        question = " ".join(("SELECT", _COLUMNS, ", ARRAY(", _LABELS, ") FROM {product} p WHERE", condition))
-        return [_product_row(row) for row in self._ask(question, *values)]
+    def _find(self, statement: Select[Any], **values: Any) -> list[ProductRow]:
+        """Read product rows by a statement that is kept."""
+        return [_product_row(row) for row in self.database.ask(*self.database.written(statement, **values))]
 
     def _products(self, statement: Select[Any]) -> list[ProductRow]:
         with self.database.immediately() as connection:
@@ -302,7 +304,7 @@ class Catalog:
         list of ProductRow
             By version; empty where there is no such track.
         """
-        return self._products_where("p.kind = %s AND p.name = %s ORDER BY p.version", kind, name)
+        return self._find(_TRACK, kind=kind, name=name)
 
     def rows(self, serials: Sequence[int]) -> list[ProductRow]:
         """Read versions by their serials, also those in the trash.
@@ -319,8 +321,7 @@ class Catalog:
         """
         if not serials:
             return []
-        wanted = array_text(serials)
-        found = {row.serial: row for row in self._products_where("p.serial = ANY(%s::bigint[])", wanted)}
+        found = {row.serial: row for row in self._find(_ROWS, serials=array_text(serials))}
         return [found[serial] for serial in serials if serial in found]
 
     def by_name(self, name: str, kind: str | None = None) -> list[ProductRow]:
@@ -338,7 +339,7 @@ class Catalog:
         list of ProductRow
             By kind.
         """
-        rows = self._products_where("p.name = %s AND p.head ORDER BY p.kind", name)
+        rows = self._find(_HEADS, name=name)
         return [row for row in rows if kind in (None, row.kind)]
 
     def living(self, names: Sequence[str]) -> list[ProductRow]:
@@ -354,11 +355,9 @@ class Catalog:
         list of ProductRow
             By serial.
         """
-        p = product.c
         # What a file may be called and PostgreSQL can't store (NUL, bytes that are no UTF-8), no version is called.
         storable = [name for name in names if "\0" not in name and name == name.encode(errors="ignore").decode()]
-        among = p.name == func.any(cast(storable, ARRAY(Text)))
-        return self._products(products().where(among, p.removed.is_(None)).order_by(p.serial))
+        return self._find(_LIVING, names=storable)
 
     def origins(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import select
@@ -25,7 +26,7 @@ from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Dialect, Select
+    from sqlalchemy import ClauseElement, Connection, Dialect
 
 __all__ = ["Database", "Source", "describe_url", "engine_url", "lock_key", "quote", "schema_name", "write_out"]
 
@@ -141,12 +142,17 @@ def lock_key(what: str) -> int:
     return int(digest_bytes(f"miripool {what}".encode())[:16], 16) - (1 << 63)
 
 
-def write_out(statement: Select[Any], dialect: Dialect, schema: str) -> tuple[str, Mapping[str, Any]]:
+@functools.lru_cache(maxsize=256)
+def _kept(statement: ClauseElement, dialect: Dialect, schema: str) -> tuple[str, Mapping[str, Any]]:
+    return write_out(statement, dialect, schema)
+
+
+def write_out(statement: ClauseElement, dialect: Dialect, schema: str) -> tuple[str, Mapping[str, Any]]:
     """Give a statement as it goes to the server, for `Database.ask`.
 
     Parameters
     ----------
-    statement : sqlalchemy.Select
+    statement : sqlalchemy.ClauseElement
         On the tables of `miripool.index.schema`.
     dialect : sqlalchemy.Dialect
         The database's.
@@ -433,6 +439,24 @@ class Database:
     def dialect(self) -> Dialect:
         """What SQLAlchemy writes statements by."""
         return self._base.dialect
+
+    def written(self, statement: ClauseElement, **values: Any) -> tuple[str, dict[str, Any]]:
+        """Give a statement as it goes to the server, for `ask` or ``exec_driver_sql``; it is written out once.
+
+        Parameters
+        ----------
+        statement : sqlalchemy.ClauseElement
+            On the tables of `miripool.index.schema`, made once: as an object it is what the text is kept by.
+        **values
+            Of its ``bindparam``, as psycopg2 takes them.
+
+        Returns
+        -------
+        str, dict
+            The text, and all values by name.
+        """
+        text, given = _kept(statement, self.dialect, self.schema)
+        return text, {**given, **values}
 
     def ask(self, question: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Ask one short question by SQL that goes to the server as it is; a transaction of its own.

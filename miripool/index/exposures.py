@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
 from ..pixelset import PIXEL_KINDS
+from .selection import array_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection
 
     from .tracks import Tracks
@@ -25,7 +22,7 @@ _ADD_EXPOSURES = """
 INSERT INTO exposure (exp_id, name)
 SELECT (SELECT coalesce(max(exp_id), 0) FROM exposure) + row_number() OVER (ORDER BY min(p.serial)), p.name
 FROM product p
-WHERE p.serial = ANY(CAST(:serials AS bigint[])) AND p.kind = ANY(CAST(:kinds AS text[]))
+WHERE p.serial = ANY(CAST(%(saved)s AS bigint[])) AND p.kind = ANY(%(kinds)s)
 AND NOT EXISTS (SELECT FROM exposure e WHERE e.name = p.name)
 GROUP BY p.name
 """
@@ -33,7 +30,7 @@ GROUP BY p.name
 _FORGET_PAIRS = """
 DELETE FROM corrected_exposure c USING exposure e, product p
 WHERE c.exp_id = e.exp_id AND e.name = p.name
-AND p.serial = ANY(CAST(:serials AS bigint[])) AND p.kind IN ('Ramp', 'RateInts')
+AND p.serial = ANY(CAST(%(changed)s AS bigint[])) AND p.kind IN ('Ramp', 'RateInts')
 """
 
 # The n-th Ramp of a calibration goes with its n-th RateInts. A pair has the smaller serial for its number, so that it
@@ -51,7 +48,7 @@ WITH living AS MATERIALIZED (
     FROM product p
     WHERE p.name = ANY(ARRAY(
         SELECT DISTINCT n.name FROM product n
-        WHERE n.serial = ANY(CAST(:serials AS bigint[])) AND n.kind IN ('Ramp', 'RateInts')
+        WHERE n.serial = ANY(CAST(%(changed)s AS bigint[])) AND n.kind IN ('Ramp', 'RateInts')
     ))
     AND p.kind IN ('Ramp', 'RateInts') AND p.removed IS NULL
 ), numbered AS MATERIALIZED (
@@ -82,12 +79,6 @@ def follow(connection: Connection, schema: str, tracks: Tracks) -> None:
     moved = [v.serial for v in tracks.changed() if v.stored is not None and v.stored[1] != v.removed]
     if not saved and not moved:
         return
-    connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}".replace("%", "%%"))
-    if saved:
-        connection.execute(text(_ADD_EXPOSURES), {"serials": _array(saved), "kinds": list(PIXEL_KINDS)})
-    for statement in (_FORGET_PAIRS, _PAIR):
-        connection.execute(text(statement), {"serials": _array([*saved, *moved])})
-
-
-def _array(serials: Sequence[int]) -> str:
-    return "{" + ",".join(map(str, serials)) + "}"
+    script = "; ".join((f"SET LOCAL search_path TO {schema}".replace("%", "%%"), _ADD_EXPOSURES, _FORGET_PAIRS, _PAIR))
+    values = {"saved": array_text(saved), "changed": array_text([*saved, *moved]), "kinds": list(PIXEL_KINDS)}
+    connection.exec_driver_sql(script, values)

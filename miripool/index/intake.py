@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, select, union, update
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, delete, func, select, union, update
 from sqlalchemy.dialects import postgresql
 
 from ..errors import IntegrityError, MiripoolError
@@ -14,13 +15,13 @@ from . import exposures
 from .connection import quote
 from .harvest import COLUMNS, Harvest, Lines
 from .schema import keyword_name, product, state, tag, tag_event
-from .selection import as_table, is_one_of
+from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Column, Connection, RowMapping, Table
+    from sqlalchemy import Column, Connection, RowMapping, Select, Table
 
     from ..journal import Entry
     from ..manifest import Manifest
@@ -34,6 +35,25 @@ _log = logging.getLogger("miripool")
 _ANALYZE_GROWTH = 0.2
 _ANALYZE_PRODUCTS = 100
 """New products since the last ANALYZE, as a share and at least, that make another one worth its tenths of a second."""
+
+
+def _tracks() -> Select[Any]:
+    """Make the statement of all versions of the tracks that serials belong to, and of those named."""
+    asked = product.alias("asked")
+    kinds, names = (cast(bindparam(what), ARRAY(Text)) for what in ("kinds", "names"))
+    named = func.unnest(kinds, names).table_valued("kind", "name", name="named").render_derived()
+    track = union(
+        select(asked.c.kind, asked.c.name).where(asked.c.serial == func.any(GIVEN_SERIALS)),
+        select(named.c.kind, named.c.name),
+    ).subquery("track")
+    labels = func.array(select(tag.c.label).where(tag.c.serial == product.c.serial).scalar_subquery())
+    p = product.c
+    return select(p.serial, p.kind, p.name, p.version, p.head, p.removed, p.purged, labels).join(
+        track, and_(p.kind == track.c.kind, p.name == track.c.name)
+    )
+
+
+_TRACKS = _tracks()
 
 
 class BrokenEntry(Exception):
@@ -104,7 +124,7 @@ def take(
     fresh = batch[start:]
     if not fresh:
         return Taken(0, False)
-    tracks = _load(connection, fresh)
+    tracks = _load(database, connection, fresh)
     for position, entry in enumerate(fresh, start):
         try:
             tracks.play(entry)
@@ -149,21 +169,16 @@ def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
     return start
 
 
-def _load(connection: Connection, entries: Sequence[Entry]) -> Tracks:
+def _load(database: Database, connection: Connection, entries: Sequence[Entry]) -> Tracks:
     """Read the tracks that entries touch."""
     serials, names = touched(entries)
-    asked = product.alias("asked")
-    named = as_table([product.c.kind, product.c.name], names)
-    track = union(
-        select(asked.c.kind, asked.c.name).where(is_one_of(asked.c.serial, serials)),
-        select(named.c.kind, named.c.name),
-    ).subquery("track")
-    labels = func.array(select(tag.c.label).where(tag.c.serial == product.c.serial).scalar_subquery())
-    p = product.c
-    statement = select(p.serial, p.kind, p.name, p.version, p.head, p.removed, p.purged, labels).join(
-        track, and_(p.kind == track.c.kind, p.name == track.c.name)
-    )
-    return Tracks(LoadedVersion(*row) for row in connection.execute(statement))
+    values = {
+        "serials": array_text(serials),
+        "kinds": [kind for kind, _ in names],
+        "names": [name for _, name in names],
+    }
+    found = connection.exec_driver_sql(*database.written(_TRACKS, **values))
+    return Tracks(LoadedVersion(*row) for row in found)
 
 
 def _unless_damaged(manifest: Callable[[str], Manifest]) -> Callable[[str], Manifest | None]:
@@ -210,7 +225,9 @@ def _copy_products(
         ("link", harvest.links()),
         ("made_from", harvest.origins()),
     ):
-        database.copy(connection, name, COLUMNS[name], Lines(chunks))
+        first = next(chunks, None)
+        if first is not None:
+            database.copy(connection, name, COLUMNS[name], Lines(itertools.chain((first,), chunks)))
     _add_names(connection, sorted(harvest.names))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, BigInteger, Select, String, Text, and_, cast, func, literal, select
+from sqlalchemy import ARRAY, BigInteger, Select, String, Text, and_, bindparam, cast, func, literal, select
 
 from .schema import product, tag
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, TableValuedAlias
 
-__all__ = ["array_text", "as_table", "conditions", "is_one_of", "products"]
+__all__ = ["GIVEN_SERIALS", "array_text", "as_table", "conditions", "is_one_of", "products"]
+
+GIVEN_SERIALS = cast(bindparam("serials", type_=String), ARRAY(BigInteger))
+"""Serials in statements that are kept, for `array_text`: as one value, as in `is_one_of`."""
 
 _LABELS = func.array(
     select(tag.c.label)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, exists, func, or_, select, text
+from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, or_, select, text
 from sqlalchemy.dialects import postgresql
 
 from ...errors import ServerError
 from ...pixelset import PIXEL_KINDS
 from ..schema import pixel_set, pixel_use, product, tag
-from ..selection import is_one_of
+from ..selection import GIVEN_SERIALS, array_text
 from .forms import TABLES
 
 if TYPE_CHECKING:
@@ -24,6 +24,16 @@ __all__ = ["leave_out", "pending", "reasons", "release", "sweep"]
 
 _LOCK_SECONDS = 5
 """How long a drop waits for those who read; they would have to wait behind it."""
+
+
+_REASONS = select(pixel_use.c.serial, pixel_use.c.reason).where(pixel_use.c.serial == func.any(GIVEN_SERIALS))
+
+_insert = postgresql.insert(pixel_use).from_select(
+    ["serial", "reason"], select(func.unnest(GIVEN_SERIALS), cast(bindparam("reason"), Text))
+)
+_LEAVE_OUT = _insert.on_conflict_do_update(
+    index_elements=["serial"], set_={"set_id": None, "reason": _insert.excluded.reason}
+).returning(pixel_use.c.serial)
 
 
 def _wanted(policy: str) -> ColumnElement[bool]:
@@ -68,13 +78,8 @@ def leave_out(database: Database, serials: Sequence[int], reason: str) -> None:
     reason : str
         For people.
     """
-    if not serials:
-        return
-    statement = postgresql.insert(pixel_use).values([{"serial": s, "reason": reason} for s in serials])
-    with database.write() as connection:
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["serial"], set_={"set_id": None, "reason": reason})
-        )
+    if serials:
+        database.ask(*database.written(_LEAVE_OUT, reason=reason, serials=array_text(serials)))
 
 
 def reasons(database: Database, serials: Sequence[int]) -> dict[int, str | None]:
@@ -92,12 +97,7 @@ def reasons(database: Database, serials: Sequence[int]) -> dict[int, str | None]
     dict
         For each that is not pending the reason; None where it has rows.
     """
-    u = pixel_use.c
-    with database.read() as connection:
-        return {
-            row.serial: row.reason
-            for row in connection.execute(select(u.serial, u.reason).where(is_one_of(u.serial, serials)))
-        }
+    return dict(database.ask(*database.written(_REASONS, serials=array_text(serials))))
 
 
 def release(database: Database, policy: str) -> None:
