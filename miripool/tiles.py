@@ -43,6 +43,10 @@ _SLAB_BYTES = 1 << 22
 """Bytes of an array that one thread reads at a time: memory that is used again; larger ones cost page faults."""
 
 
+_KEPT_TILES = 1 << 12
+"""Tiles of an array, a gigabyte, up to which its slabs are remembered for the next of the same shape."""
+
+
 def tile_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Choose the chunks of an array: whole along its groups, one integration, a patch of pixels.
 
@@ -207,10 +211,21 @@ def slabs(
     Slab
         With at least one row of tiles; together they have each tile once.
     """
+    few = math.prod(grid(shape, chunks)) <= _KEPT_TILES
+    yield from (_kept if few else _cut)(shape, chunks, itemsize, slab_bytes or _SLAB_BYTES)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, slab_bytes: int) -> tuple[Slab, ...]:
+    """Cut an array; of many exposures most have the same few shapes."""
+    return tuple(_cut(shape, chunks, itemsize, slab_bytes))
+
+
+def _cut(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, slab_bytes: int) -> Iterator[Slab]:
     steps = grid(shape, chunks)
     band_axis = max(0, len(shape) - 2)
     row_bytes = math.prod(chunks[:band_axis]) * math.prod(shape[band_axis + 1 :]) * itemsize
-    bands = max(1, (slab_bytes or _SLAB_BYTES) // max(1, row_bytes * chunks[band_axis]))
+    bands = max(1, slab_bytes // max(1, row_bytes * chunks[band_axis]))
     for outer in itertools.product(*(range(n) for n in steps[:band_axis])):
         for first in range(0, steps[band_axis], bands):
             rows = range(first, min(first + bands, steps[band_axis]))
