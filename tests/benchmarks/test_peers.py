@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ from miripool.tiles import tile_shape
 pytestmark = pytest.mark.timeout(3600)
 
 PRODUCTS = 1000
-ROUNDS = 15
+ROUNDS = 41
 SLOW_ROUNDS = 5
 SAVES = 15
 
@@ -208,9 +209,12 @@ def test_save_beside_butler(
             butler.ask("save", headers=headers()[:1])
             butler.ask("load", path=str(tmp_path / "array.npy"))
         for i in range(SAVES + 1):
+            os.sync()  # what the one before has deleted must not burden the next
             ours.append(save_one(plain, ramp, i))
             for option, butler in butlers.items():
+                os.sync()
                 theirs[option].append(butler.ask("put", run=f"run {i}"))
+            os.sync()
             copies.append(copy_durably([tmp_path / "array.npy"], tmp_path / "copy.npy"))
     save = statistics.median(seconds for seconds, _ in ours[1:])
     copy = statistics.median(copies[1:])
