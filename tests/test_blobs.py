@@ -837,3 +837,32 @@ def test_rows_of_megabytes_come_back(store: BlobStore) -> None:
     store.write(ref, rows)
     assert store.open(ref)[...].tobytes() == rows.tobytes()
     assert store.open(ref)[1].tobytes() == rows[1].tobytes()
+
+
+BOXES = [
+    np.s_[...],
+    np.s_[:, :, 22:44, :],
+    np.s_[:, :, 5:50, 115:],
+    np.s_[:, :, 22:44, 100:700],
+    np.s_[:, 3:20, 0:44, 0:460],
+    np.s_[0, :, 44:, 115:345],
+]
+
+
+@pytest.mark.parametrize("key", BOXES, ids=str)
+@pytest.mark.parametrize("near", [False, True], ids=["plain", "delta"])
+def test_tiles_side_by_side_are_put_where_they_belong(store: BlobStore, key: Any, near: bool) -> None:
+    array = np.random.default_rng(3).normal(size=(1, 24, 64, 1032)).astype(np.float32)
+    assert tiles.tile_shape(array.shape, 4) == (1, 24, 22, 115)
+    ref = store.measure(array)[0]
+    store.write(ref, array)
+    if near:
+        array[0, :, 30, 200] += 1
+        relative, ref = ref, store.measure(array)[0]
+        store.write(ref, array, near=[relative.digest])
+        assert store.open(ref).owners() == (relative.digest,)
+    blob = store.open(ref)
+    assert np.array_equal(blob[key], array[key])
+    for room in (np.empty(array.shape, ">f4"), np.empty((*array.shape[:-1], 2 * 1032), np.float32)[..., ::2]):
+        blob.read_into(room)
+        assert np.array_equal(room, array)
