@@ -216,29 +216,6 @@ class TileReader:
         return fill
 
 
-def _row_of(
-    run: Sequence[Found], target: NDArray[Any], starts: tuple[int, ...], chunks: tuple[int, ...]
-) -> NDArray[Any] | None:
-    """Find the place of tiles that lie side by side in a box, stacked along a new axis: one copy puts all there.
-
-    None where they don't, or are cut by an edge, or can be decoded where they belong.
-    """
-    first, last = run[0].tile, run[-1].tile
-    length = len(run) * chunks[-1]
-    side_by_side = last.start == (*first.start[:-1], first.start[-1] + length - chunks[-1])
-    if len(run) == 1 or not side_by_side or any(found.elements is not None for found in run):
-        return None
-    low = [start - origin for start, origin in zip(first.start, starts, strict=True)]
-    high = [begin + n for begin, n in zip(low, (*chunks[:-1], length), strict=True)]
-    inside = all(s.stop - s.start == n for s, n in zip(last.inside, chunks, strict=True))
-    if not inside or min(low) < 0 or any(end > n for end, n in zip(high, target.shape, strict=True)):
-        return None
-    if room_of(first, target, starts) is not None:
-        return None
-    row = target[tuple(slice(begin, end) for begin, end in zip(low, high, strict=True))]
-    return np.moveaxis(row.reshape(*row.shape[:-1], len(run), chunks[-1]), -2, 0)
-
-
 def _decode(
     blob: Blob, tile: Tile, coded: memoryview, chunks: tuple[int, ...], room: NDArray[Any] | None
 ) -> NDArray[Any]:

@@ -42,7 +42,6 @@ _FLAT = (4, 8)
 _SLAB_BYTES = 1 << 22
 """Bytes of an array that one thread reads at a time: memory that is used again; larger ones cost page faults."""
 
-
 _KEPT_TILES = 1 << 12
 """Tiles of an array, a gigabyte, up to which its slabs are remembered for the next of the same shape."""
 
