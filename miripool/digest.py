@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["array_digest", "blocks", "hasher_of", "is_tiled", "little_bytes", "pieces_in_order", "tile_digest"]
 
-_BLOCK_BYTES = 1 << 22
-"""Bytes read, hashed and summed by one thread at a time: with fewer, threads wait for each other; more cost memory."""
+_BLOCK_BYTES = 9 << 20
+"""Bytes read, hashed and summed by one thread at a time: a FULL frame of doubles in one piece.
+
+With fewer, threads wait for each other; more cost memory.
+"""
+
 _LARGE_BYTES = 1 << 28
 """The same where whole tiles are read: an integration of 60 FULL groups as floats, so that each is decoded once."""
 

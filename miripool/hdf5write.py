@@ -24,7 +24,7 @@ from .tilelist import TileList, record_type, write_tile_list
 from .tiles import Slab, Tile, grid, slabs, tile_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import h5py
@@ -159,7 +159,8 @@ def _chunked(file: h5py.File, name: str, ref: BlobRef, chunks: tuple[int, ...]) 
     import hdf5plugin
 
     little = ref.dtype.newbyteorder("<")
-    coded = hdf5plugin.Bitshuffle(nelems=bitshuffle.block_of(little.itemsize), cname="lz4")
+    block = bitshuffle.block_of(math.prod(chunks), little.itemsize)
+    coded = hdf5plugin.Bitshuffle(nelems=block, cname="lz4")
     return file.create_dataset(name, ref.shape, little, chunks=chunks, fillvalue=None, **coded)
 
 
@@ -234,7 +235,7 @@ def _write_tiles(
     most_coded = bitshuffle.room_for(math.prod(chunks), dtype.itemsize) if direct else 0
     spare: deque[NDArray[np.uint8]] = deque()  # memory for coded tiles that have been written
 
-    def code(slab: Slab) -> tuple[list[tuple[Tile, NDArray[Any]]], NDArray[np.uint8]]:
+    def code(slab: Slab) -> tuple[list[Tile], Iterable[NDArray[Any]], NDArray[np.uint8]]:
         whole, parts = _gathered(slab, np.asarray(source[slab.inside]), chunks, dtype)
         numbers = [tile.number for tile in slab.tiles]
         if dtype.kind in "iuf":
@@ -246,19 +247,19 @@ def _write_tiles(
         own = np.flatnonzero(owners[numbers] < 0).tolist()
         room = _one_of(spare, len(own) * most_coded)
         coded = bitshuffle.compress(whole, own, room) if direct else [parts[i].copy() for i in own]
-        return list(zip([slab.tiles[i] for i in own], coded, strict=True)), room
+        return [slab.tiles[i] for i in own], coded, room
 
     ahead = _Ahead(data.file.id.get_vfd_handle())
-    for coded, room in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
-        written += len(coded)
+    for own, coded, room in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
+        written += len(own)
         if written > most:
             return None
-        for tile, elements in coded:
+        for tile, elements in zip(own, coded, strict=True):
             if direct:
                 data.id.write_direct_chunk(tile.start, elements)
             else:
                 data[tile.inside] = elements
-        ahead.wrote(sum(elements.nbytes for _, elements in coded))
+            ahead.wrote(elements.nbytes)
         spare.append(room)
     data.file.flush()  # by now HDF5 knows where it puts them
     ahead.end()

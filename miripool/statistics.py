@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["Accumulator", "Statistics", "agree"]
 
 _BLOCK = 1 << 18
-"""Elements per step: 2 MB of doubles are almost in the cache; with fewer, threads wait for each other's calls."""
+"""Elements per step, about: 2 MB of doubles almost fit the cache; with fewer, threads wait for each other's calls."""
+
+_CANCELLED = 1 / 4096
+"""Part of the sum of squares that the squared deviations from the mean are at least, if they are taken from it.
+
+That is a step over the elements less; where the mean is beyond 64 scatters, too many digits would cancel each other.
+"""
 
 _ROUNDING = 1e-12
 """By how much sums of the same numbers may differ, of the larger of mean and scatter."""
@@ -110,6 +116,12 @@ def agree(one: Statistics | None, other: Statistics | None) -> bool:
     )
 
 
+def _sum_of_squares(values: NDArray[np.float64]) -> float:
+    """Square the elements in place, and sum them; `np.dot` would start BLAS's threads below ours, einsum is slower."""
+    np.multiply(values, values, out=values)
+    return float(values.sum())
+
+
 def _to_json(value: float | None) -> float | str | None:
     return str(value) if isinstance(value, float) and math.isinf(value) else value
 
@@ -148,8 +160,9 @@ class Accumulator:
         self._n += flat.size
         if self._flags:
             self._flagged += int(np.count_nonzero(flat))
-        for start in range(0, flat.size, _BLOCK):
-            self._add_numbers(flat[start : start + _BLOCK])
+        step = -(-flat.size // max(1, round(flat.size / _BLOCK)))
+        for start in range(0, flat.size, max(1, step)):
+            self._add_numbers(flat[start : start + step])
 
     def merge(self, other: Accumulator) -> None:
         """Take in all that another accumulator has taken in.
@@ -175,17 +188,25 @@ class Accumulator:
             if part.size == 0:
                 return
             low = float(part.min())
-        self._min = min(self._min, low)
-        self._max = max(self._max, float(part.max()))
+        high = float(part.max())
+        self._min, self._max = min(self._min, low), max(self._max, high)
+        if low == high and math.isfinite(low):
+            self._merge_moments(part.size, low, 0.0)
+            return
         values: NDArray[np.float64] = _room.take("values", 8 * part.size).view(np.float64)
         np.copyto(values, part)
         with np.errstate(invalid="ignore", over="ignore"):
-            mean = float(values.sum()) / values.size
+            total = float(values.sum())
+            mean = total / values.size
             if not math.isfinite(mean):  # the sum is beyond float64, or there are infinities
                 mean = float((values / values.size).sum())
-            values -= mean
-            # Not np.dot: BLAS would start threads of its own below ours.
-            self._merge_moments(values.size, mean, float(np.einsum("i,i->", values, values)))
+            squares = _sum_of_squares(values)
+            m2 = squares - total * mean
+            if not m2 > _CANCELLED * squares:
+                np.copyto(values, part)
+                values -= mean
+                m2 = _sum_of_squares(values)
+            self._merge_moments(values.size, mean, m2)
 
     def _merge_moments(self, n: int, mean: float, m2: float) -> None:
         if n == 0:

@@ -42,7 +42,7 @@ def compress(chunk: NDArray[Any]) -> bytes:
 
 def coded_by_hdf5(path: Path, chunk: NDArray[Any], nelems: int | None = None) -> bytes:
     if nelems is None:
-        nelems = bitshuffle.block_of(chunk.dtype.itemsize)
+        nelems = bitshuffle.block_of(chunk.size, chunk.dtype.itemsize)
     with h5py.File(path, "w") as file:
         coder = hdf5plugin.Bitshuffle(nelems=nelems, cname="lz4")
         data = file.create_dataset("data", chunk.shape, chunk.dtype, chunks=chunk.shape, **coder)
@@ -57,13 +57,25 @@ DTYPES = [np.dtype(t) for t in ("?", "u1", "u2", "i4", "f4", "f8", "c8", "S3", "
 ]
 
 
-def test_chosen_chunks_are_coded_each_for_itself() -> None:
-    chunks = np.stack([make_chunk((13, 17), np.dtype("f4"), seed) for seed in range(5)])
-    room = np.empty(3 * bitshuffle.room_for(13 * 17, 4), np.uint8)
-    coded = bitshuffle.compress(chunks, [4, 0, 2], room)
-    assert [part.tobytes() for part in coded] == [compress(chunks[i]) for i in (4, 0, 2)]
+@pytest.mark.parametrize("shape", [(13, 17), (24, 16, 128), (20, 25, 129)], ids=["small", "equal", "other"])
+@pytest.mark.parametrize("chosen", [[], [3], [4, 0, 2], [0, 1, 2, 3, 4], [0, 1, 3, 4], [0, 2, 3]], ids=str)
+def test_chosen_chunks_are_coded_each_for_itself(shape: tuple[int, ...], chosen: list[int]) -> None:
+    chunks = np.stack([make_chunk(shape, np.dtype("f4"), seed) for seed in range(5)])
+    size = chunks[0].size
+    assert (size % bitshuffle.block_of(size, 4) == 0) == (shape == (24, 16, 128))
+    room = np.empty(len(chosen) * bitshuffle.room_for(size, 4), np.uint8)
+    coded = bitshuffle.compress(chunks, chosen, room)
+    assert [part.tobytes() for part in coded] == [compress(chunks[i]) for i in chosen]
     with pytest.raises(ValueError, match="room"):
-        bitshuffle.compress(chunks, range(4), room)
+        bitshuffle.compress(chunks, [*chosen, 0], room)
+
+
+@given(st.integers(1, 100_000), st.integers(1, 3000))
+def test_blocks_are_such_as_the_filter_takes(size: int, element: int) -> None:
+    block = bitshuffle.block_of(size, element)
+    assert block % 8 == 0
+    assert block >= 128
+    assert block * element <= max(1 << 16, 128 * element)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -187,7 +199,7 @@ for round in range(int(sys.argv[2])):
     size = rng.choice([1, 7, 8, 9, 100, 1000, 5000])
     noise = np.random.default_rng(round).poisson(2, size * dtype.itemsize).astype(np.uint8)
     room = np.empty(bitshuffle.room_for(size, dtype.itemsize), np.uint8)
-    coded = bytearray(bitshuffle.compress(noise.view(dtype)[np.newaxis], [0], room)[0])
+    coded = bytearray(*bitshuffle.compress(noise.view(dtype)[np.newaxis], [0], room))
     for _ in range(rng.randint(1, 4)):
         what = rng.randrange(5)
         if what == 0 and coded:
