@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["available", "block_of", "compress", "decompress", "room_for"]
+__all__ = ["HEADER_BYTES", "available", "block_of", "compress", "decompress", "room_for"]
 
 _HEADER = struct.Struct(">QI")
 """What the filter writes before a chunk: decompressed bytes and bytes per block, both big-endian."""
+
+HEADER_BYTES = _HEADER.size
+"""Its length."""
 
 _LENGTH = struct.Struct(">I")
 """What stands before each block: its compressed bytes."""
@@ -121,7 +124,7 @@ def room_for(size: int, element: int) -> int:
     """
     library = _library()
     assert library is not None  # noqa: S101 - callers ask `available` first
-    return int(_HEADER.size + library.bshuf_compress_lz4_bound(size, element, block_of(size, element)))
+    return int(HEADER_BYTES + library.bshuf_compress_lz4_bound(size, element, block_of(size, element)))
 
 
 def compress(chunks: NDArray[Any], chosen: Sequence[int], target: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
@@ -157,7 +160,7 @@ def compress(chunks: NDArray[Any], chosen: Sequence[int], target: NDArray[np.uin
     spans: list[tuple[int, int]] = []
     end = 0
     for first, count in _runs(chosen, 1 if size % block else len(chosen)):
-        begin = end + _HEADER.size
+        begin = end + HEADER_BYTES
         length = library.bshuf_compress_lz4(source + first * size * element, aim + begin, count * size, element, block)
         if length < 0:
             raise IntegrityError(f"bitshuffle could not compress {count * size * element} bytes (code {length})")
@@ -195,41 +198,56 @@ def _headed(target: NDArray[np.uint8], spans: list[tuple[int, int]], header: byt
         yield target[begin - len(header) : end]
 
 
-def decompress(coded: bytes | memoryview, chunk: NDArray[Any]) -> None:
-    """Decode one chunk.
+def decompress(heads: bytes, coded: NDArray[np.uint8], ends: Sequence[int], chunks: NDArray[Any]) -> None:
+    """Decode chunks that stand one behind the other, their headers apart.
 
     Parameters
     ----------
-    coded : bytes or memoryview
-        What `read_direct_chunk` gave.
-    chunk : ndarray
-        C-contiguous, of the chunk's full shape and little-endian dtype; is filled.
+    heads : bytes
+        `HEADER_BYTES` for each chunk, as they stood before it.
+    coded : ndarray of uint8
+        All else, without gaps; may end too soon.
+    ends : sequence of int
+        Where in it each chunk ends; one at least.
+    chunks : ndarray, shape (number of chunks, …)
+        C-contiguous, each of a chunk's full shape, little-endian; is filled.
 
     Raises
     ------
     IntegrityError
-        If the bytes are not a chunk of that size.
+        If the bytes are not chunks of that size. It does not tell which of several.
     """
     library = _library()
     assert library is not None  # noqa: S101 - callers ask `available` first
-    element = chunk.dtype.itemsize
-    if len(coded) < _HEADER.size:
-        raise IntegrityError(f"a chunk of {len(coded)} bytes is too short")
-    size, block_bytes = _HEADER.unpack_from(coded)
-    block = block_bytes // element
-    if size != chunk.nbytes or block == 0 or block % _ELEMENTS_AT_ONCE or block_bytes > _BLOCK_LIMIT:
-        raise IntegrityError(f"a chunk says it holds {size} bytes in blocks of {block_bytes}, not {chunk.nbytes}")
-    _check_blocks(coded, chunk.size, block, element)
-    source = np.frombuffer(coded, np.uint8, offset=_HEADER.size)
-    count = library.bshuf_decompress_lz4(source.ctypes.data, chunk.ctypes.data, chunk.size, element, block)
-    if count != len(coded) - _HEADER.size:
-        raise IntegrityError("a chunk does not decompress to its own length")
+    element, size = chunks.dtype.itemsize, math.prod(chunks.shape[1:])
+    begins = (0, *ends[:-1])
+    blocks = [_block_in(heads, i * HEADER_BYTES, size, element) for i in range(len(ends))]
+    for begin, end, block in zip(begins, ends, blocks, strict=True):
+        _check_blocks(coded.data[begin:end], size, block, element)
+    source, target = coded.ctypes.data, chunks.ctypes.data
+    # Chunks that divide into equal blocks are one sequence of blocks.
+    at_once = len(ends) if len(set(blocks)) == 1 and size % blocks[0] == 0 else 1
+    for i in range(0, len(ends), at_once):
+        length = library.bshuf_decompress_lz4(
+            source + begins[i], target + i * size * element, at_once * size, element, blocks[i]
+        )
+        if length != ends[i + at_once - 1] - begins[i]:
+            raise IntegrityError("a chunk does not decompress to its own length")
 
 
-def _check_blocks(coded: bytes | memoryview, elements: int, block: int, element: int) -> None:
+def _block_in(heads: bytes, position: int, size: int, element: int) -> int:
+    """Give the elements per block that a chunk's header tells, if it can be one of ours."""
+    told, block_bytes = _HEADER.unpack_from(heads, position)
+    block: int = block_bytes // element
+    if told != size * element or block == 0 or block % _ELEMENTS_AT_ONCE or block_bytes > _BLOCK_LIMIT:
+        raise IntegrityError(f"a chunk says it holds {told} bytes in blocks of {block_bytes}, not {size * element}")
+    return block
+
+
+def _check_blocks(coded: memoryview, elements: int, block: int, element: int) -> None:
     """Walk the lengths that stand before the blocks: the decoder follows them wherever they lead."""
     full, rest = divmod(elements, block)
-    position = _HEADER.size
+    position = 0
     for _ in range(full + (rest >= _ELEMENTS_AT_ONCE)):
         if position + _LENGTH.size > len(coded):
             raise IntegrityError("a chunk ends within its blocks")

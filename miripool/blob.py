@@ -20,7 +20,7 @@ from .manifest import BlobRef
 from .storage import storage_error
 from .tilelist import ListedTiles, TileList, read_tile_list
 from .tilereader import Places, TileReader
-from .tiles import Tile, basic_index, grid, tile_at
+from .tiles import all_tiles, basic_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -245,7 +245,7 @@ class Blob:
             if file.numbers is not None and not (np.array_equal(tiles.numbers, file.numbers) and file.is_mapped()):
                 return False
             listed = ListedTiles(file.descriptor, tiles)
-            own = (tile for tile in _all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
+            own = (tile for tile in all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
             return list(file.digests()) == list(listed.digests()) and all(
                 not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in own
             )
@@ -441,15 +441,11 @@ class _Whole:
         yield self._whole
 
 
-def _all_tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Tile]:
-    return (tile_at(index, shape, chunks) for index in np.ndindex(grid(shape, chunks)))
-
-
 def _part_of(file: Hdf5File) -> Part:
     return Part(file, file.owners, file.numbers)
 
 
 def _find_all(places: Places, shape: tuple[int, ...]) -> None:
     """Make sure that each tile is somewhere."""
-    for tile in _all_tiles(shape, places.chunks):
+    for tile in all_tiles(shape, places.chunks):
         places.find(tile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -15,7 +16,7 @@ from .digest import tile_digest
 from .errors import IntegrityError
 from .room import Room
 from .threads import map_bounded, works_alone
-from .tiles import Tile, copy_overlap, room_of, tile_at, tile_sizes
+from .tiles import Tile, all_tiles, put_tiles, tile_at, tile_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +33,9 @@ MAX_TILE = 1 << 26
 
 _RUN_BYTES = 1 << 21
 """Bytes of the tiles that a thread reads at a time: many enough that threads seldom wait for each other."""
+
+_MOST_BUFFERS = 1024
+"""Buffers that the system fills in one call (`IOV_MAX`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +73,15 @@ class Places(Protocol):
 _room = Room()
 
 
-def _read_run(run: Sequence[Found]) -> list[memoryview | None]:
-    """Read tiles as they are in their files, those at once that stand one behind the other.
-
-    What is given is this thread's, until it reads again; None for those read already.
-    """
-    room = memoryview(_room.take("coded", sum(found.size for found in run)).data)
-    coded: list[memoryview | None] = []
+def _stretches(run: Sequence[Found], most: int) -> Iterator[Sequence[Found]]:
+    """Cut a list of tiles into those that stand one behind the other in a file, so many at most."""
     first = 0
     while first < len(run):
-        if run[first].elements is not None:
-            coded.append(None)
-            first += 1
-            continue
         end = first + 1
-        while end < len(run) and _follows(run[end - 1], run[end]):
+        while end < min(first + most, len(run)) and _follows(run[end - 1], run[end]):
             end += 1
-        size = sum(found.size for found in run[first:end])
-        whole = _read(run[first].descriptor, run[first].offset, room[:size])
-        room = room[size:]
-        begin = run[first].offset
-        coded += [whole[found.offset - begin : found.offset - begin + found.size] for found in run[first:end]]
+        yield run[first:end]
         first = end
-    return coded
 
 
 def _follows(one: Found, other: Found) -> bool:
@@ -99,11 +89,32 @@ def _follows(one: Found, other: Found) -> bool:
     return (one.descriptor, one.offset + one.size) == (other.descriptor, other.offset) and other.elements is None
 
 
-def _read(descriptor: int, offset: int, room: memoryview) -> memoryview:
-    """Read as many bytes as there is room for, or as there are."""
+def _read_apart(stretch: Sequence[Found]) -> tuple[bytes, NDArray[np.uint8], list[int]]:
+    """Read tiles that stand one behind the other: their headers, all else, and where in that each ends.
+
+    What is given is this thread's, until it reads again; it is shorter where the file is.
+    """
+    head = bitshuffle.HEADER_BYTES
+    ends = list(itertools.accumulate(max(0, found.size - head) for found in stretch))
+    heads, coded = bytearray(head * len(stretch)), _room.take("coded", ends[-1])
+    buffers: list[memoryview] = []
+    for i, (found, begin, end) in enumerate(zip(stretch, (0, *ends[:-1]), ends, strict=True)):
+        buffers += [memoryview(heads)[head * i :][: min(head, found.size)], coded.data[begin:end]]
+    count = _read(stretch[0].descriptor, stretch[0].offset, buffers)
+    return bytes(heads), coded[: max(0, count - len(heads))], ends
+
+
+def _read(descriptor: int, offset: int, buffers: Sequence[memoryview]) -> int:
+    """Read as many bytes as there is room for, or as there are; tell how many."""
     if hasattr(os, "preadv"):
-        return room[: os.preadv(descriptor, [room], offset)]
-    return memoryview(os.pread(descriptor, len(room), offset))  # macOS before 11
+        return os.preadv(descriptor, buffers, offset)
+    whole = os.pread(descriptor, sum(len(buffer) for buffer in buffers), offset)  # macOS before 11
+    position = 0
+    for buffer in buffers:
+        part = whole[position : position + len(buffer)]
+        buffer[: len(part)] = part
+        position += len(part)
+    return position
 
 
 class TileReader:
@@ -170,13 +181,15 @@ class TileReader:
         runs = self._in_runs(tiles, whole=True)
         yield from map(read, runs) if alone else map_bounded(read, runs)
 
-    def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[Tile]:
+    def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterable[Tile]:
+        if shape == self._blob.shape:
+            return all_tiles(shape, self._chunks)
         ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, shape, self._chunks, strict=True)]
         return (tile_at(index, self._blob.shape, self._chunks) for index in itertools.product(*ranges))
 
     def _in_runs(self, tiles: Iterable[Tile], *, whole: bool = False) -> Iterator[list[Found]]:
         """Give the tiles in lists that are worth a thread's while; with `whole`, those cut by the edge alone."""
-        most = max(1, _RUN_BYTES // max(1, math.prod(self._chunks) * self._blob.dtype.itemsize))
+        most = self._tiles_at_once()
         run: list[Found] = []
         for tile in tiles:
             alone = whole and any(s.stop - s.start < n for s, n in zip(tile.inside, self._chunks, strict=True))
@@ -195,39 +208,57 @@ class TileReader:
 
         It takes the tiles, a box, and where the box starts; None for a box with a first axis of one place for each.
         """
-        blob, chunks = self._blob, self._chunks
+        blob = self._blob
         digests = self._places.digests()
+        most = self._tiles_at_once()
 
         def fill(job: tuple[list[Found], NDArray[Any], tuple[int, ...] | None]) -> NDArray[Any]:
             run, target, starts = job
-            for i, (found, coded) in enumerate(zip(run, _read_run(run), strict=True)):
-                tile = found.tile
-                room = target[i] if starts is None else room_of(tile, target, starts)
-                elements = found.elements if coded is None else _decode(blob, tile, coded, chunks, room)
-                assert elements is not None  # noqa: S101 - not coded means read already
-                if tile_digest(elements) != digests[tile.number]:
-                    raise blob.damaged(f"has other values in tile {tile.number} (at {tile.start}) than were stored")
-                if starts is None and elements is not room:
-                    target[i] = elements
-                elif starts is not None and elements is not room:
-                    copy_overlap(elements, tile, target, starts)
+            done = 0
+            for stretch in _stretches(run, most):
+                here = target[done : done + len(stretch)] if starts is None else None
+                done += len(stretch)
+                whole = self._elements(stretch, here)
+                tiles = [found.tile for found in stretch]
+                for tile, elements in zip(tiles, whole, strict=True):
+                    if (
+                        tile_digest(elements[tuple(slice(s.stop - s.start) for s in tile.inside)])
+                        != digests[tile.number]
+                    ):
+                        raise blob.damaged(f"has other values in tile {tile.number} (at {tile.start}) than were stored")
+                if starts is not None:
+                    put_tiles(whole, tiles, target, starts)
+                elif here is not None and whole is not here:
+                    here[...] = whole
             return target
 
         return fill
 
+    def _tiles_at_once(self) -> int:
+        tile_bytes = math.prod(self._chunks) * self._blob.dtype.itemsize
+        return min(_MOST_BUFFERS // 2, max(1, _RUN_BYTES // max(1, tile_bytes)))
 
-def _decode(
-    blob: Blob, tile: Tile, coded: memoryview, chunks: tuple[int, ...], room: NDArray[Any] | None
-) -> NDArray[Any]:
-    """Decode a tile where it belongs, if it fits there as it is; else into memory of this thread, until the next."""
-    little = blob.dtype.newbyteorder("<")
-    here = room is not None and room.shape == chunks and room.dtype == little
-    if here and room is not None:
-        whole: NDArray[Any] = room
-    else:
-        whole = _room.take("tile", math.prod(chunks) * little.itemsize).view(little).reshape(chunks)
-    try:
-        bitshuffle.decompress(coded, whole)
-    except IntegrityError as error:
-        raise blob.damaged(f"can't be decoded in tile {tile.number} (at {tile.start}): {error}") from error
-    return whole if here else whole[tuple(slice(s.stop - s.start) for s in tile.inside)]
+    def _elements(self, stretch: Sequence[Found], here: NDArray[Any] | None) -> NDArray[Any]:
+        """Give the elements of tiles that stand one behind the other, with padding, along a new first axis.
+
+        They are decoded to the place given, if they fit there as they are; else to memory of this thread, until the
+        next are.
+        """
+        blob, chunks = self._blob, self._chunks
+        if stretch[0].elements is not None:
+            return stretch[0].elements[np.newaxis]
+        shape, little = (len(stretch), *chunks), blob.dtype.newbyteorder("<")
+        if here is not None and here.shape == shape and here.dtype == little:
+            whole = here
+        else:
+            whole = _room.take("tiles", math.prod(shape) * little.itemsize).view(little).reshape(shape)
+        with contextlib.suppress(IntegrityError):
+            bitshuffle.decompress(*_read_apart(stretch), whole)
+            return whole
+        for found, room in zip(stretch, whole[:, np.newaxis], strict=True):  # one of them is damaged: which?
+            try:
+                bitshuffle.decompress(*_read_apart([found]), room)
+            except IntegrityError as error:
+                tile = found.tile
+                raise blob.damaged(f"can't be decoded in tile {tile.number} (at {tile.start}): {error}") from error
+        return whole

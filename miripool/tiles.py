@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
 __all__ = [
     "Slab",
     "Tile",
+    "all_tiles",
     "basic_index",
-    "copy_overlap",
     "grid",
-    "room_of",
+    "put_tiles",
     "slabs",
     "tile_at",
     "tile_shape",
@@ -43,7 +43,7 @@ _SLAB_BYTES = 1 << 22
 """Bytes of an array that one thread reads at a time: memory that is used again; larger ones cost page faults."""
 
 _KEPT_TILES = 1 << 12
-"""Tiles of an array, a gigabyte, up to which its slabs are remembered for the next of the same shape."""
+"""Tiles of an array, a gigabyte, up to which they and its slabs are remembered for the next of the same shape."""
 
 
 def tile_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -166,6 +166,32 @@ def tile_at(index: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, .
     return Tile(number, start, inside)
 
 
+def all_tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterable[Tile]:
+    """Give all tiles of an array.
+
+    Parameters
+    ----------
+    shape, chunks : tuple of int
+        Of the array and of a tile.
+
+    Returns
+    -------
+    iterable of Tile
+        In the order of their numbers.
+    """
+    few = math.prod(grid(shape, chunks)) <= _KEPT_TILES
+    return _kept_tiles(shape, chunks) if few else _every_tile(shape, chunks)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[Tile, ...]:
+    return tuple(_every_tile(shape, chunks))
+
+
+def _every_tile(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Tile]:
+    return (tile_at(index, shape, chunks) for index in np.ndindex(grid(shape, chunks)))
+
+
 @dataclass(frozen=True, slots=True)
 class Slab:
     """Some tiles that lie side by side, to be read together: whole along the last axis."""
@@ -211,11 +237,11 @@ def slabs(
         With at least one row of tiles; together they have each tile once.
     """
     few = math.prod(grid(shape, chunks)) <= _KEPT_TILES
-    yield from (_kept if few else _cut)(shape, chunks, itemsize, slab_bytes or _SLAB_BYTES)
+    yield from (_kept_slabs if few else _cut)(shape, chunks, itemsize, slab_bytes or _SLAB_BYTES)
 
 
 @functools.lru_cache(maxsize=8)
-def _kept(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, slab_bytes: int) -> tuple[Slab, ...]:
+def _kept_slabs(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, slab_bytes: int) -> tuple[Slab, ...]:
     """Cut an array; of many exposures most have the same few shapes."""
     return tuple(_cut(shape, chunks, itemsize, slab_bytes))
 
@@ -234,50 +260,59 @@ def _cut(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, slab_by
             yield Slab(tuple(slice(low.start, high.stop) for low, high in corners), tiles)
 
 
-def copy_overlap(part: NDArray[Any], tile: Tile, target: NDArray[Any], starts: tuple[int, ...]) -> None:
-    """Copy what a tile and a box have in common.
+def put_tiles(parts: NDArray[Any], tiles: Sequence[Tile], target: NDArray[Any], starts: tuple[int, ...]) -> None:
+    """Copy what tiles and a box have in common; those side by side, which make up whole rows, at once.
 
     Parameters
     ----------
-    part : ndarray
-        Elements of the tile, padding left out.
-    tile : Tile
-        Where they belong.
+    parts : ndarray, shape (number of tiles, …)
+        Elements of the tiles, with padding or without.
+    tiles : sequence of Tile
+        Where they belong, in the order of their numbers.
     target : ndarray
-        The box; is filled where the tile covers it.
+        The box; is filled where the tiles cover it.
     starts : tuple of int
         First element of the box along each axis.
     """
+    width = parts.shape[-1]
+    first = 0
+    while first < len(tiles):
+        tile = tiles[first]
+        source, destination = _overlap(tile, target.shape, starts)
+        count = _side_by_side(tiles[first:], width, starts[-1], starts[-1] + target.shape[-1])
+        if count > 1:
+            begin = tile.start[-1] - starts[-1]
+            row = target[(*destination[:-1], slice(begin, begin + count * width))]
+            split = row.reshape(*row.shape[:-1], count, width)  # a view: one axis becomes two
+            np.moveaxis(split, -2, 0)[...] = parts[(slice(first, first + count), *source[:-1])]
+        else:
+            target[destination] = parts[first][source]
+        first += count
+
+
+def _overlap(
+    tile: Tile, shape: tuple[int, ...], starts: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Tell what a tile and a box have in common: in the tile, and in the box."""
     source, destination = [], []
-    for inside, start, length in zip(tile.inside, starts, target.shape, strict=True):
+    for inside, start, length in zip(tile.inside, starts, shape, strict=True):
         low, high = max(inside.start, start), min(inside.stop, start + length)
         source.append(slice(low - inside.start, high - inside.start))
         destination.append(slice(low - start, high - start))
-    target[tuple(destination)] = part[tuple(source)]
+    return tuple(source), tuple(destination)
 
 
-def room_of(tile: Tile, target: NDArray[Any], starts: tuple[int, ...]) -> NDArray[Any] | None:
-    """Find the place of a tile in a box.
-
-    Parameters
-    ----------
-    tile : Tile
-        The tile.
-    target : ndarray
-        The box.
-    starts : tuple of int
-        First element of the box along each axis.
-
-    Returns
-    -------
-    ndarray or None
-        A C-contiguous view of the box; None where the box has only a part of the tile, or not in one piece.
-    """
-    ends = zip(tile.inside, starts, target.shape, strict=True)
-    if any(inside.start < start or inside.stop > start + length for inside, start, length in ends):
-        return None
-    room = target[tuple(slice(i.start - s, i.stop - s) for i, s in zip(tile.inside, starts, strict=True))]
-    return room if room.flags.c_contiguous else None
+def _side_by_side(tiles: Sequence[Tile], width: int, low: int, high: int) -> int:
+    """Count tiles along the last axis, the first and more, that are of full width and within bounds; one at least."""
+    start = tiles[0].start
+    count = 0
+    if start[-1] >= low:
+        for tile in tiles:
+            begin, end = start[-1] + count * width, start[-1] + (count + 1) * width
+            if (*start[:-1], begin) != tile.start or tile.inside[-1].stop != end or end > high:
+                break
+            count += 1
+    return max(1, count)
 
 
 def basic_index(key: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Any, ...]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from miripool import bitshuffle
 from miripool.errors import IntegrityError
 
 pytestmark = pytest.mark.skipif(not bitshuffle.available(), reason="this build of the filter exports no compressor")
+
+HEAD = bitshuffle.HEADER_BYTES
 
 SHAPES = [(1,), (7,), (8,), (1000,), (13, 17), (4, 20, 30), (2048, 3), (1, 5, 64, 72), (3, 32, 1024)]
 
@@ -102,8 +105,42 @@ def test_hdf5_reads_what_we_code_and_we_read_it_back(
 
 def decoded(coded: bytes, like: NDArray[Any]) -> NDArray[Any]:
     target = np.full(like.nbytes, 0xEE, np.uint8).view(like.dtype).reshape(like.shape)
-    bitshuffle.decompress(coded, target)
+    decompress(coded, target)
     return target
+
+
+def decompress(coded: bytes, target: NDArray[Any]) -> None:
+    head, body = coded[:HEAD].ljust(HEAD, b"\0"), np.frombuffer(coded, np.uint8)[HEAD:]
+    bitshuffle.decompress(head, body, [len(body)], target[np.newaxis])
+
+
+@pytest.mark.parametrize("shape", [(24, 16, 128), (20, 25, 129), (3, 5)], ids=["equal blocks", "other blocks", "small"])
+def test_chunks_one_behind_the_other_are_decoded(shape: tuple[int, ...]) -> None:
+    chunks = np.stack([make_chunk(shape, np.dtype("<f4"), seed) for seed in range(5)])
+    coded = [compress(chunk) for chunk in chunks]
+    heads, bodies = b"".join(c[:HEAD] for c in coded), np.frombuffer(b"".join(c[HEAD:] for c in coded), np.uint8)
+    ends = list(itertools.accumulate(len(c) - HEAD for c in coded))
+    target = np.full_like(chunks, np.nan)
+    bitshuffle.decompress(heads, bodies, ends, target)
+    assert target.tobytes() == chunks.tobytes()
+    bitshuffle.decompress(heads[:HEAD], bodies, ends[:1], target[3:4])
+    assert target[3].tobytes() == chunks[0].tobytes()
+    for cut in range(0, len(bodies), 1001):
+        with pytest.raises(IntegrityError):
+            bitshuffle.decompress(heads, bodies[:cut], ends, target)
+    for moved in (-1, 1):
+        with pytest.raises(IntegrityError):
+            bitshuffle.decompress(heads, bodies, [ends[0] + moved, *ends[1:]], target)
+
+
+def test_chunks_in_different_blocks_are_decoded(tmp_path: Path) -> None:
+    chunks = np.stack([make_chunk((24, 16, 128), np.dtype("<f4"), seed) for seed in range(3)])
+    coded = [coded_by_hdf5(tmp_path / f"{i}.h5", chunks[i], nelems) for i, nelems in enumerate((0, 8192, 4096))]
+    ends = list(itertools.accumulate(len(c) - HEAD for c in coded))
+    target = np.full_like(chunks, np.nan)
+    bodies = np.frombuffer(b"".join(c[HEAD:] for c in coded), np.uint8)
+    bitshuffle.decompress(b"".join(c[:HEAD] for c in coded), bodies, ends, target)
+    assert target.tobytes() == chunks.tobytes()
 
 
 @pytest.mark.parametrize("nelems", [0, 8, 128, 65536], ids=lambda n: f"{n} elements" if n else "the filter's own")
@@ -215,8 +252,9 @@ for round in range(int(sys.argv[2])):
             coded[12:] = rng.randbytes(len(coded) - 12)
     memory = np.full(guard + size * dtype.itemsize + guard, 0xA5, np.uint8)
     target = memory[guard : guard + size * dtype.itemsize].view(dtype)
+    body = np.frombuffer(bytes(coded), np.uint8)[12:]
     try:
-        bitshuffle.decompress(bytes(coded), target)
+        bitshuffle.decompress(bytes(coded[:12]).ljust(12, bytes(1)), body, [len(body)], target[np.newaxis])
         survived += 1
     except IntegrityError:
         refused += 1

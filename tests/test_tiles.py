@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from miripool import tiles as module
-from miripool.tiles import Tile, basic_index, copy_overlap, grid, slabs, tile_at, tile_shape
+from miripool.tiles import Tile, basic_index, grid, put_tiles, slabs, tile_at, tile_shape
 
 EXAMPLES = settings(deadline=None, max_examples=200)
 
@@ -149,9 +149,15 @@ def test_boxes_are_put_together_from_tiles(case: tuple[Any, Any], data: st.DataO
     wanted = array[tuple(slice(s, s + n) for s, n in zip(starts, box, strict=True))]
     target = np.full(box, -1)
     ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, box, chunks, strict=True)]
-    for index in itertools.product(*ranges):
-        tile = tile_at(index, shape, chunks)
-        copy_overlap(array[tile.inside], tile, target, starts)
+    touched = [tile_at(index, shape, chunks) for index in itertools.product(*ranges)]
+    if data.draw(st.booleans(), label="as they are"):
+        for tile in touched:
+            put_tiles(array[tile.inside][np.newaxis], [tile], target, starts)
+    else:
+        padded = np.full((len(touched), *chunks), -2)
+        for part, tile in zip(padded, touched, strict=True):
+            part[tuple(slice(s.stop - s.start) for s in tile.inside)] = array[tile.inside]
+        put_tiles(padded, touched, target, starts)
     assert np.array_equal(target, wanted)
 
 

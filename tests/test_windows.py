@@ -161,8 +161,8 @@ def test_tiles_that_decide_nothing_are_not_read(tmp_path: Path, monkeypatch: pyt
     store.write(ref, values)
     product = Ramp({}, {"SCI": Dataset("SCI", store.open(ref), statistics=statistics)}, name="r")
     read = []
-    kept = tilereader._decode
-    monkeypatch.setattr(tilereader, "_decode", lambda *args: read.append(1) or kept(*args))
+    kept = tilereader._read_apart
+    monkeypatch.setattr(tilereader, "_read_apart", lambda stretch: read.extend(stretch) or kept(stretch))
 
     def answer(text: str) -> tuple[bool, int]:
         read.clear()
