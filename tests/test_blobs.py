@@ -384,6 +384,24 @@ def test_a_changed_element_is_found_and_the_other_tiles_are_still_read(ramp: Blo
     assert np.array_equal(ramp[1, :, 0, 0], array[1, :, 0, 0])
 
 
+@pytest.mark.parametrize("at", [0, 7, 8, 11, 12, 15, 16, 5000, -1])
+@pytest.mark.parametrize("place", [0, 1, 7, 11])
+def test_of_tiles_read_together_the_damaged_one_is_named(store: BlobStore, place: int, at: int) -> None:
+    array = np.random.default_rng(0).integers(0, 65536, (1, 20, 256, 516), np.uint16)
+    blob = stored(store, array)
+    tiles_of = blob.tile_list()
+    assert tiles_of is not None
+    record = tiles_of.records[place]
+    assert len(tiles_of.records) > 12
+    with path_of(store, blob).open("r+b") as file:
+        file.seek(int(record["offset"]) + at % int(record["size"]))
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 0xFF]))
+    with pytest.raises(IntegrityError, match=rf"tile {place} \(at \(0, 0, \d+, \d+\)\)"):
+        blob[...]
+
+
 def test_a_changed_element_of_a_small_array_is_found(store: BlobStore) -> None:
     blob = stored(store, np.arange(10.0))
     edit(blob, lambda file: file["data"].__setitem__(3, -0.5))

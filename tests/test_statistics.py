@@ -127,6 +127,21 @@ def test_no_digits_are_lost_at_a_large_mean() -> None:
     assert summarise(single).mean == pytest.approx(float(single.astype(np.longdouble).mean()), rel=1e-14)
 
 
+@pytest.mark.parametrize("mean", [0, 1, 30, 63, 65, 200, 1e4, 1e6])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+def test_few_digits_are_lost_at_any_mean(mean: float, dtype: str) -> None:
+    numbers = np.random.default_rng(int(mean)).normal(mean * 1000, 1000, _BLOCK + 777).astype(dtype)
+    found = summarise(numbers)
+    precise = numbers.astype(np.longdouble)
+    assert found.mean == pytest.approx(float(precise.mean()), rel=1e-14, abs=1e-11)
+    assert found.std == pytest.approx(float(precise.std()), rel=2e-12)
+
+
+@pytest.mark.parametrize("value", [0, 1, -7, 65535, 1e30, 0.1])
+def test_a_constant_is_its_own_mean(value: float) -> None:
+    assert summarise(np.full(_BLOCK + 9, value)) == Statistics(value, value, value, 0.0, _BLOCK + 9, 0)
+
+
 def test_longer_than_a_block_with_nan_in_some() -> None:
     array = np.arange(2.5 * _BLOCK, dtype=np.float32)
     array[_BLOCK + 3 : _BLOCK + 9] = np.nan
