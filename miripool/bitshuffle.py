@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["HEADER_BYTES", "available", "block_of", "compress", "decompress", "room_for"]
+__all__ = ["HEADER_BYTES", "available", "block_of", "compress", "decompress", "most_for", "room_for"]
 
 _HEADER = struct.Struct(">QI")
 """What the filter writes before a chunk: decompressed bytes and bytes per block, both big-endian."""
@@ -125,6 +125,23 @@ def room_for(size: int, element: int) -> int:
     library = _library()
     assert library is not None  # noqa: S101 - callers ask `available` first
     return int(HEADER_BYTES + library.bshuf_compress_lz4_bound(size, element, block_of(size, element)))
+
+
+def most_for(size: int, element: int) -> int:
+    """Tell how many bytes a chunk has at most that was coded by whomever, in blocks of any size.
+
+    Parameters
+    ----------
+    size, element : int
+        Elements of the chunk, and bytes of each.
+
+    Returns
+    -------
+    int
+        Those of a chunk that does not compress, in the smallest blocks there are.
+    """
+    overhead = _LENGTH.size + 16 + _ELEMENTS_AT_ONCE * element // 255  # LZ4's bound
+    return HEADER_BYTES + size * element + (size // _ELEMENTS_AT_ONCE + 1) * overhead
 
 
 def compress(chunks: NDArray[Any], chosen: Sequence[int], target: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import math
 import os
 import re
@@ -244,11 +245,29 @@ class Blob:
                 return False
             if file.numbers is not None and not (np.array_equal(tiles.numbers, file.numbers) and file.is_mapped()):
                 return False
-            listed = ListedTiles(file.descriptor, tiles)
+            listed = ListedTiles(self, file.descriptor, tiles)
             own = (tile for tile in all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
             return list(file.digests()) == list(listed.digests()) and all(
                 not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in own
             )
+
+    def is_sound_itself(self) -> bool:
+        """Read the tiles that are in this file, and look at all that it keeps beside them; not at other blobs.
+
+        Returns
+        -------
+        bool
+            False where this file is missing or damaged; the array may be unreadable all the same, for want of others.
+        """
+        try:
+            with contextlib.ExitStack() as stack:
+                part = self._part(stack)
+                if part.numbers is not None:
+                    tiles = all_tiles(self.shape, part.own.chunks)
+                    TileReader(self, part.own).check(itertools.compress(tiles, part.numbers == 0))
+            return self.is_consistent()
+        except IntegrityError:
+            return False
 
     def owners(self) -> tuple[str, ...]:
         """Tell which other blobs have tiles of this array.
@@ -316,7 +335,7 @@ class Blob:
             descriptor = stack.enter_context(self._descriptor())
             tiles = read_tile_list(descriptor, self.ref)
             if tiles is not None:
-                part = Part(ListedTiles(descriptor, tiles), tiles.owners, tiles.numbers)
+                part = Part(ListedTiles(self, descriptor, tiles), tiles.owners, tiles.numbers)
         return self._possible(part or _part_of(stack.enter_context(self._open_hdf5())))
 
     def _possible(self, part: Part) -> Part:
@@ -364,7 +383,7 @@ class Blob:
         try:
             yield descriptor
         except OSError as error:
-            raise self._unreadable("can't be read", error) from error
+            raise self.unreadable("can't be read", error) from error
         finally:
             os.close(descriptor)
 
@@ -385,7 +404,7 @@ class Blob:
         except MiripoolError:
             raise
         except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
-            raise self._unreadable("can't be read", error) from error
+            raise self.unreadable("can't be read", error) from error
         finally:
             file.close()
 
@@ -410,9 +429,23 @@ class Blob:
     def _not_opened(self, error: OSError) -> MiripoolError:
         if isinstance(error, FileNotFoundError):
             return IntegrityError(f"{self._what}blob {self._path} is missing; {_REMEDY}")
-        return self._unreadable("can't be opened as HDF5", error)
+        return self.unreadable("can't be opened as HDF5", error)
 
-    def _unreadable(self, how: str, error: Exception) -> MiripoolError:
+    def unreadable(self, how: str, error: Exception) -> MiripoolError:
+        """Say what the system, or HDF5, said of the file.
+
+        Parameters
+        ----------
+        how : str
+            What follows "it", if the file is damaged rather than the disk.
+        error : Exception
+            From the system or from h5py.
+
+        Returns
+        -------
+        MiripoolError
+            With its path.
+        """
         cause = root_cause(error)
         if cause is None or cause.errno == errno.ENOENT:
             return self.damaged(f"{how} ({error})")

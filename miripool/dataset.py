@@ -241,11 +241,12 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
                 f"{self.name} can be read into a writable array of {self.dtype} {self.shape}, "
                 f"not into {'one' if out.flags.writeable else 'a read-only one'} of {out.dtype} {out.shape}"
             )
+        plain = np.asarray(out)  # the memory of a matrix, a masked array or a Quantity, without their rules
         read: Callable[[NDArray[Any]], None] | None = getattr(self.source, "read_into", None)
         if read is None or self.scale is not None:
-            out[...] = self[...]
+            plain[...] = self[...]
         else:
-            read(out)
+            read(plain)
         return out
 
     def parts(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[NDArray[Any]]:

@@ -240,11 +240,15 @@ class Hdf5File:
         import h5py
 
         if not bitshuffle.available():
-            return Found(tile, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside]))
+            try:
+                return Found(tile, self._blob, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside]))
+            except (OSError, RuntimeError, ValueError) as error:
+                raise self._blob.unreadable("can't be read", error) from error
         found = self._tiles.get_chunk_info_by_coord(tile.start)
-        if found.byte_offset is None or not 0 < found.size <= 2 * MAX_TILE:
+        most = bitshuffle.most_for(math.prod(self.chunks), self._blob.dtype.itemsize)
+        if found.byte_offset is None or not 0 < found.size <= most:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return Found(tile, self.descriptor, found.byte_offset, found.size)
+        return Found(tile, self._blob, self.descriptor, found.byte_offset, found.size)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

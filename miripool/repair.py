@@ -15,7 +15,7 @@ from .canonical import digest_bytes
 from .errors import FileMissing, IntegrityError, MiripoolError, NotFound
 from .formats import read_fits
 from .journal import Entry, Journal
-from .manifest import Manifest
+from .manifest import BlobRef, Manifest
 from .names import Urn
 from .storage import LocalStorage
 from .verify import verify
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from .dataset import ArraySource
     from .journal import Save
-    from .manifest import BlobRef
     from .pool import Pool
 
 __all__ = ["Step", "repair"]
@@ -275,14 +274,14 @@ class _Repair:
         archive = self.pool.archive
         there = os.path.lexists(archive.storage.path(key))
         try:
-            whole = archive.blobs.is_whole(ref)
-        except IntegrityError:
-            whole = False
+            whole = self._is_whole(ref)
         except MiripoolError as error:  # nobody knows whether it is damaged
             return Step("blob", key, f"left alone: {error}", False, urns)
         if whole:
             return Step("blob", key, "is whole: it was read this time", True, urns)
         found = self.sources.blob(archive, ref)
+        if found is None and (lost := self._lacks(ref)):
+            return Step("blob", key, f"left as it is: it is sound, and needs {', '.join(lost)}", False, urns)
         if found is None and there and self._reads(ref):
             aside = self._set_aside(key)
             kept = archive.storage.path(aside.rpartition(" ")[2]) if not self.dry_run else archive.storage.path(key)
@@ -305,6 +304,24 @@ class _Repair:
             return len(self.pool.archive.blobs.family(ref)) > 1
         except MiripoolError:
             return True
+
+    def _lacks(self, ref: BlobRef) -> list[str]:
+        """Name the blobs that one needs and that are lost, if there is nothing wrong with its own file."""
+        blobs = self.pool.archive.blobs
+        try:
+            blob = blobs.open(ref)
+            owners = blob.owners()
+            if not owners or not blob.is_sound_itself():
+                return []
+            return [d for d in owners if not self._is_whole(BlobRef(d, ref.dtype, ref.shape))]
+        except MiripoolError:
+            return []
+
+    def _is_whole(self, ref: BlobRef) -> bool:
+        try:
+            return self.pool.archive.blobs.is_whole(ref)
+        except IntegrityError:
+            return False
 
     def _reads(self, ref: BlobRef) -> bool:
         """Tell whether an array can be read as it was, whatever else is wrong with its file."""

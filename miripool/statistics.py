@@ -205,7 +205,9 @@ class Accumulator:
             if not m2 > _CANCELLED * squares:
                 np.copyto(values, part)
                 values -= mean
+                left = float(values.sum())  # what the mean's own rounding has left
                 m2 = _sum_of_squares(values)
+                m2 -= min(m2, left / values.size * left)
             self._merge_moments(values.size, mean, m2)
 
     def _merge_moments(self, n: int, mean: float, m2: float) -> None:

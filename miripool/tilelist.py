@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
+from . import bitshuffle
 from .tilereader import MAX_TILE, Found
 from .tiles import Tile, grid
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .blob import Blob
     from .manifest import BlobRef
 
 __all__ = ["ListedTiles", "TileList", "read_tile_list", "record_type", "write_tile_list"]
@@ -77,21 +79,29 @@ class ListedTiles:
 
     Parameters
     ----------
+    blob : Blob
+        What it should hold.
     descriptor : int
-        Of the file.
+        Of its file.
     tiles : TileList
         From it.
     """
 
-    def __init__(self, descriptor: int, tiles: TileList) -> None:
+    def __init__(self, blob: Blob, descriptor: int, tiles: TileList) -> None:
+        self._blob = blob
         self._descriptor = descriptor
+        self._end = os.fstat(descriptor).st_size
+        self._most = bitshuffle.most_for(math.prod(tiles.chunks), blob.dtype.itemsize)
         self.chunks = tiles.chunks
         self._records = tiles.records
 
     def find(self, tile: Tile) -> Found:
         """Tell where in the file a tile is."""
         record = self._records[tile.number]
-        return Found(tile, self._descriptor, int(record["offset"]), min(int(record["size"]), 2 * MAX_TILE))
+        offset, size = int(record["offset"]), int(record["size"])
+        if not 0 < size <= self._most or offset + size > self._end:
+            raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
+        return Found(tile, self._blob, self._descriptor, offset, size)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

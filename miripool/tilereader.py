@@ -40,9 +40,10 @@ _MOST_BUFFERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a tile is: descriptor of an open file, offset and length in bytes; or its elements, if HDF5 had to read."""
+    """Where a tile is: descriptor of an open blob, offset and length in bytes; or its elements, if HDF5 had to read."""
 
     tile: Tile
+    blob: Blob
     descriptor: int = -1
     offset: int = 0
     size: int = 0
@@ -100,7 +101,10 @@ def _read_apart(stretch: Sequence[Found]) -> tuple[bytes, NDArray[np.uint8], lis
     buffers: list[memoryview] = []
     for i, (found, begin, end) in enumerate(zip(stretch, (0, *ends[:-1]), ends, strict=True)):
         buffers += [memoryview(heads)[head * i :][: min(head, found.size)], coded.data[begin:end]]
-    count = _read(stretch[0].descriptor, stretch[0].offset, buffers)
+    try:
+        count = _read(stretch[0].descriptor, stretch[0].offset, buffers)
+    except OSError as error:
+        raise stretch[0].blob.unreadable("can't be read", error) from error
     return bytes(heads), coded[: max(0, count - len(heads))], ends
 
 
@@ -174,12 +178,24 @@ class TileReader:
                 return np.empty(shape, dtype)
             return _room.take("decoded", math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
-        tiles = self._touched((0,) * len(chunks), self._blob.shape)
+        shape = self._blob.shape
+        tiles = all_tiles(shape, chunks)
         ranges = None if choose is None else self._places.ranges()
         if choose is not None and ranges is not None:
-            tiles = itertools.compress(tiles, choose(*ranges, tile_sizes(self._blob.shape, chunks)))
+            tiles = itertools.compress(tiles, choose(*ranges, tile_sizes(shape, chunks)))
         runs = self._in_runs(tiles, whole=True)
         yield from map(read, runs) if alone else map_bounded(read, runs)
+
+    def check(self, tiles: Iterable[Tile]) -> None:
+        """Read some tiles, and look whether they are as they were stored."""
+        fill = self._filler()
+
+        def look(tile: Tile) -> None:
+            room = np.empty([s.stop - s.start for s in tile.inside], self._blob.dtype)
+            fill(([self._places.find(tile)], room, tile.start))
+
+        for _ in map_bounded(look, tiles):
+            pass
 
     def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterable[Tile]:
         if shape == self._blob.shape:
@@ -208,7 +224,6 @@ class TileReader:
 
         It takes the tiles, a box, and where the box starts; None for a box with a first axis of one place for each.
         """
-        blob = self._blob
         digests = self._places.digests()
         most = self._tiles_at_once()
 
@@ -220,12 +235,12 @@ class TileReader:
                 done += len(stretch)
                 whole = self._elements(stretch, here)
                 tiles = [found.tile for found in stretch]
-                for tile, elements in zip(tiles, whole, strict=True):
-                    if (
-                        tile_digest(elements[tuple(slice(s.stop - s.start) for s in tile.inside)])
-                        != digests[tile.number]
-                    ):
-                        raise blob.damaged(f"has other values in tile {tile.number} (at {tile.start}) than were stored")
+                for found, elements in zip(stretch, whole, strict=True):
+                    tile = found.tile
+                    digest = tile_digest(elements[tuple(slice(s.stop - s.start) for s in tile.inside)])
+                    if digest != digests[tile.number]:
+                        how = f"has other values in tile {tile.number} (at {tile.start}) than were stored"
+                        raise self._at_fault(found, digest).damaged(how)
                 if starts is not None:
                     put_tiles(whole, tiles, target, starts)
                 elif here is not None and whole is not here:
@@ -259,6 +274,14 @@ class TileReader:
             try:
                 bitshuffle.decompress(*_read_apart([found]), room)
             except IntegrityError as error:
-                tile = found.tile
-                raise blob.damaged(f"can't be decoded in tile {tile.number} (at {tile.start}): {error}") from error
+                how = f"can't be decoded in tile {found.tile.number} (at {found.tile.start}): {error}"
+                raise found.blob.damaged(how) from error
         return whole
+
+    def _at_fault(self, found: Found, digest: bytes) -> Blob:
+        """Tell which blob is damaged where a tile has other elements than it should: who has it, or who lists it."""
+        if found.blob is not self._blob:
+            listed = found.blob.tile_list()
+            if listed is not None and listed.records["digest"][found.tile.number].tobytes() == digest:
+                return self._blob
+        return found.blob

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy import units
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -215,6 +216,15 @@ def test_reading_into_memory_that_is_there() -> None:
     for other in (np.zeros((3, 2), np.int16), np.zeros((2, 3), ">i2"), np.zeros((2, 3))):
         with pytest.raises(InvalidInput, match=r"a writable array of int16 \(2, 3\)"):
             Dataset("SCI", array).read_into(other)
+
+
+def test_memory_with_rules_of_its_own_is_read_into() -> None:
+    array = np.arange(6.0).reshape(2, 3)
+    masked = np.ma.MaskedArray(np.zeros((2, 3)), mask=True, hard_mask=True)
+    for out in (np.zeros((2, 3)).view(np.matrix), masked, np.zeros((2, 3)) * units.s):
+        for source in (array, CountingSource(array)):
+            assert Dataset("SCI", source).read_into(out) is out
+            assert np.array_equal(np.asarray(out), array)
 
 
 def test_a_single_value_has_no_length() -> None:

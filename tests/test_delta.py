@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from miripool.blob import Blob
 from miripool.blobs import BlobStore
 from miripool.collect import collect
 from miripool.digest import tile_digest
-from miripool.errors import IntegrityError, NewerFormat
+from miripool.errors import IntegrityError, NewerFormat, StorageError
 from miripool.hdf5file import DELTA_FORMAT
 from miripool.manifest import BlobRef
 from miripool.pack import Pack, pack
@@ -510,6 +511,62 @@ def test_lies_in_the_list(pair: tuple[Blob, Blob]) -> None:
     relist(second, type(tiles_of)(tiles_of.chunks, records, (first.ref.digest,)))
     with pytest.raises(IntegrityError, match="other values in tile"):
         second[...]
+
+
+def test_damage_is_told_of_the_file_that_has_it(pair: tuple[Blob, Blob], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = pair
+    right = changed(make_ramp(), (0, 5, 5))
+    tiles_of = first.tile_list()
+    assert tiles_of is not None
+    whole = first._path.read_bytes()
+    offset = int(tiles_of.records["offset"][5])
+    for at in (offset + 3, offset + 500):
+        first._path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with pytest.raises(IntegrityError, match=rf"{first.ref.digest}\.h5 is damaged: it .* tile 5"):
+            second[...]
+        assert second.is_sound_itself()
+        assert not first.is_sound_itself()
+    first._path.write_bytes(whole)
+    listed = second.tile_list()
+    assert listed is not None
+    records = listed.records.copy()
+    records["digest"][5] = records["digest"][6]
+    relist(second, type(listed)(listed.chunks, records, listed.owners))
+    with pytest.raises(IntegrityError, match=rf"{second.ref.digest}\.h5 is damaged: it has other values in tile 5"):
+        second[...]
+    relist(second, listed)
+    assert np.array_equal(second[...], right)
+
+    for failing in pair:
+        inode = failing._path.stat().st_ino
+
+        def fail(descriptor: int, *args: Any, inode: int = inode, read: Any = os.preadv) -> int:
+            if os.fstat(descriptor).st_ino == inode:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return int(read(descriptor, *args))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "preadv", fail)
+            with pytest.raises(StorageError, match=rf"{failing.ref.digest}\.h5"):
+                second[...]
+    assert np.array_equal(second[...], right)
+
+
+@pytest.mark.parametrize("owner", [True, False])
+@pytest.mark.parametrize(
+    ("field", "value"), [("offset", 2**63), ("offset", 2**63 - 1), ("offset", 2**40), ("size", 2**27), ("size", 0)]
+)
+def test_places_beyond_the_file(pair: tuple[Blob, Blob], owner: bool, field: str, value: int) -> None:
+    lying = pair[0] if owner else pair[1]
+    tiles_of = lying.tile_list()
+    assert tiles_of is not None
+    records = tiles_of.records.copy()
+    records[field][tiles_of.numbers == 0] = value
+    relist(lying, type(tiles_of)(tiles_of.chunks, records, tiles_of.owners))
+    with pytest.raises(IntegrityError, match=rf"{lying.ref.digest}\.h5 is damaged: it has no tile \d+ \(at"):
+        pair[1][...]
+    assert not lying.is_sound_itself()
+    assert pair[1].is_sound_itself() == owner
 
 
 def relist(blob: Blob, tiles_of: Any) -> None:

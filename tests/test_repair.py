@@ -13,7 +13,7 @@ import pytest
 from homes import ask, call
 from postgresql import reachable_folder
 
-from miripool import Home, Pool, Rate
+from miripool import Home, Pool, Ramp, Rate
 from miripool.archive import Archive
 from miripool.blob import Blob
 from miripool.errors import FileMissing, IntegrityError, StorageError
@@ -290,3 +290,33 @@ def test_a_file_that_tells_two_things_is_made_anew_from_itself(pool: Pool) -> No
     assert step.healed
     assert verify(pool, level="full").findings == []
     assert np.array_equal(blob_of(pool, "Rate/a")[...], sci)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "missing"])
+def test_what_is_sound_and_lacks_another_blob_stays(pool: Pool, tmp_path: Path, harm: str) -> None:
+    rng = np.random.default_rng(0)
+    array = rng.normal(1e4, 5, (1, 12, 256, 264)).astype("f4")
+    refs = [pool.save(Ramp({"DETECTOR": "MIRIMAGE"}, {"SCI": array}, name="r"), pixels=False)]
+    for i in range(3):
+        array[0, 0, 200, 200] += 1 + i
+        refs.append(pool.save(Ramp({"DETECTOR": "MIRIMAGE"}, {"SCI": array}, name="r"), pixels=False))
+    refs[0].to_fits(tmp_path / "r.fits")
+    blobs = [blob_of(pool, f"Ramp/r@{i}") for i in range(4)]
+    assert all(blob.owners() for blob in blobs[1:])
+    if harm == "missing":
+        blobs[0]._path.unlink()
+    else:
+        flip(blobs[0]._path)
+    steps = {step.where: step for step in repair(pool)}
+    assert set(steps) == {blob.key for blob in blobs}
+    assert not any(step.healed for step in steps.values())
+    assert "no source has it" in steps[blobs[0].key].action
+    for blob in blobs[1:]:
+        assert steps[blob.key].action == f"left as it is: it is sound, and needs {blobs[0].ref.digest}"
+        assert blob._path.exists()
+    steps = {step.where: step for step in repair(pool, [tmp_path / "r.fits"])}
+    assert all(step.healed for step in steps.values())
+    assert verify(pool, level="full").findings == []
+    assert np.array_equal(pool.ref("Ramp/r@3").product["SCI"][...], array)
+    flip(blobs[3]._path)
+    assert "set aside" in {step.where: step for step in repair(pool)}[blobs[3].key].action

@@ -142,6 +142,11 @@ def test_a_constant_is_its_own_mean(value: float) -> None:
     assert summarise(np.full(_BLOCK + 9, value)) == Statistics(value, value, value, 0.0, _BLOCK + 9, 0)
 
 
+def test_scatter_far_below_the_mean() -> None:
+    scatter = np.random.default_rng(1).integers(-3, 4, _BLOCK - 7).astype(float)
+    assert summarise(1e15 + scatter).std == pytest.approx(scatter.std(), rel=1e-6)
+
+
 def test_longer_than_a_block_with_nan_in_some() -> None:
     array = np.arange(2.5 * _BLOCK, dtype=np.float32)
     array[_BLOCK + 3 : _BLOCK + 9] = np.nan
