@@ -187,7 +187,8 @@ class Product(Mapping[str, Dataset]):
     meta : MetaData or mapping, optional
         Keywords (or datamodel paths) and values.
     datasets : mapping of str to array, optional
-        E.g. ``{"SCI": array}``; float32 of shape (nints, ngroups, ny, nx) for a ramp.
+        E.g. ``{"SCI": array}``; float32 of shape (nints, ngroups, ny, nx) for a ramp. Booleans come back from a pool as
+        uint8: images of FITS have none.
     name : str, keyword-only, optional
         What stays the same across versions; needed to save a product that was not read from a file.
     layout : Layout, keyword-only, optional
