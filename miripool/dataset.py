@@ -236,6 +236,8 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         InvalidInput
             If it is of another shape or dtype, or can't be written.
         """
+        if not isinstance(out, np.ndarray):
+            raise InvalidInput(f"{self.name} can be read into an array, not into a {type(out).__name__}")
         if out.shape != self.shape or out.dtype != self.dtype or not out.flags.writeable:
             raise InvalidInput(
                 f"{self.name} can be read into a writable array of {self.dtype} {self.shape}, "

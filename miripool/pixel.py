@@ -360,8 +360,9 @@ class Pixels:
         self.versions = len(refs)
         if len(self._sets) < len(refs):
             _log.warning(
-                "%d of %d versions have no pixel rows and are left out; `miripool index pixels %s` makes them, where "
-                "headers tell the place on the detector (SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2)",
+                "%d of %d versions have no pixel rows and are left out; `miripool index pixels %s` makes them, or "
+                "`… SPEC` those that were dropped, where headers tell the place on the detector (SUBSTRT1, SUBSTRT2, "
+                "SUBSIZE1, SUBSIZE2)",
                 len(refs) - len(self._sets),
                 len(refs),
                 pool.name,

@@ -168,8 +168,9 @@ def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[in
     sets = pixels.sets_of(database, serials)
     if len(sets) < len(serials):
         _log.warning(
-            "%d of %d versions have no pixel rows and were not looked at; `miripool index pixels` makes them, where "
-            "headers tell the place on the detector (SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2)",
+            "%d of %d versions have no pixel rows and were not looked at; `miripool index pixels` makes them, or "
+            "`… SPEC` those that were dropped, where headers tell the place on the detector (SUBSTRT1, SUBSTRT2, "
+            "SUBSIZE1, SUBSIZE2)",
             len(serials) - len(sets),
             len(serials),
         )

@@ -480,7 +480,10 @@ def test_version_and_help(miripool: Run) -> None:
     assert sorted(commands) == sorted([*known.split(), *more.split()])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)
-        assert call(command, "--help").exit_code == 0
+        told = call(command, "--help")
+        assert told.exit_code == 0
+        assert "\\b" not in told.stdout
+    assert "\n    --where \"kind == 'RateInts' and p.data.max() > 100\"   max" in call("ls", "--help").stdout
 
 
 # The server

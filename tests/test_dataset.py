@@ -213,6 +213,8 @@ def test_reading_into_memory_that_is_there() -> None:
     out.flags.writeable = False
     with pytest.raises(InvalidInput, match="not into a read-only one"):
         Dataset("SCI", out).read_into(out)
+    with pytest.raises(InvalidInput, match="not into a list"):
+        Dataset("SCI", array).read_into([1, 2])  # type: ignore[arg-type]
     for other in (np.zeros((3, 2), np.int16), np.zeros((2, 3), ">i2"), np.zeros((2, 3))):
         with pytest.raises(InvalidInput, match=r"a writable array of int16 \(2, 3\)"):
             Dataset("SCI", array).read_into(other)

@@ -261,6 +261,7 @@ def test_dropping(pool: Pool, simulated: Path) -> None:
     with pytest.raises(InvalidInput, match="--all"):
         call("index", "drop", "jpl8")
     assert "1 pixel sets dropped" in call("index", "drop", "jpl8", "--all").stderr
+    assert "has to be named: miripool index pixels jpl8 SPEC" in call("index", "pixels", "jpl8").stderr
     assert partitions(pool) == 0
 
 

@@ -84,13 +84,13 @@ def _pixels(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    r"""Find the pixels that satisfy a condition.
+    """Find the pixels that satisfy a condition.
 
     \b
       --kind RateInts --where "rate > 1.0 and dq is null"    in any integration; rate[1]: in the first; ALL(rate > 1)
       --kind Ramp --where "has(groupdq, 'JUMP_DET') and sci[1, 5] > 20000"    group 5 of integration 1
       --kind Raw --where "dn >= 65535" --x 1:72 --y 779:842
-    """
+    """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
         found = pool.pixels(
@@ -223,6 +223,8 @@ def _make_rows(
     for error in failures:
         say(str(error))
     say(f"pixel rows of {made} versions made, {len(failures)} failed")
+    if not specs and not made and not failures:
+        say(f"what was dropped, or left out by --no-pixels, has to be named: miripool index pixels {name} SPEC…")
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

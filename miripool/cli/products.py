@@ -150,14 +150,14 @@ def _ls(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    r"""List products, newest first.
+    """List products, newest first.
 
     \b
     A condition EXPR joins comparisons by and, or, not:
       --where "ngroups >= 20 and detector == 'MIRIMAGE'"    any keyword of any header; text in quotes
       --where "filename like '%_SCE1%' and DATE-OBS between '2018-03-08' and '2018-03-09'"
       --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
-    """
+    """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     from ..errors import InvalidInput
     from ..listing import BASIC, column_names
     from ..product import Product, kind_class
