@@ -275,12 +275,13 @@ class _Repair:
         there = os.path.lexists(archive.storage.path(key))
         try:
             whole = self._is_whole(ref)
+            lost = [] if whole else self._lacks(ref)
         except MiripoolError as error:  # nobody knows whether it is damaged
             return Step("blob", key, f"left alone: {error}", False, urns)
         if whole:
             return Step("blob", key, "is whole: it was read this time", True, urns)
         found = self.sources.blob(archive, ref)
-        if found is None and (lost := self._lacks(ref)):
+        if found is None and lost:
             return Step("blob", key, f"left as it is: it is sound, and needs {', '.join(lost)}", False, urns)
         if found is None and there and self._reads(ref):
             aside = self._set_aside(key)
@@ -313,9 +314,9 @@ class _Repair:
             owners = blob.owners()
             if not owners or not blob.is_sound_itself():
                 return []
-            return [d for d in owners if not self._is_whole(BlobRef(d, ref.dtype, ref.shape))]
-        except MiripoolError:
+        except IntegrityError:
             return []
+        return [digest for digest in owners if not self._is_whole(BlobRef(digest, ref.dtype, ref.shape))]
 
     def _is_whole(self, ref: BlobRef) -> bool:
         try:
