@@ -373,6 +373,8 @@ def test_values():
     assert as_time("2018-13-08") is None
     assert as_time("0001-01-01T00:00:00+14:00") is None
     assert as_time("2018-03-08T01:00+0100") == datetime(2018, 3, 8, tzinfo=UTC)
+    assert as_time("2018-03-08 01:00:30 UTC") == datetime(2018, 3, 8, 1, 0, 30, tzinfo=UTC)  # as `log` prints it
+    assert as_time("2018-03-08 UTC") is None
     assert (lower("AÄz"), upper("aäß")) == ("aÄz", "Aäß")
     assert calculate("**", -8.0, 0.5) is None
     assert calculate("**", 0.0, -1.0) is None

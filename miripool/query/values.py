@@ -8,8 +8,9 @@ satisfies the condition".) Two-valued are ``is null``, ``containsKey``, tags, an
 **Types.** A value is a number (float64, whatever it was), a text, a truth value, or a time with its text. Numbers
 compare with numbers; texts with texts, by code point, and with case; truth values with truth values, for ``==`` and
 ``!=`` only; all else is unknown, ``!=`` too. A keyword that is a time compares with a literal in ISO form
-(``'2018-03-08'``, ``'2018-03-08T01:02:30.5'``, with ``Z`` or an offset; without one it is UTC) as a time. With
-another literal a time compares by its text, and a text that is no time compares with any literal as text.
+(``'2018-03-08'``, ``'2018-03-08T01:02:30.5'``, with ``Z``, ``UTC`` behind a space or an offset; without one it is UTC)
+as a time. With another literal a time compares by its text, and a text that is no time compares with any literal as
+text.
 
 **Undefined.** A keyword without a value is there for ``containsKey`` and never compares. ``is null`` holds for a
 value that is missing or undefined.
@@ -65,7 +66,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z| UTC|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _TO_LOWER = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 _TO_UPPER = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}
 
@@ -153,7 +154,7 @@ def as_time(text: str) -> datetime | None:
     Parameters
     ----------
     text : str
-        E.g. ``2018-03-08``, ``2018-03-08T01:02:30``, with ``Z`` or an offset.
+        E.g. ``2018-03-08``, ``2018-03-08T01:02:30``, with ``Z``, ``UTC`` behind a space, or an offset.
 
     Returns
     -------
@@ -163,7 +164,7 @@ def as_time(text: str) -> datetime | None:
     if not _ISO.fullmatch(text):
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.removesuffix(" UTC"))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
