@@ -143,9 +143,8 @@ class Blob:
         ndarray
             In the order of the boxes.
         """
-        corners = ((tuple(s.start for s in box), tuple(s.stop - s.start for s in box)) for box in boxes)
         with self._open() as tiles:
-            yield from tiles.read_many(corners)
+            yield from tiles.read_many(map(_corners, boxes))
 
     def pieces(self, choose: Choose | None = None, *, lend: bool = False) -> Iterator[NDArray[Any]]:
         """Read all elements, each once, some megabytes at a time; or those of some tiles.
@@ -263,8 +262,9 @@ class Blob:
             with contextlib.ExitStack() as stack:
                 part = self._part(stack)
                 if part.numbers is not None:
-                    tiles = all_tiles(self.shape, part.own.chunks)
-                    TileReader(self, part.own).check(itertools.compress(tiles, part.numbers == 0))
+                    own = itertools.compress(all_tiles(self.shape, part.own.chunks), part.numbers == 0)
+                    for _ in TileReader(self, part.own).read_many(map(_corners, (tile.inside for tile in own))):
+                        pass  # each is checked as it is read
             return self.is_consistent()
         except IntegrityError:
             return False
@@ -472,6 +472,11 @@ class _Whole:
 
     def read_pieces(self, choose: Choose | None, *, lend: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
         yield self._whole
+
+
+def _corners(box: tuple[slice, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give where a box starts, and its shape."""
+    return tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
 
 
 def _part_of(file: Hdf5File) -> Part:

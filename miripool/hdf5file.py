@@ -239,12 +239,12 @@ class Hdf5File:
         """Tell where in the file a tile is; read it where the codec can't be had outside HDF5."""
         import h5py
 
-        if not bitshuffle.available():
-            try:
+        try:
+            if not bitshuffle.available():
                 return Found(tile, self._blob, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside]))
-            except (OSError, RuntimeError, ValueError) as error:
-                raise self._blob.unreadable("can't be read", error) from error
-        found = self._tiles.get_chunk_info_by_coord(tile.start)
+            found = self._tiles.get_chunk_info_by_coord(tile.start)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self._blob.unreadable("can't be read", error) from error
         most = bitshuffle.most_for(math.prod(self.chunks), self._blob.dtype.itemsize)
         if found.byte_offset is None or not 0 < found.size <= most:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")

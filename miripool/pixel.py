@@ -16,6 +16,7 @@ from .pixelset import PIXEL_KINDS, pixel_set_of
 from .product import Ramp, RateInts, kind_class
 from .query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
 from .query.queries import Query, check_region
+from .selecting import warn_without_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -359,14 +360,7 @@ class Pixels:
         self._sets = rows.sets_of(pool.catalog.database, [serial for _, serial in refs.keys])
         self.versions = len(refs)
         if len(self._sets) < len(refs):
-            _log.warning(
-                "%d of %d versions have no pixel rows and are left out; `miripool index pixels %s` makes them, or "
-                "`… SPEC` those that were dropped, where headers tell the place on the detector (SUBSTRT1, SUBSTRT2, "
-                "SUBSIZE1, SUBSIZE2)",
-                len(refs) - len(self._sets),
-                len(refs),
-                pool.name,
-            )
+            warn_without_rows(pool, len(refs) - len(self._sets), len(refs))
 
     def __repr__(self) -> str:
         return f"<Pixels of {len(self._sets)} {self.kind} versions of pool {self._pool.name}: {self.where or 'all'}>"

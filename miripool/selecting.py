@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from contextlib import closing
 from numbers import Integral
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .query.tree import Node
     from .reference import Loader
 
-__all__ = ["refuse_unknown", "select", "sort_keys", "suggest_among"]
+__all__ = ["refuse_unknown", "select", "sort_keys", "suggest_among", "warn_without_rows"]
 
 _log = logging.getLogger("miripool")
 
@@ -161,19 +162,33 @@ def select(
     return serials if rest is None else _filter(pool, serials, rest, limit, executor, progress)
 
 
+def warn_without_rows(pool: Pool, missing: int, versions: int) -> None:
+    """Warn that an answer from pixel rows leaves out versions that have none.
+
+    Parameters
+    ----------
+    pool : Pool
+        Theirs.
+    missing, versions : int
+        How many have no rows, of how many that were asked about.
+    """
+    _log.warning(
+        "%d of %d versions have no pixel rows and are left out; `miripool index pixels %s` makes them, or "
+        "`… SPEC` those that were dropped, where headers tell the place on the detector (SUBSTRT1, SUBSTRT2, SUBSIZE1, "
+        "SUBSIZE2)",
+        missing,
+        versions,
+        shlex.quote(pool.name),
+    )
+
+
 def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[int]:
     """Keep the versions with enough pixels that satisfy the condition."""
     (kind,) = asked.kinds
     database = pool.catalog.database
     sets = pixels.sets_of(database, serials)
     if len(sets) < len(serials):
-        _log.warning(
-            "%d of %d versions have no pixel rows and were not looked at; `miripool index pixels` makes them, or "
-            "`… SPEC` those that were dropped, where headers tell the place on the detector (SUBSTRT1, SUBSTRT2, "
-            "SUBSIZE1, SUBSIZE2)",
-            len(serials) - len(sets),
-            len(serials),
-        )
+        warn_without_rows(pool, len(serials) - len(sets), len(serials))
     box = None if asked.region is None else pixels.Box(asked.region[:2], asked.region[2:])
     counts = pixels.count_pixels(database, kind, sets, asked.condition, box)
     return [s.serial for s in sets if counts.get(s.set_id, 0) >= asked.at_least]

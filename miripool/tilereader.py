@@ -186,17 +186,6 @@ class TileReader:
         runs = self._in_runs(tiles, whole=True)
         yield from map(read, runs) if alone else map_bounded(read, runs)
 
-    def check(self, tiles: Iterable[Tile]) -> None:
-        """Read some tiles, and look whether they are as they were stored."""
-        fill = self._filler()
-
-        def look(tile: Tile) -> None:
-            room = np.empty([s.stop - s.start for s in tile.inside], self._blob.dtype)
-            fill(([self._places.find(tile)], room, tile.start))
-
-        for _ in map_bounded(look, tiles):
-            pass
-
     def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterable[Tile]:
         if shape == self._blob.shape:
             return all_tiles(shape, self._chunks)
@@ -256,14 +245,14 @@ class TileReader:
     def _elements(self, stretch: Sequence[Found], here: NDArray[Any] | None) -> NDArray[Any]:
         """Give the elements of tiles that stand one behind the other, with padding, along a new first axis.
 
-        They are decoded to the place given, if they fit there as they are; else to memory of this thread, until the
-        next are.
+        They are decoded to the place given, if it has their byte order; else to memory of this thread, until the next
+        are.
         """
         blob, chunks = self._blob, self._chunks
         if stretch[0].elements is not None:
             return stretch[0].elements[np.newaxis]
         shape, little = (len(stretch), *chunks), blob.dtype.newbyteorder("<")
-        if here is not None and here.shape == shape and here.dtype == little:
+        if here is not None and here.dtype == little:
             whole = here
         else:
             whole = _room.take("tiles", math.prod(shape) * little.itemsize).view(little).reshape(shape)

@@ -179,8 +179,12 @@ def all_tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterable[Tile]
     iterable of Tile
         In the order of their numbers.
     """
-    few = math.prod(grid(shape, chunks)) <= _KEPT_TILES
-    return _kept_tiles(shape, chunks) if few else _every_tile(shape, chunks)
+    return (_kept_tiles if _are_few(shape, chunks) else _every_tile)(shape, chunks)
+
+
+def _are_few(shape: tuple[int, ...], chunks: tuple[int, ...]) -> bool:
+    """Tell whether an array's tiles are to be remembered."""
+    return math.prod(grid(shape, chunks)) <= _KEPT_TILES
 
 
 @functools.lru_cache(maxsize=8)
@@ -236,8 +240,7 @@ def slabs(
     Slab
         With at least one row of tiles; together they have each tile once.
     """
-    few = math.prod(grid(shape, chunks)) <= _KEPT_TILES
-    yield from (_kept_slabs if few else _cut)(shape, chunks, itemsize, slab_bytes or _SLAB_BYTES)
+    yield from (_kept_slabs if _are_few(shape, chunks) else _cut)(shape, chunks, itemsize, slab_bytes or _SLAB_BYTES)
 
 
 @functools.lru_cache(maxsize=8)

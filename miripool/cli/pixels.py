@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -224,7 +225,8 @@ def _make_rows(
         say(str(error))
     say(f"pixel rows of {made} versions made, {len(failures)} failed")
     if not specs and not made and not failures:
-        say(f"what was dropped, or left out by --no-pixels, has to be named: miripool index pixels {name} SPEC…")
+        again = f"miripool index pixels {shlex.quote(name)} SPEC…"
+        say(f"what was dropped, or left out by --no-pixels, has to be named: {again}")
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
