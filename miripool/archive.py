@@ -21,6 +21,7 @@ from .canonical import digest_bytes
 from .dataset import holds_flags
 from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, StorageError
 from .journal import Journal
+from .leases import FolderLeases
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
 from .product import Context, Hdu, Layout, Original, Product, kind_class
@@ -199,7 +200,7 @@ class Archive:
         self.info = info
         self.blobs = BlobStore(storage)
         self.journal = Journal(storage)
-        self.notes = Notes(storage)
+        self.notes = Notes(storage, FolderLeases(self.folder / "leases"))
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
 
     @classmethod
@@ -360,7 +361,7 @@ class Archive:
         return ref
 
     @contextlib.contextmanager
-    def writing(self, manifest: Manifest, near: Near | None = None) -> Iterator[str]:
+    def writing(self, manifest: Manifest, near: Near | None = None, ticket: Ticket | None = None) -> Iterator[str]:
         """Announce what a save is about to refer to, so that nobody collects it meanwhile.
 
         The note is written before anyone asks whether a blob is there already, and removed when the save is over.
@@ -371,6 +372,8 @@ class Archive:
             What will be written.
         near : mapping, optional
             Blobs that it may need tiles of.
+        ticket : Ticket, optional
+            For the note, so that the caller can ask `is_announced`.
 
         Yields
         ------
@@ -378,8 +381,29 @@ class Archive:
             The manifest's digest.
         """
         digest = digest_bytes(manifest.to_bytes())
-        with self.notes.writing(self._keys(manifest, digest, near)):
+        with self.notes.writing(self._keys(manifest, digest, near), ticket):
             yield digest
+
+    def is_announced(self, digest: str, manifest: Manifest, ticket: Ticket) -> bool:
+        """Tell whether what a save is about to refer to is still announced, and there.
+
+        A process that was stopped for long may have been taken for dead, and its files collected.
+
+        Parameters
+        ----------
+        digest : str
+            The manifest's.
+        manifest : Manifest
+            What was written.
+        ticket : Ticket
+            Of its note.
+
+        Returns
+        -------
+        bool
+            False where it has to be announced and written again.
+        """
+        return self.notes.is_there(ticket) and all(map(self.storage.exists, self._keys(manifest, digest, None)))
 
     def announce(self, manifest: Manifest, ticket: Ticket, near: Near | None = None) -> None:
         """Announce what somebody else's save is about to refer to, by a note of theirs that they withdraw.

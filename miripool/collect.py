@@ -119,7 +119,7 @@ def collect(
 
 def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: Collected) -> Entry | None:
     """Delete what still nobody refers to; give the newest entry of the journal."""
-    with archive.notes.collecting(chunk):
+    with archive.notes.collecting(chunk) as ticket:
         begin = time.monotonic()
         # In this order: a writer's note goes when its entry is there.
         spared = archive.notes.pending()
@@ -129,8 +129,8 @@ def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: C
             if key in spared:
                 found.spared += 1
                 continue
-            if time.monotonic() - begin > COLLECT_WITHIN:
-                break  # a writer on another host may not believe the note any more
+            if time.monotonic() - begin > COLLECT_WITHIN or not archive.notes.is_there(ticket):
+                break  # stopped for long: a user may have removed the note, so that writers don't wait for it
             size = _size(archive, key)
             if archive.storage.delete(key):
                 found.files += 1

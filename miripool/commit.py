@@ -138,7 +138,9 @@ class Committer:
             "belongs to this index, or let pool.reindex() make the index anew from the folder"
         )
 
-    def commit(self, decide: Callable[[Position], Sequence[Action]]) -> Entry | None:
+    def commit(
+        self, decide: Callable[[Position], Sequence[Action]], *, is_ready: Callable[[], bool] | None = None
+    ) -> Entry | None:
         """Write an entry, deciding anew whenever somebody else was faster.
 
         Parameters
@@ -146,6 +148,9 @@ class Committer:
         decide : callable
             Looks at the index, which then stands at the position given, and says what to do. If the index moves while
             it looks, the entry's number is taken and it is asked again.
+        is_ready : callable, keyword-only, optional
+            Tells right before the entry is written whether all that it refers to is there; if not, `decide` is asked
+            again.
 
         Returns
         -------
@@ -178,16 +183,18 @@ class Committer:
                 entry = self._archive.journal.next_entry(
                     self._check(position), actions, first_serial=self._archive.info.first_serial
                 )
-                if self._write(entry):
+                if self._write(entry, is_ready):
                     return entry
         path = self._archive.storage.path(self._archive.journal.key(position.n + 1))
         raise IntegrityError(f"{path} is taken, and is no journal entry; look what it is, and remove it")
 
-    def _write(self, entry: Entry) -> bool:
+    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None) -> bool:
         written = False
 
         def write() -> bool:
             nonlocal written
+            if is_ready is not None and not is_ready():
+                return False
             written = self._archive.journal.write(entry)
             return written
 

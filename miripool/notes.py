@@ -8,28 +8,31 @@ A note belongs to the process that will write the journal entry. Where others do
 write the note in its name (`Ticket`): it counts until the owner withdraws it or is no more, not until a worker ends.
 Executors do work again whose result they lost, even when the owner has long had it: a note that comes late is removed
 by the owner when its run ends (`Notes.run`), or by the worker, who looks afterwards whether the run is still on.
+
+A note counts as long as its owner lives. Where that can't be known (`leases`), it counts for `_COUNTS_FOR`. So a writer
+that was stopped for longer looks, right before its entry, whether its note is still there, and announces its files
+again if it is not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import json
-import os
 import secrets
-import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .canonical import canonical_json
 from .errors import Conflict, NotFound, ReadOnly, StorageError
+from .leases import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from .leases import Leases
     from .storage import Storage
 
 __all__ = ["COLLECT_WITHIN", "Notes", "Ticket"]
@@ -40,8 +43,8 @@ COLLECT_WITHIN = 300.0
 _WAIT = 60.0
 """Seconds that a writer waits for a collector."""
 
-_ELSEWHERE = {"pending": timedelta(days=30), "collecting": timedelta(seconds=2 * COLLECT_WITHIN)}
-"""How long a note of another host counts: nobody can tell whether its process lives."""
+_COUNTS_FOR = timedelta(days=30)
+"""How long a note counts whose owner can't be known to be no more, whatever grace a collector gives versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +55,14 @@ class Ticket:
     ----------
     key : str
         Of the note.
-    host : str
+    lease : Lease
         Its owner's.
-    pid : int
-        Its owner's.
-    started : float
-        When its owner was started, in seconds since 1970: tells it from another process of that number.
     run : str or None
         The key of the note that lasts as long as its owner's run; None for notes that nobody else writes.
     """
 
     key: str
-    host: str
-    pid: int
-    started: float
+    lease: Lease
     run: str | None = None
 
 
@@ -76,19 +73,24 @@ class Notes:
     ----------
     storage : Storage
         The pool's.
+    leases : Leases
+        Tell which owners of notes are no more.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, leases: Leases) -> None:
         self._storage = storage
+        self._leases = leases
 
     @contextlib.contextmanager
-    def writing(self, keys: Collection[str]) -> Iterator[None]:
+    def writing(self, keys: Collection[str], ticket: Ticket | None = None) -> Iterator[None]:
         """Announce what is about to be referred to, so that nobody collects it meanwhile.
 
         Parameters
         ----------
         keys : collection of str
             Of blobs and manifests.
+        ticket : Ticket, optional
+            For the note, so that the caller can ask whether it is there still.
 
         Yields
         ------
@@ -100,7 +102,7 @@ class Notes:
         Conflict
             If a collector does not get done with them.
         """
-        ticket = self.ticket()
+        ticket = ticket or self.ticket()
         self.announce(ticket, keys)
         try:
             yield
@@ -115,7 +117,7 @@ class Notes:
         Ticket
             For one note.
         """
-        return _ticket("pending")
+        return self._ticket("pending")
 
     @contextlib.contextmanager
     def run(self) -> Iterator[Callable[[], Ticket]]:
@@ -127,7 +129,7 @@ class Notes:
             Gives a ticket for one note; it is small, and can be sent to other processes and hosts. Notes that have not
             been withdrawn when the run ends, and those written later, count no more and go.
         """
-        own = _ticket("pending")
+        own = self._ticket("pending")
         with contextlib.suppress(ReadOnly, StorageError):  # said of each file: nobody can write the next note either
             self._write(own, ())
         prefix = own.key.removesuffix(".json") + "-"
@@ -177,7 +179,7 @@ class Notes:
             self._storage.delete(ticket.key)
 
     @contextlib.contextmanager
-    def collecting(self, keys: Collection[str]) -> Iterator[None]:
+    def collecting(self, keys: Collection[str]) -> Iterator[Ticket]:
         """Announce what is about to be deleted.
 
         Parameters
@@ -187,22 +189,20 @@ class Notes:
 
         Yields
         ------
-        None
-            What `pending` names from now on must be spared.
+        Ticket
+            Of the note. What `pending` names from now on must be spared.
         """
-        ticket = _ticket("collecting")
+        ticket = self._ticket("collecting")
         self._write(ticket, keys)
         try:
-            yield
+            yield ticket
         finally:
             self.withdraw(ticket)
 
     def _write(self, ticket: Ticket, keys: Collection[str]) -> None:
         note = canonical_json(
             {
-                "host": ticket.host,
-                "pid": ticket.pid,
-                "started": ticket.started,
+                **asdict(ticket.lease),
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "keys": sorted(keys),
             }
@@ -210,15 +210,50 @@ class Notes:
         if not self._storage.put(ticket.key, note):
             self._storage.replace(ticket.key, note)
 
-    def pending(self) -> set[str]:
+    def is_there(self, ticket: Ticket) -> bool:
+        """Tell whether a note still counts for others.
+
+        Parameters
+        ----------
+        ticket : Ticket
+            Its.
+
+        Returns
+        -------
+        bool
+            False where it was taken for a dead process's: what it names may have been collected.
+        """
+        return self._storage.exists(ticket.key)
+
+    def pending(self, *, without: Collection[str] = ()) -> set[str]:
         """Give the keys that writers are about to refer to.
+
+        Parameters
+        ----------
+        without : collection of str, keyword-only
+            Notes that are left out.
 
         Returns
         -------
         set of str
-            Of all notes, those of dead writers too: they are swept first.
+            Of all other notes, those of dead writers too: they are swept first.
         """
-        return {key for _, note in self._read("pending") for key in note["keys"]}
+        return {key for name, note in self._read("pending") if name not in without for key in note["keys"]}
+
+    def dead(self) -> list[str]:
+        """List the notes of processes that are no more, and those that can't be read.
+
+        Returns
+        -------
+        list of str
+            Their keys.
+        """
+        return [
+            key
+            for folder in ("pending", "collecting")
+            for key, note in self._read(folder, whole=False)
+            if not note or not self._counts(note)
+        ]
 
     def sweep(self) -> int:
         """Remove the notes of processes that are no more.
@@ -228,13 +263,20 @@ class Notes:
         int
             How many.
         """
-        dead = [
-            key
-            for folder in ("pending", "collecting")
-            for key, note in self._read(folder, whole=False)
-            if not note or not _is_alive(note, _ELSEWHERE[folder])
-        ]
-        return sum(self._storage.delete(key) for key in dead)
+        removed = sum(self._storage.delete(key) for key in self.dead())
+        self._leases.sweep()
+        return removed
+
+    def _counts(self, note: dict[str, Any]) -> bool:
+        if self._leases.is_over(_lease_of(note)):
+            return False
+        try:
+            return datetime.now(UTC) - datetime.fromisoformat(note["time"]) < _COUNTS_FOR
+        except (ValueError, TypeError):
+            return False
+
+    def _ticket(self, folder: str) -> Ticket:
+        return Ticket(f"{folder}/{secrets.token_hex(16)}.json", self._leases.own())
 
     def _check_run(self, ticket: Ticket) -> None:
         if ticket.run is not None and not self._storage.exists(ticket.run):
@@ -246,7 +288,7 @@ class Notes:
             found = [
                 (key, note)
                 for key, note in self._read("collecting")
-                if not keys.isdisjoint(note["keys"]) and _is_alive(note, _ELSEWHERE["collecting"])
+                if not keys.isdisjoint(note["keys"]) and self._counts(note)
             ]
             if not found:
                 return
@@ -271,42 +313,15 @@ class Notes:
                 yield key, note
 
 
-def _ticket(folder: str) -> Ticket:
-    pid = os.getpid()
-    return Ticket(f"{folder}/{secrets.token_hex(16)}.json", socket.gethostname(), pid, _own_start(pid))
-
-
 def _checked(note: Any) -> dict[str, Any]:
     """Give a note, or nothing where it is not as we write them."""
-    kinds = {"host": str, "pid": int, "started": int | float, "time": str, "keys": list}
+    kinds = {"host": str, "pid": int, "time": str, "keys": list}
     if not isinstance(note, dict) or not all(isinstance(note.get(name), kind) for name, kind in kinds.items()):
         return {}
     return note if note["pid"] > 0 and all(isinstance(key, str) for key in note["keys"]) else {}
 
 
-def _is_alive(note: dict[str, Any], elsewhere: timedelta) -> bool:
-    if note.get("host") == socket.gethostname():
-        started = _started(note["pid"])
-        return started is not None and abs(started - float(note.get("started") or 0)) < 1
-    try:
-        return datetime.now(UTC) - datetime.fromisoformat(note["time"]) < elsewhere
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def _started(pid: int) -> float | None:
-    if pid == os.getpid():
-        return _own_start(pid)
-    import psutil
-
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
-
-
-@functools.cache
-def _own_start(pid: int) -> float:
-    import psutil
-
-    return float(psutil.Process(pid).create_time())
+def _lease_of(note: dict[str, Any]) -> Lease:
+    """Give the lease of a note; those of earlier versions of miripool name no lock."""
+    boot, lock = (value if isinstance(value := note.get(name), str) else "" for name in ("boot", "lock"))
+    return Lease(note["host"], note["pid"], boot, lock)

@@ -79,9 +79,9 @@ class ArraysElsewhere(Exception):
 class Prepared:
     """A product ready to be saved: measured, named, compared by `content`.
 
-    `stored` tells that its blobs are in the pool, and a note of the caller names them and the manifest. `mended` tells
-    that it gave a damaged version its data back. Of a context, `targets` are what it refers to, known versions or
-    others that are saved with it; with `follows` they change those of the head, whichever it is by then.
+    `stored` tells that its blobs are in the pool, and the note of `ticket`, the caller's, names them and the manifest.
+    `mended` tells that it gave a damaged version its data back. Of a context, `targets` are what it refers to, known
+    versions or others that are saved with it; with `follows` they change those of the head, whichever it is by then.
     """
 
     manifest: Manifest
@@ -89,6 +89,7 @@ class Prepared:
     measured: Measured
     stored_bytes: int = 0
     stored: bool = False
+    ticket: Ticket | None = None
     mended: bool = False
     targets: Mapping[str, Link | Prepared] | None = None
     follows: bool = False
@@ -263,7 +264,7 @@ def write_ahead(
     archive.announce(prepared.manifest, ticket, near)
     prepared.stored_bytes = archive.write_blobs(prepared.measured.sources, near)
     prepared.measured.sources.clear()
-    prepared.stored = True
+    prepared.stored, prepared.ticket = True, ticket
 
 
 def save_together(
@@ -309,7 +310,7 @@ def save_together(
         raise InvalidInput("two products of one kind and name can't be saved in one entry")
     with contextlib.ExitStack() as notes:
         save = _Save(archive, catalog, prepared, notes, tag=tag, force=force, reach=reach)
-        entry = committer.commit(save.decide)
+        entry = committer.commit(save.decide, is_ready=save.is_announced)
     made = {saved.serial for saved in entry.saves} if entry is not None else set()
     try:
         committer.catch_up()
@@ -367,7 +368,7 @@ class _Save:
         self.tag = tag
         self.force = force
         self.serials: list[int] = []
-        self._written: set[tuple[str, ...]] = set()
+        self._written: dict[tuple[str, ...], tuple[Prepared, str, Ticket]] = {}
 
     def decide(self, position: Position) -> Sequence[Action]:
         """Give the actions for the pool as it stands at a position of the journal."""
@@ -451,19 +452,38 @@ class _Save:
         for digest in needed & p.measured.sources.keys():
             self.archive.blobs.write(*p.measured.sources[digest])
 
+    def is_announced(self) -> bool:
+        """Tell, right before the entry, whether all that was written for it is still there and announced.
+
+        What is not is written again when `decide` is asked once more.
+        """
+        lost = [
+            written
+            for written, (p, digest, ticket) in self._written.items()
+            if not self.archive.is_announced(digest, p.manifest, ticket)
+        ]
+        for written in lost:
+            p, *_ = self._written.pop(written)
+            p.stored = False
+        return not lost
+
     def _write(self, p: Prepared) -> None:
         """Store blobs and manifest, once, however often the race for an entry is lost."""
+        digest = digest_bytes(p.manifest.to_bytes())
         # A context's manifest may be another each time.
-        written = (*p.track, digest_bytes(p.manifest.to_bytes()) if p.targets is not None else "")
-        if written not in self._written:
-            near: dict[str, list[str]] = {}
-            if not p.stored:
-                if p.targets is None and any(r.digest not in p.measured.sources for r in p.manifest.blobs()):
-                    raise ArraysElsewhere
-                near = _near(self.archive, self.catalog.track(*p.track), p.manifest)
-                self.notes.enter_context(self.archive.writing(p.manifest, near))
-            p.stored_bytes += self.archive.write(p.manifest, p.measured.sources, near)
-            self._written.add(written)
+        written = (*p.track, digest if p.targets is not None else "")
+        if written in self._written:
+            return
+        near: dict[str, list[str]] = {}
+        ticket = p.ticket
+        if not p.stored or ticket is None:
+            if p.targets is None and any(r.digest not in p.measured.sources for r in p.manifest.blobs()):
+                raise ArraysElsewhere
+            near = _near(self.archive, self.catalog.track(*p.track), p.manifest)
+            ticket = self.archive.notes.ticket()
+            self.notes.enter_context(self.archive.writing(p.manifest, near, ticket))
+        p.stored_bytes += self.archive.write(p.manifest, p.measured.sources, near)
+        self._written[written] = p, digest, ticket
 
     def _version(self, p: Prepared, serial: int) -> Save:
         version = max((row.version for row in self.catalog.track(*p.track)), default=-1) + 1

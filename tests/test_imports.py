@@ -19,7 +19,7 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical keywords room threads tiles workfolder",
+        "errors canonical keywords leases room threads tiles workfolder",
         "statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "notes",
