@@ -50,7 +50,7 @@ def main(folder: Path, *deeds: str) -> None:
     commit_at_once, write_at_once = commit.Committer.commit, journal.Journal.write
     with Home().pool("jpl8") as pool:
 
-        def commit_slowly(self: commit.Committer, decide: Callable[[Any], Any]) -> Any:
+        def commit_slowly(self: commit.Committer, decide: Callable[[Any], Any], **options: Any) -> Any:
             def decide_and_wait(position: Any) -> Any:
                 actions = decide(position)
                 if not (folder / "stored.reached").exists():
@@ -62,7 +62,7 @@ def main(folder: Path, *deeds: str) -> None:
                 wait(folder, "stored")
                 return actions
 
-            return commit_at_once(self, decide_and_wait)
+            return commit_at_once(self, decide_and_wait, **options)
 
         def write_slowly(self: journal.Journal, entry: journal.Entry) -> bool:
             if "stop before the entry" in deeds:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ import psutil
 import pytest
 from homes import call
 from namespaces import isolated, need_namespaces, show_boot_time
-from plain_reader import Acknowledged, losses
+from plain_reader import Acknowledged, array_of, losses
 from slow_writer import SEED
 
-from miripool import Pool
+from miripool import Pool, Product
+from miripool.leases import FolderLeases
 from miripool.verify import verify
 
 PROGRAM = Path(__file__).with_name("slow_writer.py")
@@ -169,9 +171,9 @@ def test_what_a_writer_does_itself_ends_nothing(pool: Pool, tmp_path: Path, deed
         check_saved(pool, writer.end())
 
 
-@pytest.mark.parametrize("change", [{"boot": "00000000-0000-4000-8000-000000000000"}, {"host": "elsewhere"}])
+@pytest.mark.parametrize("change", [{"boot": "00000000-0000-4000-8000-000000000000"}, {"boot": "", "lock": ""}])
 def test_a_note_that_nobody_here_can_judge(pool: Pool, tmp_path: Path, change: dict[str, str]) -> None:
-    """Of another boot or another host: it counts for 30 days, whatever the grace period of the trash."""
+    """Of another kernel, or without a lock: it counts for 30 days, whatever the grace period of the trash."""
     with slow_writer(tmp_path / "steps") as writer:
         (path,) = pending(pool)
         note = json.loads(path.read_bytes())
@@ -223,3 +225,56 @@ def test_a_writer_whose_note_and_files_are_gone(pool: Pool, tmp_path: Path, gone
         assert words.startswith("failed ")
         assert pool.select("1").size() == 0
         assert not list(pool.archive.folder.glob("journal/*.json"))
+
+
+def test_a_container_of_another_host_name(pool: Pool, tmp_path: Path) -> None:
+    """The kernel tells who is no more, the name of the host does not."""
+    with slow_writer(tmp_path / "steps") as writer:
+        (path,) = pending(pool)
+        note = {**json.loads(path.read_bytes()), "host": "elsewhere", "pid": 1}
+        path.write_text(json.dumps(note, sort_keys=True, separators=(",", ":")))
+        assert gc()["spared"] == 2
+        writer.kill()
+        assert gc()["files"] == 2
+
+
+@pytest.mark.parametrize("lock", ["../pool.json", "/dev/null", "x.lock", f"../leases/{'0' * 32}.lock"])
+def test_a_lock_that_is_none(tmp_path: Path, lock: str) -> None:
+    leases = FolderLeases(tmp_path / "leases")
+    own = leases.own()
+    assert not leases.is_over(own)
+    assert not leases.is_over(replace(own, lock=lock))
+    assert leases.is_over(replace(own, lock=f"{'0' * 32}.lock"))  # swept with its owner
+
+
+def test_a_folder_that_was_moved(tmp_path: Path) -> None:
+    leases = FolderLeases(tmp_path / "leases")
+    before = leases.own()
+    assert leases.own() == before
+    (tmp_path / "leases").rename(tmp_path / "moved")
+    after = leases.own()
+    assert after.lock != before.lock
+    assert not leases.is_over(after)
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    assert FolderLeases(tmp_path / "gone" / "leases").own().lock == ""
+
+
+def test_what_is_left_of_locks(pool: Pool, tmp_path: Path) -> None:
+    """A process that ends removes its lock, gc that of a process that was killed, and no other file."""
+    folder = pool.archive.folder / "leases"
+    pool.save(Product({}, {"SCI": array_of(1)}, name="own"))
+    (own,) = folder.iterdir()
+    with slow_writer(tmp_path / "1") as writer:
+        assert len(list(folder.iterdir())) == 2
+        writer.go("stored")
+        assert writer.end().startswith("saved")
+    assert list(folder.iterdir()) == [own]
+    (folder / "stranger").touch()
+    pool.remove("Product/slow")  # else it would be there already
+    with slow_writer(tmp_path / "2") as writer:
+        writer.kill()
+        assert len(list(folder.iterdir())) == 3
+        gc()
+    assert set(folder.iterdir()) == {own, folder / "stranger"}
