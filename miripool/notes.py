@@ -25,7 +25,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .canonical import canonical_json
-from .errors import Conflict, NotFound, ReadOnly, StorageError
+from .errors import Conflict, IntegrityError, NotFound, ReadOnly, StorageError
+from .poolfolder import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -42,6 +43,10 @@ _WAIT = 60.0
 
 _ELSEWHERE = {"pending": timedelta(days=30), "collecting": timedelta(seconds=2 * COLLECT_WITHIN)}
 """How long a note of another host counts: nobody can tell whether its process lives."""
+
+
+_MOST_BYTES = 1 << 22
+"""Of a note, which names some blobs and a manifest by 50 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,31 +215,45 @@ class Notes:
         if not self._storage.put(ticket.key, note):
             self._storage.replace(ticket.key, note)
 
-    def pending(self) -> set[str]:
+    def pending(self, *, without: Collection[str] = ()) -> set[str]:
         """Give the keys that writers are about to refer to.
+
+        Parameters
+        ----------
+        without : collection of str, keyword-only
+            Notes that count for nothing.
 
         Returns
         -------
         set of str
-            Of all notes, those of dead writers too: they are swept first.
+            Of all other notes, those of dead writers too: they are swept first.
         """
-        return {key for _, note in self._read("pending") for key in note["keys"]}
+        return {key for name, note in self._read("pending") if name not in without for key in note["keys"]}
 
-    def sweep(self) -> int:
-        """Remove the notes of processes that are no more.
+    def dead(self) -> list[str]:
+        """List the notes of processes that are no more.
 
         Returns
         -------
-        int
-            How many.
+        list of str
+            Their keys.
         """
-        dead = [
+        return [
             key
             for folder in ("pending", "collecting")
             for key, note in self._read(folder, whole=False)
             if not note or not _is_alive(note, _ELSEWHERE[folder])
         ]
-        return sum(self._storage.delete(key) for key in dead)
+
+    def sweep(self) -> list[str]:
+        """Remove the notes of processes that are no more.
+
+        Returns
+        -------
+        list of str
+            Keys of those removed.
+        """
+        return [key for key in self.dead() if self._storage.delete(key)]
 
     def _check_run(self, ticket: Ticket) -> None:
         if ticket.run is not None and not self._storage.exists(ticket.run):
@@ -261,10 +280,16 @@ class Notes:
     def _read(self, folder: str, *, whole: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give the notes in a folder; what is none, as nothing, or not at all."""
         for key in self._storage.keys(folder):
+            if not is_ours(key, folder):
+                continue  # what others have put there is none of ours, and stays
             try:
-                note = _checked(json.loads(self._storage.read(key)))
+                note = _checked(json.loads(self._storage.read(key, limit=_MOST_BYTES)))
             except NotFound:
                 continue  # its writer is done
+            except IntegrityError:
+                if self._storage.exists(key):
+                    raise  # it is too large, and nobody knows what it names
+                note = {}  # a link, a pipe
             except (ValueError, RecursionError):
                 note = {}
             if note or not whole:
