@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import socket
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .blobs import BlobStore
 from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, StorageError
+from .errors import IntegrityError, NotFound, PoolNotFound, StorageError
 from .journal import Journal
 from .leases import FolderLeases
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
+from .poolfolder import FOLDERS
+from .poolinfo import FORMAT, INFO, PIXEL_POLICIES, PixelPolicy, PoolInfo, read_pool_info
 from .product import Context, Hdu, Layout, Original, Product, kind_class
 from .storage import LocalStorage
 
@@ -39,107 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PIXEL_POLICIES", "Archive", "Measured", "PixelPolicy", "PoolInfo", "archive_at"]
 
-FORMAT = 2
-"""Number of a pool folder's format; a reader refuses greater ones. 2: blobs may need others (`miripool.delta`)."""
-
-PixelPolicy = Literal["all", "tagged", "none"]
-
-PIXEL_POLICIES: Mapping[str, PixelPolicy] = {"all": "all", "tagged": "tagged", "none": "none"}
-"""By the words of ``pool.json`` and of the command line."""
-
-_INFO = "pool.json"
-"""Key of the pool's description."""
-
 _PARTS = ("data", "heap", "raw", "tail")
-
-
-@dataclass(frozen=True, slots=True)
-class PoolInfo:
-    """What ``pool.json`` says.
-
-    Attributes
-    ----------
-    id : str
-        Unique and for ever; the index carries it too.
-    created : datetime
-        Aware, UTC.
-    first_serial : int
-        Where the pool's URNs begin: behind those of a deleted pool of the same name.
-    former_names : tuple of str
-        Names the pool had; URNs with them stay valid.
-    pixels : {'all', 'tagged', 'none'}
-        Which versions get pixel rows in the index by themselves: all; heads and tagged ones; none.
-    format : int
-        Of the folder. It is raised when something is stored there that an earlier miripool does not understand.
-    """
-
-    id: str
-    created: datetime
-    first_serial: int = 0
-    former_names: tuple[str, ...] = ()
-    pixels: PixelPolicy = "all"
-    format: int = FORMAT
-
-    def to_bytes(self) -> bytes:
-        """Write ``pool.json``.
-
-        Returns
-        -------
-        bytes
-            Indented JSON, for people.
-        """
-        record = {
-            "format": self.format,
-            "id": self.id,
-            "created": self.created.isoformat(timespec="seconds"),
-            "first_serial": self.first_serial,
-            "former_names": list(self.former_names),
-            "pixels": self.pixels,
-            "digest": "xxh3_128",
-        }
-        return (json.dumps(record, indent=2) + "\n").encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> PoolInfo:
-        """Read ``pool.json``.
-
-        Parameters
-        ----------
-        data : bytes
-            Its content.
-        where : str
-            Its path, for messages.
-
-        Returns
-        -------
-        PoolInfo
-            What it says.
-
-        Raises
-        ------
-        FormatError
-            If it can't be read; NewerFormat if a newer miripool wrote it.
-        """
-        try:
-            record = json.loads(data)
-            if record["format"] > FORMAT:
-                raise NewerFormat(
-                    f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
-                )
-            return _info_from_json(record)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise FormatError(f"{where} is not a pool's description ({error!r})") from error
-
-
-def _info_from_json(record: Mapping[str, Any]) -> PoolInfo:
-    created = datetime.fromisoformat(record["created"])
-    names, serial = record["former_names"], record["first_serial"]
-    if any(type(number) is not int or number < 0 for number in (serial, record["format"])) or created.tzinfo is None:
-        raise ValueError(f"format {record['format']!r}, first_serial {serial!r}, created {record['created']!r}")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"former_names {names!r}")
-    policy = PIXEL_POLICIES[record["pixels"]]
-    return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names), policy, record["format"])
 
 
 @dataclass(slots=True)
@@ -222,7 +123,7 @@ class Archive:
             The new one, or the one that another process made at the same moment.
         """
         info = PoolInfo(pool_id or str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
-        if not storage.put(_INFO, info.to_bytes()):
+        if not storage.put(INFO, info.to_bytes()):
             return cls.open(storage)
         return cls(storage, info)
 
@@ -246,14 +147,17 @@ class Archive:
             If there is no pool.
         FormatError
             If ``pool.json`` can't be read.
+        StorageError
+            If a folder of the pool is a symbolic link.
         """
-        info = PoolInfo.from_bytes(storage.read(_INFO), str(storage.path(_INFO)))
+        info = read_pool_info(storage)
+        storage.refuse_links(FOLDERS)
         return cls(storage, info)
 
     @property
     def folder(self) -> Path:
         """Where it is."""
-        return self.storage.path(_INFO).parent
+        return self.storage.path(INFO).parent
 
     @property
     def work_folder(self) -> Path:
@@ -269,7 +173,7 @@ class Archive:
             If it is gone, or another pool's.
         """
         try:
-            found = PoolInfo.from_bytes(self.storage.read(_INFO), str(self.storage.path(_INFO))).id
+            found = self.read_info().id
         except NotFound:
             found = None
         if found != self.info.id:
@@ -307,10 +211,10 @@ class Archive:
         PoolInfo
             What it says now.
         """
-        return PoolInfo.from_bytes(self.storage.read(_INFO), str(self.storage.path(_INFO)))
+        return read_pool_info(self.storage)
 
     def _write_info(self, info: PoolInfo) -> None:
-        self.storage.replace(_INFO, info.to_bytes())
+        self.storage.replace(INFO, info.to_bytes())
         self.info = info
 
     def measure(self, layout: Layout) -> Measured:

@@ -377,7 +377,7 @@ class Blob:
         """Open the file, without HDF5."""
         self._status()
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError as error:
             raise self._not_opened(error) from error
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .errors import MiripoolError, NotFound
 from .journal import Purge
 from .notes import COLLECT_WITHIN
+from .poolfolder import list_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -39,6 +40,10 @@ class Collected:
         Notes of processes that are no more.
     spared : int
         Files that a running writer is about to refer to.
+    names : list of str
+        Keys of all of these but the spared.
+    unknown : list of str
+        What stands in the pool's folder under a name that no pool gives: it is left alone.
     """
 
     files: int = 0
@@ -47,6 +52,8 @@ class Collected:
     temporary_bytes: int = 0
     notes: int = 0
     spared: int = 0
+    names: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 def collect(
@@ -84,13 +91,16 @@ def collect(
     """
     found = Collected()
     storage, notes = archive.storage, archive.notes
-    if not dry_run:
-        found.notes = notes.sweep()
-    there = [key for prefix in ("blobs", "manifests") for key in storage.keys(prefix)]
+    dead = notes.dead() if dry_run else notes.sweep()
+    found.notes = len(dead)
+    found.names += dead
+    listed = list_folder(storage)
+    found.unknown = listed.unknown
+    there = listed.keys
     entries = list(archive.journal.since(-1, None))
     used = set(referenced_keys(archive, entries, without=without if dry_run else ()))
     unused = [key for key in there if key not in used]
-    pending = notes.pending()
+    pending = notes.pending(without=dead)
     found.spared = sum(key in pending for key in unused)
     candidates = [key for key in unused if key not in pending]
     last = entries[-1] if entries else None
@@ -99,21 +109,17 @@ def collect(
         if dry_run:
             found.files += len(chunk)
             found.bytes += sum(_size(archive, key) for key in chunk)
+            found.names += chunk
             continue
         last = _delete(archive, chunk, last, found)
         if progress is not None:
             progress(min(start + _AT_ONCE, len(candidates)), len(candidates))
-    for path in storage.temporaries():
-        try:
-            stat = path.stat()
-            if time.time() - stat.st_mtime < _OLD_FILE:
-                continue
-            if not dry_run:
-                path.unlink()
-        except FileNotFoundError:
-            continue
-        found.temporary += 1
-        found.temporary_bytes += stat.st_size
+    for key in listed.temporaries:
+        size = storage.discard(key, age=_OLD_FILE, dry_run=dry_run)
+        if size is not None:
+            found.temporary += 1
+            found.temporary_bytes += size
+            found.names.append(key)
     return found
 
 
@@ -135,6 +141,7 @@ def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: C
             if archive.storage.delete(key):
                 found.files += 1
                 found.bytes += size
+                found.names.append(key)
     return entries[-1] if entries else last
 
 

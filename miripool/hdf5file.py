@@ -31,6 +31,8 @@ DELTA_FORMAT = 2
 
 _MOST_OWNERS = (1 << 16) - 1
 
+_SOURCE = re.compile(r"\.|\.\./([0-9a-f]{2})/\1[0-9a-f]{30}\.h5")
+"""Files that a virtual dataset may have parts in, as `miripool.delta.mappings` names them."""
 
 HEAD = 48
 """Bytes at a file's beginning that `announced_end` looks at: superblock 2 or 3 with offsets and lengths of 8 bytes."""
@@ -119,6 +121,7 @@ class Hdf5File:
             raise NewerFormat(f"blob {blob._path} was written by a newer miripool; update miripool")
         # What is virtual in a delta blob is for HDF5 tools; here its own tiles are read, and the other blobs by name.
         self._tiles, chunks = self._dataset(b"tiles" if number == DELTA_FORMAT else b"data")
+        self._refuse_sources()
         digest = self._attribute(b"digest", b"")
         if digest != blob.ref.digest.encode():
             raise blob.damaged(f"is another array's, {digest!r}")
@@ -157,6 +160,20 @@ class Hdf5File:
         if layout == h5py.h5d.VIRTUAL or (layout == h5py.h5d.CONTIGUOUS and made.get_external_count()):
             raise self._blob.damaged("keeps its data elsewhere")
         return opened, made.get_chunk() if layout == h5py.h5d.CHUNKED else None
+
+    def _refuse_sources(self) -> None:
+        """Look where a virtual dataset has its parts, before it is asked its shape: HDF5 may open them for that."""
+        import h5py
+
+        made = self._data.get_create_plist()
+        if made.get_layout() != h5py.h5d.VIRTUAL:
+            if made.get_layout() == h5py.h5d.CONTIGUOUS and made.get_external_count():
+                raise self._blob.damaged("keeps its data elsewhere")
+            return
+        count = made.get_virtual_count()
+        sources = {made.get_virtual_filename(i) for i in range(min(count, _MOST_OWNERS + 2))}
+        if count > _MOST_OWNERS + 1 or not all(_SOURCE.fullmatch(source) for source in sources):
+            raise self._blob.damaged("has parts in what is no blob of this pool")
 
     def _attribute(self, name: bytes, default: Any) -> Any:
         import h5py

@@ -26,8 +26,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .canonical import canonical_json
-from .errors import Conflict, NotFound, ReadOnly, StorageError
+from .errors import Conflict, IntegrityError, NotFound, ReadOnly, StorageError
 from .leases import Lease
+from .poolfolder import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -45,6 +46,10 @@ _WAIT = 60.0
 
 _COUNTS_FOR = timedelta(days=30)
 """How long a note counts whose owner can't be known to be no more, whatever grace a collector gives versions."""
+
+
+_MOST_BYTES = 1 << 22
+"""Of a note, which names some blobs and a manifest by 50 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,15 +260,15 @@ class Notes:
             if not note or not self._counts(note)
         ]
 
-    def sweep(self) -> int:
+    def sweep(self) -> list[str]:
         """Remove the notes of processes that are no more.
 
         Returns
         -------
-        int
-            How many.
+        list of str
+            Keys of those removed.
         """
-        removed = sum(self._storage.delete(key) for key in self.dead())
+        removed = [key for key in self.dead() if self._storage.delete(key)]
         self._leases.sweep()
         return removed
 
@@ -303,10 +308,16 @@ class Notes:
     def _read(self, folder: str, *, whole: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give the notes in a folder; what is none, as nothing, or not at all."""
         for key in self._storage.keys(folder):
+            if not is_ours(key, folder):
+                continue  # what others have put there is none of ours, and stays
             try:
-                note = _checked(json.loads(self._storage.read(key)))
+                note = _checked(json.loads(self._storage.read(key, limit=_MOST_BYTES)))
             except NotFound:
                 continue  # its writer is done
+            except IntegrityError:
+                if self._storage.exists(key):
+                    raise  # it is too large, and nobody knows what it names
+                note = {}  # a link, a pipe
             except (ValueError, RecursionError):
                 note = {}
             if note or not whole:

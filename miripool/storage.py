@@ -9,27 +9,39 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import DiskFull, InvalidInput, NotFound, ReadOnly, StorageError
+from .files import folder_below, name_new, read_plain, refuse_link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["LocalStorage", "Storage", "storage_error"]
+__all__ = ["MOST_BYTES", "LocalStorage", "Storage", "storage_error"]
+
+MOST_BYTES = 1 << 28
+"""Bytes read at once: a manifest holds all headers of a file, an entry of the journal up to a million saves."""
 
 _TEMPORARY = ".tmp-"
 """Prefix of files that no key names: what a killed writer leaves behind."""
+
+_SHARD = re.compile("[0-9a-f]{2}")
+"""Names of the folders between which blobs and manifests are divided."""
+
+_DEEPEST = 8
+"""Folders in folders that are walked; keys have three at most, and what others make has no end."""
 
 
 class Storage(Protocol):
     """Where a pool keeps its bytes. Keys are relative paths with ``/``; what `put` put under one never changes."""
 
-    def read(self, key: str) -> bytes:
-        """Give the bytes of a key; NotFound if there are none."""
+    def read(self, key: str, *, limit: int = MOST_BYTES) -> bytes:
+        """Give the bytes of a key; NotFound if there are none, IntegrityError if there are more than `limit`."""
 
     def path(self, key: str) -> Path:
         """Give a path at which the bytes of a key can be read by a library that wants files."""
@@ -42,6 +54,12 @@ class Storage(Protocol):
 
     def keys(self, prefix: str) -> Iterator[str]:
         """List the keys in the folder `prefix`, in no order, temporary files left out."""
+
+    def everything(self) -> Iterator[str]:
+        """List all there is, temporary files and names that can't be keys too; folders too deep to walk end with /."""
+
+    def refuse_links(self, folders: Iterable[str]) -> None:
+        """Make sure that the bytes of keys in some folders are where the others are; StorageError if not."""
 
     def put(self, key: str, source: bytes | Path) -> bool:
         """Put bytes, or a finished file of `workspace`, under a key, durably, unless it is taken.
@@ -64,8 +82,8 @@ class Storage(Protocol):
     def size(self, key: str) -> int:
         """Give the bytes of a key; NotFound if it is not there."""
 
-    def temporaries(self) -> Iterator[Path]:
-        """List the files of `workspace` that are there: those of running writers, and what killed ones left."""
+    def discard(self, key: str, *, age: float, dry_run: bool = False) -> int | None:
+        """Remove a file of `workspace` that is older than some seconds; give its size, None if it stays or is gone."""
 
 
 class LocalStorage:
@@ -103,13 +121,15 @@ class LocalStorage:
             raise InvalidInput(f"not a storage key: {key!r}")
         return self.root.joinpath(*parts)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, limit: int = MOST_BYTES) -> bytes:
         """Give the bytes of a key.
 
         Parameters
         ----------
         key : str
             Relative path.
+        limit : int, keyword-only
+            Bytes that there are at most.
 
         Returns
         -------
@@ -120,12 +140,14 @@ class LocalStorage:
         ------
         NotFound
             If the key is not there.
+        IntegrityError
+            If it is no plain file, or is larger.
         StorageError
             If it can't be read.
         """
         path = self.path(key)
         try:
-            return path.read_bytes()
+            return read_plain(path, limit=limit)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{path} is not there") from None
         except OSError as error:
@@ -198,8 +220,69 @@ class LocalStorage:
         ------
         str
             Keys; none if the folder is not there.
+
+        Raises
+        ------
+        StorageError
+            If the folder is a symbolic link, or can't be read.
         """
-        yield from _walk(self.path(prefix), prefix)
+        self.path(prefix)
+        yield from (key for key in self._walk(prefix.split("/"), _TEMPORARY) if not key.endswith("/"))
+
+    def everything(self) -> Iterator[str]:
+        """List all there is, in no order; symbolic links are listed, and not followed.
+
+        Yields
+        ------
+        str
+            Paths relative to the root; folders too deep to be walked end with ``/``.
+        """
+        yield from self._walk([])
+
+    def _walk(self, parts: Sequence[str], but: str | None = None) -> Iterator[str]:
+        folder = self.root.joinpath(*parts)
+        try:
+            with folder_below(self.root, parts) as descriptor, os.scandir(descriptor) as found:
+                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        for name, is_folder in entries:
+            if but is not None and name.startswith(but):
+                continue
+            key = "/".join((*parts, name))
+            if not is_folder:
+                yield key
+            elif len(parts) >= _DEEPEST:
+                yield f"{key}/"
+            else:
+                yield from self._walk((*parts, name), but)
+
+    def refuse_links(self, folders: Iterable[str]) -> None:
+        """Make sure that some folders, and those in them that are named by two digits, are no symbolic links.
+
+        Parameters
+        ----------
+        folders : iterable of str
+            Their keys.
+
+        Raises
+        ------
+        StorageError
+            If one is a link: what is behind it is not the pool's.
+        """
+        for folder in folders:
+            path = self.path(folder)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), _errors_of(path):
+                mode = path.lstat().st_mode
+                refuse_link(path, mode)
+                if not stat.S_ISDIR(mode):
+                    continue
+                with os.scandir(path) as found:
+                    links = [entry.name for entry in found if _SHARD.fullmatch(entry.name) and entry.is_symlink()]
+                for name in links:
+                    refuse_link(path / name, stat.S_IFLNK)
 
     def workspace(self, key: str) -> Path:
         """Make a place for a file that will be put under `key`: beside it, so that a hard link is enough.
@@ -248,7 +331,7 @@ class LocalStorage:
         DiskFull, ReadOnly, StorageError
             If it could not be written; nothing is left behind.
         """
-        return self._place(key, source, _link)
+        return self._place(key, source, name_new)
 
     def replace(self, key: str, source: bytes | Path) -> None:
         """Put bytes under a key, durably, whatever it held before; a reader sees the old or the new ones.
@@ -307,8 +390,10 @@ class LocalStorage:
             If it can't be removed.
         """
         path = self.path(key)
+        *parts, name = key.split("/")
         try:
-            path.unlink()
+            with folder_below(self.root, parts) as descriptor:
+                os.unlink(name, dir_fd=descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
@@ -359,21 +444,51 @@ class LocalStorage:
         """
         path = self.path(key)
         try:
-            return path.stat().st_size
+            return path.lstat().st_size
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{path} is not there") from None
         except OSError as error:
             raise storage_error(error, path) from error
 
-    def temporaries(self) -> Iterator[Path]:
-        """List temporary files.
+    def discard(self, key: str, *, age: float, dry_run: bool = False) -> int | None:
+        """Remove a temporary file that nobody has written for some time.
 
-        Yields
+        Parameters
+        ----------
+        key : str
+            From `everything`; a symbolic link of such a name goes, and what it points to stays.
+        age : float, keyword-only
+            Seconds.
+        dry_run : bool, keyword-only
+            Only tell.
+
+        Returns
+        -------
+        int or None
+            Its bytes; None if it stays, or is gone already.
+
+        Raises
         ------
-        pathlib.Path
-            Of running writers, and those that killed ones left.
+        InvalidInput
+            If it is not named as a temporary file is.
+        ReadOnly, StorageError
+            If it can't be removed.
         """
-        yield from self.root.rglob(f"{_TEMPORARY}*")
+        *parts, name = key.split("/")
+        if not name.startswith(_TEMPORARY):
+            raise InvalidInput(f"not a temporary file: {key!r}")
+        try:
+            with folder_below(self.root, parts) as descriptor:
+                status = os.lstat(name, dir_fd=descriptor)
+                if time.time() - status.st_mtime < age:
+                    return None
+                if not dry_run:
+                    os.unlink(name, dir_fd=descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_error(error, self.root.joinpath(*parts, name)) from error
+        return status.st_size
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
@@ -384,30 +499,15 @@ class LocalStorage:
         _sync_folder(folder.parent)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
+@contextlib.contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Say what the system says of a path in our words, unless it says that nothing is there."""
     try:
-        with os.scandir(folder) as found:
-            entries = list(found)
+        yield
     except (FileNotFoundError, NotADirectoryError):
-        return
+        raise
     except OSError as error:
-        raise storage_error(error, folder) from error
-    for entry in entries:
-        if entry.name.startswith(_TEMPORARY):
-            continue
-        key = f"{prefix}/{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(folder / entry.name, key)
-        else:
-            yield key
-
-
-def _link(temporary: Path, target: Path) -> bool:
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        return False
-    return True
+        raise storage_error(error, path) from error
 
 
 def _rename(temporary: Path, target: Path) -> bool:

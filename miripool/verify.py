@@ -15,6 +15,7 @@ from .index import pixels as rows
 from .names import Urn
 from .pixel import first_disagreement
 from .pixelset import pixel_set_of
+from .poolfolder import list_folder
 from .statistics import agree
 from .threads import map_bounded, one_of_many
 
@@ -34,6 +35,10 @@ LEVELS = ("quick", "normal", "full")
 
 _SAMPLES = 3
 """Pixels of each set whose rows are held against the arrays."""
+
+
+_MOST_NAMED = 100
+"""Files that are none of the pool's, each of which is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +293,14 @@ class _Verification:
     def _leftovers(self) -> None:
         """Count what no version refers to, nor a writer is about to."""
         storage = self.archive.storage
-        there = [key for prefix in ("blobs", "manifests") for key in storage.keys(prefix)]
-        spared = self.archive.notes.pending()
+        listed = list_folder(storage)
+        self._unknown(listed.unknown)
+        there = listed.keys
+        try:
+            spared = self.archive.notes.pending()
+        except IntegrityError as error:
+            self.report.add("note", "pending", error)
+            return
         try:  # read last: what was written meanwhile is used by now, or pending
             used = set(referenced_keys(self.archive, list(self.archive.journal.since(-1, None)), lenient=True))
         except MiripoolError:
@@ -305,6 +316,13 @@ class _Verification:
             self.report.add(
                 "note", "blobs and manifests", f"{what}: of saves that did not end; `miripool gc` frees them"
             )
+
+    def _unknown(self, names: Sequence[str]) -> None:
+        for name in names[:_MOST_NAMED]:
+            self.report.add("note", name, "is nothing that a pool has; it is left alone, look what it is")
+        if len(names) > _MOST_NAMED:
+            rest = f"and {len(names) - _MOST_NAMED} more are nothing that a pool has; `miripool gc --dry-run --json`"
+            self.report.add("note", "the pool's folder", f"{rest} names them all")
 
     def _index(self, entries: Sequence[Entry]) -> None:
         """Make the index anew beside the one there is, from the folder alone, and compare them."""

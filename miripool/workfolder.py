@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,6 +21,8 @@ __all__ = ["work_folder"]
 _LOCK = "lock"
 _BEGUN = "begun-"
 """How the name of a work folder begins as long as its lock is not held."""
+_FORM = re.compile("(run|begun)-[a-z0-9_]{8}")
+"""Names of work folders; what is named otherwise is not ours, and stays."""
 _ABANDONED = 3600
 """Seconds after which nobody will hold it."""
 
@@ -51,14 +56,25 @@ def work_folder(parent: Path) -> Iterator[Path]:
 
 
 def _remove_if_left(folder: Path) -> None:
+    if not _FORM.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+        return
     with contextlib.suppress(FileNotFoundError):  # another process was faster, or its owner is done
         if folder.name.startswith(_BEGUN):
             if time.time() - folder.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(folder, ignore_errors=True)
             return
-        with (folder / _LOCK).open("r+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return  # somebody works there
-            shutil.rmtree(folder, ignore_errors=True)
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            lock = os.open(folder / _LOCK, flags)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+                return  # a link, a folder, a socket: not our lock, so not our folder
+            raise
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # somebody works there
+        else:
+            shutil.rmtree(folder, ignore_errors=True)  # it follows no links
+        finally:
+            os.close(lock)

@@ -30,6 +30,7 @@ from miripool.errors import IntegrityError, NewerFormat, StorageError
 from miripool.hdf5file import DELTA_FORMAT
 from miripool.manifest import BlobRef
 from miripool.pack import Pack, pack
+from miripool.poolfolder import list_folder
 from miripool.repair import repair
 from miripool.storage import LocalStorage
 from miripool.tilelist import read_tile_list, write_tile_list
@@ -652,7 +653,7 @@ else:
     ]  # fmt: skip
     assert told == ["refused", "refused", "written"]
     assert len(sorted(store._storage.keys("blobs"))) == len(before) + 1
-    assert list(store._storage.temporaries()) == []
+    assert list_folder(store._storage).temporaries == []
 
 
 def test_tiles_are_those_that_were_digested(pair: tuple[Blob, Blob]) -> None:

@@ -259,13 +259,16 @@ def test_temporary_files(pool: Pool) -> None:
     pool.save(made("a", 1))
     root = pool.archive.storage.path("journal").parent
     folder = next((root / "blobs").iterdir())
-    for name in (".tmp-old", ".tmp-new"):
+    old, new, strange = (f".tmp-{'a' * 16}", f".tmp-{'b' * 16}", ".tmp-of others")
+    for name in (old, new, strange):
         (folder / name).write_bytes(b"12345")
-    os.utime(folder / ".tmp-old", (1, 1))
-    assert collect(pool.archive, dry_run=True).temporary == 1
+        os.utime(folder / name, None if name == new else (1, 1))
+    told = collect(pool.archive, dry_run=True)
+    assert (told.temporary, told.names) == (1, [f"blobs/{folder.name}/{old}"])
     found = collect(pool.archive)
     assert (found.temporary, found.temporary_bytes) == (1, 5)
-    assert [path.name for path in folder.iterdir() if path.name.startswith(".tmp")] == [".tmp-new"]
+    assert found.unknown == [f"blobs/{folder.name}/{strange}"]
+    assert {path.name for path in folder.iterdir() if path.name.startswith(".tmp")} == {new, strange}
 
 
 BUSY = """

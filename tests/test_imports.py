@@ -20,8 +20,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors canonical keywords leases room threads tiles workfolder",
-        "statistics",
+        "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
+        "poolfolder poolinfo",
         "notes",
         "metadata table",
         "product detector",

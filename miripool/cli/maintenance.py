@@ -13,6 +13,9 @@ from .session import DryRun, Json, PoolName, counting, open_pool
 
 __all__ = ["register"]
 
+_MOST_NAMED = 20
+"""Files that are none of the pool's, each of which is named."""
+
 
 def _verify(
     context: typer.Context,
@@ -89,8 +92,13 @@ def _gc(
     would = "would free" if dry_run else "freed"
     say(
         f"{would} {found.files} files, {human_bytes(found.bytes)}, and {found.temporary} temporary files, "
-        f"{human_bytes(found.temporary_bytes)}; {found.spared} spared for running writers"
+        f"{human_bytes(found.temporary_bytes)}; {found.notes} notes of processes that are no more; "
+        f"{found.spared} spared for running writers"
     )
+    for name in found.unknown[:_MOST_NAMED]:
+        say(f"left alone: {name} is nothing that a pool has; look what it is")
+    if len(found.unknown) > _MOST_NAMED:
+        say(f"left alone: {len(found.unknown) - _MOST_NAMED} more; --json names them all")
 
 
 def _reindex(
