@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import socket
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .blobs import BlobStore
 from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import FormatError, IntegrityError, NewerFormat, NotFound, PoolNotFound, StorageError
+from .errors import FormatError, IntegrityError, NotFound, PoolNotFound, StorageError
+from .heldfolder import held_folder
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
+from .poolinfo import FORMAT, PoolInfo
 from .product import Context, Hdu, Layout, Original, Product, kind_class
 from .storage import LocalStorage
 
@@ -30,115 +31,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .dataset import ArraySource
+    from .heldfolder import HeldFolder
     from .notes import Ticket
+    from .poolinfo import PixelPolicy
     from .storage import Storage
 
     Near = Mapping[str, Sequence[str]]
     """For the digest of an array that is to be stored: blobs of arrays like it, of which it may take tiles."""
 
-__all__ = ["PIXEL_POLICIES", "Archive", "Measured", "PixelPolicy", "PoolInfo", "archive_at"]
-
-FORMAT = 2
-"""Number of a pool folder's format; a reader refuses greater ones. 2: blobs may need others (`miripool.delta`)."""
-
-PixelPolicy = Literal["all", "tagged", "none"]
-
-PIXEL_POLICIES: Mapping[str, PixelPolicy] = {"all": "all", "tagged": "tagged", "none": "none"}
-"""By the words of ``pool.json`` and of the command line."""
+__all__ = ["Archive", "Measured", "archive_at"]
 
 _INFO = "pool.json"
 """Key of the pool's description."""
 
 _PARTS = ("data", "heap", "raw", "tail")
-
-
-@dataclass(frozen=True, slots=True)
-class PoolInfo:
-    """What ``pool.json`` says.
-
-    Attributes
-    ----------
-    id : str
-        Unique and for ever; the index carries it too.
-    created : datetime
-        Aware, UTC.
-    first_serial : int
-        Where the pool's URNs begin: behind those of a deleted pool of the same name.
-    former_names : tuple of str
-        Names the pool had; URNs with them stay valid.
-    pixels : {'all', 'tagged', 'none'}
-        Which versions get pixel rows in the index by themselves: all; heads and tagged ones; none.
-    format : int
-        Of the folder. It is raised when something is stored there that an earlier miripool does not understand.
-    """
-
-    id: str
-    created: datetime
-    first_serial: int = 0
-    former_names: tuple[str, ...] = ()
-    pixels: PixelPolicy = "all"
-    format: int = FORMAT
-
-    def to_bytes(self) -> bytes:
-        """Write ``pool.json``.
-
-        Returns
-        -------
-        bytes
-            Indented JSON, for people.
-        """
-        record = {
-            "format": self.format,
-            "id": self.id,
-            "created": self.created.isoformat(timespec="seconds"),
-            "first_serial": self.first_serial,
-            "former_names": list(self.former_names),
-            "pixels": self.pixels,
-            "digest": "xxh3_128",
-        }
-        return (json.dumps(record, indent=2) + "\n").encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> PoolInfo:
-        """Read ``pool.json``.
-
-        Parameters
-        ----------
-        data : bytes
-            Its content.
-        where : str
-            Its path, for messages.
-
-        Returns
-        -------
-        PoolInfo
-            What it says.
-
-        Raises
-        ------
-        FormatError
-            If it can't be read; NewerFormat if a newer miripool wrote it.
-        """
-        try:
-            record = json.loads(data)
-            if record["format"] > FORMAT:
-                raise NewerFormat(
-                    f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
-                )
-            return _info_from_json(record)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise FormatError(f"{where} is not a pool's description ({error!r})") from error
-
-
-def _info_from_json(record: Mapping[str, Any]) -> PoolInfo:
-    created = datetime.fromisoformat(record["created"])
-    names, serial = record["former_names"], record["first_serial"]
-    if any(type(number) is not int or number < 0 for number in (serial, record["format"])) or created.tzinfo is None:
-        raise ValueError(f"format {record['format']!r}, first_serial {serial!r}, created {record['created']!r}")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"former_names {names!r}")
-    policy = PIXEL_POLICIES[record["pixels"]]
-    return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names), policy, record["format"])
 
 
 @dataclass(slots=True)
@@ -198,7 +104,7 @@ class Archive:
         self.storage = storage
         self.info = info
         self.blobs = BlobStore(storage)
-        self.journal = Journal(storage)
+        self.journal = Journal(storage, self.held)
         self.notes = Notes(storage)
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
 
@@ -223,6 +129,7 @@ class Archive:
         info = PoolInfo(pool_id or str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
         if not storage.put(_INFO, info.to_bytes()):
             return cls.open(storage)
+        storage.settle()
         return cls(storage, info)
 
     @classmethod
@@ -247,6 +154,7 @@ class Archive:
             If ``pool.json`` can't be read.
         """
         info = PoolInfo.from_bytes(storage.read(_INFO), str(storage.path(_INFO)))
+        storage.settle()
         return cls(storage, info)
 
     @property
@@ -267,15 +175,56 @@ class Archive:
         PoolNotFound
             If it is gone, or another pool's.
         """
+        self._confirm(self.storage)
+
+    def _confirm(self, storage: Storage | HeldFolder) -> None:
         try:
-            found = PoolInfo.from_bytes(self.storage.read(_INFO), str(self.storage.path(_INFO))).id
+            found = PoolInfo.from_bytes(storage.read(_INFO), str(self.storage.path(_INFO))).id
         except NotFound:
             found = None
         if found != self.info.id:
-            raise PoolNotFound(
-                f"the pool that was opened at {self.folder} is there no longer: it was deleted or "
-                "renamed meanwhile, or replaced by another. Open the pool again"
-            )
+            raise self._gone()
+
+    def _gone(self) -> PoolNotFound:
+        """Say where the pool went, if it is still beside its old place."""
+        now = ""
+        for path in sorted(self.folder.parent.glob(f"[!.]*/{_INFO}")):
+            with contextlib.suppress(OSError, FormatError):
+                if PoolInfo.from_bytes(path.read_bytes(), str(path)).id == self.info.id:
+                    now = f"; it is called {path.parent.name!r} now"
+        return PoolNotFound(
+            f"the pool that was opened at {self.folder} is there no longer: it was deleted or renamed meanwhile, or "
+            f"replaced by another{now}. Open the pool again"
+        )
+
+    @contextlib.contextmanager
+    def held(self, *, alone: bool = False) -> Iterator[HeldFolder]:
+        """Keep the folder where it is, for as short as can be: nothing that waits for the index belongs within.
+
+        Parameters
+        ----------
+        alone : bool, keyword-only
+            To move it away: nobody writes an entry meanwhile.
+
+        Yields
+        ------
+        HeldFolder
+            The pool's folder itself, wherever its path leads.
+
+        Raises
+        ------
+        PoolNotFound
+            If it is gone, or another pool's.
+        Conflict
+            If another process does not let go of it.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(held_folder(self.folder, alone=alone))
+            except NotFound:
+                raise self._gone() from None
+            self._confirm(folder)
+            yield folder
 
     def remember_name(self, name: str) -> None:
         """Add a name to those the pool had, so that its URNs stay valid.

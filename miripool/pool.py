@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import contexts, selecting
-from .archive import PIXEL_POLICIES
 from .commit import Committer
 from .difference import Difference, compare, compare_products
 from .errors import (
@@ -34,6 +33,7 @@ from .lineage import Descent, Use, find_uses, trace
 from .listing import list_rows
 from .names import Urn, check_label, check_product_name
 from .pixelrows import PixelRows
+from .poolinfo import PIXEL_POLICIES
 from .product import Context, Exposure, Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version

@@ -14,14 +14,14 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import DiskFull, InvalidInput, NotFound, ReadOnly, StorageError
+from .errors import DiskFull, InvalidInput, NotFound, PoolNotFound, ReadOnly, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LocalStorage", "Storage", "storage_error"]
+__all__ = ["TEMPORARY", "LocalStorage", "Storage", "storage_error", "unconfirmed"]
 
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
 """Prefix of files that no key names: what a killed writer leaves behind."""
 
 
@@ -64,6 +64,9 @@ class Storage(Protocol):
     def size(self, key: str) -> int:
         """Give the bytes of a key; NotFound if it is not there."""
 
+    def settle(self) -> None:
+        """Never make the place of all keys again, now that it is there: where it is gone, so are they."""
+
     def temporaries(self) -> Iterator[Path]:
         """List the files of `workspace` that are there: those of running writers, and what killed ones left."""
 
@@ -79,6 +82,11 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._is_settled = False
+
+    def settle(self) -> None:
+        """Never make the root again: from now on a root that is not there was moved away, with all that is in it."""
+        self._is_settled = True
 
     def path(self, key: str) -> Path:
         """Give the file of a key.
@@ -99,7 +107,7 @@ class LocalStorage:
             If the key would lead out of the folder, or is none that a file can have.
         """
         parts = key.split("/")
-        if not key.isprintable() or any(part in {"", ".", ".."} or part.startswith(_TEMPORARY) for part in parts):
+        if not key.isprintable() or any(part in {"", ".", ".."} or part.startswith(TEMPORARY) for part in parts):
             raise InvalidInput(f"not a storage key: {key!r}")
         return self.root.joinpath(*parts)
 
@@ -224,7 +232,7 @@ class LocalStorage:
             self._make_folder(target.parent)
         except OSError as error:
             raise storage_error(error, target.parent) from error
-        return target.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+        return target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
 
     def put(self, key: str, source: bytes | Path) -> bool:
         """Put bytes under a key, durably, unless the key is taken.
@@ -276,6 +284,7 @@ class LocalStorage:
             _sync_file(temporary)
             named = name(temporary, target)
         except OSError as error:
+            self._refuse_moved()
             raise storage_error(error, target) from error
         finally:
             with contextlib.suppress(OSError):
@@ -283,9 +292,7 @@ class LocalStorage:
         try:
             _sync_folder(target.parent)
         except OSError as error:
-            raise StorageError(
-                f"{target} is there, but the disk did not confirm it ({error.strerror}); look at the disk"
-            ) from error
+            raise unconfirmed(error, target) from error
         return named
 
     def delete(self, key: str) -> bool:
@@ -373,15 +380,24 @@ class LocalStorage:
         pathlib.Path
             Of running writers, and those that killed ones left.
         """
-        yield from self.root.rglob(f"{_TEMPORARY}*")
+        yield from self.root.rglob(f"{TEMPORARY}*")
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
+        if folder == self.root:
+            self._refuse_moved()
         self._make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
         _sync_folder(folder.parent)
+
+    def _refuse_moved(self) -> None:
+        if self._is_settled and not self.root.is_dir():
+            raise PoolNotFound(
+                f"the pool that was opened at {self.root} is there no longer: it was deleted or renamed meanwhile. "
+                "Open the pool again"
+            )
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[str]:
@@ -393,7 +409,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
     except OSError as error:
         raise storage_error(error, folder) from error
     for entry in entries:
-        if entry.name.startswith(_TEMPORARY):
+        if entry.name.startswith(TEMPORARY):
             continue
         key = f"{prefix}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
@@ -429,6 +445,24 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unconfirmed(error: OSError, path: Path) -> StorageError:
+    """Say that a name is there, and may be gone after a crash.
+
+    Parameters
+    ----------
+    error : OSError
+        What the sync of its folder raised.
+    path : pathlib.Path
+        The name.
+
+    Returns
+    -------
+    StorageError
+        To be raised by the caller.
+    """
+    return StorageError(f"{path} is there, but the disk did not confirm it ({error.strerror}); look at the disk")
 
 
 def storage_error(error: OSError, path: Path) -> StorageError | ReadOnly:

@@ -21,8 +21,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors canonical keywords room threads tiles workfolder",
         "statistics",
-        "cards names dataset bitshuffle storage journal outfile",
-        "notes",
+        "cards names dataset bitshuffle storage journal outfile poolinfo",
+        "heldfolder notes",
         "metadata table",
         "product detector",
         "manifest query",
