@@ -1219,10 +1219,14 @@ class Pool:
         Returns
         -------
         int
-            How many; what is not in the trash does not count.
+            How many; what is not in the trash does not count, nor what somebody else has given up meanwhile.
         """
         self.catch_up()
-        return self._move(self._serials(refs, find=self._finder.row_in_trash), Purge, removed=True)
+
+        def find(ref: Reference) -> ProductRow:
+            return self._finder.row(ref) if isinstance(ref, ProductRef) else self._finder.row_in_trash(ref)
+
+        return self._move(self._serials(refs, find=find), Purge, removed=True)
 
     def _move(
         self,
