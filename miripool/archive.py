@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from .blobs import BlobStore
 from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import IntegrityError, NotFound, PoolNotFound, StorageError
+from .errors import IntegrityError, MiripoolError, NotFound, PoolNotFound, StorageError
+from .heldfolder import held_folder
 from .journal import Journal
 from .leases import FolderLeases
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
 from .poolfolder import FOLDERS
-from .poolinfo import FORMAT, INFO, PIXEL_POLICIES, PixelPolicy, PoolInfo, read_pool_info
+from .poolinfo import FORMAT, INFO, PoolInfo, read_pool_info
 from .product import Context, Hdu, Layout, Original, Product, kind_class
 from .storage import LocalStorage
 
@@ -32,13 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .dataset import ArraySource
+    from .heldfolder import HeldFolder
     from .notes import Ticket
+    from .poolinfo import PixelPolicy
     from .storage import Storage
 
     Near = Mapping[str, Sequence[str]]
     """For the digest of an array that is to be stored: blobs of arrays like it, of which it may take tiles."""
 
-__all__ = ["PIXEL_POLICIES", "Archive", "Measured", "PixelPolicy", "PoolInfo", "archive_at"]
+__all__ = ["Archive", "Measured", "archive_at"]
 
 _PARTS = ("data", "heap", "raw", "tail")
 
@@ -100,7 +103,7 @@ class Archive:
         self.storage = storage
         self.info = info
         self.blobs = BlobStore(storage)
-        self.journal = Journal(storage)
+        self.journal = Journal(storage, self.held)
         self.notes = Notes(storage, FolderLeases(self.folder / "leases"))
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
 
@@ -125,6 +128,7 @@ class Archive:
         info = PoolInfo(pool_id or str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
         if not storage.put(INFO, info.to_bytes()):
             return cls.open(storage)
+        storage.settle()
         return cls(storage, info)
 
     @classmethod
@@ -152,6 +156,7 @@ class Archive:
         """
         info = read_pool_info(storage)
         storage.refuse_links(FOLDERS)
+        storage.settle()
         return cls(storage, info)
 
     @property
@@ -172,15 +177,56 @@ class Archive:
         PoolNotFound
             If it is gone, or another pool's.
         """
+        self._confirm(self.storage)
+
+    def _confirm(self, storage: Storage | HeldFolder) -> None:
         try:
-            found = self.read_info().id
+            found = read_pool_info(storage).id
         except NotFound:
             found = None
         if found != self.info.id:
-            raise PoolNotFound(
-                f"the pool that was opened at {self.folder} is there no longer: it was deleted or "
-                "renamed meanwhile, or replaced by another. Open the pool again"
-            )
+            raise self._gone()
+
+    def _gone(self) -> PoolNotFound:
+        """Say where the pool went, if it is still beside its old place."""
+        now = ""
+        for path in sorted(self.folder.parent.glob(f"[!.]*/{INFO}")):
+            with contextlib.suppress(MiripoolError):
+                if read_pool_info(LocalStorage(path.parent)).id == self.info.id:
+                    now = f"; it is called {path.parent.name!r} now"
+        return PoolNotFound(
+            f"the pool that was opened at {self.folder} is there no longer: it was deleted or renamed meanwhile, or "
+            f"replaced by another{now}. Open the pool again"
+        )
+
+    @contextlib.contextmanager
+    def held(self, *, alone: bool = False) -> Iterator[HeldFolder]:
+        """Keep the folder where it is, for as short as can be: nothing that waits for the index belongs within.
+
+        Parameters
+        ----------
+        alone : bool, keyword-only
+            To move it away: nobody writes an entry meanwhile.
+
+        Yields
+        ------
+        HeldFolder
+            The pool's folder itself, wherever its path leads.
+
+        Raises
+        ------
+        PoolNotFound
+            If it is gone, or another pool's.
+        Conflict
+            If another process does not let go of it.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(held_folder(self.folder, alone=alone))
+            except NotFound:
+                raise self._gone() from None
+            self._confirm(folder)
+            yield folder
 
     def remember_name(self, name: str) -> None:
         """Add a name to those the pool had, so that its URNs stay valid.

@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
+from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly, ServerError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -164,6 +164,15 @@ class Committer:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
+        try:
+            return self._commit(decide, is_ready)
+        except (IntegrityError, StorageError, ServerError):
+            self._archive.confirm()  # of a pool that is gone, that is all there is to say
+            raise
+
+    def _commit(
+        self, decide: Callable[[Position], Sequence[Action]], is_ready: Callable[[], bool] | None
+    ) -> Entry | None:
         stuck = 0
         last: int | None = None
         waited = False

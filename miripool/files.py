@@ -52,13 +52,15 @@ def kind_of(mode: int) -> str:
     return next((name for test, name in _KINDS if test(mode)), "something unknown")
 
 
-def open_plain(path: Path) -> int:
+def open_plain(path: Path, *, folder: int | None = None) -> int:
     """Open a file for reading, if it is a plain one; a pipe or a device is not waited for.
 
     Parameters
     ----------
     path : pathlib.Path
         The file; its name may not be a symbolic link, its folder's may.
+    folder : int, keyword-only, optional
+        Descriptor of the folder that has the file, wherever its path leads by now.
 
     Returns
     -------
@@ -72,11 +74,13 @@ def open_plain(path: Path) -> int:
     OSError
         If it can't be opened.
     """
+    name = path if folder is None else path.name
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
+        descriptor = os.open(name, flags, dir_fd=folder)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:  # a link, here and on some BSDs; a socket
-            raise _not_plain(path, os.lstat(path).st_mode) from None
+            raise _not_plain(path, os.lstat(name, dir_fd=folder).st_mode) from None
         raise
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -93,7 +97,7 @@ def _not_plain(path: Path, mode: int) -> IntegrityError:
     )
 
 
-def read_plain(path: Path, *, limit: int) -> bytes:
+def read_plain(path: Path, *, limit: int, folder: int | None = None) -> bytes:
     """Read a plain file that is not larger than its kind can be.
 
     Parameters
@@ -102,6 +106,8 @@ def read_plain(path: Path, *, limit: int) -> bytes:
         The file.
     limit : int, keyword-only
         Bytes that it has at most.
+    folder : int, keyword-only, optional
+        As for `open_plain`.
 
     Returns
     -------
@@ -115,7 +121,7 @@ def read_plain(path: Path, *, limit: int) -> bytes:
     OSError
         If it can't be read.
     """
-    descriptor = open_plain(path)
+    descriptor = open_plain(path, folder=folder)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         size = os.fstat(descriptor).st_size
         data = bytearray()
@@ -192,13 +198,15 @@ def refuse_link(path: Path, mode: int) -> None:
         )
 
 
-def name_new(temporary: Path, target: Path) -> bool:
+def name_new(temporary: Path, target: Path, *, folder: int | None = None) -> bool:
     """Give a finished file its name, unless that is taken, in one step that nobody can come between.
 
     Parameters
     ----------
     temporary, target : pathlib.Path
         In one file system. The temporary name may be left, as a second one.
+    folder : int, keyword-only, optional
+        Descriptor of the folder that has both, wherever its path leads by now.
 
     Returns
     -------
@@ -212,20 +220,22 @@ def name_new(temporary: Path, target: Path) -> bool:
     OSError
         If it fails.
     """
+    old, new = (temporary, target) if folder is None else (temporary.name, target.name)
     try:
-        os.link(temporary, target)
+        os.link(old, new, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        return _rename_new(temporary, target, error)
+        return _rename_new(temporary, target, folder, error)
     return True
 
 
-def _rename_new(temporary: Path, target: Path, unlinked: OSError) -> bool:
+def _rename_new(temporary: Path, target: Path, folder: int | None, unlinked: OSError) -> bool:
     """Rename a file unless the new name is taken, where there are no hard links."""
-    number = _renameat2(os.fsencode(temporary), os.fsencode(target))
+    old, new = (temporary, target) if folder is None else (temporary.name, target.name)
+    number = _renameat2(os.fsencode(old), os.fsencode(new), folder)
     if number == errno.EEXIST:
         return False
     if number in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}:
@@ -239,13 +249,14 @@ def _rename_new(temporary: Path, target: Path, unlinked: OSError) -> bool:
     return True
 
 
-def _renameat2(old: bytes, new: bytes) -> int:
+def _renameat2(old: bytes, new: bytes, folder: int | None) -> int:
     """Rename with RENAME_NOREPLACE (renameat2(2)); give the number of the error, 0 for none."""
     call = _system_call()
     if call is None:
         return errno.ENOSYS
     at_working_folder, no_replace = -100, 1  # AT_FDCWD and RENAME_NOREPLACE, linux/fcntl.h and linux/fs.h
-    return ctypes.get_errno() if call(at_working_folder, old, at_working_folder, new, no_replace) else 0
+    where = at_working_folder if folder is None else folder
+    return ctypes.get_errno() if call(where, old, where, new, no_replace) else 0
 
 
 @functools.cache

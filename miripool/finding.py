@@ -13,8 +13,8 @@ from .reference import ProductRef
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .archive import PoolInfo
     from .index import Catalog, ProductRow
+    from .poolinfo import PoolInfo
     from .reference import Version
 
 __all__ = ["Finder", "Reference", "kept", "only_one"]

@@ -41,6 +41,9 @@ __all__ = ["Home", "PoolSummary", "default_home"]
 
 _SETTINGS = {"database_url"}
 
+_DELETED = ".deleted-"
+"""Prefix of the folders of deleted pools, before their id and name: to be removed after their index."""
+
 
 def default_home() -> Path:
     """Give the folder that is used unless another is named.
@@ -292,6 +295,8 @@ class Home:
             return self.pool(name)
         _refuse_used(folder)
         self._reach_database(name)
+        if any(folder.name.endswith(f" {name}") for folder in folder.parent.glob(f"{_DELETED}*")):
+            self._sweep_deleted()
         pool_id = str(uuid.uuid4())
         archive = Archive.create(LocalStorage(folder), pool_id=pool_id, first_serial=self._first_serial(name))
         pool = self._open(name, archive)
@@ -351,6 +356,12 @@ class Home:
         ------
         AlreadyExists
             If the new name is taken.
+        Conflict
+            If another process does not let go of the pool; nothing is changed then.
+
+        Notes
+        -----
+        Of a pool whose folder is a link, the link and this home's index get the name; the folder stays where it is.
         """
         check_pool_name(new)
         with self.pool(name) as pool:
@@ -359,8 +370,9 @@ class Home:
                 raise AlreadyExists(f"there is or was a pool {new!r} in {self.path}; choose another name")
             pool.catch_up()
             self._refuse_index(new, pool.id)
-            pool.archive.remember_name(name)
-            _move(self._folder(name), self._folder(new))
+            with pool.archive.held(alone=True):
+                pool.archive.remember_name(name)
+                _move(self._folder(name), self._folder(new))
             # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
             pool.catalog.rename(schema_name(new))
         return self.pool(new)
@@ -380,18 +392,45 @@ class Home:
         ----------
         name : str
             The pool's name. A new pool of that name will count its URNs on from where this one stopped.
+
+        Raises
+        ------
+        Conflict
+            If the pool's folder is a link, or another process does not let go of it; nothing is changed then.
         """
         with self.pool(name) as pool:
+            self._refuse_link(name)
             next_serial = pool.catch_up().next_serial
-            retired = LocalStorage(self._retired(name).parent)
-            for former in (name, *pool.archive.info.former_names):
-                retired.delete(f"{former}.json")
-                retired.put(f"{former}.json", json.dumps({"next_serial": next_serial}).encode())
-            # Killed after this, the pool is still there, and the next to open it makes its index from the folder.
-            pool.catalog.drop()
-            doomed = self.path / "pools" / f".deleted-{pool.id}"
-            _move(self._folder(name), doomed)
-        for folder in doomed.parent.glob(".deleted-*"):
+            with pool.archive.held(alone=True):
+                self._retire(name, pool.archive, next_serial)
+                _move(self._folder(name), self.path / "pools" / f"{_DELETED}{pool.id} {name}")
+        self._sweep_deleted()
+
+    def _refuse_link(self, name: str) -> None:
+        folder = self._folder(name)
+        if folder.is_symlink():
+            raise Conflict(
+                f"{folder} is a link to {folder.resolve()}: the products belong to the home of that folder, and only "
+                "there can they be deleted. Nothing was changed. To do without it here, remove the "
+                f"link, and drop the schema {schema_name(name)!r} of this home's database, which is the pool's index"
+            )
+
+    def _retire(self, name: str, archive: Archive, next_serial: int) -> None:
+        """Write down which serials a pool has used, for those that get one of its names."""
+        last = archive.journal.last()  # others may have saved since the index was asked
+        if last >= 0:
+            next_serial = max(next_serial, archive.journal.read(last).next_serial)
+        retired = LocalStorage(self._retired(name).parent)
+        for former in (name, *archive.read_info().former_names):
+            retired.replace(f"{former}.json", json.dumps({"next_serial": next_serial}).encode())
+
+    def _sweep_deleted(self) -> None:
+        """Delete the indexes and the files of deleted pools, also of those whose deletion was interrupted."""
+        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
+            pool_id, _, name = folder.name.removeprefix(_DELETED).partition(" ")
+            if name:
+                with contextlib.suppress(Conflict):  # the name has a new pool
+                    self._refuse_index(name, pool_id)
             try:
                 shutil.rmtree(folder)
             except FileNotFoundError:

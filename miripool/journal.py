@@ -8,17 +8,19 @@ that has followed it must hold.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .canonical import canonical_json, digest_bytes
 from .errors import IntegrityError, NewerFormat, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from .storage import Storage
 
@@ -248,6 +250,13 @@ def _read_text(value: Any) -> str:
     return value
 
 
+class Keeper(Protocol):
+    """Where entries are put: the part of a `Storage` that it takes."""
+
+    def put(self, key: str, source: bytes) -> bool:
+        """Put bytes under a key, durably, unless it is taken: then False."""
+
+
 class Journal:
     """The entries of one pool.
 
@@ -255,10 +264,13 @@ class Journal:
     ----------
     storage : Storage
         The pool's.
+    held : callable, optional
+        Gives where an entry is put, as a context in which the pool stays there; `storage` unless given.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, held: Callable[[], AbstractContextManager[Keeper]] | None = None) -> None:
         self._storage = storage
+        self._held = held or (lambda: contextlib.nullcontext(storage))
 
     @staticmethod
     def key(n: int) -> str:
@@ -438,5 +450,12 @@ class Journal:
         -------
         bool
             False if somebody else wrote that number first.
+
+        Raises
+        ------
+        PoolNotFound
+            If the pool was deleted or renamed meanwhile.
         """
-        return self._storage.put(self.key(entry.n), entry.to_bytes())
+        data = entry.to_bytes()
+        with self._held() as folder:
+            return folder.put(self.key(entry.n), data)

@@ -20,12 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .archive import Archive, PoolInfo
+from .archive import Archive
 from .canonical import canonical_json, digest_bytes
 from .errors import FileMissing, FormatError, IntegrityError, NewerFormat
 from .manifest import Manifest
 from .names import check_label
 from .outfile import writing_file
+from .poolinfo import PoolInfo
 from .storage import LocalStorage, storage_error
 from .transfer import Parcel, PoolShelf
 from .workfolder import work_folder

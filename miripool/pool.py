@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import contexts, selecting
-from .archive import PIXEL_POLICIES
 from .commit import Committer
 from .difference import Difference, compare, compare_products
 from .errors import (
@@ -34,6 +33,7 @@ from .lineage import Descent, Use, find_uses, trace
 from .listing import list_rows
 from .names import Urn, check_label, check_product_name
 from .pixelrows import PixelRows
+from .poolinfo import PIXEL_POLICIES
 from .product import Context, Exposure, Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version
@@ -1219,10 +1219,14 @@ class Pool:
         Returns
         -------
         int
-            How many; what is not in the trash does not count.
+            How many; what is not in the trash does not count, nor what somebody else has given up meanwhile.
         """
         self.catch_up()
-        return self._move(self._serials(refs, find=self._finder.row_in_trash), Purge, removed=True)
+
+        def find(ref: Reference) -> ProductRow:
+            return self._finder.row(ref) if isinstance(ref, ProductRef) else self._finder.row_in_trash(ref)
+
+        return self._move(self._serials(refs, find=find), Purge, removed=True)
 
     def _move(
         self,

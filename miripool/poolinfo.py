@@ -13,6 +13,7 @@ from .errors import FormatError, NewerFormat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .heldfolder import HeldFolder
     from .storage import Storage
 
 __all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "read_pool_info"]
@@ -121,12 +122,12 @@ def _info_from_json(record: Mapping[str, Any]) -> PoolInfo:
     return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names), policy, record["format"])
 
 
-def read_pool_info(storage: Storage) -> PoolInfo:
+def read_pool_info(storage: Storage | HeldFolder) -> PoolInfo:
     """Read what stands in a pool's folder.
 
     Parameters
     ----------
-    storage : Storage
+    storage : Storage or HeldFolder
         The folder.
 
     Returns

@@ -16,18 +16,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import DiskFull, InvalidInput, NotFound, ReadOnly, StorageError
+from .errors import DiskFull, InvalidInput, NotFound, PoolNotFound, ReadOnly, StorageError
 from .files import folder_below, name_new, read_plain, refuse_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["MOST_BYTES", "LocalStorage", "Storage", "storage_error"]
+__all__ = ["MOST_BYTES", "TEMPORARY", "LocalStorage", "Storage", "storage_error", "unconfirmed"]
 
 MOST_BYTES = 1 << 28
 """Bytes read at once: a manifest holds all headers of a file, an entry of the journal up to a million saves."""
 
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
 """Prefix of files that no key names: what a killed writer leaves behind."""
 
 _SHARD = re.compile("[0-9a-f]{2}")
@@ -82,6 +82,9 @@ class Storage(Protocol):
     def size(self, key: str) -> int:
         """Give the bytes of a key; NotFound if it is not there."""
 
+    def settle(self) -> None:
+        """Never make the place of all keys again, now that it is there: where it is gone, so are they."""
+
     def discard(self, key: str, *, age: float, dry_run: bool = False) -> int | None:
         """Remove a file of `workspace` that is older than some seconds; give its size, None if it stays or is gone."""
 
@@ -97,6 +100,11 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._is_settled = False
+
+    def settle(self) -> None:
+        """Never make the root again: from now on a root that is not there was moved away, with all that is in it."""
+        self._is_settled = True
 
     def path(self, key: str) -> Path:
         """Give the file of a key.
@@ -117,7 +125,7 @@ class LocalStorage:
             If the key would lead out of the folder, or is none that a file can have.
         """
         parts = key.split("/")
-        if not key.isprintable() or any(part in {"", ".", ".."} or part.startswith(_TEMPORARY) for part in parts):
+        if not key.isprintable() or any(part in {"", ".", ".."} or part.startswith(TEMPORARY) for part in parts):
             raise InvalidInput(f"not a storage key: {key!r}")
         return self.root.joinpath(*parts)
 
@@ -227,7 +235,7 @@ class LocalStorage:
             If the folder is a symbolic link, or can't be read.
         """
         self.path(prefix)
-        yield from (key for key in self._walk(prefix.split("/"), _TEMPORARY) if not key.endswith("/"))
+        yield from (key for key in self._walk(prefix.split("/"), TEMPORARY) if not key.endswith("/"))
 
     def everything(self) -> Iterator[str]:
         """List all there is, in no order; symbolic links are listed, and not followed.
@@ -307,7 +315,7 @@ class LocalStorage:
             self._make_folder(target.parent)
         except OSError as error:
             raise storage_error(error, target.parent) from error
-        return target.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+        return target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
 
     def put(self, key: str, source: bytes | Path) -> bool:
         """Put bytes under a key, durably, unless the key is taken.
@@ -359,6 +367,7 @@ class LocalStorage:
             _sync_file(temporary)
             named = name(temporary, target)
         except OSError as error:
+            self._refuse_moved()
             raise storage_error(error, target) from error
         finally:
             with contextlib.suppress(OSError):
@@ -366,9 +375,7 @@ class LocalStorage:
         try:
             _sync_folder(target.parent)
         except OSError as error:
-            raise StorageError(
-                f"{target} is there, but the disk did not confirm it ({error.strerror}); look at the disk"
-            ) from error
+            raise unconfirmed(error, target) from error
         return named
 
     def delete(self, key: str) -> bool:
@@ -475,7 +482,7 @@ class LocalStorage:
             If it can't be removed.
         """
         *parts, name = key.split("/")
-        if not name.startswith(_TEMPORARY):
+        if not name.startswith(TEMPORARY):
             raise InvalidInput(f"not a temporary file: {key!r}")
         try:
             with folder_below(self.root, parts) as descriptor:
@@ -493,10 +500,19 @@ class LocalStorage:
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
+        if folder == self.root:
+            self._refuse_moved()
         self._make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
         _sync_folder(folder.parent)
+
+    def _refuse_moved(self) -> None:
+        if self._is_settled and not self.root.is_dir():
+            raise PoolNotFound(
+                f"the pool that was opened at {self.root} is there no longer: it was deleted or renamed meanwhile. "
+                "Open the pool again"
+            )
 
 
 @contextlib.contextmanager
@@ -529,6 +545,24 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unconfirmed(error: OSError, path: Path) -> StorageError:
+    """Say that a name is there, and may be gone after a crash.
+
+    Parameters
+    ----------
+    error : OSError
+        What the sync of its folder raised.
+    path : pathlib.Path
+        The name.
+
+    Returns
+    -------
+    StorageError
+        To be raised by the caller.
+    """
+    return StorageError(f"{path} is there, but the disk did not confirm it ({error.strerror}); look at the disk")
 
 
 def storage_error(error: OSError, path: Path) -> StorageError | ReadOnly:

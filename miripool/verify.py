@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import time
@@ -306,9 +307,11 @@ class _Verification:
         except MiripoolError:
             return  # nobody can tell; the journal was reported
         for key in there:
-            if key not in used and key not in spared:
-                self.report.unreferenced += 1
+            if key in used or key in spared:
+                continue
+            with contextlib.suppress(NotFound):  # collected meanwhile
                 self.report.unreferenced_bytes += storage.size(key)
+                self.report.unreferenced += 1
         if self.report.unreferenced:
             what = (
                 f"{self.report.unreferenced} files, {self.report.unreferenced_bytes} bytes, that no version refers to"
@@ -377,7 +380,9 @@ class _Verification:
                 problem = f"has {counts.get(s.set_id, 0)} pixel rows, not {expected}"
             if problem is None:
                 problem = self._sample(s, version, samples)
-            if problem is not None:
+            if problem is not None and any(
+                s.set_id == now.set_id for now in rows.sets_of(catalog.database, [s.serial])
+            ):
                 self._report_pixels(urn, problem)
         self.report.pixel_sets = len(seen)
 

@@ -16,12 +16,13 @@ from manifests import make_header
 from numpy.typing import NDArray
 
 from miripool import archive as module
-from miripool.archive import Archive, Measured, PoolInfo
+from miripool.archive import Archive, Measured
 from miripool.canonical import digest_bytes
 from miripool.dataset import Scale
 from miripool.digest import array_digest
 from miripool.errors import DiskFull, FormatError, IntegrityError, NewerFormat, NotFound, StorageError
 from miripool.manifest import Manifest
+from miripool.poolinfo import PoolInfo
 from miripool.product import Hdu, Layout, Origin, Ramp
 from miripool.storage import LocalStorage
 

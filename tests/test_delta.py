@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from miripool import Home, Pool, Product, ProductRef, Ramp, bitshuffle, delta, hdf5write, tiles
-from miripool.archive import FORMAT
 from miripool.blob import Blob
 from miripool.blobs import BlobStore
 from miripool.collect import collect
@@ -31,6 +30,7 @@ from miripool.hdf5file import DELTA_FORMAT
 from miripool.manifest import BlobRef
 from miripool.pack import Pack, pack
 from miripool.poolfolder import list_folder
+from miripool.poolinfo import FORMAT
 from miripool.repair import repair
 from miripool.storage import LocalStorage
 from miripool.tilelist import read_tile_list, write_tile_list

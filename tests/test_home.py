@@ -12,7 +12,6 @@ from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import Home, Pool, PoolManager, Ramp, Rate
-from miripool.archive import FORMAT
 from miripool.errors import (
     AlreadyExists,
     Conflict,
@@ -29,6 +28,7 @@ from miripool.errors import (
     StorageError,
 )
 from miripool.home import default_home
+from miripool.poolinfo import FORMAT
 
 home = homes.home
 

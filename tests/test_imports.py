@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "errors canonical keywords leases room threads tiles workfolder",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
-        "poolfolder poolinfo",
+        "heldfolder poolfolder poolinfo",
         "notes",
         "metadata table",
         "product detector",

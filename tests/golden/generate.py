@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from miripool import Context, Home, Pool, Product, Ramp, Rate, RateInts
-from miripool.archive import FORMAT
 from miripool.collect import collect
 from miripool.pack import pack
+from miripool.poolinfo import FORMAT
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.transfer import PoolShelf
 

@@ -1,0 +1,124 @@
+"""gc beside verify, beside another gc, and beside those who read what it frees."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import homes
+import numpy as np
+import pytest
+
+from miripool import Home, Pool, Ramp, Rate
+from miripool.blobs import BlobStore
+from miripool.collect import collect
+from miripool.storage import LocalStorage
+from miripool.verify import LEVELS, verify
+
+home = homes.home
+
+
+def made(name: str, value: float) -> Rate:
+    return Rate({}, {"SCI": np.full((40, 50), value, "f4")}, name=name)
+
+
+def large(name: str, value: float) -> Ramp:
+    """A product whose blob could have tiles of others."""
+    return Ramp({}, {"SCI": np.full((2, 8, 128, 128), value, "f4")}, name=name)
+
+
+def give_up(pool: Pool) -> int:
+    """Do what ``miripool gc --grace 0`` does."""
+    given_up = pool.purge(pool.expired(timedelta(0)))
+    collect(pool.archive)
+    return given_up
+
+
+def test_a_blob_collected_between_its_listing_and_its_size(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.save(made("a", 1))
+    for value in (7, 8):
+        pool.prepare(made("left", value)).close()
+    size = LocalStorage.size
+    asked: list[str] = []
+
+    def first_collected(storage: LocalStorage, key: str) -> int:
+        asked.append(key)
+        if len(asked) == 1:
+            assert storage.delete(key)
+        return size(storage, key)
+
+    monkeypatch.setattr(LocalStorage, "size", first_collected)
+    report = verify(pool)
+    assert len(asked) == 2
+    assert report.is_whole
+    assert (report.unreferenced, report.unreferenced_bytes) == (1, size(pool.archive.storage, asked[1]))
+
+
+def test_a_blob_collected_while_its_family_is_asked_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another gc gave its version up after this one had read the journal."""
+    ref = pool.save(large("a", 1))
+    pool.save(large("b", 2))
+    pool.remove(ref)
+    exists = BlobStore.exists
+    gone: list[str] = []
+
+    def collected_meanwhile(store: BlobStore, digest: str) -> bool:
+        found = exists(store, digest)
+        if found and not gone:
+            gone.append(digest)
+            with Home().pool(pool.name) as other, monkeypatch.context() as patch:
+                patch.setattr(BlobStore, "exists", exists)
+                assert give_up(other) == 1
+            assert not exists(store, digest)
+        return found
+
+    monkeypatch.setattr(BlobStore, "exists", collected_meanwhile)
+    assert collect(pool.archive).files == 0
+    assert len(gone) == 1
+    assert verify(pool, level="full").is_whole
+
+
+def test_two_gcs_give_up_the_same(pool: Pool) -> None:
+    for value in range(3):
+        pool.save(made("a", value))
+        pool.remove("a")
+    mine = pool.expired(timedelta(0))
+    with Home().pool(pool.name) as other:
+        assert other.purge(other.expired(timedelta(0))[:2]) == 2
+        assert pool.purge(mine) == 1
+        assert pool.purge(mine) == other.purge(mine[0:0]) == 0
+    assert pool.expired(timedelta(0)) == []
+
+
+def test_gcs_and_verify_together(pool: Pool) -> None:
+    over = threading.Event()
+
+    def collect_on() -> int:
+        given_up = 0
+        with Home().pool(pool.name) as own:
+            while not over.is_set():
+                given_up += give_up(own)
+        return given_up
+
+    def verify_on() -> list[str]:
+        found: list[str] = []
+        with Home().pool(pool.name) as own:
+            for level in LEVELS * 3:
+                found += [f"{f.what} {f.where}: {f.problem}" for f in verify(own, level=level).findings]
+        return [words for words in found if not words.startswith("note")]
+
+    with ThreadPoolExecutor() as threads:
+        collectors = [threads.submit(collect_on) for _ in range(2)]
+        verifier = threads.submit(verify_on)
+        try:
+            for value in range(12):
+                ref = pool.save(large("a", value), pixels=False)
+                pool.prepare(made("left", value)).close()
+                pool.remove(ref)
+            assert verifier.result(120) == []
+        finally:
+            over.set()
+        assert sum(collector.result(60) for collector in collectors) >= 11
+    give_up(pool)
+    assert list(pool.archive.storage.keys("blobs")) == []
