@@ -52,13 +52,15 @@ def kind_of(mode: int) -> str:
     return next((name for test, name in _KINDS if test(mode)), "something unknown")
 
 
-def open_plain(path: Path) -> int:
+def open_plain(path: Path, *, follow: bool = False) -> int:
     """Open a file for reading, if it is a plain one; a pipe or a device is not waited for.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file; its name may not be a symbolic link, its folder's may.
+        The file.
+    follow : bool, keyword-only
+        Its name may be a symbolic link. Those of its folders may be in any case.
 
     Returns
     -------
@@ -72,8 +74,9 @@ def open_plain(path: Path) -> int:
     OSError
         If it can't be opened.
     """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
+        descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:  # a link, here and on some BSDs; a socket
             raise _not_plain(path, os.lstat(path).st_mode) from None
@@ -93,7 +96,7 @@ def _not_plain(path: Path, mode: int) -> IntegrityError:
     )
 
 
-def read_plain(path: Path, *, limit: int) -> bytes:
+def read_plain(path: Path, *, limit: int, follow: bool = False) -> bytes:
     """Read a plain file that is not larger than its kind can be.
 
     Parameters
@@ -102,6 +105,8 @@ def read_plain(path: Path, *, limit: int) -> bytes:
         The file.
     limit : int, keyword-only
         Bytes that it has at most.
+    follow : bool, keyword-only
+        Its name may be a symbolic link.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def read_plain(path: Path, *, limit: int) -> bytes:
     OSError
         If it can't be read.
     """
-    descriptor = open_plain(path)
+    descriptor = open_plain(path, follow=follow)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         size = os.fstat(descriptor).st_size
         data = bytearray()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from disks import reachable_by_all, tiny_disk, unprivileged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miripool.errors import DiskFull, InvalidInput, NotFound, ReadOnly, StorageError
+from miripool.errors import DiskFull, IntegrityError, InvalidInput, NotFound, ReadOnly, StorageError
 from miripool.storage import LocalStorage, Storage, storage_error
 
 ESCAPES = ["", "/", "/etc/passwd", "..", "../a", "a/../b", "a/..", "a/./b", "a//b", "a/", "a\0b", "a\nb", "a\ud800b"]
@@ -231,6 +232,42 @@ def test_no_key_leads_out_of_the_folder(key: str) -> None:
         return
     assert root in Path(os.path.normpath(path)).parents
     assert path.relative_to(root).as_posix() == key
+
+
+# What is no plain file
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(60 << 30)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.symlink_to("/dev/zero"), "is a symbolic link"),
+        (lambda path: path.symlink_to(__file__), "is a symbolic link"),
+        (lambda path: path.symlink_to("nowhere"), "is a symbolic link"),
+        (os.mkfifo, "is a pipe"),
+        (lambda path: os.mknod(path, 0o600 | stat.S_IFSOCK), "is a socket"),
+        (sparse, "has 64424509440 bytes, more than the 268435456 that such a file can have"),
+    ],
+    ids=["device", "link", "dangling", "pipe", "socket", "sparse"],
+)
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    storage = LocalStorage(tmp_path)
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a" / "key")
+    with pytest.raises(IntegrityError, match=message):
+        storage.read("a/key")
+
+
+def test_a_file_is_as_large_as_its_kind_can_be(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.put("key", b"12345678")
+    assert storage.read("key", limit=8) == b"12345678"
+    with pytest.raises(IntegrityError, match="has 8 bytes, more than the 7"):
+        storage.read("key", limit=7)
 
 
 # Durability
