@@ -299,7 +299,14 @@ class Home:
         _refuse_used(folder)
         self._reach_database(name)
         pool_id = str(uuid.uuid4())
-        archive = Archive.create(LocalStorage(folder), pool_id=pool_id, first_serial=self._first_serial(name))
+        storage = LocalStorage(folder)
+        try:
+            storage.make()
+            archive = Archive.create(storage, pool_id=pool_id, first_serial=self._first_serial(name))
+        except MiripoolError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # unless there is something in it
+            raise
         pool = self._open(name, archive)
         try:
             pool.catch_up()

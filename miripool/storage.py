@@ -97,6 +97,8 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._settled: set[Path] = set()
+        """Folders whose names are known to be on disk, with those of all folders from the root to them."""
 
     def path(self, key: str) -> Path:
         """Give the file of a key.
@@ -203,6 +205,7 @@ class LocalStorage:
             return False
         folder = self.path(key).parent
         try:
+            self._make_folder(folder)
             _sync_folder(folder)
         except OSError as error:
             raise storage_error(error, folder) from error
@@ -490,13 +493,40 @@ class LocalStorage:
             raise storage_error(error, self.root.joinpath(*parts, name)) from error
         return status.st_size
 
+    def make(self) -> None:
+        """Make the root, durably, whoever may have made it or the folder above it a moment ago.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If it can't be made.
+        """
+        try:
+            self._make_folder(self.root)
+            for folder in self.root.parents[:2]:
+                _sync_folder(folder)
+        except OSError as error:
+            raise storage_error(error, self.root) from error
+
     def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
+        """Make a folder; below the root make sure that its name stays, and those of the folders that it is in."""
+        if folder.is_dir() and (folder in self._settled or self.root not in folder.parents):
             return
         self._make_folder(folder.parent)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-        _sync_folder(folder.parent)
+        if not folder.is_dir():
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+        self._settle(folder.parent)
+
+    def _settle(self, folder: Path) -> None:
+        """Make sure that the names of the folders in a folder stay; others may have made them a moment ago."""
+        if folder != self.root and self.root not in folder.parents:
+            _sync_folder(folder)
+            return
+        with os.scandir(folder) as found:
+            names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        _sync_folder(folder)
+        self._settled.update(folder / name for name in names)
 
 
 @contextlib.contextmanager
