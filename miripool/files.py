@@ -52,13 +52,15 @@ def kind_of(mode: int) -> str:
     return next((name for test, name in _KINDS if test(mode)), "something unknown")
 
 
-def open_plain(path: Path, *, folder: int | None = None) -> int:
+def open_plain(path: Path, *, follow: bool = False, folder: int | None = None) -> int:
     """Open a file for reading, if it is a plain one; a pipe or a device is not waited for.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file; its name may not be a symbolic link, its folder's may.
+        The file.
+    follow : bool, keyword-only
+        Its name may be a symbolic link. Those of its folders may be in any case.
     folder : int, keyword-only, optional
         Descriptor of the folder that has the file, wherever its path leads by now.
 
@@ -75,9 +77,9 @@ def open_plain(path: Path, *, folder: int | None = None) -> int:
         If it can't be opened.
     """
     name = path if folder is None else path.name
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
-        descriptor = os.open(name, flags, dir_fd=folder)
+        descriptor = os.open(name, flags if follow else flags | os.O_NOFOLLOW, dir_fd=folder)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:  # a link, here and on some BSDs; a socket
             raise _not_plain(path, os.lstat(name, dir_fd=folder).st_mode) from None
@@ -97,7 +99,7 @@ def _not_plain(path: Path, mode: int) -> IntegrityError:
     )
 
 
-def read_plain(path: Path, *, limit: int, folder: int | None = None) -> bytes:
+def read_plain(path: Path, *, limit: int, follow: bool = False, folder: int | None = None) -> bytes:
     """Read a plain file that is not larger than its kind can be.
 
     Parameters
@@ -106,7 +108,7 @@ def read_plain(path: Path, *, limit: int, folder: int | None = None) -> bytes:
         The file.
     limit : int, keyword-only
         Bytes that it has at most.
-    folder : int, keyword-only, optional
+    follow, folder : object, keyword-only
         As for `open_plain`.
 
     Returns
@@ -121,7 +123,7 @@ def read_plain(path: Path, *, limit: int, folder: int | None = None) -> bytes:
     OSError
         If it can't be read.
     """
-    descriptor = open_plain(path, folder=folder)
+    descriptor = open_plain(path, follow=follow, folder=folder)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         size = os.fstat(descriptor).st_size
         data = bytearray()

@@ -34,6 +34,9 @@ _WAIT = 30.0
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW = _FOLDER | os.O_NOFOLLOW
 
+_lasting: set[tuple[int, int, int]] = set()
+"""Device and number of a pool's folder, and number of a folder in it whose name is known to be on disk."""
+
 _held: set[int] = set()
 """Descriptors with a lock."""
 
@@ -82,12 +85,16 @@ class HeldFolder:
         return named
 
     def _open(self, name: str) -> int:
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(name, _BELOW, dir_fd=self._descriptor)
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, dir_fd=self._descriptor)
-        os.fsync(self._descriptor)
-        return os.open(name, _BELOW, dir_fd=self._descriptor)
+        folder = os.open(name, _BELOW, dir_fd=self._descriptor)
+        root, below = os.fstat(self._descriptor), os.fstat(folder)
+        # Another process may have made it a moment ago: its name has to be on disk before what is put into it counts.
+        known = (root.st_dev, root.st_ino, below.st_ino)
+        if known not in _lasting:
+            os.fsync(self._descriptor)
+            _lasting.add(known)
+        return folder
 
 
 @contextlib.contextmanager

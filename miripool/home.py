@@ -19,16 +19,19 @@ from .errors import (
     AlreadyExists,
     Conflict,
     FormatError,
+    IntegrityError,
     InvalidInput,
     MiripoolError,
     NotFound,
     PoolNotFound,
     StorageError,
 )
+from .files import read_plain
 from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_name
 from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
+from .poolinfo import read_pool_info
 from .storage import LocalStorage, storage_error
 
 if TYPE_CHECKING:
@@ -43,6 +46,9 @@ _SETTINGS = {"database_url"}
 
 _DELETED = ".deleted-"
 """Prefix of the folders of deleted pools, before their id and name: to be removed after their index."""
+
+_MOST_SETTINGS = 1 << 20
+"""Bytes of a file with settings or a number."""
 
 
 def default_home() -> Path:
@@ -116,7 +122,7 @@ class Home:
     def _configuration(self) -> dict[str, str]:
         path = self.path / "config.toml"
         try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+            settings = tomllib.loads(read_plain(path, limit=_MOST_SETTINGS, follow=True).decode("utf-8"))
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -207,7 +213,7 @@ class Home:
         """
         folder = self.path / "pools"
         try:
-            return sorted(p.name for p in folder.iterdir() if p.name[0] != "." and (p / "pool.json").is_file())
+            return sorted(p.name for p in folder.iterdir() if p.name[0] != "." and _seems_a_pool(p))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -298,7 +304,14 @@ class Home:
         if any(folder.name.endswith(f" {name}") for folder in folder.parent.glob(f"{_DELETED}*")):
             self._sweep_deleted()
         pool_id = str(uuid.uuid4())
-        archive = Archive.create(LocalStorage(folder), pool_id=pool_id, first_serial=self._first_serial(name))
+        storage = LocalStorage(folder)
+        try:
+            storage.make()
+            archive = Archive.create(storage, pool_id=pool_id, first_serial=self._first_serial(name))
+        except MiripoolError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # unless there is something in it
+            raise
         pool = self._open(name, archive)
         try:
             pool.catch_up()
@@ -322,7 +335,7 @@ class Home:
                 continue
             if other != name and other.lower() == name.lower():
                 raise AlreadyExists(f"there is a pool {other!r}; names that differ in capitals only are not told apart")
-            if name in Archive.open(LocalStorage(self._folder(other))).info.former_names:
+            if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
                 raise AlreadyExists(
                     f"pool {other!r} was called {name!r} once and its URNs still hold; choose another name"
                 )
@@ -333,10 +346,10 @@ class Home:
     def _first_serial(self, name: str) -> int:
         """Give the serial behind all that pools of this name have used: a URN is never used twice."""
         try:
-            return int(json.loads(self._retired(name).read_bytes())["next_serial"])
+            return int(json.loads(read_plain(self._retired(name), limit=_MOST_SETTINGS))["next_serial"])
         except FileNotFoundError:
             return 0
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, IntegrityError) as error:
             raise StorageError(f"{self._retired(name)} can't be read ({error}); it guards old URNs") from error
 
     def rename(self, name: str, new: str) -> Pool:
@@ -464,6 +477,17 @@ class Home:
                 stored_bytes=total.stored_bytes,
                 path=str(self._folder(name)),
             )
+
+
+def _seems_a_pool(folder: Path) -> bool:
+    """Tell whether a folder has something called pool.json; what is wrong with it is said when the pool is opened."""
+    try:
+        os.lstat(folder / "pool.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _refuse_used(folder: Path) -> None:

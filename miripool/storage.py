@@ -101,6 +101,8 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._is_settled = False
+        self._lasting: set[Path] = set()
+        """Folders whose names are known to be on disk, with those of all folders from the root to them."""
 
     def settle(self) -> None:
         """Never make the root again: from now on a root that is not there was moved away, with all that is in it."""
@@ -211,6 +213,7 @@ class LocalStorage:
             return False
         folder = self.path(key).parent
         try:
+            self._make_folder(folder)
             _sync_folder(folder)
         except OSError as error:
             raise storage_error(error, folder) from error
@@ -497,15 +500,42 @@ class LocalStorage:
             raise storage_error(error, self.root.joinpath(*parts, name)) from error
         return status.st_size
 
+    def make(self) -> None:
+        """Make the root, durably, whoever may have made it or the folder above it a moment ago.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If it can't be made.
+        """
+        try:
+            self._make_folder(self.root)
+            for folder in self.root.parents[:2]:
+                _sync_folder(folder)
+        except OSError as error:
+            raise storage_error(error, self.root) from error
+
     def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
+        """Make a folder; below the root make sure that its name stays, and those of the folders that it is in."""
+        if folder.is_dir() and (folder in self._lasting or self.root not in folder.parents):
             return
         if folder == self.root:
             self._refuse_moved()
         self._make_folder(folder.parent)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-        _sync_folder(folder.parent)
+        if not folder.is_dir():
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+        self._make_last(folder.parent)
+
+    def _make_last(self, folder: Path) -> None:
+        """Make sure that the names of the folders in a folder stay; others may have made them a moment ago."""
+        if folder != self.root and self.root not in folder.parents:
+            _sync_folder(folder)
+            return
+        with os.scandir(folder) as found:
+            names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        _sync_folder(folder)
+        self._lasting.update(folder / name for name in names)
 
     def _refuse_moved(self) -> None:
         if self._is_settled and not self.root.is_dir():

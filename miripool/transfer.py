@@ -185,7 +185,7 @@ def receive(
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Wait until nobody else of this host receives anything for this pool: both would save the same versions."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -130,7 +130,11 @@ def test_one_bad_pool_does_not_hide_the_others(home: Home) -> None:
         home.create(name).close()
     (home.path / "pools/b/pool.json").write_text("nonsense")
     result = call("pools", "--json")
-    assert [row["name"] for row in json.loads(result.stdout)] == ["a", "c"]
+    rows = json.loads(result.stdout)
+    assert [(row["name"], row["error"] is None) for row in rows] == [("a", True), ("b", False), ("c", True)]
+    assert "pool.json" in rows[1]["error"]
+    assert rows[1].keys() == rows[0].keys()
+    assert [line.partition(",")[0] for line in call("pools", "--csv").stdout.splitlines()] == ["name", "a", "c"]
     assert result.exit_code == 80
     assert "pool b: " in result.stderr
     assert "pool.json" in result.stderr

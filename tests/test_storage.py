@@ -5,19 +5,28 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import shutil
+import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import homes
 import pytest
 from disks import reachable_by_all, tiny_disk, unprivileged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miripool.errors import DiskFull, InvalidInput, NotFound, ReadOnly, StorageError
+from miripool import Home
+from miripool.errors import DiskFull, IntegrityError, InvalidInput, NotFound, ReadOnly, StorageError
 from miripool.storage import LocalStorage, Storage, storage_error
+from miripool.verify import verify
+
+home = homes.home
 
 ESCAPES = ["", "/", "/etc/passwd", "..", "../a", "a/../b", "a/..", "a/./b", "a//b", "a/", "a\0b", "a\nb", "a\ud800b"]
 
@@ -233,6 +242,42 @@ def test_no_key_leads_out_of_the_folder(key: str) -> None:
     assert path.relative_to(root).as_posix() == key
 
 
+# What is no plain file
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(60 << 30)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.symlink_to("/dev/zero"), "is a symbolic link"),
+        (lambda path: path.symlink_to(__file__), "is a symbolic link"),
+        (lambda path: path.symlink_to("nowhere"), "is a symbolic link"),
+        (os.mkfifo, "is a pipe"),
+        (lambda path: os.mknod(path, 0o600 | stat.S_IFSOCK), "is a socket"),
+        (sparse, "has 64424509440 bytes, more than the 268435456 that such a file can have"),
+    ],
+    ids=["device", "link", "dangling", "pipe", "socket", "sparse"],
+)
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
+    storage = LocalStorage(tmp_path)
+    (tmp_path / "a").mkdir()
+    make(tmp_path / "a" / "key")
+    with pytest.raises(IntegrityError, match=message):
+        storage.read("a/key")
+
+
+def test_a_file_is_as_large_as_its_kind_can_be(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.put("key", b"12345678")
+    assert storage.read("key", limit=8) == b"12345678"
+    with pytest.raises(IntegrityError, match="has 8 bytes, more than the 7"):
+        storage.read("key", limit=7)
+
+
 # Durability
 
 
@@ -305,6 +350,40 @@ def test_what_another_has_put_is_on_disk_before_it_is_referred_to(
 
 
 @needs_proc
+def test_folders_that_another_made_are_on_disk_before_what_is_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "pool"
+    for name in ("ab", "cd"):
+        (root / "blobs" / name).mkdir(parents=True)  # by another process, which was killed before it synced anything
+    (root / "blobs" / "ab" / "key").write_bytes(b"content")
+    calls = Calls(monkeypatch)
+    storage = LocalStorage(root)
+    assert storage.confirm("blobs/ab/key")
+    assert calls.made == [("fsync", "pool"), ("fsync", "blobs"), ("fsync", "ab")]
+    calls.made.clear()
+    storage.put("blobs/cd/key", b"content")  # its folder was there when the one above was synced
+    assert [name for kind, name in calls.made if kind == "fsync"] == ["temporary", "cd"]
+    (root / "blobs" / "ef").mkdir()
+    calls.made.clear()
+    storage.put("blobs/ef/key", b"content")
+    assert [name for kind, name in calls.made if kind == "fsync"] == ["blobs", "temporary", "ef"]
+    calls.made.clear()
+    for n in range(3):
+        storage.put(f"blobs/ef/key{n}", b"content")
+        assert storage.confirm("blobs/ab/key")
+    assert [name for kind, name in calls.made if kind == "fsync"] == ["temporary", "ef", "ab"] * 3
+
+
+@needs_proc
+def test_a_root_that_another_made_is_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pools" / "jpl8").mkdir(parents=True)
+    calls = Calls(monkeypatch)
+    LocalStorage(tmp_path / "pools" / "jpl8").make()
+    assert calls.made == [("fsync", "pools"), ("fsync", tmp_path.name)]
+
+
+@needs_proc
 def test_replace_syncs_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = LocalStorage(tmp_path)
     storage.put("pool.json", b"old")
@@ -349,6 +428,61 @@ def test_a_name_that_the_disk_did_not_confirm_is_told_so(tmp_path: Path, monkeyp
     with pytest.raises(StorageError, match="is there, but the disk did not confirm it"):
         storage.put("key", b"content")
     assert [p.name for p in tmp_path.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_file: bool) -> None:
+    """As on FAT or exFAT: what is there is spared by renameat2(2)."""
+    storage = LocalStorage(tmp_path)
+    for number, done in ((0, True), (1, False)):
+        monkeypatch.undo()
+        fail_at(monkeypatch, "link", 0, errno.EPERM)
+        source: bytes | Path = f"content {number}".encode()
+        if as_file:
+            path = storage.workspace("a/key")
+            path.write_bytes(bytes(source))
+            source = path
+        assert storage.put("a/key", source) == done
+    assert storage.read("a/key") == b"content 0"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["key"]
+
+
+NO_LINKS = r"""
+#include <errno.h>
+int link(const char *a, const char *b) { errno = EPERM; return -1; }
+int linkat(int a, const char *b, int c, const char *d, int e) { errno = EPERM; return -1; }
+#ifdef NO_RENAMING
+int renameat2(int a, const char *b, int c, const char *d, unsigned int e) { errno = EINVAL; return -1; }
+#endif
+"""
+
+
+@pytest.mark.parametrize("renaming", [True, False])
+def test_a_pool_on_a_file_system_without_hard_links(home: Home, tmp_path: Path, renaming: bool) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler: a file system without hard links can't be imitated")
+    source, library = tmp_path / "links.c", tmp_path / "links.so"
+    source.write_text(NO_LINKS)
+    options = [] if renaming else ["-DNO_RENAMING"]
+    subprocess.run([compiler, "-shared", "-fPIC", *options, "-o", library, source], check=True)
+    image = homes.write_image(tmp_path / "image.fits")
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "miripool", *arguments],
+            env=homes.environment(LD_PRELOAD=str(library)), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    made = run("create", "jpl8")
+    if renaming:
+        assert (made.returncode, run("add", "jpl8", image).returncode) == (0, 0), made.stderr
+        with home.pool("jpl8") as pool:
+            assert verify(pool, level="full").findings == []
+    else:
+        assert made.returncode == StorageError.exit_code, made.stderr
+        assert "neither hard links (Operation not permitted) nor a renaming that spares what is there" in made.stderr
+        assert list((home.path / "pools").iterdir()) == []
 
 
 def test_replace_that_fails_leaves_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["as_json", "ask", "console", "copied_from", "emit", "human_bytes", "say", "write"]
+__all__ = ["as_json", "ask", "console", "copied_from", "emit", "human_bytes", "say", "visible", "write"]
 
+_DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
+"""What a terminal obeys instead of showing it: control characters (C0 but tab and line feed, DEL, C1), line separators,
+and the marks that turn the direction of writing (Unicode standard annex 9)."""
 
 _TITLES = {"created": "created (UTC)", "removed": "removed (UTC)", "start_time": "start_time (UTC)"}
 """Heads of columns in tables for people; JSON and CSV keep the names."""
@@ -42,6 +47,26 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
+def visible(text: str, *, lines: bool = True) -> str:
+    """Write characters that a terminal would obey as Python writes them: headers, names and tags may be a stranger's.
+
+    Parameters
+    ----------
+    text : str
+        For people.
+    lines : bool, keyword-only
+        Tabs and line feeds are meant, and stay.
+
+    Returns
+    -------
+    str
+        With four or more characters for one: a backslash and its number.
+    """
+    if not lines:
+        text = text.replace("\n", "\\n").replace("\t", "\\t")
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def say(text: str) -> None:
     """Tell the user something that is no data.
 
@@ -50,7 +75,7 @@ def say(text: str) -> None:
     text : str
         Goes to stderr.
     """
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints words
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints words
 
 
 def ask(question: str) -> str:
@@ -66,18 +91,22 @@ def ask(question: str) -> str:
     str
         A line of stdin, without blanks around it.
     """
-    print(question, end="", file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints words
+    print(visible(question), end="", file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints words
     return sys.stdin.readline().strip()
 
 
 def write(text: str) -> None:
-    """Write data.
+    """Write data for people, or JSON.
 
     Parameters
     ----------
     text : str
         Goes to stdout, with a line end.
     """
+    _write(visible(text))
+
+
+def _write(text: str) -> None:
     print(text)  # noqa: T201 - this is the one place that prints data
 
 
@@ -125,10 +154,15 @@ def as_json(content: Any) -> str:
     str
         Indented.
     """
-    return json.dumps(content, indent=2, default=_plain, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(content, indent=2, default=_plain, ensure_ascii=False, allow_nan=False)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # within texts only: the same JSON
 
 
 def _cell(column: str, value: Any) -> str:
+    return visible(_shown(column, value), lines=False)
+
+
+def _shown(column: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -165,7 +199,7 @@ def emit(
     if as_json_list:
         write(as_json([{k: _plain(v) for k, v in row.items()} for row in rows]))
     elif as_csv:
-        write(_csv(rows, columns))
+        _write(_csv(rows, columns))
     elif sys.stdout.isatty():
         _rich_table(rows, columns, heads)
     else:

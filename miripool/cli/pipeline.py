@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import console, emit, say, write
+from .output import console, emit, say, visible, write
 from .session import Csv, Json, PoolName, Specs, one_form, open_pool
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class _telling:  # noqa: N801 - a context manager
     def __enter__(self) -> Callable[[ProductRef, str], None] | None:
         if not sys.stderr.isatty():
             return None
+        from rich.markup import escape
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -116,7 +117,7 @@ class _telling:  # noqa: N801 - a context manager
         def tell(raw: ProductRef, step: str) -> None:
             if raw.name not in tasks:
                 tasks[raw.name] = self._bar.add_task("")
-            self._bar.update(tasks[raw.name], description=f"{raw.name}: {step}")
+            self._bar.update(tasks[raw.name], description=escape(visible(f"{raw.name}: {step}", lines=False)))
 
         return tell
 

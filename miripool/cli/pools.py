@@ -25,17 +25,20 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
     """List the pools."""
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
+    columns = ["name", "products", "versions", "tags", "bytes", "stored_bytes", "created", "path"]
     rows = []
     failed: MiripoolError | None = None
     for name in home.names():
         try:
-            rows.append(asdict(home.summary(name)))
+            rows.append({**asdict(home.summary(name)), "error": None})
         except MiripoolError as error:  # one bad pool does not hide the others
             say(f"pool {name}: {error}")
             failed = error
+            if as_json:
+                rows.append({**dict.fromkeys(columns), "name": name, "error": str(error)})
     emit(
         rows,
-        ["name", "products", "versions", "tags", "bytes", "stored_bytes", "created", "path"],
+        columns,
         as_json_list=as_json,
         as_csv=as_csv,
         titles={"bytes": "FITS", "stored_bytes": "stored"},

@@ -1,0 +1,119 @@
+"""What a stranger wrote into a header, a name or a tag is shown on a terminal, and never obeyed by it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import homes
+import numpy as np
+import pytest
+from homes import call
+
+from miripool import Home, Pool, Rate
+from miripool.cli.output import as_json, emit, visible
+
+home = homes.home
+
+TITLE = "\x1b]0;x\x07"
+"""Sets the title of a terminal's window."""
+C1 = "\x9b31m"
+TURNED = "abc\u202egnp.exe"
+
+
+@pytest.fixture
+def loud(pool: Pool, tmp_path: Path) -> Pool:
+    """A pool with a file whose header, and with tags that, hold what terminals obey."""
+    path = homes.write_image(tmp_path / "loud.fits", {"TARGNAME": "@" * 8 + "#" * 5, "OBSERVER": "@" * 4})
+    data = path.read_bytes().replace(b"@" * 8 + b"#" * 5, TITLE.encode("latin-1") + C1.encode("latin-1") + b"end")
+    path.write_bytes(data.replace(b"@" * 4, b"\x85\x90\x7f\x08"))
+    pool.save(path, name="loud", tag="first")
+    return pool
+
+
+def obeyed(text: str) -> set[str]:
+    """Characters that do not stand for themselves."""
+    return {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"} and c not in "\n\t"}
+
+
+def test_characters_that_are_obeyed_are_shown() -> None:
+    assert visible(TITLE + C1 + TURNED) == r"\x1b]0;x\x07\x9b31mabc\u202egnp.exe"
+    every = "".join(map(chr, [*range(0xA0), 0x61C, *range(0x2000, 0x2070)]))
+    assert obeyed(visible(every)) <= {
+        chr(n) for n in (0x200B, 0x200C, 0x200D, *range(0x2060, 0x2066), *range(0x206A, 0x2070))
+    }
+    assert visible("é 日本\tx\ny") == "é 日本\tx\ny"
+    assert visible("x\ty\n", lines=False) == r"x\ty\n"
+
+
+def test_json_and_csv_keep_every_character(capsys: pytest.CaptureFixture[str]) -> None:
+    content = TITLE + C1 + TURNED
+    text = as_json({"a": content})
+    assert json.loads(text) == {"a": content}
+    assert obeyed(text) == set()
+    emit([{"a": content}], ["a"], as_csv=True)
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out)))[1] == [content]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["show", "jpl8", "Rate/loud"],
+        ["show", "jpl8", "loud", "--all"],
+        ["ls", "jpl8", "--columns", "name,targname,observer"],
+        ["log", "jpl8", "loud"],
+        ["ls", "jpl8", "--where", "targname == 'x'", "--explain"],
+    ],
+    ids=" ".join,
+)
+def test_headers_of_strangers(loud: Pool, command: list[str]) -> None:
+    kind = loud.select("1")[0].kind
+    result = call(*(argument.replace("Rate/", f"{kind}/") for argument in command))
+    assert result.exit_code == 0
+    assert obeyed(result.stdout + result.stderr) == set()
+    if command[0] == "show" or "targname,observer" in command[-1]:
+        assert r"\x1b]0;x\x07\x9b31mend" in result.stdout
+    if command[0] == "show":
+        record = json.loads(call(*command[:2], "loud", "--json").stdout)
+        values = {row["keyword"]: row["value"] for row in record["keywords"]}
+        assert values["TARGNAME"] == TITLE + C1 + "end"
+
+
+def test_on_a_terminal(loud: Pool, home: Home) -> None:
+    """There, tables are drawn by another library."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "miripool", "ls", "jpl8", "--columns", "name,targname"],
+        stdout=slave, stderr=slave, env=homes.environment(TERM="dumb", COLUMNS="200"),
+    ) as process:  # fmt: skip
+        process.wait(60)
+    os.close(slave)
+    written = os.read(master, 1 << 16)
+    os.close(master)
+    assert process.returncode == 0
+    assert rb"\x1b]0;x\x07" in written
+    assert b"\x1b]0" not in written
+    assert C1.encode() not in written
+
+
+def test_messages_and_names_of_folders(pool: Pool, home: Home, tmp_path: Path) -> None:
+    folder = home.path / "pools" / f"evil{TITLE}{TURNED}"
+    folder.mkdir()
+    (folder / "pool.json").write_text("{}")
+    loud = tmp_path / f"{TITLE}{TURNED}.fits"
+    loud.write_bytes(b"no FITS")
+    done = [
+        subprocess.run([sys.executable, "-m", "miripool", *command], capture_output=True, text=True, check=False)
+        for command in (["pools"], ["ls", "jpl9"], ["add", "jpl8", str(loud)])
+    ]
+    for result in done:
+        assert obeyed(result.stdout + result.stderr) == set()
+        assert r"\x1b]0;x\x07abc\u202e" in result.stderr
+    pool.save(Rate({}, {"SCI": np.zeros((2, 2), "f4")}, name="a"))
