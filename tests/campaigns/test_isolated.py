@@ -106,13 +106,17 @@ def set_to_work(crew: Crew, one: Home, two: Home, scale: Callable[[int, int], in
 
 
 def wait_for(crew: Crew, wanted: Mapping[str, int], seconds: float) -> None:
-    """Let them work until all has been done so often, but not for longer; machines differ."""
-    until = time.monotonic() + seconds
-    done: Counter[str] = Counter()
-    while time.monotonic() < until and any(done[deed] < number for deed, number in wanted.items()):
+    """Let them work until all has been done so often, or for so long; on a slow machine until some of each is done."""
+    begin = time.monotonic()
+    while True:
         time.sleep(1)
         crew.check()
         done = Counter(told["deed"] for told in crew.deeds())
+        if all(done[deed] >= number for deed, number in wanted.items()):
+            return
+        if time.monotonic() - begin > seconds and all(done[deed] >= wanted[deed] / 10 for deed in wanted):
+            return
+        assert time.monotonic() - begin < seconds + 200, f"too little is done in that time: {done}"
 
 
 def tell_errors(crew: Crew, figure: Callable[[str], None]) -> None:
@@ -148,6 +152,7 @@ def test_nothing_that_was_acknowledged_is_lost(
         )
         tell_errors(crew, figure)
         assert found == []
+        assert [told for told in crew.deeds() if told["deed"] == "broke"] == []  # all errors are miripool's own
         assert [told for told in crew.deeds() if told["deed"] == "error" and "IntegrityError" in told["why"]] == []
         for home in (one, two):  # with all notes out of the way
             collected = call("--home", home.path, "gc", name, "--grace", "0", "--json")
@@ -156,8 +161,6 @@ def test_nothing_that_was_acknowledged_is_lost(
         with one.pool(name) as pool:
             pool.catch_up()
             assert [finding for finding in verify(pool, level="full").findings if finding.what != "note"] == []
-        # A slow machine does less within its time, but some of each.
-        assert all(deeds[deed] > 0 for deed in wanted), deeds
 
 
 def lose_a_blob(folder: Path) -> None:
