@@ -221,6 +221,7 @@ def collect(home: Home, logs: Path, number: int, boot: Path | None) -> None:
     while not log.ended():
         name = next((name for name in NAMES if (home.path / "pools" / name / "pool.json").exists()), None)
         if name is None:
+            time.sleep(0.02)
             continue
         if boot is not None:
             show_boot_time(boot, chance.randint(-30, 30))
