@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,54 +94,70 @@ class Crew:
             assert "Traceback" not in words.read_text(), words.read_text()
 
 
+def set_to_work(crew: Crew, one: Home, two: Home, scale: Callable[[int, int], int]) -> None:
+    """Start writers in namespaces, two collectors, and who renames the pool."""
+    how = {"writers": 3, "stops": 0.05, "longest": scale(2, 70), "kill_every": scale(2, 5)}
+    for _ in range(scale(2, 4)):
+        crew.start("write", one, pids=True, clock=True, **how)
+    crew.start("write", one, clock=True, **how)
+    crew.start("collect", two, pids=True, clock=True)
+    crew.start("collect", one)
+    crew.start("rename", one, every=scale(4, 10))
+
+
+def wait_for(crew: Crew, wanted: Mapping[str, int], seconds: float) -> None:
+    """Let them work until all has been done so often, or for so long; on a slow machine until some of each is done."""
+    begin = time.monotonic()
+    while True:
+        time.sleep(1)
+        crew.check()
+        done = Counter(told["deed"] for told in crew.deeds())
+        if all(done[deed] >= number for deed, number in wanted.items()):
+            return
+        if time.monotonic() - begin > seconds and all(done[deed] >= wanted[deed] / 10 for deed in wanted):
+            return
+        assert time.monotonic() - begin < seconds + 200, f"too little is done in that time: {done}"
+
+
+def tell_errors(crew: Crew, figure: Callable[[str], None]) -> None:
+    """Tell what was refused; digits, digests and folders left out, the same words are told once."""
+    told = [f"{told['deed']}: {told['why']}" for told in crew.deeds() if "why" in told]
+    words = Counter(re.sub(r"/\S+/|[0-9a-f]{8,}|\d+", "…", line)[:120] for line in told)
+    for line, number in words.most_common(12):
+        figure(f"{number} times {line}")
+
+
 def test_nothing_that_was_acknowledged_is_lost(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch,
     scale: Callable[[int, int], int], figure: Callable[[str], None],
 ) -> None:  # fmt: skip
     need_namespaces()
     monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
-    saves, seconds = scale(300, 3000), scale(30, 3600)
-    how = {"writers": 2, "stops": 0.05, "longest": scale(2, 70), "kill_every": scale(2, 5)}
+    wanted = {"saved": scale(300, 3000), "stopped": scale(10, 150), "gc": scale(5, 100)}
+    wanted |= {"renamed": scale(3, 50), "killed": scale(4, 50)}
     begin = time.monotonic()
     with two_homes(tmp_path, database_url) as (one, two), contextlib.ExitStack() as stack:
         crew = Crew(tmp_path, stack)
-        for _ in range(scale(2, 4)):
-            crew.start("write", one, pids=True, clock=True, **how)
-        crew.start("write", one, clock=True, **how)
-        crew.start("collect", two, pids=True, clock=True)
-        crew.start("collect", one)
-        crew.start("rename", one, every=scale(4, 10))
-        wanted = {
-            "saved": saves,
-            "stopped": saves // 20,
-            "gc": scale(5, 100),
-            "renamed": scale(3, 50),
-            "killed": scale(4, 50),
-        }
-        done: Counter[str] = Counter()
-        while time.monotonic() - begin < seconds and any(done[deed] < number for deed, number in wanted.items()):
-            time.sleep(1)
-            crew.check()
-            done = Counter(told["deed"] for told in crew.deeds())
+        set_to_work(crew, one, two, scale)
+        wait_for(crew, wanted, scale(25, 3600))
         crew.end()
         took = time.monotonic() - begin
         saved, deeds = crew.saved(), Counter(told["deed"] for told in crew.deeds())
-        errors = Counter(told["why"][:100] for told in crew.deeds() if told["deed"] in {"error", "gc failed"})
         (name,) = one.names()
-        found = losses(one.path / "pools" / name, saved)
+        folder = one.path / "pools" / name
+        found = losses(folder, saved)
         lost = sum(line.startswith("LOST") for line in found)
         figure(
-            f"{len(saved)} acknowledged saves, {lost} lost, {len(found) - lost} others broken, {took:.0f} s, {deeds}"
+            f"{len(saved)} acknowledged, {lost} lost, {len(found) - lost} others broken, {took:.0f} s, {dict(deeds)}"
         )
-        for why, number in errors.most_common(8):
-            figure(f"{number} times {why}")
+        tell_errors(crew, figure)
         assert found == []
-        for home in (one, two):  # nothing that was announced hid a mistake
+        assert [told for told in crew.deeds() if told["deed"] == "broke"] == []  # all errors are miripool's own
+        assert [told for told in crew.deeds() if told["deed"] == "error" and "IntegrityError" in told["why"]] == []
+        for home in (one, two):  # with all notes out of the way
             collected = call("--home", home.path, "gc", name, "--grace", "0", "--json")
-            assert (collected.exit_code, losses(one.path / "pools" / name, saved)) == (0, [])
-        assert list(one.path.glob("pools/*/pending/*.json")) == []
-        assert len({save.urn for save in saved}) > saves / 10
-        assert all(deeds[deed] > 0 for deed in wanted), deeds
+            assert (collected.exit_code, losses(folder, saved)) == (0, [])
+        assert list(folder.glob("pending/*.json")) == []
         with one.pool(name) as pool:
             pool.catch_up()
             assert [finding for finding in verify(pool, level="full").findings if finding.what != "note"] == []
