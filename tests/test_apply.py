@@ -286,6 +286,17 @@ def test_a_filling_stops_at_a_broken_entry(catalog: Catalog, chain: Chain, broke
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_a_filling_does_not_wait_for_an_idle_reader(catalog: Catalog, chain: Chain) -> None:
+    indexes = index_definitions(catalog)
+    chain.add_saves(["n"] * 6)
+    with catalog.database.read() as reader:
+        assert reader.execute(sa.select(sa.func.count()).select_from(tables.keyword)).scalar() == 0
+        assert catalog.apply(chain.entries, chain.manifest) == 6
+    assert heads(catalog) == [5]
+    assert index_definitions(catalog) == indexes
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_an_interrupted_filling_leaves_nothing(catalog: Catalog, chain: Chain) -> None:
     indexes = index_definitions(catalog)
     chain.add_saves(["n"] * 6)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
+import psycopg2
 import pytest
 from homes import ask, call
 
-from miripool import Context, Home, Pool
+from miripool import Context, Home, Pool, Rate
 from miripool.errors import IntegrityError
 from miripool.ingest import find_files, ingest
 from miripool.verify import verify
@@ -164,3 +170,50 @@ def test_what_a_killed_one_left_is_not_believed(filled: Pool, home: Home) -> Non
     assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
     assert verify(filled).findings == []  # which clears away what nobody holds
     assert scratch_schemas(home) == []
+
+
+@contextmanager
+def idle_reader(home: Home) -> Iterator[None]:
+    """A session that has read each of a pool's tables, and leaves its transaction open."""
+    with closing(psycopg2.connect(home.database_url())) as connection, connection.cursor() as cursor:
+        cursor.execute("SET search_path TO jpl8")
+        for table in ("pool_state", "product", "keyword", "pixel_set", "pixel_use", "ramp_pixel"):
+            cursor.execute(f"SELECT count(*) FROM {table}")
+        yield
+
+
+def test_an_idle_reader_stops_nobody(filled: Pool, home: Home) -> None:
+    before = seen(filled)
+    with idle_reader(home), ThreadPoolExecutor(1) as threads:
+        reindexing = threads.submit(filled.reindex)
+        while not reindexing.done():
+            began = time.monotonic()
+            with home.pool("jpl8") as other:
+                other.save(Rate({}, {"SCI": np.full((3, 4), time.monotonic())}, name="another"))
+                assert other.select("name == 'another'").size() == 1
+            assert time.monotonic() - began < 15
+        reindexing.result(timeout=1)
+        assert len(old_schemas(home)) == 1  # the reader still holds it
+        assert verify(filled).findings == []
+        assert len(old_schemas(home)) == 1
+    filled.reindex()
+    assert old_schemas(home) == []
+    filled.pixel_rows.make_pending()
+    rows = json.loads(call("ls", "jpl8", "--all-versions", "--json").stdout)
+    assert [row for row in rows if row["name"] != "another"] == before[0]
+
+
+def test_an_idle_reader_does_not_stop_a_delete(filled: Pool, home: Home) -> None:
+    filled.close()
+    with idle_reader(home):
+        home.delete("jpl8")
+        assert len(old_schemas(home)) == 1
+        with home.create("jpl8") as again:
+            assert again.select().size() == 0
+    with home.pool("jpl8") as again:
+        again.reindex()
+    assert old_schemas(home) == []
+
+
+def old_schemas(home: Home) -> list[tuple[str]]:
+    return ask(home.database_url(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'miripool old %'")

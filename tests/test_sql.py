@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import stat
 import subprocess
+import sys
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,11 +19,11 @@ import numpy as np
 import psycopg2
 import pytest
 from homes import call
-from postgresql import reachable_folder
+from postgresql import PASSWORD, reachable_folder, throwaway_server
 
 from miripool import Home, Pool, RateInts
 from miripool.errors import InvalidInput, ReadOnly, StorageError
-from miripool.index import READER, grant_reader
+from miripool.index import READER, grant_reader, psql_call
 from miripool.plots import plot_pixel
 
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -209,3 +212,55 @@ def test_pictures_of_odd_tables(own: Home, tmp_path: Path) -> None:
         assert pool.pixels(RateInts, "rate > 100").count() > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.pdf", "nothing.svg", "ramps.png"]
     assert "no rate" in (tmp_path / "nothing.svg").read_text() or (tmp_path / "nothing.svg").stat().st_size > 10_000
+
+
+# psql
+
+
+SHOW_ARGUMENTS = r"""
+\! for f in /proc/$PPID/cmdline /proc/[0-9]*/cmdline; do tr '\0' ' ' < $f 2>/dev/null; echo; done
+SELECT 'user ' || current_user || ', products ' || count(*) FROM product;
+CREATE TABLE not_to_be (i int);
+SELECT 'path ' || current_setting('search_path') || ', timeout ' || current_setting('statement_timeout');
+"""
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("place", ["user", "query"])
+def test_no_secret_among_the_arguments(tmp_path: Path, place: str) -> None:
+    with throwaway_server() as url:
+        secret = urllib.parse.quote(PASSWORD, safe="")
+        url += "&options=-c%20statement_timeout%3D77s&sslpassword=" + (hidden := "private%20to%20me")
+        if place == "query":
+            url = url.replace(f":{secret}@", "@") + f"&password={secret}"
+        environment = {**os.environ, "MIRIPOOL_DATABASE_URL": url, "MIRIPOOL_HOME": str(tmp_path / "home")}
+        command = [sys.executable, "-m", "miripool"]
+        subprocess.run([*command, "create", "my pool"], env=environment, check=True, capture_output=True, timeout=60)
+        done = subprocess.run(
+            [*command, "sql", "my pool"],
+            input=SHOW_ARGUMENTS,
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+            timeout=60,
+        )
+    assert "user owner, products 0" in done.stdout, done.stderr
+    assert 'path "my pool", timeout 77s' in done.stdout
+    assert "read-only transaction" in done.stderr
+    assert "default_transaction_read_only" in done.stdout  # psql's own arguments were seen
+    for text in (PASSWORD, secret, urllib.parse.quote_plus(PASSWORD), urllib.parse.unquote(hidden), hidden):
+        assert text not in done.stdout
+
+
+def test_a_secret_that_psql_can_not_get() -> None:
+    url = "postgresql://me:word@host/base?sslpassword=key"
+    arguments, environment = psql_call(url, "a b", {"HOME": "/"})
+    assert arguments[1].startswith("postgresql://me@/base?host=host&options=")
+    assert environment["PGPASSWORD"] == "word"
+    with open(environment["PGSERVICEFILE"]) as file:  # noqa: PTH123 - a descriptor's path
+        assert file.read() == "[miripool]\nsslpassword=key\n"
+    os.close(int(environment["PGSERVICEFILE"].rpartition("/")[2]))
+    for given, variables in ((url + "&service=mine", {}), (url, {"PGSERVICE": "mine"})):
+        with pytest.raises(InvalidInput, match="sslpassword by a service of its own"):
+            psql_call(given, "a", variables)

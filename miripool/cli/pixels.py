@@ -194,16 +194,16 @@ def _sql_value(value: Any) -> Any:
 
 def _psql(context: typer.Context, name: str) -> None:
     from ..errors import ServerUnavailable
+    from ..index import psql_call
 
     home = home_of(context)
     url, schema = home.psql_url(name)
     program = shutil.which("psql") if home.external_url is not None else str(home.server.psql)
     if program is None:
         raise ServerUnavailable(f"there is no psql on this machine; give a statement: miripool sql {name} 'SELECT …'")
-    quoted = schema.replace('"', '""').replace("\\", "\\\\").replace(" ", "\\ ")
-    options = f'-c search_path="{quoted}" -c default_transaction_read_only=on'
+    arguments, environment = psql_call(url, schema, os.environ)
     sys.stdout.flush()
-    os.execve(program, [program, "-X", url], {**os.environ, "PGOPTIONS": options})  # noqa: S606 - in this one's place
+    os.execve(program, [program, *arguments], environment)  # noqa: S606 - in this one's place
 
 
 @_index.command("pixels")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
+    from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .server import EmbeddedServer
@@ -32,6 +33,7 @@ __all__ = [
     "describe_url",
     "grant_reader",
     "order_by",
+    "psql_call",
     "schema_name",
 ]
 
@@ -50,6 +52,7 @@ _WHERE = {
     "describe_url": "connection",
     "grant_reader": "reader",
     "order_by": "compile",
+    "psql_call": "psql",
     "schema_name": "connection",
 }
 

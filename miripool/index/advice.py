@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import psycopg2
 
 from .connection import Database, engine_url, quote
+from .libpq import is_embedded, settled
 from .pixels.forms import TABLES
 from .reader import READER
 
@@ -167,15 +168,17 @@ def advise(url: str) -> list[Finding]:
         # Not one of miripool's connections, which have settings of their own.
         made = engine_url(url)
         arguments, parameters = made.get_dialect()().create_connect_args(made)
-        with (
-            database.translating(),
-            contextlib.closing(psycopg2.connect(*arguments, **parameters)) as connection,
-        ):
+        with database.translating(), contextlib.closing(_connected(arguments, parameters)) as connection:
             found = list(_look(connection, database))
     finally:
         database.close()
     order = ("bad", "advice", "good")
     return sorted(found, key=lambda finding: order.index(finding.verdict))
+
+
+def _connected(arguments: Any, parameters: Any) -> Any:
+    with settled(embedded=is_embedded(parameters.get("host"))):
+        return psycopg2.connect(*arguments, **parameters)
 
 
 def _look(connection: Any, database: Database) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ values made at the end: 12,000 products take the server 6 s instead of 13.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
@@ -15,6 +16,7 @@ from sqlalchemy import func, select, text
 from ..errors import IntegrityError, MiripoolError
 from .connection import lock_key
 from .intake import BrokenEntry, Taken, take
+from .locks import Blocked, brief
 from .schema import keyword, state
 
 if TYPE_CHECKING:
@@ -226,7 +228,7 @@ class _Work:
             self._progress(self._seen)
 
     def fill(self, first: Sequence[Entry], batches: Iterator[list[Entry]]) -> bool:
-        """Take in many batches by one transaction; False where the index is not empty, and nothing was done then."""
+        """Take in many batches by one transaction; False, with nothing done, if the index is not empty or is read."""
         before = self.taken, self.analyze
         failure: MiripoolError | None = None
         try:
@@ -234,7 +236,8 @@ class _Work:
                 self.lock(connection)
                 if connection.execute(select(state.c.applied)).scalar_one() >= 0:
                     return False
-                make_indexes = self._drop_indexes(connection)
+                with brief(connection, deadline=math.inf):
+                    make_indexes = self._drop_indexes(connection)
                 try:
                     saves = 0
                     for batch in itertools.chain([first], batches):
@@ -245,6 +248,8 @@ class _Work:
                 except MiripoolError as error:
                     failure = error
                 self._database.run(connection, make_indexes)
+        except Blocked:
+            return False  # a session has read the empty table and not ended its transaction
         except BaseException:
             self.taken, self.analyze = before
             raise

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, or_, select
 
-from ..errors import Conflict, PoolNotFound
+from ..errors import PoolNotFound
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
-from .connection import Database, lock_key, quote, write_out
+from .connection import Database, write_out
+from .discard import discard_index
 from .leftover import find_left_over
 from .rebuild import compare_with, renew
 from .rows import (
@@ -809,13 +810,8 @@ class Catalog:
         self.database.rename(schema)
 
     def drop(self) -> None:
-        """Drop the schema and all that is in it, once no entry is being taken in."""
-        with self.database.write() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {self.pool_id}"))))
-            found = connection.execute(select(state.c.pool_id)).scalar()
-            if found != self.pool_id:
-                raise Conflict(f"the schema {self.schema!r} is the index of pool {found} by now; it was not dropped")
-            self.database.run(connection, f"DROP SCHEMA {quote(self.schema)} CASCADE")
+        """Drop the schema and all that is in it, once no entry is being taken in; nobody who reads is waited for."""
+        discard_index(self.database, self.pool_id)
 
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""

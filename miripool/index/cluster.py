@@ -34,7 +34,17 @@ from pathlib import Path
 from ..errors import DiskFull, IntegrityError, MiripoolError, NewerFormat, ServerUnavailable
 from .placement import MAJOR, PORT, Placement
 
-__all__ = ["DATABASE", "ROLE", "check_data", "configure", "environment", "explain", "initialize", "settings"]
+__all__ = [
+    "DATABASE",
+    "ROLE",
+    "check_data",
+    "configure",
+    "environment",
+    "explain",
+    "initialize",
+    "settings",
+    "shared_buffers",
+]
 
 ROLE = "miripool"
 DATABASE = "miripool"
@@ -127,14 +137,13 @@ def configure(placement: Placement, socket_directory: Path) -> None:
 
 def settings(socket_directory: Path) -> dict[str, str | int]:
     """Give the settings of the embedded server."""
-    shared_buffers = min(max(_memory() // 8, 128 * _MIB), 2048 * _MIB)
     return {
         "listen_addresses": "",
         "port": PORT,
         "unix_socket_directories": str(socket_directory),
         "unix_socket_permissions": "0700",
         "max_connections": 200,
-        "shared_buffers": f"{shared_buffers // _MIB}MB",
+        "shared_buffers": f"{shared_buffers() // _MIB}MB",
         "huge_pages": "off",
         "dynamic_shared_memory_type": "posix",
         "work_mem": "32MB",
@@ -160,6 +169,11 @@ def settings(socket_directory: Path) -> dict[str, str | int]:
         "log_destination": "stderr",
         "log_line_prefix": "%m [%p] ",
     }
+
+
+def shared_buffers() -> int:
+    """Give the memory that all processes of the embedded server share, in bytes."""
+    return min(max(_memory() // 8, 128 * _MIB), 2048 * _MIB)
 
 
 def explain(text: str, path: Path) -> MiripoolError:

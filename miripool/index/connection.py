@@ -21,6 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from ..canonical import digest_bytes
 from ..errors import InvalidInput
+from .libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
 from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
 
 if TYPE_CHECKING:
@@ -73,8 +74,11 @@ def _connect(_dialect: Any, _record: Any, arguments: Any, parameters: Any) -> An
     deadline = time.monotonic() + _SLOT_SECONDS
     while True:
         try:
-            return psycopg2.connect(*arguments, **parameters)
-        except psycopg2.OperationalError as error:
+            with settled(embedded=is_embedded(parameters.get("host"))):
+                return psycopg2.connect(*arguments, **parameters)
+        except psycopg2.Error as error:
+            if is_clients_own(error):
+                raise refused_by_libpq(error, parameters) from None
             if not no_slot(error) or time.monotonic() > deadline:
                 raise
         time.sleep(0.1 + 0.2 * random.random())  # noqa: S311 - so that those who wait don't come all at once
@@ -235,9 +239,11 @@ def _shared_engine(url: URL, read_only: bool) -> Engine:
 
 def _make_engine(made: URL, read_only: bool) -> Engine:
     settings = {**_SETTINGS, **({"default_transaction_read_only": "on"} if read_only else {})}
-    given = made.query.get("options", "")
+    embedded = is_embedded(made.query.get("host"))
+    given = made.query.get("options") or ("" if embedded else os.environ.get("PGOPTIONS", ""))
     options = [_PATIENCE, given if isinstance(given, str) else " ".join(given)]
     options += [f"-c {name}={value}" for name, value in settings.items()]
+    limited = "connect_timeout" in made.query or ("PGCONNECT_TIMEOUT" in os.environ and not embedded)
     engine = create_engine(
         made.difference_update_query(["options"]),
         # These stay open: one to ask, two to load pixel rows. Other threads get others, closed when given back.
@@ -250,7 +256,7 @@ def _make_engine(made: URL, read_only: bool) -> Engine:
             "options": " ".join(options).strip(),
             "application_name": "miripool",
             "client_encoding": "utf8",
-            **({} if "connect_timeout" in made.query else {"connect_timeout": _CONNECT_SECONDS}),
+            **({} if limited else {"connect_timeout": _CONNECT_SECONDS}),
         },
     )
     event.listen(engine, "do_connect", _connect)
@@ -308,6 +314,7 @@ class Database:
         self.schema = schema
         self.read_only = read_only
         self.where = _where(made)
+        self._url = made  # the engine's lacks the options
         self._secrets = _secrets(made)
         self._base = _shared_engine(made, read_only)
         self._engine = self._translated(schema)
@@ -326,7 +333,7 @@ class Database:
     @property
     def psql_url(self) -> str:
         """The database for psql; may hold a password."""
-        return self._base.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def as_user(self, name: str | None) -> Database:
         """Give the same schema on connections that can only read.
@@ -341,7 +348,7 @@ class Database:
         Database
             To be closed by itself.
         """
-        url = self._base.url if name is None else self._base.url.set(username=name)
+        url = self._url if name is None else self._url.set(username=name)
         return Database(url.render_as_string(hide_password=False), self.schema, read_only=True)
 
     def beside(self, schema: str) -> Database:
@@ -357,7 +364,7 @@ class Database:
         Database
             To be closed by itself.
         """
-        return Database(self._base.url.render_as_string(hide_password=False), schema, read_only=self.read_only)
+        return Database(self._url.render_as_string(hide_password=False), schema, read_only=self.read_only)
 
     @contextlib.contextmanager
     def translating(self) -> Iterator[None]:
@@ -586,6 +593,6 @@ def _where(url: URL) -> str:
 
 
 def _secrets(url: URL) -> list[str]:
-    values: list[Any] = [url.password, url.query.get("password"), url.query.get("sslpassword")]
+    values: list[Any] = [url.password, *(url.query.get(name) for name in SECRETS)]
     texts = {str(value) for value in values if value}
     return sorted(texts | {urllib.parse.quote(text, safe="") for text in texts}, key=len, reverse=True)

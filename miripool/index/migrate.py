@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import Conflict, NewerFormat, PoolNotFound, ReadOnly
 from .connection import lock_key, quote
+from .locks import brief, retrying
 from .schema import state
 from .sqlerrors import missing_table
 
@@ -126,7 +127,7 @@ def prepare(
             f"there is no index {database.schema!r} at {database.where}; "
             "open the pool with the right to write to make it"
         )
-    while not _step(database, pool_id, first_serial, steps):
+    while not retrying(lambda deadline: _step(database, pool_id, first_serial, steps, deadline)):
         pass
 
 
@@ -157,7 +158,7 @@ def _check(database: Database, stamp: _Stamp, pool_id: str, latest: int) -> None
         )
 
 
-def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[Migration]) -> bool:
+def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[Migration], deadline: float) -> bool:
     """Run the next migration, if one is missing; tell whether none is."""
     latest = steps[-1].number
     with database.write() as connection:
@@ -171,7 +172,8 @@ def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[M
         _check(database, stamp, pool_id, latest)
         for migration in steps:
             if migration.number == stamp.version + 1:
-                database.run(connection, migration.script)
+                with brief(connection, deadline=deadline):
+                    database.run(connection, migration.script)
                 connection.execute(update(state).values(schema_version=migration.number))
                 return migration.number == latest
     return True

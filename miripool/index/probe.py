@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import InvalidInput
 from .cluster import DATABASE, ROLE
+from .libpq import is_clients_own, settled
 from .placement import PORT
 
 if TYPE_CHECKING:
@@ -49,6 +51,11 @@ def probe(socket_directory: Path, database: str = DATABASE) -> tuple[Answer, str
     -------
     tuple of Answer and str
         The answer and the server's words.
+
+    Raises
+    ------
+    InvalidInput
+        If libpq did not get to ask the server.
     """
     import psycopg2
 
@@ -60,6 +67,8 @@ def probe(socket_directory: Path, database: str = DATABASE) -> tuple[Answer, str
     except psycopg2.OperationalError as error:
         # A failed connection carries no SQLSTATE; the messages are English, as lc_messages is C.
         said = str(error).strip()
+        if is_clients_own(error):
+            raise InvalidInput(f"PostgreSQL's client library can't make a connection: {said}") from None
     if "too many clients" in said or "remaining connection slots" in said:
         return Answer.READY, said
     if "authentication failed" in said or "no pg_hba.conf entry" in said or "Permission denied" in said:
@@ -117,14 +126,15 @@ def socket_answers(socket_directory: Path) -> bool:
 def _connected(socket_directory: Path, database: str) -> Iterator[connection]:
     import psycopg2
 
-    link = psycopg2.connect(
-        host=str(socket_directory),
-        port=PORT,
-        user=ROLE,
-        dbname=database,
-        connect_timeout=5,
-        application_name=_NAME,
-    )
+    with settled(embedded=True):
+        link = psycopg2.connect(
+            host=str(socket_directory),
+            port=PORT,
+            user=ROLE,
+            dbname=database,
+            connect_timeout=5,
+            application_name=_NAME,
+        )
     try:
         yield link
     finally:

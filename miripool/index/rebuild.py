@@ -12,7 +12,9 @@ from sqlalchemy import exists, func, select, text
 from ..errors import Conflict, MiripoolError
 from . import apply, migrate
 from .connection import lock_key, quote
+from .discard import drop_left_over, drop_now, mark_unfinished, set_aside
 from .intake import BrokenEntry, take
+from .locks import brief, retrying
 from .reader import grant_reader, is_granted
 from .schema import (
     corrected_exposure,
@@ -42,9 +44,9 @@ __all__ = ["compare_with", "renew"]
 _TABLES: tuple[Table, ...] = (
     state, product, dataset, keyword, keyword_name, tag, tag_event, link, made_from, exposure, corrected_exposure,
 )  # fmt: skip
-_MARK = "an index that is being made"
-"""Comment of a schema that is no pool's yet."""
-_MARKED = text("SELECT nspname FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') = :mark")
+_SCHEMA = text("SELECT oid FROM pg_namespace WHERE nspname = :schema")
+_LOADS_SECONDS = 5.0
+"""Pixel rows of a FULL exposure are loaded in 6.5 s: of two tries one comes late enough."""
 _OBJECTS = text(
     "SELECT relkind, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
     "WHERE nspname = :schema AND relkind IN ('r', 'p', 'v', 'i', 'I') AND NOT relispartition"
@@ -93,21 +95,38 @@ def compare_with(
     """
     with _scratch(database, f"miripool new {secrets.token_hex(6)}") as scratch:
         migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
-        _mark(scratch)
+        mark_unfinished(scratch)
         taken, _ = _position(database)
         apply.take_in(scratch, pool_id, _until(taken, since(-1, None)), manifest, alone=True)
-        n, digest = _position(scratch)
-        with scratch.write() as connection:
-            # What others write from here on is not seen, what this transaction writes to the other schema is.
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            index = f"{quote(database.schema)}.{quote(state.name)}".replace("%", "%%")
-            (taken,) = connection.exec_driver_sql(f"SELECT applied FROM {index}").one()
-            try:
-                take(scratch, connection, list(_until(taken, since(n, digest))), manifest)
-            except BrokenEntry as broken:
-                raise broken.cause from None
-            found = [(table.name, _compare(connection, database, scratch, table)) for table in _TABLES]
-            found.append(("schema", _compare_objects(connection, database, scratch)))
+        while (compared := _compare_at_once(database, scratch, since, manifest)) is None:
+            pass  # a new index has taken the place of the one that was looked at
+    return compared
+
+
+def _compare_at_once(
+    database: Database,
+    scratch: Database,
+    since: Callable[[int, str | None], Iterable[Entry]],
+    manifest: Callable[[str], Manifest],
+) -> tuple[int, list[tuple[str, str]]] | None:
+    """Compare the tables as they are at one moment; None where the index was replaced meanwhile."""
+    n, digest = _position(scratch)
+    with scratch.write() as connection:
+        # What others write from here on is not seen, what this transaction writes to the other schema is.
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        before = connection.execute(_SCHEMA, {"schema": database.schema}).scalar()
+        index = f"{quote(database.schema)}.{quote(state.name)}".replace("%", "%%")
+        (taken,) = connection.exec_driver_sql(f"SELECT applied FROM {index}").one()
+        try:
+            take(scratch, connection, list(_until(taken, since(n, digest))), manifest)
+        except BrokenEntry as broken:
+            raise broken.cause from None
+        found = [(table.name, _compare(connection, database, scratch, table)) for table in _TABLES]
+        found.append(("schema", _compare_objects(connection, database, scratch)))
+    # By a transaction of its own, which sees what was renamed.
+    with scratch.read() as connection:
+        if connection.execute(_SCHEMA, {"schema": database.schema}).scalar() != before:
+            return None
     return taken, [(name, problem) for name, problem in found if problem is not None]
 
 
@@ -147,16 +166,31 @@ def renew(
             granted = is_granted(connection, database.schema)
         if granted:
             grant_reader(scratch)
-        with database.write() as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {pool_id}"))))
-            owner = connection.execute(select(state.c.pool_id)).scalar()
-            if owner != pool_id:
-                raise Conflict(f"the schema {database.schema!r} is the index of pool {owner} by now; it was left alone")
-            # From here on nobody writes: what was written meanwhile is the last that is missing.
-            apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, alone=True)
+        old = retrying(lambda deadline: _swap(database, scratch, pool_id, since, manifest, deadline))
+    drop_now(database, old)
+
+
+def _swap(
+    database: Database,
+    scratch: Database,
+    pool_id: str,
+    since: Callable[[int, str | None], Iterable[Entry]],
+    manifest: Callable[[str], Manifest],
+    deadline: float,
+) -> str:
+    """Put the new schema in the place of the old one; give the name that the old one has from then on."""
+    with database.write() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {pool_id}"))))
+        owner = connection.execute(select(state.c.pool_id)).scalar()
+        if owner != pool_id:
+            raise Conflict(f"the schema {database.schema!r} is the index of pool {owner} by now; it was left alone")
+        # From here on nobody writes: what was written meanwhile is the last that is missing.
+        apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, alone=True)
+        with brief(connection, deadline=deadline, seconds=_LOADS_SECONDS):
+            old = set_aside(database, connection)
             ours, new = quote(database.schema), quote(scratch.schema)
-            script = f"DROP SCHEMA {ours} CASCADE; COMMENT ON SCHEMA {new} IS NULL; ALTER SCHEMA {new} RENAME TO {ours}"
-            database.run(connection, script)
+            database.run(connection, f"COMMENT ON SCHEMA {new} IS NULL; ALTER SCHEMA {new} RENAME TO {ours}")
+    return old
 
 
 @contextlib.contextmanager
@@ -166,35 +200,17 @@ def _scratch(database: Database, name: str, *, resume: bool = False) -> Iterator
     Whoever builds holds a lock on the name: what nobody holds was left by a process that was killed.
     """
     with database.immediately() as keeper:
-        _drop_left_over(database, keeper, but=name if resume else None)
+        drop_left_over(database, keeper, but=name if resume else None)
         keeper.execute(select(func.pg_advisory_lock(lock_key(name))))
         scratch = database.beside(name)
         try:
             yield scratch
         finally:
             try:
-                with scratch.write() as connection:
-                    scratch.run(connection, f"DROP SCHEMA IF EXISTS {quote(scratch.schema)} CASCADE")
+                drop_now(database, scratch.schema)
             finally:
                 scratch.close()
                 keeper.execute(select(func.pg_advisory_unlock(lock_key(name))))
-
-
-def _drop_left_over(database: Database, keeper: Connection, *, but: str | None) -> None:
-    found = keeper.execute(_MARKED, {"mark": _MARK}).scalars().all()
-    for name in found:
-        if name == but or not keeper.execute(select(func.pg_try_advisory_lock(lock_key(name)))).scalar_one():
-            continue
-        try:
-            with database.write() as connection:
-                database.run(connection, f"DROP SCHEMA IF EXISTS {quote(name)} CASCADE")
-        finally:
-            keeper.execute(select(func.pg_advisory_unlock(lock_key(name))))
-
-
-def _mark(scratch: Database) -> None:
-    with scratch.write() as connection:
-        scratch.run(connection, f"COMMENT ON SCHEMA {quote(scratch.schema)} IS '{_MARK}'")
 
 
 def _begin_or_resume(scratch: Database, pool_id: str, first_serial: int) -> None:
@@ -205,10 +221,13 @@ def _begin_or_resume(scratch: Database, pool_id: str, first_serial: int) -> None
             lost = select(product.c.serial).where(~exists().where(keyword.c.serial == product.c.serial)).limit(1)
             if connection.execute(lost).first() is None:
                 return
-    with scratch.write() as connection:
-        scratch.run(connection, f"DROP SCHEMA IF EXISTS {quote(scratch.schema)} CASCADE")
+    with scratch.write() as connection, brief(connection):
+        there = connection.execute(_SCHEMA, {"schema": scratch.schema}).scalar() is not None
+        old = set_aside(scratch, connection) if there else None
+    if old is not None:
+        drop_now(scratch, old)
     migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
-    _mark(scratch)
+    mark_unfinished(scratch)
 
 
 def _position(scratch: Database) -> tuple[int, str | None]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from ..errors import InvalidInput, ReadOnly, ServerUnavailable
 from . import launch
 from .cluster import DATABASE, ROLE
+from .libpq import note_embedded
 from .placement import PORT, find_binaries, find_data, find_outside, prepare_folder
 from .postmaster import Presence, ProcessMark, find_postmaster
 from .probe import Answer, count_clients, probe
@@ -356,6 +357,7 @@ class EmbeddedServer:
 
 def _url(scheme: str, state: ServerState) -> str:
     # The port as well: PGPORT in the user's environment would name another socket.
+    note_embedded(state.socket_directory)
     host = urllib.parse.quote(os.fsencode(state.socket_directory), safe="/")
     return f"{scheme}://{ROLE}@/{DATABASE}?host={host}&port={PORT}"
 

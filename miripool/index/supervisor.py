@@ -24,6 +24,7 @@ from types import FrameType
 
 from ..errors import Conflict, MiripoolError, ServerUnavailable
 from . import cluster
+from .limits import raise_limits
 from .placement import MAJOR, PORT, Placement, provide_binaries, provide_socket_directory
 from .postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
 from .probe import Answer, count_clients, ensure_database, probe, socket_answers
@@ -133,6 +134,7 @@ class Supervisor:
             if previous is not None:
                 refuse_other_host(self._folder, previous)
             self._write(self._state)
+            raise_limits(cluster.shared_buffers())
             self._bring_up(previous)
             if not self._stopping:
                 self._watch()
