@@ -17,6 +17,7 @@ from . import bitshuffle
 from .delta import DeltaTiles, Part
 from .errors import IntegrityError, MiripoolError
 from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
+from .hdf5library import load_hdf5
 from .manifest import BlobRef
 from .storage import storage_error
 from .tilelist import ListedTiles, TileList, read_tile_list
@@ -400,8 +401,7 @@ class Blob:
 
     @contextlib.contextmanager
     def _open_hdf5(self) -> Iterator[Hdf5File]:
-        import hdf5plugin  # noqa: F401 - registers the filter
-
+        load_hdf5()
         self._status()
         try:
             file = open_hdf5(os.fsencode(self._path))
