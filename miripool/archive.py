@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from .blobs import BlobStore
 from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import IntegrityError, MiripoolError, NotFound, PoolNotFound, StorageError
+from .errors import IntegrityError, MiripoolError, NotFound, PoolNotFound, ProductNotFound, StorageError
 from .heldfolder import held_folder
-from .journal import Journal
+from .journal import Journal, purged_serials
 from .leases import FolderLeases
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
@@ -503,7 +503,7 @@ class Archive:
         except IntegrityError as error:
             raise IntegrityError(f"{path}: {error}") from error
 
-    def product(self, manifest: Manifest, what: str = "") -> Product:
+    def product(self, manifest: Manifest, what: str = "", serial: int | None = None) -> Product:
         """Give a product whose arrays are read when touched.
 
         Parameters
@@ -512,15 +512,18 @@ class Archive:
             The version.
         what : str, optional
             What it is called, for messages.
+        serial : int, optional
+            The version's: where it is given up for good, reading what is gone raises ProductNotFound.
 
         Returns
         -------
         Product
             Of the manifest's kind; no blob is opened.
         """
-        hdus = tuple(self._open_hdu(record, what) for record in manifest.hdus)
-        trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer, what)
-        layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original))
+        given_up = None if serial is None else GivenUp(self.folder, serial, what or f"version {serial}")
+        hdus = tuple(self._open_hdu(record, what, given_up) for record in manifest.hdus)
+        trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer, what, given_up)
+        layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original, given_up))
         statistics = {record.name: record.statistics for record in manifest.hdus if record.statistics is not None}
         cls = kind_class(manifest.kind)
         product = Product.from_layout(layout, kind=cls, name=manifest.name, statistics=statistics)
@@ -528,18 +531,48 @@ class Archive:
             product.links = manifest.references
         return product
 
-    def _open_original(self, record: OriginalRecord | None) -> Original | None:
+    def _open_original(self, record: OriginalRecord | None, given_up: GivenUp | None) -> Original | None:
         if record is None:
             return None
-        rest, tail = (None if ref is None else self.blobs.open(ref) for ref in (record.rest, record.tail))
+        rest, tail = (None if ref is None else self.blobs.open(ref, "", given_up) for ref in (record.rest, record.tail))
         return Original(record.header, rest, tail)
 
-    def _open_hdu(self, record: HduRecord, what: str) -> Hdu:
+    def _open_hdu(self, record: HduRecord, what: str, given_up: GivenUp | None) -> Hdu:
         whose = f"{what} {record.name}" if what else record.name
         parts: dict[str, Any] = {
-            part: self.blobs.open(ref, whose) for part in _PARTS if (ref := getattr(record, part)) is not None
+            part: self.blobs.open(ref, whose, given_up) for part in _PARTS if (ref := getattr(record, part)) is not None
         }
         return Hdu(record.header, record.name, record.encoding, scale=record.scale, unit=record.unit, **parts)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Asks whether a version was given up for good since its product was opened; so it is no damage that it is gone.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        The pool's.
+    serial : int
+        The version's.
+    what : str
+        What it is called.
+    """
+
+    folder: Path
+    serial: int
+    what: str
+
+    def __call__(self) -> ProductNotFound | None:
+        """Give what is to be said of it; None where it was not given up, or nobody can tell."""
+        try:
+            if self.serial not in purged_serials(Journal(LocalStorage(self.folder)).since(-1, None)):
+                return None
+        except MiripoolError:
+            return None
+        return ProductNotFound(
+            f"{self.what} was removed for good meanwhile: its arrays are gone, its metadata are kept"
+        )
 
 
 @functools.lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import IntegrityError
+from .hdf5library import load_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +60,7 @@ _ELEMENTS_AT_ONCE = 8
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
+    load_hdf5()
     import hdf5plugin
 
     for path in sorted(Path(hdf5plugin.PLUGIN_PATH).glob("*h5bshuf*")):

@@ -17,6 +17,7 @@ from . import bitshuffle
 from .delta import DeltaTiles, Part
 from .errors import IntegrityError, MiripoolError
 from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
+from .hdf5library import load_hdf5
 from .manifest import BlobRef
 from .storage import storage_error
 from .tilelist import ListedTiles, TileList, read_tile_list
@@ -24,7 +25,7 @@ from .tilereader import Places, TileReader
 from .tiles import all_tiles, basic_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -75,16 +76,26 @@ class Blob:
         Whose array it is, for messages.
     folder : Path, optional
         Where the pool has its blobs, if this file is not among them.
+    given_up : callable, optional
+        Asked where the file is missing: gives the error to raise if the version was given up for good meanwhile.
     """
 
     is_tiled = True
     """Reads whole tiles, however little of them is wanted."""
 
-    def __init__(self, path: Path, ref: BlobRef, what: str = "", folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        ref: BlobRef,
+        what: str = "",
+        folder: Path | None = None,
+        given_up: Callable[[], MiripoolError | None] | None = None,
+    ) -> None:
         self._path = path
         self._folder = folder or path.parents[1]
         self.ref = ref
         self._what = f"{what}: " if what else ""
+        self._given_up = given_up
 
     @property
     def key(self) -> str:
@@ -370,7 +381,8 @@ class Blob:
 
     def _owner(self, digest: str) -> Blob:
         path = self._folder / digest[:2] / f"{digest}.h5"
-        return Blob(path, BlobRef(digest, self.dtype, self.shape), f"{self._what}a part of {self._path.name}")
+        what = f"{self._what}a part of {self._path.name}"
+        return Blob(path, BlobRef(digest, self.dtype, self.shape), what, given_up=self._given_up)
 
     @contextlib.contextmanager
     def _descriptor(self) -> Iterator[int]:
@@ -389,8 +401,7 @@ class Blob:
 
     @contextlib.contextmanager
     def _open_hdf5(self) -> Iterator[Hdf5File]:
-        import hdf5plugin  # noqa: F401 - registers the filter
-
+        load_hdf5()
         self._status()
         try:
             file = open_hdf5(os.fsencode(self._path))
@@ -428,6 +439,8 @@ class Blob:
 
     def _not_opened(self, error: OSError) -> MiripoolError:
         if isinstance(error, FileNotFoundError):
+            if self._given_up is not None and (meant := self._given_up()) is not None:
+                return meant
             return IntegrityError(f"{self._what}blob {self._path} is missing; {_REMEDY}")
         return self.unreadable("can't be opened as HDF5", error)
 

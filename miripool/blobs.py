@@ -32,7 +32,7 @@ from .storage import storage_error
 from .threads import map_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -254,7 +254,7 @@ class BlobStore:
         blob = self.open(ref)
         return self.measure(blob, numeric=False)[0].digest == ref.digest and blob.is_consistent()
 
-    def open(self, ref: BlobRef, what: str = "") -> Blob:
+    def open(self, ref: BlobRef, what: str = "", given_up: Callable[[], MiripoolError | None] | None = None) -> Blob:
         """Give an array that reads its tiles when asked.
 
         Parameters
@@ -263,13 +263,15 @@ class BlobStore:
             From a manifest.
         what : str, optional
             Whose array it is, for messages.
+        given_up : callable, optional
+            As for `Blob`.
 
         Returns
         -------
         Blob
             Nothing is opened yet.
         """
-        return Blob(self._storage.path(self.key(ref.digest)), ref, what)
+        return Blob(self._storage.path(self.key(ref.digest)), ref, what, given_up=given_up)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .errors import MiripoolError, NotFound
-from .journal import Purge
+from .journal import purged_serials
 from .notes import COLLECT_WITHIN
 from .poolfolder import list_folder
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .archive import Archive
     from .journal import Entry
 
-__all__ = ["Collected", "collect", "purged_serials", "referenced_keys"]
+__all__ = ["Collected", "collect", "referenced_keys"]
 
 _AT_ONCE = 200
 """Files that one note names: it is gone before a writer has to wait for long."""
@@ -143,28 +143,6 @@ def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: C
                 found.bytes += size
                 found.names.append(key)
     return entries[-1] if entries else last
-
-
-def purged_serials(entries: Iterable[Entry]) -> set[int]:
-    """Give the versions that some entries give up for good.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-        Of a journal.
-
-    Returns
-    -------
-    set of int
-        Their serials.
-    """
-    return {
-        serial
-        for entry in entries
-        for action in entry.actions
-        if isinstance(action, Purge)
-        for serial in action.serials
-    }
 
 
 def referenced_keys(

@@ -13,6 +13,7 @@ from . import bitshuffle
 from .delta import mappings
 from .digest import tile_digest
 from .errors import NewerFormat
+from .hdf5library import load_hdf5
 from .tilereader import MAX_TILE, Found
 from .tiles import Tile, grid
 
@@ -71,6 +72,7 @@ def open_hdf5(path: bytes) -> Any:
     h5py.h5f.FileID
         To be closed.
     """
+    load_hdf5()
     import h5py
 
     try:

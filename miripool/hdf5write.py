@@ -18,6 +18,7 @@ from . import bitshuffle
 from .delta import mappings
 from .digest import tile_digest
 from .hdf5file import DELTA_FORMAT, FORMAT
+from .hdf5library import load_hdf5
 from .room import Room
 from .threads import map_bounded
 from .tilelist import TileList, record_type, write_tile_list
@@ -204,6 +205,7 @@ def _writing(path: Path) -> Iterator[h5py.File]:
 
     It would try again, as its objects are let go of one by one, and each time tell the user that it could not.
     """
+    load_hdf5()
     import h5py
 
     file = h5py.File(path, "w", libver=("v110", "v110"))

@@ -19,12 +19,12 @@ from .canonical import canonical_json, digest_bytes
 from .errors import IntegrityError, NewerFormat, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from .storage import Storage
 
-__all__ = ["Action", "Entry", "Journal", "Purge", "Remove", "Restore", "Save", "Tag", "Untag"]
+__all__ = ["Action", "Entry", "Journal", "Purge", "Remove", "Restore", "Save", "Tag", "Untag", "purged_serials"]
 
 FORMAT = 1
 """Number of the entries' format; a reader refuses greater ones."""
@@ -459,3 +459,25 @@ class Journal:
         data = entry.to_bytes()
         with self._held() as folder:
             return folder.put(self.key(entry.n), data)
+
+
+def purged_serials(entries: Iterable[Entry]) -> set[int]:
+    """Give the versions that some entries give up for good.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        Of a journal.
+
+    Returns
+    -------
+    set of int
+        Their serials.
+    """
+    return {
+        serial
+        for entry in entries
+        for action in entry.actions
+        if isinstance(action, Purge)
+        for serial in action.serials
+    }

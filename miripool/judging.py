@@ -125,7 +125,7 @@ class _Elsewhere:
 
 def _judge_elsewhere(root: str, name: str, pool_id: str, row: ProductRow, sent: bytes) -> bool:
     archive = archive_at(root, pool_id)
-    product = archive.product(archive.manifest(row.manifest))
+    product = archive.product(archive.manifest(row.manifest), serial=row.serial)
     there: Any = _Elsewhere(name, pool_id, row.tags)
     product.ref = ProductRef(there, row)
     with one_of_many():

@@ -108,8 +108,8 @@ class Notes:
             If a collector does not get done with them.
         """
         ticket = ticket or self.ticket()
-        self.announce(ticket, keys)
         try:
+            self.announce(ticket, keys)
             yield
         finally:
             self.withdraw(ticket)
@@ -135,11 +135,11 @@ class Notes:
             been withdrawn when the run ends, and those written later, count no more and go.
         """
         own = self._ticket("pending")
-        with contextlib.suppress(ReadOnly, StorageError):  # said of each file: nobody can write the next note either
-            self._write(own, ())
         prefix = own.key.removesuffix(".json") + "-"
         numbers = itertools.count()
         try:
+            with contextlib.suppress(ReadOnly, StorageError):  # said of each file: nor can the next note be written
+                self._write(own, ())
             yield lambda: replace(own, key=f"{prefix}{next(numbers)}.json", run=own.key)
         finally:
             # First the run: who writes a note from now on sees that it is over, and removes the note again.
@@ -163,8 +163,8 @@ class Notes:
         Conflict
             If a collector does not get done with them, or the owner's run is over; the note is gone then.
         """
-        self._write(ticket, keys)
-        try:
+        try:  # from here: it may be there already when its writing is interrupted
+            self._write(ticket, keys)
             self._check_run(ticket)
             self._wait_for_collectors(set(keys))
         except BaseException:
@@ -198,8 +198,8 @@ class Notes:
             Of the note. What `pending` names from now on must be spared.
         """
         ticket = self._ticket("collecting")
-        self._write(ticket, keys)
         try:
+            self._write(ticket, keys)
             yield ticket
         finally:
             self.withdraw(ticket)

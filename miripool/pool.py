@@ -1462,7 +1462,7 @@ class Pool:
         """
         kept(self.name, version)
         urn = str(Urn(self.name, version.kind, version.serial))
-        product = self.archive.product(self.manifest(version), urn)
+        product = self.archive.product(self.manifest(version), urn, version.serial)
         product.ref = ProductRef(self, version)
         return product
 
@@ -1502,7 +1502,7 @@ class Pool:
             raise FileMissing(f"there is no folder {path}; make it first, or name a file")
         try:
             write_fits(found.product, path, overwrite=overwrite, jwst=jwst)
-        except FileMissing:
+        except (FileMissing, ProductNotFound):
             raise
         except NotFound as error:
             raise IntegrityError(f"{found.urn} can't be written: {error}") from error

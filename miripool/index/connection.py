@@ -12,7 +12,7 @@ import time
 import urllib.parse
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
@@ -21,6 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from ..canonical import digest_bytes
 from ..errors import InvalidInput
+from .copysource import Source, Watched
 from .libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
 from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
 
@@ -82,13 +83,6 @@ def _connect(_dialect: Any, _record: Any, arguments: Any, parameters: Any) -> An
             if not no_slot(error) or time.monotonic() > deadline:
                 raise
         time.sleep(0.1 + 0.2 * random.random())  # noqa: S311 - so that those who wait don't come all at once
-
-
-class Source(Protocol):
-    """What COPY reads."""
-
-    def read(self, size: int = ..., /) -> bytes:
-        """Give the next bytes, none at the end."""
 
 
 def schema_name(pool_name: str) -> str:
@@ -547,8 +541,16 @@ class Database:
         """
         names = ", ".join(quote(name) for name in columns)
         form = f" WITH ({options})" if options else ""
-        with _cursor(connection) as cursor:
-            cursor.copy_expert(f"COPY {self.table(table)} ({names}) FROM STDIN{form}", source, 1 << 18)
+        watched = Watched(source)
+        try:
+            with _cursor(connection) as cursor:
+                cursor.copy_expert(f"COPY {self.table(table)} ({names}) FROM STDIN{form}", watched, 1 << 18)
+        except BaseException:
+            if watched.error is not None:
+                raise watched.error from None
+            raise
+        if watched.error is not None:
+            raise watched.error
 
     def rename(self, schema: str) -> None:
         """Give the schema another name.
