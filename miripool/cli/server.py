@@ -19,7 +19,7 @@ _server = typer.Typer(name="server", help="The PostgreSQL server behind the inde
 
 @_server.command("status")
 def _status(context: typer.Context, as_json: Json = False) -> None:
-    """Tell what runs; starts nothing."""
+    """Tell what runs; starts nothing. Folders of homes that were removed by hand go when a server is next set up."""
     home = home_of(context)
     status: dict[str, Any]
     if home.external_url is not None:
@@ -27,7 +27,12 @@ def _status(context: typer.Context, as_json: Json = False) -> None:
 
         status = {"kind": "external", "url": describe_url(home.external_url)}
     else:
+        from ..index.orphans import find_orphans
+        from ..index.placement import OUTSIDE
+
         status = {"kind": "embedded", **asdict(home.server.status())}
+        if orphans := find_orphans(OUTSIDE):
+            status["of_removed_homes"] = ", ".join(map(str, orphans))
     if as_json:
         write(to_json({k: str(v) if isinstance(v, Path) else v for k, v in status.items()}))
         return

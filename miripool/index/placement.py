@@ -26,6 +26,7 @@ from ..errors import Conflict, ReadOnly, ServerUnavailable
 
 __all__ = [
     "MAJOR",
+    "OUTSIDE",
     "PORT",
     "Placement",
     "ServerUser",
@@ -41,7 +42,7 @@ __all__ = [
 MAJOR = 18
 PORT = 5432
 """Names the socket only: each server has a folder of its own for it, and listens to no network."""
-_VAR = Path("/var/lib/miripool")
+OUTSIDE = _VAR = Path("/var/lib/miripool")
 # sun_path holds 108 bytes on Linux and 104 on macOS, with the closing zero.
 _LONGEST_SOCKET = 107 if sys.platform.startswith("linux") else 103
 _CANDIDATES = ("miripool", "postgres", "nobody")

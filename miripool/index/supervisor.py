@@ -25,7 +25,8 @@ from types import FrameType
 from ..errors import Conflict, MiripoolError, ServerUnavailable
 from . import cluster
 from .limits import raise_limits
-from .placement import MAJOR, PORT, Placement, provide_binaries, provide_socket_directory
+from .orphans import remove_orphans
+from .placement import MAJOR, OUTSIDE, PORT, Placement, provide_binaries, provide_socket_directory
 from .postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
 from .probe import Answer, count_clients, ensure_database, probe, socket_answers
 from .serverstate import (
@@ -210,6 +211,8 @@ class Supervisor:
             binaries = provide_binaries(placement.user)
             if not cluster.check_data(placement.data):
                 self._write_phase("initializing")
+                if placement.user.switched:
+                    remove_orphans(OUTSIDE)
                 cluster.initialize(placement, binaries, pass_fds=(lock,), stopping=lambda: self._stopping)
                 self._write_phase("starting")
             if previous is not None and previous.socket_directory:
