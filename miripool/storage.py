@@ -90,7 +90,7 @@ class Storage(Protocol):
 
 
 class LocalStorage:
-    """A folder of a local or network file system that has hard links and fsync.
+    """A folder of a file system that has fsync, and hard links or a renaming that spares what is there.
 
     Parameters
     ----------
