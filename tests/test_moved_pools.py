@@ -44,6 +44,12 @@ write = commit.Committer._write
 commit.Committer._write = lambda *a: (stop(), write(*a))[1]
 """
 
+IN_TRANSACTION = """
+from miripool.journal import Journal
+write = Journal.write
+Journal.write = lambda *a: (stop(), write(*a))[1]
+"""
+
 BEFORE_BLOBS = """
 from miripool.archive import Archive
 write = Archive.write_blobs
@@ -93,7 +99,11 @@ def images(home: Home, tmp_path: Path) -> list[Path]:
     return made
 
 
-@pytest.mark.parametrize("script", [BEFORE_ENTRY, BEFORE_BLOBS, BEFORE_MANIFEST], ids=["entry", "blobs", "manifest"])
+@pytest.mark.parametrize(
+    "script",
+    [BEFORE_ENTRY, IN_TRANSACTION, BEFORE_BLOBS, BEFORE_MANIFEST],
+    ids=["entry", "transaction", "blobs", "manifest"],
+)
 def test_a_pool_renamed_during_a_save(home: Home, images: list[Path], script: str) -> None:
     with writer(home, script + SAVE, images[1]) as process:
         home.rename("old", "new").close()
