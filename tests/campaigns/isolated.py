@@ -87,14 +87,14 @@ class Writer:
         """Let commits stop between the files and the entry; the parent lets us on, or kills us."""
         commit_at_once = commit.Committer.commit
 
-        def commit_slowly(committer: commit.Committer, decide: Callable[[Any], Any]) -> Any:
+        def commit_slowly(committer: commit.Committer, decide: Callable[[Any], Any], **options: Any) -> Any:
             def decide_and_stop(position: Any) -> Any:
                 actions = decide(position)
                 if self.random.random() < self.stops:
                     os.kill(os.getpid(), signal.SIGSTOP)
                 return actions
 
-            return commit_at_once(committer, decide_and_stop)
+            return commit_at_once(committer, decide_and_stop, **options)
 
         commit.Committer.commit = commit_slowly
 
