@@ -184,9 +184,9 @@ def test_work_folders_of_many_at_once(tmp_path: Path) -> None:
 
 
 def test_work_folders_that_were_left(tmp_path: Path) -> None:
-    for name in ("run-old", "begun-old", "begun-new"):
+    for name in ("run-0ld_0ld_", "begun-0ld_0ld_", "begun-new_new_", "run-of others"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "lock").touch()
-    os.utime(tmp_path / "begun-old", (1, 1))
+    os.utime(tmp_path / "begun-0ld_0ld_", (1, 1))
     with work_folder(tmp_path) as folder:
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["begun-new", folder.name])
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["begun-new_new_", "run-of others", folder.name])
