@@ -189,4 +189,6 @@ def test_work_folders_that_were_left(tmp_path: Path) -> None:
         (tmp_path / name / "lock").touch()
     os.utime(tmp_path / "begun-0ld_0ld_", (1, 1))
     with work_folder(tmp_path) as folder:
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["begun-new_new_", "run-of others", folder.name])
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+            ["begun-new_new_", "run-of others", folder.name]
+        )
