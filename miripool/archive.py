@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from .blobs import BlobStore
 from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import IntegrityError, MiripoolError, NotFound, PoolNotFound, ProductNotFound, StorageError
+from .errors import IntegrityError, MiripoolError, NotFound, PoolNotFound, StorageError
+from .givenup import GivenUp
 from .heldfolder import held_folder
-from .journal import Journal, purged_serials
+from .journal import Journal
 from .leases import FolderLeases
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
@@ -206,7 +207,7 @@ class Archive:
         Parameters
         ----------
         alone : bool, keyword-only
-            To move it away: nobody writes an entry meanwhile.
+            To move it away: no entry is written meanwhile.
 
         Yields
         ------
@@ -543,36 +544,6 @@ class Archive:
             part: self.blobs.open(ref, whose, given_up) for part in _PARTS if (ref := getattr(record, part)) is not None
         }
         return Hdu(record.header, record.name, record.encoding, scale=record.scale, unit=record.unit, **parts)
-
-
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """Asks whether a version was given up for good since its product was opened; so it is no damage that it is gone.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        The pool's.
-    serial : int
-        The version's.
-    what : str
-        What it is called.
-    """
-
-    folder: Path
-    serial: int
-    what: str
-
-    def __call__(self) -> ProductNotFound | None:
-        """Give what is to be said of it; None where it was not given up, or nobody can tell."""
-        try:
-            if self.serial not in purged_serials(Journal(LocalStorage(self.folder)).since(-1, None)):
-                return None
-        except MiripoolError:
-            return None
-        return ProductNotFound(
-            f"{self.what} was removed for good meanwhile: its arrays are gone, its metadata are kept"
-        )
 
 
 @functools.lru_cache(maxsize=8)

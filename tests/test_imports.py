@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "errors canonical hdf5library keywords leases room threads tiles workfolder",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
-        "heldfolder poolfolder poolinfo",
+        "givenup heldfolder poolfolder poolinfo",
         "notes",
         "metadata table",
         "product detector",
