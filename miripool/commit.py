@@ -188,7 +188,6 @@ class Committer:
                 actions = decide(position)
                 if not actions:
                     return None
-                self._archive.confirm()
                 entry = self._archive.journal.next_entry(
                     self._check(position), actions, first_serial=self._archive.info.first_serial
                 )

@@ -201,7 +201,7 @@ def refuse_link(path: Path, mode: int) -> None:
 
 
 def name_new(temporary: Path, target: Path, *, folder: int | None = None) -> bool:
-    """Give a finished file its name, unless that is taken, in one step that nobody can come between.
+    """Give a finished file its name, unless that is taken, in one step.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ class ArraysElsewhere(Exception):
 class Prepared:
     """A product ready to be saved: measured, named, compared by `content`.
 
-    `stored` tells that its blobs are in the pool, and the note of `ticket`, the caller's, names them and the manifest.
+    With a `ticket` its blobs are in the pool, and the note of that ticket, the caller's, names them and the manifest.
     `mended` tells that it gave a damaged version its data back. Of a context, `targets` are what it refers to, known
     versions or others that are saved with it; with `follows` they change those of the head, whichever it is by then.
     """
@@ -88,7 +88,6 @@ class Prepared:
     content: str
     measured: Measured
     stored_bytes: int = 0
-    stored: bool = False
     ticket: Ticket | None = None
     mended: bool = False
     targets: Mapping[str, Link | Prepared] | None = None
@@ -98,6 +97,11 @@ class Prepared:
     def track(self) -> tuple[str, str]:
         """Kind and name."""
         return self.manifest.kind, self.manifest.name
+
+    @property
+    def stored(self) -> bool:
+        """Whether its blobs are in the pool, announced by a note of the caller."""
+        return self.ticket is not None
 
 
 def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[Mapping[str, Any]]) -> Prepared:
@@ -264,7 +268,7 @@ def write_ahead(
     archive.announce(prepared.manifest, ticket, near)
     prepared.stored_bytes = archive.write_blobs(prepared.measured.sources, near)
     prepared.measured.sources.clear()
-    prepared.stored, prepared.ticket = True, ticket
+    prepared.ticket = ticket
 
 
 def save_together(
@@ -464,24 +468,25 @@ class _Save:
         ]
         for written in lost:
             p, *_ = self._written.pop(written)
-            p.stored = False
+            p.ticket = None
         return not lost
 
     def _write(self, p: Prepared) -> None:
         """Store blobs and manifest, once, however often the race for an entry is lost."""
-        digest = digest_bytes(p.manifest.to_bytes())
         # A context's manifest may be another each time.
-        written = (*p.track, digest if p.targets is not None else "")
+        written = (*p.track, digest_bytes(p.manifest.to_bytes()) if p.targets is not None else "")
         if written in self._written:
             return
         near: dict[str, list[str]] = {}
         ticket = p.ticket
-        if not p.stored or ticket is None:
+        if ticket is None:
             if p.targets is None and any(r.digest not in p.measured.sources for r in p.manifest.blobs()):
                 raise ArraysElsewhere
             near = _near(self.archive, self.catalog.track(*p.track), p.manifest)
             ticket = self.archive.notes.ticket()
-            self.notes.enter_context(self.archive.writing(p.manifest, near, ticket))
+            digest = self.notes.enter_context(self.archive.writing(p.manifest, near, ticket))
+        else:
+            digest = digest_bytes(p.manifest.to_bytes())
         p.stored_bytes += self.archive.write(p.manifest, p.measured.sources, near)
         self._written[written] = p, digest, ticket
 

@@ -810,7 +810,7 @@ class Catalog:
         self.database.rename(schema)
 
     def drop(self) -> None:
-        """Drop the schema and all that is in it, once no entry is being taken in; nobody who reads is waited for."""
+        """Drop the schema and all that is in it, once no entry is being taken in; readers are not waited for."""
         discard_index(self.database, self.pool_id)
 
     def close(self) -> None:

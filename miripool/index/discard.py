@@ -37,7 +37,7 @@ _TRIES = 3
 
 
 def mark_unfinished(database: Database) -> None:
-    """Mark a schema in which an index is being made: it can be dropped where nobody works on it any more.
+    """Mark a schema in which an index is being made: it can be dropped once no process works on it.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def mark_unfinished(database: Database) -> None:
 
 
 def set_aside(database: Database, connection: Connection) -> str:
-    """Rename a schema, so that its name is free at the end of the transaction; nobody who reads it is waited for.
+    """Rename a schema, so that its name is free at the end of the transaction; readers are not waited for.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _take_away(database: Database, pool_id: str, deadline: float) -> str | None:
 
 
 def drop_left_over(database: Database, keeper: Connection, *, but: str | None) -> None:
-    """Drop the marked schemas that nobody works on or reads; the others stay.
+    """Drop the marked schemas that no process works on or reads; the others stay.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 SECRETS = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
-"""Parameters of a connection that nobody else may see."""
+"""Parameters of a connection that must stay secret."""
 
 _PREFIX = "PG"
 _CONTACT = ("connection to server", "could not translate host name")

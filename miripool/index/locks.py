@@ -1,4 +1,4 @@
-"""Waiting for other sessions' locks for moments only, and again later: who holds a pool's lock keeps nobody waiting."""
+"""Short waits for other sessions' locks, repeated later: no session waits for long while it holds a pool's lock."""
 
 from __future__ import annotations
 
