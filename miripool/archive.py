@@ -354,7 +354,13 @@ class Archive:
         bool
             False where it has to be announced and written again.
         """
-        return self.notes.is_there(ticket) and all(map(self.storage.exists, self._keys(manifest, digest, None)))
+        if not self.notes.is_there(ticket):
+            return False
+        try:
+            needed = {blob for ref in manifest.blobs() for blob in self.blobs.family(ref)}
+        except IntegrityError:
+            return False  # what is damaged is replaced when it is written again
+        return all(map(self.storage.exists, [*map(self.blobs.key, needed), self.manifest_key(digest)]))
 
     def announce(self, manifest: Manifest, ticket: Ticket, near: Near | None = None) -> None:
         """Announce what somebody else's save is about to refer to, by a note of theirs that they withdraw.
@@ -393,7 +399,11 @@ class Archive:
         if any(near.values()) and self.info.format < FORMAT:
             # Who does not know delta blobs would collect what they need.
             self._write_info(replace(self.read_info(), format=FORMAT))
-        return sum(self.blobs.write(ref, source, near=near.get(ref.digest, ())) for ref, source in sources.values())
+        announced = set(sources).union(*near.values())
+        return sum(
+            self.blobs.write(ref, source, near=near.get(ref.digest, ()), announced=announced)
+            for ref, source in sources.values()
+        )
 
     def write(
         self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]], near: Near | None = None

@@ -16,6 +16,7 @@ little-endian; a table is framed column by column. Chunking, compression and the
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from .storage import storage_error
 from .threads import map_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -132,7 +133,9 @@ class BlobStore:
         """
         return self._storage.exists(self.key(digest))
 
-    def write(self, ref: BlobRef, source: ArraySource, *, near: Sequence[str] = ()) -> int:
+    def write(
+        self, ref: BlobRef, source: ArraySource, *, near: Sequence[str] = (), announced: Collection[str] | None = None
+    ) -> int:
         """Write a blob, durably, unless it is there; one that is there and visibly damaged is replaced.
 
         Parameters
@@ -144,6 +147,9 @@ class BlobStore:
         near : sequence of str, keyword-only, optional
             Blobs of arrays of the same shape and dtype, from `family`, announced so that nobody collects them: if
             enough of the array's tiles are theirs, only the others are written.
+        announced : collection of str, keyword-only, optional
+            All blobs that are announced. A delta blob that is there and needs others is replaced by one that needs
+            none: nothing keeps a collector from deleting those. None where a version in the journal has the blob.
 
         Returns
         -------
@@ -157,7 +163,7 @@ class BlobStore:
         """
         key = self.key(ref.digest)
         there = self._storage.confirm(key)
-        if there and self.open(ref).is_sound():
+        if there and self.open(ref).is_sound() and (announced is None or set(self.family(ref)) <= set(announced)):
             return 0
         path = self._storage.workspace(key)
         try:
@@ -217,21 +223,33 @@ class BlobStore:
         Returns
         -------
         tuple of str
-            Its digest, and those of the blobs that have tiles of it.
+            Its digest, those of the blobs that have tiles of it, and what these need in turn: a blob that was lost may
+            have been stored again as a delta blob.
 
         Raises
         ------
         IntegrityError
             If it is damaged, so that nobody can tell.
         """
-        if not may_share(ref.shape, ref.dtype) or not self.exists(ref.digest):
+        found = {ref.digest: None}  # in order
+        if not may_share(ref.shape, ref.dtype):
             return (ref.digest,)
+        ahead = [ref.digest]
+        while ahead:
+            new = [owner for owner in self._owners(replace(ref, digest=ahead.pop())) if owner not in found]
+            found |= dict.fromkeys(new)
+            ahead += new
+        return tuple(found)
+
+    def _owners(self, ref: BlobRef) -> tuple[str, ...]:
+        if not self.exists(ref.digest):
+            return ()
         try:
-            return (ref.digest, *self.open(ref).owners())
+            return self.open(ref).owners()
         except IntegrityError:
             if self.exists(ref.digest):
                 raise
-            return (ref.digest,)  # collected meanwhile
+            return ()  # collected meanwhile
 
     def is_whole(self, ref: BlobRef) -> bool:
         """Read an array, and look at all that its file keeps beside it.

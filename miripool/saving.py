@@ -496,11 +496,17 @@ class _Save:
 
 
 def _near(archive: Archive, track: Iterable[ProductRow], manifest: Manifest) -> dict[str, list[str]]:
-    """Find the blobs of which a version's arrays may take tiles: those of the same datasets in the newest versions."""
+    """Find the blobs of which a version's arrays may take tiles: those of the same datasets in the newest versions.
+
+    An array that is there already may need others, too: what they need has to be announced with it.
+    """
     large = {h.name: h.data for h in manifest.hdus if h.data is not None and may_share(h.data.shape, h.data.dtype)}
     near: dict[str, list[str]] = {ref.digest: [] for ref in large.values()}
     if not near:
         return {}
+    for ref in large.values():
+        with contextlib.suppress(IntegrityError):  # what is damaged is written again
+            near[ref.digest] += archive.blobs.family(ref)
     living = [row for row in track if row.removed is None]
     for row in sorted(living, key=lambda row: row.version)[: -_NEAREST - 1 : -1]:
         with contextlib.suppress(IntegrityError):  # what is damaged is of no use here; verify tells it

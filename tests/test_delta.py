@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from miripool import Home, Pool, Product, ProductRef, Ramp, bitshuffle, delta, hdf5write, tiles
+from miripool.archive import Archive
 from miripool.blob import Blob
 from miripool.blobs import BlobStore
 from miripool.collect import collect
@@ -681,3 +682,109 @@ def test_kinds_other_than_ramps(pool: Pool) -> None:
     assert owners(second) == (digest(first),)
     assert np.array_equal(second.product["SCI"][...], other, equal_nan=True)
     assert verify(pool, level="full").findings == []
+
+
+# Used again while a collector works
+
+
+def given_up(pool: Pool) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Two arrays of versions that were given up; the blob of the second is still there, and needs that of the first."""
+    array = make_ramp()
+    other = changed(array, (0, 3, 4))
+    first, second = save(pool, array), save(pool, other)
+    assert owners(second) == (blob_of(first).ref.digest,)
+    pool.remove([first, second])
+    pool.purge([first, second])
+    return array, other
+
+
+def collecting(monkeypatch: pytest.MonkeyPatch, *, before: Callable[[], object] = int, again: bool = True) -> None:
+    """Let a collector run right before each version's blobs are stored, and right after."""
+    write = Archive.write_blobs
+
+    def beside(archive: Archive, *arguments: Any) -> int:
+        before()
+        if again:
+            collect(archive)
+        added = write(archive, *arguments)
+        collect(archive)
+        return added
+
+    monkeypatch.setattr(Archive, "write_blobs", beside)
+
+
+def test_a_delta_that_is_used_again_keeps_what_it_needs(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, other = given_up(pool)
+    with monkeypatch.context() as patch:
+        collecting(patch)
+        ref = save(pool, other, "again")
+    assert len(owners(ref)) == 1
+    assert np.array_equal(ref.product["SCI"][...], other)
+    assert verify(pool, level="full").is_whole
+
+
+def test_a_delta_written_by_another_meanwhile_is_not_relied_on(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the delta needs was not announced by the second writer, for the delta was not there when it looked."""
+    array = make_ramp()
+    other = changed(array, (0, 3, 4))
+    first = save(pool, array)
+    deeds: list[int] = []
+
+    def by_another() -> None:
+        if not deeds:
+            deeds.append(1)  # its own save comes here, too
+            second = save(pool, other)
+            assert owners(second) == (blob_of(first).ref.digest,)
+            pool.remove([first, second])
+            pool.purge([first, second])
+
+    with monkeypatch.context() as patch:
+        collecting(patch, before=by_another, again=False)
+        ref = save(pool, other, "again")
+    assert owners(ref) == ()
+    assert np.array_equal(ref.product["SCI"][...], other)
+    assert verify(pool, level="full").is_whole
+
+
+def test_an_entry_waits_for_what_a_delta_needs(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the writer had been taken for dead after it had stored its blobs."""
+    _, other = given_up(pool)
+    write = Archive.write_blobs
+    lost: list[str] = []
+
+    def then_lose(archive: Archive, *arguments: Any) -> int:
+        added = write(archive, *arguments)
+        if not lost:
+            (delta_key,) = (BlobStore.key(digest) for digest in arguments[0])
+            (owner,) = set(list_folder(archive.storage).keys) & {
+                key for key in list_folder(archive.storage).keys if key.startswith("blobs/") and key != delta_key
+            }
+            lost.append(owner)
+            assert archive.storage.delete(owner)
+        return added
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Archive, "write_blobs", then_lose)
+        ref = save(pool, other, "again")
+    assert lost
+    assert np.array_equal(ref.product["SCI"][...], other)
+    assert verify(pool, level="full").is_whole
+
+
+def test_what_a_delta_needs_in_turn_is_kept(pool: Pool) -> None:
+    """A blob was lost, and stored again as a delta blob of another; a third needs it."""
+    array = make_ramp()
+    first, second = save(pool, array), save(pool, changed(array, (0, 3, 4)))
+    third = save(pool, changed(array, (1, 9, 9)), "other")
+    assert owners(third) == ()
+    store = pool.archive.blobs
+    path = pool.archive.storage.path(store.key(blob_of(first).ref.digest))
+    path.unlink()
+    assert store.write(blob_of(first).ref, array, near=store.family(blob_of(third).ref)) > 0
+    chain = store.family(blob_of(second).ref)
+    assert chain == tuple(blob_of(ref).ref.digest for ref in (second, first, third))
+    pool.remove([first, third])
+    pool.purge([first, third])
+    collect(pool.archive)
+    assert all(map(store.exists, chain))
+    assert verify(pool, level="full").is_whole
