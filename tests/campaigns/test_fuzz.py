@@ -77,7 +77,7 @@ def case():
 slowest, told = 0.0, {"accepted": 0, "refused": 0}
 for _ in range(number):
     text = case()
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         tree = parser.parse(text, names=dictionary())
         assert parser.parse(to_text(tree), names=dictionary()) == tree
@@ -92,7 +92,7 @@ for _ in range(number):
             other(text, kind)
         except (QueryError, InvalidInput) as error:
             assert str(error)
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     if took > slowest:
         slowest, worst = took, text
     assert took < 2, (took, text[:300])
@@ -150,7 +150,7 @@ def mutate(data):
 slowest, told = 0.0, {"read": 0, "refused": 0}
 for case in range(number):
     data = mutate(chance.choice(files))
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         product = read_fits(data, filename="a_uncal.fits", name="a")
         product.meta.to_dict()
@@ -167,7 +167,7 @@ for case in range(number):
     except MiripoolError as error:
         assert str(error)
         told["refused"] += 1
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     slowest = max(slowest, took)
     assert took < 2 or case == 0, (took, case)  # the first one imports what it needs
 memory = peak_memory() / 1e9
