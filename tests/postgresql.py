@@ -20,8 +20,9 @@ import pytest
 
 from miripool.index.server import EmbeddedServer
 
-# With characters that mean something in a URL.
-PASSWORD = "p@ss:w/rd %" + secrets.token_hex(4)
+# With characters that mean something in a URL. Its beginning is of this process alone, too: tests that look for it among
+# the arguments of all processes must not find the one of another process that runs tests.
+PASSWORD = f"{secrets.token_hex(4)}p@ss:w/rd %"
 
 
 def find_server_binaries() -> Path | None:

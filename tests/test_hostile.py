@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -420,6 +422,12 @@ def test_a_file_that_would_fill_the_disk(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.server
+def arguments_of(pids: set[int]) -> Iterator[str]:
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            yield " ".join(psutil.Process(pid).cmdline())
+
+
 def test_the_password_is_told_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with throwaway_server() as url:
         assert "owner" in url
@@ -430,12 +438,13 @@ def test_the_password_is_told_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyP
         def run(*arguments: str, change: str | None = None) -> None:
             command = [sys.executable, "-m", "miripool", *arguments]
             variables = {**environment, **({"MIRIPOOL_DATABASE_URL": change} if change else {})}
+            before = set(psutil.pids())
             with subprocess.Popen(
                 command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             ) as process:
                 while process.poll() is None:
-                    for found in psutil.process_iter(["cmdline"]):
-                        shown.append(" ".join(found.info["cmdline"] or []))
+                    shown.extend(arguments_of(set(psutil.pids()) - before))
+                    time.sleep(0.005)
                 assert process.stdout is not None
                 words.append(process.stdout.read())
 
