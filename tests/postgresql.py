@@ -20,8 +20,8 @@ import pytest
 
 from miripool.index.server import EmbeddedServer
 
-# With characters that mean something in a URL. Its beginning is of this process alone, too: tests that look for it among
-# the arguments of all processes must not find the one of another process that runs tests.
+# With characters that mean something in a URL. Its beginning, too, is of this process alone: tests look for it among the
+# arguments of all processes, and must not find the secret of another process that runs tests.
 PASSWORD = f"{secrets.token_hex(4)}p@ss:w/rd %"
 
 
