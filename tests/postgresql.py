@@ -20,8 +20,8 @@ import pytest
 
 from miripool.index.server import EmbeddedServer
 
-# With characters that mean something in a URL. Its beginning, too, is of this process alone: tests look for it among the
-# arguments of all processes, and must not find the secret of another process that runs tests.
+# With characters that mean something in a URL. It begins with what no other process has: tests look for that beginning
+# among the arguments of all processes, those of other tests at the same time included.
 PASSWORD = f"{secrets.token_hex(4)}p@ss:w/rd %"
 
 
