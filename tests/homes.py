@@ -75,7 +75,7 @@ def empty_home(folder: Path, server: str, database: str) -> Iterator[Home]:
 
 @pytest.fixture
 def home(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """As the fixture of the same name in conftest, quicker."""
+    """An empty home, the default one of this test's processes, with an empty database on the shared server."""
     url = own_database(database_url)
     monkeypatch.setenv("MIRIPOOL_DATABASE_URL", url)
     monkeypatch.setenv("MIRIPOOL_HOME", str(tmp_path / "home"))

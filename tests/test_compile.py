@@ -70,6 +70,8 @@ def engine(pg_url):
         for statement in KEYWORD_INDEXES:
             connection.execute(sa.text(statement))
     yield made
+    with made.begin() as connection:  # a process may come back to this module after others
+        connection.execute(sa.text("DROP SCHEMA test_compile CASCADE"))
     made.dispose()
 
 

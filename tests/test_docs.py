@@ -93,7 +93,7 @@ def test_readme_h5dump_shows_the_array(workplace: Path) -> None:
 def test_readme_begins_with_two_commands() -> None:
     install, test = [text.strip() for _, text in blocks("sh")]
     assert install.endswith("miripool demo")
-    assert test.endswith("pytest")
+    assert test.endswith("python -m pytest -n 2 --dist worksteal")
 
 
 def test_readme_names_every_command() -> None:
