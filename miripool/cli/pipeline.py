@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .choosing import AllVersions, SomeSpecs, Where, Which, choose
 from .output import console, emit, say, visible, write
-from .session import Csv, Json, PoolName, Specs, one_form, open_pool
+from .session import Csv, Json, PoolName, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,9 @@ __all__ = ["register"]
 def _reprocess(
     context: typer.Context,
     name: PoolName,
-    specs: Specs,
+    specs: SomeSpecs = None,
+    where: Where = None,
+    all_versions: AllVersions = False,
     crds_context: Annotated[
         str | None, typer.Option("--context", metavar="PMAP", help="CRDS context, e.g. jwst_1234.pmap.")
     ] = None,
@@ -54,6 +57,7 @@ def _reprocess(
     given with --override.
     """
     from ..pipeline import Recipe, reprocess
+    from ..product import Raw
 
     one_form(as_json=as_json, as_csv=as_csv)
     recipe = Recipe(
@@ -61,7 +65,9 @@ def _reprocess(
     )
     outcomes: list[Reprocessed] = []
     with open_pool(context, name) as pool:
-        raws = [pool.ref(spec if ":" in spec or "/" in spec else f"Raw/{spec}") for spec in specs]
+        chosen = choose(pool, specs, Which(None, where, None, all_versions), cls=Raw)
+        chosen.announce("reprocessing")
+        raws = chosen.refs
         with _telling(raws) as tell:
             for outcome in reprocess(pool, raws, recipe, tag=tag, jobs=jobs, pixels=pixels, progress=tell):
                 outcomes.append(outcome)

@@ -22,7 +22,6 @@ __all__ = [
     "Json",
     "PoolName",
     "Spec",
-    "Specs",
     "confirm",
     "counting",
     "home_of",
@@ -33,9 +32,6 @@ __all__ = [
 PoolName = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False)]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A URN, Kind/name, Kind/name@version, Kind/name@tag, or a name.")
-]
-Specs = Annotated[
-    list[str], typer.Argument(metavar="SPEC…", help="URNs, Kind/name, Kind/name@version, Kind/name@tag, or names.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write CSV.")]
