@@ -479,7 +479,7 @@ def test_version_and_help(miripool: Run) -> None:
     assert call("--version").stdout == f"miripool {__version__}\n"
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
-    known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
+    known = "create pools rename delete attach detach add ls show log export rm restore tag untag tags pixel pixels sql demo"
     more = "reprocess lineage uses diff simulate verify gc reindex repair copy pack unpack"
     assert sorted(commands) == sorted([*known.split(), *more.split()])
     for command in [*commands, "server", "index"]:
