@@ -89,7 +89,7 @@ def test_what_is_refused(theirs: Pool, home: Home, mine: Home, tmp_path: Path) -
     with pytest.raises(AlreadyExists, match=r"is pool 'jpl8' of .*/home already"):
         home.attach(folder, "again")
     mine.attach(folder).close()
-    with pytest.raises(AlreadyExists, match="is pool 'jpl8' of .*/mine already"):
+    with pytest.raises(AlreadyExists, match=r"is pool 'jpl8' of .*/mine already"):
         mine.attach(folder, "again")
     with mine.create("own"):
         pass
