@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from .errors import (
     StorageError,
 )
 from .files import read_plain
-from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_name
+from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_bytes, schema_name
 from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
@@ -75,8 +76,8 @@ class PoolSummary:
         ISO time, UTC.
     products, versions, tags : int
         Tracks with a living version, living versions, labels in use.
-    bytes, stored_bytes : int
-        Sizes of all FITS files, and what they take in the pool.
+    bytes, stored_bytes, index_bytes : int
+        Sizes of all FITS files, what they take in the pool's folder, and what its index takes in PostgreSQL.
     path : str
         Its folder.
     """
@@ -88,6 +89,7 @@ class PoolSummary:
     tags: int
     bytes: int
     stored_bytes: int
+    index_bytes: int
     path: str
 
 
@@ -259,7 +261,8 @@ class Home:
                 first_serial=archive.info.first_serial,
             )
 
-        return Pool(name, archive, connect)
+        again = (reopen, (str(self.path), name, archive.info.id))
+        return Pool(name, archive, connect, opened_by=again)
 
     def _no_pool(self, name: str) -> PoolNotFound:
         names = self.names()
@@ -558,8 +561,40 @@ class Home:
                 tags=len(tags),
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
+                index_bytes=schema_bytes(pool.catalog.database),
                 path=str(self._folder(name)),
             )
+
+
+def reopen(home: str, name: str, pool_id: str) -> Pool:
+    """Open a pool that another process has open; each process does so once.
+
+    Parameters
+    ----------
+    home : str
+        Folder of its home.
+    name, pool_id : str
+        Its name and its id.
+
+    Returns
+    -------
+    Pool
+        The same for all references that are unpickled.
+
+    Raises
+    ------
+    PoolNotFound
+        If there is no such pool any more, or another one under that name.
+    """
+    return _reopened(os.getpid(), home, name, pool_id)
+
+
+@functools.lru_cache(maxsize=64)
+def _reopened(_process: int, home: str, name: str, pool_id: str) -> Pool:
+    pool = Home(home).pool(name)
+    if pool.id != pool_id:
+        raise PoolNotFound(f"pool {name!r} of {home} is another one than that which was pickled")
+    return pool
 
 
 def _seems_a_pool(folder: Path) -> bool:

@@ -129,14 +129,29 @@ class Pool:
         Its folder.
     open_catalog : callable
         Connects to its index; called when the index is first needed.
+    opened_by : tuple, optional
+        A function, and arguments that it opens the pool with in another process: what is pickled of the pool.
     """
 
-    def __init__(self, name: str, archive: Archive, open_catalog: Callable[[], Catalog]) -> None:
+    def __init__(
+        self,
+        name: str,
+        archive: Archive,
+        open_catalog: Callable[[], Catalog],
+        *,
+        opened_by: tuple[Callable[..., Pool], tuple[str, ...]] | None = None,
+    ) -> None:
         self._name = name
         self.archive = archive
         self._open_catalog = open_catalog
+        self._opened_by = opened_by
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
+
+    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[str, ...]]:
+        if self._opened_by is None:
+            raise TypeError(f"pool {self._name} was not opened by a Home, and can't be pickled")
+        return self._opened_by
 
     @property
     def name(self) -> str:

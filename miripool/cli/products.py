@@ -27,7 +27,7 @@ from .choosing import (
 )
 from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, write
-from .session import Csv, DryRun, Json, PoolName, Spec, counting, one_form, open_pool
+from .session import Csv, DryRun, Json, PoolName, Spec, counting, moment, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -340,8 +340,18 @@ def _number(value: float | None, *, whole: bool) -> float | int | str | None:
     return int(value) if whole and value.is_integer() else value
 
 
-def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
-    """Show a track: its versions, what changed in each, and the moves of its tags."""
+def _log(
+    context: typer.Context,
+    name: PoolName,
+    spec: Spec,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="Only from then on: 1d, 12h, 2w, or a date in UTC."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the versions of a product, who saved them, what changed in each, and the moves of its tags."""
+    begin = None if since is None else moment(since)
     with open_pool(context, name) as pool:
         track = list(_track(pool, spec))
         versions = [version for version, _ in track]
@@ -357,11 +367,17 @@ def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = Fal
                 "by": e.by,
             }
             for e in pool.tag_events(kind=first.kind, name=first.name)
+            if begin is None or e.time >= begin
         ]
+    if begin is not None:
+        moved = ("created", "removed", "purged")
+        versions = [v for v in versions if any(v[key] is not None and v[key] >= begin for key in moved)]
     if as_json:
         write(to_json({"kind": first.kind, "name": first.name, "versions": versions, "tags": events}))
         return
     write(f"{first.kind}/{first.name}")
+    if begin is not None and not versions and not events:
+        say(f"nothing since {begin:%Y-%m-%d %H:%M:%S} UTC")
     for v in versions:
         tags = f"  [{', '.join(v['tags'])}]" if v["tags"] else ""
         gone = f"  removed for good on {v['purged']:%Y-%m-%d %H:%M:%S} UTC" if v["purged"] else ""

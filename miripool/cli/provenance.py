@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import AlreadyExists, InvalidInput, StorageError
 from ..names import Urn
 from .choosing import AllVersions, Kind, Tagged, Where, Which, choose
 from .output import as_json as to_json
@@ -129,6 +131,10 @@ def _diff(
     where: Where = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", metavar="FILE", help="A FITS file with 1 where the arrays of two versions differ."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell how two versions differ: elements of arrays, rows of tables, flags, keywords, references.
@@ -139,8 +145,12 @@ def _diff(
     found: list[dict[str, Any]] = []
     with open_pool(context, name) as pool:
         pairs, many = _pairs(pool, old, new, which)
+        if mask is not None and len(pairs) != 1:
+            raise InvalidInput(f"--mask takes two versions; here are {len(pairs)} pairs")
         for number, (before, after) in enumerate(pairs):
             difference = pool.diff(before, after)
+            if mask is not None:
+                _write_mask(mask, before, after, difference)
             if as_json:
                 urns = {"old": str(before.urn), "new": str(after.urn)}
                 found.append({**urns, "same": list(difference.same), **difference.to_json()})
@@ -150,6 +160,24 @@ def _diff(
             _write_difference(before, after, difference)
     if as_json:
         write(to_json(found if many else found[0]))
+
+
+def _write_mask(path: Path, before: ProductRef, after: ProductRef, found: Difference) -> None:
+    """Write an image extension for each array that changed: 1 where its elements differ, 0 elsewhere."""
+    from astropy.io import fits
+
+    primary = fits.PrimaryHDU()
+    primary.header["OLD"] = (str(before.urn), "version compared")
+    primary.header["NEW"] = (str(after.urn), "version compared with")
+    names = [change.dataset for change in found.elements if change.form is None and not change.columns]
+    masks = [fits.ImageHDU(found.mask(name).astype("u1"), name=name) for name in names]
+    try:
+        fits.HDUList([primary, *masks]).writeto(path)
+    except OSError as error:
+        if path.exists():
+            raise AlreadyExists(f"{path} is there already; it was not replaced") from None
+        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
+    say(f"wrote {path}, with {', '.join(names) or 'no array: none changed'}")
 
 
 def _write_difference(before: ProductRef, after: ProductRef, found: Difference) -> None:
