@@ -250,8 +250,12 @@ class Entry:
             time = datetime.fromisoformat(record["time"])
             if form < 1:
                 raise ValueError(f"no entry has the form {form}")  # noqa: TRY301 - reported with the rest below
-            who = [None if record.get(key) is None else _read_text(record[key]) for key in ("user", "host", "nonce")]
-            entry = cls(_read_number(record["n"]), time, previous, actions, *numbers, *who, form=form).sealed()
+            user, host, nonce = (
+                None if record.get(key) is None else _read_text(record[key]) for key in ("user", "host", "nonce")
+            )
+            entry = cls(
+                _read_number(record["n"]), time, previous, actions, *numbers, user, host, nonce, form=form
+            ).sealed()
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"{where} can't be read ({error!r}); restore it from a copy of the pool") from error
         if entry.to_bytes() != data:

@@ -74,6 +74,14 @@ class Version(Protocol):
         """Name of the file it came from."""
 
     @property
+    def saved_by(self) -> str | None:
+        """Who saved it, as ``user@host``, if the journal says so."""
+
+    @property
+    def removed_by(self) -> str | None:
+        """Who put it into the trash, if it is there and the journal says so."""
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """Labels that marked it when it was looked up."""
 

@@ -8,16 +8,18 @@ import socket
 from pathlib import Path
 
 import homes
+import numpy as np
 import pytest
 from homes import call
 
-from miripool import Home, Pool
+from miripool import Home, Pool, RateInts
 from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
 from miripool.journal import user_name
 
 home = homes.home
 
 ME = f"{user_name()}@{socket.gethostname()}"
+PLACE = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
 A, B, C = "jw01033001_a", "jw01033002_a", "jw02000001_a"
 
 
@@ -28,7 +30,7 @@ def campaign(pool: Pool, tmp_path: Path) -> Pool:
         for name in (A, B, C):
             path = homes.write_image(tmp_path / f"{name}_rate.fits", {"CAL_VER": label, "NGROUPS": 10}, [[number]])
             pool.save(path, name=name, kind="Rate", tag="using cal v1" if number == 0 and name != C else None)
-    pool.save(homes.write_image(tmp_path / "i.fits", {"NGROUPS": 20}), name=A, kind="RateInts")
+    pool.save(RateInts(PLACE | {"NGROUPS": 20}, {"SCI": np.ones((2, 6, 8), "f4")}, name=A))
     return pool
 
 
@@ -212,7 +214,7 @@ def test_comparing_several(campaign: Pool) -> None:
     assert f"Rate/{C}@1 has no other version in 'Rate/*@using cal v1'" in alone.stderr
     assert "RateInts" not in alone.stdout
     with pytest.raises(AmbiguousSpec, match="several versions of one product"):
-        call("diff", "jpl8", "Rate/*@0", "Rate/*", "--all-versions")
+        call("diff", "jpl8", "Rate/*", "Rate/*@0", "--all-versions")
     assert "is the first version" in call("diff", "jpl8", "*", "--kind", "RateInts").stderr
 
 

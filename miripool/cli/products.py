@@ -395,7 +395,7 @@ def _log(
         write(f"{e['time']:%Y-%m-%d %H:%M:%S} UTC  tag {e['tag']!r} {came}{before}{_by(e['by'])}")
 
 
-def _by(who: str | None) -> str:
+def _by(who: object) -> str:
     return "" if who is None else f" by {who}"
 
 
