@@ -249,3 +249,20 @@ def test_who_did_what(campaign: Pool) -> None:
     again = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
     assert [version["removed_by"] for version in again["versions"]] == [None, None]
     assert {row["saved_by"] for row in json.loads(call("ls", "jpl8", "--columns", "saved_by", "--json").stdout)} == {ME}
+
+
+def test_log_since(campaign: Pool) -> None:
+    whole = json.loads(call("log", "jpl8", f"Rate/{A}", "--json").stdout)
+    for since in ("1h", "2 days", "1w", "30m", "2026-01-01", whole["versions"][0]["created"]):
+        found = json.loads(call("log", "jpl8", f"Rate/{A}", "--since", since, "--json").stdout)
+        assert (len(found["versions"]), len(found["tags"])) == (2, 1), since
+    (event,) = whole["tags"]
+    later = json.loads(call("log", "jpl8", f"Rate/{A}", "--since", whole["versions"][1]["created"], "--json").stdout)
+    assert [version["version"] for version in later["versions"]] == [1]
+    assert event["time"] < whole["versions"][1]["created"]
+    assert later["tags"] == []
+    done = call("log", "jpl8", f"Rate/{A}", "--since", "2999-01-01")
+    assert "nothing since 2999-01-01 00:00:00 UTC" in done.stderr
+    for wrong in ("yesterday", "1 fortnight", "-1d", "99999999999w", ""):
+        with pytest.raises(InvalidInput, match="is no time"):
+            call("log", "jpl8", f"Rate/{A}", "--since", wrong)

@@ -99,7 +99,7 @@ def test_create_list_rename_delete(home: Home, tmp_path: Path) -> None:
     assert files(home.path) == before
     assert "deleted pool jpl8" in call("delete", "jpl8", "--yes").stderr
     assert rows_of("pools") == []
-    assert call("pools", "--csv").stdout == "name,products,versions,tags,bytes,stored_bytes,created,path\n"
+    assert call("pools", "--csv").stdout == "name,products,versions,tags,bytes,stored_bytes,index_bytes,created,path\n"
     with pytest.raises(PoolNotFound):
         call("delete", "jpl8", "--yes")
 
