@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .cards import parse_header
-from .elements import ElementChange, compare_elements
+from .elements import ElementChange, compare_elements, differing
+from .errors import InvalidInput
 from .formats.stable import UNSTABLE_CARDS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from .cards import Value
     from .manifest import Manifest
@@ -89,6 +94,8 @@ class Difference:
         References of a context.
     elements : tuple of ElementChange
         Of the changed datasets, where they were compared.
+    products : tuple of (Product, Product) or None
+        The versions that were compared, for `mask`.
     """
 
     cards: tuple[CardChange, ...]
@@ -98,6 +105,36 @@ class Difference:
     same: tuple[str, ...]
     links: tuple[LinkChange, ...] = ()
     elements: tuple[ElementChange, ...] = ()
+    products: tuple[Product, Product] | None = field(default=None, compare=False, repr=False)
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Tell which elements of a dataset differ.
+
+        Parameters
+        ----------
+        name : str
+            The dataset, e.g. ``SCI``.
+
+        Returns
+        -------
+        numpy.ndarray of bool
+            True where the versions differ, in the dataset's own shape, slowest axis first: (integration, group, row,
+            column) for a ramp. NaN equals NaN.
+
+        Raises
+        ------
+        NotFound
+            If not both versions have it.
+        InvalidInput
+            If it is a table, or if dtype or shape differ.
+        """
+        if self.products is None:
+            raise InvalidInput("the versions were compared without their elements; pool.diff(old, new) compares them")
+        return differing(name, *(product[name] for product in self.products))
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.words())
+        return f"<ul>{lines}</ul>" if lines else "<p>no difference but times of making</p>"
 
     def to_json(self) -> dict[str, Any]:
         """Tell it in what JSON can hold.
@@ -179,7 +216,7 @@ def compare_products(old: Product, new: Product, difference: Difference) -> Diff
         for name in difference.changed
         if name in old.datasets and name in new.datasets
     )
-    return replace(difference, elements=found)
+    return replace(difference, elements=found, products=(old, new))
 
 
 def _link_changes(old: Manifest, new: Manifest) -> Iterator[LinkChange]:

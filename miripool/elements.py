@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import InvalidInput
 from .query.pixelwhere import FLAGS
 from .table import TableDataset
 from .tiles import slabs, tile_shape
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from .dataset import Dataset
 
-__all__ = ["ElementChange", "compare_elements"]
+__all__ = ["ElementChange", "compare_elements", "differing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,41 @@ def compare_elements(name: str, old: Dataset, new: Dataset) -> ElementChange:
     return _compare_arrays(name, old, new)
 
 
+def differing(name: str, old: Dataset, new: Dataset) -> NDArray[np.bool_]:
+    """Tell which elements of two arrays differ.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    old, new : Dataset
+        The versions'.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        In their shape. NaN equals NaN.
+
+    Raises
+    ------
+    InvalidInput
+        If one is a table, or if dtype or shape differ.
+    """
+    if old.dtype.names is not None or new.dtype.names is not None:
+        raise InvalidInput(f"{name} is a table; only arrays have a mask of what differs")
+    before, after = _form(old), _form(new)
+    if before != after:
+        raise InvalidInput(f"{name} can't be compared element by element: {before} → {after}")
+    return _differ(np.asarray(old), np.asarray(new))
+
+
+def _differ(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
+    differ = np.asarray(before != after)
+    if before.dtype.kind in "fc":
+        differ &= ~(np.isnan(before) & np.isnan(after))
+    return differ
+
+
 def _form(dataset: Dataset) -> str:
     kind = "table" if dataset.dtype.names is not None else dataset.dtype.newbyteorder("=").name
     return f"{kind} {tuple(dataset.shape)}"
@@ -130,9 +166,7 @@ def _compare_arrays(name: str, old: Dataset, new: Dataset) -> ElementChange:
     boxes = [slab.inside for slab in slabs(old.shape, chunks, old.dtype.itemsize)] if old.shape else [()]
     with contextlib.closing(old.parts(boxes)) as befores, contextlib.closing(new.parts(boxes)) as afters:  # type: ignore[type-var]
         for box, before, after in zip(boxes, befores, afters, strict=True):
-            differ = np.asarray(before != after)
-            if before.dtype.kind == "f":
-                differ &= ~(np.isnan(before) & np.isnan(after))
+            differ = _differ(before, after)
             here = int(np.count_nonzero(differ))
             count += here
             if not here:

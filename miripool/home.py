@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from .errors import (
     StorageError,
 )
 from .files import read_plain
-from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_name
+from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_bytes, schema_name
 from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
@@ -75,8 +76,8 @@ class PoolSummary:
         ISO time, UTC.
     products, versions, tags : int
         Tracks with a living version, living versions, labels in use.
-    bytes, stored_bytes : int
-        Sizes of all FITS files, and what they take in the pool.
+    bytes, stored_bytes, index_bytes : int
+        Sizes of all FITS files, what they take in the pool's folder, and what its index takes in PostgreSQL.
     path : str
         Its folder.
     """
@@ -88,6 +89,7 @@ class PoolSummary:
     tags: int
     bytes: int
     stored_bytes: int
+    index_bytes: int
     path: str
 
 
@@ -259,7 +261,8 @@ class Home:
                 first_serial=archive.info.first_serial,
             )
 
-        return Pool(name, archive, connect)
+        again = (reopen, (str(self.path), name, archive.info.id))
+        return Pool(name, archive, connect, opened_by=again)
 
     def _no_pool(self, name: str) -> PoolNotFound:
         names = self.names()
@@ -390,6 +393,90 @@ class Home:
             pool.catalog.rename(schema_name(new))
         return self.pool(new)
 
+    def attach(self, path: Path | str, name: str | None = None) -> Pool:
+        """Use a pool that lies elsewhere, in a folder that others may use as well.
+
+        This home gets a link to the folder, and an index of its own, which follows the pool's journal: what others
+        save there is found here, too. Where the folder can't be written, the pool can only be read.
+
+        Parameters
+        ----------
+        path : path-like
+            The pool's folder, which has a ``pool.json``.
+        name : str, optional
+            What the pool is called in this home; as its folder unless given. URNs begin with this name, so keep that
+            which the others use.
+
+        Returns
+        -------
+        Pool
+            Its index stands where the journal is.
+
+        Raises
+        ------
+        PoolNotFound
+            If the folder is no pool.
+        AlreadyExists
+            If the name is taken, or if the pool is in this home already.
+        """
+        folder = Path(path).expanduser().absolute()
+        if not _seems_a_pool(folder):
+            raise PoolNotFound(f"{folder} is no pool: it has no pool.json")
+        name = check_pool_name(folder.name if name is None else name)
+        pool_id = read_pool_info(LocalStorage(folder)).id
+        for other in self.names():
+            with contextlib.suppress(MiripoolError):  # what is wrong with another pool is said when it is opened
+                if read_pool_info(LocalStorage(self._folder(other))).id == pool_id:
+                    raise AlreadyExists(f"{folder} is pool {other!r} of {self.path} already")
+        self._refuse_similar(name)
+        link = self._folder(name)
+        if os.path.lexists(link) or self._retired(name).exists():
+            raise AlreadyExists(f"there is or was a pool {name!r} in {self.path}; give it another name here")
+        self._reach_database(name)
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(folder, target_is_directory=True)
+        except OSError as error:
+            raise storage_error(error, link) from error
+        pool = self.pool(name)
+        try:
+            pool.catch_up()
+        except MiripoolError:
+            pool.close()
+            link.unlink()
+            raise
+        return pool
+
+    def detach(self, name: str) -> Path:
+        """Do without a pool that was attached; its folder stays as it is, this home's link and index go.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder. Where it can't be reached, the index stays for when it is attached again.
+
+        Raises
+        ------
+        PoolNotFound
+            If there is no such pool.
+        Conflict
+            If the pool's folder is this home's own.
+        """
+        link = self._folder(check_pool_name(name))
+        if not link.is_symlink():
+            with self.pool(name):
+                raise Conflict(f"pool {name!r} is this home's own: `miripool delete` deletes it for good")
+        folder = link.readlink()
+        with contextlib.suppress(NotFound), self.pool(name) as pool:
+            self._refuse_index(name, pool.id)
+        link.unlink()
+        return folder
+
     def _refuse_index(self, name: str, pool_id: str) -> None:
         """Make sure that the database has no index of that name."""
         with contextlib.suppress(PoolNotFound):
@@ -424,8 +511,7 @@ class Home:
         if folder.is_symlink():
             raise Conflict(
                 f"{folder} is a link to {folder.resolve()}: the products belong to the home of that folder, and only "
-                "there can they be deleted. Nothing was changed. To do without it here, remove the "
-                f"link, and drop the schema {schema_name(name)!r} of this home's database, which is the pool's index"
+                f"there can they be deleted. Nothing was changed. `miripool detach {name}` does without it here"
             )
 
     def _retire(self, name: str, archive: Archive, next_serial: int) -> None:
@@ -475,8 +561,40 @@ class Home:
                 tags=len(tags),
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
+                index_bytes=schema_bytes(pool.catalog.database),
                 path=str(self._folder(name)),
             )
+
+
+def reopen(home: str, name: str, pool_id: str) -> Pool:
+    """Open a pool that another process has open; each process does so once.
+
+    Parameters
+    ----------
+    home : str
+        Folder of its home.
+    name, pool_id : str
+        Its name and its id.
+
+    Returns
+    -------
+    Pool
+        The same for all references that are unpickled.
+
+    Raises
+    ------
+    PoolNotFound
+        If there is no such pool any more, or another one under that name.
+    """
+    return _reopened(os.getpid(), home, name, pool_id)
+
+
+@functools.lru_cache(maxsize=64)
+def _reopened(_process: int, home: str, name: str, pool_id: str) -> Pool:
+    pool = Home(home).pool(name)
+    if pool.id != pool_id:
+        raise PoolNotFound(f"pool {name!r} of {home} is another one than that which was pickled")
+    return pool
 
 
 def _seems_a_pool(folder: Path) -> bool:

@@ -20,7 +20,7 @@ _BAD = FLAGS["DO_NOT_USE"]
 _MOST_LABELS = 8
 
 
-def plot_pixel(table: Table, path: str | Path) -> Path:
+def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> Path:
     """Draw what `miripool.pixel.Pixel` gave.
 
     Parameters
@@ -29,6 +29,8 @@ def plot_pixel(table: Table, path: str | Path) -> Path:
         Ramps, or a history; flags as bits.
     path : path-like
         The picture, in a form that matplotlib writes: png, pdf, svg …
+    title : str, keyword-only, optional
+        Stands above it; kind and pixel unless given.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def plot_pixel(table: Table, path: str | Path) -> Path:
     else:
         _draw_history(axes, table)
     meta = table.meta
-    axes.set_title(f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}")
+    axes.set_title(title or f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import contexts, selecting
+from . import contexts, selecting, tagging
 from .commit import Committer
 from .difference import Difference, compare, compare_products
 from .errors import (
@@ -22,22 +22,22 @@ from .errors import (
     NotFound,
     ProductNotFound,
     ServerUnavailable,
-    TagNotFound,
 )
+from .exporting import export_name
 from .finding import Finder, kept, only_one
-from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
+from .formats import read_fits, to_datamodel, to_hdulist, write_fits
 from .index import order_by
-from .journal import Action, Purge, Remove, Restore, Tag, Untag
-from .keywords import dictionary, suggest
+from .journal import Action, Purge, Remove, Restore
+from .keywords import dictionary
 from .lineage import Descent, Use, find_uses, trace
 from .listing import list_rows
-from .names import Urn, check_label, check_product_name
+from .names import Urn, check_label
 from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
 from .product import Context, Exposure, Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version
-from .saving import Prepared, Saved, from_file, one_of_each_track, prepare, save_known, save_together, write_ahead
+from .saving import Prepared, Saved, from_file, prepare, save_known, save_together, write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .pixel import Pixel, Pixels
     from .product import Link, Origin
 
-__all__ = ["Pool", "Ready", "export_name"]
+__all__ = ["Pool", "Ready"]
 
 _PIECE = 1000
 """Versions that are read by one statement where there may be any number."""
@@ -129,14 +129,29 @@ class Pool:
         Its folder.
     open_catalog : callable
         Connects to its index; called when the index is first needed.
+    opened_by : tuple, optional
+        A function, and arguments that it opens the pool with in another process: what is pickled of the pool.
     """
 
-    def __init__(self, name: str, archive: Archive, open_catalog: Callable[[], Catalog]) -> None:
+    def __init__(
+        self,
+        name: str,
+        archive: Archive,
+        open_catalog: Callable[[], Catalog],
+        *,
+        opened_by: tuple[Callable[..., Pool], tuple[str, ...]] | None = None,
+    ) -> None:
         self._name = name
         self.archive = archive
         self._open_catalog = open_catalog
+        self._opened_by = opened_by
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
+
+    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[str, ...]]:
+        if self._opened_by is None:
+            raise TypeError(f"pool {self._name} was not opened by a Home, and can't be pickled")
+        return self._opened_by
 
     @property
     def name(self) -> str:
@@ -703,7 +718,7 @@ class Pool:
         keys = selecting.sort_keys(order)
         label = asked.tag if tag is None else tag
         if label is not None and not self.tag_exists(label):
-            raise self._no_tag(label)
+            raise tagging.no_such_tag(self, label)
         self.catch_up()
         selecting.refuse_unknown([self], asked, keys)
         serials = selecting.select(
@@ -739,7 +754,7 @@ class Pool:
         asked = as_query(query, functions=functions)
         label = asked.tag if tag is None else tag
         if label is not None and not self.tag_exists(label):
-            raise self._no_tag(label)
+            raise tagging.no_such_tag(self, label)
         self.catch_up()
         selecting.refuse_unknown([self], asked)
         return explain(self, asked, tag=label, all_versions=all_versions)
@@ -881,7 +896,7 @@ class Pool:
 
     # Tags
 
-    def tag(self, refs: Reference | Iterable[Reference], label: str) -> int:
+    def tag(self, refs: Reference | Iterable[Reference], label: str, *, keep: bool = False) -> int:
         """Put a label on versions; in each track it leaves the version that it marked before.
 
         Parameters
@@ -890,6 +905,8 @@ class Pool:
             At most one version of each track; a context stands for itself and all that it refers to.
         label : str
             E.g. ``using cal v2``.
+        keep : bool, keyword-only
+            Refuse to take the label from another version.
 
         Returns
         -------
@@ -902,24 +919,12 @@ class Pool:
             If the label can't be one.
         InvalidInput
             If two versions of one track are given.
+        Conflict
+            If the label would leave another version, with `keep`.
         """
         _check_tag(label)
         self.catch_up()
-        serials = self._serials(refs)
-        count = 0
-
-        def decide(_: Position) -> Sequence[Action]:
-            nonlocal count
-            rows = contexts.reached(self.archive, self.catalog, self.catalog.rows(serials))
-            for row in rows:
-                self._finder.living(row)
-            one_of_each_track(rows)
-            new = tuple(row.serial for row in rows if label not in row.tags)
-            count = len(new)
-            return [Tag(label, new)] if new else []
-
-        self._committer.commit(decide)
-        return count
+        return len(tagging.put(self, self._serials(refs), label, keep=keep))
 
     def untag(self, label: str, refs: Reference | Iterable[Reference] | None = None) -> int:
         """Take a label off versions.
@@ -942,20 +947,7 @@ class Pool:
             If there is no such tag.
         """
         self.catch_up()
-        serials = None if refs is None else set(self._serials(refs))
-        count = 0
-
-        def decide(_: Position) -> Sequence[Action]:
-            nonlocal count
-            marked = [row.serial for row in self.catalog.select(tag=label)]
-            if not marked:
-                raise self._no_tag(label)
-            gone = tuple(s for s in marked if serials is None or s in serials)
-            count = len(gone)
-            return [Untag(label, gone)] if gone else []
-
-        self._committer.commit(decide)
-        return count
+        return len(tagging.take_off(self, label, None if refs is None else self._serials(refs)))
 
     def tags(self) -> list[TagSummary]:
         """List the tags in use.
@@ -1025,7 +1017,7 @@ class Pool:
         self.catch_up()
         serials = self.catalog.serials(tag=label)
         if not serials:
-            raise self._no_tag(label)
+            raise tagging.no_such_tag(self, label)
         return ProductRefs([(self, serial) for serial in serials])
 
     def tags_of(self, serial: int) -> tuple[str, ...]:
@@ -1044,11 +1036,6 @@ class Pool:
         self.catch_up()
         rows = self.catalog.rows([serial])
         return rows[0].tags if rows else ()
-
-    def _no_tag(self, label: str) -> TagNotFound:
-        near = suggest(label, [t.label for t in self.catalog.tags()])
-        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        return TagNotFound(f"no version of pool {self.name} has the tag {label!r}{hint}")
 
     # Trash
 
@@ -1558,27 +1545,3 @@ def _check_tag(label: object) -> None:
         raise InvalidInput(
             f"a tag is one text, not a {type(label).__name__}: save(…, tag='using cal v1'), tag(refs, 'using cal v1')"
         )
-
-
-def export_name(ref: ProductRef, *, jwst: bool = False) -> str:
-    """Choose a file name for a version: the one it came with, made safe, or one from its track.
-
-    Parameters
-    ----------
-    ref : ProductRef
-        The version.
-    jwst : bool, keyword-only
-        For the Level-1b file of a ground test's exposure.
-
-    Returns
-    -------
-    str
-        A file name without folder, ending in ``.fits``.
-    """
-    name = check_product_name(ref.name)  # in a pool that somebody else made it may be anything
-    if jwst and ref.kind == "Raw":
-        return f"{name}_uncal.fits"
-    filename = ref.filename
-    if filename and track_name(filename) == ref.name and Path(filename).name == filename:
-        return filename.removesuffix(".gz")
-    return f"{name}_{kind_class(ref.kind).kind.lower()}.fits"

@@ -74,6 +74,14 @@ class Version(Protocol):
         """Name of the file it came from."""
 
     @property
+    def saved_by(self) -> str | None:
+        """Who saved it, as ``user@host``, if the journal says so."""
+
+    @property
+    def removed_by(self) -> str | None:
+        """Who put it into the trash, if it is there and the journal says so."""
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """Labels that marked it when it was looked up."""
 
@@ -267,6 +275,9 @@ class ProductRef:
         """
         return self._pool.to_datamodel(self.product)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self._pool, self._version, self.notice)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ProductRef) and (self._pool.id, self.serial) == (other._pool.id, other.serial)
 
@@ -275,6 +286,10 @@ class ProductRef:
 
     def __repr__(self) -> str:
         return f"<ProductRef {self.urn} {self.name} version {self.version}>"
+
+
+def _unpickled(pool: Loader, version: Version, notice: str | None) -> ProductRef:
+    return ProductRef(pool, version, notice=notice)
 
 
 class ProductRefs(Sequence[ProductRef]):
@@ -289,6 +304,9 @@ class ProductRefs(Sequence[ProductRef]):
     def __init__(self, keys: Sequence[tuple[Loader, int]]) -> None:
         self.keys = keys
         self._page: tuple[int, Sequence[ProductRef]] = (-1, ())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ProductRefs, (list(self.keys),)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -99,7 +99,7 @@ def test_create_list_rename_delete(home: Home, tmp_path: Path) -> None:
     assert files(home.path) == before
     assert "deleted pool jpl8" in call("delete", "jpl8", "--yes").stderr
     assert rows_of("pools") == []
-    assert call("pools", "--csv").stdout == "name,products,versions,tags,bytes,stored_bytes,created,path\n"
+    assert call("pools", "--csv").stdout == "name,products,versions,tags,bytes,stored_bytes,index_bytes,created,path\n"
     with pytest.raises(PoolNotFound):
         call("delete", "jpl8", "--yes")
 
@@ -479,8 +479,8 @@ def test_version_and_help(miripool: Run) -> None:
     assert call("--version").stdout == f"miripool {__version__}\n"
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
-    known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
-    more = "reprocess lineage uses diff simulate verify gc reindex repair copy pack unpack"
+    known = "create pools rename delete attach detach add ls show log export rm restore tag untag tags pixel pixels"
+    more = "sql demo reprocess lineage uses diff simulate verify gc reindex repair copy pack unpack"
     assert sorted(commands) == sorted([*known.split(), *more.split()])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)

@@ -124,6 +124,7 @@ def test_summary(home: Home, image: Path) -> None:
     assert (found.name, found.products, found.versions, found.tags) == ("jpl8", 1, 2, 1)
     assert found.bytes == 2 * image.stat().st_size
     assert 0 < found.stored_bytes < found.bytes
+    assert found.index_bytes > 100_000
     assert found.created.endswith("Z")
     assert found.path == str(home.path / "pools" / "jpl8")
 

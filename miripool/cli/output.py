@@ -169,7 +169,7 @@ def _shown(column: str, value: Any) -> str:
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
-    if column in {"bytes", "stored_bytes"}:
+    if column in {"bytes", "stored_bytes", "index_bytes"}:
         return human_bytes(value)
     return str(value)
 

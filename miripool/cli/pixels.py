@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import emit, say
 from .session import Csv, Json, PoolName, counting, home_of, one_form, open_pool
 
@@ -210,21 +211,24 @@ def _psql(context: typer.Context, name: str) -> None:
 def _make_rows(
     context: typer.Context,
     name: PoolName,
-    specs: Annotated[
-        list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions; all that are pending unless given.")
-    ] = None,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
 ) -> None:
-    """Make pixel rows that are missing."""
+    """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen."""
+    which = Which(kind, where, tag, all_versions)
     with open_pool(context, name) as pool:
         pool.catch_up()
-        serials = None if not specs else [pool.ref(spec).serial for spec in specs]
+        serials = [ref.serial for ref in choose(pool, specs, which).refs] if specs or which else None
         with counting("pixel rows") as told:
             made, failures = pool.pixel_rows.make_pending(serials, told)
         pool.pixel_rows.tidy()
     for error in failures:
         say(str(error))
     say(f"pixel rows of {made} versions made, {len(failures)} failed")
-    if not specs and not made and not failures:
+    if serials is None and not made and not failures:
         again = f"miripool index pixels {shlex.quote(name)} SPEC…"
         say(f"what was dropped, or left out by --no-pixels, has to be named: {again}")
     if failures:
@@ -235,20 +239,25 @@ def _make_rows(
 def _drop_rows(
     context: typer.Context,
     name: PoolName,
-    specs: Annotated[list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions.", show_default=False)] = None,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     everything: Annotated[bool, typer.Option("--all", help="Of all versions.")] = False,
 ) -> None:
     """Drop pixel rows; `index pixels POOL SPEC…` makes them again."""
     from ..errors import InvalidInput
 
-    if bool(specs) == everything:
-        raise InvalidInput("name versions, or say --all")
+    which = Which(kind, where, tag, all_versions)
+    if bool(specs or which) == everything:
+        raise InvalidInput("say which versions, or --all")
     with open_pool(context, name) as pool:
         pool.catch_up()
         if everything:
             serials = [serial for _, serial in pool.select(all_versions=True).keys]
         else:
-            serials = [pool.ref(spec).serial for spec in specs or ()]
+            serials = [ref.serial for ref in choose(pool, specs, which).refs]
         dropped = pool.pixel_rows.drop(serials)
     say(f"{dropped} pixel sets dropped")
 

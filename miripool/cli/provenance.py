@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import AlreadyExists, InvalidInput, StorageError
 from ..names import Urn
+from .choosing import AllVersions, Kind, Tagged, Where, Which, choose
 from .output import as_json as to_json
-from .output import copied_from, emit, write
+from .output import copied_from, emit, say, write
 from .session import Csv, Json, PoolName, Spec, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..difference import Difference
     from ..index import ProductRow
     from ..lineage import Descent
     from ..pool import Pool
@@ -116,20 +120,68 @@ def _uses(
 def _diff(
     context: typer.Context,
     name: PoolName,
-    old: Annotated[str, typer.Argument(metavar="A", help="A version.", show_default=False)],
-    new: Annotated[str, typer.Argument(metavar="B", help="Another one, or without it the one before A.")] = "",
+    old: Annotated[
+        str | None, typer.Argument(metavar="[A]", help="A version, or several: 'Ramp/*@cal v1'.", show_default=False)
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Argument(metavar="[B]", help="Other ones of the same products, or without it those before A."),
+    ] = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", metavar="FILE", help="A FITS file with 1 where the arrays of two versions differ."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how two versions differ: elements of arrays, rows of tables, flags, keywords, references."""
+    """Tell how two versions differ: elements of arrays, rows of tables, flags, keywords, references.
+
+    Of several versions, each is compared with that of the same product in B, or with the one before it.
+    """
+    which = Which(kind, where, tag, all_versions)
+    found: list[dict[str, Any]] = []
     with open_pool(context, name) as pool:
-        before, after = _pair(pool, old, new)
-        found = pool.diff(before, after)
-        names = [f"{ref.kind}/{ref.name}@{ref.version}" for ref in (before, after)]
-        urns = [ref.urn for ref in (before, after)]
+        pairs, many = _pairs(pool, old, new, which)
+        if mask is not None and len(pairs) != 1:
+            raise InvalidInput(f"--mask takes two versions; here are {len(pairs)} pairs")
+        for number, (before, after) in enumerate(pairs):
+            difference = pool.diff(before, after)
+            if mask is not None:
+                _write_mask(mask, before, after, difference)
+            if as_json:
+                urns = {"old": str(before.urn), "new": str(after.urn)}
+                found.append({**urns, "same": list(difference.same), **difference.to_json()})
+                continue
+            if number:
+                write("")
+            _write_difference(before, after, difference)
     if as_json:
-        write(to_json({"old": str(urns[0]), "new": str(urns[1]), "same": list(found.same), **found.to_json()}))
-        return
-    write(f"{names[0]} → {names[1]}")
+        write(to_json(found if many else found[0]))
+
+
+def _write_mask(path: Path, before: ProductRef, after: ProductRef, found: Difference) -> None:
+    """Write an image extension for each array that changed: 1 where its elements differ, 0 elsewhere."""
+    from astropy.io import fits
+
+    primary = fits.PrimaryHDU()
+    primary.header["OLD"] = (str(before.urn), "version compared")
+    primary.header["NEW"] = (str(after.urn), "version compared with")
+    names = [change.dataset for change in found.elements if change.form is None and not change.columns]
+    masks = [fits.ImageHDU(found.mask(name).astype("u1"), name=name) for name in names]
+    try:
+        fits.HDUList([primary, *masks]).writeto(path)
+    except OSError as error:
+        if path.exists():
+            raise AlreadyExists(f"{path} is there already; it was not replaced") from None
+        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
+    say(f"wrote {path}, with {', '.join(names) or 'no array: none changed'}")
+
+
+def _write_difference(before: ProductRef, after: ProductRef, found: Difference) -> None:
+    write(f"{_named(before)} → {_named(after)}")
     if not found.words():
         write("no difference but times of making")
     if found.elements:
@@ -164,16 +216,54 @@ def _element_row(change: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pair(pool: Pool, old: str, new: str) -> tuple[ProductRef, ProductRef]:
+def _pairs(
+    pool: Pool, old: str | None, new: str | None, which: Which
+) -> tuple[list[tuple[ProductRef, ProductRef]], bool]:
+    """Find what is to be compared; say whether it may be any number of pairs."""
+    chosen = choose(pool, [old] if old else None, which, removed=True)
+    if new is None:
+        pairs = ((_before(pool, ref, selected=chosen.selected), ref) for ref in chosen.refs)
+        return [(before, ref) for before, ref in pairs if before is not None], chosen.selected
+    others = choose(pool, [new], removed=True)
+    if not (chosen.selected or others.selected):
+        return [(chosen.refs[0], others.refs[0])], False
+    return _by_product(chosen.refs, others.refs, old or "what was selected", new), True
+
+
+def _by_product(
+    olds: list[ProductRef], news: list[ProductRef], old: str, new: str
+) -> list[tuple[ProductRef, ProductRef]]:
+    from ..errors import AmbiguousSpec, ProductNotFound
+
+    before, after = ({(ref.kind, ref.name): ref for ref in refs} for refs in (olds, news))
+    for tracks, refs, text in ((before, olds, old), (after, news, new)):
+        if len(tracks) < len(refs):
+            raise AmbiguousSpec(f"{text!r} has several versions of one product; name one of each")
+    for one, other, text in ((before, after, new), (after, before, old)):
+        for track in one:
+            if track not in other:
+                say(f"{_named(one[track])} has no other version in {text!r}")
+    pairs = [(ref, after[track]) for track, ref in before.items() if track in after]
+    if not pairs:
+        raise ProductNotFound(f"no product has a version in both {old!r} and {new!r}")
+    return pairs
+
+
+def _before(pool: Pool, ref: ProductRef, *, selected: bool) -> ProductRef | None:
+    """Give the version before; where there is none, that is an error unless the versions were selected."""
     from ..errors import ProductNotFound
 
-    first = pool.ref(old, removed=True)
-    if new:
-        return first, pool.ref(new, removed=True)
-    before = [ref for ref in pool.versions(first, removed=True) if ref.version < first.version]
-    if not before:
-        raise ProductNotFound(f"{first.kind}/{first.name}@{first.version} is the first version; name another one")
-    return before[-1], first
+    before = [other for other in pool.versions(ref, removed=True) if other.version < ref.version]
+    if before:
+        return before[-1]
+    if not selected:
+        raise ProductNotFound(f"{_named(ref)} is the first version; name another one")
+    say(f"{_named(ref)} is the first version")
+    return None
+
+
+def _named(ref: ProductRef) -> str:
+    return f"{ref.kind}/{ref.name}@{ref.version}"
 
 
 def register(app: typer.Typer) -> None:

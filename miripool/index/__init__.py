@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .server import EmbeddedServer
+    from .size import schema_bytes
 
 __all__ = [
     "READER",
@@ -34,6 +35,7 @@ __all__ = [
     "grant_reader",
     "order_by",
     "psql_call",
+    "schema_bytes",
     "schema_name",
 ]
 
@@ -53,6 +55,7 @@ _WHERE = {
     "grant_reader": "reader",
     "order_by": "compile",
     "psql_call": "psql",
+    "schema_bytes": "size",
     "schema_name": "connection",
 }
 

@@ -662,7 +662,7 @@ class Catalog:
             The oldest first.
         """
         e = tag_event.c
-        statement = select(e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous).order_by(e.id.desc())
+        statement = select(e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous, e.by).order_by(e.id.desc())
         for column, value in ((e.label, label), (e.kind, kind), (e.name, name)):
             if value is not None:
                 statement = statement.where(column == value)

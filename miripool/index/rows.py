@@ -103,6 +103,8 @@ class ProductRow(NamedTuple):
         Keywords; None where the header has none or no number.
     purged : datetime or None
         When it was given up for good, aware UTC: its arrays may be gone.
+    saved_by, removed_by : str or None
+        Who saved it, and who put it into the trash, as ``user@host``; None where the journal does not say.
     tags : tuple of str
         Labels that mark it, sorted; none while it is in the trash.
     """
@@ -136,6 +138,8 @@ class ProductRow(NamedTuple):
     cal_ver: str | None = None
     crds_ctx: str | None = None
     purged: datetime | None = None
+    saved_by: str | None = None
+    removed_by: str | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -224,6 +228,8 @@ class TagEvent:
         The version marked from then on; None where the tag was taken away.
     previous : int or None
         The version marked until then.
+    by : str or None
+        Who moved it, as ``user@host``; None where the journal does not say.
     """
 
     entry: int
@@ -233,6 +239,7 @@ class TagEvent:
     name: str
     serial: int | None
     previous: int | None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
