@@ -32,6 +32,7 @@ from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
 from .poolinfo import read_pool_info
+from .product import Context, kinds_matching
 from .storage import LocalStorage, storage_error
 
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ class PoolSummary:
     created : str
         ISO time, UTC.
     products, versions, tags : int
-        Tracks with a living version, living versions, labels in use.
+        Tracks with a living version, and living versions, contexts not counted: what a listing has; labels in use.
     bytes, stored_bytes : int
         Sizes of all FITS files, and what they take in the pool.
     path : str
         Its folder.
+    contexts : int
+        Tracks of contexts with a living version: exposures and what users have made.
     """
 
     name: str
@@ -89,6 +92,7 @@ class PoolSummary:
     bytes: int
     stored_bytes: int
     path: str
+    contexts: int
 
 
 class Home:
@@ -466,16 +470,18 @@ class Home:
         """
         with self.pool(name) as pool:
             tags = pool.tags()
-            total = pool.catalog.statistics().total
+            found = pool.catalog.statistics()
+            total, listed = found.total, found.without(kinds_matching(Context))
             return PoolSummary(
                 name=name,
                 created=pool.archive.info.created.isoformat().replace("+00:00", "Z"),
-                products=total.heads,
-                versions=total.products,
+                products=listed.heads,
+                versions=listed.products,
                 tags=len(tags),
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
                 path=str(self._folder(name)),
+                contexts=total.heads - listed.heads,
             )
 
 

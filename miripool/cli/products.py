@@ -77,6 +77,8 @@ def _add(
                 outcomes.append(outcome)
                 if outcome.error is not None or not listed:
                     _tell(outcome)
+                elif outcome.message and outcome.status != "unchanged":
+                    say(f"{outcome.path}: {outcome.message}")
         if pixels is not False:
             _make_up_for_pixels(pool)
     if listed:
@@ -174,7 +176,7 @@ def _ls(
     order = [sort, "-serial"]
     with open_pool(context, name) as pool:
         if trash:
-            refs = pool.trash(cls, order=order, limit=limit)
+            refs = pool.trash(None if kind is None else cls, order=order, limit=limit)
         else:
             # functions={}: what a user types calls no function of this program.
             text = "1" if where is None else where
@@ -405,7 +407,9 @@ def _restore(context: typer.Context, name: PoolName, specs: Specs) -> None:
             if ref.removed is None:
                 say(f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version} is not in the trash")
         count = pool.restore(refs)
-    say(f"restored {count} of {len(specs)} versions")
+    named = sum(ref.removed is not None for ref in refs)
+    more = f", and {count - named} more that belong to them" if count > named else ""
+    say(f"restored {named} of {len(specs)} versions{more}")
 
 
 def register(app: typer.Typer) -> None:
