@@ -154,6 +154,8 @@ class _Family:
         if name not in self._tracks:
             rows = [row for kind in (Raw.kind, *DERIVED) for row in self._catalog.track(kind, name)]
             makings = sorted(read_makings(self._catalog, rows), key=lambda making: making.row.serial)
+            serials = [making.row.serial for making in makings]
+            self._inputs |= dict.fromkeys(serials, Inputs()) | read_inputs(self._catalog, serials, self._is_ours)
             self._tracks[name] = {making.row.serial: making for making in makings}
         return self._tracks[name]
 

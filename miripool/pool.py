@@ -311,7 +311,8 @@ class Pool:
         Returns
         -------
         ProductRef
-            The version; its `notice` says so where nothing was new.
+            The version; its `notice` says so where nothing was new. Its `product` is read-only; a product that was
+            given stays the draft that it was.
 
         Raises
         ------

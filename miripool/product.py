@@ -490,7 +490,7 @@ class Context(Product):
 class Exposure(Context):
     """The products of one exposure: references ``raw``, ``ramp``, ``rateints`` and ``rate``, as far as there are some.
 
-    `add` and `reprocess` keep it: each call that changes one of them makes a version.
+    `add` and `reprocess` keep it: each run of the pipeline has a version, with what it made and the raw it is from.
     """
 
     kind = "Exposure"

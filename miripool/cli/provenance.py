@@ -70,12 +70,13 @@ def _about(node: Descent, known: Mapping[str, str], *, above: bool) -> Iterator[
             yield f"skip {', '.join(skipped)}"
     if not node.history and node.row.filename:
         yield f"from the file {node.row.filename}"
-    files = {key.removeprefix("R_").lower(): file for key, file in sorted(node.references.items())}
-    own = {key: file for key, file in files.items() if known.get(f"R_{key.upper()}") != file}
+    files = {key.removeprefix("R_").lower(): file for key, file in node.references.items()}
     used = {kind for kind, file in overrides.items() if files.get(kind[:_KEYWORD]) == file}
+    marks = {kind[:_KEYWORD] for kind in used}
+    own = sorted(key for key, file in node.references.items() if known.get(key) != file)
     if own:
-        marks = {kind[:_KEYWORD] for kind in used}
-        named = (f"{key}={file}{' (override)' if key in marks else ''}" for key, file in own.items())
+        types = [key.removeprefix("R_").lower() for key in own]
+        named = [f"{kind}={files[kind]}{' (override)' if kind in marks else ''}" for kind in types]
         yield f"references {', '.join(named)}"
     unused = [f"{kind}={file}" for kind, file in overrides.items() if kind not in used]
     if unused:
