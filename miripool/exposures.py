@@ -112,7 +112,7 @@ class _Plans:
             parents: dict[int, list[ProductRow]] = {}
             for making in derived:
                 recorded = inputs.get(making.row.serial)
-                fitting = raws_of(making, raws) if recorded is None else _raws(recorded.rows)
+                fitting = raws_of(making, raws) if recorded is None else _raws(recorded.rows, living=name)
                 parents[making.row.serial] = fitting if len(fitting) == 1 else []
             runs = group(derived, {serial: [row.serial for row in found] for serial, found in parents.items()})
             planned = []
@@ -138,17 +138,23 @@ class _Plans:
                 yield _Plan(raw.name, [raw, *(making.row for making in run)], run)
 
 
-def _raws(rows: Iterable[ProductRow]) -> list[ProductRow]:
-    return [row for row in rows if row.kind == Raw.kind]
+def _raws(rows: Iterable[ProductRow], *, living: str | None = None) -> list[ProductRow]:
+    """Give the raw exposures among some versions; with a name, those of that name that are not in the trash."""
+    found = [row for row in rows if row.kind == Raw.kind]
+    return found if living is None else [row for row in found if row.name == living and row.removed is None]
 
 
 def _inheriting(archive: Archive, catalog: Catalog, plan: _Plan) -> Callable[[Sequence[ProductRow]], Sequence[Link]]:
     """Give what finds, as the pool stands then, what else the same run has made: it came in another call."""
     kinds = {making.row.kind for making in plan.run}
+    raw = {row.serial for row in _raws(plan.rows)}
 
     def inherit(track: Sequence[ProductRow]) -> Sequence[Link]:
         for row in reversed(track):
-            links = [link for link in archive.manifest(row.manifest).references if link.name != "raw"]
+            references = archive.manifest(row.manifest).references
+            if not {link.serial for link in references if link.name == "raw"} <= raw:
+                continue  # of another raw exposure, as far as is known
+            links = [link for link in references if link.name != "raw"]
             own = [link.serial for link in links if EXPOSURE_REFS.get(link.kind) == link.name]
             others = read_makings(catalog, catalog.rows(own))
             if not others or not all(is_same_run(one, other) for one in plan.run for other in others):

@@ -939,7 +939,7 @@ class Pool:
         Returns
         -------
         list of TagSummary
-            Label, how many living versions it marks, first and last use.
+            Label, how many living versions it marks, contexts apart, first and last use.
         """
         self.catch_up()
         return self.catalog.tags()

@@ -320,3 +320,21 @@ def test_contexts_of_users_still_hold(pool: Pool, simulated: Path) -> None:
         pool.remove([f"Rate/{NAME}", "Context/of"])
     assert pool.select(Exposure).size() == 1
     assert pool.select(Raw).size() == 0
+
+
+def test_the_same_calibration_of_two_raws_is_two_runs(pool: Pool, simulated: Path) -> None:
+    add(pool, simulated / "uncal")
+    as_made(pool, other_raw(pool), simulated / "v1", "ramp", "rateints")
+    add(pool, simulated / "v1" / f"{NAME}_rate.fits")  # it may be from the one or the other
+    assert exposures(pool) == [{"raw": 0}, {"raw": 1, "ramp": 0, "rateints": 0}, {"rate": 0}]
+
+
+def test_a_raw_in_the_trash_is_in_no_new_exposure(pool: Pool, simulated: Path) -> None:
+    add(pool, simulated / "uncal")
+    raw = pool.ref(f"Raw/{NAME}")
+    ramp = pool.save(simulated / "v1" / f"{NAME}_ramp.fits", history=[{"inputs": [raw.urn]}], pixels=False)
+    pool.remove(raw)
+    (made,) = pool.keep_exposures([ramp])
+    assert list(made.product.refs) == ["ramp"]
+    (root,) = pool.lineage(ramp)
+    assert (root.row.kind, root.into[0].source.how) == ("Raw", "recorded")  # type: ignore[union-attr]
