@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
-from .errors import InvalidInput
+from .errors import InvalidInput, ReadOnly
 from .statistics import Accumulator, Statistics
 
 if TYPE_CHECKING:
@@ -147,6 +147,28 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         self.unit = unit
         self._statistics = statistics
 
+    _saved: str | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._saved is not None and name != "_statistics":  # these are counted when they are first asked for
+            raise ReadOnly.of_version(self._saved, f"{name} of dataset {self.name}")
+        object.__setattr__(self, name, value)
+
+    def freeze(self, urn: str) -> None:
+        """Let this be a saved version's, for good: its attributes can't be set any more.
+
+        Parameters
+        ----------
+        urn : str
+            The version, for messages.
+        """
+        self.__dict__["_saved"] = urn
+
+    def __copy__(self) -> Self:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, _saved=None)
+        return made
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis, slowest first: e.g. (nints, ngroups, ny, nx)."""
@@ -201,9 +223,9 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         Returns
         -------
         Dataset
-            This one, if that is its name.
+            This one, if that is its name and it is not a saved version's.
         """
-        if name == self.name:
+        if name == self.name and self._saved is None:
             return self
         other = copy.copy(self)
         other.name = name

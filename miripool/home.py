@@ -33,6 +33,7 @@ from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
 from .poolinfo import read_pool_info
+from .product import Context, kinds_matching
 from .storage import LocalStorage, storage_error
 
 if TYPE_CHECKING:
@@ -75,11 +76,13 @@ class PoolSummary:
     created : str
         ISO time, UTC.
     products, versions, tags : int
-        Tracks with a living version, living versions, labels in use.
+        Tracks with a living version, and living versions, contexts not counted: what a listing has; labels in use.
     bytes, stored_bytes, index_bytes : int
         Sizes of all FITS files, what they take in the pool's folder, and what its index takes in PostgreSQL.
     path : str
         Its folder.
+    contexts : int
+        Tracks of contexts with a living version: exposures and what users have made.
     """
 
     name: str
@@ -91,6 +94,7 @@ class PoolSummary:
     stored_bytes: int
     index_bytes: int
     path: str
+    contexts: int
 
 
 class Home:
@@ -552,17 +556,19 @@ class Home:
         """
         with self.pool(name) as pool:
             tags = pool.tags()
-            total = pool.catalog.statistics().total
+            found = pool.catalog.statistics()
+            total, listed = found.total, found.without(kinds_matching(Context))
             return PoolSummary(
                 name=name,
                 created=pool.archive.info.created.isoformat().replace("+00:00", "Z"),
-                products=total.heads,
-                versions=total.products,
+                products=listed.heads,
+                versions=listed.products,
                 tags=len(tags),
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
                 index_bytes=schema_bytes(pool.catalog.database),
                 path=str(self._folder(name)),
+                contexts=total.heads - listed.heads,
             )
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 from .cards import CARD, COMMENTARY, Card, Value, edit_header, format_card, is_structural, parse_header
-from .errors import InvalidInput, NotFound
+from .errors import InvalidInput, NotFound, ReadOnly
 from .keywords import dictionary, split_unit, suggest
 
 __all__ = ["KeywordRow", "MetaData", "Parameter"]
@@ -167,7 +167,7 @@ class MetaData(MutableMapping[str, Parameter]):
 
     Values can be set: ``meta["lamp"] = "ON"`` changes this object's headers and never a file. Where the product was
     read from a file, the other cards stay as they are, CHECKSUM goes away, and keywords that describe the structure
-    of the file are refused.
+    of the file are refused. The metadata of a saved version can't be changed; a copy can.
 
     Parameters
     ----------
@@ -181,6 +181,31 @@ class MetaData(MutableMapping[str, Parameter]):
         self._parsed: list[_Header | None] = [None] * len(self._raw)
         self._from_file = bool(self._raw)
         self._changed = False
+
+    _saved: str | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._refuse_if_saved(name)
+        object.__setattr__(self, name, value)
+
+    def _refuse_if_saved(self, what: str) -> None:
+        if self._saved is not None:
+            raise ReadOnly.of_version(self._saved, what)
+
+    def freeze(self, urn: str) -> None:
+        """Let these be a saved version's, for good: values can't be set or deleted any more.
+
+        Parameters
+        ----------
+        urn : str
+            The version, for messages.
+        """
+        self.__dict__["_saved"] = urn
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether these are a saved version's; `copy` gives metadata that can be changed."""
+        return self._saved is not None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> MetaData:
@@ -221,11 +246,16 @@ class MetaData(MutableMapping[str, Parameter]):
         Returns
         -------
         MetaData
-            Equal to this one.
+            Equal to this one; its values can be set.
         """
         made = MetaData(self.headers)
         made._from_file, made._changed = self._from_file, self._changed
         return made
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MetaData:
+        return self.copy()
 
     def _header(self, i: int) -> _Header:
         parsed = self._parsed[i]
@@ -314,6 +344,7 @@ class MetaData(MutableMapping[str, Parameter]):
         return sum(1 for _ in self)
 
     def __setitem__(self, name: str, value: Any) -> None:
+        self._refuse_if_saved(str(name))
         hdu, key = dictionary().resolve(name)
         if is_structural(key):
             raise InvalidInput(f"{key} follows from the datasets and can't be set")
@@ -326,6 +357,7 @@ class MetaData(MutableMapping[str, Parameter]):
         self._edit(i, key, images)
 
     def __delitem__(self, name: str) -> None:
+        self._refuse_if_saved(str(name))
         place = self[name]
         i, key = self._names.index(str(place.hdu)), str(place.keyword)
         if is_structural(key):

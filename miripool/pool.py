@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import os
 import threading
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import contexts, selecting, tagging
+from . import contexts, exposures, selecting, tagging
 from .commit import Committer
 from .difference import Difference, compare, compare_products
 from .errors import (
@@ -25,7 +26,7 @@ from .errors import (
 )
 from .exporting import export_name
 from .finding import Finder, kept, only_one
-from .formats import read_fits, to_datamodel, to_hdulist, write_fits
+from .formats import doubt_kind, layout_of, read_fits, to_datamodel, to_hdulist, write_fits
 from .index import order_by
 from .journal import Action, Purge, Remove, Restore
 from .keywords import dictionary
@@ -34,13 +35,13 @@ from .listing import list_rows
 from .names import Urn, check_label
 from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
-from .product import Context, Exposure, Product, kind_class
+from .product import Context, Product, kind_class
 from .query.queries import as_query, functions_in
 from .reference import ProductRef, ProductRefs, Version
 from .saving import Prepared, Saved, from_file, prepare, save_known, save_together, write_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from .archive import Archive
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
     from .product import Link, Origin
 
 __all__ = ["Pool", "Ready"]
-
-_PIECE = 1000
-"""Versions that are read by one statement where there may be any number."""
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ class Ready:
         """The file that it is, bit for bit; metadata that were set since make it another product than the file."""
         if self.product is None:
             return None if self.prepared is None else self.prepared.manifest.origin
-        return None if self.product.layout is None or self.product.meta.changed else self.product.layout.origin
+        return None if self.product.layout is None else layout_of(self.product).origin
 
     @property
     def track(self) -> tuple[str, str]:
@@ -328,7 +326,8 @@ class Pool:
         Returns
         -------
         ProductRef
-            The version; its `notice` says so where nothing was new.
+            The version; its `notice` says so where nothing was new. Its `product` is read-only; a product that was
+            given stays the draft that it was.
 
         Raises
         ------
@@ -445,53 +444,28 @@ class Pool:
         return [self.finish(saved) for saved in saves][-1]
 
     def keep_exposures(self, made: Iterable[ProductRef], known: Iterable[ProductRef] = ()) -> list[ProductRef]:
-        """Keep the `Exposure` contexts of products: a version for each exposure of which something is new.
+        """Keep the `Exposure` contexts of products: a version for each run of the pipeline of which something is new.
 
         Parameters
         ----------
         made : iterable of ProductRef
-            New versions; other kinds than those of an exposure are passed over.
+            New versions; other kinds than those of an exposure are passed over. They are sorted by the run that made
+            them, as their headers tell: CRDS context, software, references, steps, and the raw they are from.
         known : iterable of ProductRef, optional
-            Versions that were there: an exposure refers to them where it refers to none of their kind.
+            Versions that were there: those to which no living exposure refers.
 
         Returns
         -------
         list of ProductRef
-            The exposures, in the order of their names' first product.
+            The exposures; those of one name in the order of their making.
         """
-        changes: dict[str, dict[str, Link | Prepared]] = {}
-        examples: dict[str, ProductRow] = {}
         self.catch_up()
-        for rows in self._in_pieces(made):
-            for row in rows:
-                changes.setdefault(row.name, {})[contexts.EXPOSURE_REFS[row.kind]] = contexts.link_to(row)
-                examples.setdefault(row.name, row)
-        for rows in self._in_pieces(known):
-            referred = self._exposures_refer_to({row.name for row in rows})
-            for row in rows:
-                name = contexts.EXPOSURE_REFS[row.kind]
-                if name not in changes.get(row.name, ()) and name not in referred.get(row.name, ()):
-                    changes.setdefault(row.name, {})[name] = contexts.link_to(row)
-                    examples.setdefault(row.name, row)
-        if not changes:
-            return []
-        prepared = contexts.follow_exposures(self.archive, changes, lambda name: self.load_version(examples[name]))
-        saves = save_together(self.archive, self.catalog, self._committer, prepared)
+        serials = (selecting.serials_of(made), selecting.serials_of(known))
+        keeping = exposures.plan(
+            self.archive, self.catalog, *serials, is_ours=self._finder.is_ours, load=self.load_version
+        )
+        saves = [s for ready in keeping for s in save_together(self.archive, self.catalog, self._committer, ready)]
         return [ProductRef(self, saved.row, notice=saved.notice) for saved in saves]
-
-    def _in_pieces(self, refs: Iterable[ProductRef]) -> Iterator[list[ProductRow]]:
-        """Read versions of an exposure's kinds, many by one statement."""
-        serials = [s for _, s in refs.keys] if isinstance(refs, ProductRefs) else [ref.serial for ref in refs]
-        for start in range(0, len(serials), _PIECE):
-            rows = self.catalog.rows(serials[start : start + _PIECE])
-            yield [row for row in rows if row.kind in contexts.EXPOSURE_REFS]
-
-    def _exposures_refer_to(self, names: Iterable[str]) -> dict[str, set[str]]:
-        """Tell what the newest exposures of some names refer to, by the references' names."""
-        living = self.catalog.living(list(names))
-        newest = {row.name: row.serial for row in living if row.kind == Exposure.kind}
-        referred = self.catalog.referred(list(newest.values()))
-        return {name: referred.get(serial, set()) for name, serial in newest.items()}
 
     def prepare(
         self,
@@ -615,15 +589,17 @@ class Pool:
         Returns
         -------
         Saved
-            The same; its notice says so where the rows could not be made.
+            The same; its notice says so where the rows could not be made, or where the kind is not what the file's name
+            says.
         """
         try:
             notice = self.pixel_rows.after_save(saved.row, wanted=pixels)
         except MiripoolError as error:
             notice = f"pixel rows pending ({error})"
-        if notice is None:
-            return saved
-        return replace(saved, notice=notice if saved.notice is None else f"{saved.notice}; {notice}")
+        doubt = None
+        if saved.status != "unchanged" and saved.row.kind == Product.kind and saved.row.filename:
+            doubt = doubt_kind(self.load_version(saved.row), saved.row.filename)
+        return replace(saved, notice="; ".join(filter(None, (saved.notice, doubt, notice))) or None)
 
     def read(
         self,
@@ -955,7 +931,7 @@ class Pool:
         Returns
         -------
         list of TagSummary
-            Label, how many living versions it marks, first and last use.
+            Label, how many living versions it marks, contexts apart, first and last use.
         """
         self.catch_up()
         return self.catalog.tags()
@@ -1047,7 +1023,8 @@ class Pool:
         refs : ProductRef, str, or an iterable of them
             The versions.
         cascade : bool, keyword-only
-            The living contexts that refer to them go, too.
+            The living contexts of users that refer to them go, too. The exposures that `add` and `reprocess` made of
+            them go by themselves, and come back with them.
 
         Returns
         -------
@@ -1057,7 +1034,7 @@ class Pool:
         Raises
         ------
         Conflict
-            If contexts refer to them, without `cascade`.
+            If contexts of users refer to them, without `cascade`.
         """
         self.catch_up()
         serials = self._serials(refs)
@@ -1353,7 +1330,7 @@ class Pool:
             As it was given to `save`; `reprocess` tells tool, version, context, parameters, references with digests,
             steps, and the URNs of inputs.
         """
-        return self.manifest(self._finder.row(ref)).history
+        return copy.deepcopy(self.manifest(self._finder.row(ref)).history)  # the manifest is kept
 
     def diff(self, old: Reference, new: Reference, *, elements: bool = True) -> Difference:
         """Tell what differs between two versions.

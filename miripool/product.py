@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,7 +12,7 @@ import numpy as np
 
 from .cards import parse_header
 from .dataset import ArraySource, Dataset, Scale
-from .errors import InvalidInput, ProductNotFound
+from .errors import InvalidInput, ProductNotFound, ReadOnly
 from .metadata import MetaData
 from .table import TableDataset
 
@@ -146,7 +147,7 @@ class Link:
     manifest: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The FITS file a product came from, or would be written as.
 
@@ -182,6 +183,10 @@ def _of_version(attribute: str, doc: str) -> Any:
 class Product(Mapping[str, Dataset]):
     """Metadata and named datasets. Datasets are reached as ``p["SCI"]`` or by the datamodel's names (``p.data``).
 
+    A product in memory is a draft: its metadata can be set, and `Pool.save` makes a version of it as it is then. The
+    version is what a pool gives back, e.g. ``pool.save(product).product``: that can't be changed, nor its metadata or
+    datasets. `replace` and ``copy.copy`` make another draft of it. Arrays that are read from a version are copies.
+
     Parameters
     ----------
     meta : MetaData or mapping, optional
@@ -197,7 +202,7 @@ class Product(Mapping[str, Dataset]):
     Attributes
     ----------
     ref : ProductRef or None
-        The version it was loaded as; None for a product that is in no pool.
+        The version it was loaded as; None for a product that is in no pool. With it the product is read-only.
     """
 
     kind: ClassVar[str] = "Product"
@@ -210,7 +215,8 @@ class Product(Mapping[str, Dataset]):
         name: str | None = None,
         layout: Layout | None = None,
     ) -> None:
-        self.meta = meta if isinstance(meta, MetaData) else MetaData.from_mapping(meta or {})
+        given = meta if isinstance(meta, MetaData) else MetaData.from_mapping(meta or {})
+        self.meta = given.copy() if given.is_frozen else given
         self._datasets: Mapping[str, Dataset] = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
         self.name = name
         self.layout = layout
@@ -219,7 +225,20 @@ class Product(Mapping[str, Dataset]):
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _OWN:
             raise InvalidInput(f"{name} of a product can't be set; {_RECIPE}")
+        saved = self.__dict__.get("ref")
+        if saved is not None:
+            raise ReadOnly.of_version(saved.urn, name)
         object.__setattr__(self, name, value)
+        if name == "ref" and value is not None:
+            self._freeze(value.urn)
+
+    def _freeze(self, urn: str) -> None:
+        self.meta.freeze(urn)
+        if isinstance(self._datasets, _Opened):
+            self._datasets.freeze(urn)
+        else:
+            for dataset in self._datasets.values():
+                dataset.freeze(urn)
 
     def __setitem__(self, key: str, value: Any) -> None:
         raise InvalidInput(f"dataset {key} of a product can't be set; {_RECIPE}")
@@ -304,10 +323,21 @@ class Product(Mapping[str, Dataset]):
         Returns
         -------
         Product
-            Shares metadata and datasets with this one.
+            A draft. It shares metadata and datasets with this one, unless this one is a saved version.
         """
         product = type(self)(self.meta, name=name, layout=self.layout)
-        product._datasets = self._datasets
+        product._datasets = self._datasets if self.ref is None else _drafts(self._datasets)
+        return product
+
+    def __copy__(self) -> Product:
+        product = type(self)(self.meta.copy(), name=self.name, layout=self.layout)
+        product._datasets = _drafts(self._datasets)
+        return product
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Product:
+        product = copy.copy(self)
+        if self.layout is None and self.ref is None:  # otherwise nobody can write into its arrays
+            product._datasets = copy.deepcopy(dict(product._datasets), memo)
         return product
 
     @property
@@ -430,6 +460,9 @@ class Context(Product):
         """
         return type(self)(self.refs, meta=self.meta, name=name)
 
+    def __copy__(self) -> Context:
+        return type(self)(self.refs, meta=self.meta.copy(), name=self.name)
+
     def replace(self, datasets: Mapping[str, Any] | None = None, **more: Any) -> Context:
         """Give a context with other references, and the rest as it is here.
 
@@ -457,7 +490,7 @@ class Context(Product):
 class Exposure(Context):
     """The products of one exposure: references ``raw``, ``ramp``, ``rateints`` and ``rate``, as far as there are some.
 
-    `add` and `reprocess` keep it: each call that changes one of them makes a version.
+    `add` and `reprocess` keep it: each run of the pipeline has a version, with what it made and the raw it is from.
     """
 
     kind = "Exposure"
@@ -514,10 +547,20 @@ class _Opened(Mapping[str, Dataset]):
         self._hdus = {hdu.name: hdu for hdu in layout.hdus if hdu.data is not None}
         self._statistics = statistics
         self._made: dict[str, Dataset] = {}
+        self._saved: str | None = None
+
+    def freeze(self, urn: str) -> None:
+        """Let the datasets, also those that are made later, be a saved version's."""
+        self._saved = urn
+        for dataset in self._made.values():
+            dataset.freeze(urn)
 
     def __getitem__(self, name: str) -> Dataset:
         if name not in self._made:
-            self._made[name] = _open_dataset(self._hdus[name], self._statistics.get(name))
+            made = _open_dataset(self._hdus[name], self._statistics.get(name))
+            if self._saved is not None:
+                made.freeze(self._saved)
+            self._made[name] = made
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:
@@ -528,6 +571,11 @@ class _Opened(Mapping[str, Dataset]):
 
     def __len__(self) -> int:
         return len(self._hdus)
+
+
+def _drafts(datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """Give the same datasets, so that those who have them may set their attributes."""
+    return {name: copy.copy(dataset) for name, dataset in datasets.items()}
 
 
 def _open_dataset(hdu: Hdu, statistics: Statistics | None) -> Dataset:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .query.tree import Node
     from .reference import Loader
 
-__all__ = ["refuse_unknown", "select", "sort_keys", "suggest_among", "warn_without_rows"]
+__all__ = ["refuse_unknown", "select", "serials_of", "sort_keys", "suggest_among", "warn_without_rows"]
 
 _log = logging.getLogger("miripool")
 
@@ -180,6 +180,22 @@ def warn_without_rows(pool: Pool, missing: int, versions: int) -> None:
         versions,
         shlex.quote(pool.name),
     )
+
+
+def serials_of(refs: Iterable[ProductRef]) -> list[int]:
+    """Give the serials of references; those of a result are not looked up.
+
+    Parameters
+    ----------
+    refs : iterable of ProductRef
+        Of one pool.
+
+    Returns
+    -------
+    list of int
+        In that order.
+    """
+    return [serial for _, serial in refs.keys] if isinstance(refs, ProductRefs) else [ref.serial for ref in refs]
 
 
 def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[int]:

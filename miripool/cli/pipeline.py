@@ -51,7 +51,7 @@ def _reprocess(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Calibrate raw products with the JWST pipeline; ramp and rateints (or rate) of each are saved together.
+    """Calibrate raw products with the JWST pipeline; ramp, rateints and rate of each are saved together.
 
     References come from CRDS_SERVER_URL if that is set, else from a CRDS cache without any server, else they are all
     given with --override.

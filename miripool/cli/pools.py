@@ -27,7 +27,18 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
     """List the pools."""
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
-    columns = ["name", "products", "versions", "tags", "bytes", "stored_bytes", "index_bytes", "created", "path"]
+    columns = [
+        "name",
+        "products",
+        "versions",
+        "tags",
+        "contexts",
+        "bytes",
+        "stored_bytes",
+        "index_bytes",
+        "created",
+        "path",
+    ]
     rows = []
     failed: MiripoolError | None = None
     for name in home.names():

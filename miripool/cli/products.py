@@ -90,6 +90,8 @@ def _add(
                 outcomes.append(outcome)
                 if outcome.error is not None or not listed:
                     _tell(outcome)
+                elif outcome.message and outcome.status != "unchanged":
+                    say(f"{outcome.path}: {outcome.message}")
         if pixels is not False:
             _make_up_for_pixels(pool)
     if listed:
@@ -189,7 +191,7 @@ def _ls(
     order = [sort, "-serial"]
     with open_pool(context, name) as pool:
         if trash:
-            refs = pool.trash(cls, order=order, limit=None if specs else limit)
+            refs = pool.trash(None if kind is None else cls, order=order, limit=None if specs else limit)
             if specs:
                 named = {ref.serial for ref in choose_in_trash(pool, specs).refs}
                 refs = ProductRefs([key for key in refs.keys if key[1] in named][:limit])
@@ -518,7 +520,9 @@ def _restore(context: typer.Context, name: PoolName, specs: SomeSpecs = None, ki
                 say(f"{_named(ref)} is not in the trash")
         chosen.announce("restoring")
         count = pool.restore(chosen.refs)
-    say(f"restored {count} of {count_versions(len(chosen.refs))}")
+    named = sum(ref.removed is not None for ref in chosen.refs)
+    more = f", and {count - named} more that belong to them" if count > named else ""
+    say(f"restored {named} of {count_versions(len(chosen.refs))}{more}")
 
 
 def register(app: typer.Typer) -> None:

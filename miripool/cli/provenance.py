@@ -15,11 +15,11 @@ from .output import copied_from, emit, say, write
 from .session import Csv, Json, PoolName, Spec, one_form, open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ..difference import Difference
     from ..index import ProductRow
-    from ..lineage import Descent
+    from ..lineage import Descent, Source
     from ..pool import Pool
     from ..reference import ProductRef
 
@@ -38,53 +38,96 @@ def _lineage(context: typer.Context, name: PoolName, spec: Spec, as_json: Json =
             write(line)
 
 
-def _draw(pool: str, node: Descent, first: str, rest: str) -> Iterator[str]:
-    """Give the lines of a tree; `first` stands before the first one, `rest` before the others."""
+def _draw(pool: str, node: Descent, first: str, rest: str, known: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Give the lines of a tree; `first` stands before the first one, `rest` before the others.
+
+    Reference files that are `known` from above are not named again.
+    """
     row = node.row
     tags = f"  [{', '.join(row.tags)}]" if row.tags else ""
     trash = "  removed for good" if row.purged else "  in the trash" if row.removed else ""
     asked = "  ← this" if node.asked else ""
     yield f"{first}{row.kind}/{row.name}@{row.version}  {Urn(pool, row.kind, row.serial)}{tags}{trash}{asked}"
     beside = rest + ("│     " if node.into else "      ")
+    yield from (f"{beside}{line}" for line in _about(node, known or {}, above=known is not None))
+    for i, below in enumerate(node.into):
+        last = i == len(node.into) - 1
+        start, further = ("└── ", "    ") if last else ("├── ", "│   ")
+        yield from _draw(pool, below, rest + start, rest + further, {**(known or {}), **node.references})
+
+
+def _about(node: Descent, known: Mapping[str, str], *, above: bool) -> Iterator[str]:
+    """Tell how a version was made, one line for each word that there is."""
+    if node.source is not None:
+        yield _source_line(node.source, above=above)
+    overrides: dict[str, str] = {}
     for step in node.history:
         made = f"{step.get('tool', '')} {step.get('version', '')}".strip()
         using = f" with {step['context']}" if step.get("context") not in (None, "", "N/A") else ""
         if isinstance(step.get("copied"), dict):
-            yield f"{beside}copied from {copied_from(step['copied'])}"
+            yield f"copied from {copied_from(step['copied'])}"
         elif made or using:
-            yield f"{beside}made by {made or 'somebody'}{using}"
-        yield from (f"{beside}{line}" for line in _parameters(step))
-    if not node.history and row.filename:
-        yield f"{beside}from the file {row.filename}"
-    if node.references:
-        named = (f"{key.removeprefix('R_').lower()}={file}" for key, file in sorted(node.references.items()))
-        yield f"{beside}references {', '.join(named)}"
+            yield f"made by {made or 'an unnamed tool'}{using}"
+        overrides |= _given(step, "overrides")
+        skipped = _given(step, "skip")
+        if skipped:
+            yield f"skip {', '.join(skipped)}"
+    if not node.history and node.row.filename:
+        yield f"from the file {node.row.filename}"
+    files = {key.removeprefix("R_").lower(): file for key, file in node.references.items()}
+    used = {kind for kind, file in overrides.items() if files.get(kind[:_KEYWORD]) == file}
+    marks = {kind[:_KEYWORD] for kind in used}
+    own = sorted(key for key, file in node.references.items() if known.get(key) != file)
+    if own:
+        types = [key.removeprefix("R_").lower() for key in own]
+        named = [f"{kind}={files[kind]}{' (override)' if kind in marks else ''}" for kind in types]
+        yield f"references {', '.join(named)}"
+    unused = [f"{kind}={file}" for kind, file in overrides.items() if kind not in used]
+    if unused:
+        yield f"overrides {', '.join(unused)}"
     if node.contexts:
-        held = ", ".join(f"{c.kind}/{c.name}@{c.version}" for c in node.contexts)
-        yield f"{beside}in {held}"
-    for i, below in enumerate(node.into):
-        last = i == len(node.into) - 1
-        yield from _draw(pool, below, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   "))
+        yield f"in {', '.join(f'{c.kind}/{c.name}@{c.version}' for c in node.contexts)}"
 
 
-def _parameters(step: Any) -> Iterator[str]:
+_KEYWORD = 6
+"""Characters of a reference's type that its keyword has after ``R_``: the gain's is R_GAIN, readnoise's R_READNO."""
+
+
+def _source_line(source: Source, *, above: bool) -> str:
+    if source.how == "inferred":
+        return f"made from the version above: {source.why}, inferred"
+    if source.how == "recorded" and above:
+        return "made from the version above: recorded"
+    return f"made from: {source.how}; {source.why}"
+
+
+def _given(step: Any, what: str) -> dict[str, str]:
+    """Read overrides or skipped steps out of a history, which may say what it likes."""
     parameters = step.get("parameters")
-    for what in ("overrides", "skip"):
-        given = parameters.get(what) if isinstance(parameters, dict) else None
-        if given:
-            shown = [f"{k}={v}" for k, v in given.items()] if isinstance(given, dict) else map(str, given)
-            yield f"{what} {', '.join(shown)}"
+    given = parameters.get(what) if isinstance(parameters, dict) else None
+    if isinstance(given, dict):
+        return {str(key): str(value) for key, value in given.items()}
+    return {str(key): "" for key in given} if isinstance(given, list | tuple) else {}
 
 
 def _as_record(pool: str, node: Descent) -> dict[str, Any]:
     return {
         **_short(pool, node.row),
         "asked": node.asked,
+        "source": None if node.source is None else _source_record(pool, node.source),
         "file": node.row.filename,
         "history": [dict(step) for step in node.history],
         "references": dict(node.references),
         "contexts": [_short(pool, context) for context in node.contexts],
         "into": [_as_record(pool, below) for below in node.into],
+    }
+
+
+def _source_record(pool: str, source: Source) -> dict[str, Any]:
+    return {
+        "how": source.how,
+        "why": source.why,
+        "candidates": [_short(pool, candidate) for candidate in source.candidates],
     }
 
 

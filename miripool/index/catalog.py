@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, or_, select
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select
 
 from ..errors import PoolNotFound
+from ..product import Context, kinds_matching
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
 from .connection import Database, write_out
@@ -446,27 +447,6 @@ class Catalog:
         with self.database.read() as connection:
             return {row.name: row.target for row in connection.execute(statement)}
 
-    def referred(self, serials: Sequence[int]) -> dict[int, set[str]]:
-        """Tell by what names contexts refer to something.
-
-        Parameters
-        ----------
-        serials : sequence of int
-            The contexts.
-
-        Returns
-        -------
-        dict of int to set of str
-            For each that refers to anything.
-        """
-        found: dict[int, set[str]] = {}
-        if serials:
-            statement = select(link.c.serial, link.c.name).where(is_one_of(link.c.serial, serials))
-            with self.database.read() as connection:
-                for serial, name in connection.execute(statement):
-                    found.setdefault(serial, set()).add(name)
-        return found
-
     def names_like(self, prefix: str, limit: int = 20) -> list[str]:
         """List names of living products, for suggestions.
 
@@ -629,15 +609,17 @@ class Catalog:
             .group_by(tag_event.c.label)
             .subquery()
         )
+        in_context = product.c.kind.in_(kinds_matching(Context))
+        counts = func.count().filter(not_(in_context)).label("n"), func.count().filter(in_context).label("contexts")
         marks = (
-            select(tag.c.label, func.count().label("n"))
+            select(tag.c.label, *counts)
             .join(product, product.c.serial == tag.c.serial)
             .where(product.c.removed.is_(None))
             .group_by(tag.c.label)
             .subquery()
         )
         statement = (
-            select(marks.c.label, marks.c.n, events.c.first, events.c.last)
+            select(marks.c.label, marks.c.n, events.c.first, events.c.last, marks.c.contexts)
             .join(events, events.c.label == marks.c.label)
             .order_by(marks.c.label)
         )
@@ -790,9 +772,7 @@ class Catalog:
                 row[0]: KindStatistics(*row[1:]) for row in connection.execute(sums.group_by(p.kind).order_by(p.kind))
             }
             count = connection.execute(labels).scalar_one()
-        names = KindStatistics.__slots__
-        total = KindStatistics(*(sum(getattr(k, name) for k in kinds.values()) for name in names))
-        return CatalogStatistics(total, kinds, count)
+        return CatalogStatistics(KindStatistics.sum_of(kinds.values()), kinds, count)
 
     def rename(self, schema: str) -> None:
         """Give the schema another name.

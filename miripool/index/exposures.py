@@ -1,22 +1,29 @@
-"""Exposures as the index numbers them, and which Ramp and RateInts belong together.
+"""Exposures as the index numbers them, which Ramp and RateInts belong together, and what is in an `Exposure`.
 
-Both are computed from `product` and `keyword` alone, in the order of the serials, so an index that is made anew has
-the same numbers.
+The first two are computed from `product` and `keyword` alone, in the order of the serials, so an index made from the
+folder alone has the same numbers.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from ..pixelset import PIXEL_KINDS
-from .selection import array_text
+from ..product import Exposure
+from .schema import link, product
+from .selection import array_text, is_one_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
+    from .connection import Database
     from .tracks import Tracks
 
-__all__ = ["follow"]
+__all__ = ["follow", "held_by_exposures"]
 
 _ADD_EXPOSURES = """
 INSERT INTO exposure (exp_id, name)
@@ -61,6 +68,28 @@ FULL JOIN (SELECT * FROM numbered WHERE kind = 'RateInts') i
     ON i.name = r.name AND i.calibration = r.calibration AND i.nth = r.nth
 JOIN exposure e ON e.name = coalesce(r.name, i.name)
 """
+
+
+def held_by_exposures(database: Database, serials: Sequence[int]) -> set[int]:
+    """Find the versions that a living exposure refers to.
+
+    Parameters
+    ----------
+    database : Database
+        The pool's.
+    serials : sequence of int
+        Versions.
+
+    Returns
+    -------
+    set of int
+        Those of them.
+    """
+    exposures = select(product.c.serial).where(product.c.kind == Exposure.kind, product.c.removed.is_(None))
+    wanted = is_one_of(link.c.target, serials)
+    statement = select(link.c.target).where(wanted, link.c.serial.in_(exposures)).distinct()
+    with database.read() as connection:
+        return set(connection.execute(statement).scalars())
 
 
 def follow(connection: Connection, schema: str, tracks: Tracks) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ..statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
 __all__ = [
@@ -201,15 +201,18 @@ class TagSummary:
     label : str
         The tag.
     count : int
-        Living versions that it marks.
+        Living versions that it marks, contexts not counted: as many as a query with this tag gives.
     first, last : datetime
         Its first and its latest event, aware UTC.
+    contexts : int
+        Living contexts that it marks besides.
     """
 
     label: str
     count: int
     first: datetime
     last: datetime
+    contexts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,23 @@ class KindStatistics:
     bytes: int = 0
     stored_bytes: int = 0
 
+    @classmethod
+    def sum_of(cls, kinds: Iterable[KindStatistics]) -> KindStatistics:
+        """Sum up kinds.
+
+        Parameters
+        ----------
+        kinds : iterable of KindStatistics
+            None of them twice.
+
+        Returns
+        -------
+        KindStatistics
+            The sums.
+        """
+        listed = list(kinds)
+        return cls(*(sum(getattr(one, name) for one in listed) for name in cls.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogStatistics:
@@ -280,3 +300,18 @@ class CatalogStatistics:
     total: KindStatistics
     kinds: Mapping[str, KindStatistics]
     tags: int
+
+    def without(self, kinds: Collection[str]) -> KindStatistics:
+        """Sum up all kinds but some.
+
+        Parameters
+        ----------
+        kinds : collection of str
+            Those to leave out.
+
+        Returns
+        -------
+        KindStatistics
+            Of the others.
+        """
+        return KindStatistics.sum_of(found for kind, found in self.kinds.items() if kind not in kinds)
