@@ -19,7 +19,7 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical hdf5library keywords leases room threads tiles workfolder",
+        "errors canonical hdf5library keywords leases reductions room threads tiles workfolder",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "givenup heldfolder poolfolder poolinfo",
