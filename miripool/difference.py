@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .cards import parse_header
 from .elements import ElementChange, compare_elements
 from .formats.stable import UNSTABLE_CARDS
+from .keywords import BENCH
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -218,12 +219,13 @@ def _are_truths(values: Sequence[Value]) -> bool:
 
 def _cards(manifest: Manifest) -> _Cards:
     found: dict[tuple[str, str], list[Value]] = {}
-    for hdu in manifest.hdus:
-        if hdu.name == _LOG:
-            continue
-        for card in parse_header(hdu.header):
+    headers = [(hdu.name, hdu.header) for hdu in manifest.hdus if hdu.name != _LOG]
+    if manifest.original is not None:
+        headers.append((BENCH, manifest.original.header))
+    for name, header in headers:
+        for card in parse_header(header):
             if card.keyword and card.keyword not in UNSTABLE_CARDS:
-                found.setdefault((hdu.name, card.keyword), []).append(card.value)
+                found.setdefault((name, card.keyword), []).append(card.value)
     return found
 
 

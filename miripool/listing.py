@@ -132,7 +132,7 @@ def keyword_rows(meta: MetaData) -> Iterator[dict[str, Any]]:
         ``description``, and ``time``, aware UTC, where the value is one. In file order.
     """
     cards: list[dict[str, list[Card]]] = []
-    for _, header in meta.headers:
+    for _, header in meta.all_headers:
         cards.append({})
         for card in parse_header(header):
             cards[-1].setdefault(card.keyword, []).append(card)

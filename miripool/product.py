@@ -281,7 +281,8 @@ class Product(Mapping[str, Dataset]):
         Product
             Of that kind.
         """
-        meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus])
+        bench = None if layout.original is None else layout.original.header
+        meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus], bench=bench)
         cls = kind or Product
         product: Product = cls(meta=meta, name=name) if issubclass(cls, Context) else cls(meta, name=name)
         product.layout = layout
