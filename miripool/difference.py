@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .canonical import json_value
 from .cards import parse_header
 from .elements import ElementChange, compare_elements
 from .formats.stable import UNSTABLE_CARDS
@@ -114,7 +114,8 @@ class Difference:
             "datasets": {"changed": list(self.changed), "added": list(self.added), "gone": list(self.gone)},
             "elements": [change.to_json() for change in self.elements],
             "keywords": [
-                {"hdu": c.hdu, "keyword": c.keyword, "old": _to_json(c.old), "new": _to_json(c.new)} for c in self.cards
+                {"hdu": c.hdu, "keyword": c.keyword, "old": json_value(c.old), "new": json_value(c.new)}
+                for c in self.cards
             ],
             "references": [{"name": c.name, "old": c.old, "new": c.new} for c in self.links],
         }
@@ -227,12 +228,6 @@ def _cards(manifest: Manifest) -> _Cards:
             if card.keyword and card.keyword not in UNSTABLE_CARDS:
                 found.setdefault((name, card.keyword), []).append(card.value)
     return found
-
-
-def _to_json(value: Value) -> str | int | float | None:
-    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return value
 
 
 def _show(value: Value) -> str:

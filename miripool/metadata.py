@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import html
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
+from .canonical import json_value
 from .cards import CARD, COMMENTARY, Card, Value, edit_header, format_card, is_structural, parse_header
 from .errors import InvalidInput, NotFound
 from .keywords import BENCH, dictionary, split_unit, suggest
@@ -404,7 +404,7 @@ class MetaData(MutableMapping[str, Parameter]):
         dict
             By the names that iteration gives.
         """
-        return {name: _to_json(card.value) for name, _, card in self._places() if card.keyword not in COMMENTARY}
+        return {name: json_value(card.value) for name, _, card in self._places() if card.keyword not in COMMENTARY}
 
     def __repr__(self) -> str:
         telling = (place for place in self._places() if not is_structural(place[2].keyword))
@@ -434,12 +434,6 @@ def _split(value: Value) -> tuple[float | None, str | None, bool | None]:
 
 def _without_nul(text: str) -> str:
     return text.replace("\x00", "\ufffd") if "\x00" in text else text
-
-
-def _to_json(value: Value) -> str | int | float | bool | None:
-    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return value
 
 
 def _show(value: ParameterValue) -> str:

@@ -301,7 +301,9 @@ def test_any_card_of_a_bench_is_found(bench: Path, pool: Pool, home: Home, tmp_p
 
 
 def test_a_bench_says_nothing_in_the_name_of_jwst(bench: Path, pool: Pool, tmp_path: Path) -> None:
-    path = changed(bench, tmp_path / "a.fits", SCA_ID=7, DETECTOR="XY", DATE_OBS="yyyy-mm-dd", TIME_OBS="hh:mm:ss", COMPRESS=0)
+    path = changed(
+        bench, tmp_path / "a.fits", SCA_ID=7, DETECTOR="XY", DATE_OBS="yyyy-mm-dd", TIME_OBS="hh:mm:ss", COMPRESS=0
+    )
     ref = pool.save(path)
     assert ref.meta["BENCH.DETECTOR"].value == "XY"
     for keyword in ("detector", "DATE-OBS", "COMPRESS"):

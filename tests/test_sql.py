@@ -132,7 +132,7 @@ def test_sql_on_the_command_line(own: Home) -> None:
     )
     rows = json.loads(call("sql", "my pool", statement, "--json").stdout)
     assert len(rows) == 2
-    assert (rows[0]["r"], rows[0]["n"], rows[0]["d"], len(rows[0]["ramp"])) == (1.5, None, 2, 8)
+    assert (rows[0]["r"], rows[0]["n"], rows[0]["d"], len(rows[0]["ramp"])) == (1.5, "NaN", 2, 8)
     table = list(csv.DictReader(io.StringIO(call("sql", "my pool", "SELECT 1 AS a, 2 AS a", "--csv").stdout)))
     assert table == [{"a": "1", "a_2": "2"}]
     assert call("sql", "my pool", "SELECT 1 AS one").stdout.split() == ["one", "1"]

@@ -293,10 +293,10 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None, *, whole: bool) -> float | int | str | None:
-    """Give a number that JSON has: whole ones of an array of integers as such, infinities by name."""
-    if value is None or not math.isfinite(value):
-        return None if value is None else str(value)
+def _number(value: float | None, *, whole: bool) -> float | int:
+    """Give a number that is known: whole ones of an array of integers as such; NaN where no element is a number."""
+    if value is None:
+        return math.nan
     return int(value) if whole and value.is_integer() else value
 
 
