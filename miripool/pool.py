@@ -1329,13 +1329,13 @@ class Pool:
 
     # Loading and writing out
 
-    def manifest(self, version: Version) -> Manifest:
+    def manifest(self, version: Version | Reference) -> Manifest:
         """Read a version's manifest.
 
         Parameters
         ----------
-        version : ProductRow
-            From the index.
+        version : ProductRow, ProductRef or str
+            From the index; or a reference, or a SPEC.
 
         Returns
         -------
@@ -1347,6 +1347,7 @@ class Pool:
         IntegrityError
             If it is missing or damaged.
         """
+        version = self._version(version)
         try:
             return self.archive.manifest(version.manifest)
         except IntegrityError as error:
@@ -1442,13 +1443,16 @@ class Pool:
             raise ProductNotFound(f"{missing}; and nothing here was calibrated with a reference file {of!r}")
         return found
 
-    def load_version(self, version: Version) -> Product:
+    def _version(self, given: Version | Reference) -> Version:
+        return self._finder.row(given) if isinstance(given, (ProductRef, Urn, str)) else given
+
+    def load_version(self, version: Version | Reference) -> Product:
         """Give a version's product; its manifest is read, its arrays are not.
 
         Parameters
         ----------
-        version : ProductRow
-            From the index.
+        version : ProductRow, ProductRef or str
+            From the index; or a reference, or a SPEC.
 
         Returns
         -------
@@ -1460,6 +1464,7 @@ class Pool:
         ProductNotFound
             If it was removed for good.
         """
+        version = self._version(version)
         kept(self.name, version)
         urn = str(Urn(self.name, version.kind, version.serial))
         product = self.archive.product(self.manifest(version), urn, version.serial)
@@ -1508,35 +1513,35 @@ class Pool:
             raise IntegrityError(f"{found.urn} can't be written: {error}") from error
         return path
 
-    def to_hdulist(self, product: Product) -> Any:
+    def to_hdulist(self, product: Product | Reference) -> Any:
         """Give a product as astropy HDUs, in memory.
 
         Parameters
         ----------
-        product : Product
-            Of any pool.
+        product : Product, ProductRef or str
+            A product of any pool; a reference, or a SPEC.
 
         Returns
         -------
         astropy.io.fits.HDUList
             Independent of the pool.
         """
-        return to_hdulist(product)
+        return to_hdulist(product if isinstance(product, Product) else self.ref(product).product)
 
-    def to_datamodel(self, product: Product) -> Any:
+    def to_datamodel(self, product: Product | Reference) -> Any:
         """Give a product as a jwst datamodel, in memory.
 
         Parameters
         ----------
-        product : Product
-            Of any pool.
+        product : Product, ProductRef or str
+            A product of any pool; a reference, or a SPEC.
 
         Returns
         -------
         stdatamodels.jwst.datamodels.JwstDataModel
             Independent of the pool.
         """
-        return to_datamodel(product)
+        return to_datamodel(product if isinstance(product, Product) else self.ref(product).product)
 
 
 def _earlier(previous: Any) -> Sequence[ProductRef] | None:

@@ -254,6 +254,8 @@ class Product(Mapping[str, Dataset]):
     tags = _of_version("tags", "Labels that mark the version.")
     bytes = _of_version("bytes", "Size of the version's FITS file.")
     filename = _of_version("filename", "Name of the file the version came from.")
+    stored_bytes = _of_version("stored_bytes", "Bytes that saving the version added to the pool.")
+    start_time = _of_version("start_time", "When the exposure began: DATE-OBS with TIME-OBS, or DATE-BEG; aware, UTC.")
 
     @staticmethod
     def from_layout(

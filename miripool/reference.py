@@ -195,6 +195,12 @@ class ProductRef:
         return self._version.stored_bytes
 
     @property
+    def start_time(self) -> datetime | None:
+        """When the exposure began: DATE-OBS with TIME-OBS, or DATE-BEG; aware, UTC."""
+        found: datetime | None = getattr(self._version, "start_time", None)
+        return found
+
+    @property
     def filename(self) -> str | None:
         """Name of the file it came from; None for a product that was made in memory."""
         return self._version.filename

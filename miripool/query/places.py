@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS",
     "FUNCTIONS",
+    "OF_ROW",
     "REDUCTIONS",
     "MetaPlace",
     "Names",
@@ -120,10 +121,13 @@ class Arguments(NamedTuple):
     axis: tuple[int, ...] | None = None
 
 
-FIELDS = {name: name for name in ("kind", "name", "version", "urn", "serial", "created", "bytes", "filename")} | {
-    "type": "kind"
+OF_ROW = ("start_time", "stored_bytes", "head", "removed", "purged", "entry", "manifest", "content", "file_digest")
+"""Columns of a listing that the index has of every version, beside what a product says of itself."""
+FIELDS = {
+    **{name: name for name in ("kind", "name", "version", "urn", "serial", "created", "bytes", "filename", *OF_ROW)},
+    "type": "kind",
 }
-"""Attributes of every product, and the field that each means."""
+"""Attributes of every product, and the field that each means: each column of a listing that is no keyword."""
 _DATASETS = frozenset(
     [
         "data",

@@ -112,7 +112,7 @@ class Field(Node):
     Attributes
     ----------
     name : str
-        ``kind``, ``name``, ``version``, ``urn``, ``serial``, ``created``, ``bytes`` or ``filename``.
+        A value of `miripool.query.places.FIELDS`.
     """
 
     name: str
