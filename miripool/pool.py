@@ -8,6 +8,7 @@ import os
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
 from .product import Context, Exposure, Product, kind_class
 from .query.queries import as_query, functions_in
+from .reasons import why_empty
 from .reference import ProductRef, ProductRefs, Version
 from .saving import Prepared, Saved, from_file, one_of_each_track, prepare, save_known, save_together, write_ahead
 
@@ -717,7 +719,8 @@ class Pool:
             executor=executor,
             progress=progress,
         )
-        return ProductRefs([(self, s) for s in serials])
+        why = partial(why_empty, self, asked, previous, tag=label, all_versions=all_versions)
+        return ProductRefs([(self, s) for s in serials], why=None if limit == 0 else why)
 
     def explain(self, query: Any = "1", *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
         """Tell how a query is answered: who answers each condition, and how many products are left after it.

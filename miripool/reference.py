@@ -8,12 +8,12 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from .errors import UnknownKeyword
+from .errors import MiripoolError, UnknownKeyword
 from .names import Urn
 from .product import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -290,14 +290,22 @@ class ProductRefs(Sequence[ProductRef]):
     ----------
     keys : sequence of (Pool, int)
         Pool and serial of each version, in order.
+    why : callable, keyword-only, optional
+        Says why there are none.
     """
 
-    def __init__(self, keys: Sequence[tuple[Loader, int]]) -> None:
+    def __init__(self, keys: Sequence[tuple[Loader, int]], *, why: Callable[[], str] | None = None) -> None:
         self.keys = keys
+        self._why = why
         self._page: tuple[int, Sequence[ProductRef]] = (-1, ())
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing was found, in a sentence or two; None where something was, or nobody asked."""
+        return self._why() if self._why is not None and not self.keys else None
 
     def size(self) -> int:
         """Number of references, in HIPE's word."""
@@ -377,9 +385,19 @@ class ProductRefs(Sequence[ProductRef]):
         )
         more = f"<p>… and {len(self) - len(head)} more</p>" if len(self) > len(head) else ""
         titles = "".join(f"<th>{t}</th>" for t in ("URN", "name", "version", "tags", "saved (UTC)"))
+        if not self:
+            return f"<p>{html.escape(self._shown_reason())}</p>"
         return f"<p>{_count(len(self))}</p><table><tr>{titles}</tr>{cells}</table>{more}"
 
+    def _shown_reason(self) -> str:
+        with contextlib.suppress(MiripoolError):  # the pool may be closed, or gone
+            if self.reason is not None:
+                return f"0: {self.reason}"
+        return "0: "
+
     def __repr__(self) -> str:
+        if not self:
+            return f"<ProductRefs {self._shown_reason()}>"
         shown = ", ".join(r.urn for r in self[:3])
         return f"<ProductRefs {len(self)}: {shown}{', …' if len(self) > 3 else ''}>"
 

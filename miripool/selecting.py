@@ -17,6 +17,7 @@ from .query.places import FIELDS, find_keyword
 from .query.queries import PixelQuery
 from .query.tree import Keyword, walk
 from .reference import ProductRef, ProductRefs
+from .valuetypes import refuse_other_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,6 +83,8 @@ def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = (
     ------
     UnknownKeyword
         If neither a product of any of the pools nor the datamodels' schemas have a keyword; the message suggests.
+    QueryError
+        If a condition compares values of two types, such as a text with a number.
     """
     names = dictionary()
     keywords = {node: None for node in walk(asked.node) if isinstance(node, Keyword)}
@@ -98,6 +101,7 @@ def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = (
         where = " or ".join(pool.name for pool in pools)
         named = f"{keyword.hdu}.{keyword.key}" if keyword.hdu else keyword.key
         raise UnknownKeyword(f"no product of pool {where} has a keyword {named}{hint}")
+    refuse_other_types(pools, asked.node)
 
 
 def select(

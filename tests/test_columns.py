@@ -27,7 +27,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterato
 @pytest.fixture(scope="module")
 def pool(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     folder = tmp_path_factory.mktemp("files")
-    cards: dict[str, Any] = {"DATE-OBS": "2026-02-03", "TIME-OBS": "04:05:06", "DETECTOR": "MIRIMAGE", "NGROUPS": 5, "DATAMODL": "ImageModel"}
+    cards: dict[str, Any] = {
+        "DATE-OBS": "2026-02-03",
+        "TIME-OBS": "04:05:06",
+        "DETECTOR": "MIRIMAGE",
+        "NGROUPS": 5,
+        "DATAMODL": "ImageModel",
+    }
     with home.create("jpl8") as made:
         made.save(homes.write_image(folder / "late.fits", cards), tag="v1")
         made.save(homes.write_image(folder / "early.fits", {**cards, "DATE-OBS": "2018-03-08", "NGROUPS": 6}))

@@ -174,6 +174,3 @@ def test_nan_in_listings_of_a_pool(pool: Pool, tmp_path: Path) -> None:
     shown = json.loads(call("show", "jpl8", "holed", "--json").stdout)
     known = {d["dataset"]: d for d in shown["datasets"]}
     assert (known["WHT"]["max"], known["WHT"]["nan"], known["SCI"]["max"]) == ("NaN", 4, 1.0)
-    asked = "SELECT 'NaN'::real AS n, NULL AS m, ARRAY['NaN', NULL, 1]::real[] AS a"
-    assert json.loads(call("sql", "jpl8", asked, "--json").stdout) == [{"n": "NaN", "m": None, "a": ["NaN", None, 1]}]
-    assert call("sql", "jpl8", asked, "--csv").stdout.splitlines()[1] == "NaN,,NaN; ; 1.0"

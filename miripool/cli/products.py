@@ -192,7 +192,10 @@ def _ls(
                 refs = pool.select(query, order=order, limit=limit, progress=told)
         wanted = list(dict.fromkeys([*basic, *chosen])) if as_json else chosen or basic
         rows = pool.listing([serial for _, serial in refs.keys], wanted)
+        reason = "the trash is empty" if trash else refs.reason
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)
+    if not rows and reason is not None and limit != 0:
+        say(f"nothing found: {reason}")
 
 
 def _show(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .server import EmbeddedServer
+    from .vocabulary import nearest_values
 
 __all__ = [
     "READER",
@@ -32,6 +33,7 @@ __all__ = [
     "ask",
     "describe_url",
     "grant_reader",
+    "nearest_values",
     "order_by",
     "psql_call",
     "schema_name",
@@ -51,6 +53,7 @@ _WHERE = {
     "ask": "reader",
     "describe_url": "connection",
     "grant_reader": "reader",
+    "nearest_values": "vocabulary",
     "order_by": "compile",
     "psql_call": "psql",
     "schema_name": "connection",
