@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import html
-import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .canonical import json_value
 from .cards import parse_header
 from .elements import ElementChange, compare_elements, differing
 from .errors import InvalidInput
 from .formats.stable import UNSTABLE_CARDS
+from .keywords import BENCH
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -150,7 +151,8 @@ class Difference:
             "datasets": {"changed": list(self.changed), "added": list(self.added), "gone": list(self.gone)},
             "elements": [change.to_json() for change in self.elements],
             "keywords": [
-                {"hdu": c.hdu, "keyword": c.keyword, "old": _to_json(c.old), "new": _to_json(c.new)} for c in self.cards
+                {"hdu": c.hdu, "keyword": c.keyword, "old": json_value(c.old), "new": json_value(c.new)}
+                for c in self.cards
             ],
             "references": [{"name": c.name, "old": c.old, "new": c.new} for c in self.links],
         }
@@ -255,19 +257,14 @@ def _are_truths(values: Sequence[Value]) -> bool:
 
 def _cards(manifest: Manifest) -> _Cards:
     found: dict[tuple[str, str], list[Value]] = {}
-    for hdu in manifest.hdus:
-        if hdu.name == _LOG:
-            continue
-        for card in parse_header(hdu.header):
+    headers = [(hdu.name, hdu.header) for hdu in manifest.hdus if hdu.name != _LOG]
+    if manifest.original is not None:
+        headers.append((BENCH, manifest.original.header))
+    for name, header in headers:
+        for card in parse_header(header):
             if card.keyword and card.keyword not in UNSTABLE_CARDS:
-                found.setdefault((hdu.name, card.keyword), []).append(card.value)
+                found.setdefault((name, card.keyword), []).append(card.value)
     return found
-
-
-def _to_json(value: Value) -> str | int | float | None:
-    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return value
 
 
 def _show(value: Value) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .canonical import json_value
 from .errors import InvalidInput
 from .query.pixelwhere import FLAGS
 from .table import TableDataset
@@ -86,10 +87,10 @@ class ElementChange:
             "form": self.form,
             "differ": self.count,
             "of": self.size,
-            "largest": _plain(self.largest),
+            "largest": json_value(self.largest),
             "at": None if self.at is None else list(self.at),
-            "old": _plain(self.old),
-            "new": _plain(self.new),
+            "old": json_value(self.old),
+            "new": json_value(self.new),
             "flags": {name: {"set": got, "cleared": lost} for name, (got, lost) in self.flags.items()},
             "columns": list(self.columns),
         }
@@ -229,7 +230,3 @@ def _same(one: Any, two: Any) -> bool:
         return False
     numbers = first.dtype.kind in "fc" and second.dtype.kind in "fc"
     return bool(np.array_equal(first.filled(), second.filled(), equal_nan=numbers))
-
-
-def _plain(value: float | None) -> float | str | None:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import cmath
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .canonical import json_value
 from .cards import COMMENTARY, parse_header
 from .errors import UnknownKeyword
 from .index import ProductRow
@@ -132,7 +132,7 @@ def keyword_rows(meta: MetaData) -> Iterator[dict[str, Any]]:
         ``description``, and ``time``, aware UTC, where the value is one. In file order.
     """
     cards: list[dict[str, list[Card]]] = []
-    for _, header in meta.headers:
+    for _, header in meta.all_headers:
         cards.append({})
         for card in parse_header(header):
             cards[-1].setdefault(card.keyword, []).append(card)
@@ -141,11 +141,10 @@ def keyword_rows(meta: MetaData) -> Iterator[dict[str, Any]]:
         value = found[row.occurrence].value if row.occurrence < len(found) else row.text
         unit, comment = split_unit(found[row.occurrence].comment) if row.occurrence < len(found) else (None, "")
         told = dictionary().describe(row.key, row.hdu_name)
-        finite = not isinstance(value, (float, complex)) or cmath.isfinite(value)
         yield {
             "keyword": row.key,
             "hdu": row.hdu_name,
-            "value": value if finite and not isinstance(value, complex) else str(value),
+            "value": json_value(value),
             "unit": told.unit or unit,
             "description": told.title or comment or None,
             "time": row.time,

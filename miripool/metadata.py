@@ -9,16 +9,16 @@ from __future__ import annotations
 import contextlib
 import html
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
+from .canonical import json_value
 from .cards import CARD, COMMENTARY, Card, Value, edit_header, format_card, is_structural, parse_header
 from .errors import InvalidInput, NotFound, ReadOnly
-from .keywords import dictionary, split_unit, suggest
+from .keywords import BENCH, dictionary, split_unit, suggest
 
 __all__ = ["KeywordRow", "MetaData", "Parameter"]
 
@@ -173,13 +173,21 @@ class MetaData(MutableMapping[str, Parameter]):
     ----------
     headers : sequence of (str, bytes), optional
         Name and verbatim header of each HDU, in file order.
+    bench : bytes, keyword-only, optional
+        Header of the test bench's file that the product was made of. It is found under the name ``BENCH``, behind all
+        HDUs; a bare name means it only where the schemas of JWST's keywords don't have that name. It can't be changed.
     """
 
-    def __init__(self, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def __init__(self, headers: Sequence[tuple[str, bytes]] = (), *, bench: bytes | None = None) -> None:
         self._names = [name for name, _ in headers]
         self._raw = [bytes(raw) for _, raw in headers]
-        self._parsed: list[_Header | None] = [None] * len(self._raw)
         self._from_file = bool(self._raw)
+        self._bench: int | None = None
+        if bench is not None:
+            self._bench = len(self._names)
+            self._names.append(BENCH)
+            self._raw.append(bytes(bench))
+        self._parsed: list[_Header | None] = [None] * len(self._raw)
         self._changed = False
 
     _saved: str | None = None
@@ -233,6 +241,11 @@ class MetaData(MutableMapping[str, Parameter]):
     @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """Name and header of each HDU, as they are now."""
+        return self.all_headers[: self._bench]
+
+    @property
+    def all_headers(self) -> tuple[tuple[str, bytes], ...]:
+        """The same, and behind them a test bench's own header where there is one: what `rows` counts by."""
         return tuple(zip(self._names, self._raw, strict=True))
 
     @property
@@ -248,7 +261,7 @@ class MetaData(MutableMapping[str, Parameter]):
         MetaData
             Equal to this one; its values can be set.
         """
-        made = MetaData(self.headers)
+        made = MetaData(self.headers, bench=None if self._bench is None else self._raw[self._bench])
         made._from_file, made._changed = self._from_file, self._changed
         return made
 
@@ -280,7 +293,13 @@ class MetaData(MutableMapping[str, Parameter]):
         if hdu is not None:
             i = self._hdu(hdu)
             return (i, key) if i is not None and key in self._header(i).by_key else None
-        return next(((i, key) for i in range(len(self._raw)) if key in self._header(i).by_key), None)
+        return next(
+            ((i, key) for i in range(len(self._raw)) if key in self._header(i).by_key and self._may(i, key)), None
+        )
+
+    def _may(self, i: int, key: str) -> bool:
+        """Tell whether a bare keyword may mean a header's: a bench's own words are not JWST's."""
+        return i != self._bench or not dictionary().knows(key)
 
     def __getitem__(self, name: str) -> Parameter:
         found = self._locate(name) if isinstance(name, str) else None
@@ -330,11 +349,11 @@ class MetaData(MutableMapping[str, Parameter]):
         owner: dict[str, int] = {}
         for i in range(len(self._raw)):
             for key, card in self._header(i).by_key.items():
-                if owner.setdefault(key, i) == i:
+                if self._may(i, key) and owner.setdefault(key, i) == i:
                     yield key, i, card
         for i, hdu in enumerate(self._names):
             for key, card in self._header(i).by_key.items():
-                if owner[key] != i and self._hdu(hdu) == i:
+                if owner.get(key) != i and self._hdu(hdu) == i:
                     yield f"{hdu}.{key}", i, card
 
     def __iter__(self) -> Iterator[str]:
@@ -351,6 +370,8 @@ class MetaData(MutableMapping[str, Parameter]):
         if hdu is None and isinstance(value, Parameter) and value.hdu != _PRIMARY:
             hdu = value.hdu
         found = self._locate(name)
+        if found is not None and found[0] == self._bench and hdu is None:
+            found = None  # the product gets a card of its own
         i, key = found if found is not None else (self._make_room(hdu), key)
         old = self._header(i).by_key.get(key)
         images = format_card(key, _to_card_value(key, value), _make_comment(key, self._names[i], value, old))
@@ -365,6 +386,8 @@ class MetaData(MutableMapping[str, Parameter]):
         self._edit(i, key, b"")
 
     def _edit(self, i: int, key: str, images: bytes) -> None:
+        if i == self._bench:
+            raise InvalidInput(f"{key} stands in the header of the bench's file, which is kept as it is")
         self._raw[i] = edit_header(self._raw[i], key, images)
         self._parsed[i] = None
         self._changed = True
@@ -400,7 +423,7 @@ class MetaData(MutableMapping[str, Parameter]):
                 key = card.keyword
                 occurrence = counts.get(key, 0)
                 counts[key] = occurrence + 1
-                first = seen.setdefault(key, i) == i and occurrence == 0
+                first = self._may(i, key) and seen.setdefault(key, i) == i and occurrence == 0
                 number, text, flag = _split(card.value)
                 time = None if text is None else header.time(card, system)
                 yield KeywordRow(i, hdu_name, _without_nul(key), occurrence, first, number, text, flag, time)
@@ -413,7 +436,7 @@ class MetaData(MutableMapping[str, Parameter]):
         dict
             By the names that iteration gives.
         """
-        return {name: _to_json(card.value) for name, _, card in self._places() if card.keyword not in COMMENTARY}
+        return {name: json_value(card.value) for name, _, card in self._places() if card.keyword not in COMMENTARY}
 
     def __repr__(self) -> str:
         telling = (place for place in self._places() if not is_structural(place[2].keyword))
@@ -443,12 +466,6 @@ def _split(value: Value) -> tuple[float | None, str | None, bool | None]:
 
 def _without_nul(text: str) -> str:
     return text.replace("\x00", "\ufffd") if "\x00" in text else text
-
-
-def _to_json(value: Value) -> str | int | float | bool | None:
-    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return value
 
 
 def _show(value: ParameterValue) -> str:

@@ -9,6 +9,7 @@ import os
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
 from .product import Context, Product, kind_class
 from .query.queries import as_query, functions_in
+from .reasons import why_empty
 from .reference import ProductRef, ProductRefs, Version
 from .saving import Prepared, Saved, from_file, prepare, save_known, save_together, write_ahead
 
@@ -708,7 +710,8 @@ class Pool:
             executor=executor,
             progress=progress,
         )
-        return ProductRefs([(self, s) for s in serials])
+        why = partial(why_empty, self, asked, previous, tag=label, all_versions=all_versions)
+        return ProductRefs([(self, s) for s in serials], why=None if limit == 0 else why)
 
     def explain(self, query: Any = "1", *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
         """Tell how a query is answered: who answers each condition, and how many products are left after it.
@@ -1293,13 +1296,13 @@ class Pool:
 
     # Loading and writing out
 
-    def manifest(self, version: Version) -> Manifest:
+    def manifest(self, version: Version | Reference) -> Manifest:
         """Read a version's manifest.
 
         Parameters
         ----------
-        version : ProductRow
-            From the index.
+        version : ProductRow, ProductRef or str
+            From the index; or a reference, or a SPEC.
 
         Returns
         -------
@@ -1311,6 +1314,7 @@ class Pool:
         IntegrityError
             If it is missing or damaged.
         """
+        version = self._version(version)
         try:
             return self.archive.manifest(version.manifest)
         except IntegrityError as error:
@@ -1406,13 +1410,16 @@ class Pool:
             raise ProductNotFound(f"{missing}; and nothing here was calibrated with a reference file {of!r}")
         return found
 
-    def load_version(self, version: Version) -> Product:
+    def _version(self, given: Version | Reference) -> Version:
+        return self._finder.row(given) if isinstance(given, (ProductRef, Urn, str)) else given
+
+    def load_version(self, version: Version | Reference) -> Product:
         """Give a version's product; its manifest is read, its arrays are not.
 
         Parameters
         ----------
-        version : ProductRow
-            From the index.
+        version : ProductRow, ProductRef or str
+            From the index; or a reference, or a SPEC.
 
         Returns
         -------
@@ -1424,6 +1431,7 @@ class Pool:
         ProductNotFound
             If it was removed for good.
         """
+        version = self._version(version)
         kept(self.name, version)
         urn = str(Urn(self.name, version.kind, version.serial))
         product = self.archive.product(self.manifest(version), urn, version.serial)
@@ -1472,35 +1480,35 @@ class Pool:
             raise IntegrityError(f"{found.urn} can't be written: {error}") from error
         return path
 
-    def to_hdulist(self, product: Product) -> Any:
+    def to_hdulist(self, product: Product | Reference) -> Any:
         """Give a product as astropy HDUs, in memory.
 
         Parameters
         ----------
-        product : Product
-            Of any pool.
+        product : Product, ProductRef or str
+            A product of any pool; a reference, or a SPEC.
 
         Returns
         -------
         astropy.io.fits.HDUList
             Independent of the pool.
         """
-        return to_hdulist(product)
+        return to_hdulist(product if isinstance(product, Product) else self.ref(product).product)
 
-    def to_datamodel(self, product: Product) -> Any:
+    def to_datamodel(self, product: Product | Reference) -> Any:
         """Give a product as a jwst datamodel, in memory.
 
         Parameters
         ----------
-        product : Product
-            Of any pool.
+        product : Product, ProductRef or str
+            A product of any pool; a reference, or a SPEC.
 
         Returns
         -------
         stdatamodels.jwst.datamodels.JwstDataModel
             Independent of the pool.
         """
-        return to_datamodel(product)
+        return to_datamodel(product if isinstance(product, Product) else self.ref(product).product)
 
 
 def _earlier(previous: Any) -> Sequence[ProductRef] | None:

@@ -273,6 +273,8 @@ class Product(Mapping[str, Dataset]):
     tags = _of_version("tags", "Labels that mark the version.")
     bytes = _of_version("bytes", "Size of the version's FITS file.")
     filename = _of_version("filename", "Name of the file the version came from.")
+    stored_bytes = _of_version("stored_bytes", "Bytes that saving the version added to the pool.")
+    start_time = _of_version("start_time", "When the exposure began: DATE-OBS with TIME-OBS, or DATE-BEG; aware, UTC.")
 
     @staticmethod
     def from_layout(
@@ -300,7 +302,8 @@ class Product(Mapping[str, Dataset]):
         Product
             Of that kind.
         """
-        meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus])
+        bench = None if layout.original is None else layout.original.header
+        meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus], bench=bench)
         cls = kind or Product
         product: Product = cls(meta=meta, name=name) if issubclass(cls, Context) else cls(meta, name=name)
         product.layout = layout

@@ -17,6 +17,7 @@ from .query.places import FIELDS, find_keyword
 from .query.queries import PixelQuery
 from .query.tree import Keyword, walk
 from .reference import ProductRef, ProductRefs
+from .valuetypes import refuse_other_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["refuse_unknown", "select", "serials_of", "sort_keys", "suggest_among", "warn_without_rows"]
 
 _log = logging.getLogger("miripool")
-
-_SORTED = {*FIELDS, "start_time", "stored_bytes"}
-"""What can be asked of, or sorted by, that is no keyword."""
 
 
 def sort_keys(order: str | Sequence[str] | None) -> list[str]:
@@ -85,22 +83,25 @@ def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = (
     ------
     UnknownKeyword
         If neither a product of any of the pools nor the datamodels' schemas have a keyword; the message suggests.
+    QueryError
+        If a condition compares values of two types, such as a text with a number.
     """
     names = dictionary()
     keywords = {node: None for node in walk(asked.node) if isinstance(node, Keyword)}
     sorted_by = [key.removeprefix("-").strip() for key in order]
-    keywords |= {find_keyword(key, names): None for key in sorted_by if key.removeprefix("p.") not in _SORTED}
+    keywords |= {find_keyword(key, names): None for key in sorted_by if key.removeprefix("p.") not in FIELDS}
     for keyword in keywords:
         if names.knows(keyword.key) or any(p.catalog.has_keyword(keyword.key, keyword.hdu) for p in pools):
             continue
         there = {word for pool in pools for word in pool.catalog.keywords()}
         if not there:
             continue  # nothing was ever saved: nobody can know
-        near = suggest(keyword.key, {*_SORTED, *there, *names})
+        near = suggest(keyword.key, {*FIELDS, *there, *names})
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         where = " or ".join(pool.name for pool in pools)
         named = f"{keyword.hdu}.{keyword.key}" if keyword.hdu else keyword.key
         raise UnknownKeyword(f"no product of pool {where} has a keyword {named}{hint}")
+    refuse_other_types(pools, asked.node)
 
 
 def select(

@@ -19,7 +19,7 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical hdf5library keywords leases room threads tiles workfolder",
+        "errors canonical hdf5library keywords leases reductions room threads tiles workfolder",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "givenup heldfolder poolfolder poolinfo",
@@ -36,8 +36,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "blobs difference index simulate",
         "archive commit listing",
         "reference",
-        "judging",
+        "judging valuetypes",
         "collect finding pixelrows runs saving selecting",
+        "reasons",
         "contexts explain lineage pixel storing",
         "exposures ingest",
         "pool plots",

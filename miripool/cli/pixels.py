@@ -128,22 +128,7 @@ def _range(text: str | None, option: str) -> tuple[int, int] | None:
 
 def _dictionaries(table: Any) -> Iterator[dict[str, Any]]:
     for row in table:
-        yield {name: _plain(row[name]) for name in table.colnames}
-
-
-def _plain(value: Any) -> Any:
-    """Give what JSON holds: NaN and masked values are none."""
-    import numpy as np
-
-    if value is None or value is np.ma.masked:
-        return None
-    if isinstance(value, (np.ndarray, list)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.float32):
-        value = float(str(value))  # the digits that it has, and no others
-    elif isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and value != value else value
+        yield {name: row[name] for name in table.colnames}
 
 
 def _sql(
@@ -164,7 +149,7 @@ def _sql(
         return
     with home.sql(name, statement) as answer:
         columns = _unique(answer.columns)
-        rows = [dict(zip(columns, map(_sql_value, row), strict=True)) for row in answer]
+        rows = [dict(zip(columns, row, strict=True)) for row in answer]
     emit(rows, columns, as_json_list=as_json, as_csv=as_csv)
 
 
@@ -176,21 +161,6 @@ def _unique(columns: list[str]) -> list[str]:
             candidate, number = f"{column}_{number}", number + 1
         made.append(candidate)
     return made
-
-
-def _sql_value(value: Any) -> Any:
-    from datetime import datetime
-    from decimal import Decimal
-
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float) and value != value:
-        return None
-    if isinstance(value, list):
-        return [_sql_value(v) for v in value]
-    if isinstance(value, (memoryview, bytes)):
-        return bytes(value).hex()
-    return value if isinstance(value, (str, int, float, bool, datetime)) or value is None else str(value)
 
 
 def _psql(context: typer.Context, name: str) -> None:

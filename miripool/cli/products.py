@@ -213,7 +213,10 @@ def _ls(
                 refs = pool.select(query, among, order=order, limit=limit, progress=told)
         wanted = list(dict.fromkeys([*basic, *chosen])) if as_json else chosen or basic
         rows = pool.listing([serial for _, serial in refs.keys], wanted)
+        reason = "the trash is empty" if trash else refs.reason
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)
+    if not rows and reason is not None and limit != 0:
+        say(f"nothing found: {reason}")
 
 
 def _show(
@@ -335,10 +338,10 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None, *, whole: bool) -> float | int | str | None:
-    """Give a number that JSON has: whole ones of an array of integers as such, infinities by name."""
-    if value is None or not math.isfinite(value):
-        return None if value is None else str(value)
+def _number(value: float | None, *, whole: bool) -> float | int:
+    """Give a number that is known: whole ones of an array of integers as such; NaN where no element is a number."""
+    if value is None:
+        return math.nan
     return int(value) if whole and value.is_integer() else value
 
 

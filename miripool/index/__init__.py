@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .server import EmbeddedServer
     from .size import schema_bytes
+    from .vocabulary import nearest_values
 
 __all__ = [
     "READER",
@@ -33,6 +34,7 @@ __all__ = [
     "ask",
     "describe_url",
     "grant_reader",
+    "nearest_values",
     "order_by",
     "psql_call",
     "schema_bytes",
@@ -53,6 +55,7 @@ _WHERE = {
     "ask": "reader",
     "describe_url": "connection",
     "grant_reader": "reader",
+    "nearest_values": "vocabulary",
     "order_by": "compile",
     "psql_call": "psql",
     "schema_bytes": "size",

@@ -716,6 +716,11 @@ class Catalog:
             self._known.add((key, hdu))  # a keyword that was there once stays known
         return True
 
+    def keyword_types(self, key: str, hdu: str | None = None) -> frozenset[str]:
+        """Tell what types a keyword's values have; see `miripool.index.vocabulary.keyword_types`."""
+        with self.database.read() as connection:
+            return vocabulary.keyword_types(connection, key, hdu)
+
     def keywords(self) -> list[str]:
         """List all keywords of all products.
 

@@ -111,7 +111,8 @@ class Harvest:
         hdus, origin, size = (
             ((), None, 0) if manifest is None else (manifest.hdus, manifest.origin, fits_size(manifest))
         )
-        rows = MetaData([(hdu.name, hdu.header) for hdu in hdus]).rows()
+        bench = None if manifest is None or manifest.original is None else manifest.original.header
+        rows = MetaData([(hdu.name, hdu.header) for hdu in hdus], bench=bench).rows()
         lines = "".join(_keyword_lines(save.serial, rows, found, self.names))
         size = origin.size if origin is not None else 0 if manifest is None else fits_size(manifest)
         name, digest = (None, None) if origin is None else (origin.filename, origin.digest)

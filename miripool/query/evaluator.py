@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import MiripoolError, NotFound, QueryError
 from .arrays import Mask, index, invert, reduce_array, reduce_mask
+from .places import OF_ROW
 from .tree import (
     And,
     Arithmetic,
@@ -200,7 +201,8 @@ class _Evaluation:
             return UNKNOWN
 
     def _field(self, node: Field) -> Value:
-        found = getattr(self.product, node.name, None)
+        whose = getattr(self.product.ref, "row", None) if node.name in OF_ROW else self.product
+        found = getattr(whose, node.name, None)
         if node.name == "urn" and found is not None:
             found = str(found)
         return UNKNOWN if found is None else Value.of(found)

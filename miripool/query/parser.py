@@ -12,7 +12,7 @@ are split by `miripool.query.lexer` and put together here. What is not in the gr
 ``p.meta.containsKey('flag')``          also ``'flag' in p.meta``
 ``p.type``, ``p.version``, …            see `miripool.query.places.FIELDS`; ``p.`` can be left out, but for filename
 ``'cal v1' in p.tags``                  the tag marks this version
-``p.data``, ``p['SCI']``, ``p.err``     datasets, with ``.max() .min() .mean() .std() .sum() .median() .any() .all()``
+``p.data``, ``p['SCI']``, ``p.err``     datasets, with ``.max() .min() .mean() .std() .var() .sum() .median() .any()`` …
 ``(p['SCI'][:, 10:20] > 5).sum() > 3``  parts, comparisons and reductions, with ``axis=``
 ``p.data[p.dq == 0].max()``             elements picked by a condition
 ``p.data.shape[0]``, ``.ndim``, …       also ``.size``, ``.unit``, ``.n_nan``, ``.n_flagged``
