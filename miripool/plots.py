@@ -56,7 +56,8 @@ def plot_pixel(table: Table, path: str | Path) -> Path:
     else:
         _draw_history(axes, table)
     meta = table.meta
-    axes.set_title(f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}")
+    detector = f" of {meta['detector']}" if meta["detector"] else ""
+    axes.set_title(f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}{detector}")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")
