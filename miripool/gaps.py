@@ -41,7 +41,7 @@ def notice_of_gaps(pool: Pool) -> str | None:
         command = f"miripool index pixels {shlex.quote(pool.name)}"
         parts.append(
             f"{have} no pixel rows, so ramps, correctedramps and other views with values leave them out, and so do "
-            f"counts ({reasons}). the view missing_pixel_rows lists them; `{command}` makes the rows that are "
+            f"counts ({reasons}). The view missing_pixel_rows lists them; `{command}` makes the rows that are "
             f"not made yet, `{command} SPEC…` those of versions that it names"
         )
     journal = pool.archive.journal

@@ -66,8 +66,10 @@ def missing(home: Home) -> list[tuple[Any, ...]]:
 
 def test_python_warns(own: Home, pool: Pool) -> None:
     words = r"pool my pool: 1 version has no pixel rows.*\(1: left out when it was saved\).*index pixels 'my pool'`"
-    with warnings.catch_warnings(record=True) as told, own.sql("my pool", COUNT) as answer:
-        assert list(answer) == [(12,)]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with own.sql("my pool", COUNT) as answer:
+            assert list(answer) == [(12,)]
     assert re.search(words, answer.notice or "")
     assert [str(warning.message) for warning in told] == [answer.notice]
     assert [warning.filename for warning in told] == [__file__]
@@ -118,11 +120,11 @@ def test_the_view_lists_them_with_the_reason(own: Home, pool: Pool) -> None:
     pool.remove(pool.save(raw("in the trash"), pixels=False))
     found = missing(own)
     assert [(kind, reason) for _, kind, reason in found] == [
-        ("Raw", "left out when it was saved"),
         ("RateInts", "dropped"),
         ("RateInts", "its header names no place on the detector"),
+        ("Raw", "left out when it was saved"),
     ]
-    assert [pool.ref(urn).name for urn, _, _ in found] == ["left out", "dropped", "nowhere"]
+    assert [pool.ref(urn).name for urn, _, _ in found] == ["dropped", "nowhere", "left out"]
     with pytest.warns(IncompleteAnswer, match="3 versions have"):
         ask(own, "SELECT 1")
 
