@@ -228,6 +228,7 @@ def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]
     with database.write() as connection:
         for view in sa.inspect(connection).get_view_names(schema=database.schema):
             database.run(connection, f"DROP VIEW IF EXISTS {quote(view)} CASCADE")
+        database.run(connection, "ALTER TABLE corrected_exposure DROP COLUMN detector")
         database.run(connection, migrations()[3].script)
         connection.execute(sa.update(tables.state).values(schema_version=8))
     answers = {}

@@ -38,16 +38,19 @@ JOIN raw_pixel p ON p.exp_id = e.exp_id AND p.set_id BETWEEN e.set_id AND e.set_
 CROSS JOIN LATERAL generate_series(1, e.nints) i
 CROSS JOIN LATERAL generate_series(1, e.ngroups) g;
 
--- A LEFT JOIN on a key: the planner leaves it out where nobody asks for the detector.
+-- A join with product in its place took a question about one pixel 1.4 times as long, most of it for the plan.
+ALTER TABLE corrected_exposure ADD COLUMN detector text COLLATE "C";
+COMMENT ON COLUMN corrected_exposure.detector IS 'of its Ramp, or of its RateInts if it has none';
+UPDATE corrected_exposure c SET detector = p.detector FROM product p WHERE p.serial = coalesce(c.ramp, c.rateints);
+
 CREATE OR REPLACE VIEW corrected_set AS
 SELECT c.corrected_exp_id, c.exp_id,
-    a.set_id AS ramp_set, b.set_id AS rate_set, a.nints, a.ngroups, a.common_groupdq, b.nints AS rate_nints, d.detector
+    a.set_id AS ramp_set, b.set_id AS rate_set, a.nints, a.ngroups, a.common_groupdq, b.nints AS rate_nints, c.detector
 FROM corrected_exposure c
 LEFT JOIN pixel_use ua ON ua.serial = c.ramp
 LEFT JOIN pixel_set a ON a.set_id = ua.set_id
 LEFT JOIN pixel_use ub ON ub.serial = c.rateints
-LEFT JOIN pixel_set b ON b.set_id = ub.set_id
-LEFT JOIN product d ON d.serial = coalesce(c.ramp, c.rateints);
+LEFT JOIN pixel_set b ON b.set_id = ub.set_id;
 
 CREATE OR REPLACE VIEW corrected_pixel AS
 SELECT c.corrected_exp_id, p.exp_id, p.pixel_id, c.nints, c.ngroups,
