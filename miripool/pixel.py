@@ -69,7 +69,7 @@ class Pixel:
         The pool.
     x, y : int
         Column 1…1032 and row 1…1024 of the FULL array.
-    detector : str, keyword-only, optional
+    detector : str, optional
         Its name, in capitals or not. Without it, versions that are asked about must be of one detector; those whose
         header has no DETECTOR are taken along then, and left out where a detector is named.
 
@@ -81,7 +81,7 @@ class Pixel:
         In capitals.
     """
 
-    def __init__(self, pool: Pool, x: int, y: int, *, detector: str | None = None) -> None:
+    def __init__(self, pool: Pool, x: int, y: int, detector: str | None = None) -> None:
         self.pixel_id = pixel_id_at(x, y)
         self.x = x
         self.y = y

@@ -1263,14 +1263,14 @@ class Pool:
 
     # Pixels
 
-    def pixel(self, x: int, y: int, *, detector: str | None = None) -> Pixel:
+    def pixel(self, x: int, y: int, detector: str | None = None) -> Pixel:
         """Follow one detector pixel.
 
         Parameters
         ----------
         x, y : int
             Column 1…1032 and row 1…1024 of the FULL array.
-        detector : str, keyword-only, optional
+        detector : str, optional
             E.g. ``"MIRIMAGE"``, in capitals or not; needed where the versions asked about are of several.
 
         Returns

@@ -162,7 +162,11 @@ def _sql(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Ask in SQL, as somebody who can only read. The tables and views are in the README."""
+    """Ask in SQL, as somebody who can only read. The tables and views are in the README.
+
+    Versions without pixel rows are in no view with values: where the pool has any, this is said on stderr, and
+    `SELECT * FROM missing_pixel_rows` lists them.
+    """
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
     if statement is None:
