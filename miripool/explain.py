@@ -110,7 +110,8 @@ def explain(pool: Pool, asked: Query, *, tag: str | None = None, all_versions: b
         chosen = selecting.select(pool, asked, tag=tag, all_versions=all_versions) if steps[-1].left else []
         words = f"at least {asked.at_least} pixels with {asked.text or 'anything'}"
         region = "" if asked.region is None else " in columns {} to {}, rows {} to {}".format(*asked.region)
-        steps.append(Step(words + region, "pixel rows", len(chosen)))
+        detector = "" if asked.detector is None else f" of detector {asked.detector}"
+        steps.append(Step(words + region + detector, "pixel rows", len(chosen)))
     return Explanation(tuple(steps))
 
 

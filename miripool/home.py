@@ -9,6 +9,7 @@ import os
 import shutil
 import tomllib
 import uuid
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from .errors import (
     StorageError,
 )
 from .files import read_plain
+from .gaps import IncompleteAnswer, notice_of_gaps
 from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_bytes, schema_name
 from .keywords import suggest
 from .names import check_pool_name
@@ -173,13 +175,21 @@ class Home:
             If PostgreSQL can't read it.
         ReadOnly
             If it writes.
+
+        Warns
+        -----
+        miripool.gaps.IncompleteAnswer
+            If versions of the pool have no pixel rows, whatever is asked; the answer's ``notice`` says the same.
         """
         with self.pool(name) as pool:
-            pool.catch_up()
+            notice = notice_of_gaps(pool)
+            if notice is not None:
+                warnings.warn(notice, IncompleteAnswer, stacklevel=3)  # behind contextlib's frame: who asks
             with (
                 contextlib.closing(self._reader(pool.catalog.database)) as database,
                 ask(database, statement) as answer,
             ):
+                answer.notice = notice
                 yield answer
 
     def psql_url(self, name: str) -> tuple[str, str]:
@@ -194,9 +204,16 @@ class Home:
         -------
         url, schema : str
             The database, and the schema with the pool's tables.
+
+        Warns
+        -----
+        miripool.gaps.IncompleteAnswer
+            As for `sql`.
         """
         with self.pool(name) as pool:
-            pool.catch_up()
+            notice = notice_of_gaps(pool)
+            if notice is not None:
+                warnings.warn(notice, IncompleteAnswer, stacklevel=2)
             with contextlib.closing(self._reader(pool.catalog.database)) as database:
                 return database.psql_url, database.schema
 

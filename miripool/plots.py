@@ -58,7 +58,8 @@ def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> P
     else:
         _draw_history(axes, table)
     meta = table.meta
-    axes.set_title(title or f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}")
+    detector = f" of {meta['detector']}" if meta["detector"] else ""
+    axes.set_title(title or f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}{detector}")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")

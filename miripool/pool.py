@@ -1230,13 +1230,15 @@ class Pool:
 
     # Pixels
 
-    def pixel(self, x: int, y: int) -> Pixel:
+    def pixel(self, x: int, y: int, detector: str | None = None) -> Pixel:
         """Follow one detector pixel.
 
         Parameters
         ----------
         x, y : int
             Column 1…1032 and row 1…1024 of the FULL array.
+        detector : str, optional
+            E.g. ``"MIRIMAGE"``, in capitals or not; needed where the versions asked about are of several.
 
         Returns
         -------
@@ -1250,7 +1252,7 @@ class Pool:
         """
         from .pixel import Pixel
 
-        return Pixel(self, x, y)
+        return Pixel(self, x, y, detector=detector)
 
     def pixels(
         self,
@@ -1262,6 +1264,7 @@ class Pool:
         query: Any = "1",
         tag: str | None = None,
         all_versions: bool = False,
+        detector: str | None = None,
     ) -> Pixels:
         """Find the pixels that satisfy a condition.
 
@@ -1279,6 +1282,8 @@ class Pool:
             The versions that this tag marks.
         all_versions : bool, keyword-only
             Not only heads.
+        detector : str, keyword-only, optional
+            Of this detector, in capitals or not; of all unless given, told apart by the column ``detector``.
 
         Returns
         -------
@@ -1292,7 +1297,7 @@ class Pool:
         """
         from .pixel import Pixels
 
-        return Pixels(self, kind, where, x=x, y=y, query=query, tag=tag, all_versions=all_versions)
+        return Pixels(self, kind, where, x=x, y=y, query=query, tag=tag, all_versions=all_versions, detector=detector)
 
     # Loading and writing out
 

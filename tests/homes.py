@@ -20,7 +20,7 @@ from astropy.io import fits
 from psycopg2 import sql
 from typer.testing import CliRunner, Result
 
-from miripool import Home
+from miripool import Home, Pool
 from miripool.cli.app import app
 
 _made: dict[str, str] = {}
@@ -46,6 +46,15 @@ def ask(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
+
+
+def ask_pool(pool: Pool, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Ask a pool's schema, as its owner."""
+    database = pool.catalog.database
+    with closing(psycopg2.connect(database.psql_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
+        cursor.execute(statement, values or None)
+        return cursor.fetchall()
 
 
 def drop_schemas(url: str) -> None:

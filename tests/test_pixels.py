@@ -242,7 +242,7 @@ def test_pixels_in_tables_and_chunks(filled: Pool, simulated: Path) -> None:
     rate = array(simulated / "v2" / f"{NAME}_rateints.fits", "SCI")
     found = filled.pixels(RateInts, "rate > 100 and dq is null", x=(10, 30), y=(780, 800))
     table = found.to_table()
-    assert table.colnames == ["urn", "name", "version", "time", "pixel_id", "x", "y", "rate", "err", "dq"]
+    assert table.colnames == ["urn", "name", "version", "time", "detector", "pixel_id", "x", "y", "rate", "err", "dq"]
     assert set(table["urn"]) == {"urn:jpl8:RateInts:5"}
     assert set(table["version"]) == {1}
     assert (str(table["rate"].unit), str(table["err"].unit)) == ("DN / s", "DN / s")
@@ -306,7 +306,7 @@ def test_regions_that_are_none(filled: Pool, wrong: dict[str, Any]) -> None:
 
 def test_history(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).history(all_versions=True)
-    assert table.colnames == ["urn", "name", "version", "time", "integration", "rate", "err", "dq"]
+    assert table.colnames == ["urn", "name", "version", "time", "detector", "integration", "rate", "err", "dq"]
     assert list(table["version"]) == [0, 0, 0, 1, 1, 1]
     assert list(table["integration"]) == [1, 2, 3] * 2
     for column, name in (("rate", "SCI"), ("err", "ERR"), ("dq", "DQ")):
@@ -325,7 +325,7 @@ def test_history(filled: Pool, simulated: Path) -> None:
 def test_ramps(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).ramps()
     path = simulated / "v2" / f"{NAME}_ramp.fits"
-    assert table.colnames == ["urn", "name", "version", "time", "integration", "ramp", "groupdq", "pixeldq"]
+    assert table.colnames == ["urn", "name", "version", "time", "detector", "integration", "ramp", "groupdq", "pixeldq"]
     assert np.array_equal(table["ramp"], array(path, "SCI")[:, :, 21, 2])
     assert np.array_equal(table["groupdq"], array(path, "GROUPDQ")[:, :, 21, 2])
     assert list(table["pixeldq"]) == [array(path, "PIXELDQ")[21, 2]] * 3

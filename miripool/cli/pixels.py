@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,9 @@ _AllVersions = Annotated[bool, typer.Option("--all-versions", help="Not only the
 _Query = Annotated[
     str, typer.Option("--query", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
 ]
+_Detector = Annotated[
+    str | None, typer.Option("--detector", metavar="NAME", help="Of this detector, e.g. MIRIMAGE, in capitals or not.")
+]
 _Names = Annotated[bool, typer.Option("--dq-names", help="Spell data quality flags.")]
 
 _index = typer.Typer(name="index", help="Pixel rows in the index.", no_args_is_help=True)
@@ -41,6 +45,7 @@ def _pixel(
     ] = "1",
     tag: _Tag = None,
     all_versions: _AllVersions = False,
+    detector: _Detector = None,
     dq_names: _Names = False,
     plot: Annotated[
         str | None, typer.Option("--plot", metavar="FILE", help="Draw ramps, or rates against time.")
@@ -54,7 +59,7 @@ def _pixel(
     one_form(as_json=as_json, as_csv=as_csv)
     cls = kind_class(kind)
     with open_pool(context, name) as pool:
-        pixel = pool.pixel(x, y)
+        pixel = pool.pixel(x, y, detector=detector)
         read = pixel.ramps if cls.kind in ("Raw", "Ramp") else pixel.history
         table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
         if plot is not None:
@@ -80,6 +85,7 @@ def _pixels(
     query: _Query = "1",
     tag: _Tag = None,
     all_versions: _AllVersions = False,
+    detector: _Detector = None,
     dq_names: _Names = False,
     count: Annotated[bool, typer.Option("--count", help="Only their number.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 1000,
@@ -103,6 +109,7 @@ def _pixels(
             query=query,
             tag=tag,
             all_versions=all_versions,
+            detector=detector,
         )
         if count:
             number = found.count()
@@ -141,16 +148,41 @@ def _sql(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Ask in SQL, as somebody who can only read. The tables and views are in the README."""
+    """Ask in SQL, as somebody who can only read. The tables and views are in the README.
+
+    Versions without pixel rows are in no view with values: where the pool has any, this is said on stderr, and
+    `SELECT * FROM missing_pixel_rows` lists them.
+    """
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
     if statement is None:
         _psql(context, name)
         return
-    with home.sql(name, statement) as answer:
+    with _gaps_said(), home.sql(name, statement) as answer:
         columns = _unique(answer.columns)
         rows = [dict(zip(columns, row, strict=True)) for row in answer]
     emit(rows, columns, as_json_list=as_json, as_csv=as_csv)
+
+
+@contextmanager
+def _gaps_said() -> Iterator[None]:
+    """Say what an answer leaves out as all else is said here, once for each call, and not as Python's warnings are."""
+    import warnings
+
+    from ..gaps import IncompleteAnswer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", IncompleteAnswer)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, IncompleteAnswer):
+                say(str(message))
+            else:
+                shown(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _unique(columns: list[str]) -> list[str]:
@@ -168,7 +200,8 @@ def _psql(context: typer.Context, name: str) -> None:
     from ..index import psql_call
 
     home = home_of(context)
-    url, schema = home.psql_url(name)
+    with _gaps_said():
+        url, schema = home.psql_url(name)
     program = shutil.which("psql") if home.external_url is not None else str(home.server.psql)
     if program is None:
         raise ServerUnavailable(f"there is no psql on this machine; give a statement: miripool sql {name} 'SELECT …'")

@@ -45,7 +45,7 @@ AND p.serial = ANY(CAST(%(changed)s AS bigint[])) AND p.kind IN ('Ramp', 'RateIn
 # tables that were filled since the last ANALYZE was planned as a loop over both, 3 s for 1000 products among 6000.
 _PAIR = """
 WITH living AS MATERIALIZED (
-    SELECT p.serial, p.kind, p.name, p.version, coalesce((
+    SELECT p.serial, p.kind, p.name, p.version, p.detector, coalesce((
         SELECT md5(string_agg(k.key || '=' || coalesce(k.text, CAST(k.number AS text), ''), chr(10)
                               ORDER BY k.key, k.occurrence))
         FROM keyword k
@@ -61,8 +61,9 @@ WITH living AS MATERIALIZED (
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER (PARTITION BY kind, name, calibration ORDER BY version) AS nth FROM living
 )
-INSERT INTO corrected_exposure (corrected_exp_id, exp_id, ramp, rateints)
-SELECT least(r.serial, i.serial), e.exp_id, r.serial, i.serial
+INSERT INTO corrected_exposure (corrected_exp_id, exp_id, ramp, rateints, detector)
+SELECT least(r.serial, i.serial), e.exp_id, r.serial, i.serial,
+    CASE WHEN r.serial IS NULL THEN i.detector ELSE r.detector END
 FROM (SELECT * FROM numbered WHERE kind = 'Ramp') r
 FULL JOIN (SELECT * FROM numbered WHERE kind = 'RateInts') i
     ON i.name = r.name AND i.calibration = r.calibration AND i.nth = r.nth

@@ -219,6 +219,7 @@ corrected_exposure = Table(
     Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
     Column("ramp", BigInteger),
     Column("rateints", BigInteger),
+    Column("detector", _C, comment="of its Ramp, or of its RateInts if it has none"),
     UniqueConstraint("ramp", name="corrected_exposure_ramp_key"),
     UniqueConstraint("rateints", name="corrected_exposure_rateints_key"),
     Index("corrected_exposure_exp_id", "exp_id"),
