@@ -509,9 +509,9 @@ def _near(archive: Archive, track: Iterable[ProductRow], manifest: Manifest) -> 
     near: dict[str, list[str]] = {ref.digest: [] for ref in large.values()}
     if not near:
         return {}
-    for ref in large.values():
+    for own in large.values():
         with contextlib.suppress(IntegrityError):  # what is damaged is written again
-            near[ref.digest] += archive.blobs.family(ref)
+            near[own.digest] += archive.blobs.family(own)
     living = [row for row in track if row.removed is None]
     for row in sorted(living, key=lambda row: row.version)[: -_NEAREST - 1 : -1]:
         with contextlib.suppress(IntegrityError):  # what is damaged is of no use here; verify tells it
