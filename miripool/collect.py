@@ -91,7 +91,8 @@ def collect(
     """
     found = Collected()
     storage, notes = archive.storage, archive.notes
-    dead = notes.dead() if dry_run else notes.sweep()
+    with archive.held():  # where its folder is away, all locks seem to be free
+        dead = notes.dead() if dry_run else notes.sweep()
     found.notes = len(dead)
     found.names += dead
     listed = list_folder(storage)
@@ -124,8 +125,11 @@ def collect(
 
 
 def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: Collected) -> Entry | None:
-    """Delete what still nobody refers to; give the newest entry of the journal."""
-    with archive.notes.collecting(chunk) as ticket:
+    """Delete what still nobody refers to; give the newest entry of the journal.
+
+    The pool is not renamed meanwhile: where its folder is away, there seem to be no notes and no further entries.
+    """
+    with archive.held(), archive.notes.collecting(chunk) as ticket:
         begin = time.monotonic()
         # In this order: a writer's note goes when its entry is there.
         spared = archive.notes.pending()

@@ -166,8 +166,12 @@ class Committer:
         """
         try:
             return self._commit(decide, is_ready)
-        except (IntegrityError, StorageError, ServerError):
+        except IntegrityError:
             self._archive.confirm()  # of a pool that is gone, that is all there is to say
+            self.check()
+            return self._commit(decide, is_ready)  # it had been renamed, and got its name back: nothing is damaged
+        except (StorageError, ServerError):
+            self._archive.confirm()
             raise
 
     def _commit(

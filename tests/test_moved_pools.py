@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,12 @@ from homes import ask, own_database, write_image
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import Home, heldfolder
-from miripool.errors import Conflict, PoolNotFound
+from miripool.collect import collect
+from miripool.errors import Conflict, NotFound, PoolNotFound
 from miripool.heldfolder import held_folder
+from miripool.journal import Entry, Journal
+from miripool.notes import Notes
+from miripool.verify import verify
 
 home = homes.home
 
@@ -191,6 +196,77 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path, monkeypatch: pyte
         os.kill(child, 0)
         with held_folder(tmp_path, alone=True) as folder:
             assert folder.put("journal/x", b"x")
+
+
+# Collected meanwhile
+
+
+class MovedWithin:
+    """Moves a pool's folder, as `Home.rename` does, while a collector asks its notes something, and back afterwards."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, ask: str, calls: int) -> None:
+        self.folder, self.calls, self.seen, self.over = folder, calls, 0, False
+        self.real = getattr(Notes, ask)
+        self.thread = threading.Thread(target=self.move)
+        monkeypatch.setattr(Notes, ask, lambda *arguments, **options: self.answer(*arguments, **options))
+
+    def move(self) -> None:
+        with held_folder(self.folder, alone=True):
+            if not self.over:
+                self.folder.rename(self.folder.with_name("new"))
+
+    def answer(self, notes: Notes, *arguments: object, **options: object) -> object:
+        self.seen += 1
+        if self.seen < self.calls:
+            return set()  # as if there were no notes yet
+        if self.seen > self.calls:
+            return self.real(notes, *arguments, **options)
+        self.thread.start()
+        self.thread.join(2)
+        moved = not self.thread.is_alive()
+        try:
+            return self.real(notes, *arguments, **options)
+        finally:
+            if moved:
+                self.folder.with_name("new").rename(self.folder)
+
+
+@pytest.mark.parametrize(("ask", "calls"), [("pending", 2), ("_counts", 1)])
+def test_a_collector_is_not_misled_by_a_renaming(
+    home: Home, images: list[Path], monkeypatch: pytest.MonkeyPatch, ask: str, calls: int
+) -> None:
+    """Where the folder is away for a moment, there seem to be no notes, and all locks seem to be free."""
+    with writer(home, IN_TRANSACTION + SAVE, images[1]) as process, home.pool("old") as pool:
+        with monkeypatch.context() as patch:
+            moved = MovedWithin(folder_of(pool), patch, ask, calls)
+            found = collect(pool.archive)
+            moved.over = True
+            assert moved.seen >= calls
+        moved.thread.join(60)
+        assert gone_on(process) == "urn:old:Product:1"
+        assert (found.files, found.notes) == (0, 0)
+        assert verify(pool, level="full").is_whole
+
+
+def test_a_folder_that_was_away_for_a_moment_is_not_called_damaged(
+    home: Home, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool was renamed and got its name back, while its journal was looked at."""
+    read = Journal.read
+    away: list[int] = []
+
+    def read_later(journal: Journal, n: int) -> Entry:
+        if len(away) < 1:
+            away.append(n)
+            raise NotFound("the folder is elsewhere")
+        return read(journal, n)
+
+    with home.pool("old") as pool:
+        pool.catch_up()
+        monkeypatch.setattr(Journal, "read", read_later)
+        assert pool.save(images[1]).urn == "urn:old:Product:1"
+        assert away == [0]
+        assert_index_is_journal(pool)
 
 
 # Two homes on one folder
