@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "archive commit listing",
         "reference",
         "judging",
-        "collect finding pixelrows saving selecting",
+        "collect finding gaps pixelrows saving selecting",
         "contexts explain lineage pixel storing",
         "ingest",
         "pool plots",
