@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "archive commit listing",
         "reference",
         "judging valuetypes",
-        "collect finding pixelrows runs saving selecting",
+        "collect finding gaps pixelrows runs saving selecting",
         "reasons",
         "contexts explain lineage pixel storing",
         "exposures ingest",
