@@ -44,7 +44,7 @@ def test_pools_and_tags_count_what_ls_lists(pool: Pool, simulated: Path) -> None
         "v1": (4, 0),
         "v2": (3, 0),
     }
-    assert "contexts" in call("tags", "jpl8").stdout.splitlines()[0]
+    assert call("tags", "jpl8", "--csv").stdout.splitlines()[0] == "label,count,first,last"
 
 
 def test_the_trash_lists_contexts_too(pool: Pool, simulated: Path) -> None:

@@ -27,18 +27,8 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
     """List the pools."""
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
-    columns = [
-        "name",
-        "products",
-        "versions",
-        "tags",
-        "contexts",
-        "bytes",
-        "stored_bytes",
-        "index_bytes",
-        "created",
-        "path",
-    ]
+    sizes = ["bytes", "stored_bytes", "index_bytes"]
+    columns = ["name", "products", "versions", "tags", *sizes, "created", "path"]
     rows = []
     failed: MiripoolError | None = None
     for name in home.names():
@@ -48,7 +38,7 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
             say(f"pool {name}: {error}")
             failed = error
             if as_json:
-                rows.append({**dict.fromkeys(columns), "name": name, "error": str(error)})
+                rows.append({**dict.fromkeys([*columns, "contexts"]), "name": name, "error": str(error)})
     emit(
         rows,
         columns,

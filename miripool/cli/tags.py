@@ -122,7 +122,7 @@ def _tags(context: typer.Context, name: PoolName, as_json: Json = False, as_csv:
         rows = [asdict(t) for t in pool.tags()]
     emit(
         rows,
-        ["label", "count", "contexts", "first", "last"],
+        ["label", "count", "first", "last"],
         as_json_list=as_json,
         as_csv=as_csv,
         titles={"label": "tag", "count": "versions", "first": "first used", "last": "last used"},
