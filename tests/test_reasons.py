@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import homes
@@ -79,6 +80,15 @@ def test_values_of_two_types_are_refused(pool: Pool, home: Home, question: str, 
 )
 def test_what_can_be_compared_is(pool: Pool, question: str, found: int) -> None:
     assert pool.select(question).size() == found
+
+
+def test_types_that_came_later_count(home: Home, tmp_path: Path) -> None:
+    with home.create("later") as made:
+        made.save(homes.write_image(tmp_path / "a.fits", {"MYKEY": "text"}))
+        with pytest.raises(QueryError, match="MYKEY is text"):
+            made.select("MYKEY == 5")
+        made.save(homes.write_image(tmp_path / "b.fits", {"MYKEY": 5}))
+        assert [ref.name for ref in made.select("MYKEY == 5")] == ["b"]
 
 
 REASONS = [
