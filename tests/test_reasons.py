@@ -129,6 +129,7 @@ def test_other_reasons(pool: Pool, home: Home) -> None:
     assert "satisfies f(p)" in repr(pool.select(FullQuery("f(p)", functions={"f": lambda _: False})))
     assert "none of the 3 versions" in repr(pool.select(Query("ngroups == 6", allVersions=True)))
     assert pool.select("ngroups == 5").reason is None
+    assert "jpl8: none of the 2 newest versions satisfies" in repr(ProductStorage(pool).select("ngroups == 6"))
     assert pool.select("ngroups == 5", limit=0).reason is None
     with home.create("empty") as empty:
         assert "pool empty is empty" in repr(empty.select())
