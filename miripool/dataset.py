@@ -13,6 +13,7 @@ import numpy as np
 from .errors import InvalidInput, ReadOnly
 from .reductions import find_reduction, reduce_elements
 from .statistics import Accumulator, Statistics
+from .units import parse_unit, unit_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -162,7 +163,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         Where the stored values come from.
     scale : Scale, optional
         From stored to physical values.
-    unit : str, optional
+    unit : str or astropy.units.UnitBase, optional
         Physical unit (BUNIT).
     statistics : Statistics, optional
         If they are known already.
@@ -174,13 +175,13 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         source: ArraySource,
         *,
         scale: Scale | None = None,
-        unit: str | None = None,
+        unit: Any = None,
         statistics: Statistics | None = None,
     ) -> None:
         self.name = name
         self.source = source
         self.scale = scale
-        self.unit = unit
+        self._unit = unit_text(unit)
         self._statistics = statistics
 
     _saved: str | None = None
@@ -204,6 +205,16 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__, _saved=None)
         return made
+
+    @property
+    def unit(self) -> Any:
+        """Physical unit, an `astropy.units.Unit`; one that astropy can't read is unrecognised. None without BUNIT."""
+        return None if self._unit is None else parse_unit(self._unit)
+
+    @property
+    def unit_text(self) -> str | None:
+        """The unit as the header has it, and as it is written back."""
+        return self._unit
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -476,5 +487,5 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         return getattr(np.asarray(self), name)
 
     def __repr__(self) -> str:
-        unit = f", {self.unit}" if self.unit else ""
+        unit = f", {self.unit_text}" if self.unit_text else ""
         return f"<Dataset {self.name} {self.dtype} {self.shape}{unit}>"

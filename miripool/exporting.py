@@ -1,4 +1,4 @@
-"""File names of versions that are written as FITS."""
+"""What is written as FITS: the names of versions' files, and masks of what differs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import AlreadyExists
 from .formats import track_name
 from .names import check_product_name
 from .product import kind_class
+from .storage import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .difference import Difference
     from .reference import ProductRef
 
-__all__ = ["export_name", "file_names"]
+__all__ = ["export_name", "file_names", "write_mask"]
 
 
 def export_name(ref: ProductRef, *, jwst: bool = False) -> str:
@@ -67,3 +70,44 @@ def file_names(refs: Iterable[ProductRef], *, jwst: bool = False) -> dict[str, P
             for name, ref in zip(names, listed, strict=True)
         ]
     return dict(zip(names, listed, strict=True))
+
+
+def write_mask(path: Path, difference: Difference, old: str, new: str) -> list[str]:
+    """Write a FITS file with an image extension for each array that changed: 1 where its elements differ, else 0.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    difference : Difference
+        Of two versions whose elements were compared.
+    old, new : str
+        Their URNs, for the keywords OLD and NEW.
+
+    Returns
+    -------
+    list of str
+        Names of the extensions, which are those of the datasets.
+
+    Raises
+    ------
+    AlreadyExists
+        If the file is there.
+    StorageError
+        If it can't be written.
+    """
+    from astropy.io import fits
+
+    primary = fits.PrimaryHDU()
+    primary.header["OLD"] = (old, "version compared")
+    primary.header["NEW"] = (new, "version compared with")
+    names = [change.dataset for change in difference.elements if change.form is None and not change.columns]
+    masks = [fits.ImageHDU(difference.mask(name).astype("u1"), name=name) for name in names]
+    try:
+        with path.open("xb") as file:
+            fits.HDUList([primary, *masks]).writeto(file)
+    except FileExistsError:
+        raise AlreadyExists(f"{path} is there already; it was not replaced") from None
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return names

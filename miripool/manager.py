@@ -13,6 +13,7 @@ from .keywords import suggest
 from .names import Urn
 from .pool import Pool
 from .query.queries import as_query, functions_in
+from .reasons import why_empty
 from .reference import ProductRef, ProductRefs
 
 if TYPE_CHECKING:
@@ -264,7 +265,12 @@ class ProductStorage:
                 pool, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=left, executor=executor
             )
             found += [(pool, serial) for serial in serials]
-        return ProductRefs(found)
+
+        def why() -> str:
+            reasons = [why_empty(pool, asked, previous, tag=label, all_versions=all_versions) for pool in pools]
+            return "; ".join(f"{p.name}: {reason}" for p, reason in zip(pools, reasons, strict=True))
+
+        return ProductRefs(found, why=None if limit == 0 else why)
 
     def _pools_with_tag(self, label: str) -> list[Pool]:
         pools = [pool for pool in self._pools if pool.tag_exists(label)]

@@ -17,6 +17,7 @@ from .product import Ramp, RateInts, kind_class
 from .query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
 from .query.queries import Query, check_detector, check_region
 from .selecting import detectors_of, of_detector, refuse_unknown_detector, warn_without_rows
+from .times import time_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,8 +121,8 @@ class Pixel:
         -------
         astropy.table.Table
             One row for each integration of each version, by time: urn, name, version, time (of the exposure's start,
-            ISO, UTC), detector (empty where the header names none), integration (from 1), ramp (DN, by group), and for
-            a Ramp groupdq, err where there is one, and pixeldq.
+            a Time in UTC, masked where the file has none), detector (empty where the header names none), integration
+            (from 1), ramp (DN, by group), and for a Ramp groupdq, err where there is one, and pixeldq.
 
         Raises
         ------
@@ -157,8 +158,8 @@ class Pixel:
         -------
         astropy.table.Table
             One row for each integration of each version, by time: urn, name, version, time (of the exposure's start,
-            ISO, UTC), detector (empty where the header names none), integration (from 1; of RateInts only), rate and
-            err (DN/s), dq.
+            a Time in UTC, masked where the file has none), detector (empty where the header names none), integration
+            (from 1; of RateInts only), rate and err (DN/s), dq.
 
         Raises
         ------
@@ -196,7 +197,7 @@ class Pixel:
             "urn": _repeat([str(Urn(self._pool.name, v.kind, v.serial)) for v in versions], count),
             "name": _repeat([v.name for v in versions], count),
             "version": np.repeat(np.asarray([v.version for v in versions], int), count),
-            "time": _repeat([_time(v) for v in versions], count),
+            "time": time_column([v.start_time for v in versions], count),
             "detector": _repeat([v.detector or "" for v in versions], count),
         }
         if cls.kind != "Rate":
@@ -473,10 +474,12 @@ class Pixels:
             )
         tables = list(self.chunks(dq_names=dq_names, limit=limit))
         if not tables:
-            return Table(
-                names=["urn", "name", "version", "time", "detector", "pixel_id", "x", "y"],
-                dtype=["U1", "U1", "i8", "U1", "U1", "i8", "i8", "i8"],
+            made = Table(
+                names=["urn", "name", "version", "detector", "pixel_id", "x", "y"],
+                dtype=["U1", "U1", "i8", "U1", "i8", "i8", "i8"],
             )
+            made.add_column(time_column([]), name="time", index=3)
+            return made
         return tables[0] if len(tables) == 1 else vstack(tables, metadata_conflicts="silent")
 
     def _chunk(self, version: ProductRow, s: rows.SetRow, part: Sequence[Mapping[str, Any]], dq_names: bool) -> Table:
@@ -485,7 +488,7 @@ class Pixels:
             "urn": [str(Urn(self._pool.name, version.kind, version.serial))] * count,
             "name": [version.name] * count,
             "version": np.full(count, version.version),
-            "time": [_time(version)] * count,
+            "time": time_column([version.start_time], [count]),
             "detector": [version.detector or ""] * count,
         }
         for column in ("pixel_id", "x", "y"):
@@ -533,11 +536,6 @@ def _pixels_in(placement: Placement, box: rows.Box) -> int:
     wide = min(columns[1], placement.x + placement.columns - 1) - max(columns[0], placement.x) + 1
     high = min(lines[1], placement.y + placement.rows - 1) - max(lines[0], placement.y) + 1
     return max(wide, 0) * max(high, 0)
-
-
-def _time(version: ProductRow) -> str:
-    start = version.start_time
-    return "" if start is None else start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
 
 
 def _length(values: Mapping[str, Any]) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,10 +124,10 @@ def _draw_history(axes: Any, table: Table) -> None:
 
 def _times(table: Table) -> tuple[Any, bool]:
     """Give what to draw rates against: times, or where all are of one exposure or have no time, their number."""
-    texts = [str(text) for text in table["time"]]
-    if len(set(texts)) < 2 or "" in texts:
+    times = table["time"]
+    if not len(times) or np.any(times.mask) or times.min() == times.max():
         return np.arange(1, len(table) + 1), False
-    return np.asarray([datetime.fromisoformat(text) for text in texts]), True
+    return times.to_datetime(), True
 
 
 def _version_label(row: Any) -> str:

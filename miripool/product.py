@@ -262,7 +262,7 @@ class Product(Mapping[str, Dataset]):
         arrays: dict[str, Any] = dict(self._datasets)
         for key, value in changed.items():
             old = self._datasets.get(key)
-            unit = None if old is None else old.unit
+            unit = None if old is None else old.unit_text
             arrays[key] = value if isinstance(value, Dataset) else _as_dataset(key, value, unit=unit)
         return type(self)(self.meta.copy(), arrays, name=self.name)
 

@@ -367,7 +367,7 @@ class ProductRefs(Sequence[ProductRef]):
         Returns
         -------
         astropy.table.Table
-            Masked where a product lacks the keyword; times as text in ISO form, UTC.
+            Masked where a product lacks the keyword; times as `astropy.time.Time`, UTC.
         """
         from .listing import TABLE_COLUMNS, astropy_table
 
@@ -404,7 +404,7 @@ class ProductRefs(Sequence[ProductRef]):
         more = f"<p>… and {len(self) - len(head)} more</p>" if len(self) > len(head) else ""
         titles = "".join(f"<th>{t}</th>" for t in ("URN", "name", "version", "tags", "saved (UTC)"))
         if not self:
-            return f"<p>{html.escape(self._shown_reason())}</p>"
+            return f"<p>0 products{html.escape(self._shown_reason().removeprefix('0'))}</p>"
         return f"<p>{_count(len(self))}</p><table><tr>{titles}</tr>{cells}</table>{more}"
 
     def _shown_reason(self) -> str:

@@ -63,9 +63,12 @@ def refuse_other_types(pools: Sequence[Pool], node: Node) -> None:
         operand, literals = _sides(leaf)
         if operand is None or is_array(operand):
             continue
-        there = _types(pools, operand)
         wanted = [_types_of_literal(item.value) for item in literals]
-        if there and not any(_compare(leaf, there, one) for one in wanted):
+        for again in (False, True):  # what is remembered may lack the types of what was saved since
+            there = _types(pools, operand, again=again)
+            if not there or any(_compare(leaf, there, one) for one in wanted):
+                break
+        else:
             raise QueryError(_message(leaf, operand, literals, there))
 
 
@@ -80,10 +83,10 @@ def _sides(leaf: Compare | Range | In | Like) -> tuple[Node | None, list[Literal
     return leaf.operand, list(leaf.items) if isinstance(leaf, In) else [Literal(leaf.pattern)]
 
 
-def _types(pools: Sequence[Pool], operand: Node) -> frozenset[str]:
+def _types(pools: Sequence[Pool], operand: Node, *, again: bool) -> frozenset[str]:
     """Give the types that a value has; none where nobody knows."""
     if isinstance(operand, Keyword):
-        return frozenset().union(*(pool.catalog.keyword_types(operand.key, operand.hdu) for pool in pools))
+        return frozenset().union(*(p.catalog.keyword_types(operand.key, operand.hdu, again=again) for p in pools))
     if isinstance(operand, Field):
         return frozenset((_FIELDS.get(operand.name, "text"),))
     if isinstance(operand, Unit) or (isinstance(operand, Statistic) and operand.which == "unit"):

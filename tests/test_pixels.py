@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,9 @@ def test_history(filled: Pool, simulated: Path) -> None:
     assert table.meta["pixel_id"] == (800 - 1) * 1032 + 3
     start = filled.select(RateInts)[0].row.start_time
     assert start is not None
-    assert table["time"][0] == start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
+    assert table["time"][0].isot == start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
+    assert table["time"][0].to_datetime(timezone=UTC) == start
+    assert (table["time"].scale, table["time"].format, len(table["time"])) == ("utc", "isot", 6)
     rates = filled.pixel(9, 800).history(Rate, tag="v1")
     assert "integration" not in rates.colnames
     assert rates["rate"][0] == array(simulated / "v1" / f"{NAME}_rate.fits", "SCI")[21, 8]

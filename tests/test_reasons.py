@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import homes
@@ -81,6 +82,15 @@ def test_what_can_be_compared_is(pool: Pool, question: str, found: int) -> None:
     assert pool.select(question).size() == found
 
 
+def test_types_that_came_later_count(home: Home, tmp_path: Path) -> None:
+    with home.create("later") as made:
+        made.save(homes.write_image(tmp_path / "a.fits", {"MYKEY": "text"}))
+        with pytest.raises(QueryError, match="MYKEY is text"):
+            made.select("MYKEY == 5")
+        made.save(homes.write_image(tmp_path / "b.fits", {"MYKEY": 5}))
+        assert [ref.name for ref in made.select("MYKEY == 5")] == ["b"]
+
+
 REASONS = [
     ("ngroups == 6", "none of the 2 newest versions satisfies NGROUPS == 6. The nearest NGROUPS is 5 or 8"),
     ("ngroups > 60", "none of the 2 newest versions satisfies NGROUPS > 60. NGROUPS goes from 5 to 50"),
@@ -119,6 +129,7 @@ def test_other_reasons(pool: Pool, home: Home) -> None:
     assert "satisfies f(p)" in repr(pool.select(FullQuery("f(p)", functions={"f": lambda _: False})))
     assert "none of the 3 versions" in repr(pool.select(Query("ngroups == 6", allVersions=True)))
     assert pool.select("ngroups == 5").reason is None
+    assert "jpl8: none of the 2 newest versions satisfies" in repr(ProductStorage(pool).select("ngroups == 6"))
     assert pool.select("ngroups == 5", limit=0).reason is None
     with home.create("empty") as empty:
         assert "pool empty is empty" in repr(empty.select())

@@ -170,9 +170,9 @@ def _plain_of_numpy(value: Any) -> Any:
     if value is np.ma.masked:
         return None
     if hasattr(value, "jd1"):  # a time of astropy
-        return None if np.any(value.mask) else value.utc.to_datetime(timezone=UTC)
+        return None if np.any(value.mask) else getattr(value.utc, "unmasked", value.utc).to_datetime(timezone=UTC)
     if isinstance(value, np.ndarray):
-        return [plain(item) for item in value] if value.ndim else plain(value[()])
+        return [plain(item) for item in value] if value.ndim else plain(value.reshape(1)[0])
     if isinstance(value, np.float32):
         return float(str(value))  # the digits that it has, and no others
     return plain(value.item()) if isinstance(value, np.generic) else str(value)

@@ -330,7 +330,7 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
         "dataset": dataset.name,
         "dtype": "table" if dataset.dtype.names else str(dataset.dtype),
         "shape": list(dataset.shape),
-        "unit": dataset.unit,
+        "unit": dataset.unit_text,
         **number,
         "nan": None if s is None else s.n_nan,
         "flagged": None if s is None else s.n_flagged,

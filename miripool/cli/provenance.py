@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import AlreadyExists, InvalidInput, StorageError
+from ..errors import InvalidInput
 from ..names import Urn
 from .choosing import AllVersions, Kind, Tagged, Where, Which, choose
 from .output import as_json as to_json
@@ -184,6 +184,8 @@ def _diff(
 
     Of several versions, each is compared with that of the same product in B, or with the one before it.
     """
+    from ..exporting import write_mask
+
     which = Which(kind, where, tag, all_versions)
     found: list[dict[str, Any]] = []
     with open_pool(context, name) as pool:
@@ -193,7 +195,8 @@ def _diff(
         for number, (before, after) in enumerate(pairs):
             difference = pool.diff(before, after)
             if mask is not None:
-                _write_mask(mask, before, after, difference)
+                names = write_mask(mask, difference, str(before.urn), str(after.urn))
+                say(f"wrote {mask}, with {', '.join(names) or 'no array: none changed'}")
             if as_json:
                 urns = {"old": str(before.urn), "new": str(after.urn)}
                 found.append({**urns, "same": list(difference.same), **difference.to_json()})
@@ -203,24 +206,6 @@ def _diff(
             _write_difference(before, after, difference)
     if as_json:
         write(to_json(found if many else found[0]))
-
-
-def _write_mask(path: Path, before: ProductRef, after: ProductRef, found: Difference) -> None:
-    """Write an image extension for each array that changed: 1 where its elements differ, 0 elsewhere."""
-    from astropy.io import fits
-
-    primary = fits.PrimaryHDU()
-    primary.header["OLD"] = (str(before.urn), "version compared")
-    primary.header["NEW"] = (str(after.urn), "version compared with")
-    names = [change.dataset for change in found.elements if change.form is None and not change.columns]
-    masks = [fits.ImageHDU(found.mask(name).astype("u1"), name=name) for name in names]
-    try:
-        fits.HDUList([primary, *masks]).writeto(path)
-    except OSError as error:
-        if path.exists():
-            raise AlreadyExists(f"{path} is there already; it was not replaced") from None
-        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
-    say(f"wrote {path}, with {', '.join(names) or 'no array: none changed'}")
 
 
 def _write_difference(before: ProductRef, after: ProductRef, found: Difference) -> None:

@@ -112,7 +112,7 @@ def _implied_cards(product: Product, name: str) -> bytes:
         cards += format_card("DATAMODL", MODELS[product.kind], "Type of data model")
     if name in product and f"{name}.BUNIT" not in product.meta:
         rate = product.kind in ("Rate", "RateInts") and name in ("SCI", "ERR")
-        if unit := product[name].unit or ("DN/s" if rate else None):
+        if unit := product[name].unit_text or ("DN/s" if rate else None):
             cards += format_card("BUNIT", unit, "physical units of the array values")
     return cards
 

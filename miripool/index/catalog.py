@@ -74,6 +74,7 @@ class Catalog:
         self.database = database
         self.pool_id = pool_id
         self._known: set[tuple[str, str | None]] = set()
+        self._types: dict[tuple[str, str | None], frozenset[str]] = {}
         self._products_there: int | None = None
 
     @classmethod
@@ -265,6 +266,7 @@ class Catalog:
         """
         renew(self.database, self.pool_id, first_serial, since, manifest, progress)
         self._known.clear()
+        self._types.clear()
 
     def apply_and_write(self, entry: Entry, manifest: Callable[[str], Manifest], write: Callable[[], bool]) -> bool:
         """Take in an entry that is about to be written, and write it once the database has accepted its rows.
@@ -716,10 +718,12 @@ class Catalog:
             self._known.add((key, hdu))  # a keyword that was there once stays known
         return True
 
-    def keyword_types(self, key: str, hdu: str | None = None) -> frozenset[str]:
-        """Tell what types a keyword's values have; see `miripool.index.vocabulary.keyword_types`."""
-        with self.database.read() as connection:
-            return vocabulary.keyword_types(connection, key, hdu)
+    def keyword_types(self, key: str, hdu: str | None = None, *, again: bool = False) -> frozenset[str]:
+        """Tell what types a keyword's values have, or had; see `miripool.index.vocabulary.keyword_types`."""
+        if again or not self._types.get((key, hdu)):
+            with self.database.read() as connection:
+                self._types[key, hdu] = vocabulary.keyword_types(connection, key, hdu)
+        return self._types[key, hdu]
 
     def keywords(self) -> list[str]:
         """List all keywords of all products.

@@ -215,7 +215,7 @@ class _Evaluation:
             shape, axis = dataset.shape, node.axis or 0
             return Value(number=float(shape[axis])) if -len(shape) <= axis < len(shape) else UNKNOWN
         if node.which in ("ndim", "unit"):
-            return Value.of(getattr(dataset, node.which))
+            return Value.of(dataset.ndim if node.which == "ndim" else dataset.unit_text)
         return Value.of(getattr(dataset.statistics, node.which, None))
 
     def _arithmetic(self, node: Arithmetic) -> Value:
