@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,9 +104,11 @@ def write_mask(path: Path, difference: Difference, old: str, new: str) -> list[s
     primary.header["NEW"] = (new, "version compared with")
     names = [change.dataset for change in difference.elements if change.form is None and not change.columns]
     masks = [fits.ImageHDU(difference.mask(name).astype("u1"), name=name) for name in names]
+    made = io.BytesIO()
+    fits.HDUList([primary, *masks]).writeto(made)
     try:
         with path.open("xb") as file:
-            fits.HDUList([primary, *masks]).writeto(file)
+            file.write(made.getbuffer())
     except FileExistsError:
         raise AlreadyExists(f"{path} is there already; it was not replaced") from None
     except OSError as error:

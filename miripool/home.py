@@ -445,10 +445,9 @@ class Home:
             raise PoolNotFound(f"{folder} is no pool: it has no pool.json")
         name = check_pool_name(folder.name if name is None else name)
         pool_id = read_pool_info(LocalStorage(folder)).id
-        for other in self.names():
-            with contextlib.suppress(MiripoolError):  # what is wrong with another pool is said when it is opened
-                if read_pool_info(LocalStorage(self._folder(other))).id == pool_id:
-                    raise AlreadyExists(f"{folder} is pool {other!r} of {self.path} already")
+        there = self._name_of(pool_id)
+        if there is not None:
+            raise AlreadyExists(f"{folder} is pool {there!r} of {self.path} already")
         self._refuse_similar(name)
         link = self._folder(name)
         if os.path.lexists(link) or self._retired(name).exists():
@@ -467,6 +466,14 @@ class Home:
             link.unlink()
             raise
         return pool
+
+    def _name_of(self, pool_id: str) -> str | None:
+        """Give the name under which a pool is in this home."""
+        for name in self.names():
+            with contextlib.suppress(MiripoolError):  # what is wrong with another pool is said when it is opened
+                if read_pool_info(LocalStorage(self._folder(name))).id == pool_id:
+                    return name
+        return None
 
     def detach(self, name: str) -> Path:
         """Do without a pool that was attached; its folder stays as it is, this home's link and index go.

@@ -229,6 +229,8 @@ def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]
         for view in sa.inspect(connection).get_view_names(schema=database.schema):
             database.run(connection, f"DROP VIEW IF EXISTS {quote(view)} CASCADE")
         database.run(connection, "ALTER TABLE corrected_exposure DROP COLUMN detector")
+        database.run(connection, "ALTER TABLE product DROP COLUMN saved_by, DROP COLUMN removed_by")
+        database.run(connection, "ALTER TABLE tag_event DROP COLUMN by")
         database.run(connection, migrations()[3].script)
         connection.execute(sa.update(tables.state).values(schema_version=8))
     answers = {}
