@@ -173,7 +173,7 @@ def fill(connection, found):
             s = d.statistics
             numbers = {k: getattr(s, k) for k in ("min", "max", "mean", "std", "n", "n_nan", "n_flagged")}
             values = {"serial": serial, "hdu": hdu, "name": name, "digest": "", "dtype": "", "shape": list(d.shape)}
-            connection.execute(dataset.insert().values(**values, unit=d.unit, **numbers))
+            connection.execute(dataset.insert().values(**values, unit=d.unit_text, **numbers))
         for label in p.tags:
             connection.execute(tag.insert().values(label=label, kind=p.kind, name=f"{p.name}{serial}", serial=serial))
     return serials
