@@ -128,7 +128,7 @@ def keyword_rows(draw):
 
 arrays = st.builds(
     lambda values, shape, unit: SimpleNamespace(
-        statistics=Statistics(*values, n=6, n_nan=0, n_flagged=None), shape=shape, ndim=len(shape), unit=unit
+        statistics=Statistics(*values, n=6, n_nan=0, n_flagged=None), shape=shape, ndim=len(shape), unit_text=unit
     ),
     st.one_of(st.just((None,) * 4), st.tuples(numbers, numbers, numbers, numbers)),
     st.sampled_from([(6,), (2, 3), (1, 2, 3), ()]),
