@@ -201,7 +201,7 @@ class _Evaluation:
             return UNKNOWN
 
     def _field(self, node: Field) -> Value:
-        whose = getattr(self.product.ref, "row", None) if node.name in OF_ROW else self.product
+        whose = getattr(getattr(self.product, "ref", None), "row", None) if node.name in OF_ROW else self.product
         found = getattr(whose, node.name, None)
         if node.name == "urn" and found is not None:
             found = str(found)
