@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tomllib
 import uuid
@@ -46,6 +47,13 @@ _SETTINGS = {"database_url"}
 
 _DELETED = ".deleted-"
 """Prefix of the folders of deleted pools, before their id and name: to be removed after their index."""
+
+_DELETED_FORM = re.compile(
+    re.escape(_DELETED) + "(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}) (?P<name>.+)", re.DOTALL
+)
+
+_RENAMINGS = 5
+"""Tries to give an index its pool's new name."""
 
 _MOST_SETTINGS = 1 << 20
 """Bytes of a file with settings or a number."""
@@ -263,6 +271,10 @@ class Home:
 
     def _no_pool(self, name: str) -> PoolNotFound:
         names = self.names()
+        for other in names:
+            with contextlib.suppress(MiripoolError):
+                if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
+                    return PoolNotFound(f"no pool {name!r} in {self.path}: it is called {other!r} now")
         near = suggest(name, names)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         there = f"the pools are {', '.join(names)}" if names else "there are none yet; `miripool create` makes one"
@@ -301,7 +313,7 @@ class Home:
             return self.pool(name)
         _refuse_used(folder)
         self._reach_database(name)
-        if any(folder.name.endswith(f" {name}") for folder in folder.parent.glob(f"{_DELETED}*")):
+        if any(deleted == name for _, _, deleted in self._deleted()):
             self._sweep_deleted()
         pool_id = str(uuid.uuid4())
         storage = LocalStorage(folder)
@@ -387,8 +399,19 @@ class Home:
                 pool.archive.remember_name(name)
                 _move(self._folder(name), self._folder(new))
             # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
-            pool.catalog.rename(schema_name(new))
+            self._rename_index(pool, new)
         return self.pool(new)
+
+    def _rename_index(self, pool: Pool, new: str) -> None:
+        """Give the index its new name, in the place of one that was made since the folder has that name."""
+        for _ in range(_RENAMINGS):
+            with contextlib.suppress(AlreadyExists):
+                pool.catalog.rename(schema_name(new))
+                return
+            # Somebody has opened the pool by its new name in this moment; whose index it is, the call looks.
+            self._refuse_index(new, pool.id)
+        # Others made one each time; whoever opens the pool next does, too.
+        pool.catalog.drop()
 
     def _refuse_index(self, name: str, pool_id: str) -> None:
         """Make sure that the database has no index of that name."""
@@ -439,9 +462,8 @@ class Home:
 
     def _sweep_deleted(self) -> None:
         """Delete the indexes and the files of deleted pools, also of those whose deletion was interrupted."""
-        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
-            pool_id, _, name = folder.name.removeprefix(_DELETED).partition(" ")
-            if name:
+        for folder, pool_id, name in self._deleted():
+            if not self._has(name, pool_id):
                 with contextlib.suppress(Conflict):  # the name has a new pool
                     self._refuse_index(name, pool_id)
             try:
@@ -450,6 +472,24 @@ class Home:
                 pass
             except OSError as error:
                 raise storage_error(error, folder) from error
+
+    def _deleted(self) -> list[tuple[Path, str, str]]:
+        """List the folders of deleted pools, with id and name; what others gave such a name is none."""
+        found = []
+        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
+            form = _DELETED_FORM.fullmatch(folder.name)
+            if form is not None and folder.is_dir() and not folder.is_symlink():
+                found.append((folder, form["id"], form["name"]))
+        return found
+
+    def _has(self, name: str, pool_id: str) -> bool:
+        """Tell whether a pool is there by its name, e.g. brought back from a copy after it was deleted."""
+        try:
+            return read_pool_info(LocalStorage(self._folder(name))).id == pool_id
+        except NotFound:
+            return False
+        except MiripoolError:
+            return True  # it may be: whoever opens it is told what is wrong
 
     def summary(self, name: str) -> PoolSummary:
         """Describe one pool.

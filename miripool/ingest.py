@@ -179,6 +179,8 @@ def ingest(
         If there is nobody to work.
     InvalidName
         If the tag can't be one.
+    PoolNotFound
+        If the pool was deleted or renamed meanwhile; what was saved before is with it.
     """
     if tag is not None:
         check_label(tag)
@@ -198,7 +200,8 @@ def ingest(
                 done += sizes[number]
                 progress(done, total)
             yield outcome
-    pool.keep_exposures(*(ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)))
+    kept = [ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)]
+    pool.again(lambda: pool.keep_exposures(*kept))
 
 
 def _size(path: Path) -> int:
@@ -273,7 +276,7 @@ class _Saving:
         names = _Names()
         for number, path in enumerate(self.files):
             if number % _AT_ONCE == 0:
-                names = self._ask(self.files[number : number + _AT_ONCE])
+                names = self.pool.again(partial(self._ask, self.files[number : number + _AT_ONCE]))
             for coming in self.files[number + 1 : number + 2]:
                 expect(coming)
             rows = names.versions.get(self.name or track_name(path.name), ())
@@ -402,7 +405,7 @@ def _with_pixels(pool: Pool, turns: Generator[_Turn], pixels: bool | None) -> Ge
     try:
         with closing(turns):
             for turn in turns:
-                done = _attempt(turn)
+                done = _attempt(pool, turn)
                 if isinstance(done, Outcome):
                     running.append(done)
                 else:
@@ -423,14 +426,16 @@ def _is_done(item: Outcome | tuple[Path, int, Future[Saved]]) -> bool:
     return isinstance(item, Outcome) or item[2].done()
 
 
-def _attempt(turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
-    """Save a file; its size and what came of it, or the failure's outcome."""
+def _attempt(pool: Pool, turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
+    """Save a file; its size and what came of it, or the failure's outcome. Without a pool no file can be saved."""
     try:
         size = turn.path.stat().st_size if turn.path.is_file() else 0
         return size, turn.save()
     except MiripoolError as error:
+        pool.archive.confirm()
         failure = error
     except OSError as error:
+        pool.archive.confirm()
         failure = storage_error(error, turn.path)
     except Exception as error:
         _log.debug("%s could not be saved", turn.path, exc_info=True)

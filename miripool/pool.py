@@ -160,6 +160,7 @@ class Pool:
                 except BaseException:
                     catalog.close()
                     raise
+                catalog.database.confirm = self.archive.confirm
                 self._catalog = catalog
             return self._catalog
 
@@ -226,11 +227,15 @@ class Pool:
 
     def _rows(self, serials: Sequence[int]) -> list[ProductRow]:
         """Read versions for a reference that was made long ago; the server may have been stopped since."""
+        return self.again(lambda: self.catalog.rows(serials))
+
+    def again(self, work: Callable[[], Any]) -> Any:
+        """Do what may be done twice; once more if the embedded server was stopped meanwhile: connecting starts it."""
         try:
-            return self.catalog.rows(serials)
+            return work()
         except ServerUnavailable:
-            self.catch_up()
-            return self.catalog.rows(serials)
+            self.close()
+        return work()
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
@@ -254,6 +259,7 @@ class Pool:
             catalog.renew(
                 self.archive.journal.since,
                 self.archive.manifest,
+                has=self.archive.journal.has,
                 first_serial=self.archive.info.first_serial,
                 progress=progress,
             )
@@ -543,6 +549,11 @@ class Pool:
         """
         if isinstance(ready, Prepared):
             ready = Ready(None, ready.manifest.name, prepared=ready)
+        if force:  # done twice it would be saved twice
+            return self._commit(ready, tag, force)
+        return self.again(lambda: self._commit(ready, tag, force))
+
+    def _commit(self, ready: Ready, tag: str | None, force: bool) -> Saved:
         self.catch_up()
         committer = self._committer
         if not force:

@@ -19,11 +19,11 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical hdf5library keywords leases room threads tiles workfolder",
+        "errors canonical hdf5library keywords leases room threads tiles folderlock",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
-        "givenup heldfolder poolfolder poolinfo",
-        "notes",
+        "heldfolder poolfolder poolinfo workfolder",
+        "givenup notes",
         "metadata table",
         "product detector",
         "manifest query",
