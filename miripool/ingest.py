@@ -108,24 +108,17 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        Each once; those of a folder or pattern sorted. A file that is not there is kept, to fail by itself.
-
-    Raises
-    ------
-    FileMissing
-        If a pattern or folder has no FITS file.
+        Each once; those of a folder or pattern sorted. What no file is found for is kept as it is, a folder as the
+        pattern of its files: it fails by itself, and the others are saved.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.name.lower().endswith(_ENDINGS) and p.is_file())
-            if not inside:
-                raise FileMissing(f"there is no FITS file in {path}")
+            inside = inside or [path / "*.fits"]
         elif glob.has_magic(str(path)) and not path.exists():
             inside = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob wants a folder first
-            if not inside:
-                raise FileMissing(f"no file matches {path}")
-            inside = find_files(inside)
+            inside = find_files(inside) or [path]
         else:
             inside = [path]
         found.update(dict.fromkeys(inside))
@@ -434,6 +427,8 @@ def _attempt(pool: Pool, turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]
     except MiripoolError as error:
         pool.archive.confirm()
         failure = error
+        if isinstance(error, FileMissing) and glob.has_magic(str(turn.path)):
+            failure = FileMissing(f"no FITS file matches {turn.path}; check the name")
     except OSError as error:
         pool.archive.confirm()
         failure = storage_error(error, turn.path)

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import contexts, selecting
 from .commit import Committer
@@ -31,7 +31,7 @@ from .journal import Action, Purge, Remove, Restore, Tag, Untag
 from .keywords import dictionary, suggest
 from .lineage import Descent, Use, find_uses, trace
 from .listing import list_rows
-from .names import Urn, check_label, check_product_name
+from .names import Urn, check_label, check_product_name, shown
 from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
 from .product import Context, Exposure, Product, kind_class
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from .product import Link, Origin
 
 __all__ = ["Pool", "Ready", "export_name"]
+
+_T = TypeVar("_T")
 
 _PIECE = 1000
 """Versions that are read by one statement where there may be any number."""
@@ -229,7 +231,7 @@ class Pool:
         """Read versions for a reference that was made long ago; the server may have been stopped since."""
         return self.again(lambda: self.catalog.rows(serials))
 
-    def again(self, work: Callable[[], Any]) -> Any:
+    def again(self, work: Callable[[], _T]) -> _T:
         """Do what may be done twice; once more if the embedded server was stopped meanwhile: connecting starts it."""
         try:
             return work()
@@ -398,12 +400,13 @@ class Pool:
         Returns
         -------
         list of Outcome
-            One for each file, in order; `miripool.ingest.ingest` gives them one by one.
+            One for each file, in order, and for each pattern or folder without a FITS file, which has failed;
+            `miripool.ingest.ingest` gives them one by one.
 
         Raises
         ------
-        FileMissing
-            If a pattern or folder has no FITS file.
+        PoolNotFound
+            If the pool was deleted or renamed meanwhile.
         InvalidName
             If the tag can't be one.
         """
@@ -1059,7 +1062,7 @@ class Pool:
     def _no_tag(self, label: str) -> TagNotFound:
         near = suggest(label, [t.label for t in self.catalog.tags()])
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        return TagNotFound(f"no version of pool {self.name} has the tag {label!r}{hint}")
+        return TagNotFound(f"no version of pool {self.name} has the tag {shown(label)}{hint}")
 
     # Trash
 

@@ -684,6 +684,7 @@ def test_others_who_open_it_by_its_new_name_all_the_time(
 
     monkeypatch.setattr(Catalog, "rename", rename_late)
     with home.rename("old", "new") as pool:
+        assert pool.select().size() == 1
         assert_index_is_journal(pool)
         assert schemas(home) == {"new"}
 

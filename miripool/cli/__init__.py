@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["main"]
 
@@ -15,9 +22,9 @@ _NO_READER = 141
 
 def main() -> None:
     """Run the command line; one clear message and an exit code of its own for whatever goes wrong."""
-    from ..errors import MiripoolError
-    from .output import say
-
+    with _quiet_interrupts():
+        from ..errors import MiripoolError
+        from .output import say
     try:
         _run()
     except MiripoolError as error:
@@ -43,8 +50,26 @@ def main() -> None:
         sys.exit(1)
 
 
+@contextlib.contextmanager
+def _quiet_interrupts() -> Iterator[None]:
+    """Let Ctrl-C end the process without a word while modules are imported: nothing has begun.
+
+    A KeyboardInterrupt there is a traceback, or whatever a library's C code makes of it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _run() -> None:
-    from .app import app
+    with _quiet_interrupts():
+        from .app import app
 
     try:
         app()

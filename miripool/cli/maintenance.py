@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .output import as_json as to_json
-from .output import emit, human_bytes, say, write
+from .output import emit, human_bytes, say, visible, write
 from .session import DryRun, Json, PoolName, counting, open_pool
 
 __all__ = ["register"]
@@ -96,7 +96,7 @@ def _gc(
         f"{found.spared} spared for running writers"
     )
     for name in found.unknown[:_MOST_NAMED]:
-        say(f"left alone: {name} is nothing that a pool has; look what it is")
+        say(f"left alone: {visible(name, lines=False)} is nothing that a pool has; look what it is")
     if len(found.unknown) > _MOST_NAMED:
         say(f"left alone: {len(found.unknown) - _MOST_NAMED} more; --json names them all")
 
@@ -115,8 +115,12 @@ def _reindex(
                 f"the index knows {position.n + 1} entries of the journal, and the folder has {total}: what the others "
                 "said is given up with the old index; `miripool repair --from` a copy of the folder would bring it back"
             )
-        with counting("entries") as told:
-            pool.reindex(progress=None if told is None else lambda done: told(done, total))
+        try:
+            with counting("entries") as told:
+                pool.reindex(progress=None if told is None else lambda done: told(done, total))
+        except KeyboardInterrupt:
+            say("the old index still answers; `miripool reindex` again goes on, or starts again")
+            raise
         statistics = pool.catalog.statistics()
         say(f"{statistics.total.products} versions of {statistics.total.tracks} tracks")
         if not pixels:

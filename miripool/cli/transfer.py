@@ -93,6 +93,7 @@ def _unpack(
 
 def _chosen(pool: Pool, specs: list[str], tag: str | None, *, whole: bool) -> list[ProductRef | str] | None:
     from ..errors import InvalidInput, TagNotFound
+    from ..names import shown
 
     if tag is None:
         if not specs and not whole:
@@ -103,7 +104,7 @@ def _chosen(pool: Pool, specs: list[str], tag: str | None, *, whole: bool) -> li
     pool.catch_up()
     marked = pool.fetch([row.serial for row in pool.catalog.select(tag=tag)])
     if not marked:
-        raise TagNotFound(f"no version in pool {pool.name} has the tag {tag!r}")
+        raise TagNotFound(f"no version in pool {pool.name} has the tag {shown(tag)}")
     return [*specs, *marked]
 
 
