@@ -28,7 +28,7 @@ from .errors import (
     StorageError,
 )
 from .files import read_plain
-from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_name
+from .index import READER, Catalog, EmbeddedServer, ask, find_owner, grant_reader, schema_name
 from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
@@ -420,6 +420,35 @@ class Home:
             # This pool's own: left by a renaming that was interrupted.
             with found:
                 found.drop()
+
+    def foreign_index(self, name: str) -> str | None:
+        """Tell whether the database has another pool's index under a pool's name.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        str or None
+            The other pool's id, e.g. of one that another home has deleted, and made again under the same name.
+        """
+        with self.pool(name) as pool:
+            owner = find_owner(self.database_url(), schema_name(name))
+            return None if owner == pool.id else owner
+
+    def drop_foreign_index(self, name: str, owner: str) -> None:
+        """Drop the index of another pool, which stands in the way of a pool's own.
+
+        Parameters
+        ----------
+        name : str
+            The pool whose name it has.
+        owner : str
+            The other pool's id, from `foreign_index`. If that pool is there, its home can make its index again.
+        """
+        self._refuse_index(name, owner)
 
     def delete(self, name: str) -> None:
         """Delete a pool with all its products. There is no way back.

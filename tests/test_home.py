@@ -460,6 +460,31 @@ def test_an_index_of_a_newer_miripool(home: Home, image: Path) -> None:
     assert files(home.path) == before
 
 
+def test_the_index_of_a_pool_that_another_home_deleted_and_made_again(
+    home: Home, image: Path, tmp_path: Path, database_url: str
+) -> None:
+    home.create("jpl8").close()
+    (home.path / "config.toml").write_text(f'database_url = "{database(home)}"\n')
+    with pytest.MonkeyPatch.context() as patch, homes.empty_home(tmp_path / "other", database_url, "other") as other:
+        patch.delenv("MIRIPOOL_DATABASE_URL")
+        (other.path / "pools").symlink_to(home.path / "pools")
+        other.delete("jpl8")
+        with other.create("jpl8") as pool:
+            pool.save(image)
+            made = pool.id
+        (other.path / "pools").unlink()
+    with home.pool("jpl8") as pool, pytest.raises(Conflict, match="`miripool reindex POOL --yes` puts"):
+        pool.catch_up()
+    with pytest.raises(InvalidInput, match="index of another pool"):
+        homes.call("reindex", "jpl8")
+    assert homes.call("reindex", "jpl8", "--yes").exit_code == 0
+    with home.pool("jpl8") as pool:
+        assert pool.id == made
+        assert pool.select().size() == 1
+        assert_index_is_journal(pool)
+    assert schemas(home) == {"jpl8"}
+
+
 def test_the_index_of_another_pool(home: Home, image: Path, tmp_path: Path) -> None:
     """Two homes with one database, and a pool of the same name in each."""
     with home.create("jpl8") as pool:

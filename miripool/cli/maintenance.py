@@ -9,7 +9,7 @@ import typer
 
 from .output import as_json as to_json
 from .output import emit, human_bytes, say, visible, write
-from .session import DryRun, Json, PoolName, counting, open_pool
+from .session import DryRun, Json, PoolName, confirm, counting, home_of, open_pool
 
 __all__ = ["register"]
 
@@ -105,8 +105,16 @@ def _reindex(
     context: typer.Context,
     name: PoolName,
     pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Make pixel rows again, too.")] = True,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Replace an index of that name that is another pool's; don't ask.")
+    ] = False,
 ) -> None:
     """Make the index anew from the folder alone; others may read and write meanwhile."""
+    home = home_of(context)
+    owner = home.foreign_index(name)
+    if owner is not None:
+        confirm(f"The database has the index of another pool ({owner}) under the name {name!r}. Drop it?", yes=yes)
+        home.drop_foreign_index(name, owner)
     with open_pool(context, name) as pool:
         total = pool.archive.journal.last() + 1
         position = pool.index_position()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
+    from .migrate import find_owner
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
@@ -31,6 +32,7 @@ __all__ = [
     "advise",
     "ask",
     "describe_url",
+    "find_owner",
     "grant_reader",
     "order_by",
     "psql_call",
@@ -50,6 +52,7 @@ _WHERE = {
     "advise": "advice",
     "ask": "reader",
     "describe_url": "connection",
+    "find_owner": "migrate",
     "grant_reader": "reader",
     "order_by": "compile",
     "psql_call": "psql",
