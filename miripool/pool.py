@@ -616,13 +616,17 @@ class Pool:
         Saved
             The same; its notice says so where the rows could not be made.
         """
-        try:
-            notice = self.pixel_rows.after_save(saved.row, wanted=pixels)
-        except MiripoolError as error:
-            notice = f"pixel rows pending ({error})"
+        notice = self._make_pixels(saved.row, pixels)
         if notice is None:
             return saved
         return replace(saved, notice=notice if saved.notice is None else f"{saved.notice}; {notice}")
+
+    def _make_pixels(self, row: ProductRow, wanted: bool | None = None) -> str | None:
+        """Make a version's pixel rows as far as they are wanted; what the user should know."""
+        try:
+            return self.again(lambda: self.pixel_rows.after_save(row, wanted=wanted))
+        except MiripoolError as error:
+            return f"pixel rows pending, `miripool index pixels {self.name}` makes them ({error})"
 
     def read(
         self,
@@ -1201,7 +1205,7 @@ class Pool:
         count = self._move(serials, Restore, removed=True, widen=widen)
         for row in self.catalog.rows(serials):
             if row.removed is None:
-                self.pixel_rows.after_save(row)
+                self._make_pixels(row)
         return count
 
     def expired(self, grace: timedelta) -> list[ProductRef]:

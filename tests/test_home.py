@@ -33,6 +33,7 @@ from miripool.errors import (
 from miripool.home import default_home
 from miripool.index import Catalog
 from miripool.index.sqlerrors import translate
+from miripool.pixelrows import PixelRows
 from miripool.poolinfo import FORMAT
 
 home = homes.home
@@ -417,7 +418,8 @@ def test_a_server_that_is_stopped_while_files_are_added(
 ) -> None:
     """Right before an entry, between two questions, and while pixel rows are made: no file is lost."""
     monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
-    files = [write_image(tmp_path / f"{i}.fits", {"NGROUPS": i}) for i in range(3)]
+    place = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 3, "SUBSIZE2": 2, "DETECTOR": "MIRIMAGE"}
+    files = [write_image(tmp_path / f"{i}_rate.fits", {"NGROUPS": i, **place}) for i in range(3)]
     stopped: list[str] = []
 
     def stop_first(owner: type, name: str) -> None:
@@ -437,9 +439,11 @@ def test_a_server_that_is_stopped_while_files_are_added(
             stop_first(Committer, "_write")
             stop_first(Catalog, "living")
             stop_first(Pool, "keep_exposures")
+            stop_first(PixelRows, "make")
             outcomes = pool.ingest(files, jobs=jobs)
             assert [outcome.status for outcome in outcomes] == ["new"] * 3, outcomes
-            assert sorted(stopped) == ["_write", "keep_exposures", "living"]
+            assert sorted(stopped) == ["_write", "keep_exposures", "living", "make"]
+            assert pool.pixel_rows.pending() == []
             assert_index_is_journal(pool)
     assert "Traceback" not in capfd.readouterr().err
 

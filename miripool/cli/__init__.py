@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
 __all__ = ["main"]
 
@@ -22,6 +23,7 @@ _NO_READER = 141
 
 def main() -> None:
     """Run the command line; one clear message and an exit code of its own for whatever goes wrong."""
+    sys.excepthook = _show_uncaught
     with _quiet_interrupts():
         from ..errors import MiripoolError
         from .output import say
@@ -48,6 +50,16 @@ def main() -> None:
         say(f"miripool: internal error, please report it: {type(error).__name__}: {error}")
         say("miripool: MIRIPOOL_DEBUG=1 shows where")
         sys.exit(1)
+
+
+def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show what nobody caught, but for what psycopg2 prints by itself where a server goes down during COPY.
+
+    It meets a second error while it has the first, which it raises: that one is reported.
+    """
+    if kind is SystemError and type(error.__cause__).__module__.startswith("psycopg2"):
+        return
+    sys.__excepthook__(kind, error, trace)
 
 
 @contextlib.contextmanager
