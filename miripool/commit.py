@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import logging
-import os
-import time
 from typing import TYPE_CHECKING
 
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly, ServerError, StorageError
+from .folderlock import lock_folder, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,24 +41,10 @@ def _tell_behind(pool_id: str, n: int, why: str) -> None:
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
     """Wait for one's turn among this host's writers, for some seconds. It is a courtesy: nobody is kept off."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:  # an empty journal
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # an empty journal, or somebody has the turn for longer
+            lock_folder(stack.enter_context(open_folder(folder)), seconds=_LONGEST_TURN)
         yield
-        return
-    try:
-        until = time.monotonic() + _LONGEST_TURN
-        while time.monotonic() < until:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.005)
-            except OSError:  # a file system without locks
-                break
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Committer:

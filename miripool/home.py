@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import tomllib
 import uuid
@@ -30,7 +31,7 @@ from .errors import (
 )
 from .files import read_plain
 from .gaps import IncompleteAnswer, notice_of_gaps
-from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_bytes, schema_name
+from .index import READER, Catalog, EmbeddedServer, ask, find_owner, grant_reader, schema_bytes, schema_name
 from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
@@ -50,6 +51,13 @@ _SETTINGS = {"database_url"}
 
 _DELETED = ".deleted-"
 """Prefix of the folders of deleted pools, before their id and name: to be removed after their index."""
+
+_DELETED_FORM = re.compile(
+    re.escape(_DELETED) + "(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}) (?P<name>.+)", re.DOTALL
+)
+
+_RENAMINGS = 5
+"""Tries to give an index its pool's new name."""
 
 _MOST_SETTINGS = 1 << 20
 """Bytes of a file with settings or a number."""
@@ -287,6 +295,10 @@ class Home:
 
     def _no_pool(self, name: str) -> PoolNotFound:
         names = self.names()
+        for other in names:
+            with contextlib.suppress(MiripoolError):
+                if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
+                    return PoolNotFound(f"no pool {name!r} in {self.path}: it is called {other!r} now")
         near = suggest(name, names)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         there = f"the pools are {', '.join(names)}" if names else "there are none yet; `miripool create` makes one"
@@ -325,7 +337,7 @@ class Home:
             return self.pool(name)
         _refuse_used(folder)
         self._reach_database(name)
-        if any(folder.name.endswith(f" {name}") for folder in folder.parent.glob(f"{_DELETED}*")):
+        if any(deleted == name for _, _, deleted in self._deleted()):
             self._sweep_deleted()
         pool_id = str(uuid.uuid4())
         storage = LocalStorage(folder)
@@ -411,7 +423,7 @@ class Home:
                 pool.archive.remember_name(name)
                 _move(self._folder(name), self._folder(new))
             # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
-            pool.catalog.rename(schema_name(new))
+            self._rename_index(pool, new)
         return self.pool(new)
 
     def attach(self, path: Path | str, name: str | None = None) -> Pool:
@@ -505,6 +517,17 @@ class Home:
         link.unlink()
         return folder
 
+    def _rename_index(self, pool: Pool, new: str) -> None:
+        """Give the index its new name, in the place of one that was made since the folder has that name."""
+        for _ in range(_RENAMINGS):
+            with contextlib.suppress(AlreadyExists):
+                pool.catalog.rename(schema_name(new))
+                return
+            # Somebody has opened the pool by its new name in this moment; whose index it is, the call looks.
+            self._refuse_index(new, pool.id)
+        # Others made one each time; whoever opens the pool next does, too.
+        pool.catalog.drop()
+
     def _refuse_index(self, name: str, pool_id: str) -> None:
         """Make sure that the database has no index of that name."""
         with contextlib.suppress(PoolNotFound):
@@ -512,6 +535,35 @@ class Home:
             # This pool's own: left by a renaming that was interrupted.
             with found:
                 found.drop()
+
+    def foreign_index(self, name: str) -> str | None:
+        """Tell whether the database has another pool's index under a pool's name.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        str or None
+            The other pool's id, e.g. of one that another home has deleted, and made again under the same name.
+        """
+        with self.pool(name) as pool:
+            owner = find_owner(self.database_url(), schema_name(name))
+            return None if owner == pool.id else owner
+
+    def drop_foreign_index(self, name: str, owner: str) -> None:
+        """Drop the index of another pool, which stands in the way of a pool's own.
+
+        Parameters
+        ----------
+        name : str
+            The pool whose name it has.
+        owner : str
+            The other pool's id, from `foreign_index`. If that pool is there, its home can make its index again.
+        """
+        self._refuse_index(name, owner)
 
     def delete(self, name: str) -> None:
         """Delete a pool with all its products. There is no way back.
@@ -553,9 +605,8 @@ class Home:
 
     def _sweep_deleted(self) -> None:
         """Delete the indexes and the files of deleted pools, also of those whose deletion was interrupted."""
-        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
-            pool_id, _, name = folder.name.removeprefix(_DELETED).partition(" ")
-            if name:
+        for folder, pool_id, name in self._deleted():
+            if not self._has(name, pool_id):
                 with contextlib.suppress(Conflict):  # the name has a new pool
                     self._refuse_index(name, pool_id)
             try:
@@ -564,6 +615,24 @@ class Home:
                 pass
             except OSError as error:
                 raise storage_error(error, folder) from error
+
+    def _deleted(self) -> list[tuple[Path, str, str]]:
+        """List the folders of deleted pools, with id and name; what others gave such a name is none."""
+        found = []
+        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
+            form = _DELETED_FORM.fullmatch(folder.name)
+            if form is not None and folder.is_dir() and not folder.is_symlink():
+                found.append((folder, form["id"], form["name"]))
+        return found
+
+    def _has(self, name: str, pool_id: str) -> bool:
+        """Tell whether a pool is there by its name, e.g. brought back from a copy after it was deleted."""
+        try:
+            return read_pool_info(LocalStorage(self._folder(name))).id == pool_id
+        except NotFound:
+            return False
+        except MiripoolError:
+            return True  # it may be: whoever opens it is told what is wrong
 
     def summary(self, name: str) -> PoolSummary:
         """Describe one pool.

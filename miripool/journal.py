@@ -394,6 +394,28 @@ class Journal:
             raise IntegrityError(f"{self.key(n)} holds entry {entry.n}; restore it from a copy of the pool")
         return entry
 
+    def has(self, n: int, digest: str | None) -> bool:
+        """Tell whether an entry is in this journal, and not another of its number.
+
+        Parameters
+        ----------
+        n : int
+            Its number; -1 for what stands before the first.
+        digest : str or None
+            Its digest.
+
+        Returns
+        -------
+        bool
+            False also where the entry of that number is damaged.
+        """
+        if n < 0:
+            return True
+        try:
+            return self.read(n).digest == digest
+        except (NotFound, IntegrityError):
+            return False
+
     def since(self, n: int, previous: str | None) -> Iterator[Entry]:
         """Read all entries after number `n`, checking that each follows from the one before.
 

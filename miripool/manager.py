@@ -10,7 +10,7 @@ from .errors import AlreadyExists, ProductNotFound, ReadOnly, TagNotFound
 from .finding import only_one
 from .home import Home
 from .keywords import suggest
-from .names import Urn
+from .names import Urn, shown
 from .pool import Pool
 from .query.queries import as_query, functions_in
 from .reasons import why_empty
@@ -277,7 +277,7 @@ class ProductStorage:
         if not pools:
             near = suggest(label, self.getTags())
             hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-            raise TagNotFound(f"no version in this storage has the tag {label!r}{hint}")
+            raise TagNotFound(f"no version in this storage has the tag {shown(label)}{hint}")
         return pools
 
     def getHead(self, ref: Reference) -> ProductRef:  # noqa: N802 - HIPE's name

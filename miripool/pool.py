@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import contexts, exposures, selecting, tagging
 from .commit import Committer
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from .product import Link, Origin
 
 __all__ = ["Pool", "Ready"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -175,6 +177,7 @@ class Pool:
                 except BaseException:
                     catalog.close()
                     raise
+                catalog.database.confirm = self.archive.confirm
                 self._catalog = catalog
             return self._catalog
 
@@ -241,11 +244,15 @@ class Pool:
 
     def _rows(self, serials: Sequence[int]) -> list[ProductRow]:
         """Read versions for a reference that was made long ago; the server may have been stopped since."""
+        return self.again(lambda: self.catalog.rows(serials))
+
+    def again(self, work: Callable[[], _T]) -> _T:
+        """Do what may be done twice; once more if the embedded server was stopped meanwhile: connecting starts it."""
         try:
-            return self.catalog.rows(serials)
+            return work()
         except ServerUnavailable:
-            self.catch_up()
-            return self.catalog.rows(serials)
+            self.close()
+        return work()
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
@@ -269,6 +276,7 @@ class Pool:
             catalog.renew(
                 self.archive.journal.since,
                 self.archive.manifest,
+                has=self.archive.journal.has,
                 first_serial=self.archive.info.first_serial,
                 progress=progress,
             )
@@ -408,12 +416,13 @@ class Pool:
         Returns
         -------
         list of Outcome
-            One for each file, in order; `miripool.ingest.ingest` gives them one by one.
+            One for each file, in order, and for each pattern or folder without a FITS file, which has failed;
+            `miripool.ingest.ingest` gives them one by one.
 
         Raises
         ------
-        FileMissing
-            If a pattern or folder has no FITS file.
+        PoolNotFound
+            If the pool was deleted or renamed meanwhile.
         InvalidName
             If the tag can't be one.
         """
@@ -534,6 +543,11 @@ class Pool:
         """
         if isinstance(ready, Prepared):
             ready = Ready(None, ready.manifest.name, prepared=ready)
+        if force:  # done twice it would be saved twice
+            return self._commit(ready, tag, force)
+        return self.again(lambda: self._commit(ready, tag, force))
+
+    def _commit(self, ready: Ready, tag: str | None, force: bool) -> Saved:
         self.catch_up()
         committer = self._committer
         if not force:
@@ -594,14 +608,18 @@ class Pool:
             The same; its notice says so where the rows could not be made, or where the kind is not what the file's name
             says.
         """
-        try:
-            notice = self.pixel_rows.after_save(saved.row, wanted=pixels)
-        except MiripoolError as error:
-            notice = f"pixel rows pending ({error})"
         doubt = None
         if saved.status != "unchanged" and saved.row.kind == Product.kind and saved.row.filename:
             doubt = doubt_kind(self.load_version(saved.row), saved.row.filename)
+        notice = self._make_pixels(saved.row, pixels)
         return replace(saved, notice="; ".join(filter(None, (saved.notice, doubt, notice))) or None)
+
+    def _make_pixels(self, row: ProductRow, wanted: bool | None = None) -> str | None:
+        """Make a version's pixel rows as far as they are wanted; what the user should know."""
+        try:
+            return self.again(lambda: self.pixel_rows.after_save(row, wanted=wanted))
+        except MiripoolError as error:
+            return f"pixel rows pending, `miripool index pixels {self.name}` makes them ({error})"
 
     def read(
         self,
@@ -1154,7 +1172,7 @@ class Pool:
         count = self._move(serials, Restore, removed=True, widen=widen)
         for row in self.catalog.rows(serials):
             if row.removed is None:
-                self.pixel_rows.after_save(row)
+                self._make_pixels(row)
         return count
 
     def expired(self, grace: timedelta) -> list[ProductRef]:

@@ -10,6 +10,7 @@ from .errors import Conflict, TagNotFound
 from .finding import Finder
 from .journal import Tag, Untag
 from .keywords import suggest
+from .names import shown
 from .saving import one_of_each_track
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def no_such_tag(pool: Pool, label: str) -> TagNotFound:
     """
     near = suggest(label, [t.label for t in pool.catalog.tags()])
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return TagNotFound(f"no version of pool {pool.name} has the tag {label!r}{hint}")
+    return TagNotFound(f"no version of pool {pool.name} has the tag {shown(label)}{hint}")
 
 
 def _refuse_moves(pool: Pool, label: str, tracks: set[tuple[str, str]]) -> None:

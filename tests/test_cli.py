@@ -579,3 +579,42 @@ def test_sizes_for_people() -> None:
 def test_json_is_valid_with_nan_as_text() -> None:
     assert as_json({"x": float("nan")}) == '{\n  "x": "NaN"\n}'
     assert json.loads(as_json({"ü": [1, None, True]})) == {"ü": [1, None, True]}
+
+
+STOP_DURING_COPY = """
+import os, signal
+import psycopg2
+from miripool import Home
+from miripool.cli import main
+from miripool.index.connection import Database
+copy = Database.copy
+class Ended:
+    def __init__(self, source, driver):
+        self.source, self.driver = source, driver
+        self.pid = driver.info.backend_pid
+    def read(self, size=-1):
+        if self.pid is not None:
+            with psycopg2.connect(os.environ["MIRIPOOL_DATABASE_URL"]) as other, other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 10000)", (self.pid,))
+            self.pid = None
+        return self.source.read(size)
+def ended(self, connection, table, columns, source, **options):
+    if "pixel" in table:
+        Database.copy = copy
+        source = Ended(source, connection.connection.dbapi_connection)
+    return copy(self, connection, table, columns, source, **options)
+Database.copy = ended
+main()
+"""
+
+
+def test_a_server_that_ends_a_session_during_copy(pool: Pool, tmp_path: Path) -> None:
+    place = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 300, "SUBSIZE2": 300, "DETECTOR": "MIRIMAGE"}
+    image = write_image(tmp_path / "a_rate.fits", place, np.arange(90_000.0).reshape(300, 300))
+    command = [sys.executable, "-c", STOP_DURING_COPY, "add", "jpl8", str(image)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "SystemError" not in done.stderr
+    assert pool.pixel_rows.pending() == []
+    assert pool.select().size() == 1

@@ -19,11 +19,11 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical hdf5library keywords leases reductions room threads tiles workfolder times units",
+        "errors canonical hdf5library keywords leases reductions room threads tiles folderlock times units",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
-        "givenup heldfolder poolfolder poolinfo",
-        "notes",
+        "heldfolder poolfolder poolinfo workfolder",
+        "givenup notes",
         "metadata table",
         "product detector",
         "manifest query",

@@ -26,7 +26,7 @@ from .choosing import (
     count_versions,
 )
 from .output import as_json as to_json
-from .output import copied_from, emit, human_bytes, say, write
+from .output import copied_from, emit, human_bytes, say, visible, write
 from .session import Csv, DryRun, Json, PoolName, Spec, counting, moment, one_form, open_pool
 
 if TYPE_CHECKING:
@@ -120,12 +120,14 @@ def _make_up_for_pixels(pool: Pool) -> None:
 
 def _tell(outcome: Outcome) -> None:
     if outcome.error is not None:
-        named = str(outcome.path) in (outcome.message or "")
-        say(f"failed       {outcome.message}" if named else f"failed       {outcome.path}: {outcome.message}")
+        path, message = str(outcome.path), outcome.message or ""
+        told = message if path in message else f"{path}: {message}"
+        say("failed       " + told.replace(path, visible(path, lines=False)))  # lines of the message's own are meant
         return
     stored = f"  ({human_bytes(outcome.stored_bytes)} stored)" if outcome.stored_bytes else ""
     notice = f"  ({outcome.message})" if outcome.message else ""
-    write(f"{_WORDS[outcome.status]:<12} {outcome.urn}  version {outcome.version}  {outcome.path.name}{stored}{notice}")
+    file = visible(outcome.path.name, lines=False)
+    write(f"{_WORDS[outcome.status]:<12} {outcome.urn}  version {outcome.version}  {file}{stored}{notice}")
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, Any]:

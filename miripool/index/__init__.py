@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
+    from .migrate import find_owner
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
@@ -33,6 +34,7 @@ __all__ = [
     "advise",
     "ask",
     "describe_url",
+    "find_owner",
     "grant_reader",
     "nearest_values",
     "order_by",
@@ -54,6 +56,7 @@ _WHERE = {
     "advise": "advice",
     "ask": "reader",
     "describe_url": "connection",
+    "find_owner": "migrate",
     "grant_reader": "reader",
     "nearest_values": "vocabulary",
     "order_by": "compile",

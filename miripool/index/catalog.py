@@ -250,6 +250,7 @@ class Catalog:
         since: Callable[[int, str | None], Iterable[Entry]],
         manifest: Callable[[str], Manifest],
         *,
+        has: Callable[[int, str | None], bool],
         first_serial: int,
         progress: Callable[[int], None] | None = None,
     ) -> None:
@@ -261,10 +262,12 @@ class Catalog:
             Gives the entries after a number, of which the digest is given: `Journal.since`.
         manifest, first_serial : object
             As for `compare_with`.
+        has : callable, keyword-only
+            Tells whether an entry is the journal's, by number and digest: `Journal.has`.
         progress : callable, keyword-only, optional
             Told how many entries were looked at so far.
         """
-        renew(self.database, self.pool_id, first_serial, since, manifest, progress)
+        renew(self.database, self.pool_id, first_serial, since, manifest, progress, has=has)
         self._known.clear()
         self._types.clear()
 
