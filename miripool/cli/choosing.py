@@ -267,7 +267,8 @@ def _named(
     pattern = _Pattern.read(spec)
     exact = _exact(pool, spec, removed=removed, cls=cls)
     if exact is not None:
-        return [exact], False
+        unspecific = "@" not in spec and ":" not in spec  # the name stands for all versions that the options fit
+        return (pool.versions(exact) if unspecific and (which.all_versions or which.tag) else [exact]), False
     if pattern is not None:
         refs = list(pattern.find(pool, replace(which, tag=which.tag or marked), cls=cls))
         if not refs:
