@@ -14,6 +14,7 @@ from typing import Any
 
 import homes
 import numpy as np
+import psycopg2.errors
 import pytest
 from astropy.io import fits
 from homes import call, write_image
@@ -21,6 +22,7 @@ from postgresql import reachable_folder
 from replay import files
 
 from miripool import Home, Pool
+from miripool.cli import _show_uncaught
 from miripool.cli import app as app_module
 from miripool.cli.output import as_json, human_bytes
 from miripool.errors import (
@@ -621,3 +623,13 @@ def test_a_server_that_ends_a_session_during_copy(pool: Pool, tmp_path: Path) ->
     assert "SystemError" not in done.stderr
     assert pool.pixel_rows.pending() == []
     assert pool.select().size() == 1
+
+
+def test_what_psycopg2_prints_of_a_server_that_goes_down_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints this by itself, through ``sys.excepthook``, before it raises the error that is reported."""
+    error = SystemError("<function decode> returned a result with an exception set")
+    _show_uncaught(SystemError, error, None)
+    assert "SystemError" in capsys.readouterr().err
+    error.__cause__ = psycopg2.errors.AdminShutdown("terminating connection due to administrator command")
+    _show_uncaught(SystemError, error, None)
+    assert capsys.readouterr().err == ""
