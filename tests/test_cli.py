@@ -14,6 +14,7 @@ from typing import Any
 
 import homes
 import numpy as np
+import psycopg2.errors
 import pytest
 from astropy.io import fits
 from homes import call, write_image
@@ -21,6 +22,7 @@ from postgresql import reachable_folder
 from replay import files
 
 from miripool import Home, Pool
+from miripool.cli import _show_uncaught
 from miripool.cli import app as app_module
 from miripool.cli.output import as_json, human_bytes
 from miripool.errors import (
@@ -190,8 +192,10 @@ def test_one_bad_file_does_not_stop_the_others(pool: Pool, tmp_path: Path) -> No
 def test_add_what_is_not_there(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong in (tmp_path / "empty", tmp_path / "*.fits"):
-        with pytest.raises(FileMissing, match=re.escape(str(wrong))):
-            call("add", "jpl8", wrong)
+        done = call("add", "jpl8", wrong)
+        assert done.exit_code == FileMissing.exit_code
+        assert f"failed       no FITS file matches {wrong}" in done.stderr
+        assert "0 added, 0 new versions, 0 unchanged, 1 failed" in done.stderr
     with pytest.raises(PoolNotFound, match="the pools are jpl8"):
         call("add", "jlp8", tmp_path)
     assert call("add", "jpl8").exit_code == 2
@@ -618,3 +622,13 @@ def test_a_server_that_ends_a_session_during_copy(pool: Pool, tmp_path: Path) ->
     assert "SystemError" not in done.stderr
     assert pool.pixel_rows.pending() == []
     assert pool.select().size() == 1
+
+
+def test_what_psycopg2_prints_of_a_server_that_goes_down_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints this by itself, through ``sys.excepthook``, before it raises the error that is reported."""
+    error = SystemError("<function decode> returned a result with an exception set")
+    _show_uncaught(SystemError, error, None)
+    assert "SystemError" in capsys.readouterr().err
+    error.__cause__ = psycopg2.errors.AdminShutdown("terminating connection due to administrator command")
+    _show_uncaught(SystemError, error, None)
+    assert capsys.readouterr().err == ""
