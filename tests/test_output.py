@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 from homes import call
 
-from miripool import Home, Pool, Rate
+from miripool import Home, Pool, Ramp, Rate
 from miripool.cli.output import as_json, emit, visible
+from miripool.errors import InvalidInput
 
 home = homes.home
 
@@ -174,3 +175,57 @@ def test_nan_in_listings_of_a_pool(pool: Pool, tmp_path: Path) -> None:
     shown = json.loads(call("show", "jpl8", "holed", "--json").stdout)
     known = {d["dataset"]: d for d in shown["datasets"]}
     assert (known["WHT"]["max"], known["WHT"]["nan"], known["SCI"]["max"]) == ("NaN", 4, 1.0)
+
+
+# Long arrays
+
+
+def test_long_arrays_are_shortened_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"urn": "urn:jpl8:Ramp:1", "ramp": list(range(1000, 1040)), "tags": [f"tag {i}" for i in range(9)]}]
+    emit(rows, ["urn", "ramp", "tags"])
+    assert "1003, 1004" in capsys.readouterr().out
+    emit(rows, ["urn", "ramp"], as_csv=True)
+    assert "1003; 1004" in capsys.readouterr().out
+    emit(rows, ["urn", "ramp"], as_json_list=True)
+    assert json.loads(capsys.readouterr().out)[0]["ramp"] == list(range(1000, 1040))
+
+
+def test_a_wide_table_on_a_terminal(pool: Pool) -> None:
+    ramp = np.arange(96 * 20, dtype="f4").reshape(2, 20, 6, 8)
+    cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
+    pool.save(Ramp(cards, {"SCI": ramp, "GROUPDQ": np.zeros(ramp.shape, "u1")}, name="wide"))
+    shown = on_a_terminal("pixels", "jpl8", "--kind", "Ramp", "--x", "5:5", "--y", "100:100", columns=120)
+    assert "more …" in shown
+    assert len(shown.splitlines()) < 40, shown
+    chosen = on_a_terminal("pixels", "jpl8", "--kind", "Ramp", "--columns", "urn,x,y", columns=120)
+    assert chosen.split()[:3] == ["urn", "x", "y"]
+    assert all(len(line.split()) == 3 for line in chosen.splitlines() if line.strip())
+    with pytest.raises(InvalidInput, match="there is no column rate; there are urn, name"):
+        call("pixels", "jpl8", "--kind", "Ramp", "--columns", "urn,rate")
+    with pytest.raises(InvalidInput, match="there is no column nope"):
+        call("pixel", "jpl8", "5", "100", "--kind", "Ramp", "--columns", "nope")
+
+
+def on_a_terminal(*arguments: str, columns: int) -> str:
+    """What a command writes to a terminal of some width."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
+    command = [sys.executable, "-m", "miripool", *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        os.close(follower)
+        parts = []
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            parts.append(part)
+        assert process.stderr is not None
+        words = process.stderr.read()
+    os.close(leader)
+    assert process.returncode == 0, words
+    return b"".join(parts).decode()

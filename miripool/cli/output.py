@@ -26,6 +26,9 @@ _UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
 """What a terminal obeys instead of showing it: control characters (C0 but tab and line feed, DEL, C1), line separators,
 and the marks that turn the direction of writing (Unicode standard annex 9)."""
 
+_WHOLE, _FIRST = 6, 3
+"""Elements of an array that a terminal shows whole, and those at its beginning that it shows of a longer one."""
+
 _TITLES = {"created": "created (UTC)", "removed": "removed (UTC)", "start_time": "start_time (UTC)"}
 """Heads of columns in tables for people; JSON and CSV keep the names."""
 
@@ -223,6 +226,14 @@ def _shown(column: str, value: Any) -> str:
     return _word(value)
 
 
+def _short(value: Any) -> Any:
+    """Leave out the middle of long arrays; texts in a list are tags, and stay."""
+    if not isinstance(value, list) or any(isinstance(item, str) for item in value):
+        return value
+    value = [_short(item) for item in value]
+    return value if len(value) <= _WHOLE else [*value[:_FIRST], f"… {len(value) - _FIRST - 1} more …", value[-1]]
+
+
 def _word(value: Any) -> str:
     """Write a scalar: nothing for what is missing, NaN for what is no number."""
     if isinstance(value, list):
@@ -287,7 +298,7 @@ def _rich_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
         number = any(isinstance(row[column], (int, float)) for row in rows)
         table.add_column(titles.get(column, column), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(c, row[c])) for c in columns))
+        table.add_row(*(Text(_cell(c, _short(row[c]))) for c in columns))
     console().print(table, soft_wrap=False)
 
 

@@ -29,6 +29,9 @@ _Query = Annotated[
 _Detector = Annotated[
     str | None, typer.Option("--detector", metavar="NAME", help="Of this detector, e.g. MIRIMAGE, in capitals or not.")
 ]
+_Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="A,B", help="Columns to show, by commas.", show_default=False)
+]
 _Names = Annotated[bool, typer.Option("--dq-names", help="Spell data quality flags.")]
 
 _index = typer.Typer(name="index", help="Pixel rows in the index.", no_args_is_help=True)
@@ -46,6 +49,7 @@ def _pixel(
     tag: _Tag = None,
     all_versions: _AllVersions = False,
     detector: _Detector = None,
+    columns: _Columns = None,
     dq_names: _Names = False,
     plot: Annotated[
         str | None, typer.Option("--plot", metavar="FILE", help="Draw ramps, or rates against time.")
@@ -70,7 +74,8 @@ def _pixel(
             say(f"wrote {plot}")
             if not (as_json or as_csv):
                 return
-    emit(list(_dictionaries(table)), table.colnames, as_json_list=as_json, as_csv=as_csv)
+    chosen = _chosen_columns(table, columns)
+    emit(list(_dictionaries(table, chosen)), chosen, as_json_list=as_json, as_csv=as_csv)
 
 
 def _pixels(
@@ -86,6 +91,7 @@ def _pixels(
     tag: _Tag = None,
     all_versions: _AllVersions = False,
     detector: _Detector = None,
+    columns: _Columns = None,
     dq_names: _Names = False,
     count: Annotated[bool, typer.Option("--count", help="Only their number.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 1000,
@@ -116,7 +122,8 @@ def _pixels(
             emit([{"pixels": number}], ["pixels"], as_json_list=as_json, as_csv=as_csv)
             return
         table = found.to_table(dq_names=dq_names, limit=limit)
-        emit(list(_dictionaries(table)), table.colnames, as_json_list=as_json, as_csv=as_csv)
+        chosen = _chosen_columns(table, columns)
+        emit(list(_dictionaries(table, chosen)), chosen, as_json_list=as_json, as_csv=as_csv)
     if len(table) == limit:
         say(f"the first {limit}; --limit N gives more, --count their number")
 
@@ -133,9 +140,20 @@ def _range(text: str | None, option: str) -> tuple[int, int] | None:
         raise InvalidInput(f"{option} {text}: write first:last, e.g. 1:72") from None
 
 
-def _dictionaries(table: Any) -> Iterator[dict[str, Any]]:
+def _chosen_columns(table: Any, columns: str | None) -> list[str]:
+    from ..errors import InvalidInput
+    from ..listing import column_names
+
+    chosen = column_names(columns) or list(table.colnames)
+    unknown = [column for column in chosen if column not in table.colnames]
+    if unknown:
+        raise InvalidInput(f"there is no column {', '.join(unknown)}; there are {', '.join(table.colnames)}")
+    return chosen
+
+
+def _dictionaries(table: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
     for row in table:
-        yield {name: row[name] for name in table.colnames}
+        yield {name: row[name] for name in columns}
 
 
 def _sql(
