@@ -25,6 +25,9 @@ _log = logging.getLogger("miripool")
 _LONGEST_TURN = 10.0
 """Seconds after which a writer goes on without its turn: who has it may have been stopped."""
 
+_LOOKS = 3
+"""Looks for an entry that should be there."""
+
 _TRIES = 5
 """Races lost in a row to nobody whose entry can be read, after which something must be wrong."""
 
@@ -109,12 +112,13 @@ class Committer:
         return last
 
     def _read(self, position: Position) -> Entry:
-        journal = self._archive.journal
         found: Entry | None = None
-        with contextlib.suppress(NotFound):
-            found = journal.read(position.n)
-        if found is not None and found.digest == position.digest:
-            return found
+        for _ in range(_LOOKS):
+            with contextlib.suppress(NotFound):
+                found = self._archive.journal.read(position.n)
+            if found is not None and found.digest == position.digest:
+                return found
+            self._archive.confirm()  # renamed and back again within a moment, its folder was away: look once more
         folder = self._archive.storage.path("journal")
         raise IntegrityError(
             f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "

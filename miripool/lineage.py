@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,23 @@ if TYPE_CHECKING:
     from .archive import Archive
     from .index import Catalog, ProductRow
 
-__all__ = ["Descent", "Source", "Use", "find_uses", "trace"]
+__all__ = ["Descent", "Lineage", "Source", "Use", "find_uses", "trace"]
+
+
+class Lineage(list["Descent"]):
+    """The versions that one goes back to, each with what was made of it; a tree in notebooks."""
+
+    def _repr_html_(self) -> str:
+        return f"<ul>{''.join(map(_as_item, self))}</ul>"
+
+
+def _as_item(node: Descent) -> str:
+    row = node.row
+    named = html.escape(f"{row.kind}/{row.name}@{row.version}")
+    tags = html.escape(f" [{', '.join(row.tags)}]") if row.tags else ""
+    how = f" <i>{html.escape(node.source.how)}</i>" if node.source is not None else ""
+    below = f"<ul>{''.join(map(_as_item, node.into))}</ul>" if node.into else ""
+    return f"<li>{f'<b>{named}</b>' if node.asked else named}{tags}{how}{below}</li>"
 
 
 @dataclass(frozen=True, slots=True)

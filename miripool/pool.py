@@ -31,9 +31,10 @@ from .formats import doubt_kind, layout_of, read_fits, to_datamodel, to_hdulist,
 from .index import order_by
 from .journal import Action, Purge, Remove, Restore
 from .keywords import dictionary
-from .lineage import Descent, Use, find_uses, trace
+from .lineage import Lineage, Use, find_uses, trace
 from .listing import list_rows
 from .names import Urn, check_label
+from .notebook import html_table
 from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
 from .product import Context, Product, kind_class
@@ -297,6 +298,12 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}>"
+
+    def _repr_html_(self) -> str:
+        self.catch_up()
+        kinds = self.catalog.statistics().kinds.items()
+        rows = ((kind, s.heads, s.products, f"{s.bytes / 1e6:.2f}", f"{s.stored_bytes / 1e6:.2f}") for kind, s in kinds)
+        return html_table(f"Pool {self.name}", ("kind", "products", "versions", "FITS (MB)", "blobs (MB)"), rows)
 
     # Saving
 
@@ -1381,7 +1388,7 @@ class Pool:
             return found
         return compare_products(self.load_version(before), self.load_version(after), found)
 
-    def lineage(self, ref: Reference) -> list[Descent]:
+    def lineage(self, ref: Reference) -> Lineage:
         """Tell what a version was made from and what was made of it; no array is read.
 
         Parameters
@@ -1391,13 +1398,13 @@ class Pool:
 
         Returns
         -------
-        list of Descent
-            The versions that it goes back to, or it itself; each with all that leads to this version, and all that was
-            made of this version.
+        Lineage
+            A list of Descent: the versions that it goes back to, or it itself; each with all that leads to this
+            version, and all that was made of this version.
         """
         row = self._finder.row(ref)
         self.catch_up()
-        return trace(self.archive, self.catalog, row, self._finder.is_ours)
+        return Lineage(trace(self.archive, self.catalog, row, self._finder.is_ours))
 
     def uses(self, of: Reference) -> list[Use]:
         """Find the versions that a version, or a reference file, went into.

@@ -14,6 +14,7 @@ from .cards import parse_header
 from .dataset import ArraySource, Dataset, Scale
 from .errors import InvalidInput, ProductNotFound, ReadOnly
 from .metadata import MetaData
+from .notebook import html_table
 from .table import TableDataset
 
 if TYPE_CHECKING:
@@ -383,6 +384,13 @@ class Product(Mapping[str, Dataset]):
         shapes = ", ".join(f"{d.name} {d.shape}" for d in self._datasets.values())
         return f"<{self.kind} {self.name or '(not named)'}: {shapes or 'no datasets'}>"
 
+    def _repr_html_(self) -> str:
+        rows = (
+            (d.name, d.dtype if d.dtype.names is None else "table", d.shape, d.unit_text)
+            for d in self._datasets.values()
+        )
+        return html_table(f"{self.kind} {self.name or '(not named)'}", ("dataset", "dtype", "shape", "unit"), rows)
+
 
 class Raw(Product):
     """Level-1b: DN as read out. SCI uint16 (nints, ngroups, ny, nx); REFOUT (nints, ngroups, ny, nx/4)."""
@@ -488,6 +496,10 @@ class Context(Product):
     def __repr__(self) -> str:
         named = ", ".join(link.name for link in self.links) or ", ".join(self._given)
         return f"<{self.kind} {self.name or '(not named)'}: {named or 'no references'}>"
+
+    def _repr_html_(self) -> str:
+        rows = ((link.name, f"{link.kind}/{link.product}@{link.version}") for link in self.links)
+        return html_table(f"{self.kind} {self.name or '(not named)'}", ("reference", "version"), rows)
 
 
 class Exposure(Context):

@@ -19,7 +19,7 @@ ROOT = Path(miripool.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors canonical hdf5library keywords leases reductions room threads tiles folderlock times units",
+        "errors canonical hdf5library keywords leases notebook reductions room threads tiles folderlock times units",
         "files statistics",
         "cards names dataset bitshuffle storage journal outfile",
         "heldfolder poolfolder poolinfo workfolder",

@@ -266,6 +266,10 @@ def test_a_folder_that_was_away_for_a_moment_is_not_called_damaged(
         monkeypatch.setattr(Journal, "read", read_later)
         assert pool.save(images[1]).urn == "urn:old:Product:1"
         assert away == [0]
+    away.clear()
+    with home.pool("old") as pool:  # also when its index is opened
+        assert pool.select().size() == 2
+        assert away == [1]
         assert_index_is_journal(pool)
 
 

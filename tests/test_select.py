@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -610,3 +611,22 @@ def test_lists_of_one(pool: Pool, one: str, plain: str) -> None:
     expected = [ref.urn for ref in pool.select(plain)]
     assert expected
     assert [ref.urn for ref in pool.select(one)] == expected
+
+
+# Times from now
+
+
+def test_times_from_now(pool: Pool) -> None:
+    every = pool.select().size()
+    assert every > 0
+    for condition in ("created > now - 1 day", "created >= now - 2 hours", "p.created <= now"):
+        assert pool.select(condition).size() == every, condition
+    for condition in ("created < now - 1 week", "not created > now - 90 minutes", "created > '2999-01-01'"):
+        assert pool.select(condition).size() == 0, condition
+    listed = call("ls", "jpl8", "--where", "created > now - 1 day", "--columns", "urn", "--json").stdout
+    assert len(json.loads(listed)) == every
+    for wrong in ("created > now - 1", "created > now - day", "created > now - 3 fortnights"):
+        with pytest.raises(QueryError, match="write now - 1 day"):
+            pool.select(wrong)
+    with pytest.raises(QueryError, match="there were no dates"):
+        pool.select("created > now - 99999999999 days")

@@ -193,4 +193,10 @@ def counting(what: str, *, as_bytes: bool = False) -> Iterator[Callable[[int, in
     to_terminal = sys.stdout.isatty()
     with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=to_terminal) as bar:
         task = bar.add_task(what, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+            if done >= total:  # what comes after it takes its time, and moves nothing
+                bar.stop()
+
+        yield show
