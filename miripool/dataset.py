@@ -211,6 +211,10 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         """Physical unit, an `astropy.units.Unit`; one that astropy can't read is unrecognised. None without BUNIT."""
         return None if self._unit is None else parse_unit(self._unit)
 
+    @unit.setter
+    def unit(self, unit: Any) -> None:
+        self._unit = unit_text(unit)
+
     @property
     def unit_text(self) -> str | None:
         """The unit as the header has it, and as it is written back."""

@@ -251,9 +251,12 @@ class Pool:
         """Do what may be done twice; once more if the embedded server was stopped meanwhile: connecting starts it."""
         try:
             return work()
-        except ServerUnavailable:
+        except ServerUnavailable as error:
             self.close()
-        return work()
+            try:
+                return work()
+            except ServerUnavailable:
+                raise error from None  # it says what was done before the server went away
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.

@@ -335,15 +335,16 @@ def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
         call("add", "jpl8", write_image(tmp_path / "a.fits", {"NGROUPS": value}))
     call("add", "jpl8", write_image(tmp_path / "b.fits"))
     result = call("tag", "jpl8", "good one", "a", "b")
-    assert (result.stdout, result.stderr) == ("", "'good one' newly marks 2 of 2 versions\n")
+    back = "to take it back: miripool untag jpl8 'good one' urn:jpl8:Product:1 urn:jpl8:Product:2\n"
+    assert (result.stdout, result.stderr) == ("", f"{back}'good one' newly marks 2 of 2 versions\n")
     assert "newly marks 1 of 2" in call("tag", "jpl8", "good one", "a@0", "b").stderr
     (tag,) = rows_of("tags", "jpl8")
     assert (tag["label"], tag["count"]) == ("good one", 2)
     assert tag["first"] < tag["last"]
     assert table_of("tags", "jpl8")[0]["count"] == "2"
     assert "good one  2         20" in call("tags", "jpl8").stdout
-    assert "was taken off 1 versions" in call("untag", "jpl8", "good one", "b").stderr
-    assert "was taken off 1 versions" in call("untag", "jpl8", "good one").stderr
+    assert "was taken off 1 version" in call("untag", "jpl8", "good one", "b").stderr
+    assert "was taken off 1 version" in call("untag", "jpl8", "good one").stderr
     with pytest.raises(TagNotFound):
         call("untag", "jpl8", "good one")
     assert rows_of("tags", "jpl8") == []

@@ -278,7 +278,7 @@ def test_a_file_just_added_is_removed_without_more_ado(pool: Pool, simulated: Pa
     assert exposures(pool) == []
     assert {ref.kind for ref in pool.select("1")} == {"Raw", "RateInts", "Rate"}
     told = call("restore", "jpl8", f"Ramp/{NAME}@0")
-    assert "restored 1 of 1 versions, and 1 more that belong to them" in told.stderr
+    assert "restored 1 of 1 version, and 1 more that belong to them" in told.stderr
     assert exposures(pool) == [numbered(0)]
     add(pool, simulated / "uncal", simulated / "v1")
     assert exposures(pool) == [numbered(0)]

@@ -511,8 +511,8 @@ def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch
 
     def write_and_lose_the_server(*arguments: Any) -> Any:
         made = write(*arguments)
-        for method in ("apply", "rows"):
-            monkeypatch.setattr(catalog, method, refuse)
+        for method in ("apply", "rows", "position"):
+            monkeypatch.setattr(type(catalog), method, refuse)
         return made
 
     monkeypatch.setattr(pool.archive.journal, "write", write_and_lose_the_server)

@@ -32,10 +32,12 @@ DIGEST = "ab" + "0" * 30
 
 ARGUMENTS: dict[str, list[str]] = {
     "add": ["trap", "{work}/new.fits"],
+    "attach": ["{pool}", "--name", "attached"],
     "copy": ["trap", "other:", "Rate/a"],
     "create": ["third"],
     "delete": ["trap", "--dry-run"],
     "demo": ["--help"],  # it makes a pool of its own
+    "detach": ["trap"],
     "diff": ["trap", "Rate/a@0", "Rate/a@1"],
     "export": ["trap", "Rate/a", "{work}/out.fits", "--overwrite"],
     "gc": ["trap", "--grace", "0"],

@@ -64,7 +64,7 @@ def layout_of(product: Product) -> Layout:
 def _with_units(product: Product, layout: Layout) -> MetaData:
     """Give the metadata of a product from a file, with the units that its datasets have been given since."""
     images = [hdu for hdu in layout.hdus if hdu.data is not None and hdu.data.dtype.names is None]
-    units = {hdu.name: product[hdu.name].unit for hdu in images if product[hdu.name].unit != hdu.unit}
+    units = {hdu.name: product[hdu.name].unit_text for hdu in images if product[hdu.name].unit_text != hdu.unit}
     meta = product.meta.copy() if units else product.meta
     for name, unit in units.items():
         meta[f"{name}.BUNIT"] = unit

@@ -121,7 +121,10 @@ class Arguments(NamedTuple):
     axis: tuple[int, ...] | None = None
 
 
-OF_ROW = ("start_time", "stored_bytes", "head", "removed", "purged", "entry", "manifest", "content", "file_digest")
+OF_ROW = (
+    *("start_time", "stored_bytes", "head", "removed", "purged", "saved_by", "removed_by"),
+    *("entry", "manifest", "content", "file_digest"),
+)
 """Columns of a listing that the index has of every version, beside what a product says of itself."""
 FIELDS = {
     **{name: name for name in ("kind", "name", "version", "urn", "serial", "created", "bytes", "filename", *OF_ROW)},
