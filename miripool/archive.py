@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .blobs import BlobStore
 from .canonical import digest_bytes
 from .dataset import holds_flags
-from .errors import IntegrityError, MiripoolError, NotFound, PoolNotFound, StorageError
+from .errors import IntegrityError, NotFound, PoolNotFound, StorageError
 from .givenup import GivenUp
 from .heldfolder import held_folder
 from .journal import Journal
@@ -26,7 +26,7 @@ from .leases import FolderLeases
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
 from .poolfolder import FOLDERS
-from .poolinfo import FORMAT, INFO, PoolInfo, read_pool_info
+from .poolinfo import FORMAT, INFO, PoolInfo, gone_pool, read_pool_info
 from .product import Context, Hdu, Layout, Original, Product, kind_class
 from .storage import LocalStorage
 
@@ -186,19 +186,7 @@ class Archive:
         except NotFound:
             found = None
         if found != self.info.id:
-            raise self._gone()
-
-    def _gone(self) -> PoolNotFound:
-        """Say where the pool went, if it is still beside its old place."""
-        now = ""
-        for path in sorted(self.folder.parent.glob(f"[!.]*/{INFO}")):
-            with contextlib.suppress(MiripoolError):
-                if read_pool_info(LocalStorage(path.parent)).id == self.info.id:
-                    now = f"; it is called {path.parent.name!r} now"
-        return PoolNotFound(
-            f"the pool that was opened at {self.folder} is there no longer: it was deleted or renamed meanwhile, or "
-            f"replaced by another{now}. Open the pool again"
-        )
+            raise gone_pool(self.folder, self.info.id)
 
     @contextlib.contextmanager
     def held(self, *, alone: bool = False) -> Iterator[HeldFolder]:
@@ -225,7 +213,7 @@ class Archive:
             try:
                 folder = stack.enter_context(held_folder(self.folder, alone=alone))
             except NotFound:
-                raise self._gone() from None
+                raise gone_pool(self.folder, self.info.id) from None
             self._confirm(folder)
             yield folder
 
@@ -504,12 +492,15 @@ class Archive:
         ------
         IntegrityError
             If it is missing or damaged.
+        PoolNotFound
+            If it is missing, for the pool is gone, or another's.
         """
         key = self.manifest_key(digest)
         path = self.storage.path(key)
         try:
             return Manifest.from_bytes(self.storage.read(key), digest)
         except NotFound:
+            self.confirm()  # of a pool that is gone, nothing is damaged
             raise IntegrityError(f"manifest {path} is missing; restore it from a copy of the pool") from None
         except IntegrityError as error:
             raise IntegrityError(f"{path}: {error}") from error
@@ -524,14 +515,15 @@ class Archive:
         what : str, optional
             What it is called, for messages.
         serial : int, optional
-            The version's: where it is given up for good, reading what is gone raises ProductNotFound.
+            The version's: reading what is gone raises ProductNotFound where it was given up for good, and
+            PoolNotFound where the pool is gone.
 
         Returns
         -------
         Product
             Of the manifest's kind; no blob is opened.
         """
-        given_up = None if serial is None else GivenUp(self.folder, serial, what or f"version {serial}")
+        given_up = None if serial is None else GivenUp(self.folder, self.info.id, serial, what or f"version {serial}")
         hdus = tuple(self._open_hdu(record, what, given_up) for record in manifest.hdus)
         trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer, what, given_up)
         layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original, given_up))

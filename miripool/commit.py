@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import logging
-import os
-import time
 from typing import TYPE_CHECKING
 
 from .errors import IntegrityError, MiripoolError, NotFound, ReadOnly, ServerError, StorageError
+from .folderlock import lock_folder, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +24,9 @@ _log = logging.getLogger("miripool")
 
 _LONGEST_TURN = 10.0
 """Seconds after which a writer goes on without its turn: who has it may have been stopped."""
+
+_LOOKS = 3
+"""Looks for an entry that should be there."""
 
 _TRIES = 5
 """Races lost in a row to nobody whose entry can be read, after which something must be wrong."""
@@ -43,24 +44,10 @@ def _tell_behind(pool_id: str, n: int, why: str) -> None:
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
     """Wait for one's turn among this host's writers, for some seconds. It is a courtesy: nobody is kept off."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:  # an empty journal
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # an empty journal, or somebody has the turn for longer
+            lock_folder(stack.enter_context(open_folder(folder)), seconds=_LONGEST_TURN)
         yield
-        return
-    try:
-        until = time.monotonic() + _LONGEST_TURN
-        while time.monotonic() < until:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.005)
-            except OSError:  # a file system without locks
-                break
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Committer:
@@ -125,12 +112,13 @@ class Committer:
         return last
 
     def _read(self, position: Position) -> Entry:
-        journal = self._archive.journal
         found: Entry | None = None
-        with contextlib.suppress(NotFound):
-            found = journal.read(position.n)
-        if found is not None and found.digest == position.digest:
-            return found
+        for _ in range(_LOOKS):
+            with contextlib.suppress(NotFound):
+                found = self._archive.journal.read(position.n)
+            if found is not None and found.digest == position.digest:
+                return found
+            self._archive.confirm()  # renamed and back again within a moment, its folder was away: look once more
         folder = self._archive.storage.path("journal")
         raise IntegrityError(
             f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "

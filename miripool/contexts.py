@@ -93,7 +93,7 @@ def gather(
         return made
 
     def target(name: str, value: Any, above: tuple[int, ...]) -> Link | Prepared:
-        if isinstance(value, Product) and value.ref is not None and not value.meta.changed:
+        if isinstance(value, Product) and value.ref is not None:
             value = value.ref
         if isinstance(value, Product):
             return visit(value, above)
@@ -110,30 +110,40 @@ def gather(
 
 
 def follow_exposures(
-    archive: Archive, changes: Mapping[str, Mapping[str, Link | Prepared]], about: Callable[[str], Product]
+    archive: Archive,
+    changes: Mapping[str, Mapping[str, Link | Prepared]],
+    about: Callable[[str], Product],
+    inherit: Mapping[str, Callable[[Sequence[ProductRow]], Sequence[Link]]] | None = None,
 ) -> list[Prepared]:
-    """Prepare the exposures of products that were made.
+    """Prepare the exposures of products that one run made.
 
     Parameters
     ----------
     archive : Archive
         The pool's folder.
     changes : mapping
-        By name of the exposure, what its references are now.
+        By name of the exposure, what its references are.
     about : callable
         Gives a product of the exposure of a name: its metadata are told of a new one.
+    inherit : mapping, optional
+        By name of the exposure, what gives further references of its living versions; none unless given.
 
     Returns
     -------
     list of Prepared
-        Each takes over from the head what did not change.
+        One for each name.
     """
     made = []
     for name, targets in changes.items():
         cards = about(name).meta.to_dict()
         exposure = Exposure(meta={key: cards[key] for key in _ABOUT if cards.get(key) is not None}, name=name)
-        made.append(prepare_context(archive, exposure, targets, name=name, follows=True))
+        follows = (inherit or {}).get(name, _inherit_nothing)
+        made.append(prepare_context(archive, exposure, targets, name=name, follows=follows))
     return made
+
+
+def _inherit_nothing(_: Sequence[ProductRow]) -> Sequence[Link]:
+    return ()
 
 
 def reached(archive: Archive, catalog: Catalog, rows: Sequence[ProductRow]) -> list[ProductRow]:
@@ -177,7 +187,9 @@ def is_context(row: ProductRow) -> bool:
 
 
 def widen_restoring(archive: Archive, catalog: Catalog, name: str, serials: Sequence[int]) -> list[int]:
-    """Find what comes back with versions: what those of them that are contexts refer to.
+    """Find what comes back with versions: what those of them that are contexts refer to, and their exposures.
+
+    An exposure that went with a version comes back with it, once all that it refers to is there.
 
     Parameters
     ----------
@@ -200,14 +212,41 @@ def widen_restoring(archive: Archive, catalog: Catalog, name: str, serials: Sequ
     """
     given = catalog.rows(list(serials))
     found = reached(archive, catalog, [row for row in given if row.purged is None])
+    found += _exposures_gone_with(catalog, found)
     gone = [row for row in found if row.purged is not None]
     if gone:
         raise Conflict(f"what you want to restore refers to what was removed for good: {_listed(name, gone)}")
     return [*serials, *(row.serial for row in found if row.serial not in set(serials))]
 
 
+def _exposures_gone_with(catalog: Catalog, rows: Sequence[ProductRow]) -> list[ProductRow]:
+    """Find the exposures in the trash that went in one entry with some of these, and miss nothing but these."""
+    moments = {row.removed for row in rows if row.removed is not None}
+    coming = {row.serial for row in rows}
+    gone = [e for e in catalog.referring(list(coming), removed=True) if e.removed in moments and e.purged is None]
+    return [
+        exposure
+        for exposure in gone
+        if exposure.serial not in coming
+        and (parts := _kept_parts(catalog, exposure))
+        and all(part.removed is None or part.serial in coming for part in parts)
+    ]
+
+
+def _kept_parts(catalog: Catalog, context: ProductRow) -> list[ProductRow]:
+    """Give what an exposure refers to, if it is one as `add` and `reprocess` make them; nothing otherwise."""
+    if context.kind != Exposure.kind:
+        return []
+    links = catalog.links(context.serial)
+    parts = catalog.rows(list(links.values()))
+    named = {row.serial: EXPOSURE_REFS.get(row.kind) for row in parts if row.name == context.name}
+    return parts if all(named.get(serial) == name for name, serial in links.items()) else []
+
+
 def widen_removal(catalog: Catalog, name: str, serials: Sequence[int], *, cascade: bool) -> list[int]:
     """Find what has to be removed with versions: the living contexts that refer to them.
+
+    The exposures that `add` and `reprocess` have made go by themselves, others only where they may.
 
     Parameters
     ----------
@@ -218,7 +257,7 @@ def widen_removal(catalog: Catalog, name: str, serials: Sequence[int], *, cascad
     serials : sequence of int
         What is to be removed.
     cascade : bool, keyword-only
-        Whether contexts may go too.
+        Whether contexts of users may go too.
 
     Returns
     -------
@@ -239,9 +278,10 @@ def widen_removal(catalog: Catalog, name: str, serials: Sequence[int], *, cascad
         holding = [row for row in catalog.referring(list(found)) if row.serial not in found]
         if not holding:
             return list(found)
-        if not cascade:
+        held = [] if cascade else [row for row in holding if not _kept_parts(catalog, row)]
+        if held:
             raise Conflict(
-                f"contexts refer to what you want to remove: {_listed(name, holding)}; remove them as well "
+                f"contexts refer to what you want to remove: {_listed(name, held)}; remove them as well "
                 "(cascade=True, --cascade), or leave it"
             )
         found |= dict.fromkeys(row.serial for row in holding)

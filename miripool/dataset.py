@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
-from .errors import InvalidInput
+from .errors import InvalidInput, ReadOnly
+from .reductions import find_reduction, reduce_elements
 from .statistics import Accumulator, Statistics
+from .units import parse_unit, unit_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -112,11 +115,45 @@ def holds_flags(name: str, stored: np.dtype[Any]) -> bool:
     return name.split(",")[0].endswith("DQ") and stored.kind in "iu"
 
 
+_KNOWN = ("max", "min", "mean", "std")
+"""What statistics tell of a whole array."""
+
+_CHANGING = frozenset({np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal})
+"""NumPy's functions that write into their first argument."""
+
+_DESCRIBING: dict[Any, Callable[..., Any]] = {
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+}
+"""NumPy's functions that need no element."""
+
+
+def _unchangeable(dataset: Dataset) -> TypeError:
+    return TypeError(f"dataset {dataset.name} can't be changed in place; work on np.array(dataset)")
+
+
+def _as_arrays(given: Any) -> Any:
+    """Read the datasets among the arguments of a NumPy function, also those in lists."""
+    if isinstance(given, Dataset):
+        return np.asarray(given)
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if name == "out" and isinstance(value, Dataset):
+                raise _unchangeable(value)
+        return {name: _as_arrays(value) for name, value in given.items()}
+    return type(given)(map(_as_arrays, given)) if type(given) in (list, tuple) else given
+
+
 class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
     """A named array that is read when asked, and only as far as asked.
 
     ``d[...]``, ``np.asarray(d)`` and arithmetic read; `shape`, `dtype`, `unit`, `statistics` do not, and neither do
-    `max`, `min`, `mean` and `std` without arguments where the statistics are known.
+    `max`, `min`, `mean`, `std` and `var` without arguments where the statistics are known.
+
+    Reductions of a dataset leave NaN out, be they methods (``d.median()``) or NumPy's functions (``np.median(d)``).
+    Of nothing but NaN, and of an empty dataset, they are NaN; `any` and `all` are False. What ``d[...]``, ``d > 5`` or
+    ``d * 2`` gives is a NumPy array, with NumPy's rules: ``np.max(d[...])`` is NaN where an element is.
 
     Parameters
     ----------
@@ -126,7 +163,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         Where the stored values come from.
     scale : Scale, optional
         From stored to physical values.
-    unit : str, optional
+    unit : str or astropy.units.UnitBase, optional
         Physical unit (BUNIT).
     statistics : Statistics, optional
         If they are known already.
@@ -138,14 +175,50 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         source: ArraySource,
         *,
         scale: Scale | None = None,
-        unit: str | None = None,
+        unit: Any = None,
         statistics: Statistics | None = None,
     ) -> None:
         self.name = name
         self.source = source
         self.scale = scale
-        self.unit = unit
+        self._unit = unit_text(unit)
         self._statistics = statistics
+
+    _saved: str | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._saved is not None and name != "_statistics":  # these are counted when they are first asked for
+            raise ReadOnly.of_version(self._saved, f"{name} of dataset {self.name}")
+        object.__setattr__(self, name, value)
+
+    def freeze(self, urn: str) -> None:
+        """Let this be a saved version's, for good: its attributes can't be set any more.
+
+        Parameters
+        ----------
+        urn : str
+            The version, for messages.
+        """
+        self.__dict__["_saved"] = urn
+
+    def __copy__(self) -> Self:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, _saved=None)
+        return made
+
+    @property
+    def unit(self) -> Any:
+        """Physical unit, an `astropy.units.Unit`; one that astropy can't read is unrecognised. None without BUNIT."""
+        return None if self._unit is None else parse_unit(self._unit)
+
+    @unit.setter
+    def unit(self, unit: Any) -> None:
+        self._unit = unit_text(unit)
+
+    @property
+    def unit_text(self) -> str | None:
+        """The unit as the header has it, and as it is written back."""
+        return self._unit
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -201,9 +274,9 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         Returns
         -------
         Dataset
-            This one, if that is its name.
+            This one, if that is its name and it is not a saved version's.
         """
-        if name == self.name:
+        if name == self.name and self._saved is None:
             return self
         other = copy.copy(self)
         other.name = name
@@ -316,7 +389,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
     ) -> Any:
         for out in kwargs.get("out", ()):
             if isinstance(out, Dataset):
-                raise TypeError(f"dataset {out.name} can't be changed in place; work on np.array(dataset)")
+                raise _unchangeable(out)
         arrays = [np.asarray(x) if isinstance(x, Dataset) else x for x in inputs]
         return getattr(ufunc, method)(*arrays, **kwargs)
 
@@ -329,40 +402,94 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         # Step by step along the first axis; a single axis at once, for its steps would each read a whole tile.
         return iter(self[...]) if self.ndim == 1 else (self[i] for i in range(len(self)))
 
+    def __array_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        found = find_reduction(function, args, kwargs)
+        if found is not None and isinstance(found[1], Dataset):
+            name, dataset, options = found
+            return dataset._reduce(name, **_as_arrays(options))
+        if function in _DESCRIBING:
+            return _DESCRIBING[function](*args, **kwargs)
+        if function in _CHANGING and isinstance(args[0], Dataset):
+            raise _unchangeable(args[0])
+        return function(*_as_arrays(args), **_as_arrays(kwargs))
+
     def max(self, axis: Any = None, **kwargs: Any) -> Any:
-        """Largest element, NaN ignored; NaN where no element is a number. Without `axis` nothing is read."""
-        return self._reduce("max", np.nanmax, axis, kwargs)
+        """Largest element, NaN left out; NaN where no element is a number. Without `axis` nothing is read."""
+        return self._reduce("max", axis, **kwargs)
 
     def min(self, axis: Any = None, **kwargs: Any) -> Any:
-        """Smallest element, NaN ignored; NaN where no element is a number. Without `axis` nothing is read."""
-        return self._reduce("min", np.nanmin, axis, kwargs)
+        """Smallest element, NaN left out; NaN where no element is a number. Without `axis` nothing is read."""
+        return self._reduce("min", axis, **kwargs)
 
     def mean(self, axis: Any = None, **kwargs: Any) -> Any:
-        """Mean in float64, NaN ignored; NaN where no element is a number. Without `axis` nothing is read."""
-        return self._reduce("mean", np.nanmean, axis, kwargs)
+        """Mean in float64, NaN left out; NaN where no element is a number. Without `axis` nothing is read."""
+        return self._reduce("mean", axis, **kwargs)
 
     def std(self, axis: Any = None, **kwargs: Any) -> Any:
-        """Population standard deviation in float64, NaN ignored. Without `axis` nothing is read."""
-        return self._reduce("std", np.nanstd, axis, kwargs)
+        """Population standard deviation in float64, NaN left out. Without `axis` nothing is read."""
+        return self._reduce("std", axis, **kwargs)
 
-    def _reduce(self, what: str, function: Callable[..., Any], axis: Any, kwargs: dict[str, Any]) -> Any:
-        if axis is not None or kwargs:
-            if what in ("mean", "std"):
-                kwargs.setdefault("dtype", np.float64)
-            return function(np.asarray(self), axis=axis, **kwargs)
-        if self.statistics is None:
-            if self.dtype.names is None:
-                raise InvalidInput(f"{self.name} holds no numbers and has no {what}")
+    def var(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Square of `std`. Without `axis` nothing is read."""
+        return self._reduce("var", axis, **kwargs)
+
+    def sum(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Sum, of floats in float64, NaN left out; NaN where no element is a number."""
+        return self._reduce("sum", axis, **kwargs)
+
+    def prod(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Product, of floats in float64, NaN left out; NaN where no element is a number."""
+        return self._reduce("prod", axis, **kwargs)
+
+    def median(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Median in float64, NaN left out; NaN where no element is a number."""
+        return self._reduce("median", axis, **kwargs)
+
+    def any(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Whether some element is not zero, NaN left out; False where no element is a number."""
+        return self._reduce("any", axis, **kwargs)
+
+    def all(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Whether all elements are not zero, NaN left out; False where no element is a number."""
+        return self._reduce("all", axis, **kwargs)
+
+    def argmax(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Place of the largest element, NaN left out; ValueError where no element is a number."""
+        return self._reduce("argmax", axis, **kwargs)
+
+    def argmin(self, axis: Any = None, **kwargs: Any) -> Any:
+        """Place of the smallest element, NaN left out; ValueError where no element is a number."""
+        return self._reduce("argmin", axis, **kwargs)
+
+    @property
+    def n_nan(self) -> int | None:
+        """Number of elements that are NaN; nothing is read. None for tables."""
+        return None if self.statistics is None else self.statistics.n_nan
+
+    @property
+    def n_flagged(self) -> int | None:
+        """Number of elements that are not zero, of data quality arrays; nothing is read. None for all others."""
+        return None if self.statistics is None else self.statistics.n_flagged
+
+    def _reduce(self, what: str, axis: Any = None, **options: Any) -> Any:
+        if self.dtype.names is not None:
             raise InvalidInput(f"{self.name} is a table and has no {what}; ask one of its columns")
-        value = getattr(self.statistics, what)
-        return float("nan") if value is None else value
+        if self.dtype.kind not in "buifc":
+            raise InvalidInput(f"{self.name} holds no numbers and has no {what}")
+        whole = axis is None and all(value is None for value in options.values())
+        if whole and what in (*_KNOWN, "var") and self.statistics is not None:
+            value = getattr(self.statistics, "std" if what == "var" else what)
+            return math.nan if value is None else value * value if what == "var" else value
+        return reduce_elements(what, np.asarray(self[...]), axis=axis, **options)
 
     def __getattr__(self, name: str) -> Any:
-        # The rest of NumPy's array methods (sum, any, all, ravel, …) work on the whole array.
+        # The rest of NumPy's array methods (ravel, astype, …) work on the whole array.
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"dataset {self.__dict__.get('name', '?')} has no attribute {name!r}")
         return getattr(np.asarray(self), name)
 
     def __repr__(self) -> str:
-        unit = f", {self.unit}" if self.unit else ""
+        unit = f", {self.unit_text}" if self.unit_text else ""
         return f"<Dataset {self.name} {self.dtype} {self.shape}{unit}>"

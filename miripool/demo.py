@@ -145,11 +145,13 @@ def _draw(pool: Pool, plot: Path, tell: Tell) -> None:
         from .plots import plot_pixel
 
         x, y = _PIXEL
-        path = plot_pixel(pool.pixel(x, y).history(RateInts, tag="using cal v1"), plot)
+        label = f"using cal {_CALIBRATIONS[0].label}"
+        history = pool.pixel(x, y).history(RateInts, tag=label)
+        path = plot_pixel(history, plot, title=f"RateInts of pixel x={x}, y={y}, {label}")
     except MiripoolError as error:
         tell(f"\nno picture: {error}")
         return
-    tell(f"\na picture of its history: {path}")
+    tell(f"\na picture of its history, {label}: {path.absolute()}")
 
 
 def _trace(pool: Pool, name: str, tell: Tell) -> None:

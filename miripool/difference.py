@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import math
+import html
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .canonical import json_value
 from .cards import parse_header
-from .elements import ElementChange, compare_elements
+from .elements import ElementChange, compare_elements, differing
+from .errors import InvalidInput
 from .formats.stable import UNSTABLE_CARDS
+from .keywords import BENCH
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from .cards import Value
     from .manifest import Manifest
@@ -89,6 +95,8 @@ class Difference:
         References of a context.
     elements : tuple of ElementChange
         Of the changed datasets, where they were compared.
+    products : tuple of (Product, Product) or None
+        The versions that were compared, for `mask`.
     """
 
     cards: tuple[CardChange, ...]
@@ -98,6 +106,36 @@ class Difference:
     same: tuple[str, ...]
     links: tuple[LinkChange, ...] = ()
     elements: tuple[ElementChange, ...] = ()
+    products: tuple[Product, Product] | None = field(default=None, compare=False, repr=False)
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Tell which elements of a dataset differ.
+
+        Parameters
+        ----------
+        name : str
+            The dataset, e.g. ``SCI``.
+
+        Returns
+        -------
+        numpy.ndarray of bool
+            True where the versions differ, in the dataset's own shape, slowest axis first: (integration, group, row,
+            column) for a ramp. NaN equals NaN.
+
+        Raises
+        ------
+        NotFound
+            If not both versions have it.
+        InvalidInput
+            If it is a table, or if dtype or shape differ.
+        """
+        if self.products is None:
+            raise InvalidInput("the versions were compared without their elements; pool.diff(old, new) compares them")
+        return differing(name, *(product[name] for product in self.products))
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.words())
+        return f"<ul>{lines}</ul>" if lines else "<p>no difference but times of making</p>"
 
     def to_json(self) -> dict[str, Any]:
         """Tell it in what JSON can hold.
@@ -113,7 +151,8 @@ class Difference:
             "datasets": {"changed": list(self.changed), "added": list(self.added), "gone": list(self.gone)},
             "elements": [change.to_json() for change in self.elements],
             "keywords": [
-                {"hdu": c.hdu, "keyword": c.keyword, "old": _to_json(c.old), "new": _to_json(c.new)} for c in self.cards
+                {"hdu": c.hdu, "keyword": c.keyword, "old": json_value(c.old), "new": json_value(c.new)}
+                for c in self.cards
             ],
             "references": [{"name": c.name, "old": c.old, "new": c.new} for c in self.links],
         }
@@ -179,7 +218,7 @@ def compare_products(old: Product, new: Product, difference: Difference) -> Diff
         for name in difference.changed
         if name in old.datasets and name in new.datasets
     )
-    return replace(difference, elements=found)
+    return replace(difference, elements=found, products=(old, new))
 
 
 def _link_changes(old: Manifest, new: Manifest) -> Iterator[LinkChange]:
@@ -218,19 +257,14 @@ def _are_truths(values: Sequence[Value]) -> bool:
 
 def _cards(manifest: Manifest) -> _Cards:
     found: dict[tuple[str, str], list[Value]] = {}
-    for hdu in manifest.hdus:
-        if hdu.name == _LOG:
-            continue
-        for card in parse_header(hdu.header):
+    headers = [(hdu.name, hdu.header) for hdu in manifest.hdus if hdu.name != _LOG]
+    if manifest.original is not None:
+        headers.append((BENCH, manifest.original.header))
+    for name, header in headers:
+        for card in parse_header(header):
             if card.keyword and card.keyword not in UNSTABLE_CARDS:
-                found.setdefault((hdu.name, card.keyword), []).append(card.value)
+                found.setdefault((name, card.keyword), []).append(card.value)
     return found
-
-
-def _to_json(value: Value) -> str | int | float | None:
-    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return value
 
 
 def _show(value: Value) -> str:

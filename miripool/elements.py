@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .canonical import json_value
+from .errors import InvalidInput
 from .query.pixelwhere import FLAGS
 from .table import TableDataset
 from .tiles import slabs, tile_shape
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from .dataset import Dataset
 
-__all__ = ["ElementChange", "compare_elements"]
+__all__ = ["ElementChange", "compare_elements", "differing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,10 @@ class ElementChange:
             "form": self.form,
             "differ": self.count,
             "of": self.size,
-            "largest": _plain(self.largest),
+            "largest": json_value(self.largest),
             "at": None if self.at is None else list(self.at),
-            "old": _plain(self.old),
-            "new": _plain(self.new),
+            "old": json_value(self.old),
+            "new": json_value(self.new),
             "flags": {name: {"set": got, "cleared": lost} for name, (got, lost) in self.flags.items()},
             "columns": list(self.columns),
         }
@@ -117,6 +119,41 @@ def compare_elements(name: str, old: Dataset, new: Dataset) -> ElementChange:
     return _compare_arrays(name, old, new)
 
 
+def differing(name: str, old: Dataset, new: Dataset) -> NDArray[np.bool_]:
+    """Tell which elements of two arrays differ.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    old, new : Dataset
+        The versions'.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        In their shape. NaN equals NaN.
+
+    Raises
+    ------
+    InvalidInput
+        If one is a table, or if dtype or shape differ.
+    """
+    if old.dtype.names is not None or new.dtype.names is not None:
+        raise InvalidInput(f"{name} is a table; only arrays have a mask of what differs")
+    before, after = _form(old), _form(new)
+    if before != after:
+        raise InvalidInput(f"{name} can't be compared element by element: {before} → {after}")
+    return _differ(np.asarray(old), np.asarray(new))
+
+
+def _differ(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
+    differ = np.asarray(before != after)
+    if before.dtype.kind in "fc":
+        differ &= ~(np.isnan(before) & np.isnan(after))
+    return differ
+
+
 def _form(dataset: Dataset) -> str:
     kind = "table" if dataset.dtype.names is not None else dataset.dtype.newbyteorder("=").name
     return f"{kind} {tuple(dataset.shape)}"
@@ -130,9 +167,7 @@ def _compare_arrays(name: str, old: Dataset, new: Dataset) -> ElementChange:
     boxes = [slab.inside for slab in slabs(old.shape, chunks, old.dtype.itemsize)] if old.shape else [()]
     with contextlib.closing(old.parts(boxes)) as befores, contextlib.closing(new.parts(boxes)) as afters:  # type: ignore[type-var]
         for box, before, after in zip(boxes, befores, afters, strict=True):
-            differ = np.asarray(before != after)
-            if before.dtype.kind == "f":
-                differ &= ~(np.isnan(before) & np.isnan(after))
+            differ = _differ(before, after)
             here = int(np.count_nonzero(differ))
             count += here
             if not here:
@@ -195,7 +230,3 @@ def _same(one: Any, two: Any) -> bool:
         return False
     numbers = first.dtype.kind in "fc" and second.dtype.kind in "fc"
     return bool(np.array_equal(first.filled(), second.filled(), equal_nan=numbers))
-
-
-def _plain(value: float | None) -> float | str | None:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

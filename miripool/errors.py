@@ -175,10 +175,31 @@ class Conflict(MiripoolError):
 
 
 class ReadOnly(MiripoolError):
-    """The pool, the home or the database can't be written by this user."""
+    """The pool, the home or the database can't be written by this user; or a saved version was to be changed."""
 
     kind = "read-only"
     exit_code = 50
+
+    @classmethod
+    def of_version(cls, urn: str, what: str) -> ReadOnly:
+        """Say that a saved version can't be changed, and how to make another.
+
+        Parameters
+        ----------
+        urn : str
+            The version.
+        what : str
+            What was to be changed.
+
+        Returns
+        -------
+        ReadOnly
+            To be raised.
+        """
+        return cls(
+            f"{urn} is saved and can't be changed: {what}. Make another product, other = product.replace(SCI=array) or "
+            "other = product.replace(), change other.meta, and save that"
+        )
 
 
 class StorageError(MiripoolError):

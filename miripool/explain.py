@@ -9,11 +9,10 @@ from . import selecting
 from .query.division import needs, split
 from .query.queries import PixelQuery, Query
 from .query.text import to_text
-from .query.tree import ALL, And, Compare, Field, In, Keyword, Like, Literal, Node, conjuncts
+from .query.tree import ALL, And, Node
+from .reasons import hint, in_order, with_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from .pool import Pool
 
 __all__ = ["Explanation", "Step", "explain"]
@@ -95,37 +94,25 @@ def explain(pool: Pool, asked: Query, *, tag: str | None = None, all_versions: b
     """
 
     def count(node: Node) -> list[int]:
-        return selecting.select(pool, _with(asked, node), tag=tag, all_versions=all_versions)
+        return selecting.select(pool, with_node(asked, node), tag=tag, all_versions=all_versions)
 
     everything = asked.all_versions if all_versions is None else all_versions
     which = f"marked {tag!r}" if tag is not None else "all versions" if everything else "heads"
     kinds = " or ".join(asked.kinds)
     steps = [Step(f"{kinds}, {which}", "the index", len(count(ALL)))]
     before: tuple[Node, ...] = ()
-    for part in _in_order(asked.node):
+    for part in in_order(asked.node):
         left = len(count(And((*before, part)))) if steps[-1].left else 0
-        hint = _hint(pool, asked, part) if steps[-1].left and not left else None
-        steps.append(Step(to_text(part, asked.variable), _who(part), left, hint))
+        found = hint(pool, asked, part) if steps[-1].left and not left else None
+        steps.append(Step(to_text(part, asked.variable), _who(part), left, found))
         before = (*before, part)
     if isinstance(asked, PixelQuery):
-        found = selecting.select(pool, asked, tag=tag, all_versions=all_versions) if steps[-1].left else []
+        chosen = selecting.select(pool, asked, tag=tag, all_versions=all_versions) if steps[-1].left else []
         words = f"at least {asked.at_least} pixels with {asked.text or 'anything'}"
         region = "" if asked.region is None else " in columns {} to {}, rows {} to {}".format(*asked.region)
-        steps.append(Step(words + region, "pixel rows", len(found)))
+        detector = "" if asked.detector is None else f" of detector {asked.detector}"
+        steps.append(Step(words + region + detector, "pixel rows", len(chosen)))
     return Explanation(tuple(steps))
-
-
-def _with(asked: Query, node: Node) -> Query:
-    made = object.__new__(Query)
-    made._fill(asked.kinds, asked.variable, node, asked.all_versions, asked.tag)
-    return made
-
-
-def _in_order(node: Node) -> Iterator[Node]:
-    """Give the conditions as they are asked: first what the index answers."""
-    for part in split(node):
-        if part is not None:
-            yield from conjuncts(part)
 
 
 def _who(part: Node) -> str:
@@ -135,30 +122,3 @@ def _who(part: Node) -> str:
     if "python" in wanted:
         return "a function of each product left"
     return "data of each product left" if "data" in wanted else "metadata of each product left"
-
-
-def _hint(pool: Pool, asked: Query, part: Node) -> str | None:
-    """Name the values that resemble the one that was asked for."""
-    operand, values = _text_asked(part)
-    if isinstance(operand, Keyword):
-        near = [v for value in values for v in pool.catalog.values_near(operand.key, value)]
-        name = f"{operand.hdu}.{operand.key}" if operand.hdu else operand.key
-    elif isinstance(operand, Field) and operand.name in ("name", "kind", "filename"):
-        rows = pool.catalog.rows(selecting.select(pool, _with(asked, ALL))[:10_000])
-        there = {str(getattr(row, operand.name)) for row in rows}
-        near, name = selecting.suggest_among(values, there), operand.name
-    else:
-        return None
-    if not near:
-        return None
-    return f"{name} is {' or '.join(repr(v) for v in dict.fromkeys(near))}, but never {' or '.join(map(repr, values))}"
-
-
-def _text_asked(part: Node) -> tuple[Node | None, Sequence[str]]:
-    if isinstance(part, Compare) and part.op == "==" and isinstance(part.right, Literal):
-        return part.left, [part.right.value] if isinstance(part.right.value, str) else []
-    if isinstance(part, In):
-        return part.operand, [item.value for item in part.items if isinstance(item.value, str)]
-    if isinstance(part, Like):
-        return part.operand, [part.pattern.strip("%")]
-    return None, []

@@ -1,8 +1,8 @@
 """Held folder: a pool's folder that stays where it is while an entry is written into it, or while it is moved away.
 
 Who writes an entry holds a shared lock (``flock``) of the folder for some milliseconds; who renames or deletes the pool
-holds it alone. The lock belongs to the folder itself: two homes that reach one folder by different paths see it. Its
-holder is a process: the lock of a killed one is gone, and a forked child lets go of it at once.
+holds it alone. The lock (`folderlock`) belongs to the folder itself: two homes that reach one folder by different paths
+see it.
 
 A file system without locks of folders has none of this: on NFS Linux turns ``flock`` into a lock of a byte range, and
 refuses to lock alone what is not open for writing, which no folder can be. What is written goes through the open folder
@@ -12,14 +12,13 @@ all the same, so that an entry gets into the pool itself wherever the folder was
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
-import time
 from typing import TYPE_CHECKING
 
 from .errors import Conflict, NotFound
 from .files import name_new, read_plain
+from .folderlock import lock_folder, open_folder
 from .storage import MOST_BYTES, TEMPORARY, storage_error, unconfirmed
 
 if TYPE_CHECKING:
@@ -31,14 +30,10 @@ __all__ = ["HeldFolder", "held_folder"]
 _WAIT = 30.0
 """Seconds to wait for the lock; who has it needs milliseconds, unless it was stopped."""
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_BELOW = _FOLDER | os.O_NOFOLLOW
+_BELOW = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 _lasting: set[tuple[int, int, int]] = set()
 """Device and number of a pool's folder, and number of a folder in it whose name is known to be on disk."""
-
-_held: set[int] = set()
-"""Descriptors with a lock."""
 
 
 class HeldFolder:
@@ -120,46 +115,28 @@ def held_folder(root: Path, *, alone: bool = False) -> Iterator[HeldFolder]:
     Conflict
         If another process does not let go of it.
     """
-    try:
-        descriptor = os.open(root, _FOLDER)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"{root} is not there") from None
-    except OSError as error:
-        raise storage_error(error, root) from error
-    _held.add(descriptor)
-    locked = False
-    try:
-        locked = _lock(descriptor, root, alone=alone)
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(open_folder(root))
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"{root} is not there") from None
+        except OSError as error:
+            raise storage_error(error, root) from error
+        _lock(descriptor, root, alone=alone)
         if not _is_at(descriptor, root):
             raise NotFound(f"{root} was moved")
         yield HeldFolder(root, descriptor)
-    finally:
-        if locked:
-            # A child that was forked this moment has the same lock: closing alone would leave it.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        _held.discard(descriptor)
-        os.close(descriptor)
 
 
-def _lock(descriptor: int, root: Path, *, alone: bool) -> bool:
-    """Get the lock; False on a file system without."""
-    how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-    until = time.monotonic() + _WAIT
-    while True:
-        try:
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                doing = "writes to it or renames it" if alone else "renames or deletes it"
-                raise Conflict(
-                    f"{root} is held by a process that {doing}, for {_WAIT:.0f} s now; nothing was changed. Try again, "
-                    "and if it goes on look for a stopped process that uses the pool"
-                ) from None
-            time.sleep(0.002)
-        except OSError:
-            return False
-        else:
-            return True
+def _lock(descriptor: int, root: Path, *, alone: bool) -> None:
+    try:
+        lock_folder(descriptor, seconds=_WAIT, alone=alone, pause=0.002)
+    except TimeoutError:
+        doing = "writes to it or renames it" if alone else "renames or deletes it"
+        raise Conflict(
+            f"{root} is held by a process that {doing}, for {_WAIT:.0f} s now; nothing was changed. Try again, "
+            "and if it goes on look for a stopped process that uses the pool"
+        ) from None
 
 
 def _is_at(descriptor: int, root: Path) -> bool:
@@ -191,13 +168,3 @@ def _confirm(folder: int, path: Path) -> None:
         os.fsync(folder)
     except OSError as error:
         raise unconfirmed(error, path) from error
-
-
-def _let_go() -> None:
-    for descriptor in _held:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import re
 import shutil
 import tomllib
 import uuid
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +30,13 @@ from .errors import (
     StorageError,
 )
 from .files import read_plain
-from .index import READER, Catalog, EmbeddedServer, ask, grant_reader, schema_name
+from .gaps import IncompleteAnswer, notice_of_gaps
+from .index import READER, Catalog, EmbeddedServer, ask, find_owner, grant_reader, schema_bytes, schema_name
 from .keywords import suggest
 from .names import check_pool_name
 from .pool import Pool
 from .poolinfo import read_pool_info
+from .product import Context, kinds_matching
 from .storage import LocalStorage, storage_error
 
 if TYPE_CHECKING:
@@ -46,6 +51,13 @@ _SETTINGS = {"database_url"}
 
 _DELETED = ".deleted-"
 """Prefix of the folders of deleted pools, before their id and name: to be removed after their index."""
+
+_DELETED_FORM = re.compile(
+    re.escape(_DELETED) + "(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}) (?P<name>.+)", re.DOTALL
+)
+
+_RENAMINGS = 5
+"""Tries to give an index its pool's new name."""
 
 _MOST_SETTINGS = 1 << 20
 """Bytes of a file with settings or a number."""
@@ -74,11 +86,13 @@ class PoolSummary:
     created : str
         ISO time, UTC.
     products, versions, tags : int
-        Tracks with a living version, living versions, labels in use.
-    bytes, stored_bytes : int
-        Sizes of all FITS files, and what they take in the pool.
+        Tracks with a living version, and living versions, contexts not counted: what a listing has; labels in use.
+    bytes, stored_bytes, index_bytes : int
+        Sizes of all FITS files, what they take in the pool's folder, and what its index takes in PostgreSQL.
     path : str
         Its folder.
+    contexts : int
+        Tracks of contexts with a living version: exposures and what users have made.
     """
 
     name: str
@@ -88,7 +102,9 @@ class PoolSummary:
     tags: int
     bytes: int
     stored_bytes: int
+    index_bytes: int
     path: str
+    contexts: int
 
 
 class Home:
@@ -167,13 +183,21 @@ class Home:
             If PostgreSQL can't read it.
         ReadOnly
             If it writes.
+
+        Warns
+        -----
+        miripool.gaps.IncompleteAnswer
+            If versions of the pool have no pixel rows, whatever is asked; the answer's ``notice`` says the same.
         """
         with self.pool(name) as pool:
-            pool.catch_up()
+            notice = notice_of_gaps(pool)
+            if notice is not None:
+                warnings.warn(notice, IncompleteAnswer, stacklevel=3)  # behind contextlib's frame: who asks
             with (
                 contextlib.closing(self._reader(pool.catalog.database)) as database,
                 ask(database, statement) as answer,
             ):
+                answer.notice = notice
                 yield answer
 
     def psql_url(self, name: str) -> tuple[str, str]:
@@ -188,9 +212,16 @@ class Home:
         -------
         url, schema : str
             The database, and the schema with the pool's tables.
+
+        Warns
+        -----
+        miripool.gaps.IncompleteAnswer
+            As for `sql`.
         """
         with self.pool(name) as pool:
-            pool.catch_up()
+            notice = notice_of_gaps(pool)
+            if notice is not None:
+                warnings.warn(notice, IncompleteAnswer, stacklevel=2)
             with contextlib.closing(self._reader(pool.catalog.database)) as database:
                 return database.psql_url, database.schema
 
@@ -259,10 +290,15 @@ class Home:
                 first_serial=archive.info.first_serial,
             )
 
-        return Pool(name, archive, connect)
+        again = (reopen, (str(self.path), name, archive.info.id))
+        return Pool(name, archive, connect, opened_by=again)
 
     def _no_pool(self, name: str) -> PoolNotFound:
         names = self.names()
+        for other in names:
+            with contextlib.suppress(MiripoolError):
+                if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
+                    return PoolNotFound(f"no pool {name!r} in {self.path}: it is called {other!r} now")
         near = suggest(name, names)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         there = f"the pools are {', '.join(names)}" if names else "there are none yet; `miripool create` makes one"
@@ -301,7 +337,7 @@ class Home:
             return self.pool(name)
         _refuse_used(folder)
         self._reach_database(name)
-        if any(folder.name.endswith(f" {name}") for folder in folder.parent.glob(f"{_DELETED}*")):
+        if any(deleted == name for _, _, deleted in self._deleted()):
             self._sweep_deleted()
         pool_id = str(uuid.uuid4())
         storage = LocalStorage(folder)
@@ -387,8 +423,110 @@ class Home:
                 pool.archive.remember_name(name)
                 _move(self._folder(name), self._folder(new))
             # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
-            pool.catalog.rename(schema_name(new))
+            self._rename_index(pool, new)
         return self.pool(new)
+
+    def attach(self, path: Path | str, name: str | None = None) -> Pool:
+        """Use a pool that lies elsewhere, in a folder that others may use as well.
+
+        This home gets a link to the folder, and an index of its own, which follows the pool's journal: what others
+        save there is found here, too. Where the folder can't be written, the pool can only be read.
+
+        Parameters
+        ----------
+        path : path-like
+            The pool's folder, which has a ``pool.json``.
+        name : str, optional
+            What the pool is called in this home; as its folder unless given. URNs begin with this name, so keep that
+            which the others use.
+
+        Returns
+        -------
+        Pool
+            Its index stands where the journal is.
+
+        Raises
+        ------
+        PoolNotFound
+            If the folder is no pool.
+        AlreadyExists
+            If the name is taken, or if the pool is in this home already.
+        """
+        folder = Path(path).expanduser().absolute()
+        if not _seems_a_pool(folder):
+            raise PoolNotFound(f"{folder} is no pool: it has no pool.json")
+        name = check_pool_name(folder.name if name is None else name)
+        pool_id = read_pool_info(LocalStorage(folder)).id
+        there = self._name_of(pool_id)
+        if there is not None:
+            raise AlreadyExists(f"{folder} is pool {there!r} of {self.path} already")
+        self._refuse_similar(name)
+        link = self._folder(name)
+        if os.path.lexists(link) or self._retired(name).exists():
+            raise AlreadyExists(f"there is or was a pool {name!r} in {self.path}; give it another name here")
+        self._reach_database(name)
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(folder, target_is_directory=True)
+        except OSError as error:
+            raise storage_error(error, link) from error
+        pool = self.pool(name)
+        try:
+            pool.catch_up()
+        except MiripoolError:
+            pool.close()
+            link.unlink()
+            raise
+        return pool
+
+    def _name_of(self, pool_id: str) -> str | None:
+        """Give the name under which a pool is in this home."""
+        for name in self.names():
+            with contextlib.suppress(MiripoolError):  # what is wrong with another pool is said when it is opened
+                if read_pool_info(LocalStorage(self._folder(name))).id == pool_id:
+                    return name
+        return None
+
+    def detach(self, name: str) -> Path:
+        """Do without a pool that was attached; its folder stays as it is, this home's link and index go.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder. Where it can't be reached, the index stays for when it is attached again.
+
+        Raises
+        ------
+        PoolNotFound
+            If there is no such pool.
+        Conflict
+            If the pool's folder is this home's own.
+        """
+        link = self._folder(check_pool_name(name))
+        if not link.is_symlink():
+            with self.pool(name):
+                raise Conflict(f"pool {name!r} is this home's own: `miripool delete` deletes it for good")
+        folder = link.readlink()
+        with contextlib.suppress(NotFound), self.pool(name) as pool:
+            self._refuse_index(name, pool.id)
+        link.unlink()
+        return folder
+
+    def _rename_index(self, pool: Pool, new: str) -> None:
+        """Give the index its new name, in the place of one that was made since the folder has that name."""
+        for _ in range(_RENAMINGS):
+            with contextlib.suppress(AlreadyExists):
+                pool.catalog.rename(schema_name(new))
+                return
+            # Somebody has opened the pool by its new name in this moment; whose index it is, the call looks.
+            self._refuse_index(new, pool.id)
+        # Others made one each time; whoever opens the pool next does, too.
+        pool.catalog.drop()
 
     def _refuse_index(self, name: str, pool_id: str) -> None:
         """Make sure that the database has no index of that name."""
@@ -397,6 +535,35 @@ class Home:
             # This pool's own: left by a renaming that was interrupted.
             with found:
                 found.drop()
+
+    def foreign_index(self, name: str) -> str | None:
+        """Tell whether the database has another pool's index under a pool's name.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        str or None
+            The other pool's id, e.g. of one that another home has deleted, and made again under the same name.
+        """
+        with self.pool(name) as pool:
+            owner = find_owner(self.database_url(), schema_name(name))
+            return None if owner == pool.id else owner
+
+    def drop_foreign_index(self, name: str, owner: str) -> None:
+        """Drop the index of another pool, which stands in the way of a pool's own.
+
+        Parameters
+        ----------
+        name : str
+            The pool whose name it has.
+        owner : str
+            The other pool's id, from `foreign_index`. If that pool is there, its home can make its index again.
+        """
+        self._refuse_index(name, owner)
 
     def delete(self, name: str) -> None:
         """Delete a pool with all its products. There is no way back.
@@ -424,8 +591,7 @@ class Home:
         if folder.is_symlink():
             raise Conflict(
                 f"{folder} is a link to {folder.resolve()}: the products belong to the home of that folder, and only "
-                "there can they be deleted. Nothing was changed. To do without it here, remove the "
-                f"link, and drop the schema {schema_name(name)!r} of this home's database, which is the pool's index"
+                f"there can they be deleted. Nothing was changed. `miripool detach {name}` does without it here"
             )
 
     def _retire(self, name: str, archive: Archive, next_serial: int) -> None:
@@ -439,9 +605,8 @@ class Home:
 
     def _sweep_deleted(self) -> None:
         """Delete the indexes and the files of deleted pools, also of those whose deletion was interrupted."""
-        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
-            pool_id, _, name = folder.name.removeprefix(_DELETED).partition(" ")
-            if name:
+        for folder, pool_id, name in self._deleted():
+            if not self._has(name, pool_id):
                 with contextlib.suppress(Conflict):  # the name has a new pool
                     self._refuse_index(name, pool_id)
             try:
@@ -450,6 +615,24 @@ class Home:
                 pass
             except OSError as error:
                 raise storage_error(error, folder) from error
+
+    def _deleted(self) -> list[tuple[Path, str, str]]:
+        """List the folders of deleted pools, with id and name; what others gave such a name is none."""
+        found = []
+        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
+            form = _DELETED_FORM.fullmatch(folder.name)
+            if form is not None and folder.is_dir() and not folder.is_symlink():
+                found.append((folder, form["id"], form["name"]))
+        return found
+
+    def _has(self, name: str, pool_id: str) -> bool:
+        """Tell whether a pool is there by its name, e.g. brought back from a copy after it was deleted."""
+        try:
+            return read_pool_info(LocalStorage(self._folder(name))).id == pool_id
+        except NotFound:
+            return False
+        except MiripoolError:
+            return True  # it may be: whoever opens it is told what is wrong
 
     def summary(self, name: str) -> PoolSummary:
         """Describe one pool.
@@ -466,17 +649,51 @@ class Home:
         """
         with self.pool(name) as pool:
             tags = pool.tags()
-            total = pool.catalog.statistics().total
+            found = pool.catalog.statistics()
+            total, listed = found.total, found.without(kinds_matching(Context))
             return PoolSummary(
                 name=name,
                 created=pool.archive.info.created.isoformat().replace("+00:00", "Z"),
-                products=total.heads,
-                versions=total.products,
+                products=listed.heads,
+                versions=listed.products,
                 tags=len(tags),
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
+                index_bytes=schema_bytes(pool.catalog.database),
                 path=str(self._folder(name)),
+                contexts=total.heads - listed.heads,
             )
+
+
+def reopen(home: str, name: str, pool_id: str) -> Pool:
+    """Open a pool that another process has open; each process does so once.
+
+    Parameters
+    ----------
+    home : str
+        Folder of its home.
+    name, pool_id : str
+        Its name and its id.
+
+    Returns
+    -------
+    Pool
+        The same for all references that are unpickled.
+
+    Raises
+    ------
+    PoolNotFound
+        If there is no such pool any more, or another one under that name.
+    """
+    return _reopened(os.getpid(), home, name, pool_id)
+
+
+@functools.lru_cache(maxsize=64)
+def _reopened(_process: int, home: str, name: str, pool_id: str) -> Pool:
+    pool = Home(home).pool(name)
+    if pool.id != pool_id:
+        raise PoolNotFound(f"pool {name!r} of {home} is another one than that which was pickled")
+    return pool
 
 
 def _seems_a_pool(folder: Path) -> bool:

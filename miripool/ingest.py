@@ -108,24 +108,17 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        Each once; those of a folder or pattern sorted. A file that is not there is kept, to fail by itself.
-
-    Raises
-    ------
-    FileMissing
-        If a pattern or folder has no FITS file.
+        Each once; those of a folder or pattern sorted. What no file is found for is kept as it is, a folder as the
+        pattern of its files: it fails by itself, and the others are saved.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.name.lower().endswith(_ENDINGS) and p.is_file())
-            if not inside:
-                raise FileMissing(f"there is no FITS file in {path}")
+            inside = inside or [path / "*.fits"]
         elif glob.has_magic(str(path)) and not path.exists():
             inside = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob wants a folder first
-            if not inside:
-                raise FileMissing(f"no file matches {path}")
-            inside = find_files(inside)
+            inside = find_files(inside) or [path]
         else:
             inside = [path]
         found.update(dict.fromkeys(inside))
@@ -179,6 +172,8 @@ def ingest(
         If there is nobody to work.
     InvalidName
         If the tag can't be one.
+    PoolNotFound
+        If the pool was deleted or renamed meanwhile; what was saved before is with it.
     """
     if tag is not None:
         check_label(tag)
@@ -198,7 +193,8 @@ def ingest(
                 done += sizes[number]
                 progress(done, total)
             yield outcome
-    pool.keep_exposures(*(ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)))
+    kept = [ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)]
+    pool.again(lambda: pool.keep_exposures(*kept))
 
 
 def _size(path: Path) -> int:
@@ -273,7 +269,7 @@ class _Saving:
         names = _Names()
         for number, path in enumerate(self.files):
             if number % _AT_ONCE == 0:
-                names = self._ask(self.files[number : number + _AT_ONCE])
+                names = self.pool.again(partial(self._ask, self.files[number : number + _AT_ONCE]))
             for coming in self.files[number + 1 : number + 2]:
                 expect(coming)
             rows = names.versions.get(self.name or track_name(path.name), ())
@@ -402,7 +398,7 @@ def _with_pixels(pool: Pool, turns: Generator[_Turn], pixels: bool | None) -> Ge
     try:
         with closing(turns):
             for turn in turns:
-                done = _attempt(turn)
+                done = _attempt(pool, turn)
                 if isinstance(done, Outcome):
                     running.append(done)
                 else:
@@ -423,14 +419,18 @@ def _is_done(item: Outcome | tuple[Path, int, Future[Saved]]) -> bool:
     return isinstance(item, Outcome) or item[2].done()
 
 
-def _attempt(turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
-    """Save a file; its size and what came of it, or the failure's outcome."""
+def _attempt(pool: Pool, turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
+    """Save a file; its size and what came of it, or the failure's outcome. Without a pool no file can be saved."""
     try:
         size = turn.path.stat().st_size if turn.path.is_file() else 0
         return size, turn.save()
     except MiripoolError as error:
+        pool.archive.confirm()
         failure = error
+        if isinstance(error, FileMissing) and glob.has_magic(str(turn.path)):
+            failure = FileMissing(f"no FITS file matches {turn.path}; check the name")
     except OSError as error:
+        pool.archive.confirm()
         failure = storage_error(error, turn.path)
     except Exception as error:
         _log.debug("%s could not be saved", turn.path, exc_info=True)

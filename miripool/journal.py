@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pwd
 import re
+import secrets
+import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -24,10 +28,24 @@ if TYPE_CHECKING:
 
     from .storage import Storage
 
-__all__ = ["Action", "Entry", "Journal", "Purge", "Remove", "Restore", "Save", "Tag", "Untag", "purged_serials"]
+__all__ = [
+    "Action",
+    "Entry",
+    "Journal",
+    "Purge",
+    "Remove",
+    "Restore",
+    "Save",
+    "Tag",
+    "Untag",
+    "purged_serials",
+    "user_name",
+]
 
-FORMAT = 1
-"""Number of the entries' format; a reader refuses greater ones."""
+FORMAT = 2
+"""Number of the form that entries are written in; a reader refuses greater ones. Entries of form 1 say nothing of who
+wrote them.
+"""
 
 _KEY = re.compile(r"journal/(\d{12})\.json")
 _PROBES = 20
@@ -132,6 +150,13 @@ class Entry:
         Greater than every serial used, this entry's included.
     versions : int
         How many versions the entries up to this one have saved; those in the trash count.
+    user, host : str or None
+        The writer's account, and the name of the machine; None in entries of form 1.
+    nonce : str or None
+        A random number of the writer's, so that no two entries are alike: a writer that did not hear whether its entry
+        was taken finds out by reading it. None in entries of form 1.
+    form : int
+        Number of the form that the entry is written in.
     digest : str
         Digest of all of the above.
     """
@@ -142,7 +167,16 @@ class Entry:
     actions: tuple[Action, ...]
     next_serial: int
     versions: int
+    user: str | None = None
+    host: str | None = None
+    nonce: str | None = None
+    form: int = FORMAT
     digest: str = ""
+
+    @property
+    def by(self) -> str | None:
+        """The writer as ``user@host``; None where the entry does not say."""
+        return None if self.user is None else f"{self.user}@{self.host or ''}".rstrip("@")
 
     @property
     def saves(self) -> list[Save]:
@@ -150,14 +184,16 @@ class Entry:
         return [action for action in self.actions if isinstance(action, Save)]
 
     def _content(self) -> dict[str, Any]:
+        who = {"user": self.user, "host": self.host, "nonce": self.nonce} if self.form > 1 else {}
         return {
-            "format": FORMAT,
+            "format": self.form,
             "n": self.n,
             "time": self.time.astimezone(UTC).isoformat(timespec="microseconds"),
             "previous": self.previous,
             "actions": [_action_to_json(a) for a in self.actions],
             "next_serial": self.next_serial,
             "versions": self.versions,
+            **who,
         }
 
     def sealed(self) -> Entry:
@@ -205,15 +241,21 @@ class Entry:
         """
         try:
             record = json.loads(data)
-            if record["format"] > FORMAT:
-                raise NewerFormat(
-                    f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
-                )
+            form = _read_number(record["format"])
+            if form > FORMAT:
+                raise NewerFormat(f"{where} has format {form}, this miripool reads up to {FORMAT}; update miripool")
             actions = tuple(_action_from_json(a) for a in record["actions"])
             previous = None if record["previous"] is None else _read_text(record["previous"])
             numbers = _read_number(record["next_serial"]), _read_number(record["versions"])
             time = datetime.fromisoformat(record["time"])
-            entry = cls(_read_number(record["n"]), time, previous, actions, *numbers).sealed()
+            if form < 1:
+                raise ValueError(f"no entry has the form {form}")  # noqa: TRY301 - reported with the rest below
+            user, host, nonce = (
+                None if record.get(key) is None else _read_text(record[key]) for key in ("user", "host", "nonce")
+            )
+            entry = cls(
+                _read_number(record["n"]), time, previous, actions, *numbers, user, host, nonce, form=form
+            ).sealed()
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"{where} can't be read ({error!r}); restore it from a copy of the pool") from error
         if entry.to_bytes() != data:
@@ -221,6 +263,11 @@ class Entry:
                 f"{where} is damaged: its content has another digest; restore it from a copy of the pool"
             )
         return entry
+
+
+def _printable(text: str) -> str:
+    """A name that is no UTF-8 has half characters in it, which JSON and the database refuse."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _action_to_json(action: Action) -> dict[str, Any]:
@@ -347,6 +394,28 @@ class Journal:
             raise IntegrityError(f"{self.key(n)} holds entry {entry.n}; restore it from a copy of the pool")
         return entry
 
+    def has(self, n: int, digest: str | None) -> bool:
+        """Tell whether an entry is in this journal, and not another of its number.
+
+        Parameters
+        ----------
+        n : int
+            Its number; -1 for what stands before the first.
+        digest : str or None
+            Its digest.
+
+        Returns
+        -------
+        bool
+            False also where the entry of that number is damaged.
+        """
+        if n < 0:
+            return True
+        try:
+            return self.read(n).digest == digest
+        except (NotFound, IntegrityError):
+            return False
+
     def since(self, n: int, previous: str | None) -> Iterator[Entry]:
         """Read all entries after number `n`, checking that each follows from the one before.
 
@@ -436,6 +505,9 @@ class Journal:
             tuple(actions),
             next_serial=max([next_serial, *(serial + 1 for serial in serials)]),
             versions=versions + len(serials),
+            user=_printable(user_name()),
+            host=_printable(socket.gethostname()),
+            nonce=secrets.token_hex(8),
         ).sealed()
 
     def write(self, entry: Entry) -> bool:
@@ -459,6 +531,20 @@ class Journal:
         data = entry.to_bytes()
         with self._held() as folder:
             return folder.put(self.key(entry.n), data)
+
+
+def user_name() -> str:
+    """Give the name of the account that this process runs under.
+
+    Returns
+    -------
+    str
+        Its number where it has no name, as in many containers.
+    """
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def purged_serials(entries: Iterable[Entry]) -> set[int]:

@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Description", "KeywordDictionary", "Resolved", "dictionary", "split_unit", "suggest"]
+__all__ = ["BENCH", "Description", "KeywordDictionary", "Resolved", "dictionary", "split_unit", "suggest"]
+
+BENCH = "BENCH"
+"""What the header of a test bench's file is called beside the HDUs of the product that was made of it."""
 
 _FORMAT = 1
 """Of the cached file."""
@@ -117,6 +120,8 @@ class KeywordDictionary:
         Resolved
             A name that nobody knows stands for itself, in upper case.
         """
+        if name.strip().upper().startswith(f"{BENCH}."):  # a test bench's keywords are no paths of JWST's
+            return Resolved(BENCH, name.strip().upper().removeprefix(f"{BENCH}."))
         return self._find(name) or self._fall_back(name)
 
     def knows(self, name: str) -> bool:

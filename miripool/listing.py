@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import cmath
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .canonical import json_value
 from .cards import COMMENTARY, parse_header
 from .errors import UnknownKeyword
 from .index import ProductRow
 from .keywords import dictionary, split_unit, suggest
 from .names import Urn
+from .times import time_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,8 @@ TABLE_COLUMNS = (*BASIC, "start_time", "detector", "subarray", "readpatt", "exp_
 
 FIELDS = ("urn", *ProductRow._fields)
 """Columns that a version has by itself: what the pool knows of it, and the keywords that are columns of the index."""
+
+_TIMES = frozenset({"created", "start_time", "removed", "purged"})
 
 _EXACT = 2.0**53
 """Below this, a float that is a whole number is that number."""
@@ -132,7 +135,7 @@ def keyword_rows(meta: MetaData) -> Iterator[dict[str, Any]]:
         ``description``, and ``time``, aware UTC, where the value is one. In file order.
     """
     cards: list[dict[str, list[Card]]] = []
-    for _, header in meta.headers:
+    for _, header in meta.all_headers:
         cards.append({})
         for card in parse_header(header):
             cards[-1].setdefault(card.keyword, []).append(card)
@@ -141,11 +144,10 @@ def keyword_rows(meta: MetaData) -> Iterator[dict[str, Any]]:
         value = found[row.occurrence].value if row.occurrence < len(found) else row.text
         unit, comment = split_unit(found[row.occurrence].comment) if row.occurrence < len(found) else (None, "")
         told = dictionary().describe(row.key, row.hdu_name)
-        finite = not isinstance(value, (float, complex)) or cmath.isfinite(value)
         yield {
             "keyword": row.key,
             "hdu": row.hdu_name,
-            "value": value if finite and not isinstance(value, complex) else str(value),
+            "value": json_value(value),
             "unit": told.unit or unit,
             "description": told.title or comment or None,
             "time": row.time,
@@ -165,13 +167,16 @@ def astropy_table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Any
     Returns
     -------
     astropy.table.Table
-        Masked where a value is None; times as ISO text in UTC, tags joined by commas.
+        Masked where a value is None; times as `astropy.time.Time` in UTC, tags joined by commas.
     """
     from astropy.table import MaskedColumn, Table
 
     listed = list(rows)
     table = Table()
     for column in columns:
+        if _is_time(column, [row[column] for row in listed]):
+            table[column] = time_column([row[column] for row in listed])
+            continue
         values = [_cell(row[column]) for row in listed]
         mask = [v is None for v in values]
         known = [v for v in values if v is not None]
@@ -181,6 +186,11 @@ def astropy_table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Any
         filled = [filler if v is None else v for v in values]
         table[column] = MaskedColumn(filled, mask=mask) if any(mask) else filled
     return table
+
+
+def _is_time(column: str, values: Sequence[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return all(isinstance(value, datetime) for value in known) if known else column.lower() in _TIMES
 
 
 def _cell(value: Any) -> Any:

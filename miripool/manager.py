@@ -10,9 +10,10 @@ from .errors import AlreadyExists, ProductNotFound, ReadOnly, TagNotFound
 from .finding import only_one
 from .home import Home
 from .keywords import suggest
-from .names import Urn
+from .names import Urn, shown
 from .pool import Pool
 from .query.queries import as_query, functions_in
+from .reasons import why_empty
 from .reference import ProductRef, ProductRefs
 
 if TYPE_CHECKING:
@@ -264,14 +265,19 @@ class ProductStorage:
                 pool, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=left, executor=executor
             )
             found += [(pool, serial) for serial in serials]
-        return ProductRefs(found)
+
+        def why() -> str:
+            reasons = [why_empty(pool, asked, previous, tag=label, all_versions=all_versions) for pool in pools]
+            return "; ".join(f"{p.name}: {reason}" for p, reason in zip(pools, reasons, strict=True))
+
+        return ProductRefs(found, why=None if limit == 0 else why)
 
     def _pools_with_tag(self, label: str) -> list[Pool]:
         pools = [pool for pool in self._pools if pool.tag_exists(label)]
         if not pools:
             near = suggest(label, self.getTags())
             hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-            raise TagNotFound(f"no version in this storage has the tag {label!r}{hint}")
+            raise TagNotFound(f"no version in this storage has the tag {shown(label)}{hint}")
         return pools
 
     def getHead(self, ref: Reference) -> ProductRef:  # noqa: N802 - HIPE's name

@@ -9,16 +9,16 @@ from __future__ import annotations
 import contextlib
 import html
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
+from .canonical import json_value
 from .cards import CARD, COMMENTARY, Card, Value, edit_header, format_card, is_structural, parse_header
-from .errors import InvalidInput, NotFound
-from .keywords import dictionary, split_unit, suggest
+from .errors import InvalidInput, NotFound, ReadOnly
+from .keywords import BENCH, dictionary, split_unit, suggest
 
 __all__ = ["KeywordRow", "MetaData", "Parameter"]
 
@@ -167,20 +167,53 @@ class MetaData(MutableMapping[str, Parameter]):
 
     Values can be set: ``meta["lamp"] = "ON"`` changes this object's headers and never a file. Where the product was
     read from a file, the other cards stay as they are, CHECKSUM goes away, and keywords that describe the structure
-    of the file are refused.
+    of the file are refused. The metadata of a saved version can't be changed; a copy can.
 
     Parameters
     ----------
     headers : sequence of (str, bytes), optional
         Name and verbatim header of each HDU, in file order.
+    bench : bytes, keyword-only, optional
+        Header of the test bench's file that the product was made of. It is found under the name ``BENCH``, behind all
+        HDUs; a bare name means it only where the schemas of JWST's keywords don't have that name. It can't be changed.
     """
 
-    def __init__(self, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def __init__(self, headers: Sequence[tuple[str, bytes]] = (), *, bench: bytes | None = None) -> None:
         self._names = [name for name, _ in headers]
         self._raw = [bytes(raw) for _, raw in headers]
-        self._parsed: list[_Header | None] = [None] * len(self._raw)
         self._from_file = bool(self._raw)
+        self._bench: int | None = None
+        if bench is not None:
+            self._bench = len(self._names)
+            self._names.append(BENCH)
+            self._raw.append(bytes(bench))
+        self._parsed: list[_Header | None] = [None] * len(self._raw)
         self._changed = False
+
+    _saved: str | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._refuse_if_saved(name)
+        object.__setattr__(self, name, value)
+
+    def _refuse_if_saved(self, what: str) -> None:
+        if self._saved is not None:
+            raise ReadOnly.of_version(self._saved, what)
+
+    def freeze(self, urn: str) -> None:
+        """Let these be a saved version's, for good: values can't be set or deleted any more.
+
+        Parameters
+        ----------
+        urn : str
+            The version, for messages.
+        """
+        self.__dict__["_saved"] = urn
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether these are a saved version's; `copy` gives metadata that can be changed."""
+        return self._saved is not None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> MetaData:
@@ -208,6 +241,11 @@ class MetaData(MutableMapping[str, Parameter]):
     @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """Name and header of each HDU, as they are now."""
+        return self.all_headers[: self._bench]
+
+    @property
+    def all_headers(self) -> tuple[tuple[str, bytes], ...]:
+        """The same, and behind them a test bench's own header where there is one: what `rows` counts by."""
         return tuple(zip(self._names, self._raw, strict=True))
 
     @property
@@ -221,11 +259,16 @@ class MetaData(MutableMapping[str, Parameter]):
         Returns
         -------
         MetaData
-            Equal to this one.
+            Equal to this one; its values can be set.
         """
-        made = MetaData(self.headers)
+        made = MetaData(self.headers, bench=None if self._bench is None else self._raw[self._bench])
         made._from_file, made._changed = self._from_file, self._changed
         return made
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MetaData:
+        return self.copy()
 
     def _header(self, i: int) -> _Header:
         parsed = self._parsed[i]
@@ -250,7 +293,13 @@ class MetaData(MutableMapping[str, Parameter]):
         if hdu is not None:
             i = self._hdu(hdu)
             return (i, key) if i is not None and key in self._header(i).by_key else None
-        return next(((i, key) for i in range(len(self._raw)) if key in self._header(i).by_key), None)
+        return next(
+            ((i, key) for i in range(len(self._raw)) if key in self._header(i).by_key and self._may(i, key)), None
+        )
+
+    def _may(self, i: int, key: str) -> bool:
+        """Tell whether a bare keyword may mean a header's: a bench's own words are not JWST's."""
+        return i != self._bench or not dictionary().knows(key)
 
     def __getitem__(self, name: str) -> Parameter:
         found = self._locate(name) if isinstance(name, str) else None
@@ -300,11 +349,11 @@ class MetaData(MutableMapping[str, Parameter]):
         owner: dict[str, int] = {}
         for i in range(len(self._raw)):
             for key, card in self._header(i).by_key.items():
-                if owner.setdefault(key, i) == i:
+                if self._may(i, key) and owner.setdefault(key, i) == i:
                     yield key, i, card
         for i, hdu in enumerate(self._names):
             for key, card in self._header(i).by_key.items():
-                if owner[key] != i and self._hdu(hdu) == i:
+                if owner.get(key) != i and self._hdu(hdu) == i:
                     yield f"{hdu}.{key}", i, card
 
     def __iter__(self) -> Iterator[str]:
@@ -314,18 +363,22 @@ class MetaData(MutableMapping[str, Parameter]):
         return sum(1 for _ in self)
 
     def __setitem__(self, name: str, value: Any) -> None:
+        self._refuse_if_saved(str(name))
         hdu, key = dictionary().resolve(name)
         if is_structural(key):
             raise InvalidInput(f"{key} follows from the datasets and can't be set")
         if hdu is None and isinstance(value, Parameter) and value.hdu != _PRIMARY:
             hdu = value.hdu
         found = self._locate(name)
+        if found is not None and found[0] == self._bench and hdu is None:
+            found = None  # the product gets a card of its own
         i, key = found if found is not None else (self._make_room(hdu), key)
         old = self._header(i).by_key.get(key)
         images = format_card(key, _to_card_value(key, value), _make_comment(key, self._names[i], value, old))
         self._edit(i, key, images)
 
     def __delitem__(self, name: str) -> None:
+        self._refuse_if_saved(str(name))
         place = self[name]
         i, key = self._names.index(str(place.hdu)), str(place.keyword)
         if is_structural(key):
@@ -333,6 +386,8 @@ class MetaData(MutableMapping[str, Parameter]):
         self._edit(i, key, b"")
 
     def _edit(self, i: int, key: str, images: bytes) -> None:
+        if i == self._bench:
+            raise InvalidInput(f"{key} stands in the header of the bench's file, which is kept as it is")
         self._raw[i] = edit_header(self._raw[i], key, images)
         self._parsed[i] = None
         self._changed = True
@@ -368,7 +423,7 @@ class MetaData(MutableMapping[str, Parameter]):
                 key = card.keyword
                 occurrence = counts.get(key, 0)
                 counts[key] = occurrence + 1
-                first = seen.setdefault(key, i) == i and occurrence == 0
+                first = self._may(i, key) and seen.setdefault(key, i) == i and occurrence == 0
                 number, text, flag = _split(card.value)
                 time = None if text is None else header.time(card, system)
                 yield KeywordRow(i, hdu_name, _without_nul(key), occurrence, first, number, text, flag, time)
@@ -381,7 +436,7 @@ class MetaData(MutableMapping[str, Parameter]):
         dict
             By the names that iteration gives.
         """
-        return {name: _to_json(card.value) for name, _, card in self._places() if card.keyword not in COMMENTARY}
+        return {name: json_value(card.value) for name, _, card in self._places() if card.keyword not in COMMENTARY}
 
     def __repr__(self) -> str:
         telling = (place for place in self._places() if not is_structural(place[2].keyword))
@@ -411,12 +466,6 @@ def _split(value: Value) -> tuple[float | None, str | None, bool | None]:
 
 def _without_nul(text: str) -> str:
     return text.replace("\x00", "\ufffd") if "\x00" in text else text
-
-
-def _to_json(value: Value) -> str | int | float | bool | None:
-    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return value
 
 
 def _show(value: ParameterValue) -> str:

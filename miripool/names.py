@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .errors import InvalidInput, InvalidName
 
-__all__ = ["Spec", "Urn", "check_label", "check_pool_name", "check_product_name", "parse_spec"]
+__all__ = ["Spec", "Urn", "check_label", "check_pool_name", "check_product_name", "parse_spec", "shown"]
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]*")
@@ -40,7 +40,7 @@ def check_pool_name(name: str) -> str:
     """
     if not _is_pool_name(name):
         raise InvalidName(
-            f"{_shown(name)} can't name a pool: use 1 to {_POOL_LENGTH} letters, digits, blanks, '.', '_' and '-', "
+            f"{shown(name)} can't name a pool: use 1 to {_POOL_LENGTH} letters, digits, blanks, '.', '_' and '-', "
             "beginning with a letter or digit, no '..', no blank or dot at the end"
         )
     return name
@@ -92,7 +92,7 @@ def check_label(label: str) -> str:
         characters or others that can't be seen, begins or ends with a blank, or looks like a URN.
     """
     if label.isdigit():
-        raise InvalidName(f"{_shown(label)} can't be a tag: all digits would be a version number")
+        raise InvalidName(f"{shown(label)} can't be a tag: all digits would be a version number")
     return _check(label, "tag", _LABEL_LENGTH, "/\\@")
 
 
@@ -111,11 +111,23 @@ def _check(name: str, what: str, longest: int, forbidden: str) -> str:
     elif set(name) == {"."}:
         reason = "it is made of dots only"
     if reason:
-        raise InvalidName(f"{_shown(name)} can't name a {what}: {reason}")
+        raise InvalidName(f"{shown(name)} can't name a {what}: {reason}")
     return name
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """Quote a name for a message, cut where it is too long for one.
+
+    Parameters
+    ----------
+    name : str
+        Whatever was given.
+
+    Returns
+    -------
+    str
+        As Python writes it.
+    """
     return repr(name if len(name) <= 60 else name[:57] + "...")
 
 
@@ -161,11 +173,11 @@ class Urn:
         """
         parts = text.split(":")
         if len(parts) != 4 or parts[0].lower() != "urn" or not parts[3].isascii() or not parts[3].isdigit():
-            raise InvalidInput(f"{_shown(text)} is not a URN; they look like urn:jpl8:RateInts:17")
+            raise InvalidInput(f"{shown(text)} is not a URN; they look like urn:jpl8:RateInts:17")
         if not _is_pool_name(parts[1]) or not _KIND.fullmatch(parts[2]):
-            raise InvalidInput(f"{_shown(text)} is not a URN: no pool or no kind has that name")
+            raise InvalidInput(f"{shown(text)} is not a URN: no pool or no kind has that name")
         if len(parts[3]) > 18:
-            raise InvalidInput(f"{_shown(text)} is not a URN: its number is too large")
+            raise InvalidInput(f"{shown(text)} is not a URN: its number is too large")
         return cls(parts[1], parts[2], int(parts[3]))
 
 
@@ -216,7 +228,7 @@ def parse_spec(text: str) -> Spec:
     kind, slash, name = track.rpartition("/")
     if not name or (at and not which) or (slash and not kind) or "/" in kind:
         raise InvalidInput(
-            f"{_shown(text)} names no product; write a URN, Kind/name, Kind/name@version, Kind/name@tag or a name"
+            f"{shown(text)} names no product; write a URN, Kind/name, Kind/name@version, Kind/name@tag or a name"
         )
     version = int(which) if which.isascii() and which.isdigit() and len(which) <= 9 else None
     return Spec(kind=kind or None, name=name, version=version, label=which if at and version is None else None)

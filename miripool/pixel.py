@@ -15,8 +15,9 @@ from .names import Urn
 from .pixelset import PIXEL_KINDS, pixel_set_of
 from .product import Ramp, RateInts, kind_class
 from .query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
-from .query.queries import Query, check_region
-from .selecting import warn_without_rows
+from .query.queries import Query, check_detector, check_region
+from .selecting import detectors_of, of_detector, refuse_unknown_detector, warn_without_rows
+from .times import time_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,21 +70,28 @@ class Pixel:
         The pool.
     x, y : int
         Column 1…1032 and row 1…1024 of the FULL array.
+    detector : str, optional
+        Its name, in capitals or not. Without it, versions that are asked about must be of one detector; those whose
+        header has no DETECTOR are taken along then, and left out where a detector is named.
 
     Attributes
     ----------
     pixel_id : int
         ``(y - 1) * 1032 + x``.
+    detector : str or None
+        In capitals.
     """
 
-    def __init__(self, pool: Pool, x: int, y: int) -> None:
+    def __init__(self, pool: Pool, x: int, y: int, detector: str | None = None) -> None:
         self.pixel_id = pixel_id_at(x, y)
         self.x = x
         self.y = y
+        self.detector = check_detector(detector)
         self._pool = pool
 
     def __repr__(self) -> str:
-        return f"<Pixel x={self.x}, y={self.y} of pool {self._pool.name}>"
+        of = "" if self.detector is None else f" of detector {self.detector}"
+        return f"<Pixel x={self.x}, y={self.y}{of} of pool {self._pool.name}>"
 
     def ramps(
         self,
@@ -113,13 +121,14 @@ class Pixel:
         -------
         astropy.table.Table
             One row for each integration of each version, by time: urn, name, version, time (of the exposure's start,
-            ISO, UTC), integration (from 1), ramp (DN, by group), and for a Ramp groupdq, err where there is one, and
-            pixeldq.
+            a Time in UTC, masked where the file has none), detector (empty where the header names none), integration
+            (from 1), ramp (DN, by group), and for a Ramp groupdq, err where there is one, and pixeldq.
 
         Raises
         ------
         InvalidInput
-            If the kind has no ramps, or no version covers the pixel: the message says what they cover.
+            If the kind has no ramps, no version covers the pixel (the message says what they cover), versions are of
+            several detectors and none was named, or the pool has no such detector (the message lists them).
         """
         cls = _class(kind)
         if cls.kind not in ("Raw", "Ramp"):
@@ -149,12 +158,13 @@ class Pixel:
         -------
         astropy.table.Table
             One row for each integration of each version, by time: urn, name, version, time (of the exposure's start,
-            ISO, UTC), integration (from 1; of RateInts only), rate and err (DN/s), dq.
+            a Time in UTC, masked where the file has none), detector (empty where the header names none), integration
+            (from 1; of RateInts only), rate and err (DN/s), dq.
 
         Raises
         ------
         InvalidInput
-            If the kind has no rates, or no version covers the pixel.
+            If the kind has no rates, or for the reasons that `ramps` names.
         """
         cls = _class(kind)
         if cls.kind not in ("RateInts", "Rate"):
@@ -171,7 +181,8 @@ class Pixel:
         dq_names: bool,
     ) -> Table:
         refs = _select(self._pool, cls, query, tag, all_versions)
-        versions = self._pool.catalog.rows([serial for _, serial in refs.keys])
+        versions = self._of_one_detector(self._pool.catalog.rows([serial for _, serial in refs.keys]))
+        detector = self.detector or next(iter(detectors_of(versions)), "")
         found = self._values(cls.kind, versions)
         if versions and not found:
             raise InvalidInput(self._nowhere(versions))
@@ -186,7 +197,8 @@ class Pixel:
             "urn": _repeat([str(Urn(self._pool.name, v.kind, v.serial)) for v in versions], count),
             "name": _repeat([v.name for v in versions], count),
             "version": np.repeat(np.asarray([v.version for v in versions], int), count),
-            "time": _repeat([_time(v) for v in versions], count),
+            "time": time_column([v.start_time for v in versions], count),
+            "detector": _repeat([v.detector or "" for v in versions], count),
         }
         if cls.kind != "Rate":
             table["integration"] = np.concatenate([np.arange(1, n + 1) for n in count] or [np.arange(0)])
@@ -198,8 +210,28 @@ class Pixel:
             if dq_names and column.endswith("dq"):
                 table[name] = _spelled(table[name])
         made = _astropy(table)
-        made.meta.update({"x": self.x, "y": self.y, "pixel_id": self.pixel_id, "kind": cls.kind})
+        told = {"x": self.x, "y": self.y, "pixel_id": self.pixel_id, "detector": detector, "kind": cls.kind}
+        made.meta.update(told)
         return made
+
+    def _of_one_detector(self, versions: list[ProductRow]) -> list[ProductRow]:
+        """Keep those of the detector; refuse several where none was named, for a place is another pixel on each."""
+        if self.detector is not None:
+            kept = of_detector(versions, self.detector)
+            if not kept:
+                refuse_unknown_detector([self._pool], self.detector)
+            return kept
+        names = detectors_of(versions)
+        if len(names) > 1:
+            unnamed = sum(not v.detector for v in versions)
+            rest = f"; {unnamed} of the versions name no detector" if unnamed else ""
+            call = f"pool.pixel({self.x}, {self.y}, detector={names[0]!r})"
+            raise InvalidInput(
+                f"these versions of pool {self._pool.name} are of several detectors, {', '.join(names)}, and "
+                f"x={self.x}, y={self.y} is another pixel on each; name one: {call}, "
+                f"or --detector {names[0]} to the command{rest}"
+            )
+        return versions
 
     def _values(self, kind: str, versions: Sequence[ProductRow]) -> dict[int, dict[str, Any]]:
         """Give the pixel's columns in each version that covers it: from its rows, or from its data if it has none."""
@@ -335,6 +367,8 @@ class Pixels:
         First and last column and row to look at, in the FULL array; ends included.
     query, tag, all_versions : object
         Of which versions.
+    detector : str, optional
+        Of this detector, in capitals or not; of all unless given, told apart by the column ``detector``.
     """
 
     def __init__(
@@ -348,6 +382,7 @@ class Pixels:
         query: Any = "1",
         tag: str | None = None,
         all_versions: bool = False,
+        detector: str | None = None,
     ) -> None:
         cls = _class(kind)
         self.kind = cls.kind
@@ -356,11 +391,16 @@ class Pixels:
         self._condition = parse_pixels(where, cls.kind)
         check_region((*(x or (1, 1)), *(y or (1, 1))))
         self._box = rows.Box(x, y)
-        refs = _select(pool, cls, query, tag, all_versions)
-        self._sets = rows.sets_of(pool.catalog.database, [serial for _, serial in refs.keys])
-        self.versions = len(refs)
-        if len(self._sets) < len(refs):
-            warn_without_rows(pool, len(refs) - len(self._sets), len(refs))
+        name = check_detector(detector)
+        serials = [serial for _, serial in _select(pool, cls, query, tag, all_versions).keys]
+        if name is not None:
+            serials = [version.serial for version in of_detector(pool.catalog.rows(serials), name)]
+            if not serials:
+                refuse_unknown_detector([pool], name)
+        self._sets = rows.sets_of(pool.catalog.database, serials)
+        self.versions = len(serials)
+        if len(self._sets) < len(serials):
+            warn_without_rows(pool, len(serials) - len(self._sets), len(serials))
 
     def __repr__(self) -> str:
         return f"<Pixels of {len(self._sets)} {self.kind} versions of pool {self._pool.name}: {self.where or 'all'}>"
@@ -416,8 +456,8 @@ class Pixels:
         Returns
         -------
         astropy.table.Table
-            One row for each pixel of each version: urn, name, version, time, pixel_id, x, y, and the kind's columns
-            with integrations and groups inside.
+            One row for each pixel of each version: urn, name, version, time, detector (empty where the header names
+            none), pixel_id, x, y, and the kind's columns with integrations and groups inside.
 
         Raises
         ------
@@ -434,10 +474,12 @@ class Pixels:
             )
         tables = list(self.chunks(dq_names=dq_names, limit=limit))
         if not tables:
-            return Table(
-                names=["urn", "name", "version", "time", "pixel_id", "x", "y"],
+            made = Table(
+                names=["urn", "name", "version", "detector", "pixel_id", "x", "y"],
                 dtype=["U1", "U1", "i8", "U1", "i8", "i8", "i8"],
             )
+            made.add_column(time_column([]), name="time", index=3)
+            return made
         return tables[0] if len(tables) == 1 else vstack(tables, metadata_conflicts="silent")
 
     def _chunk(self, version: ProductRow, s: rows.SetRow, part: Sequence[Mapping[str, Any]], dq_names: bool) -> Table:
@@ -446,7 +488,8 @@ class Pixels:
             "urn": [str(Urn(self._pool.name, version.kind, version.serial))] * count,
             "name": [version.name] * count,
             "version": np.full(count, version.version),
-            "time": [_time(version)] * count,
+            "time": time_column([version.start_time], [count]),
+            "detector": [version.detector or ""] * count,
         }
         for column in ("pixel_id", "x", "y"):
             table[column] = np.asarray([row[column] for row in part])
@@ -493,11 +536,6 @@ def _pixels_in(placement: Placement, box: rows.Box) -> int:
     wide = min(columns[1], placement.x + placement.columns - 1) - max(columns[0], placement.x) + 1
     high = min(lines[1], placement.y + placement.rows - 1) - max(lines[0], placement.y) + 1
     return max(wide, 0) * max(high, 0)
-
-
-def _time(version: ProductRow) -> str:
-    start = version.start_time
-    return "" if start is None else start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
 
 
 def _length(values: Mapping[str, Any]) -> int | None:

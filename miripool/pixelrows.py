@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from .errors import FormatError, MiripoolError
+from .errors import FormatError, MiripoolError, ServerUnavailable
 from .index import pixels as rows
 from .names import Urn
 from .pixelset import PIXEL_KINDS, pixel_set_of
@@ -108,6 +108,11 @@ class PixelRows:
         -------
         str or None
             What the user should know.
+
+        Raises
+        ------
+        ServerUnavailable
+            If the server does not answer, e.g. for it was stopped.
         """
         if row.kind not in PIXEL_KINDS:
             return None
@@ -124,6 +129,8 @@ class PixelRows:
                 self.tidy()
         except FormatError as error:
             return str(error)
+        except ServerUnavailable:
+            raise
         except MiripoolError as error:
             _log.warning("pixel rows of %s are pending: %s", Urn(self._name, row.kind, row.serial), error)
             return f"pixel rows pending, `miripool index pixels {self._name}` makes them ({error})"

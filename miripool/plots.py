@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ _BAD = FLAGS["DO_NOT_USE"]
 _MOST_LABELS = 8
 
 
-def plot_pixel(table: Table, path: str | Path) -> Path:
+def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> Path:
     """Draw what `miripool.pixel.Pixel` gave.
 
     Parameters
@@ -29,6 +28,8 @@ def plot_pixel(table: Table, path: str | Path) -> Path:
         Ramps, or a history; flags as bits.
     path : path-like
         The picture, in a form that matplotlib writes: png, pdf, svg …
+    title : str, keyword-only, optional
+        Stands above it; kind and pixel unless given.
 
     Returns
     -------
@@ -56,8 +57,10 @@ def plot_pixel(table: Table, path: str | Path) -> Path:
     else:
         _draw_history(axes, table)
     meta = table.meta
-    axes.set_title(f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}")
+    detector = f" of {meta['detector']}" if meta["detector"] else ""
+    axes.set_title(title or f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}{detector}")
     axes.grid(alpha=0.3)
+    _tidy_ticks(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")
     try:
@@ -67,6 +70,19 @@ def plot_pixel(table: Table, path: str | Path) -> Path:
     except OSError as error:
         raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
     return path
+
+
+def _tidy_ticks(axes: Any) -> None:
+    """Short dates on an axis of times; whole numbers on one of integrations or exposures."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
+
+    if "UTC" in axes.get_xlabel():
+        locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_ramps(axes: Any, table: Table) -> None:
@@ -88,44 +104,54 @@ def _draw_ramps(axes: Any, table: Table) -> None:
     _note_more(axes, len(urns))
     axes.set_xlabel("group")
     axes.set_ylabel("signal (DN)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _draw_history(axes: Any, table: Table) -> None:
-    """Rates against the start of the exposure; integrations of one exposure stand above one another."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    times, by_time = _times(table)
+    """Rates against time, or of one exposure against its integrations; a colour for each version that there is."""
+    versions = sorted(set(map(int, table["version"])))
+    places, label = _places(table, versions)
     rate = np.asarray(table["rate"], float)
     err = np.asarray(np.ma.filled(table["err"], np.nan), float) if "err" in table.colnames else None
     dq = np.asarray(np.ma.filled(table["dq"], 0)) if "dq" in table.colnames else np.zeros(len(table), int)
     bad = dq != 0
-    for chosen, style in ((~bad, {"color": "C0", "label": "no flag set"}), (bad, {"color": "C3", "label": "flagged"})):
-        if not chosen.any():
-            continue
-        bars = None if err is None else err[chosen]
-        marker = "x" if style["label"] == "flagged" else "o"
-        axes.errorbar(times[chosen], rate[chosen], bars, fmt=marker, ms=4, lw=0.9, capsize=2, **style)
+    for number, version in enumerate(versions):
+        mine = np.asarray(table["version"]) == version
+        several = len(versions) > 1
+        named = number < _MOST_LABELS
+        for chosen, marker in ((mine & ~bad, "o"), (mine & bad, "x")):
+            if not chosen.any():
+                continue
+            if several:  # the legend explains the crosses once, below
+                colour, told = f"C{number % 10}", f"version {version}" if named and marker == "o" else None
+            else:
+                colour, told = ("C0", "no flag set") if marker == "o" else ("C3", "flagged")
+            bars = None if err is None else err[chosen]
+            axes.errorbar(
+                places[chosen], rate[chosen], bars, fmt=marker, ms=4, lw=0.9, capsize=2, color=colour, label=told
+            )
+        if several and named and not (mine & ~bad).any():
+            axes.plot([], [], "x", color=f"C{number % 10}", label=f"version {version}")
+    if len(versions) > 1 and bad.any():
+        axes.plot([], [], "x", color="black", label="flagged")
+    _note_more(axes, len(versions))
     lost = int((~np.isfinite(rate)).sum())
     if lost:
         axes.plot([], [], " ", label=f"{lost} of {len(rate)} have no rate")
     axes.set_ylabel("rate (DN/s)")
-    if by_time:
-        axes.set_xlabel("start of the exposure (UTC)")
-        locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    else:
-        axes.set_xlabel("integration, exposure after exposure")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel(label)
 
 
-def _times(table: Table) -> tuple[Any, bool]:
-    """Give what to draw rates against: times, or where all are of one exposure or have no time, their number."""
-    texts = [str(text) for text in table["time"]]
-    if len(set(texts)) < 2 or "" in texts:
-        return np.arange(1, len(table) + 1), False
-    return np.asarray([datetime.fromisoformat(text) for text in texts]), True
+def _places(table: Table, versions: list[int]) -> tuple[Any, str]:
+    """Give where each rate stands on the axis, and what the axis is: time, integrations, or exposures in order."""
+    times = table["time"]
+    if len(times) and not np.any(times.mask) and times.min() != times.max():
+        return times.to_datetime(), "start of the exposure (UTC)"
+    names = list(dict.fromkeys(map(str, table["name"])))
+    shift = (np.searchsorted(versions, table["version"]) - (len(versions) - 1) / 2) * 0.08
+    if len(names) < 2 and "integration" in table.colnames:
+        return np.asarray(table["integration"]) + shift, "integration"
+    order = {name: number for number, name in enumerate(names, 1)}
+    return np.asarray([order[str(name)] for name in table["name"]]) + shift, "exposure, in the order of the table"
 
 
 def _version_label(row: Any) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import os
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import contexts, selecting
+from . import contexts, exposures, selecting, tagging
 from .commit import Committer
 from .difference import Difference, compare, compare_products
 from .errors import (
@@ -22,25 +24,27 @@ from .errors import (
     NotFound,
     ProductNotFound,
     ServerUnavailable,
-    TagNotFound,
 )
+from .exporting import export_name
 from .finding import Finder, kept, only_one
-from .formats import read_fits, to_datamodel, to_hdulist, track_name, write_fits
+from .formats import doubt_kind, layout_of, read_fits, to_datamodel, to_hdulist, write_fits
 from .index import order_by
-from .journal import Action, Purge, Remove, Restore, Tag, Untag
-from .keywords import dictionary, suggest
-from .lineage import Descent, Use, find_uses, trace
+from .journal import Action, Purge, Remove, Restore
+from .keywords import dictionary
+from .lineage import Lineage, Use, find_uses, trace
 from .listing import list_rows
-from .names import Urn, check_label, check_product_name
+from .names import Urn, check_label
+from .notebook import html_table
 from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
-from .product import Context, Exposure, Product, kind_class
+from .product import Context, Product, kind_class
 from .query.queries import as_query, functions_in
+from .reasons import why_empty
 from .reference import ProductRef, ProductRefs, Version
-from .saving import Prepared, Saved, from_file, one_of_each_track, prepare, save_known, save_together, write_ahead
+from .saving import Prepared, Saved, from_file, prepare, save_known, save_together, write_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from .archive import Archive
@@ -52,10 +56,9 @@ if TYPE_CHECKING:
     from .pixel import Pixel, Pixels
     from .product import Link, Origin
 
-__all__ = ["Pool", "Ready", "export_name"]
+__all__ = ["Pool", "Ready"]
 
-_PIECE = 1000
-"""Versions that are read by one statement where there may be any number."""
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -89,7 +92,7 @@ class Ready:
         """The file that it is, bit for bit; metadata that were set since make it another product than the file."""
         if self.product is None:
             return None if self.prepared is None else self.prepared.manifest.origin
-        return None if self.product.layout is None or self.product.meta.changed else self.product.layout.origin
+        return None if self.product.layout is None else layout_of(self.product).origin
 
     @property
     def track(self) -> tuple[str, str]:
@@ -129,14 +132,29 @@ class Pool:
         Its folder.
     open_catalog : callable
         Connects to its index; called when the index is first needed.
+    opened_by : tuple, optional
+        A function, and arguments that it opens the pool with in another process: what is pickled of the pool.
     """
 
-    def __init__(self, name: str, archive: Archive, open_catalog: Callable[[], Catalog]) -> None:
+    def __init__(
+        self,
+        name: str,
+        archive: Archive,
+        open_catalog: Callable[[], Catalog],
+        *,
+        opened_by: tuple[Callable[..., Pool], tuple[str, ...]] | None = None,
+    ) -> None:
         self._name = name
         self.archive = archive
         self._open_catalog = open_catalog
+        self._opened_by = opened_by
         self._catalog: Catalog | None = None
         self._opening = threading.Lock()
+
+    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[str, ...]]:
+        if self._opened_by is None:
+            raise TypeError(f"pool {self._name} was not opened by a Home, and can't be pickled")
+        return self._opened_by
 
     @property
     def name(self) -> str:
@@ -160,6 +178,7 @@ class Pool:
                 except BaseException:
                     catalog.close()
                     raise
+                catalog.database.confirm = self.archive.confirm
                 self._catalog = catalog
             return self._catalog
 
@@ -226,11 +245,18 @@ class Pool:
 
     def _rows(self, serials: Sequence[int]) -> list[ProductRow]:
         """Read versions for a reference that was made long ago; the server may have been stopped since."""
+        return self.again(lambda: self.catalog.rows(serials))
+
+    def again(self, work: Callable[[], _T]) -> _T:
+        """Do what may be done twice; once more if the embedded server was stopped meanwhile: connecting starts it."""
         try:
-            return self.catalog.rows(serials)
-        except ServerUnavailable:
-            self.catch_up()
-            return self.catalog.rows(serials)
+            return work()
+        except ServerUnavailable as error:
+            self.close()
+            try:
+                return work()
+            except ServerUnavailable:
+                raise error from None  # it says what was done before the server went away
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
@@ -254,6 +280,7 @@ class Pool:
             catalog.renew(
                 self.archive.journal.since,
                 self.archive.manifest,
+                has=self.archive.journal.has,
                 first_serial=self.archive.info.first_serial,
                 progress=progress,
             )
@@ -274,6 +301,12 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}>"
+
+    def _repr_html_(self) -> str:
+        self.catch_up()
+        kinds = self.catalog.statistics().kinds.items()
+        rows = ((kind, s.heads, s.products, f"{s.bytes / 1e6:.2f}", f"{s.stored_bytes / 1e6:.2f}") for kind, s in kinds)
+        return html_table(f"Pool {self.name}", ("kind", "products", "versions", "FITS (MB)", "blobs (MB)"), rows)
 
     # Saving
 
@@ -313,7 +346,8 @@ class Pool:
         Returns
         -------
         ProductRef
-            The version; its `notice` says so where nothing was new.
+            The version; its `notice` says so where nothing was new. Its `product` is read-only; a product that was
+            given stays the draft that it was.
 
         Raises
         ------
@@ -392,12 +426,13 @@ class Pool:
         Returns
         -------
         list of Outcome
-            One for each file, in order; `miripool.ingest.ingest` gives them one by one.
+            One for each file, in order, and for each pattern or folder without a FITS file, which has failed;
+            `miripool.ingest.ingest` gives them one by one.
 
         Raises
         ------
-        FileMissing
-            If a pattern or folder has no FITS file.
+        PoolNotFound
+            If the pool was deleted or renamed meanwhile.
         InvalidName
             If the tag can't be one.
         """
@@ -430,53 +465,28 @@ class Pool:
         return [self.finish(saved) for saved in saves][-1]
 
     def keep_exposures(self, made: Iterable[ProductRef], known: Iterable[ProductRef] = ()) -> list[ProductRef]:
-        """Keep the `Exposure` contexts of products: a version for each exposure of which something is new.
+        """Keep the `Exposure` contexts of products: a version for each run of the pipeline of which something is new.
 
         Parameters
         ----------
         made : iterable of ProductRef
-            New versions; other kinds than those of an exposure are passed over.
+            New versions; other kinds than those of an exposure are passed over. They are sorted by the run that made
+            them, as their headers tell: CRDS context, software, references, steps, and the raw they are from.
         known : iterable of ProductRef, optional
-            Versions that were there: an exposure refers to them where it refers to none of their kind.
+            Versions that were there: those to which no living exposure refers.
 
         Returns
         -------
         list of ProductRef
-            The exposures, in the order of their names' first product.
+            The exposures; those of one name in the order of their making.
         """
-        changes: dict[str, dict[str, Link | Prepared]] = {}
-        examples: dict[str, ProductRow] = {}
         self.catch_up()
-        for rows in self._in_pieces(made):
-            for row in rows:
-                changes.setdefault(row.name, {})[contexts.EXPOSURE_REFS[row.kind]] = contexts.link_to(row)
-                examples.setdefault(row.name, row)
-        for rows in self._in_pieces(known):
-            referred = self._exposures_refer_to({row.name for row in rows})
-            for row in rows:
-                name = contexts.EXPOSURE_REFS[row.kind]
-                if name not in changes.get(row.name, ()) and name not in referred.get(row.name, ()):
-                    changes.setdefault(row.name, {})[name] = contexts.link_to(row)
-                    examples.setdefault(row.name, row)
-        if not changes:
-            return []
-        prepared = contexts.follow_exposures(self.archive, changes, lambda name: self.load_version(examples[name]))
-        saves = save_together(self.archive, self.catalog, self._committer, prepared)
+        serials = (selecting.serials_of(made), selecting.serials_of(known))
+        keeping = exposures.plan(
+            self.archive, self.catalog, *serials, is_ours=self._finder.is_ours, load=self.load_version
+        )
+        saves = [s for ready in keeping for s in save_together(self.archive, self.catalog, self._committer, ready)]
         return [ProductRef(self, saved.row, notice=saved.notice) for saved in saves]
-
-    def _in_pieces(self, refs: Iterable[ProductRef]) -> Iterator[list[ProductRow]]:
-        """Read versions of an exposure's kinds, many by one statement."""
-        serials = [s for _, s in refs.keys] if isinstance(refs, ProductRefs) else [ref.serial for ref in refs]
-        for start in range(0, len(serials), _PIECE):
-            rows = self.catalog.rows(serials[start : start + _PIECE])
-            yield [row for row in rows if row.kind in contexts.EXPOSURE_REFS]
-
-    def _exposures_refer_to(self, names: Iterable[str]) -> dict[str, set[str]]:
-        """Tell what the newest exposures of some names refer to, by the references' names."""
-        living = self.catalog.living(list(names))
-        newest = {row.name: row.serial for row in living if row.kind == Exposure.kind}
-        referred = self.catalog.referred(list(newest.values()))
-        return {name: referred.get(serial, set()) for name, serial in newest.items()}
 
     def prepare(
         self,
@@ -543,6 +553,11 @@ class Pool:
         """
         if isinstance(ready, Prepared):
             ready = Ready(None, ready.manifest.name, prepared=ready)
+        if force:  # done twice it would be saved twice
+            return self._commit(ready, tag, force)
+        return self.again(lambda: self._commit(ready, tag, force))
+
+    def _commit(self, ready: Ready, tag: str | None, force: bool) -> Saved:
         self.catch_up()
         committer = self._committer
         if not force:
@@ -600,15 +615,21 @@ class Pool:
         Returns
         -------
         Saved
-            The same; its notice says so where the rows could not be made.
+            The same; its notice says so where the rows could not be made, or where the kind is not what the file's name
+            says.
         """
+        doubt = None
+        if saved.status != "unchanged" and saved.row.kind == Product.kind and saved.row.filename:
+            doubt = doubt_kind(self.load_version(saved.row), saved.row.filename)
+        notice = self._make_pixels(saved.row, pixels)
+        return replace(saved, notice="; ".join(filter(None, (saved.notice, doubt, notice))) or None)
+
+    def _make_pixels(self, row: ProductRow, wanted: bool | None = None) -> str | None:
+        """Make a version's pixel rows as far as they are wanted; what the user should know."""
         try:
-            notice = self.pixel_rows.after_save(saved.row, wanted=pixels)
+            return self.again(lambda: self.pixel_rows.after_save(row, wanted=wanted))
         except MiripoolError as error:
-            notice = f"pixel rows pending ({error})"
-        if notice is None:
-            return saved
-        return replace(saved, notice=notice if saved.notice is None else f"{saved.notice}; {notice}")
+            return f"pixel rows pending, `miripool index pixels {self.name}` makes them ({error})"
 
     def read(
         self,
@@ -703,7 +724,7 @@ class Pool:
         keys = selecting.sort_keys(order)
         label = asked.tag if tag is None else tag
         if label is not None and not self.tag_exists(label):
-            raise self._no_tag(label)
+            raise tagging.no_such_tag(self, label)
         self.catch_up()
         selecting.refuse_unknown([self], asked, keys)
         serials = selecting.select(
@@ -717,7 +738,8 @@ class Pool:
             executor=executor,
             progress=progress,
         )
-        return ProductRefs([(self, s) for s in serials])
+        why = partial(why_empty, self, asked, previous, tag=label, all_versions=all_versions)
+        return ProductRefs([(self, s) for s in serials], why=None if limit == 0 else why)
 
     def explain(self, query: Any = "1", *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
         """Tell how a query is answered: who answers each condition, and how many products are left after it.
@@ -739,7 +761,7 @@ class Pool:
         asked = as_query(query, functions=functions)
         label = asked.tag if tag is None else tag
         if label is not None and not self.tag_exists(label):
-            raise self._no_tag(label)
+            raise tagging.no_such_tag(self, label)
         self.catch_up()
         selecting.refuse_unknown([self], asked)
         return explain(self, asked, tag=label, all_versions=all_versions)
@@ -881,7 +903,7 @@ class Pool:
 
     # Tags
 
-    def tag(self, refs: Reference | Iterable[Reference], label: str) -> int:
+    def tag(self, refs: Reference | Iterable[Reference], label: str, *, keep: bool = False) -> int:
         """Put a label on versions; in each track it leaves the version that it marked before.
 
         Parameters
@@ -890,6 +912,8 @@ class Pool:
             At most one version of each track; a context stands for itself and all that it refers to.
         label : str
             E.g. ``using cal v2``.
+        keep : bool, keyword-only
+            Refuse to take the label from another version.
 
         Returns
         -------
@@ -902,24 +926,12 @@ class Pool:
             If the label can't be one.
         InvalidInput
             If two versions of one track are given.
+        Conflict
+            If the label would leave another version, with `keep`.
         """
         _check_tag(label)
         self.catch_up()
-        serials = self._serials(refs)
-        count = 0
-
-        def decide(_: Position) -> Sequence[Action]:
-            nonlocal count
-            rows = contexts.reached(self.archive, self.catalog, self.catalog.rows(serials))
-            for row in rows:
-                self._finder.living(row)
-            one_of_each_track(rows)
-            new = tuple(row.serial for row in rows if label not in row.tags)
-            count = len(new)
-            return [Tag(label, new)] if new else []
-
-        self._committer.commit(decide)
-        return count
+        return len(tagging.put(self, self._serials(refs), label, keep=keep))
 
     def untag(self, label: str, refs: Reference | Iterable[Reference] | None = None) -> int:
         """Take a label off versions.
@@ -942,20 +954,7 @@ class Pool:
             If there is no such tag.
         """
         self.catch_up()
-        serials = None if refs is None else set(self._serials(refs))
-        count = 0
-
-        def decide(_: Position) -> Sequence[Action]:
-            nonlocal count
-            marked = [row.serial for row in self.catalog.select(tag=label)]
-            if not marked:
-                raise self._no_tag(label)
-            gone = tuple(s for s in marked if serials is None or s in serials)
-            count = len(gone)
-            return [Untag(label, gone)] if gone else []
-
-        self._committer.commit(decide)
-        return count
+        return len(tagging.take_off(self, label, None if refs is None else self._serials(refs)))
 
     def tags(self) -> list[TagSummary]:
         """List the tags in use.
@@ -963,7 +962,7 @@ class Pool:
         Returns
         -------
         list of TagSummary
-            Label, how many living versions it marks, first and last use.
+            Label, how many living versions it marks, contexts apart, first and last use.
         """
         self.catch_up()
         return self.catalog.tags()
@@ -1025,7 +1024,7 @@ class Pool:
         self.catch_up()
         serials = self.catalog.serials(tag=label)
         if not serials:
-            raise self._no_tag(label)
+            raise tagging.no_such_tag(self, label)
         return ProductRefs([(self, serial) for serial in serials])
 
     def tags_of(self, serial: int) -> tuple[str, ...]:
@@ -1045,11 +1044,6 @@ class Pool:
         rows = self.catalog.rows([serial])
         return rows[0].tags if rows else ()
 
-    def _no_tag(self, label: str) -> TagNotFound:
-        near = suggest(label, [t.label for t in self.catalog.tags()])
-        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        return TagNotFound(f"no version of pool {self.name} has the tag {label!r}{hint}")
-
     # Trash
 
     def remove(self, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> int:
@@ -1060,7 +1054,8 @@ class Pool:
         refs : ProductRef, str, or an iterable of them
             The versions.
         cascade : bool, keyword-only
-            The living contexts that refer to them go, too.
+            The living contexts of users that refer to them go, too. The exposures that `add` and `reprocess` made of
+            them go by themselves, and come back with them.
 
         Returns
         -------
@@ -1070,7 +1065,7 @@ class Pool:
         Raises
         ------
         Conflict
-            If contexts refer to them, without `cascade`.
+            If contexts of users refer to them, without `cascade`.
         """
         self.catch_up()
         serials = self._serials(refs)
@@ -1187,7 +1182,7 @@ class Pool:
         count = self._move(serials, Restore, removed=True, widen=widen)
         for row in self.catalog.rows(serials):
             if row.removed is None:
-                self.pixel_rows.after_save(row)
+                self._make_pixels(row)
         return count
 
     def expired(self, grace: timedelta) -> list[ProductRef]:
@@ -1263,13 +1258,15 @@ class Pool:
 
     # Pixels
 
-    def pixel(self, x: int, y: int) -> Pixel:
+    def pixel(self, x: int, y: int, detector: str | None = None) -> Pixel:
         """Follow one detector pixel.
 
         Parameters
         ----------
         x, y : int
             Column 1…1032 and row 1…1024 of the FULL array.
+        detector : str, optional
+            E.g. ``"MIRIMAGE"``, in capitals or not; needed where the versions asked about are of several.
 
         Returns
         -------
@@ -1283,7 +1280,7 @@ class Pool:
         """
         from .pixel import Pixel
 
-        return Pixel(self, x, y)
+        return Pixel(self, x, y, detector=detector)
 
     def pixels(
         self,
@@ -1295,6 +1292,7 @@ class Pool:
         query: Any = "1",
         tag: str | None = None,
         all_versions: bool = False,
+        detector: str | None = None,
     ) -> Pixels:
         """Find the pixels that satisfy a condition.
 
@@ -1312,6 +1310,8 @@ class Pool:
             The versions that this tag marks.
         all_versions : bool, keyword-only
             Not only heads.
+        detector : str, keyword-only, optional
+            Of this detector, in capitals or not; of all unless given, told apart by the column ``detector``.
 
         Returns
         -------
@@ -1325,17 +1325,17 @@ class Pool:
         """
         from .pixel import Pixels
 
-        return Pixels(self, kind, where, x=x, y=y, query=query, tag=tag, all_versions=all_versions)
+        return Pixels(self, kind, where, x=x, y=y, query=query, tag=tag, all_versions=all_versions, detector=detector)
 
     # Loading and writing out
 
-    def manifest(self, version: Version) -> Manifest:
+    def manifest(self, version: Version | Reference) -> Manifest:
         """Read a version's manifest.
 
         Parameters
         ----------
-        version : ProductRow
-            From the index.
+        version : ProductRow, ProductRef or str
+            From the index; or a reference, or a SPEC.
 
         Returns
         -------
@@ -1347,6 +1347,7 @@ class Pool:
         IntegrityError
             If it is missing or damaged.
         """
+        version = self._version(version)
         try:
             return self.archive.manifest(version.manifest)
         except IntegrityError as error:
@@ -1366,7 +1367,7 @@ class Pool:
             As it was given to `save`; `reprocess` tells tool, version, context, parameters, references with digests,
             steps, and the URNs of inputs.
         """
-        return self.manifest(self._finder.row(ref)).history
+        return copy.deepcopy(self.manifest(self._finder.row(ref)).history)  # the manifest is kept
 
     def diff(self, old: Reference, new: Reference, *, elements: bool = True) -> Difference:
         """Tell what differs between two versions.
@@ -1390,7 +1391,7 @@ class Pool:
             return found
         return compare_products(self.load_version(before), self.load_version(after), found)
 
-    def lineage(self, ref: Reference) -> list[Descent]:
+    def lineage(self, ref: Reference) -> Lineage:
         """Tell what a version was made from and what was made of it; no array is read.
 
         Parameters
@@ -1400,13 +1401,13 @@ class Pool:
 
         Returns
         -------
-        list of Descent
-            The versions that it goes back to, or it itself; each with all that leads to this version, and all that was
-            made of this version.
+        Lineage
+            A list of Descent: the versions that it goes back to, or it itself; each with all that leads to this
+            version, and all that was made of this version.
         """
         row = self._finder.row(ref)
         self.catch_up()
-        return trace(self.archive, self.catalog, row, self._finder.is_ours)
+        return Lineage(trace(self.archive, self.catalog, row, self._finder.is_ours))
 
     def uses(self, of: Reference) -> list[Use]:
         """Find the versions that a version, or a reference file, went into.
@@ -1442,13 +1443,16 @@ class Pool:
             raise ProductNotFound(f"{missing}; and nothing here was calibrated with a reference file {of!r}")
         return found
 
-    def load_version(self, version: Version) -> Product:
+    def _version(self, given: Version | Reference) -> Version:
+        return self._finder.row(given) if isinstance(given, (ProductRef, Urn, str)) else given
+
+    def load_version(self, version: Version | Reference) -> Product:
         """Give a version's product; its manifest is read, its arrays are not.
 
         Parameters
         ----------
-        version : ProductRow
-            From the index.
+        version : ProductRow, ProductRef or str
+            From the index; or a reference, or a SPEC.
 
         Returns
         -------
@@ -1460,6 +1464,7 @@ class Pool:
         ProductNotFound
             If it was removed for good.
         """
+        version = self._version(version)
         kept(self.name, version)
         urn = str(Urn(self.name, version.kind, version.serial))
         product = self.archive.product(self.manifest(version), urn, version.serial)
@@ -1508,35 +1513,35 @@ class Pool:
             raise IntegrityError(f"{found.urn} can't be written: {error}") from error
         return path
 
-    def to_hdulist(self, product: Product) -> Any:
+    def to_hdulist(self, product: Product | Reference) -> Any:
         """Give a product as astropy HDUs, in memory.
 
         Parameters
         ----------
-        product : Product
-            Of any pool.
+        product : Product, ProductRef or str
+            A product of any pool; a reference, or a SPEC.
 
         Returns
         -------
         astropy.io.fits.HDUList
             Independent of the pool.
         """
-        return to_hdulist(product)
+        return to_hdulist(product if isinstance(product, Product) else self.ref(product).product)
 
-    def to_datamodel(self, product: Product) -> Any:
+    def to_datamodel(self, product: Product | Reference) -> Any:
         """Give a product as a jwst datamodel, in memory.
 
         Parameters
         ----------
-        product : Product
-            Of any pool.
+        product : Product, ProductRef or str
+            A product of any pool; a reference, or a SPEC.
 
         Returns
         -------
         stdatamodels.jwst.datamodels.JwstDataModel
             Independent of the pool.
         """
-        return to_datamodel(product)
+        return to_datamodel(product if isinstance(product, Product) else self.ref(product).product)
 
 
 def _earlier(previous: Any) -> Sequence[ProductRef] | None:
@@ -1558,27 +1563,3 @@ def _check_tag(label: object) -> None:
         raise InvalidInput(
             f"a tag is one text, not a {type(label).__name__}: save(…, tag='using cal v1'), tag(refs, 'using cal v1')"
         )
-
-
-def export_name(ref: ProductRef, *, jwst: bool = False) -> str:
-    """Choose a file name for a version: the one it came with, made safe, or one from its track.
-
-    Parameters
-    ----------
-    ref : ProductRef
-        The version.
-    jwst : bool, keyword-only
-        For the Level-1b file of a ground test's exposure.
-
-    Returns
-    -------
-    str
-        A file name without folder, ending in ``.fits``.
-    """
-    name = check_product_name(ref.name)  # in a pool that somebody else made it may be anything
-    if jwst and ref.kind == "Raw":
-        return f"{name}_uncal.fits"
-    filename = ref.filename
-    if filename and track_name(filename) == ref.name and Path(filename).name == filename:
-        return filename.removesuffix(".gz")
-    return f"{name}_{kind_class(ref.kind).kind.lower()}.fits"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import FormatError, NewerFormat
+from .errors import FormatError, MiripoolError, NewerFormat, PoolNotFound
+from .storage import LocalStorage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from .heldfolder import HeldFolder
     from .storage import Storage
 
-__all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "read_pool_info"]
+__all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "gone_pool", "read_pool_info"]
 
 FORMAT = 2
 """Number of a pool folder's format; a reader refuses greater ones. 2: blobs may need others (`miripool.delta`)."""
@@ -143,3 +146,29 @@ def read_pool_info(storage: Storage | HeldFolder) -> PoolInfo:
         If it can't be read.
     """
     return PoolInfo.from_bytes(storage.read(INFO, limit=_MOST_INFO), str(storage.path(INFO)))
+
+
+def gone_pool(folder: Path, pool_id: str) -> PoolNotFound:
+    """Say that a pool is no longer at its place, and where it went if it is still beside it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where it was when it was opened.
+    pool_id : str
+        The pool's.
+
+    Returns
+    -------
+    PoolNotFound
+        To be raised by the caller.
+    """
+    now = ""
+    for path in sorted(folder.parent.glob(f"[!.]*/{INFO}")):
+        with contextlib.suppress(MiripoolError):
+            if read_pool_info(LocalStorage(path.parent)).id == pool_id:
+                now = f"; it is called {path.parent.name!r} now"
+    return PoolNotFound(
+        f"the pool that was opened at {folder} is there no longer: it was deleted or renamed meanwhile, or "
+        f"replaced by another{now}. Open the pool again"
+    )

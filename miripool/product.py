@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,8 +12,9 @@ import numpy as np
 
 from .cards import parse_header
 from .dataset import ArraySource, Dataset, Scale
-from .errors import InvalidInput, ProductNotFound
+from .errors import InvalidInput, ProductNotFound, ReadOnly
 from .metadata import MetaData
+from .notebook import html_table
 from .table import TableDataset
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ class Link:
     manifest: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The FITS file a product came from, or would be written as.
 
@@ -182,6 +184,10 @@ def _of_version(attribute: str, doc: str) -> Any:
 class Product(Mapping[str, Dataset]):
     """Metadata and named datasets. Datasets are reached as ``p["SCI"]`` or by the datamodel's names (``p.data``).
 
+    A product in memory is a draft: its metadata can be set, and `Pool.save` makes a version of it as it is then. The
+    version is what a pool gives back, e.g. ``pool.save(product).product``: that can't be changed, nor its metadata or
+    datasets. `replace` and ``copy.copy`` make another draft of it. Arrays that are read from a version are copies.
+
     Parameters
     ----------
     meta : MetaData or mapping, optional
@@ -197,7 +203,7 @@ class Product(Mapping[str, Dataset]):
     Attributes
     ----------
     ref : ProductRef or None
-        The version it was loaded as; None for a product that is in no pool.
+        The version it was loaded as; None for a product that is in no pool. With it the product is read-only.
     """
 
     kind: ClassVar[str] = "Product"
@@ -210,7 +216,8 @@ class Product(Mapping[str, Dataset]):
         name: str | None = None,
         layout: Layout | None = None,
     ) -> None:
-        self.meta = meta if isinstance(meta, MetaData) else MetaData.from_mapping(meta or {})
+        given = meta if isinstance(meta, MetaData) else MetaData.from_mapping(meta or {})
+        self.meta = given.copy() if given.is_frozen else given
         self._datasets: Mapping[str, Dataset] = {k: _as_dataset(k, v) for k, v in (datasets or {}).items()}
         self.name = name
         self.layout = layout
@@ -219,7 +226,20 @@ class Product(Mapping[str, Dataset]):
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _OWN:
             raise InvalidInput(f"{name} of a product can't be set; {_RECIPE}")
+        saved = self.__dict__.get("ref")
+        if saved is not None:
+            raise ReadOnly.of_version(saved.urn, name)
         object.__setattr__(self, name, value)
+        if name == "ref" and value is not None:
+            self._freeze(value.urn)
+
+    def _freeze(self, urn: str) -> None:
+        self.meta.freeze(urn)
+        if isinstance(self._datasets, _Opened):
+            self._datasets.freeze(urn)
+        else:
+            for dataset in self._datasets.values():
+                dataset.freeze(urn)
 
     def __setitem__(self, key: str, value: Any) -> None:
         raise InvalidInput(f"dataset {key} of a product can't be set; {_RECIPE}")
@@ -243,7 +263,7 @@ class Product(Mapping[str, Dataset]):
         arrays: dict[str, Any] = dict(self._datasets)
         for key, value in changed.items():
             old = self._datasets.get(key)
-            unit = None if old is None else old.unit
+            unit = None if old is None else old.unit_text
             arrays[key] = value if isinstance(value, Dataset) else _as_dataset(key, value, unit=unit)
         return type(self)(self.meta.copy(), arrays, name=self.name)
 
@@ -254,6 +274,8 @@ class Product(Mapping[str, Dataset]):
     tags = _of_version("tags", "Labels that mark the version.")
     bytes = _of_version("bytes", "Size of the version's FITS file.")
     filename = _of_version("filename", "Name of the file the version came from.")
+    stored_bytes = _of_version("stored_bytes", "Bytes that saving the version added to the pool.")
+    start_time = _of_version("start_time", "When the exposure began: DATE-OBS with TIME-OBS, or DATE-BEG; aware, UTC.")
 
     @staticmethod
     def from_layout(
@@ -281,7 +303,8 @@ class Product(Mapping[str, Dataset]):
         Product
             Of that kind.
         """
-        meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus])
+        bench = None if layout.original is None else layout.original.header
+        meta = MetaData([(hdu.name, hdu.header) for hdu in layout.hdus], bench=bench)
         cls = kind or Product
         product: Product = cls(meta=meta, name=name) if issubclass(cls, Context) else cls(meta, name=name)
         product.layout = layout
@@ -304,10 +327,21 @@ class Product(Mapping[str, Dataset]):
         Returns
         -------
         Product
-            Shares metadata and datasets with this one.
+            A draft. It shares metadata and datasets with this one, unless this one is a saved version.
         """
         product = type(self)(self.meta, name=name, layout=self.layout)
-        product._datasets = self._datasets
+        product._datasets = self._datasets if self.ref is None else _drafts(self._datasets)
+        return product
+
+    def __copy__(self) -> Product:
+        product = type(self)(self.meta.copy(), name=self.name, layout=self.layout)
+        product._datasets = _drafts(self._datasets)
+        return product
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Product:
+        product = copy.copy(self)
+        if self.layout is None and self.ref is None:  # otherwise nobody can write into its arrays
+            product._datasets = copy.deepcopy(dict(product._datasets), memo)
         return product
 
     @property
@@ -349,6 +383,13 @@ class Product(Mapping[str, Dataset]):
     def __repr__(self) -> str:
         shapes = ", ".join(f"{d.name} {d.shape}" for d in self._datasets.values())
         return f"<{self.kind} {self.name or '(not named)'}: {shapes or 'no datasets'}>"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (d.name, d.dtype if d.dtype.names is None else "table", d.shape, d.unit_text)
+            for d in self._datasets.values()
+        )
+        return html_table(f"{self.kind} {self.name or '(not named)'}", ("dataset", "dtype", "shape", "unit"), rows)
 
 
 class Raw(Product):
@@ -430,6 +471,9 @@ class Context(Product):
         """
         return type(self)(self.refs, meta=self.meta, name=name)
 
+    def __copy__(self) -> Context:
+        return type(self)(self.refs, meta=self.meta.copy(), name=self.name)
+
     def replace(self, datasets: Mapping[str, Any] | None = None, **more: Any) -> Context:
         """Give a context with other references, and the rest as it is here.
 
@@ -453,11 +497,15 @@ class Context(Product):
         named = ", ".join(link.name for link in self.links) or ", ".join(self._given)
         return f"<{self.kind} {self.name or '(not named)'}: {named or 'no references'}>"
 
+    def _repr_html_(self) -> str:
+        rows = ((link.name, f"{link.kind}/{link.product}@{link.version}") for link in self.links)
+        return html_table(f"{self.kind} {self.name or '(not named)'}", ("reference", "version"), rows)
+
 
 class Exposure(Context):
     """The products of one exposure: references ``raw``, ``ramp``, ``rateints`` and ``rate``, as far as there are some.
 
-    `add` and `reprocess` keep it: each call that changes one of them makes a version.
+    `add` and `reprocess` keep it: each run of the pipeline has a version, with what it made and the raw it is from.
     """
 
     kind = "Exposure"
@@ -514,10 +562,20 @@ class _Opened(Mapping[str, Dataset]):
         self._hdus = {hdu.name: hdu for hdu in layout.hdus if hdu.data is not None}
         self._statistics = statistics
         self._made: dict[str, Dataset] = {}
+        self._saved: str | None = None
+
+    def freeze(self, urn: str) -> None:
+        """Let the datasets, also those that are made later, be a saved version's."""
+        self._saved = urn
+        for dataset in self._made.values():
+            dataset.freeze(urn)
 
     def __getitem__(self, name: str) -> Dataset:
         if name not in self._made:
-            self._made[name] = _open_dataset(self._hdus[name], self._statistics.get(name))
+            made = _open_dataset(self._hdus[name], self._statistics.get(name))
+            if self._saved is not None:
+                made.freeze(self._saved)
+            self._made[name] = made
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:
@@ -528,6 +586,11 @@ class _Opened(Mapping[str, Dataset]):
 
     def __len__(self) -> int:
         return len(self._hdus)
+
+
+def _drafts(datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """Give the same datasets, so that those who have them may set their attributes."""
+    return {name: copy.copy(dataset) for name, dataset in datasets.items()}
 
 
 def _open_dataset(hdu: Hdu, statistics: Statistics | None) -> Dataset:

@@ -8,12 +8,12 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from .errors import UnknownKeyword
+from .errors import MiripoolError, UnknownKeyword
 from .names import Urn
 from .product import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -72,6 +72,14 @@ class Version(Protocol):
     @property
     def filename(self) -> str | None:
         """Name of the file it came from."""
+
+    @property
+    def saved_by(self) -> str | None:
+        """Who saved it, as ``user@host``, if the journal says so."""
+
+    @property
+    def removed_by(self) -> str | None:
+        """Who put it into the trash, if it is there and the journal says so."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -195,6 +203,12 @@ class ProductRef:
         return self._version.stored_bytes
 
     @property
+    def start_time(self) -> datetime | None:
+        """When the exposure began: DATE-OBS with TIME-OBS, or DATE-BEG; aware, UTC."""
+        found: datetime | None = getattr(self._version, "start_time", None)
+        return found
+
+    @property
     def filename(self) -> str | None:
         """Name of the file it came from; None for a product that was made in memory."""
         return self._version.filename
@@ -267,6 +281,9 @@ class ProductRef:
         """
         return self._pool.to_datamodel(self.product)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self._pool, self._version, self.notice)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ProductRef) and (self._pool.id, self.serial) == (other._pool.id, other.serial)
 
@@ -277,6 +294,10 @@ class ProductRef:
         return f"<ProductRef {self.urn} {self.name} version {self.version}>"
 
 
+def _unpickled(pool: Loader, version: Version, notice: str | None) -> ProductRef:
+    return ProductRef(pool, version, notice=notice)
+
+
 class ProductRefs(Sequence[ProductRef]):
     """A query's result: as many references as matched, fetched page by page when they are looked at.
 
@@ -284,14 +305,25 @@ class ProductRefs(Sequence[ProductRef]):
     ----------
     keys : sequence of (Pool, int)
         Pool and serial of each version, in order.
+    why : callable, keyword-only, optional
+        Says why there are none.
     """
 
-    def __init__(self, keys: Sequence[tuple[Loader, int]]) -> None:
+    def __init__(self, keys: Sequence[tuple[Loader, int]], *, why: Callable[[], str] | None = None) -> None:
         self.keys = keys
+        self._why = why
         self._page: tuple[int, Sequence[ProductRef]] = (-1, ())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ProductRefs, (list(self.keys),)
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing was found, in a sentence or two; None where something was, or nobody asked."""
+        return self._why() if self._why is not None and not self.keys else None
 
     def size(self) -> int:
         """Number of references, in HIPE's word."""
@@ -335,7 +367,7 @@ class ProductRefs(Sequence[ProductRef]):
         Returns
         -------
         astropy.table.Table
-            Masked where a product lacks the keyword; times as text in ISO form, UTC.
+            Masked where a product lacks the keyword; times as `astropy.time.Time`, UTC.
         """
         from .listing import TABLE_COLUMNS, astropy_table
 
@@ -371,9 +403,19 @@ class ProductRefs(Sequence[ProductRef]):
         )
         more = f"<p>… and {len(self) - len(head)} more</p>" if len(self) > len(head) else ""
         titles = "".join(f"<th>{t}</th>" for t in ("URN", "name", "version", "tags", "saved (UTC)"))
+        if not self:
+            return f"<p>0 products{html.escape(self._shown_reason().removeprefix('0'))}</p>"
         return f"<p>{_count(len(self))}</p><table><tr>{titles}</tr>{cells}</table>{more}"
 
+    def _shown_reason(self) -> str:
+        with contextlib.suppress(MiripoolError):  # the pool may be closed, or gone
+            if self.reason is not None:
+                return f"0: {self.reason}"
+        return "0: "
+
     def __repr__(self) -> str:
+        if not self:
+            return f"<ProductRefs {self._shown_reason()}>"
         shown = ", ".join(r.urn for r in self[:3])
         return f"<ProductRefs {len(self)}: {shown}{', …' if len(self) > 3 else ''}>"
 

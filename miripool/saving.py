@@ -81,7 +81,7 @@ class Prepared:
 
     With a `ticket` its blobs are in the pool, and the note of that ticket, the caller's, names them and the manifest.
     `mended` tells that it gave a damaged version its data back. Of a context, `targets` are what it refers to, known
-    versions or others that are saved with it; with `follows` they change those of the head, whichever it is by then.
+    versions or others that are saved with it; `follows` gives what else, of the living versions of its track by then.
     """
 
     manifest: Manifest
@@ -91,7 +91,7 @@ class Prepared:
     ticket: Ticket | None = None
     mended: bool = False
     targets: Mapping[str, Link | Prepared] | None = None
-    follows: bool = False
+    follows: Callable[[Sequence[ProductRow]], Sequence[Link]] | None = None
 
     @property
     def track(self) -> tuple[str, str]:
@@ -139,7 +139,12 @@ def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[
 
 
 def prepare_context(
-    archive: Archive, context: Context, targets: Mapping[str, Link | Prepared], *, name: str, follows: bool = False
+    archive: Archive,
+    context: Context,
+    targets: Mapping[str, Link | Prepared],
+    *,
+    name: str,
+    follows: Callable[[Sequence[ProductRow]], Sequence[Link]] | None = None,
 ) -> Prepared:
     """Prepare a context; what its references are called by number is known when its turn to be saved comes.
 
@@ -153,8 +158,9 @@ def prepare_context(
         What it refers to: versions that are there, or others that are saved before it in the same entry.
     name : str, keyword-only
         The track's name.
-    follows : bool, keyword-only
-        Take over from the head what `targets` does not name, and its metadata.
+    follows : callable, keyword-only, optional
+        Given the living versions of its track when its turn comes, tells what else it refers to; the metadata are
+        those of the head then.
 
     Returns
     -------
@@ -417,12 +423,11 @@ class _Save:
         """Give a context its references as the pool stands now."""
         targets = p.targets or {}
         links = {n: replace(t if isinstance(t, Link) else placed[id(t)], name=n) for n, t in targets.items()}
-        if p.follows:
+        if p.follows is not None:
             track = [row for row in self.catalog.track(*p.track) if row.removed is None]
             if track:
-                before = self.archive.manifest(track[-1].manifest)
-                p.manifest = replace(p.manifest, hdus=before.hdus)
-                links = {link.name: link for link in before.references} | links
+                p.manifest = replace(p.manifest, hdus=self.archive.manifest(track[-1].manifest).hdus)
+                links = {link.name: link for link in p.follows(track)} | links
         there = {row.serial: row for row in self.catalog.rows([link.serial for link in links.values()])}
         for link in links.values():
             row = there.get(link.serial)
@@ -430,7 +435,7 @@ class _Save:
                 raise Conflict(f"{p.manifest.kind}/{p.manifest.name} can't refer to what is in the trash: {link.name}")
         p.manifest = replace(p.manifest, references=tuple(links.values()))
         told = [[link.name, link.serial, link.manifest] for link in links.values()]
-        header = [] if p.follows else [hdu.header.decode("latin-1") for hdu in p.manifest.hdus]
+        header = [] if p.follows is not None else [hdu.header.decode("latin-1") for hdu in p.manifest.hdus]
         p.content = digest_bytes(canonical_json({"references": sorted(told), "headers": header}))
 
     def _same(self, p: Prepared) -> ProductRow | None:

@@ -17,6 +17,7 @@ from .query.places import FIELDS, find_keyword
 from .query.queries import PixelQuery
 from .query.tree import Keyword, walk
 from .reference import ProductRef, ProductRefs
+from .valuetypes import refuse_other_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,12 +29,19 @@ if TYPE_CHECKING:
     from .query.tree import Node
     from .reference import Loader
 
-__all__ = ["refuse_unknown", "select", "sort_keys", "suggest_among", "warn_without_rows"]
+__all__ = [
+    "detectors_of",
+    "of_detector",
+    "refuse_unknown",
+    "refuse_unknown_detector",
+    "select",
+    "serials_of",
+    "sort_keys",
+    "suggest_among",
+    "warn_without_rows",
+]
 
 _log = logging.getLogger("miripool")
-
-_SORTED = {*FIELDS, "start_time", "stored_bytes"}
-"""What can be asked of, or sorted by, that is no keyword."""
 
 
 def sort_keys(order: str | Sequence[str] | None) -> list[str]:
@@ -85,22 +93,84 @@ def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = (
     ------
     UnknownKeyword
         If neither a product of any of the pools nor the datamodels' schemas have a keyword; the message suggests.
+    QueryError
+        If a condition compares values of two types, such as a text with a number.
+    InvalidInput
+        If none of the pools has the detector of a `PixelQuery`.
     """
+    if isinstance(asked, PixelQuery) and asked.detector is not None:
+        refuse_unknown_detector(pools, asked.detector)
     names = dictionary()
     keywords = {node: None for node in walk(asked.node) if isinstance(node, Keyword)}
     sorted_by = [key.removeprefix("-").strip() for key in order]
-    keywords |= {find_keyword(key, names): None for key in sorted_by if key.removeprefix("p.") not in _SORTED}
+    keywords |= {find_keyword(key, names): None for key in sorted_by if key.removeprefix("p.") not in FIELDS}
     for keyword in keywords:
         if names.knows(keyword.key) or any(p.catalog.has_keyword(keyword.key, keyword.hdu) for p in pools):
             continue
         there = {word for pool in pools for word in pool.catalog.keywords()}
         if not there:
             continue  # nothing was ever saved: nobody can know
-        near = suggest(keyword.key, {*_SORTED, *there, *names})
+        near = suggest(keyword.key, {*FIELDS, *there, *names})
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         where = " or ".join(pool.name for pool in pools)
         named = f"{keyword.hdu}.{keyword.key}" if keyword.hdu else keyword.key
         raise UnknownKeyword(f"no product of pool {where} has a keyword {named}{hint}")
+    refuse_other_types(pools, asked.node)
+
+
+def refuse_unknown_detector(pools: Sequence[Pool], detector: str) -> None:
+    """Refuse a detector of which no pool has pixels; a pool without any can't know.
+
+    Parameters
+    ----------
+    pools : sequence of Pool
+        Their indexes are caught up.
+    detector : str
+        In capitals.
+
+    Raises
+    ------
+    InvalidInput
+        If there is none; the message lists those there are.
+    """
+    there = sorted({name.upper() for pool in pools for name in pixels.detectors(pool.catalog.database)})
+    if there and detector not in there:
+        where = " or ".join(pool.name for pool in pools)
+        raise InvalidInput(f"pool {where} has no versions of a detector {detector!r}; there are {', '.join(there)}")
+
+
+def of_detector(versions: Iterable[ProductRow], detector: str) -> list[ProductRow]:
+    """Keep the versions of one detector.
+
+    Parameters
+    ----------
+    versions : iterable of ProductRow
+        Any.
+    detector : str
+        In capitals; headers may have it otherwise.
+
+    Returns
+    -------
+    list of ProductRow
+        In the same order; those whose header names no detector are left out.
+    """
+    return [version for version in versions if (version.detector or "").upper() == detector]
+
+
+def detectors_of(versions: Iterable[ProductRow]) -> list[str]:
+    """List the detectors that versions name.
+
+    Parameters
+    ----------
+    versions : iterable of ProductRow
+        Any.
+
+    Returns
+    -------
+    list of str
+        In capitals, sorted, each once.
+    """
+    return sorted({version.detector.upper() for version in versions if version.detector})
 
 
 def select(
@@ -157,6 +227,8 @@ def select(
         limit=limit if rest is None and not by_pixels else None,
     )
     if isinstance(asked, PixelQuery):
+        if asked.detector is not None:
+            serials = [row.serial for row in of_detector(pool.catalog.rows(serials), asked.detector)]
         found = serials if rest is None else _filter(pool, serials, rest, None, executor, progress)
         return _by_pixels(pool, found, asked)[:limit]
     return serials if rest is None else _filter(pool, serials, rest, limit, executor, progress)
@@ -180,6 +252,22 @@ def warn_without_rows(pool: Pool, missing: int, versions: int) -> None:
         versions,
         shlex.quote(pool.name),
     )
+
+
+def serials_of(refs: Iterable[ProductRef]) -> list[int]:
+    """Give the serials of references; those of a result are not looked up.
+
+    Parameters
+    ----------
+    refs : iterable of ProductRef
+        Of one pool.
+
+    Returns
+    -------
+    list of int
+        In that order.
+    """
+    return [serial for _, serial in refs.keys] if isinstance(refs, ProductRefs) else [ref.serial for ref in refs]
 
 
 def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[int]:

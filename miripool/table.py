@@ -12,6 +12,7 @@ import numpy as np
 from .dataset import ArraySource, Dataset
 from .errors import FormatError, ProductNotFound
 from .keywords import suggest
+from .units import parse_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -345,7 +346,7 @@ class TableDataset(Dataset):
         for column in self.columns:
             values = self[column.name]
             kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else TableColumn
-            table[column.name] = kind(values, unit=column.unit)
+            table[column.name] = kind(values, unit=None if column.unit is None else parse_unit(column.unit))
         return table
 
     def __repr__(self) -> str:

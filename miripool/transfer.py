@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import logging
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .commit import Committer
 from .contexts import link_to, reached
-from .errors import FormatError, IntegrityError, InvalidInput, MiripoolError
+from .errors import Conflict, FormatError, IntegrityError, InvalidInput, MiripoolError
+from .folderlock import lock_folder, open_folder
 from .formats import announced_bytes
 from .journal import Tag
 from .names import Urn, check_label
@@ -21,12 +21,13 @@ from .product import Context, Product
 from .reference import ProductRef
 from .saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
 from .statistics import agree
+from .storage import storage_error
+from .workfolder import make_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
-    from pathlib import Path
 
     from .archive import Archive
     from .finding import Reference
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from .product import Link
 
 __all__ = ["Parcel", "PoolShelf", "Received", "Shelf", "receive"]
+
+_log = logging.getLogger("miripool")
+
+_WAIT = 300.0
+"""Seconds to wait for another process that copies into the same pool."""
+
+_WAITING = "another process copies into pool %r: waiting until it is done, for %.0f s at most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,25 +181,35 @@ def receive(
     FormatError
         If the versions can't be what a pool has.
     Conflict
-        If a name belongs to another exposure here.
+        If a name belongs to another exposure here, or another process copies into this pool all the time.
     """
     if target.id == shelf.pool_id:
         raise InvalidInput(f"these versions are of pool {target.name!r} itself")
     target.catch_up()
-    with _alone(target.archive.storage.path("pool.json")):
+    with _alone(target):
         return _Reception(target, shelf).run(tags=tags, progress=progress)
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(target: Pool) -> Iterator[None]:
     """Wait until nobody else of this host receives anything for this pool: both would save the same versions."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    folder = target.archive.work_folder
+    make_parent(folder)
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(open_folder(folder))
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        try:
+            lock_folder(
+                descriptor, seconds=_WAIT, pause=0.1, waiting=lambda: _log.warning(_WAITING, target.name, _WAIT)
+            )
+        except TimeoutError:
+            raise Conflict(
+                f"another process has been copying into pool {target.name!r} for {_WAIT:.0f} s; nothing was saved. "
+                "Try again when it is done, and if it goes on look for a stopped process that uses the pool"
+            ) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 class _Reception:

@@ -1,17 +1,18 @@
-"""What all tests share: one embedded server for the run, a home with a database of its own for each test."""
+"""What all tests share: an embedded server for each process that runs tests, and an empty home for each test.
+
+Tests run in several processes at once (``pytest -n 2``). Each has its own server, temporary folders and numbers, and a
+test looks only at processes and files of its own. `homes` has the fixture `home`.
+"""
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg2
 import pytest
 from postgresql import reachable_folder
 
@@ -19,9 +20,8 @@ from miripool import Home, Pool
 from miripool.index import EmbeddedServer
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure
 
-pytest_plugins = ("servers",)
+pytest_plugins = ("homes", "servers")
 
-_databases = itertools.count()
 _DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -35,32 +35,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.name == "benchmarks" and not asked else None
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell the figures that the campaigns recorded; they come with the reports, from whichever process ran the test."""
+    reports = [r for some in terminalreporter.stats.values() for r in some if isinstance(r, pytest.TestReport)]
+    ended = [report for report in reports if report.when == "teardown"]
+    figures = [f"{r.location[2]}: {line}" for r in ended for key, line in r.user_properties if key == "figure"]
+    if figures:
+        terminalreporter.section("figures of the campaigns")
+        for line in figures:
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
-    """The embedded server, as users get it; one for all tests of the run."""
+    """The embedded server, as users get it; one for all tests of this process."""
     with reachable_folder() as folder:
         server = EmbeddedServer(folder / "home", idle_minutes=60)
         yield server.ensure()
         server.remove()
-
-
-@pytest.fixture
-def home(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """An empty home, the default one of this test's processes, with an empty database on the shared server."""
-    name = f"test_{os.getpid()}_{next(_databases)}"
-    _execute(database_url, f"CREATE DATABASE {name}")
-    head, _, query = database_url.partition("?")
-    monkeypatch.setenv("MIRIPOOL_DATABASE_URL", f"{head.rpartition('/')[0]}/{name}?{query}")
-    monkeypatch.setenv("MIRIPOOL_HOME", str(tmp_path / "home"))
-    yield Home()
-    _execute(database_url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _execute(url: str, statement: str) -> None:
-    with closing(psycopg2.connect(url)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from astropy.io import fits
 from psycopg2 import sql
 from typer.testing import CliRunner, Result
 
-from miripool import Home
+from miripool import Home, Pool
 from miripool.cli.app import app
 
 _made: dict[str, str] = {}
@@ -46,6 +46,15 @@ def ask(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
             cursor.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
+
+
+def ask_pool(pool: Pool, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Ask a pool's schema, as its owner."""
+    database = pool.catalog.database
+    with closing(psycopg2.connect(database.psql_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
+        cursor.execute(statement, values or None)
+        return cursor.fetchall()
 
 
 def drop_schemas(url: str) -> None:
@@ -75,7 +84,7 @@ def empty_home(folder: Path, server: str, database: str) -> Iterator[Home]:
 
 @pytest.fixture
 def home(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """As the fixture of the same name in conftest, quicker."""
+    """An empty home, the default one of this test's processes, with an empty database on the shared server."""
     url = own_database(database_url)
     monkeypatch.setenv("MIRIPOOL_DATABASE_URL", url)
     monkeypatch.setenv("MIRIPOOL_HOME", str(tmp_path / "home"))

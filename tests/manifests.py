@@ -76,7 +76,9 @@ class Chain:
         n = len(self.entries)
         last = self.entries[-1] if n else None
         made = Journal.next_entry(last, actions)
-        entry = dataclasses.replace(made, time=START + timedelta(seconds=n)).sealed()
+        # The same in each process that makes them.
+        signed = {"user": "ana", "host": f"host{n % 3}", "nonce": f"{n:016x}"}
+        entry = dataclasses.replace(made, time=START + timedelta(seconds=n), **signed).sealed()
         self.entries.append(entry)
         return entry
 

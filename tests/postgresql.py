@@ -20,8 +20,9 @@ import pytest
 
 from miripool.index.server import EmbeddedServer
 
-# With characters that mean something in a URL.
-PASSWORD = "p@ss:w/rd %" + secrets.token_hex(4)
+# With characters that mean something in a URL. It begins with what no other process has: tests look for that beginning
+# among the arguments of all processes, those of other tests at the same time included.
+PASSWORD = f"{secrets.token_hex(4)}p@ss:w/rd %"
 
 
 def find_server_binaries() -> Path | None:

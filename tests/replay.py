@@ -23,24 +23,26 @@ class Replay:
     def play(self, entry: dict[str, Any]) -> None:
         assert entry["n"] == self.entries
         self.entries += 1
+        by = f"{entry['user']}@{entry['host']}" if entry["format"] > 1 else None
         for action in entry["actions"]:
             if action["do"] == "save":
-                self._save(action, entry["time"])
+                self._save(action, entry["time"], by)
                 continue
             for serial in action["serials"]:
                 version = self.versions[serial]
                 if action["do"] == "remove":
-                    version["removed"] = version["removed"] or entry["time"]
+                    if version["removed"] is None:
+                        version["removed"], version["removed_by"] = entry["time"], by
                 elif action["do"] == "restore":
                     assert not version["purged"]
-                    version["removed"] = None
+                    version["removed"] = version["removed_by"] = None
                 elif action["do"] == "purge":
                     assert version["removed"]
                     version["purged"] = entry["time"]
                 else:
-                    self._mark(entry["n"], action["do"], action["label"], serial)
+                    self._mark(entry["n"], action["do"], action["label"], serial, by)
 
-    def _save(self, action: dict[str, Any], time: str) -> None:
+    def _save(self, action: dict[str, Any], time: str, by: str | None) -> None:
         track = [v for v in self.versions.values() if (v["kind"], v["name"]) == (action["kind"], action["name"])]
         assert action["version"] == len(track)
         assert action["serial"] >= self.next_serial
@@ -50,17 +52,19 @@ class Replay:
             "created": time,
             "removed": None,
             "purged": None,
+            "saved_by": by,
+            "removed_by": None,
         }
 
-    def _mark(self, n: int, do: str, label: str, serial: int) -> None:
+    def _mark(self, n: int, do: str, label: str, serial: int, by: str | None) -> None:
         place = (label, self.versions[serial]["kind"], self.versions[serial]["name"])
         before = self.marks.get(place)
         if do == "tag" and before != serial:
             self.marks[place] = serial
-            self.events.append((n, *place, serial, before))
+            self.events.append((n, *place, serial, before, by))
         elif do == "untag" and before == serial:
             del self.marks[place]
-            self.events.append((n, *place, None, before))
+            self.events.append((n, *place, None, before, by))
 
     def rows(self) -> list[dict[str, Any]]:
         found = []
@@ -96,12 +100,13 @@ def assert_index_is_journal(pool: Pool) -> Replay:
     indexed = pool.catalog.rows(range(position.next_serial))
     assert [_row(row) for row in indexed] == expected
     events = pool.catalog.tag_events()
-    assert [(e.entry, e.label, e.kind, e.name, e.serial, e.previous) for e in events] == played.events
+    assert [(e.entry, e.label, e.kind, e.name, e.serial, e.previous, e.by) for e in events] == played.events
     return played
 
 
 def _row(row: Any) -> dict[str, Any]:
-    fields = ("serial", "kind", "name", "version", "manifest", "content", "stored_bytes", "head", "tags")
+    fields = ("serial", "kind", "name", "version", "manifest", "content", "stored_bytes", "head", "tags", "saved_by")
+    fields += ("removed_by",)
     times = {name: _iso(getattr(row, name)) for name in ("created", "removed", "purged")}
     return {**{name: getattr(row, name) for name in fields}, **times}
 

@@ -66,10 +66,10 @@ class Model:
                     before = self.marks.get(where)
                     if isinstance(action, Tag) and before != serial:
                         self.marks[where] = serial
-                        self.events.append((entry.n, entry.time, *where, serial, before))
+                        self.events.append((entry.n, entry.time, *where, serial, before, entry.by))
                     elif isinstance(action, Untag) and before == serial:
                         del self.marks[where]
-                        self.events.append((entry.n, entry.time, *where, None, before))
+                        self.events.append((entry.n, entry.time, *where, None, before, entry.by))
 
     def rows(self) -> list[tuple[Any, ...]]:
         found = []

@@ -129,9 +129,9 @@ def test_end_ends_the_header() -> None:
 
 def test_parsing_is_fast() -> None:
     header = b"".join(format_card(f"KEY{i}", i * 0.5, "[s] some comment") for i in range(1000))
-    start = time.perf_counter()
+    start = time.process_time()  # what others do meanwhile does not count
     parse_header(header)
-    assert time.perf_counter() - start < 0.03  # 30 us a card; it takes 1 to 2 on a quiet machine
+    assert time.process_time() - start < 0.03  # 30 us a card; it takes 1 to 2 on a quiet machine
 
 
 def test_what_cards_can_not_hold() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import homes
 import numpy as np
+import psycopg2.errors
 import pytest
 from astropy.io import fits
 from homes import call, write_image
@@ -21,6 +22,7 @@ from postgresql import reachable_folder
 from replay import files
 
 from miripool import Home, Pool
+from miripool.cli import _show_uncaught
 from miripool.cli import app as app_module
 from miripool.cli.output import as_json, human_bytes
 from miripool.errors import (
@@ -99,7 +101,7 @@ def test_create_list_rename_delete(home: Home, tmp_path: Path) -> None:
     assert files(home.path) == before
     assert "deleted pool jpl8" in call("delete", "jpl8", "--yes").stderr
     assert rows_of("pools") == []
-    assert call("pools", "--csv").stdout == "name,products,versions,tags,bytes,stored_bytes,created,path\n"
+    assert call("pools", "--csv").stdout == "name,products,versions,tags,bytes,stored_bytes,index_bytes,created,path\n"
     with pytest.raises(PoolNotFound):
         call("delete", "jpl8", "--yes")
 
@@ -190,8 +192,10 @@ def test_one_bad_file_does_not_stop_the_others(pool: Pool, tmp_path: Path) -> No
 def test_add_what_is_not_there(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong in (tmp_path / "empty", tmp_path / "*.fits"):
-        with pytest.raises(FileMissing, match=re.escape(str(wrong))):
-            call("add", "jpl8", wrong)
+        done = call("add", "jpl8", wrong)
+        assert done.exit_code == FileMissing.exit_code
+        assert f"failed       no FITS file matches {wrong}" in done.stderr
+        assert "0 added, 0 new versions, 0 unchanged, 1 failed" in done.stderr
     with pytest.raises(PoolNotFound, match="the pools are jpl8"):
         call("add", "jlp8", tmp_path)
     assert call("add", "jpl8").exit_code == 2
@@ -331,15 +335,16 @@ def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
         call("add", "jpl8", write_image(tmp_path / "a.fits", {"NGROUPS": value}))
     call("add", "jpl8", write_image(tmp_path / "b.fits"))
     result = call("tag", "jpl8", "good one", "a", "b")
-    assert (result.stdout, result.stderr) == ("", "'good one' newly marks 2 of 2 versions\n")
+    back = "to take it back: miripool untag jpl8 'good one' urn:jpl8:Product:1 urn:jpl8:Product:2\n"
+    assert (result.stdout, result.stderr) == ("", f"{back}'good one' newly marks 2 of 2 versions\n")
     assert "newly marks 1 of 2" in call("tag", "jpl8", "good one", "a@0", "b").stderr
     (tag,) = rows_of("tags", "jpl8")
     assert (tag["label"], tag["count"]) == ("good one", 2)
     assert tag["first"] < tag["last"]
     assert table_of("tags", "jpl8")[0]["count"] == "2"
     assert "good one  2         20" in call("tags", "jpl8").stdout
-    assert "was taken off 1 versions" in call("untag", "jpl8", "good one", "b").stderr
-    assert "was taken off 1 versions" in call("untag", "jpl8", "good one").stderr
+    assert "was taken off 1 version" in call("untag", "jpl8", "good one", "b").stderr
+    assert "was taken off 1 version" in call("untag", "jpl8", "good one").stderr
     with pytest.raises(TagNotFound):
         call("untag", "jpl8", "good one")
     assert rows_of("tags", "jpl8") == []
@@ -479,8 +484,8 @@ def test_version_and_help(miripool: Run) -> None:
     assert call("--version").stdout == f"miripool {__version__}\n"
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
-    known = "create pools rename delete add ls show log export rm restore tag untag tags pixel pixels sql demo"
-    more = "reprocess lineage uses diff simulate verify gc reindex repair copy pack unpack"
+    known = "create pools rename delete attach detach add ls show log export rm restore tag untag tags pixel pixels"
+    more = "sql demo reprocess lineage uses diff simulate verify gc reindex repair copy pack unpack"
     assert sorted(commands) == sorted([*known.split(), *more.split()])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)
@@ -576,7 +581,55 @@ def test_sizes_for_people() -> None:
     ]
 
 
-def test_json_has_no_nan() -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        as_json({"x": float("nan")})
+def test_json_is_valid_with_nan_as_text() -> None:
+    assert as_json({"x": float("nan")}) == '{\n  "x": "NaN"\n}'
     assert json.loads(as_json({"ü": [1, None, True]})) == {"ü": [1, None, True]}
+
+
+STOP_DURING_COPY = """
+import os, signal
+import psycopg2
+from miripool import Home
+from miripool.cli import main
+from miripool.index.connection import Database
+copy = Database.copy
+class Ended:
+    def __init__(self, source, driver):
+        self.source, self.driver = source, driver
+        self.pid = driver.info.backend_pid
+    def read(self, size=-1):
+        if self.pid is not None:
+            with psycopg2.connect(os.environ["MIRIPOOL_DATABASE_URL"]) as other, other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s, 10000)", (self.pid,))
+            self.pid = None
+        return self.source.read(size)
+def ended(self, connection, table, columns, source, **options):
+    if "pixel" in table:
+        Database.copy = copy
+        source = Ended(source, connection.connection.dbapi_connection)
+    return copy(self, connection, table, columns, source, **options)
+Database.copy = ended
+main()
+"""
+
+
+def test_a_server_that_ends_a_session_during_copy(pool: Pool, tmp_path: Path) -> None:
+    place = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 300, "SUBSIZE2": 300, "DETECTOR": "MIRIMAGE"}
+    image = write_image(tmp_path / "a_rate.fits", place, np.arange(90_000.0).reshape(300, 300))
+    command = [sys.executable, "-c", STOP_DURING_COPY, "add", "jpl8", str(image)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "SystemError" not in done.stderr
+    assert pool.pixel_rows.pending() == []
+    assert pool.select().size() == 1
+
+
+def test_what_psycopg2_prints_of_a_server_that_goes_down_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints this by itself, through ``sys.excepthook``, before it raises the error that is reported."""
+    error = SystemError("<function decode> returned a result with an exception set")
+    _show_uncaught(SystemError, error, None)
+    assert "SystemError" in capsys.readouterr().err
+    error.__cause__ = psycopg2.errors.AdminShutdown("terminating connection due to administrator command")
+    _show_uncaught(SystemError, error, None)
+    assert capsys.readouterr().err == ""

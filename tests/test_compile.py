@@ -70,6 +70,8 @@ def engine(pg_url):
         for statement in KEYWORD_INDEXES:
             connection.execute(sa.text(statement))
     yield made
+    with made.begin() as connection:  # a process may come back to this module after others
+        connection.execute(sa.text("DROP SCHEMA test_compile CASCADE"))
     made.dispose()
 
 
@@ -128,7 +130,7 @@ def keyword_rows(draw):
 
 arrays = st.builds(
     lambda values, shape, unit: SimpleNamespace(
-        statistics=Statistics(*values, n=6, n_nan=0, n_flagged=None), shape=shape, ndim=len(shape), unit=unit
+        statistics=Statistics(*values, n=6, n_nan=0, n_flagged=None), shape=shape, ndim=len(shape), unit_text=unit
     ),
     st.one_of(st.just((None,) * 4), st.tuples(numbers, numbers, numbers, numbers)),
     st.sampled_from([(6,), (2, 3), (1, 2, 3), ()]),
@@ -173,7 +175,7 @@ def fill(connection, found):
             s = d.statistics
             numbers = {k: getattr(s, k) for k in ("min", "max", "mean", "std", "n", "n_nan", "n_flagged")}
             values = {"serial": serial, "hdu": hdu, "name": name, "digest": "", "dtype": "", "shape": list(d.shape)}
-            connection.execute(dataset.insert().values(**values, unit=d.unit, **numbers))
+            connection.execute(dataset.insert().values(**values, unit=d.unit_text, **numbers))
         for label in p.tags:
             connection.execute(tag.insert().values(label=label, kind=p.kind, name=f"{p.name}{serial}", serial=serial))
     return serials

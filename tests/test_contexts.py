@@ -248,9 +248,7 @@ def test_exposures_on_the_command_line(pool: Pool, simulated: Path) -> None:
     assert [row["reference"] for row in told["references"]] == ["raw", "ramp", "rate", "rateints"]
     log = call("log", "jpl8", f"Exposure/{NAME}").stdout
     assert f"reference ramp: Ramp/{NAME}@0 → Ramp/{NAME}@1" in log
-    with pytest.raises(Conflict, match="--cascade"):
-        call("rm", "jpl8", f"Ramp/{NAME}@0")
-    assert call("rm", "jpl8", f"Ramp/{NAME}@0", "--cascade").exit_code == 0
+    assert call("rm", "jpl8", f"Ramp/{NAME}@0").exit_code == 0
     assert [ref.version for ref in pool.versions(f"Exposure/{NAME}")] == [1]
 
 

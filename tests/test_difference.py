@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import homes
 import numpy as np
 import pytest
+from astropy.io import fits
+from homes import call
 from manifests import make_header
 
+from miripool import Pool, Ramp
 from miripool.canonical import digest_bytes
 from miripool.difference import CardChange, Difference, compare
+from miripool.errors import AlreadyExists, InvalidInput, NotFound
 from miripool.manifest import BlobRef, HduRecord, Manifest
+
+home = homes.home
 
 NOTHING = Difference((), (), (), (), ())
 
@@ -109,3 +117,50 @@ def test_words_name_the_place() -> None:
     assert str(CardChange("SCI", "BUNIT", None, "DN")) == "SCI.BUNIT: — → DN"
     change = CardChange("SCI", "BUNIT", "DN", "DN/s")
     assert replace(NOTHING, cards=(change,), changed=("SCI",)).words() == ["datasets changed: SCI", str(change)]
+
+
+# Masks
+
+
+def test_where_versions_differ(pool: Pool, tmp_path: Path) -> None:
+    sci = np.zeros((2, 3, 4, 5), "f4")
+    sci[0, 0, 0, 0] = np.nan
+    other = sci.copy()
+    other[1, 2, 3, 4] = 7
+    other[0, 1, 0, 0] = np.nan
+    table = np.array([(1,)], [("a", "i4")])
+    refs = [
+        pool.save(Ramp({"N": n}, {"SCI": array, "GROUPDQ": (array > 1).astype("u1"), "T": table}, name="a"))
+        for n, array in enumerate((sci, other))
+    ]
+    found = pool.diff(*refs)
+    mask = found.mask("SCI")
+    assert (mask.dtype, mask.shape) == (np.dtype(bool), sci.shape)
+    assert [tuple(map(int, place)) for place in np.argwhere(mask)] == [(0, 1, 0, 0), (1, 2, 3, 4)]
+    assert int(found.mask("GROUPDQ").sum()) == 1
+    assert not pool.diff(refs[0], refs[0]).mask("SCI").any()
+    with pytest.raises(InvalidInput, match="T is a table"):
+        found.mask("T")
+    with pytest.raises(NotFound):
+        found.mask("ERR")
+    with pytest.raises(InvalidInput, match="compared without their elements"):
+        pool.diff(*refs, elements=False).mask("SCI")
+    third = pool.save(Ramp({}, {"SCI": sci[:1]}, name="a"))
+    with pytest.raises(InvalidInput, match=r"can't be compared element by element.*\(2, 3, 4, 5\).*\(1, 3, 4, 5\)"):
+        pool.diff(refs[0], third).mask("SCI")
+    assert "<li>" in found._repr_html_()
+    assert "no difference" in pool.diff(refs[0], refs[0])._repr_html_()
+
+    path = tmp_path / "mask of it.fits"
+    done = call("diff", "jpl8", "Ramp/a@0", "Ramp/a@1", "--mask", path)
+    assert f"wrote {path}, with SCI, GROUPDQ" in done.stderr
+    with fits.open(path) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "GROUPDQ"]
+        assert np.array_equal(hdus["SCI"].data, mask)
+        assert (hdus[0].header["OLD"], hdus[0].header["NEW"]) == (refs[0].urn, refs[1].urn)
+    before = path.read_bytes()
+    with pytest.raises(AlreadyExists, match="it was not replaced"):
+        call("diff", "jpl8", "Ramp/a@0", "Ramp/a@1", "--mask", path)
+    assert path.read_bytes() == before
+    with pytest.raises(InvalidInput, match="--mask takes two versions; here are 2 pairs"):
+        call("diff", "jpl8", "Ramp/a", "--all-versions", "--mask", tmp_path / "other.fits")

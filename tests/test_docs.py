@@ -15,6 +15,7 @@ import pytest
 from postgresql import reachable_folder
 
 from miripool import Home
+from miripool.gaps import IncompleteAnswer
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -49,7 +50,8 @@ def run_shell(lines: str) -> str:
 
 
 def list_answer(statement: str) -> list[tuple[Any, ...]]:
-    with Home().sql("jpl8", statement) as answer:
+    # A product that the README makes by hand has no place on the detector.
+    with pytest.warns(IncompleteAnswer, match="no place on the detector"), Home().sql("jpl8", statement) as answer:
         return list(answer)
 
 
@@ -71,7 +73,7 @@ def test_readme(workplace: Path) -> None:
     assert (workplace / "again.fits").read_bytes() == next((workplace / "v1").glob("*_ramp.fits")).read_bytes()
     (first,) = (workplace / "v1").glob("*_rateints.fits")
     assert (workplace / "first_rateints.fits").read_bytes() == first.read_bytes()
-    assert [len(answer) for answer in answers] == [24, 3, 6, 13824, 3, 6, 1, 1]  # two calibrations of one exposure
+    assert [len(answer) for answer in answers] == [24, 3, 6, 13824, 3, 6, 1, 1, 3]  # two calibrations of one exposure
     assert (workplace / "ramps.png").stat().st_size > 10_000
     assert len(names["history"]) == 6  # type: ignore[arg-type]
     pool = names["pool"]
@@ -93,7 +95,7 @@ def test_readme_h5dump_shows_the_array(workplace: Path) -> None:
 def test_readme_begins_with_two_commands() -> None:
     install, test = [text.strip() for _, text in blocks("sh")]
     assert install.endswith("miripool demo")
-    assert test.endswith("pytest")
+    assert test.endswith("python -m pytest -n 2 --dist worksteal")
 
 
 def test_readme_names_every_command() -> None:

@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from homes import call
+from replay import folder_of
 
 from miripool import Context, Pool, Rate, notes
 from miripool.blob import Blob
@@ -334,3 +336,19 @@ def test_notes_that_are_none(pool: Pool, told: dict[str, object]) -> None:
     assert pool.save(made("new", 7)).version == 0
     found = collect(pool.archive)
     assert (found.notes, found.files) == (2, 0)
+
+
+def test_a_line_break_in_a_name_makes_no_line(pool: Pool, tmp_path: Path) -> None:
+    strange = folder_of(pool) / "blobs" / "x\nfreed 9 files"
+    strange.parent.mkdir(exist_ok=True)
+    strange.write_text("mine")
+    lines = call("gc", "jpl8").stderr.splitlines()
+    assert [line for line in lines if line.startswith("left alone")] == [
+        "left alone: blobs/x\\nfreed 9 files is nothing that a pool has; look what it is"
+    ]
+    assert not any(line.startswith("freed 9") for line in lines)
+    bad = tmp_path / "a\nadded b.fits"
+    bad.write_text("no FITS")
+    added = call("add", "jpl8", bad).stderr.splitlines()
+    assert not any(line.startswith("added") for line in added)
+    assert added[0].startswith(f"failed       {tmp_path}/a\\nadded b.fits: not a FITS file")

@@ -46,6 +46,9 @@ def test_a_pool_of_that_format(name: str, home: Home) -> None:
         pool.pixel_rows.make_pending()
         assert generator().describe(pool) == expected
         assert verify(pool, level="full").findings == []
+        by = {row.saved_by for row in pool.catalog.rows(range(pool.catalog.position().next_serial))}
+        by |= {event.by for event in pool.tag_events()}
+        assert by == ({"ana@mirihost"} if name == "format-2.2" else {None})
         if name != "format-1":
             source = pool.ref("Ramp/large@1").product["SCI"].source
             assert isinstance(source, Blob)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from homes import call, write_image
 
 from miripool import Home, Pool, Raw
 from miripool.detector import SUBARRAYS
-from miripool.errors import FormatError
+from miripool.errors import FormatError, InvalidInput
 from miripool.formats import read_fits, to_datamodel, write_fits
+from miripool.keywords import dictionary
+from miripool.query.evaluator import evaluate
+from miripool.query.parser import parse
 from miripool.simulate import SimulatedExposure, simulate_exposure
 
 KEYS = """
@@ -103,6 +107,7 @@ def test_all_of_the_header_is_content(bench: Path, pool: Pool, tmp_path: Path) -
     other = changed(bench, tmp_path / "b.fits", WALLTIME=12.5)
     saved = pool.save(other, name="a")
     assert saved.version == 1
+    assert [str(card) for card in pool.diff("Raw/a@0", "Raw/a@1").cards] == ["BENCH.WALLTIME: — → 12.5"]
     assert sha256(saved.to_fits(tmp_path / "out.fits")) == sha256(other)
     renewed = changed(bench, tmp_path / "c.fits", DATE="2030-01-01")
     assert pool.save(renewed, name="a").version == 0  # the same data, written anew
@@ -235,6 +240,7 @@ def test_otis(exposure: SimulatedExposure, pool: Pool, tmp_path: Path) -> None:
         "SUBSTRT1": 1, "SUBSTRT2": 889, "DETECTOR": "MIRIMAGE", "TGROUP": 0.11904, "OBS_ID": "OTIS 7",
     }  # fmt: skip
     assert {key: ref.meta[key].value for key in expected} == expected
+    assert answers("COLCORNR == 1 and BENCH.NINT == 2 and READOUT == 'FAST'", ref) == (True, True)
     assert ref.meta["TIME-OBS"].value.isoformat() == "2017-08-01T12:00:00.500000+00:00"
     assert sha256(ref.to_fits(tmp_path / "out.fits")) == sha256(path)
     hdu.header["NREFIMG"] = rows // 4 - 1
@@ -260,3 +266,71 @@ def test_the_real_one(shared_data: Path, pool: Pool, tmp_path: Path) -> None:
         assert np.array_equal(ref.product["GROUP"]["group_end_time"], hdus["GROUP"].data["group_end_time"])
     assert ref.meta["TIME-OBS"].value.isoformat() == "2018-03-08T01:02:30+00:00"
     assert sha256(ref.to_fits(tmp_path / "out.fits")) == sha256(raw)
+
+
+def answers(question: str, ref: Any) -> tuple[bool, bool]:
+    """Tell whether the index, and the product by itself, satisfy a question."""
+    asked = parse(question, names=dictionary())
+    return bool(ref.pool.select(question)), evaluate(asked, ref.product)
+
+
+def test_any_card_of_a_bench_is_found(bench: Path, pool: Pool, home: Home, tmp_path: Path) -> None:
+    path = changed(bench, tmp_path / "a.fits", RSTWIDTH=4, OBSERVER="MIRI-JPL", WALLTIME=12.5)
+    ref = pool.save(path)
+    for question in (
+        "RSTWIDTH == 4",
+        "BENCH.RSTWIDTH == 4",
+        "OBSERVER like 'MIRI*' and WALLTIME > 12",
+        "bench.detector == 'IC' and detector == 'MIRIMAGE'",
+        "BENCH.DATE_OBS == '2026-01-02' or BENCH.DATE_OBS is not null",
+        "p.meta['BENCH.OBSERVER'].value == 'MIRI-JPL' and p.meta.containsKey('RSTWIDTH')",
+    ):
+        assert answers(question, ref) == (True, True), question
+    assert ref.meta["RSTWIDTH"].value == ref.meta["bench.rstwidth"].value == 4
+    assert ref.meta["RSTWIDTH"].hdu == "BENCH"
+    assert ref.product.meta["OBSERVER"].value == "MIRI-JPL"
+    shown = json.loads(call("show", "jpl8", ref.urn, "--json").stdout)["keywords"]
+    assert [(k["hdu"], k["value"]) for k in shown if k["keyword"] == "RSTWIDTH"] == [("BENCH", 4)]
+    assert "BENCH.OBSERVER" in call("show", "jpl8", ref.urn).stdout
+    listed = call("ls", "jpl8", "--where", "RSTWIDTH == 4", "--columns", "urn,RSTWIDTH,BENCH.DETECTOR", "--csv").stdout
+    assert listed.splitlines() == ["urn,RSTWIDTH,BENCH.DETECTOR", f"{ref.urn},4,IC"]
+    pool.reindex()
+    assert pool.select("RSTWIDTH == 4").size() == 1
+    assert sha256(ref.to_fits(tmp_path / "out.fits")) == sha256(path)
+    assert "RSTWIDTH" not in fits.getheader(ref.to_fits(tmp_path / "jwst.fits", jwst=True))
+
+
+def test_a_bench_says_nothing_in_the_name_of_jwst(bench: Path, pool: Pool, tmp_path: Path) -> None:
+    path = changed(
+        bench, tmp_path / "a.fits", SCA_ID=7, DETECTOR="XY", DATE_OBS="yyyy-mm-dd", TIME_OBS="hh:mm:ss", COMPRESS=0
+    )
+    ref = pool.save(path)
+    assert ref.meta["BENCH.DETECTOR"].value == "XY"
+    for keyword in ("detector", "DATE-OBS", "COMPRESS"):
+        assert keyword not in ref.product.meta
+        assert answers(f"{keyword} is not null", ref) == (False, False)
+    assert ref.row.detector is None
+
+
+def test_a_benchs_own_header_does_not_change(bench: Path) -> None:
+    product = read_fits(bench)
+    before = product.meta["BENCH.SCA_ID"].value
+    for change in (lambda: product.meta.__setitem__("BENCH.SCA_ID", 1), lambda: product.meta.__delitem__("SCA_ID")):
+        with pytest.raises(InvalidInput, match="header of the bench's file"):
+            change()
+    product.meta["SCA_ID"] = 494
+    assert (product.meta["SCA_ID"].value, product.meta["SCA_ID"].hdu) == (494, "PRIMARY")
+    assert product.meta["BENCH.SCA_ID"].value == before
+    assert len(product.meta.headers) == 6
+    assert product.meta.copy()["BENCH.SCA_ID"].value == before
+
+
+def test_cards_of_the_real_one_are_found(shared_data: Path, pool: Pool) -> None:
+    (raw,) = (shared_data / "jpl8" / "raw").glob("*.fits")
+    ref = pool.save(raw, pixels=False)
+    for question in ("RSTWIDTH == 4", "OBSERVER == 'MIRI-JPL'", "INTTIME < 4.3 and BENCH.OBS_ID == 5582"):
+        assert answers(question, ref) == (True, True), question
+    with fits.open(raw) as hdus:
+        for card in hdus[0].header.cards:
+            if card.keyword not in ("", "COMMENT", "HISTORY"):
+                assert ref.product.meta[f"BENCH.{card.keyword}"].keyword == card.keyword

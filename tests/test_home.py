@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import homes
 import numpy as np
+import psycopg2
 import pytest
 from homes import ask, write_image
 from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import Home, Pool, PoolManager, Ramp, Rate
+from miripool.commit import Committer
 from miripool.errors import (
     AlreadyExists,
     Conflict,
@@ -23,11 +26,14 @@ from miripool.errors import (
     PoolNotFound,
     ProductNotFound,
     ReadOnly,
-    ServerError,
     ServerUnavailable,
     StorageError,
 )
 from miripool.home import default_home
+from miripool.index import Catalog
+from miripool.index.sqlerrors import translate
+from miripool.journal import FORMAT as ENTRY_FORMAT
+from miripool.pixelrows import PixelRows
 from miripool.poolinfo import FORMAT
 
 home = homes.home
@@ -44,6 +50,10 @@ def database(home: Home) -> str:
 
 def schemas(home: Home) -> set[str]:
     return {name for (name,) in ask(database(home), homes._SCHEMAS)}
+
+
+LEFT = "01234567-89ab-cdef-0123-456789abcdef jpl8"
+"""Id and name in the folder of a pool whose deletion was interrupted."""
 
 
 # Making, listing, finding
@@ -124,6 +134,7 @@ def test_summary(home: Home, image: Path) -> None:
     assert (found.name, found.products, found.versions, found.tags) == ("jpl8", 1, 2, 1)
     assert found.bytes == 2 * image.stat().st_size
     assert 0 < found.stored_bytes < found.bytes
+    assert found.index_bytes > 100_000
     assert found.created.endswith("Z")
     assert found.path == str(home.path / "pools" / "jpl8")
 
@@ -229,17 +240,17 @@ def test_an_interrupted_deletion_leaves_the_pool_or_a_free_name(home: Home, imag
         assert pool.select().size() == 1
     # Killed before the last files were deleted.
     home.create("x").close()
-    (home.path / "pools" / ".deleted-1" / "blobs").mkdir(parents=True)
+    (home.path / "pools" / f".deleted-{LEFT}" / "blobs").mkdir(parents=True)
     assert home.names() == ["jpl8", "x"]
     home.delete("x")
-    assert not (home.path / "pools" / ".deleted-1").exists()
+    assert not (home.path / "pools" / f".deleted-{LEFT}").exists()
 
 
 def test_a_deleted_pool_in_use_elsewhere(home: Home, image: Path) -> None:
     pool = home.create("jpl8")
     pool.save(image)
     home.delete("jpl8")
-    with pytest.raises(ServerError, match="Open the pool again"):
+    with pytest.raises(PoolNotFound, match="Open the pool again"):
         pool.select()
     pool.close()
 
@@ -402,6 +413,48 @@ def test_a_server_that_was_stopped_meanwhile(image: Path, monkeypatch: pytest.Mo
             assert_index_is_journal(pool)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_server_that_is_stopped_while_files_are_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], jobs: int
+) -> None:
+    """Right before an entry, between two questions, and while pixel rows are made: no file is lost."""
+    monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+    place = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 3, "SUBSIZE2": 2, "DETECTOR": "MIRIMAGE"}
+    files = [write_image(tmp_path / f"{i}_rate.fits", {"NGROUPS": i, **place}) for i in range(3)]
+    stopped: list[str] = []
+
+    def stop_first(owner: type, name: str) -> None:
+        real = getattr(owner, name)
+
+        def stopping(*arguments: Any, **options: Any) -> Any:
+            if name not in stopped:
+                stopped.append(name)
+                assert home.server.stop()
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, stopping)
+
+    with reachable_folder() as folder:
+        home = Home(folder / "home")
+        with home.create("jpl8") as pool:
+            stop_first(Committer, "_write")
+            stop_first(Catalog, "living")
+            stop_first(Pool, "keep_exposures")
+            stop_first(PixelRows, "make")
+            outcomes = pool.ingest(files, jobs=jobs)
+            assert [outcome.status for outcome in outcomes] == ["new"] * 3, outcomes
+            assert sorted(stopped) == ["_write", "keep_exposures", "living", "make"]
+            assert pool.pixel_rows.pending() == []
+            assert_index_is_journal(pool)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_remedy_for_an_embedded_server_is_not_to_correct_a_url() -> None:
+    error = psycopg2.OperationalError("the database system is shutting down")
+    assert "MIRIPOOL_DATABASE_URL" not in str(translate(error, "here", embedded=True))
+    assert "correct MIRIPOOL_DATABASE_URL" in str(translate(error, "here"))
+
+
 def test_an_index_of_a_newer_miripool(home: Home, image: Path) -> None:
     with home.create("jpl8") as pool:
         pool.save(image)
@@ -410,6 +463,31 @@ def test_an_index_of_a_newer_miripool(home: Home, image: Path) -> None:
     with home.pool("jpl8") as pool, pytest.raises(NewerFormat, match=r"version 1000.*update miripool"):
         pool.save(image, force=True)
     assert files(home.path) == before
+
+
+def test_the_index_of_a_pool_that_another_home_deleted_and_made_again(
+    home: Home, image: Path, tmp_path: Path, database_url: str
+) -> None:
+    home.create("jpl8").close()
+    (home.path / "config.toml").write_text(f'database_url = "{database(home)}"\n')
+    with pytest.MonkeyPatch.context() as patch, homes.empty_home(tmp_path / "other", database_url, "other") as other:
+        patch.delenv("MIRIPOOL_DATABASE_URL")
+        (other.path / "pools").symlink_to(home.path / "pools")
+        other.delete("jpl8")
+        with other.create("jpl8") as pool:
+            pool.save(image)
+            made = pool.id
+        (other.path / "pools").unlink()
+    with home.pool("jpl8") as pool, pytest.raises(Conflict, match="`miripool reindex POOL --yes` puts"):
+        pool.catch_up()
+    with pytest.raises(InvalidInput, match="index of another pool"):
+        homes.call("reindex", "jpl8")
+    assert homes.call("reindex", "jpl8", "--yes").exit_code == 0
+    with home.pool("jpl8") as pool:
+        assert pool.id == made
+        assert pool.select().size() == 1
+        assert_index_is_journal(pool)
+    assert schemas(home) == {"jpl8"}
 
 
 def test_the_index_of_another_pool(home: Home, image: Path, tmp_path: Path) -> None:
@@ -444,7 +522,8 @@ def test_a_pool_of_a_newer_miripool(home: Home, image: Path) -> None:
             home.pool("jpl8")
     path.write_text(json.dumps(record))
     entry = home.path / "pools/jpl8/journal/000000000001.json"
-    entry.write_text(json.dumps({**json.loads(entry.with_name("000000000000.json").read_bytes()), "format": 2, "n": 1}))
+    first = json.loads(entry.with_name("000000000000.json").read_bytes())
+    entry.write_text(json.dumps({**first, "format": ENTRY_FORMAT + 1, "n": 1}))
     with home.pool("jpl8") as pool, pytest.raises(NewerFormat, match="update miripool"):
         pool.select()
 
@@ -593,3 +672,87 @@ def test_what_is_made_in_memory_has_no_timestamps(home: Home, tmp_path: Path) ->
         ref = pool.save(Rate({"detector": "MIRIMAGE"}, {"SCI": np.ones((4, 4), "f4")}, name="made"))
         path = ref.to_fits(tmp_path / "made.fits")
         assert pool.save(path).notice == "unchanged: version 0"
+
+
+# What comes in between
+
+
+def test_a_pool_opened_by_its_new_name_before_its_index_has_it(
+    home: Home, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index that was made in that moment gives way to the one that has pixel rows."""
+    with home.create("old") as pool:
+        pool.save(image)
+    rename = Catalog.rename
+
+    def rename_late(catalog: Catalog, schema: str) -> None:
+        monkeypatch.setattr(Catalog, "rename", rename)
+        with home.pool("new") as other:
+            assert other.select().size() == 1
+        rename(catalog, schema)
+
+    monkeypatch.setattr(Catalog, "rename", rename_late)
+    with home.rename("old", "new") as pool:
+        assert schemas(home) == {"new"}
+        assert [ref.urn for ref in pool.select()] == ["urn:new:Product:0"]
+        assert_index_is_journal(pool)
+    with home.pool("new") as pool:
+        assert pool.ref("urn:old:Product:0").name == "a"
+
+
+def test_others_who_open_it_by_its_new_name_all_the_time(
+    home: Home, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then none of the old name is left, and whoever comes next makes an index."""
+    with home.create("old") as pool:
+        pool.save(image)
+    rename = Catalog.rename
+
+    def rename_late(catalog: Catalog, schema: str) -> None:
+        with home.pool("new") as other:
+            assert other.select().size() == 1
+        rename(catalog, schema)
+
+    monkeypatch.setattr(Catalog, "rename", rename_late)
+    with home.rename("old", "new") as pool:
+        assert pool.select().size() == 1
+        assert_index_is_journal(pool)
+        assert schemas(home) == {"new"}
+
+
+def test_a_deleted_pool_that_was_brought_back_keeps_its_index(
+    home: Home, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with home.create("jpl8") as pool:
+        pool.save(image)
+        shutil.copytree(folder_of(pool), tmp_path / "backup")
+    with monkeypatch.context() as patch:
+        patch.setattr(Home, "_sweep_deleted", lambda _: None)  # killed before
+        home.delete("jpl8")
+    shutil.copytree(tmp_path / "backup", home.path / "pools" / "jpl8")
+    with home.pool("jpl8") as pool:
+        assert pool.select().size() == 1
+        home.create("other").close()
+        home.delete("other")
+        assert schemas(home) == {"jpl8"}
+        assert pool.select().size() == 1
+        assert_index_is_journal(pool)
+    assert home.names() == ["jpl8"]
+    assert [path for path in (home.path / "pools").iterdir() if path.name.startswith(".deleted")] == []
+
+
+@pytest.mark.parametrize("what", ["file", "link", "folder"])
+def test_what_others_named_like_a_deleted_pool_stays(home: Home, tmp_path: Path, what: str) -> None:
+    (home.path / "pools").mkdir(parents=True)
+    name = ".deleted-abc jpl8" if what == "folder" else f".deleted-{LEFT}"
+    strange = home.path / "pools" / name
+    if what == "file":
+        strange.write_text("mine")
+    elif what == "link":
+        (tmp_path / "mine").mkdir()
+        strange.symlink_to(tmp_path / "mine")
+    else:
+        strange.mkdir()
+    home.create("jpl8").close()
+    home.delete("jpl8")
+    assert [path.name for path in (home.path / "pools").iterdir() if path.name.startswith(".deleted")] == [name]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import homes
@@ -8,7 +9,7 @@ from homes import write_image
 from replay import assert_index_is_journal
 
 from miripool import Pool
-from miripool.errors import Conflict, FormatError
+from miripool.errors import Conflict, FileMissing, FormatError
 from miripool.ingest import ingest
 from miripool.manifest import Manifest
 from miripool.pool import Ready
@@ -113,3 +114,23 @@ def test_an_interruption_leaves_no_note(pool: Pool, tmp_path: Path, monkeypatch:
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
     assert list((pool.archive.storage.path("pending")).glob("*")) == []
+
+
+def test_a_pattern_without_files_stops_no_other(pool: Pool, tmp_path: Path) -> None:
+    image = write_image(tmp_path / "a.fits")
+    (tmp_path / "empty").mkdir()
+    outcomes = pool.ingest([tmp_path / "none*.fits", image, tmp_path / "empty"])
+    assert [outcome.status for outcome in outcomes] == ["failed", "new", "failed"]
+    assert outcomes[0].message == f"no FITS file matches {tmp_path}/none*.fits; check the name"
+    assert outcomes[2].message == f"no FITS file matches {tmp_path}/empty/*.fits; check the name"
+    assert isinstance(outcomes[0].error, FileMissing)
+
+
+def test_a_large_file_that_is_no_fits_is_refused_by_its_first_card(pool: Pool, tmp_path: Path) -> None:
+    """Its digest would take minutes."""
+    with (tmp_path / "large.fits").open("wb") as file:
+        file.truncate(60 << 30)
+    began = time.monotonic()
+    (outcome,) = pool.ingest(tmp_path / "large.fits")
+    assert "does not begin with SIMPLE" in str(outcome.message)
+    assert time.monotonic() - began < 5

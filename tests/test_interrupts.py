@@ -83,3 +83,41 @@ def test_while_a_note_is_written(pool: Pool, monkeypatch: pytest.MonkeyPatch) ->
     assert len(seen) == 3
     assert list(pool.archive.storage.keys("pending")) == []
     assert pool.save(product).version == 0
+
+
+WHILE_IMPORTED = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == sys.argv[-1]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from miripool.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["miripool.errors", "miripool.cli.output", "typer", "miripool.cli.server"])
+def test_while_the_command_line_is_imported(module: str) -> None:
+    command = [sys.executable, "-c", WHILE_IMPORTED, "pools", module]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+REINDEX = """
+import signal
+from miripool.cli import main
+from miripool.index import rebuild
+rebuild._swap = lambda *_: signal.raise_signal(signal.SIGINT)
+main()
+"""
+
+
+def test_a_reindex(pool: Pool, tmp_path: Path) -> None:
+    pool.save(write_image(tmp_path / "a.fits"))
+    command = [sys.executable, "-c", REINDEX, "reindex", "jpl8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 130
+    assert "the old index still answers" in done.stderr
+    assert pool.select().size() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from miripool.canonical import canonical_json, digest_bytes
 from miripool.errors import IntegrityError, NewerFormat, NotFound
-from miripool.journal import FORMAT, Action, Entry, Journal, Purge, Remove, Restore, Save, Tag, Untag
+from miripool.journal import FORMAT, Action, Entry, Journal, Purge, Remove, Restore, Save, Tag, Untag, user_name
 from miripool.storage import LocalStorage
 
 EXAMPLES = settings(deadline=None, max_examples=150)
@@ -33,8 +34,10 @@ ACTIONS: st.SearchStrategy[Action] = st.one_of(
     st.builds(Restore, SERIALS),
 )
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
-ENTRIES = st.builds(
-    Entry, NUMBERS, TIMES, st.none() | TEXT, st.lists(ACTIONS, max_size=4).map(tuple), NUMBERS, NUMBERS
+_START = (NUMBERS, TIMES, st.none() | TEXT, st.lists(ACTIONS, max_size=4).map(tuple), NUMBERS, NUMBERS)
+ENTRIES = st.one_of(
+    st.builds(Entry, *_START, form=st.just(1)),
+    st.builds(Entry, *_START, user=st.none() | TEXT, host=st.none() | TEXT, nonce=st.none() | TEXT),
 ).map(Entry.sealed)
 
 EVERY = (
@@ -89,14 +92,32 @@ def test_every_action_has_a_round_trip() -> None:
 
 
 def test_text_of_an_entry_does_not_drift() -> None:
-    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY[:2], 5, 4).sealed()
-    assert entry.to_bytes().decode() == (
+    entry = Entry(7, datetime(2026, 1, 2, 3, 4, 5, 678, UTC), "c" * 32, EVERY[:2], 5, 4, form=1).sealed()
+    text = (
         '{"actions":[{"content":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb","do":"save","kind":"Ramp",'
         '"manifest":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","name":"jw01033005001_03103_00001_mirimage","serial":3,'
         '"stored_bytes":1234,"version":1},{"do":"tag","label":"using cal \u00e9","serials":[3,4]}],'
         '"digest":"69e54b4c7a3a4b3a22eb4f360768401f","format":1,"n":7,"next_serial":5,'
         '"previous":"cccccccccccccccccccccccccccccccc","time":"2026-01-02T03:04:05.000678+00:00","versions":4}'
     )
+    assert entry.to_bytes().decode() == text
+    assert Entry.from_bytes(text.encode(), "x") == entry
+    assert entry.by is None
+    signed = replace(entry, form=2, user="ana", host="mirihost", nonce="0123456789abcdef").sealed()
+    assert signed.to_bytes().decode() == (
+        text.replace("69e54b4c7a3a4b3a22eb4f360768401f", signed.digest)
+        .replace('"format":1,', '"format":2,"host":"mirihost",')
+        .replace('"next_serial":5,', '"next_serial":5,"nonce":"0123456789abcdef",')
+        .replace('+00:00",', '+00:00","user":"ana",')
+    )
+    assert signed.by == "ana@mirihost"
+
+
+def test_no_two_entries_are_alike() -> None:
+    one, other = (Journal.next_entry(None, [Remove((1,))]) for _ in range(2))
+    assert one.nonce != other.nonce
+    assert (one.user, one.host) == (user_name(), socket.gethostname())
+    assert one.by == f"{user_name()}@{socket.gethostname()}"
 
 
 def test_time_of_another_zone_is_written_in_utc() -> None:
@@ -117,6 +138,10 @@ def test_digest_depends_on_everything() -> None:
         replace(base, actions=(Tag("a", (1,)), Tag("a", (2,)))),
         replace(base, next_serial=6),
         replace(base, versions=5),
+        replace(base, user="ana"),
+        replace(base, host="mirihost"),
+        replace(base, nonce="00"),
+        replace(base, form=1),
     ]
     assert len({e.sealed().digest for e in [base, *others]}) == 1 + len(others)
 
@@ -165,6 +190,9 @@ def test_newer_format(version: int) -> None:
         {"next_serial": "5"},
         {"versions": None},
         {"versions": 4.0},
+        {"user": 3},
+        {"host": []},
+        {"nonce": 0.5},
         {"n": 0.0},
         {"n": "0"},
         {"n": False},

@@ -2,17 +2,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import homes
 import pytest
 import sqlalchemy as sa
+import two_detectors
 from sqlalchemy.dialects import postgresql
 
+from miripool import Home, Pool
 from miripool.errors import Conflict, NewerFormat, PoolNotFound, ReadOnly, ServerError
 from miripool.index import migrate
 from miripool.index import schema as tables
 from miripool.index.connection import Database, quote
 from miripool.index.migrate import Migration, migrations, prepare
 
+home = homes.home
 DIALECT = postgresql.dialect()
 
 
@@ -186,6 +192,59 @@ def test_keyword_indexes_are_those_that_were_measured() -> None:
     shipped = " ".join("".join(m.script for m in migrate.migrations()).split())
     for statement in indexes.KEYWORD_INDEXES:
         assert " ".join(statement.rstrip("; \n").split()) in shipped
+
+
+VIEWS = ("ramps", "ref_ramps", "groups", "correctedramps", "correctedgroups", "exposures", "correctedexposures")
+
+
+def test_views_of_an_older_index_give_the_same_answers(home: Home, tmp_path: Path) -> None:
+    """The views of version 8 are put in the place of today's, asked, and made newer by opening the pool."""
+    files = two_detectors.write(tmp_path)
+    with home.create("jpl8") as pool:
+        files.save(pool)
+        before = _version_8(pool)
+    with home.pool("jpl8") as pool:
+        pool.catch_up()
+        for view, (names, rows) in before.items():
+            chosen = ", ".join(names)
+            now = homes.ask_pool(pool, f"SELECT {chosen} FROM {view} ORDER BY {chosen}")
+            assert repr(now) == repr(rows), view  # NaN is not equal to itself
+            assert len(rows) >= 3
+        assert homes.ask_pool(pool, "SELECT DISTINCT detector FROM ramps ORDER BY 1") == [
+            ("MIRIFULONG",),
+            ("MIRIMAGE",),
+        ]
+        assert homes.ask_pool(pool, "SELECT * FROM missing_pixel_rows") == []
+        assert homes.ask_pool(pool, "SELECT DISTINCT gain_ref_file FROM correctedexposures ORDER BY 1") == [
+            ("jwst_miri_gain_v1.fits",),
+            ("jwst_miri_gain_v2.fits",),
+        ]
+        assert stamp(pool.catalog.database)[1] == len(migrations())
+
+
+def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
+    """Put back the views of version 8; give columns and rows of each, but for names of reference files."""
+    database = pool.catalog.database
+    with database.write() as connection:
+        for view in sa.inspect(connection).get_view_names(schema=database.schema):
+            database.run(connection, f"DROP VIEW IF EXISTS {quote(view)} CASCADE")
+        database.run(connection, "ALTER TABLE corrected_exposure DROP COLUMN detector")
+        database.run(connection, "ALTER TABLE product DROP COLUMN saved_by, DROP COLUMN removed_by")
+        database.run(connection, "ALTER TABLE tag_event DROP COLUMN by")
+        database.run(connection, migrations()[3].script)
+        connection.execute(sa.update(tables.state).values(schema_version=8))
+    answers = {}
+    for view in VIEWS:
+        columns = homes.ask_pool(
+            pool,
+            "SELECT attname FROM pg_attribute WHERE attrelid = CAST(%s AS regclass) AND attnum > 0 ORDER BY attnum",
+            view,
+        )
+        names = [name for (name,) in columns if not name.endswith("_ref_file")]
+        assert "detector" not in names
+        chosen = ", ".join(names)
+        answers[view] = names, homes.ask_pool(pool, f"SELECT {chosen} FROM {view} ORDER BY {chosen}")
+    return answers
 
 
 def test_an_index_without_exposures_takes_the_journal_in_again(database: Database) -> None:

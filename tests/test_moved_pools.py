@@ -266,7 +266,61 @@ def test_a_folder_that_was_away_for_a_moment_is_not_called_damaged(
         monkeypatch.setattr(Journal, "read", read_later)
         assert pool.save(images[1]).urn == "urn:old:Product:1"
         assert away == [0]
+    away.clear()
+    with home.pool("old") as pool:  # also when its index is opened
+        assert pool.select().size() == 2
+        assert away == [1]
         assert_index_is_journal(pool)
+
+
+# What was opened before
+
+
+@pytest.mark.parametrize("deed", ["rename", "delete"])
+def test_reading_what_was_opened_before(home: Home, images: list[Path], deed: str) -> None:
+    """The arrays are not lost: the pool has another name, or was deleted."""
+    pool = home.pool("old")
+    (ref,) = pool.select()
+    loaded = ref.product
+    with Home(home.path).pool("old") as early:
+        late = early.select()[0]
+    if deed == "rename":
+        home.rename("old", "new").close()
+    else:
+        home.delete("old")
+    words = "it is called 'new' now" if deed == "rename" else "it was deleted or renamed meanwhile"
+    for use in (
+        lambda: loaded["SCI"][...],
+        lambda: late.product,
+        lambda: pool.select(),
+        lambda: pool.catalog.by_name("a"),
+        lambda: late.tags,
+    ):
+        with pytest.raises(PoolNotFound, match=words):
+            use()
+    pool.close()
+
+
+def test_a_former_name_is_answered_by_the_present_one(home: Home, images: list[Path]) -> None:
+    home.rename("old", "new").close()
+    with pytest.raises(PoolNotFound, match=r"no pool 'old' in .*: it is called 'new' now"):
+        home.pool("old")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_adding_to_a_pool_that_is_deleted_meanwhile_stops_once(home: Home, tmp_path: Path, jobs: int) -> None:
+    files = [write_image(tmp_path / f"{i}.fits", {"NGROUPS": i}) for i in range(4)]
+    seen: list[int] = []
+
+    def delete_after_the_first(done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == 1:
+            home.delete("old")
+
+    with home.create("old") as pool, pytest.raises(PoolNotFound, match="deleted or renamed meanwhile"):
+        pool.ingest(files, jobs=jobs, pixels=False, progress=delete_after_the_first)
+    assert 1 <= len(seen) < len(files)
+    assert home.names() == []
 
 
 # Two homes on one folder

@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import pty
 import subprocess
 import sys
 import unicodedata
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import homes
 import numpy as np
 import pytest
 from homes import call
 
-from miripool import Home, Pool, Rate
+from miripool import Home, Pool, Ramp, Rate
 from miripool.cli.output import as_json, emit, visible
+from miripool.errors import InvalidInput
 
 home = homes.home
 
@@ -117,3 +122,110 @@ def test_messages_and_names_of_folders(pool: Pool, home: Home, tmp_path: Path) -
         assert obeyed(result.stdout + result.stderr) == set()
         assert r"\x1b]0;x\x07abc\u202e" in result.stderr
     pool.save(Rate({}, {"SCI": np.zeros((2, 2), "f4")}, name="a"))
+
+
+# NaN is a value, missing is none
+
+
+VALUES: list[tuple[Any, Any, str, str]] = [
+    (None, None, "", ""),
+    (np.ma.masked, None, "", ""),
+    (math.nan, "NaN", "NaN", "NaN"),
+    (np.float32("nan"), "NaN", "NaN", "NaN"),
+    (Decimal("NaN"), "NaN", "NaN", "NaN"),
+    (math.inf, "inf", "inf", "inf"),
+    (Decimal("-Infinity"), "-inf", "-inf", "-inf"),
+    (np.float32(0.1), 0.1, "0.1", "0.1"),
+    (np.int16(3), 3, "3", "3"),
+    (Decimal("2.0"), 2, "2", "2"),
+    (np.bool_(True), True, "True", "True"),
+    ([1.0, math.nan, None], [1.0, "NaN", None], "1.0, NaN,", "1.0; NaN; "),
+    (np.ma.masked_equal([1, 2], 2), [1, None], "1,", "1; "),
+    ([[math.nan], [None]], [["NaN"], [None]], "[NaN], []", "[NaN]; []"),
+    (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z", "2026-01-02 00:00:00", "2026-01-02T00:00:00Z"),
+]
+
+
+@pytest.mark.parametrize(("value", "in_json", "in_table", "in_csv"), VALUES)
+def test_nan_and_missing_are_two_things(
+    value: Any, in_json: Any, in_table: str, in_csv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"a": value, "b": 1}]
+    emit(rows, ["a", "b"], as_json_list=True)
+    text = capsys.readouterr().out
+    assert json.loads(text, parse_constant=pytest.fail) == [{"a": in_json, "b": 1}]
+    assert json.loads(as_json({"deep": [value]})) == {"deep": [in_json]}
+    emit(rows, ["b", "a"])
+    assert capsys.readouterr().out.splitlines()[1][3:].strip() == in_table
+    emit(rows, ["a", "b"], as_csv=True)
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out)))[1] == [in_csv, "1"]
+
+
+def test_nan_in_listings_of_a_pool(pool: Pool, tmp_path: Path) -> None:
+    rate = np.ones((64, 72), "f4")
+    rate[0, 0] = np.nan
+    place = {"SUBSTRT1": 1, "SUBSTRT2": 779, "SUBSIZE1": 72, "SUBSIZE2": 64, "DETECTOR": "MIRIMAGE"}
+    pool.save(Rate(place, {"SCI": rate, "WHT": np.full((2, 2), np.nan, "f4")}, name="holed"))
+    pool.save(Rate(place, {"SCI": rate * 2, "ERR": rate}, name="whole"))
+    row, other = json.loads(call("pixel", "jpl8", "1", "779", "--kind", "Rate", "--json").stdout)
+    assert (row["rate"], row["err"], other["rate"], other["err"]) == ("NaN", None, "NaN", "NaN")
+    read, _ = csv.DictReader(io.StringIO(call("pixel", "jpl8", "1", "779", "--kind", "Rate", "--csv").stdout))
+    assert (read["rate"], read["err"]) == ("NaN", "")
+    assert " NaN " in call("pixel", "jpl8", "1", "779", "--kind", "Rate").stdout
+    shown = json.loads(call("show", "jpl8", "holed", "--json").stdout)
+    known = {d["dataset"]: d for d in shown["datasets"]}
+    assert (known["WHT"]["max"], known["WHT"]["nan"], known["SCI"]["max"]) == ("NaN", 4, 1.0)
+
+
+# Long arrays
+
+
+def test_long_arrays_are_shortened_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"urn": "urn:jpl8:Ramp:1", "ramp": list(range(1000, 1040)), "tags": [f"tag {i}" for i in range(9)]}]
+    emit(rows, ["urn", "ramp", "tags"])
+    assert "1003, 1004" in capsys.readouterr().out
+    emit(rows, ["urn", "ramp"], as_csv=True)
+    assert "1003; 1004" in capsys.readouterr().out
+    emit(rows, ["urn", "ramp"], as_json_list=True)
+    assert json.loads(capsys.readouterr().out)[0]["ramp"] == list(range(1000, 1040))
+
+
+def test_a_wide_table_on_a_terminal(pool: Pool) -> None:
+    ramp = np.arange(96 * 20, dtype="f4").reshape(2, 20, 6, 8)
+    cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
+    pool.save(Ramp(cards, {"SCI": ramp, "GROUPDQ": np.zeros(ramp.shape, "u1")}, name="wide"))
+    shown = on_a_terminal("pixels", "jpl8", "--kind", "Ramp", "--x", "5:5", "--y", "100:100", columns=120)
+    assert "more …" in shown
+    assert len(shown.splitlines()) < 40, shown
+    chosen = on_a_terminal("pixels", "jpl8", "--kind", "Ramp", "--columns", "urn,x,y", columns=120)
+    assert chosen.split()[:3] == ["urn", "x", "y"]
+    assert all(len(line.split()) == 3 for line in chosen.splitlines() if line.strip())
+    with pytest.raises(InvalidInput, match="there is no column rate; there are urn, name"):
+        call("pixels", "jpl8", "--kind", "Ramp", "--columns", "urn,rate")
+    with pytest.raises(InvalidInput, match="there is no column nope"):
+        call("pixel", "jpl8", "5", "100", "--kind", "Ramp", "--columns", "nope")
+
+
+def on_a_terminal(*arguments: str, columns: int) -> str:
+    """What a command writes to a terminal of some width."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
+    command = [sys.executable, "-m", "miripool", *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        os.close(follower)
+        parts = []
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            parts.append(part)
+        assert process.stderr is not None
+        words = process.stderr.read()
+    os.close(leader)
+    assert process.returncode == 0, words
+    return b"".join(parts).decode()

@@ -77,22 +77,39 @@ def test_two_calibrations_equal_those_of_the_archive(
         (done,) = reprocess(pool, [raw], recipe, tag=f"cal {number}", progress=lambda _, step: steps.append(step))
         assert done.error is None
         assert entries(pool) == before + 1
-        ramp, rateints = done.refs
+        ramp, rateints, rate = done.refs
         assert [(r.kind, r.version, r.tags) for r in done.refs] == [
             ("Ramp", version, (f"cal {number}",)),
             ("RateInts", version, (f"cal {number}",)),
+            ("Rate", version, (f"cal {number}",)),
         ]
         folder = shared_data / "jpl8" / str(number)
         same_as(ramp.product, folder / f"{GROUND}_ramp.fits", "SCI", "GROUPDQ", "PIXELDQ")
         same_as(rateints.product, folder / f"{GROUND}_rateints.fits", "SCI", "ERR", "DQ")
+        same_as(rate.product, folder / f"{GROUND}_rate.fits", "SCI", "ERR", "DQ")
     assert {"dq_init", "jump", "ramp_fit"} <= set(steps)
     first, second = (pool.ref(f"Ramp/{GROUND}@{n}").product for n in (0, 1))
     for name in ("SCI", "GROUPDQ", "PIXELDQ", "REFOUT"):
         assert first[name].source.ref == second[name].source.ref
     (again,) = reprocess(pool, [raw], Recipe("jwst_9002.pmap", crds))
-    assert [ref.version for ref in again.refs] == [1, 1]
+    assert [ref.version for ref in again.refs] == [1, 1, 1]
     assert all("unchanged" in (ref.notice or "") for ref in again.refs)
     assert list(pool.work_folder.iterdir()) == []
+
+
+def test_an_exposure_holds_what_one_run_made(pool: Pool, crds: Path, shared_data: Path) -> None:
+    """Files of another calibration were there before: nothing of them is in the exposure of the run."""
+    folder = shared_data / "jpl8"
+    assert call("add", pool.name, folder / "uncal", folder / "9002", "--no-pixels").exit_code == 0
+    (done,) = reprocess(pool, [pool.ref(f"Raw/{GROUND}")], Recipe("jwst_9001.pmap", crds), pixels=False)
+    assert done.exposure is not None
+    refs = done.exposure.product.refs
+    assert sorted(refs) == ["ramp", "rate", "rateints", "raw"]
+    assert {refs[name].meta["CRDS_CTX"].value for name in ("ramp", "rateints", "rate")} == {"jwst_9001.pmap"}
+    assert refs["raw"].urn == pool.ref(f"Raw/{GROUND}").urn
+    (root,) = pool.lineage(refs["rate"])
+    assert [(node.row.kind, node.row.version) for node in root.walk()] == [("Raw", 0), ("Ramp", 1), ("Rate", 1)]
+    assert [node.source.how for node in root.walk() if node.source is not None] == ["recorded", "recorded"]
 
 
 def test_what_they_were_made_from(pool: Pool, raw: ProductRef, crds: Path) -> None:
@@ -112,7 +129,7 @@ def test_what_they_were_made_from(pool: Pool, raw: ProductRef, crds: Path) -> No
 def test_overrides_alone(pool: Pool, raw: ProductRef, crds: Path, shared_data: Path, tmp_path: Path) -> None:
     files = {kind: shutil.copy(path, tmp_path / f"my {kind}.fits") for kind, path in references(crds).items()}
     (done,) = reprocess(pool, [raw], Recipe(overrides=files))
-    ramp, rateints = done.refs
+    ramp, rateints, _ = done.refs
     same_as(ramp.product, shared_data / "jpl8" / "9001" / f"{GROUND}_ramp.fits", "SCI", "GROUPDQ", "PIXELDQ")
     same_as(rateints.product, shared_data / "jpl8" / "9001" / f"{GROUND}_rateints.fits", "SCI", "ERR", "DQ")
     assert rateints.meta["R_GAIN"].value == "my gain.fits"
@@ -195,7 +212,7 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, crds: Path) -> None:
     assert "ended by SIGKILL" in str(done.error)
     assert entries(pool) == before
     (done,) = reprocess(pool, [raw], Recipe("jwst_9001.pmap", crds))
-    assert [ref.version for ref in done.refs] == [0, 0]
+    assert [ref.version for ref in done.refs] == [0, 0, 0]
 
 
 def test_the_whole_command_killed(pool: Pool, raw: ProductRef, crds: Path) -> None:
@@ -256,7 +273,7 @@ def test_on_the_command_line(pool: Pool, raw: ProductRef, crds: Path) -> None:
     assert "made         urn:jpl8:Ramp:1  version 0" in told.stdout
     assert "1 exposures reprocessed, 0 failed" in told.stderr
     listed = json.loads(call(*arguments, "--json").stdout)
-    assert [row["urn"] for row in listed] == ["urn:jpl8:Ramp:1", "urn:jpl8:RateInts:2"]
+    assert [row["urn"] for row in listed] == ["urn:jpl8:Ramp:1", "urn:jpl8:RateInts:2", "urn:jpl8:Rate:3"]
     assert "unchanged" in listed[0]["notice"]
     failed = call("reprocess", "jpl8", GROUND, "--override", f"gain={references(crds)['gain']}", "--json")
     assert failed.exit_code == PipelineError.exit_code

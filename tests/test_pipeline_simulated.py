@@ -60,7 +60,7 @@ def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path, tmp_pat
     for label in ("v1", "v2"):
         before = entries(pool)
         done = call("reprocess", "jpl8", "bench", "--override", references / label, "--tag", f"using cal {label}")
-        assert done.stdout.count("made") == 2
+        assert done.stdout.count("made") == 3
         assert entries(pool) == before + 1
     pool.catch_up()
     first, second = (pool.ref(f"Ramp/bench@{n}") for n in (0, 1))
@@ -71,11 +71,11 @@ def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path, tmp_pat
     assert slopes["ERR"].source.ref != others["ERR"].source.ref
     assert exposures(pool) == [
         {"raw": 0},
-        {"raw": 0, "ramp": 0, "rateints": 0},
-        {"raw": 0, "ramp": 1, "rateints": 1},
+        {"raw": 0, "ramp": 0, "rateints": 0, "rate": 0},
+        {"raw": 0, "ramp": 1, "rateints": 1, "rate": 1},
     ]
     assert len({ref.product.refs["raw"].urn for ref in pool.versions("Exposure/bench")}) == 1
-    assert [ref.kind for ref in pool.tagged("using cal v2")] == ["Ramp", "RateInts", "Exposure"]
+    assert [ref.kind for ref in pool.tagged("using cal v2")] == ["Ramp", "RateInts", "Rate", "Exposure"]
     (history,) = pool.history("RateInts/bench@1")
     assert history["parameters"]["overrides"]["gain"] == "miri_gain_v2.fits"
     assert str(references) not in str(history)
@@ -88,10 +88,11 @@ def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path, tmp_pat
     # The same references elsewhere are the same.
     elsewhere = shutil.copytree(references / "v2", tmp_path / "elsewhere")
     again = call("reprocess", "jpl8", "bench", "--override", elsewhere)
-    assert again.stdout.count("unchanged: version 1") == 2
+    assert again.stdout.count("unchanged: version 1") == 3
     assert len(pool.versions("Exposure/bench")) == 3
     (root,) = pool.lineage("Raw/bench")
-    assert [[below.row.version for below in node.into] for node in root.walk()] == [[0, 1], [0], [], [1], []]
+    below = [[child.row.version for child in node.into] for node in root.walk()]
+    assert below == [[0, 1], [0, 0], [], [], [1, 1], [], []]
 
 
 def test_two_processes_at_once(pool: Pool, raw: ProductRef, references: Path) -> None:
@@ -104,11 +105,12 @@ def test_two_processes_at_once(pool: Pool, raw: ProductRef, references: Path) ->
     pool.catch_up()
     for label in ("v1", "v2"):
         found = {ref.kind: ref for ref in pool.tagged(label)}
-        assert set(found) == {"Ramp", "RateInts", "Exposure"}
+        assert set(found) == {"Ramp", "RateInts", "Rate", "Exposure"}
         refs = found["Exposure"].product.refs
         assert (refs["ramp"], refs["rateints"], refs["raw"]) == (found["Ramp"], found["RateInts"], raw)
+        assert refs["rate"] == found["Rate"]
         assert found["RateInts"].meta["R_GAIN"].value == f"miri_gain_{label}.fits"
-    assert exposures(pool) == [{"raw": 0}, *({"raw": 0, "ramp": n, "rateints": n} for n in (0, 1))]
+    assert exposures(pool) == [{"raw": 0}, *({"raw": 0, "ramp": n, "rateints": n, "rate": n} for n in (0, 1))]
 
 
 @pytest.mark.slow
@@ -124,6 +126,7 @@ def test_by_an_executor(pool: Pool, raw: ProductRef, references: Path, tmp_path:
         assert [(ref.kind, ref.version, ref.tags) for ref in there.refs] == [
             ("Ramp", 0, ("there",)),
             ("RateInts", 0, ("there",)),
+            ("Rate", 0, ("there",)),
         ]
         assert list(pool.archive.storage.keys("pending")) == []
         for pid in list(executor._processes):
@@ -165,7 +168,7 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> 
     assert entries(pool) == before
     assert pool.select(Exposure).size() == 1
     (done,) = reprocess(pool, [raw], Recipe(overrides=references_in(references / "v1")))
-    assert [ref.version for ref in done.refs] == [0, 0]
+    assert [ref.version for ref in done.refs] == [0, 0, 0]
     assert list(pool.work_folder.iterdir()) == []
 
 

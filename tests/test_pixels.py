@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ def test_pixels_in_tables_and_chunks(filled: Pool, simulated: Path) -> None:
     rate = array(simulated / "v2" / f"{NAME}_rateints.fits", "SCI")
     found = filled.pixels(RateInts, "rate > 100 and dq is null", x=(10, 30), y=(780, 800))
     table = found.to_table()
-    assert table.colnames == ["urn", "name", "version", "time", "pixel_id", "x", "y", "rate", "err", "dq"]
+    assert table.colnames == ["urn", "name", "version", "time", "detector", "pixel_id", "x", "y", "rate", "err", "dq"]
     assert set(table["urn"]) == {"urn:jpl8:RateInts:5"}
     assert set(table["version"]) == {1}
     assert (str(table["rate"].unit), str(table["err"].unit)) == ("DN / s", "DN / s")
@@ -306,7 +307,7 @@ def test_regions_that_are_none(filled: Pool, wrong: dict[str, Any]) -> None:
 
 def test_history(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).history(all_versions=True)
-    assert table.colnames == ["urn", "name", "version", "time", "integration", "rate", "err", "dq"]
+    assert table.colnames == ["urn", "name", "version", "time", "detector", "integration", "rate", "err", "dq"]
     assert list(table["version"]) == [0, 0, 0, 1, 1, 1]
     assert list(table["integration"]) == [1, 2, 3] * 2
     for column, name in (("rate", "SCI"), ("err", "ERR"), ("dq", "DQ")):
@@ -316,7 +317,9 @@ def test_history(filled: Pool, simulated: Path) -> None:
     assert table.meta["pixel_id"] == (800 - 1) * 1032 + 3
     start = filled.select(RateInts)[0].row.start_time
     assert start is not None
-    assert table["time"][0] == start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
+    assert table["time"][0].isot == start.strftime("%Y-%m-%dT%H:%M:%S.%f")[:23]
+    assert table["time"][0].to_datetime(timezone=UTC) == start
+    assert (table["time"].scale, table["time"].format, len(table["time"])) == ("utc", "isot", 6)
     rates = filled.pixel(9, 800).history(Rate, tag="v1")
     assert "integration" not in rates.colnames
     assert rates["rate"][0] == array(simulated / "v1" / f"{NAME}_rate.fits", "SCI")[21, 8]
@@ -325,7 +328,7 @@ def test_history(filled: Pool, simulated: Path) -> None:
 def test_ramps(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).ramps()
     path = simulated / "v2" / f"{NAME}_ramp.fits"
-    assert table.colnames == ["urn", "name", "version", "time", "integration", "ramp", "groupdq", "pixeldq"]
+    assert table.colnames == ["urn", "name", "version", "time", "detector", "integration", "ramp", "groupdq", "pixeldq"]
     assert np.array_equal(table["ramp"], array(path, "SCI")[:, :, 21, 2])
     assert np.array_equal(table["groupdq"], array(path, "GROUPDQ")[:, :, 21, 2])
     assert list(table["pixeldq"]) == [array(path, "PIXELDQ")[21, 2]] * 3
@@ -350,8 +353,9 @@ def test_a_pixel_without_rows_is_read_from_the_data(filled: Pool) -> None:
         found = getattr(filled.pixel(5, 801), method)(kind, all_versions=True)
         assert found.colnames == wanted.colnames
         for name in found.colnames:
-            same = found[name].dtype.kind == "f"
-            assert np.array_equal(found[name], wanted[name], **({"equal_nan": True} if same else {})), (kind, name)
+            one, other = (t[name].isot if name == "time" else t[name] for t in (found, wanted))
+            same = one.dtype.kind == "f"
+            assert np.array_equal(one, other, **({"equal_nan": True} if same else {})), (kind, name)
 
 
 def test_ramps_of_unlike_lengths(pool: Pool) -> None:

@@ -13,6 +13,7 @@ from postgresql import throwaway_server
 
 from miripool import Home, Pool, RateInts
 from miripool.errors import ReadOnly
+from miripool.gaps import IncompleteAnswer
 from miripool.journal import Tag
 from miripool.verify import verify
 
@@ -119,3 +120,6 @@ def test_a_reader_s_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert pool.ref("r").product["SCI"][1, 2, 3] == 67
             with pytest.raises(ReadOnly):
                 pool.tag("a", "u")
+        words = f"the index stands at journal entry {last.n}, the folder has later ones"
+        with pytest.warns(IncompleteAnswer, match=words), Home().sql("jpl8", "SELECT count(*) FROM product") as answer:
+            assert list(answer) == [(3,)]

@@ -47,7 +47,7 @@ def test_what_was_simulated_is_recovered(
     assert np.array_equal(raw.product["SCI"][...], exposure.sci)
     (done,) = reprocess(pool, [raw], Recipe(overrides=write_references(exposure, tmp_path)))
     assert done.error is None
-    ramp, rateints = done.refs
+    ramp, rateints, _ = done.refs
     assert rateints.meta["SUBARRAY"].value == subarray
 
     # Slopes, from the pixel rows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psycopg2
 import pytest
-from homes import ask, call
+from homes import ask, call, empty_home
 
 from miripool import Context, Home, Pool, Rate
 from miripool.errors import IntegrityError
@@ -170,6 +171,48 @@ def test_what_a_killed_one_left_is_not_believed(filled: Pool, home: Home) -> Non
     assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
     assert verify(filled).findings == []  # which clears away what nobody holds
     assert scratch_schemas(home) == []
+
+
+KILLED_LATE = """
+import os
+from miripool import Home
+from miripool.index import rebuild
+rebuild._swap = lambda *_: os.kill(os.getpid(), 9)
+Home().pool("jpl8").reindex()
+"""
+
+
+@pytest.mark.parametrize("state", ["older", "gone on otherwise"])
+def test_another_state_of_the_folder_is_not_mixed_up_with_what_a_killed_one_left(
+    pool: Pool, home: Home, tmp_path: Path, state: str
+) -> None:
+    def save(number: int) -> None:
+        pool.save(Rate({}, {"SCI": np.full((3, 4), number, "f4")}, name=f"n{number}"))
+
+    folder = home.path / "pools" / "jpl8"
+    for number in range(4):
+        save(number)
+        if number == 1:
+            shutil.copytree(folder, tmp_path / "backup")
+    assert subprocess.run([sys.executable, "-c", KILLED_LATE], check=False).returncode == -9
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "backup", folder)
+    if state == "gone on otherwise":
+        # Its index is of the newer state: a home with another database goes on with the older one.
+        url = home.database_url()
+        with pytest.MonkeyPatch.context() as patch, empty_home(tmp_path / "other", url, "other") as other:
+            patch.delenv("MIRIPOOL_DATABASE_URL")
+            (other.path / "pools").mkdir()
+            (other.path / "pools" / "jpl8").symlink_to(folder)
+            with other.pool("jpl8") as copy:
+                for number in range(5, 9):
+                    copy.save(Rate({}, {"SCI": np.full((3, 4), number, "f4")}, name=f"n{number}"))
+    call("reindex", "jpl8")
+    with home.pool("jpl8") as again:
+        expected = ["n0", "n1", *(f"n{number}" for number in range(5, 9) if state != "older")]
+        assert [ref.name for ref in again.select()] == expected
+        assert verify(again).findings == []
+        assert again.save(Rate({}, {"SCI": np.zeros((2, 2), "f4")}, name="next")).serial == len(expected)
 
 
 @contextmanager

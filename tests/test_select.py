@@ -340,7 +340,9 @@ def test_table(pool: Pool) -> None:
     assert list(table["ngroups"].mask) == [False, False, False, False, True, False]
     assert list(table["ngroups"].compressed()) == [8, 8, 8, 8, 20]
     assert table["ngroups"].dtype.kind == "i"
-    assert table["start_time"][5] == "2026-02-03T04:05:06.000Z"
+    assert (table["start_time"][5].isot, table["start_time"].scale) == ("2026-02-03T04:05:06.000", "utc")
+    assert table["start_time"].mask.tolist() == [False, False, False, False, True, False]
+    assert table["created"][0].to_datetime(timezone=UTC) == pool.ref("urn:jpl8:Raw:0").created
     assert list(table["tags"]) == ["", "v2", "v2", "v2", "", ""]
     chosen = pool.select("1", order="-serial").to_table(["version", "MYKEY", "TGROUP", "SCI.BUNIT", "exposure.nints"])
     assert chosen.colnames == ["version", "MYKEY", "TGROUP", "SCI.BUNIT", "exposure.nints"]
@@ -608,3 +610,20 @@ def test_lists_of_one(pool: Pool, one: str, plain: str) -> None:
     expected = [ref.urn for ref in pool.select(plain)]
     assert expected
     assert [ref.urn for ref in pool.select(one)] == expected
+
+
+# Times from now
+
+
+def test_times_from_now(pool: Pool) -> None:
+    every = pool.select().size()
+    assert every > 0
+    for condition in ("created > now - 1 day", "created >= now - 2 hours", "p.created <= now"):
+        assert pool.select(condition).size() == every, condition
+    for condition in ("created < now - 1 week", "not created > now - 90 minutes", "created > '2999-01-01'"):
+        assert pool.select(condition).size() == 0, condition
+    for wrong in ("created > now - 1", "created > now - day", "created > now - 3 fortnights"):
+        with pytest.raises(QueryError, match="write now - 1 day"):
+            pool.select(wrong)
+    with pytest.raises(QueryError, match="there were no dates"):
+        pool.select("created > now - 99999999999 days")

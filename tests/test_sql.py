@@ -132,7 +132,12 @@ def test_sql_on_the_command_line(own: Home) -> None:
     )
     rows = json.loads(call("sql", "my pool", statement, "--json").stdout)
     assert len(rows) == 2
-    assert (rows[0]["r"], rows[0]["n"], rows[0]["d"], len(rows[0]["ramp"])) == (1.5, None, 2, 8)
+    assert (rows[0]["r"], rows[0]["n"], rows[0]["d"], len(rows[0]["ramp"])) == (1.5, "NaN", 2, 8)
+    asked = "SELECT 'NaN'::real AS n, NULL AS m, ARRAY['NaN', NULL, 1]::real[] AS a"
+    assert json.loads(call("sql", "my pool", asked, "--json").stdout) == [
+        {"n": "NaN", "m": None, "a": ["NaN", None, 1]}
+    ]
+    assert call("sql", "my pool", asked, "--csv").stdout.splitlines()[1] == "NaN,,NaN; ; 1.0"
     table = list(csv.DictReader(io.StringIO(call("sql", "my pool", "SELECT 1 AS a, 2 AS a", "--csv").stdout)))
     assert table == [{"a": "1", "a_2": "2"}]
     assert call("sql", "my pool", "SELECT 1 AS one").stdout.split() == ["one", "1"]

@@ -274,3 +274,9 @@ def test_another_pool_sees_it(home: Home, pool: Pool, versions: list[ProductRef]
         assert seen.tags == ()
         assert other.select(Ramp).size() == 0
         assert [ref.serial for ref in other.select()] == [0, 3]
+
+
+def test_a_long_label_is_cut_in_messages(pool: Pool) -> None:
+    with pytest.raises(TagNotFound) as caught:
+        pool.untag("x" * 5000)
+    assert len(str(caught.value)) < 200

@@ -61,7 +61,8 @@ def test_a_whole_pool_is_whole(filled: Pool, home: Home, level: str) -> None:
     report = verify(filled, level=level, progress=lambda done, total: seen.append((done, total)))
     assert problems(report) == []
     assert report.is_whole
-    assert report.versions == len(filled.select("1", all_versions=True)) + 3  # two contexts, and what is in the trash
+    living = len(filled.select("1", all_versions=True)) + len(filled.select(Context, all_versions=True))
+    assert report.versions == living + filled.trash().size() == 10
     assert report.blobs == sum(1 for key in before if key.startswith("blobs/"))
     assert seen[-1] == ((report.bytes_read,) if level == "full" else (report.blobs,)) * 2
     assert (report.bytes_read > 0) == (level == "full")

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
 
 __all__ = ["main"]
 
@@ -15,9 +23,10 @@ _NO_READER = 141
 
 def main() -> None:
     """Run the command line; one clear message and an exit code of its own for whatever goes wrong."""
-    from ..errors import MiripoolError
-    from .output import say
-
+    sys.excepthook = _show_uncaught
+    with _quiet_interrupts():
+        from ..errors import MiripoolError
+        from .output import say
     try:
         _run()
     except MiripoolError as error:
@@ -43,8 +52,36 @@ def main() -> None:
         sys.exit(1)
 
 
+def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show what nobody caught, but for what psycopg2 prints by itself where a server goes down during COPY.
+
+    It meets a second error while it has the first, which it raises: that one is reported.
+    """
+    if kind is SystemError and type(error.__cause__).__module__.startswith("psycopg2"):
+        return
+    sys.__excepthook__(kind, error, trace)
+
+
+@contextlib.contextmanager
+def _quiet_interrupts() -> Iterator[None]:
+    """Let Ctrl-C end the process without a word while modules are imported: nothing has begun.
+
+    A KeyboardInterrupt there is a traceback, or whatever a library's C code makes of it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _run() -> None:
-    from .app import app
+    with _quiet_interrupts():
+        from .app import app
 
     try:
         app()

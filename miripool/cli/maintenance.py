@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from .output import as_json as to_json
-from .output import emit, human_bytes, say, write
-from .session import DryRun, Json, PoolName, counting, open_pool
+from .output import emit, human_bytes, say, visible, write
+from .session import DryRun, Json, PoolName, confirm, counting, home_of, open_pool
 
 __all__ = ["register"]
 
@@ -96,7 +96,7 @@ def _gc(
         f"{found.spared} spared for running writers"
     )
     for name in found.unknown[:_MOST_NAMED]:
-        say(f"left alone: {name} is nothing that a pool has; look what it is")
+        say(f"left alone: {visible(name, lines=False)} is nothing that a pool has; look what it is")
     if len(found.unknown) > _MOST_NAMED:
         say(f"left alone: {len(found.unknown) - _MOST_NAMED} more; --json names them all")
 
@@ -105,8 +105,16 @@ def _reindex(
     context: typer.Context,
     name: PoolName,
     pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Make pixel rows again, too.")] = True,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Replace an index of that name that is another pool's; don't ask.")
+    ] = False,
 ) -> None:
     """Make the index anew from the folder alone; others may read and write meanwhile."""
+    home = home_of(context)
+    owner = home.foreign_index(name)
+    if owner is not None:
+        confirm(f"The database has the index of another pool ({owner}) under the name {name!r}. Drop it?", yes=yes)
+        home.drop_foreign_index(name, owner)
     with open_pool(context, name) as pool:
         total = pool.archive.journal.last() + 1
         position = pool.index_position()
@@ -115,8 +123,12 @@ def _reindex(
                 f"the index knows {position.n + 1} entries of the journal, and the folder has {total}: what the others "
                 "said is given up with the old index; `miripool repair --from` a copy of the folder would bring it back"
             )
-        with counting("entries") as told:
-            pool.reindex(progress=None if told is None else lambda done: told(done, total))
+        try:
+            with counting("entries") as told:
+                pool.reindex(progress=None if told is None else lambda done: told(done, total))
+        except KeyboardInterrupt:
+            say("the old index still answers; `miripool reindex` again goes on, or starts again")
+            raise
         statistics = pool.catalog.statistics()
         say(f"{statistics.total.products} versions of {statistics.total.tracks} tracks")
         if not pixels:

@@ -7,20 +7,27 @@ import io
 import json
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ..canonical import json_value
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
-__all__ = ["as_json", "ask", "console", "copied_from", "emit", "human_bytes", "say", "visible", "write"]
+__all__ = ["as_json", "ask", "console", "copied_from", "emit", "human_bytes", "plain", "say", "visible", "write"]
 
 _DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
 """What a terminal obeys instead of showing it: control characters (C0 but tab and line feed, DEL, C1), line separators,
 and the marks that turn the direction of writing (Unicode standard annex 9)."""
+
+_WHOLE, _FIRST = 6, 3
+"""Elements of an array that a terminal shows whole, and those at its beginning that it shows of a longer one."""
 
 _TITLES = {"created": "created (UTC)", "removed": "removed (UTC)", "start_time": "start_time (UTC)"}
 """Heads of columns in tables for people; JSON and CSV keep the names."""
@@ -133,16 +140,63 @@ def human_bytes(count: int | None) -> str:
     return f"{count} B" if unit == "B" else f"{size:.3g} {unit}" if size < 100 else f"{size:.0f} {unit}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Give a value as what a listing holds: the one place that tells missing from NaN.
+
+    Parameters
+    ----------
+    value : object
+        A scalar of Python, NumPy, astropy or PostgreSQL; lists, arrays and dictionaries of such.
+
+    Returns
+    -------
+    object
+        None for what is missing (None, masked); NaN and infinities as floats; aware datetimes, texts, integers, floats,
+        truth values, lists and dictionaries; anything else as text.
+    """
+    if value is None or isinstance(value, (str, bool, int, float, datetime)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    if isinstance(value, (memoryview, bytes)):
+        return bytes(value).hex()
+    return _plain_of_numpy(value)
+
+
+def _plain_of_numpy(value: Any) -> Any:
+    import numpy as np
+
+    if value is np.ma.masked:
+        return None
+    if hasattr(value, "jd1"):  # a time of astropy
+        return None if np.any(value.mask) else getattr(value.utc, "unmasked", value.utc).to_datetime(timezone=UTC)
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value] if value.ndim else plain(value.reshape(1)[0])
+    if isinstance(value, np.float32):
+        return float(str(value))  # the digits that it has, and no others
+    return plain(value.item()) if isinstance(value, np.generic) else str(value)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, complex):
-        return str(value)
-    return value
+        return _iso(value)
+    return json_value(value)
+
+
+def _iso(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def as_json(content: Any) -> str:
-    """Write JSON: times as ISO text in UTC, no NaN.
+    """Write JSON: times as ISO text in UTC, ``"NaN"``, ``"inf"`` and ``"-inf"`` as text, null for what is missing.
 
     Parameters
     ----------
@@ -154,7 +208,7 @@ def as_json(content: Any) -> str:
     str
         Indented.
     """
-    text = json.dumps(content, indent=2, default=_plain, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_to_json(plain(content)), indent=2, ensure_ascii=False, allow_nan=False)
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # within texts only: the same JSON
 
 
@@ -163,15 +217,28 @@ def _cell(column: str, value: Any) -> str:
 
 
 def _shown(column: str, value: Any) -> str:
-    if value is None:
-        return ""
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    if column in {"bytes", "stored_bytes"}:
+        return ", ".join(map(_word, value))
+    if column in {"bytes", "stored_bytes", "index_bytes"}:
         return human_bytes(value)
-    return str(value)
+    return _word(value)
+
+
+def _short(value: Any) -> Any:
+    """Leave out the middle of long arrays; texts in a list are tags, and stay."""
+    if not isinstance(value, list) or any(isinstance(item, str) for item in value):
+        return value
+    value = [_short(item) for item in value]
+    return value if len(value) <= _WHOLE else [*value[:_FIRST], f"… {len(value) - _FIRST - 1} more …", value[-1]]
+
+
+def _word(value: Any) -> str:
+    """Write a scalar: nothing for what is missing, NaN for what is no number."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_word, value))}]"
+    return "" if value is None else str(json_value(value))
 
 
 def emit(
@@ -196,8 +263,9 @@ def emit(
         Column heads that differ from the column's name.
     """
     heads = {**_TITLES, **(titles or {})}
+    rows = [plain(row) for row in rows]
     if as_json_list:
-        write(as_json([{k: _plain(v) for k, v in row.items()} for row in rows]))
+        write(as_json(rows))
     elif as_csv:
         _write(_csv(rows, columns))
     elif sys.stdout.isatty():
@@ -211,9 +279,14 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        values = (_plain(row[c]) for c in columns)
-        writer.writerow("; ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for v in values)
+        writer.writerow(_csv_cell(row[c]) for c in columns)
     return buffer.getvalue().rstrip("\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return _iso(value)
+    return "; ".join(map(_word, value)) if isinstance(value, list) else json_value(value)
 
 
 def _rich_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: Mapping[str, str]) -> None:
@@ -225,7 +298,7 @@ def _rich_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
         number = any(isinstance(row[column], (int, float)) for row in rows)
         table.add_column(titles.get(column, column), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(c, row[c])) for c in columns))
+        table.add_row(*(Text(_cell(c, _short(row[c]))) for c in columns))
     console().print(table, soft_wrap=False)
 
 

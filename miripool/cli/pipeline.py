@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from .choosing import AllVersions, SomeSpecs, Where, Which, choose
 from .output import console, emit, say, visible, write
-from .session import Csv, Json, PoolName, Specs, one_form, open_pool
+from .session import Csv, Json, PoolName, one_form, open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..pipeline import Reprocessed
     from ..reference import ProductRef
@@ -23,7 +24,9 @@ __all__ = ["register"]
 def _reprocess(
     context: typer.Context,
     name: PoolName,
-    specs: Specs,
+    specs: SomeSpecs = None,
+    where: Where = None,
+    all_versions: AllVersions = False,
     crds_context: Annotated[
         str | None, typer.Option("--context", metavar="PMAP", help="CRDS context, e.g. jwst_1234.pmap.")
     ] = None,
@@ -48,12 +51,13 @@ def _reprocess(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Calibrate raw products with the JWST pipeline; ramp and rateints (or rate) of each are saved together.
+    """Calibrate raw products with the JWST pipeline; ramp, rateints and rate of each are saved together.
 
     References come from CRDS_SERVER_URL if that is set, else from a CRDS cache without any server, else they are all
     given with --override.
     """
     from ..pipeline import Recipe, reprocess
+    from ..product import Raw
 
     one_form(as_json=as_json, as_csv=as_csv)
     recipe = Recipe(
@@ -61,10 +65,13 @@ def _reprocess(
     )
     outcomes: list[Reprocessed] = []
     with open_pool(context, name) as pool:
-        raws = [pool.ref(spec if ":" in spec or "/" in spec else f"Raw/{spec}") for spec in specs]
-        with _telling(raws) as tell:
-            for outcome in reprocess(pool, raws, recipe, tag=tag, jobs=jobs, pixels=pixels, progress=tell):
+        chosen = choose(pool, specs, Which(None, where, None, all_versions), cls=Raw)
+        chosen.announce("reprocessing")
+        raws = chosen.refs
+        with _Progress(len(raws)) as shown:
+            for outcome in reprocess(pool, raws, recipe, tag=tag, jobs=jobs, pixels=pixels, progress=shown.step):
                 outcomes.append(outcome)
+                shown.done(outcome.raw)
                 _report(outcome, listed=as_json or as_csv)
     if as_json or as_csv:
         rows = [row for outcome in outcomes for row in _rows(outcome)]
@@ -96,30 +103,57 @@ def _overrides(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-class _telling:  # noqa: N801 - a context manager
-    """Show the step that each exposure is at, on a terminal."""
+class _Progress:
+    """On a terminal: the step of each exposure at work, and one line for all of them with the time left."""
 
-    def __init__(self, raws: Sequence[ProductRef]) -> None:
-        self._count = len(raws)
+    def __init__(self, exposures: int) -> None:
+        self._exposures = exposures
         self._bar: Any = None
+        self._total: Any = None
+        self._tasks: dict[int, Any] = {}
 
-    def __enter__(self) -> Callable[[ProductRef, str], None] | None:
+    def __enter__(self) -> Self:
         if not sys.stderr.isatty():
-            return None
-        from rich.markup import escape
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            return self
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=console(stderr=True), transient=True)
+        self._total = self._bar.add_task("exposures", total=self._exposures)
         self._bar.start()
-        tasks: dict[str, Any] = {}
+        return self
 
-        def tell(raw: ProductRef, step: str) -> None:
-            if raw.name not in tasks:
-                tasks[raw.name] = self._bar.add_task("")
-            self._bar.update(tasks[raw.name], description=escape(visible(f"{raw.name}: {step}", lines=False)))
+    def step(self, raw: ProductRef, step: str) -> None:
+        """Show the step that an exposure is at."""
+        if self._bar is None:
+            return
+        from rich.markup import escape
 
-        return tell
+        if raw.serial not in self._tasks:
+            self._tasks[raw.serial] = self._bar.add_task("", total=None)
+        described = escape(visible(f"{raw.name}: {step}", lines=False))
+        self._bar.update(self._tasks[raw.serial], description=described)
+
+    def done(self, raw: ProductRef) -> None:
+        """Take an exposure off the display and count it."""
+        if self._bar is None:
+            return
+        if raw.serial in self._tasks:
+            self._bar.remove_task(self._tasks.pop(raw.serial))
+        self._bar.advance(self._total)
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

@@ -6,10 +6,12 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import emit, say
 from .session import Csv, Json, PoolName, counting, home_of, one_form, open_pool
 
@@ -23,6 +25,12 @@ _Tag = Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Versio
 _AllVersions = Annotated[bool, typer.Option("--all-versions", help="Not only the newest.")]
 _Query = Annotated[
     str, typer.Option("--query", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
+]
+_Detector = Annotated[
+    str | None, typer.Option("--detector", metavar="NAME", help="Of this detector, e.g. MIRIMAGE, in capitals or not.")
+]
+_Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="A,B", help="Columns to show, by commas.", show_default=False)
 ]
 _Names = Annotated[bool, typer.Option("--dq-names", help="Spell data quality flags.")]
 
@@ -40,6 +48,8 @@ def _pixel(
     ] = "1",
     tag: _Tag = None,
     all_versions: _AllVersions = False,
+    detector: _Detector = None,
+    columns: _Columns = None,
     dq_names: _Names = False,
     plot: Annotated[
         str | None, typer.Option("--plot", metavar="FILE", help="Draw ramps, or rates against time.")
@@ -53,7 +63,7 @@ def _pixel(
     one_form(as_json=as_json, as_csv=as_csv)
     cls = kind_class(kind)
     with open_pool(context, name) as pool:
-        pixel = pool.pixel(x, y)
+        pixel = pool.pixel(x, y, detector=detector)
         read = pixel.ramps if cls.kind in ("Raw", "Ramp") else pixel.history
         table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
         if plot is not None:
@@ -64,7 +74,8 @@ def _pixel(
             say(f"wrote {plot}")
             if not (as_json or as_csv):
                 return
-    emit(list(_dictionaries(table)), table.colnames, as_json_list=as_json, as_csv=as_csv)
+    chosen = _chosen_columns(table, columns)
+    emit(list(_dictionaries(table, chosen)), chosen, as_json_list=as_json, as_csv=as_csv)
 
 
 def _pixels(
@@ -79,6 +90,8 @@ def _pixels(
     query: _Query = "1",
     tag: _Tag = None,
     all_versions: _AllVersions = False,
+    detector: _Detector = None,
+    columns: _Columns = None,
     dq_names: _Names = False,
     count: Annotated[bool, typer.Option("--count", help="Only their number.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 1000,
@@ -102,13 +115,15 @@ def _pixels(
             query=query,
             tag=tag,
             all_versions=all_versions,
+            detector=detector,
         )
         if count:
             number = found.count()
             emit([{"pixels": number}], ["pixels"], as_json_list=as_json, as_csv=as_csv)
             return
         table = found.to_table(dq_names=dq_names, limit=limit)
-        emit(list(_dictionaries(table)), table.colnames, as_json_list=as_json, as_csv=as_csv)
+        chosen = _chosen_columns(table, columns)
+        emit(list(_dictionaries(table, chosen)), chosen, as_json_list=as_json, as_csv=as_csv)
     if len(table) == limit:
         say(f"the first {limit}; --limit N gives more, --count their number")
 
@@ -125,24 +140,20 @@ def _range(text: str | None, option: str) -> tuple[int, int] | None:
         raise InvalidInput(f"{option} {text}: write first:last, e.g. 1:72") from None
 
 
-def _dictionaries(table: Any) -> Iterator[dict[str, Any]]:
+def _chosen_columns(table: Any, columns: str | None) -> list[str]:
+    from ..errors import InvalidInput
+    from ..listing import column_names
+
+    chosen = column_names(columns) or list(table.colnames)
+    unknown = [column for column in chosen if column not in table.colnames]
+    if unknown:
+        raise InvalidInput(f"there is no column {', '.join(unknown)}; there are {', '.join(table.colnames)}")
+    return chosen
+
+
+def _dictionaries(table: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
     for row in table:
-        yield {name: _plain(row[name]) for name in table.colnames}
-
-
-def _plain(value: Any) -> Any:
-    """Give what JSON holds: NaN and masked values are none."""
-    import numpy as np
-
-    if value is None or value is np.ma.masked:
-        return None
-    if isinstance(value, (np.ndarray, list)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.float32):
-        value = float(str(value))  # the digits that it has, and no others
-    elif isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and value != value else value
+        yield {name: row[name] for name in columns}
 
 
 def _sql(
@@ -155,16 +166,41 @@ def _sql(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Ask in SQL, as somebody who can only read. The tables and views are in the README."""
+    """Ask in SQL, as somebody who can only read. The tables and views are in the README.
+
+    Versions without pixel rows are in no view with values: where the pool has any, this is said on stderr, and
+    `SELECT * FROM missing_pixel_rows` lists them.
+    """
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
     if statement is None:
         _psql(context, name)
         return
-    with home.sql(name, statement) as answer:
+    with _gaps_said(), home.sql(name, statement) as answer:
         columns = _unique(answer.columns)
-        rows = [dict(zip(columns, map(_sql_value, row), strict=True)) for row in answer]
+        rows = [dict(zip(columns, row, strict=True)) for row in answer]
     emit(rows, columns, as_json_list=as_json, as_csv=as_csv)
+
+
+@contextmanager
+def _gaps_said() -> Iterator[None]:
+    """Say what an answer leaves out as all else is said here, once for each call, and not as Python's warnings are."""
+    import warnings
+
+    from ..gaps import IncompleteAnswer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", IncompleteAnswer)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, IncompleteAnswer):
+                say(str(message))
+            else:
+                shown(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _unique(columns: list[str]) -> list[str]:
@@ -177,27 +213,13 @@ def _unique(columns: list[str]) -> list[str]:
     return made
 
 
-def _sql_value(value: Any) -> Any:
-    from datetime import datetime
-    from decimal import Decimal
-
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float) and value != value:
-        return None
-    if isinstance(value, list):
-        return [_sql_value(v) for v in value]
-    if isinstance(value, (memoryview, bytes)):
-        return bytes(value).hex()
-    return value if isinstance(value, (str, int, float, bool, datetime)) or value is None else str(value)
-
-
 def _psql(context: typer.Context, name: str) -> None:
     from ..errors import ServerUnavailable
     from ..index import psql_call
 
     home = home_of(context)
-    url, schema = home.psql_url(name)
+    with _gaps_said():
+        url, schema = home.psql_url(name)
     program = shutil.which("psql") if home.external_url is not None else str(home.server.psql)
     if program is None:
         raise ServerUnavailable(f"there is no psql on this machine; give a statement: miripool sql {name} 'SELECT …'")
@@ -210,21 +232,24 @@ def _psql(context: typer.Context, name: str) -> None:
 def _make_rows(
     context: typer.Context,
     name: PoolName,
-    specs: Annotated[
-        list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions; all that are pending unless given.")
-    ] = None,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
 ) -> None:
-    """Make pixel rows that are missing."""
+    """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen."""
+    which = Which(kind, where, tag, all_versions)
     with open_pool(context, name) as pool:
         pool.catch_up()
-        serials = None if not specs else [pool.ref(spec).serial for spec in specs]
+        serials = [ref.serial for ref in choose(pool, specs, which).refs] if specs or which else None
         with counting("pixel rows") as told:
             made, failures = pool.pixel_rows.make_pending(serials, told)
         pool.pixel_rows.tidy()
     for error in failures:
         say(str(error))
     say(f"pixel rows of {made} versions made, {len(failures)} failed")
-    if not specs and not made and not failures:
+    if serials is None and not made and not failures:
         again = f"miripool index pixels {shlex.quote(name)} SPEC…"
         say(f"what was dropped, or left out by --no-pixels, has to be named: {again}")
     if failures:
@@ -235,20 +260,25 @@ def _make_rows(
 def _drop_rows(
     context: typer.Context,
     name: PoolName,
-    specs: Annotated[list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions.", show_default=False)] = None,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     everything: Annotated[bool, typer.Option("--all", help="Of all versions.")] = False,
 ) -> None:
     """Drop pixel rows; `index pixels POOL SPEC…` makes them again."""
     from ..errors import InvalidInput
 
-    if bool(specs) == everything:
-        raise InvalidInput("name versions, or say --all")
+    which = Which(kind, where, tag, all_versions)
+    if bool(specs or which) == everything:
+        raise InvalidInput("say which versions, or --all")
     with open_pool(context, name) as pool:
         pool.catch_up()
         if everything:
             serials = [serial for _, serial in pool.select(all_versions=True).keys]
         else:
-            serials = [pool.ref(spec).serial for spec in specs or ()]
+            serials = [ref.serial for ref in choose(pool, specs, which).refs]
         dropped = pool.pixel_rows.drop(serials)
     say(f"{dropped} pixel sets dropped")
 

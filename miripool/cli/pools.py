@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,7 +27,8 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
     """List the pools."""
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
-    columns = ["name", "products", "versions", "tags", "bytes", "stored_bytes", "created", "path"]
+    sizes = ["bytes", "stored_bytes", "index_bytes"]
+    columns = ["name", "products", "versions", "tags", *sizes, "created", "path"]
     rows = []
     failed: MiripoolError | None = None
     for name in home.names():
@@ -35,13 +38,13 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
             say(f"pool {name}: {error}")
             failed = error
             if as_json:
-                rows.append({**dict.fromkeys(columns), "name": name, "error": str(error)})
+                rows.append({**dict.fromkeys([*columns, "contexts"]), "name": name, "error": str(error)})
     emit(
         rows,
         columns,
         as_json_list=as_json,
         as_csv=as_csv,
-        titles={"bytes": "FITS", "stored_bytes": "stored"},
+        titles={"bytes": "FITS", "stored_bytes": "blobs", "index_bytes": "PostgreSQL"},
     )
     if failed is not None:
         raise typer.Exit(failed.exit_code)
@@ -77,6 +80,27 @@ def _delete(
     say(f"deleted {what}")
 
 
+def _attach(
+    context: typer.Context,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The pool's folder.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Its name here.", show_default="as its folder")
+    ] = None,
+) -> None:
+    """Use a pool in a folder that others use as well: this home gets an index of its own, the folder stays there."""
+    home = home_of(context)
+    with home.attach(path, name) as pool:
+        versions = pool.catalog.statistics().total.products
+        only = "" if os.access(path, os.W_OK) else "; its folder can only be read"
+        say(f"pool {pool.name} is {Path(path).absolute()}, with {versions} versions{only}")
+
+
+def _detach(context: typer.Context, name: PoolName) -> None:
+    """Do without a pool that was attached; its folder and its products stay as they are."""
+    folder = home_of(context).detach(name)
+    say(f"pool {name} is no longer in this home; {folder} stays as it is")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands.
 
@@ -89,3 +113,5 @@ def register(app: typer.Typer) -> None:
     app.command("pools")(_pools)
     app.command("rename")(_rename)
     app.command("delete")(_delete)
+    app.command("attach")(_attach)
+    app.command("detach")(_detach)

@@ -6,15 +6,28 @@ import math
 import shlex
 from contextlib import nullcontext
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..cards import is_structural
+from ..errors import AlreadyExists
 from ..names import Urn
+from .choosing import (
+    AllVersions,
+    Kind,
+    SomeSpecs,
+    Tagged,
+    Where,
+    Which,
+    choose,
+    choose_in_trash,
+    count_versions,
+)
 from .output import as_json as to_json
-from .output import copied_from, emit, human_bytes, say, write
-from .session import Csv, DryRun, Json, PoolName, Spec, Specs, counting, one_form, open_pool
+from .output import copied_from, emit, human_bytes, say, visible, write
+from .session import Csv, DryRun, Json, PoolName, Spec, counting, moment, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +90,8 @@ def _add(
                 outcomes.append(outcome)
                 if outcome.error is not None or not listed:
                     _tell(outcome)
+                elif outcome.message and outcome.status != "unchanged":
+                    say(f"{outcome.path}: {outcome.message}")
         if pixels is not False:
             _make_up_for_pixels(pool)
     if listed:
@@ -105,12 +120,14 @@ def _make_up_for_pixels(pool: Pool) -> None:
 
 def _tell(outcome: Outcome) -> None:
     if outcome.error is not None:
-        named = str(outcome.path) in (outcome.message or "")
-        say(f"failed       {outcome.message}" if named else f"failed       {outcome.path}: {outcome.message}")
+        path, message = str(outcome.path), outcome.message or ""
+        told = message if path in message else f"{path}: {message}"
+        say("failed       " + told.replace(path, visible(path, lines=False)))  # lines of the message's own are meant
         return
     stored = f"  ({human_bytes(outcome.stored_bytes)} stored)" if outcome.stored_bytes else ""
     notice = f"  ({outcome.message})" if outcome.message else ""
-    write(f"{_WORDS[outcome.status]:<12} {outcome.urn}  version {outcome.version}  {outcome.path.name}{stored}{notice}")
+    file = visible(outcome.path.name, lines=False)
+    write(f"{_WORDS[outcome.status]:<12} {outcome.urn}  version {outcome.version}  {file}{stored}{notice}")
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, Any]:
@@ -128,6 +145,7 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
 def _ls(
     context: typer.Context,
     name: PoolName,
+    specs: SomeSpecs = None,
     kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts, Rate …")] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="A condition; see above.", show_default=False)
@@ -162,6 +180,7 @@ def _ls(
     from ..listing import BASIC, column_names
     from ..product import Product, kind_class
     from ..query import Query
+    from ..reference import ProductRefs
 
     one_form(as_json=as_json, as_csv=as_csv)
     if where is not None and not where.strip():
@@ -174,7 +193,10 @@ def _ls(
     order = [sort, "-serial"]
     with open_pool(context, name) as pool:
         if trash:
-            refs = pool.trash(cls, order=order, limit=limit)
+            refs = pool.trash(None if kind is None else cls, order=order, limit=None if specs else limit)
+            if specs:
+                named = {ref.serial for ref in choose_in_trash(pool, specs).refs}
+                refs = ProductRefs([key for key in refs.keys if key[1] in named][:limit])
         else:
             # functions={}: what a user types calls no function of this program.
             text = "1" if where is None else where
@@ -188,36 +210,61 @@ def _ls(
                 else:
                     write(str(steps))
                 return
+            among = choose(pool, specs, Which(None, None, tag, all_versions)).refs if specs else None
             with counting("looking at data") as told:
-                refs = pool.select(query, order=order, limit=limit, progress=told)
+                refs = pool.select(query, among, order=order, limit=limit, progress=told)
         wanted = list(dict.fromkeys([*basic, *chosen])) if as_json else chosen or basic
         rows = pool.listing([serial for _, serial in refs.keys], wanted)
+        reason = "the trash is empty" if trash else refs.reason
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)
+    if not rows and reason is not None and limit != 0:
+        say(f"nothing found: {reason}")
 
 
 def _show(
     context: typer.Context,
     name: PoolName,
-    spec: Spec,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     everything: Annotated[bool, typer.Option("--all", help="Cards on the file's structure too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one version: its metadata and datasets."""
+    """Show versions: their metadata and datasets."""
+    with open_pool(context, name) as pool:
+        chosen = choose(pool, specs, Which(kind, where, tag, all_versions))
+        if as_json:
+            found = [_version_in_json(pool, ref) for ref in chosen.refs]
+            write(to_json(found[0] if len(found) == 1 and not chosen.selected else found))
+            return
+        for number, ref in enumerate(chosen.refs):
+            if number:
+                write("")
+            _show_version(pool, ref, everything=everything)
+
+
+def _version_in_json(pool: Pool, ref: ProductRef) -> dict[str, Any]:
     from ..listing import keyword_rows
 
-    with open_pool(context, name) as pool:
-        ref = pool.ref(spec)
-        product = ref.product
-        datasets = [_dataset_row(d) for d in product.datasets.values()]
-        keywords = list(keyword_rows(product.meta))
-        version = _version_row(pool, ref)
-        references = [_reference_row(name, link) for link in getattr(product, "links", ())]
-        history = [dict(step) for step in pool.history(ref)]
-    if as_json:
-        more = {"references": references} if references else {}
-        write(to_json({**version, "datasets": datasets, **more, "history": history, "keywords": keywords}))
-        return
-    for key, value in version.items():
+    product = ref.product
+    references = [_reference_row(pool.name, link) for link in getattr(product, "links", ())]
+    return {
+        **_version_row(pool, ref),
+        "datasets": [_dataset_row(d) for d in product.datasets.values()],
+        **({"references": references} if references else {}),
+        "history": [dict(step) for step in pool.history(ref)],
+        "keywords": list(keyword_rows(product.meta)),
+    }
+
+
+def _show_version(pool: Pool, ref: ProductRef, *, everything: bool) -> None:
+    found = _version_in_json(pool, ref)
+    datasets, references, history, keywords = (
+        found.pop(key, []) for key in ("datasets", "references", "history", "keywords")
+    )
+    for key, value in found.items():
         shown = ", ".join(value) if isinstance(value, list) else "" if value is None else value
         write(f"{key:<12} {shown:%Y-%m-%d %H:%M:%S} UTC" if isinstance(shown, datetime) else f"{key:<12} {shown}")
     for line in (line for step in history for line in _history_lines(step)):
@@ -269,7 +316,7 @@ def _history_lines(step: dict[str, Any]) -> Iterator[str]:
 
 
 def _version_row(pool: Pool, ref: ProductRef) -> dict[str, Any]:
-    columns = ["urn", "kind", "name", "version", "tags", "created", "bytes", "stored_bytes", "filename"]
+    columns = ["urn", "kind", "name", "version", "tags", "created", "saved_by", "bytes", "stored_bytes", "filename"]
     (row,) = pool.listing([ref.serial], columns)
     return row
 
@@ -285,7 +332,7 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
         "dataset": dataset.name,
         "dtype": "table" if dataset.dtype.names else str(dataset.dtype),
         "shape": list(dataset.shape),
-        "unit": dataset.unit,
+        "unit": dataset.unit_text,
         **number,
         "nan": None if s is None else s.n_nan,
         "flagged": None if s is None else s.n_flagged,
@@ -293,15 +340,25 @@ def _dataset_row(dataset: Any) -> dict[str, Any]:
     }
 
 
-def _number(value: float | None, *, whole: bool) -> float | int | str | None:
-    """Give a number that JSON has: whole ones of an array of integers as such, infinities by name."""
-    if value is None or not math.isfinite(value):
-        return None if value is None else str(value)
+def _number(value: float | None, *, whole: bool) -> float | int:
+    """Give a number that is known: whole ones of an array of integers as such; NaN where no element is a number."""
+    if value is None:
+        return math.nan
     return int(value) if whole and value.is_integer() else value
 
 
-def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
-    """Show a track: its versions, what changed in each, and the moves of its tags."""
+def _log(
+    context: typer.Context,
+    name: PoolName,
+    spec: Spec,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="Only from then on: 1d, 12h, 2w, or a date in UTC."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the versions of a product, who saved them, what changed in each, and the moves of its tags."""
+    begin = None if since is None else moment(since)
     with open_pool(context, name) as pool:
         track = list(_track(pool, spec))
         versions = [version for version, _ in track]
@@ -309,25 +366,44 @@ def _log(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = Fal
         first = pool.ref(spec, removed=True)
         number = {v["serial"]: v["version"] for v in versions}
         events = [
-            {"time": e.time, "tag": e.label, "version": number.get(e.serial), "previous": number.get(e.previous)}
+            {
+                "time": e.time,
+                "tag": e.label,
+                "version": number.get(e.serial),
+                "previous": number.get(e.previous),
+                "by": e.by,
+            }
             for e in pool.tag_events(kind=first.kind, name=first.name)
+            if begin is None or e.time >= begin
         ]
+    if begin is not None:
+        moved = ("created", "removed", "purged")
+        versions = [v for v in versions if any(v[key] is not None and v[key] >= begin for key in moved)]
     if as_json:
         write(to_json({"kind": first.kind, "name": first.name, "versions": versions, "tags": events}))
         return
     write(f"{first.kind}/{first.name}")
+    if begin is not None and not versions and not events:
+        say(f"nothing since {begin:%Y-%m-%d %H:%M:%S} UTC")
     for v in versions:
         tags = f"  [{', '.join(v['tags'])}]" if v["tags"] else ""
         gone = f"  removed for good on {v['purged']:%Y-%m-%d %H:%M:%S} UTC" if v["purged"] else ""
-        trash = f"  in the trash since {v['removed']:%Y-%m-%d %H:%M:%S} UTC" if v["removed"] and not gone else gone
+        trash = gone
+        if v["removed"] and not gone:
+            trash = f"  in the trash since {v['removed']:%Y-%m-%d %H:%M:%S} UTC{_by(v['removed_by'])}"
         sizes = f"{human_bytes(v['bytes'])}, {human_bytes(v['stored_bytes'])} stored"
-        write(f"version {v['version']}  {v['created']:%Y-%m-%d %H:%M:%S} UTC  {v['urn']}  {sizes}{tags}{trash}")
+        saved = f"{v['created']:%Y-%m-%d %H:%M:%S} UTC{_by(v['saved_by'])}"
+        write(f"version {v['version']}  {saved}  {v['urn']}  {sizes}{tags}{trash}")
         for line in words[v["version"]]:
             write(f"    {line}")
     for e in events:
         came = "was taken off" if e["version"] is None else f"marks version {e['version']}"
         before = "" if e["previous"] is None else f" (before: version {e['previous']})"
-        write(f"{e['time']:%Y-%m-%d %H:%M:%S} UTC  tag {e['tag']!r} {came}{before}")
+        write(f"{e['time']:%Y-%m-%d %H:%M:%S} UTC  tag {e['tag']!r} {came}{before}{_by(e['by'])}")
+
+
+def _by(who: object) -> str:
+    return "" if who is None else f" by {who}"
 
 
 def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference | None]]:
@@ -342,7 +418,9 @@ def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference |
                 "serial": ref.serial,
                 "version": ref.version,
                 "created": ref.created,
+                "saved_by": ref.row.saved_by,
                 "removed": ref.removed,
+                "removed_by": ref.row.removed_by,
                 "purged": ref.purged,
                 "tags": list(ref.row.tags),
                 "bytes": ref.bytes,
@@ -368,44 +446,88 @@ def _changes(pool: Pool, old: ProductRef, new: ProductRef) -> Difference:
 def _export(
     context: typer.Context,
     name: PoolName,
-    spec: Spec,
-    destination: Annotated[str, typer.Argument(metavar="DEST", help="A file, or a folder.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    specs: Annotated[
+        list[str],
+        typer.Argument(metavar="[SPEC]… DEST", help="Versions, and a file, or a folder for many.", show_default=False),
+    ],
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of that name.")] = False,
     jwst: Annotated[
         bool, typer.Option("--jwst", help="A ground test's exposure as the Level-1b file that it means.")
     ] = False,
 ) -> None:
-    """Write the FITS file that was saved, bit for bit."""
+    """Write FITS files as they were saved, bit for bit."""
+    from ..errors import InvalidInput
+    from ..exporting import file_names
+
+    *named, destination = specs
     with open_pool(context, name) as pool:
-        path = pool.export(spec, destination, overwrite=overwrite, jwst=jwst)
-    say(f"wrote {path} ({human_bytes(path.stat().st_size)})")
+        chosen = choose(pool, named, Which(kind, where, tag, all_versions))
+        folder = Path(destination)
+        if len(chosen.refs) == 1 and not chosen.selected:
+            paths = {folder: chosen.refs[0]}
+        elif not folder.is_dir():
+            several = count_versions(len(chosen.refs))
+            raise InvalidInput(f"there is no folder {destination} for {several}; make it first")
+        else:
+            paths = {folder / file: ref for file, ref in file_names(chosen.refs, jwst=jwst).items()}
+        taken = [path for path in paths if path.exists() and not path.is_dir()]
+        if taken and not overwrite:
+            more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+            raise AlreadyExists(f"{taken[0]}{more} there already; --overwrite replaces, nothing was written")
+        with counting("files") if len(paths) > 1 else nullcontext() as told:
+            for done, (path, ref) in enumerate(paths.items(), 1):
+                written = pool.export(ref, path, overwrite=overwrite, jwst=jwst)
+                say(f"wrote {written} ({human_bytes(written.stat().st_size)})")
+                if told is not None:
+                    told(done, len(paths))
 
 
 def _rm(
     context: typer.Context,
     name: PoolName,
-    specs: Specs,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     cascade: Annotated[bool, typer.Option("--cascade", help="The contexts that refer to them, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask about a selection.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Put versions into the trash; nothing is deleted, `restore` brings them back."""
+    """Put versions into the trash; nothing is deleted, `restore` brings them back. Names must be whole."""
     with open_pool(context, name) as pool:
-        refs = pool.removed_with([pool.ref(spec) for spec in specs], cascade=cascade)
+        chosen = choose(pool, specs, Which(kind, where, tag, all_versions), whole_names=True)
+        refs = pool.removed_with(chosen.refs, cascade=cascade)
         for ref in refs:
-            say(f"{'would remove' if dry_run else 'removing'} {ref.urn}  {ref.kind}/{ref.name}@{ref.version}")
-        if not dry_run:
-            pool.remove(refs, cascade=cascade)
+            say(f"{'would remove' if dry_run else 'to be removed:' if chosen.selected else 'removing'} {_named(ref)}")
+        if dry_run:
+            return
+        chosen.confirm("put into the trash", yes=yes)
+        pool.remove(refs, cascade=cascade)
+    if chosen.selected:
+        say(f"{count_versions(len(refs))} went into the trash")
 
 
-def _restore(context: typer.Context, name: PoolName, specs: Specs) -> None:
-    """Take versions out of the trash."""
+def _named(ref: ProductRef) -> str:
+    return f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version}"
+
+
+def _restore(context: typer.Context, name: PoolName, specs: SomeSpecs = None, kind: Kind = None) -> None:
+    """Take versions out of the trash. Names must be whole."""
     with open_pool(context, name) as pool:
-        refs = [pool.in_trash(spec) for spec in specs]
-        for ref in refs:
+        chosen = choose_in_trash(pool, specs or [], kind=kind)
+        for ref in chosen.refs:
             if ref.removed is None:
-                say(f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version} is not in the trash")
-        count = pool.restore(refs)
-    say(f"restored {count} of {len(specs)} versions")
+                say(f"{_named(ref)} is not in the trash")
+        chosen.announce("restoring")
+        count = pool.restore(chosen.refs)
+    named = sum(ref.removed is not None for ref in chosen.refs)
+    more = f", and {count - named} more that belong to them" if count > named else ""
+    say(f"restored {named} of {count_versions(len(chosen.refs))}{more}")
 
 
 def register(app: typer.Typer) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InvalidInput
 from ..names import Urn
+from .choosing import AllVersions, Kind, Tagged, Where, Which, choose
 from .output import as_json as to_json
-from .output import copied_from, emit, write
+from .output import copied_from, emit, say, write
 from .session import Csv, Json, PoolName, Spec, one_form, open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from ..difference import Difference
     from ..index import ProductRow
-    from ..lineage import Descent
+    from ..lineage import Descent, Source
     from ..pool import Pool
     from ..reference import ProductRef
 
@@ -34,53 +38,96 @@ def _lineage(context: typer.Context, name: PoolName, spec: Spec, as_json: Json =
             write(line)
 
 
-def _draw(pool: str, node: Descent, first: str, rest: str) -> Iterator[str]:
-    """Give the lines of a tree; `first` stands before the first one, `rest` before the others."""
+def _draw(pool: str, node: Descent, first: str, rest: str, known: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Give the lines of a tree; `first` stands before the first one, `rest` before the others.
+
+    Reference files that are `known` from above are not named again.
+    """
     row = node.row
     tags = f"  [{', '.join(row.tags)}]" if row.tags else ""
     trash = "  removed for good" if row.purged else "  in the trash" if row.removed else ""
     asked = "  ← this" if node.asked else ""
     yield f"{first}{row.kind}/{row.name}@{row.version}  {Urn(pool, row.kind, row.serial)}{tags}{trash}{asked}"
     beside = rest + ("│     " if node.into else "      ")
+    yield from (f"{beside}{line}" for line in _about(node, known or {}, above=known is not None))
+    for i, below in enumerate(node.into):
+        last = i == len(node.into) - 1
+        start, further = ("└── ", "    ") if last else ("├── ", "│   ")
+        yield from _draw(pool, below, rest + start, rest + further, {**(known or {}), **node.references})
+
+
+def _about(node: Descent, known: Mapping[str, str], *, above: bool) -> Iterator[str]:
+    """Tell how a version was made, one line for each word that there is."""
+    if node.source is not None:
+        yield _source_line(node.source, above=above)
+    overrides: dict[str, str] = {}
     for step in node.history:
         made = f"{step.get('tool', '')} {step.get('version', '')}".strip()
         using = f" with {step['context']}" if step.get("context") not in (None, "", "N/A") else ""
         if isinstance(step.get("copied"), dict):
-            yield f"{beside}copied from {copied_from(step['copied'])}"
+            yield f"copied from {copied_from(step['copied'])}"
         elif made or using:
-            yield f"{beside}made by {made or 'somebody'}{using}"
-        yield from (f"{beside}{line}" for line in _parameters(step))
-    if not node.history and row.filename:
-        yield f"{beside}from the file {row.filename}"
-    if node.references:
-        named = (f"{key.removeprefix('R_').lower()}={file}" for key, file in sorted(node.references.items()))
-        yield f"{beside}references {', '.join(named)}"
+            yield f"made by {made or 'an unnamed tool'}{using}"
+        overrides |= _given(step, "overrides")
+        skipped = _given(step, "skip")
+        if skipped:
+            yield f"skip {', '.join(skipped)}"
+    if not node.history and node.row.filename:
+        yield f"from the file {node.row.filename}"
+    files = {key.removeprefix("R_").lower(): file for key, file in node.references.items()}
+    used = {kind for kind, file in overrides.items() if files.get(kind[:_KEYWORD]) == file}
+    marks = {kind[:_KEYWORD] for kind in used}
+    own = sorted(key for key, file in node.references.items() if known.get(key) != file)
+    if own:
+        types = [key.removeprefix("R_").lower() for key in own]
+        named = [f"{kind}={files[kind]}{' (override)' if kind in marks else ''}" for kind in types]
+        yield f"references {', '.join(named)}"
+    unused = [f"{kind}={file}" for kind, file in overrides.items() if kind not in used]
+    if unused:
+        yield f"overrides {', '.join(unused)}"
     if node.contexts:
-        held = ", ".join(f"{c.kind}/{c.name}@{c.version}" for c in node.contexts)
-        yield f"{beside}in {held}"
-    for i, below in enumerate(node.into):
-        last = i == len(node.into) - 1
-        yield from _draw(pool, below, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   "))
+        yield f"in {', '.join(f'{c.kind}/{c.name}@{c.version}' for c in node.contexts)}"
 
 
-def _parameters(step: Any) -> Iterator[str]:
+_KEYWORD = 6
+"""Characters of a reference's type that its keyword has after ``R_``: the gain's is R_GAIN, readnoise's R_READNO."""
+
+
+def _source_line(source: Source, *, above: bool) -> str:
+    if source.how == "inferred":
+        return f"made from the version above: {source.why}, inferred"
+    if source.how == "recorded" and above:
+        return "made from the version above: recorded"
+    return f"made from: {source.how}; {source.why}"
+
+
+def _given(step: Any, what: str) -> dict[str, str]:
+    """Read overrides or skipped steps out of a history, which may say what it likes."""
     parameters = step.get("parameters")
-    for what in ("overrides", "skip"):
-        given = parameters.get(what) if isinstance(parameters, dict) else None
-        if given:
-            shown = [f"{k}={v}" for k, v in given.items()] if isinstance(given, dict) else map(str, given)
-            yield f"{what} {', '.join(shown)}"
+    given = parameters.get(what) if isinstance(parameters, dict) else None
+    if isinstance(given, dict):
+        return {str(key): str(value) for key, value in given.items()}
+    return {str(key): "" for key in given} if isinstance(given, list | tuple) else {}
 
 
 def _as_record(pool: str, node: Descent) -> dict[str, Any]:
     return {
         **_short(pool, node.row),
         "asked": node.asked,
+        "source": None if node.source is None else _source_record(pool, node.source),
         "file": node.row.filename,
         "history": [dict(step) for step in node.history],
         "references": dict(node.references),
         "contexts": [_short(pool, context) for context in node.contexts],
         "into": [_as_record(pool, below) for below in node.into],
+    }
+
+
+def _source_record(pool: str, source: Source) -> dict[str, Any]:
+    return {
+        "how": source.how,
+        "why": source.why,
+        "candidates": [_short(pool, candidate) for candidate in source.candidates],
     }
 
 
@@ -116,20 +163,53 @@ def _uses(
 def _diff(
     context: typer.Context,
     name: PoolName,
-    old: Annotated[str, typer.Argument(metavar="A", help="A version.", show_default=False)],
-    new: Annotated[str, typer.Argument(metavar="B", help="Another one, or without it the one before A.")] = "",
+    old: Annotated[
+        str | None, typer.Argument(metavar="[A]", help="A version, or several: 'Ramp/*@cal v1'.", show_default=False)
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Argument(metavar="[B]", help="Other ones of the same products, or without it those before A."),
+    ] = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", metavar="FILE", help="A FITS file with 1 where the arrays of two versions differ."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how two versions differ: elements of arrays, rows of tables, flags, keywords, references."""
+    """Tell how two versions differ: elements of arrays, rows of tables, flags, keywords, references.
+
+    Of several versions, each is compared with that of the same product in B, or with the one before it.
+    """
+    from ..exporting import write_mask
+
+    which = Which(kind, where, tag, all_versions)
+    found: list[dict[str, Any]] = []
     with open_pool(context, name) as pool:
-        before, after = _pair(pool, old, new)
-        found = pool.diff(before, after)
-        names = [f"{ref.kind}/{ref.name}@{ref.version}" for ref in (before, after)]
-        urns = [ref.urn for ref in (before, after)]
+        pairs, many = _pairs(pool, old, new, which)
+        if mask is not None and len(pairs) != 1:
+            raise InvalidInput(f"--mask takes two versions; here are {len(pairs)} pairs")
+        for number, (before, after) in enumerate(pairs):
+            difference = pool.diff(before, after)
+            if mask is not None:
+                names = write_mask(mask, difference, str(before.urn), str(after.urn))
+                say(f"wrote {mask}, with {', '.join(names) or 'no array: none changed'}")
+            if as_json:
+                urns = {"old": str(before.urn), "new": str(after.urn)}
+                found.append({**urns, "same": list(difference.same), **difference.to_json()})
+                continue
+            if number:
+                write("")
+            _write_difference(before, after, difference)
     if as_json:
-        write(to_json({"old": str(urns[0]), "new": str(urns[1]), "same": list(found.same), **found.to_json()}))
-        return
-    write(f"{names[0]} → {names[1]}")
+        write(to_json(found if many else found[0]))
+
+
+def _write_difference(before: ProductRef, after: ProductRef, found: Difference) -> None:
+    write(f"{_named(before)} → {_named(after)}")
     if not found.words():
         write("no difference but times of making")
     if found.elements:
@@ -164,16 +244,54 @@ def _element_row(change: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pair(pool: Pool, old: str, new: str) -> tuple[ProductRef, ProductRef]:
+def _pairs(
+    pool: Pool, old: str | None, new: str | None, which: Which
+) -> tuple[list[tuple[ProductRef, ProductRef]], bool]:
+    """Find what is to be compared; say whether it may be any number of pairs."""
+    chosen = choose(pool, [old] if old else None, which, removed=True)
+    if new is None:
+        pairs = ((_before(pool, ref, selected=chosen.selected), ref) for ref in chosen.refs)
+        return [(before, ref) for before, ref in pairs if before is not None], chosen.selected
+    others = choose(pool, [new], removed=True)
+    if not (chosen.selected or others.selected):
+        return [(chosen.refs[0], others.refs[0])], False
+    return _by_product(chosen.refs, others.refs, old or "what was selected", new), True
+
+
+def _by_product(
+    olds: list[ProductRef], news: list[ProductRef], old: str, new: str
+) -> list[tuple[ProductRef, ProductRef]]:
+    from ..errors import AmbiguousSpec, ProductNotFound
+
+    before, after = ({(ref.kind, ref.name): ref for ref in refs} for refs in (olds, news))
+    for tracks, refs, text in ((before, olds, old), (after, news, new)):
+        if len(tracks) < len(refs):
+            raise AmbiguousSpec(f"{text!r} has several versions of one product; name one of each")
+    for one, other, text in ((before, after, new), (after, before, old)):
+        for track in one:
+            if track not in other:
+                say(f"{_named(one[track])} has no other version in {text!r}")
+    pairs = [(ref, after[track]) for track, ref in before.items() if track in after]
+    if not pairs:
+        raise ProductNotFound(f"no product has a version in both {old!r} and {new!r}")
+    return pairs
+
+
+def _before(pool: Pool, ref: ProductRef, *, selected: bool) -> ProductRef | None:
+    """Give the version before; where there is none, that is an error unless the versions were selected."""
     from ..errors import ProductNotFound
 
-    first = pool.ref(old, removed=True)
-    if new:
-        return first, pool.ref(new, removed=True)
-    before = [ref for ref in pool.versions(first, removed=True) if ref.version < first.version]
-    if not before:
-        raise ProductNotFound(f"{first.kind}/{first.name}@{first.version} is the first version; name another one")
-    return before[-1], first
+    before = [other for other in pool.versions(ref, removed=True) if other.version < ref.version]
+    if before:
+        return before[-1]
+    if not selected:
+        raise ProductNotFound(f"{_named(ref)} is the first version; name another one")
+    say(f"{_named(ref)} is the first version")
+    return None
+
+
+def _named(ref: ProductRef) -> str:
+    return f"{ref.kind}/{ref.name}@{ref.version}"
 
 
 def register(app: typer.Typer) -> None:

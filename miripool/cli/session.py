@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,10 +24,10 @@ __all__ = [
     "Json",
     "PoolName",
     "Spec",
-    "Specs",
     "confirm",
     "counting",
     "home_of",
+    "moment",
     "one_form",
     "open_pool",
 ]
@@ -33,9 +35,6 @@ __all__ = [
 PoolName = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False)]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A URN, Kind/name, Kind/name@version, Kind/name@tag, or a name.")
-]
-Specs = Annotated[
-    list[str], typer.Argument(metavar="SPEC…", help="URNs, Kind/name, Kind/name@version, Kind/name@tag, or names.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write CSV.")]
@@ -125,6 +124,40 @@ def one_form(*, as_json: bool, as_csv: bool) -> None:
         raise InvalidInput("--json and --csv exclude each other; choose one")
 
 
+_AGO = re.compile(r"(\d+)\s*(m|min|h|d|w|minutes?|hours?|days?|weeks?)", re.ASCII)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def moment(text: str) -> datetime:
+    """Read a time that the user gave: how long ago, or a date.
+
+    Parameters
+    ----------
+    text : str
+        ``1d``, ``12 hours``, or a date in ISO form; UTC unless it names a zone.
+
+    Returns
+    -------
+    datetime
+        Aware.
+
+    Raises
+    ------
+    InvalidInput
+        If it is neither.
+    """
+    from ..errors import InvalidInput
+
+    ago = _AGO.fullmatch(text.strip())
+    try:
+        if ago is not None:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2][0]]: int(ago[1])})
+        found = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"{text!r} is no time; write 1d, 12h, 2w or a date such as 2026-05-01") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
 @contextmanager
 def counting(what: str, *, as_bytes: bool = False) -> Iterator[Callable[[int, int], None] | None]:
     """Show a progress bar on a terminal, nothing elsewhere.
@@ -160,4 +193,10 @@ def counting(what: str, *, as_bytes: bool = False) -> Iterator[Callable[[int, in
     to_terminal = sys.stdout.isatty()
     with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=to_terminal) as bar:
         task = bar.add_task(what, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+            if done >= total:  # what comes after it takes its time, and moves nothing
+                bar.stop()
+
+        yield show

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import MiripoolError, ProductNotFound
+from ..names import Urn, check_label
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .output import emit, say
-from .session import Csv, Json, PoolName, Specs, one_form, open_pool
+from .session import Csv, Json, PoolName, one_form, open_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..index import TagEvent
     from ..pool import Pool
 
 __all__ = ["register"]
 
+_SHOWN = 10
+"""Moves that are told one by one."""
+_REPEATED = 50
+"""Versions that a command line to take it back may name."""
 _Label = Annotated[str, typer.Argument(metavar="LABEL", help="The tag, e.g. 'using cal v1'.", show_default=False)]
 
 
-def _tag(context: typer.Context, name: PoolName, label: _Label, specs: Specs) -> None:
-    """Put a tag on versions; in each track it leaves the version that it marked before."""
+def _tag(
+    context: typer.Context,
+    name: PoolName,
+    label: _Label,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Refuse to take the tag from another version.")] = False,
+) -> None:
+    """Put a tag on versions; in each product it leaves the version that it marked before."""
+    from .. import tagging
+
     with open_pool(context, name) as pool:
         try:
-            count = pool.tag(specs, label)
+            chosen = choose(pool, specs, Which(kind, where, tag, all_versions))
         except ProductNotFound as error:
-            if _is_product(pool, label):
+            if specs and _is_product(pool, label):
                 raise ProductNotFound(f"{error}. The tag comes first: miripool tag {name} LABEL SPEC…") from None
             raise
-    say(f"{label!r} newly marks {count} of {len(specs)} versions")
+        chosen.announce("tagging")
+        events = tagging.put(pool, [ref.serial for ref in chosen.refs], check_label(label), keep=keep)
+        _tell_moves(pool, label, events)
+    say(f"{label!r} newly marks {len(events)} of {count_versions(len(chosen.refs))}")
 
 
 def _is_product(pool: Pool, text: str) -> bool:
@@ -46,14 +71,48 @@ def _untag(
     specs: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions to take it off; all unless given.")
     ] = None,
+    kind: Kind = None,
+    where: Where = None,
 ) -> None:
     """Take a tag off versions, or off all that it marks."""
+    from .. import tagging
+
     with open_pool(context, name) as pool:
-        unmarked = [ref for ref in map(pool.ref, specs or []) if label not in ref.tags]
-        count = pool.untag(label, specs or None)
-    for ref in unmarked:
-        say(f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version} does not have the tag {label!r}")
-    say(f"{label!r} was taken off {count} versions")
+        serials = None
+        if specs or kind or where:
+            chosen = choose(pool, specs, Which(kind, where), whole_names=True, marked=label)
+            for ref in chosen.refs:
+                if label not in ref.tags:
+                    say(f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version} does not have the tag {label!r}")
+            chosen.announce("taking the tag off")
+            serials = [ref.serial for ref in chosen.refs]
+        events = tagging.take_off(pool, label, serials)
+        _tell_way_back(pool, label, events)
+    say(f"{label!r} was taken off {count_versions(len(events))}")
+
+
+def _tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
+    """Say from which version to which the tag moved, and how to take that back."""
+    moves = [event for event in events if event.previous is not None]
+    serials = [serial for event in moves for serial in (event.serial, event.previous) if serial is not None]
+    versions = {row.serial: row.version for row in pool.catalog.rows(serials)}
+    for event in moves[:_SHOWN]:
+        before, after = (versions.get(serial or 0, "?") for serial in (event.previous, event.serial))
+        say(f"{event.kind}/{event.name}: {label!r} moved from version {before} to {after}")
+    if len(moves) > _SHOWN:
+        say(f"{label!r} moved in {len(moves) - _SHOWN} more products; miripool log shows each")
+    _tell_way_back(pool, label, events)
+
+
+def _tell_way_back(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
+    """Print the commands that give each product the tag as it was."""
+    if not events or len(events) > _REPEATED:
+        return
+    back = [Urn(pool.name, event.kind, event.previous) for event in events if event.previous is not None]
+    new = [Urn(pool.name, event.kind, event.serial) for event in events if event.previous is None and event.serial]
+    for verb, urns in (("tag", back), ("untag", new)):
+        if urns:
+            say("to take it back: " + shlex.join(["miripool", verb, pool.name, label, *map(str, urns)]))
 
 
 def _tags(context: typer.Context, name: PoolName, as_json: Json = False, as_csv: Csv = False) -> None:

@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import as_json as to_json
 from .output import emit, human_bytes, say, write
 from .session import Json, PoolName, counting, home_of, open_pool
 
 if TYPE_CHECKING:
-    from ..pool import Pool
-    from ..reference import ProductRef
     from ..transfer import Received
 
 __all__ = ["register"]
 
-_Tag = Annotated[
-    str | None, typer.Option("--tag", metavar="LABEL", help="The versions that this tag marks.", show_default=False)
-]
 _NoTags = Annotated[bool, typer.Option("--no-tags", help="Leave tags behind.")]
 _File = Annotated[Path, typer.Argument(metavar="FILE.tar", help="The file.", show_default=False)]
 
@@ -32,7 +28,10 @@ def _copy(
         list[str],
         typer.Argument(metavar="[SPEC]… OTHER", help="Versions, and the pool to copy them to.", show_default=False),
     ],
-    tag: _Tag = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     no_tags: _NoTags = False,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +46,9 @@ def _copy(
     if other not in home_of(context).names():
         raise InvalidInput(f"there is no pool {other!r}: `miripool copy POOL SPEC… OTHER` names the other pool last")
     with open_pool(context, name) as pool, home_of(context).pool(other) as target:
-        shelf = PoolShelf(pool, _chosen(pool, chosen, tag, whole=False))
+        found = choose(pool, chosen, Which(kind, where, tag, all_versions))
+        found.announce("copying")
+        shelf = PoolShelf(pool, found.refs)
         with counting("versions") as told:
             done = receive(target, shelf, tags=not no_tags, progress=told)
     _report(done, as_json=as_json, pool=other)
@@ -57,11 +58,11 @@ def _pack(
     context: typer.Context,
     name: PoolName,
     file: _File,
-    specs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SPEC]…", help="These versions; all unless given.", show_default=False),
-    ] = None,
-    tag: _Tag = None,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
 ) -> None:
     """Write versions with arrays, provenance and tags into one file, for `unpack`; all living ones by default."""
@@ -69,7 +70,8 @@ def _pack(
     from ..transfer import PoolShelf
 
     with open_pool(context, name) as pool:
-        shelf = PoolShelf(pool, _chosen(pool, specs or [], tag, whole=True))
+        which = Which(kind, where, tag, all_versions)
+        shelf = PoolShelf(pool, choose(pool, specs, which).refs if specs or which else None)
         with counting("blobs") as told:
             packed = pack(shelf, pool.archive, file.expanduser(), overwrite=overwrite, progress=told)
     say(f"{packed.versions} versions, {packed.blobs} blobs, {human_bytes(packed.bytes)} in {file}")
@@ -89,22 +91,6 @@ def _unpack(
     ):
         done = receive(pool, shelf, tags=not no_tags, progress=told)
     _report(done, as_json=as_json, pool=name)
-
-
-def _chosen(pool: Pool, specs: list[str], tag: str | None, *, whole: bool) -> list[ProductRef | str] | None:
-    from ..errors import InvalidInput, TagNotFound
-
-    if tag is None:
-        if not specs and not whole:
-            raise InvalidInput(
-                "say which versions to copy: SPECs before the other pool's name, or --tag; for all, `miripool pack`"
-            )
-        return list(specs) if specs else None
-    pool.catch_up()
-    marked = pool.fetch([row.serial for row in pool.catalog.select(tag=tag)])
-    if not marked:
-        raise TagNotFound(f"no version in pool {pool.name} has the tag {tag!r}")
-    return [*specs, *marked]
 
 
 def _report(done: list[Received], *, as_json: bool, pool: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .build import layout_of
     from .fits import FitsFile, open_fits, read_fits
-    from .jwst import classify, to_datamodel, track_name
+    from .jwst import classify, doubt_kind, to_datamodel, track_name
     from .stable import stable_content
     from .stream import expect
     from .structure import announced_bytes
@@ -18,6 +18,7 @@ __all__ = [
     "FitsFile",
     "announced_bytes",
     "classify",
+    "doubt_kind",
     "expect",
     "iter_bytes",
     "layout_of",
@@ -34,6 +35,7 @@ _HOMES = {
     "FitsFile": "fits",
     "announced_bytes": "structure",
     "classify": "jwst",
+    "doubt_kind": "jwst",
     "expect": "stream",
     "iter_bytes": "write",
     "layout_of": "build",

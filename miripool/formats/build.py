@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..cards import Value
     from ..dataset import ArraySource, Dataset
+    from ..metadata import MetaData
     from ..product import Product
 
 __all__ = ["layout_of"]
@@ -53,10 +54,21 @@ def layout_of(product: Product) -> Layout:
     layout = product.layout
     if layout is None:
         return Layout(_build(product))
-    if not product.meta.changed:
+    meta = _with_units(product, layout)
+    if not meta.changed:
         return layout
-    headers = [header for _, header in product.meta.headers]
+    headers = [header for _, header in meta.headers]
     return Layout(tuple(map(_with_header, layout.hdus, headers)), layout.trailer)
+
+
+def _with_units(product: Product, layout: Layout) -> MetaData:
+    """Give the metadata of a product from a file, with the units that its datasets have been given since."""
+    images = [hdu for hdu in layout.hdus if hdu.data is not None and hdu.data.dtype.names is None]
+    units = {hdu.name: product[hdu.name].unit_text for hdu in images if product[hdu.name].unit_text != hdu.unit}
+    meta = product.meta.copy() if units else product.meta
+    for name, unit in units.items():
+        meta[f"{name}.BUNIT"] = unit
+    return meta
 
 
 def _with_header(hdu: Hdu, header: bytes) -> Hdu:
@@ -100,7 +112,7 @@ def _implied_cards(product: Product, name: str) -> bytes:
         cards += format_card("DATAMODL", MODELS[product.kind], "Type of data model")
     if name in product and f"{name}.BUNIT" not in product.meta:
         rate = product.kind in ("Rate", "RateInts") and name in ("SCI", "ERR")
-        if unit := product[name].unit or ("DN/s" if rate else None):
+        if unit := product[name].unit_text or ("DN/s" if rate else None):
             cards += format_card("BUNIT", unit, "physical units of the array values")
     return cards
 

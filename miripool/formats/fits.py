@@ -25,7 +25,7 @@ from .jwst import classify, track_name
 from .otis import Otis
 from .sources import BytesSource, ComputedSource, ImageSource, RowsSource
 from .stream import Stream, open_stream
-from .structure import Unit, scan
+from .structure import Unit, refuse_other, scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,17 +80,18 @@ def open_fits(path: Path) -> FitsFile:
     Returns
     -------
     FitsFile
-        Whether it is a FITS file is not known yet.
+        It begins as a FITS file; what follows was not looked at.
 
     Raises
     ------
     FileMissing
         If there is no such file.
     FormatError
-        If it is a folder, empty, or damaged gzip.
+        If it is a folder, empty, damaged gzip, or does not begin as FITS.
     """
     content = path.expanduser()
     stream = open_stream(content, str(content))
+    refuse_other(stream)  # before its digest is taken, for which it is read to its end
     return FitsFile(stream, Origin(content.name, stream.size, _digest(stream)))
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..product import Hdu, Layout, Product
 
-__all__ = ["MODELS", "classify", "to_datamodel", "track_name"]
+__all__ = ["MODELS", "classify", "doubt_kind", "to_datamodel", "track_name"]
 
 MODELS: Mapping[str, str] = {
     "Raw": "Level1bModel",
@@ -97,6 +97,38 @@ def classify(layout: Layout, filename: str = "") -> str:
     if kind in ("Rate", "RateInts") and _is_calibrated(primary, science, strict=bool(model)):
         return "Product"
     return kind if ndim == {"Rate": 2, "RateInts": 3}.get(kind, 4) else "Product"
+
+
+def doubt_kind(product: Product, filename: str) -> str | None:
+    """Say why a file is kept as a plain product although its name says that it is a ramp or rate.
+
+    Parameters
+    ----------
+    product : Product
+        What was made of it; no array is read.
+    filename : str
+        Its name.
+
+    Returns
+    -------
+    str or None
+        For the user; None where the kind is the one that the name says, or where the name says none.
+    """
+    named = _suffix_kind(filename)
+    layout = product.layout
+    if named is None or product.kind != "Product" or layout is None or classify(layout, filename) != "Product":
+        return None
+    science = next((hdu for hdu in layout.hdus if hdu.name == "SCI" and hdu.data is not None), None)
+    if science is None or science.data is None:
+        why = "it has no image SCI"
+    elif named in ("Rate", "RateInts") and not science.unit:
+        why = "SCI has no unit, and that of a rate is BUNIT = 'DN/s'"
+    elif named in ("Rate", "RateInts") and (science.unit or "").upper().replace(" ", "") != _RATE_UNIT:
+        why = f"SCI is in {science.unit}, and a rate in DN/s"
+    else:
+        model = _values(layout.hdus[0]).get("DATAMODL")
+        why = f"its header (DATAMODL {model!r}) and the {len(science.data.shape)} axes of SCI say otherwise"
+    return f"kept as a Product, not as a {named}, as its name says: {why}"
 
 
 def _classify_ramps(dtype_kind: str, has_groupdq: bool, named: str | None) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .stream import Stream
 
-__all__ = ["Unit", "announced_bytes", "scan"]
+__all__ = ["Unit", "announced_bytes", "refuse_other", "scan"]
 
 _MAX_HEADER = 64 << 20
 """No header is longer; where END does not come until then, it never will."""
@@ -72,14 +72,30 @@ def scan(stream: Stream) -> tuple[list[Unit], int]:
     FormatError
         If this is not FITS, a header is corrupt, or data are missing.
     """
-    if stream.read(0, 9).tobytes() != b"SIMPLE  =":
-        raise FormatError(f"{stream.label}: not a FITS file; it does not begin with SIMPLE")
+    refuse_other(stream)
     units: list[Unit] = []
     place = 0
     while place < stream.size and (not units or stream.read(place, place + 8).tobytes() == b"XTENSION"):
         units.append(_read_unit(stream, place, len(units)))
         place = units[-1].stop
     return units, place
+
+
+def refuse_other(stream: Stream) -> None:
+    """Make sure that a stream begins as FITS does.
+
+    Parameters
+    ----------
+    stream : Stream
+        Nothing but its first card is read.
+
+    Raises
+    ------
+    FormatError
+        If it does not.
+    """
+    if stream.read(0, 9).tobytes() != b"SIMPLE  =":
+        raise FormatError(f"{stream.label}: not a FITS file; it does not begin with SIMPLE")
 
 
 def announced_bytes(header: bytes, place: str) -> int:

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
+    from .migrate import find_owner
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .server import EmbeddedServer
+    from .size import schema_bytes
+    from .vocabulary import nearest_values
 
 __all__ = [
     "READER",
@@ -31,9 +34,12 @@ __all__ = [
     "advise",
     "ask",
     "describe_url",
+    "find_owner",
     "grant_reader",
+    "nearest_values",
     "order_by",
     "psql_call",
+    "schema_bytes",
     "schema_name",
 ]
 
@@ -50,9 +56,12 @@ _WHERE = {
     "advise": "advice",
     "ask": "reader",
     "describe_url": "connection",
+    "find_owner": "migrate",
     "grant_reader": "reader",
+    "nearest_values": "vocabulary",
     "order_by": "compile",
     "psql_call": "psql",
+    "schema_bytes": "size",
     "schema_name": "connection",
 }
 

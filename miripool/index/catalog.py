@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, or_, select
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select
 
 from ..errors import PoolNotFound
+from ..product import Context, kinds_matching
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
 from .connection import Database, write_out
@@ -73,6 +74,7 @@ class Catalog:
         self.database = database
         self.pool_id = pool_id
         self._known: set[tuple[str, str | None]] = set()
+        self._types: dict[tuple[str, str | None], frozenset[str]] = {}
         self._products_there: int | None = None
 
     @classmethod
@@ -248,6 +250,7 @@ class Catalog:
         since: Callable[[int, str | None], Iterable[Entry]],
         manifest: Callable[[str], Manifest],
         *,
+        has: Callable[[int, str | None], bool],
         first_serial: int,
         progress: Callable[[int], None] | None = None,
     ) -> None:
@@ -259,11 +262,14 @@ class Catalog:
             Gives the entries after a number, of which the digest is given: `Journal.since`.
         manifest, first_serial : object
             As for `compare_with`.
+        has : callable, keyword-only
+            Tells whether an entry is the journal's, by number and digest: `Journal.has`.
         progress : callable, keyword-only, optional
             Told how many entries were looked at so far.
         """
-        renew(self.database, self.pool_id, first_serial, since, manifest, progress)
+        renew(self.database, self.pool_id, first_serial, since, manifest, progress, has=has)
         self._known.clear()
+        self._types.clear()
 
     def apply_and_write(self, entry: Entry, manifest: Callable[[str], Manifest], write: Callable[[], bool]) -> bool:
         """Take in an entry that is about to be written, and write it once the database has accepted its rows.
@@ -446,27 +452,6 @@ class Catalog:
         with self.database.read() as connection:
             return {row.name: row.target for row in connection.execute(statement)}
 
-    def referred(self, serials: Sequence[int]) -> dict[int, set[str]]:
-        """Tell by what names contexts refer to something.
-
-        Parameters
-        ----------
-        serials : sequence of int
-            The contexts.
-
-        Returns
-        -------
-        dict of int to set of str
-            For each that refers to anything.
-        """
-        found: dict[int, set[str]] = {}
-        if serials:
-            statement = select(link.c.serial, link.c.name).where(is_one_of(link.c.serial, serials))
-            with self.database.read() as connection:
-                for serial, name in connection.execute(statement):
-                    found.setdefault(serial, set()).add(name)
-        return found
-
     def names_like(self, prefix: str, limit: int = 20) -> list[str]:
         """List names of living products, for suggestions.
 
@@ -629,15 +614,17 @@ class Catalog:
             .group_by(tag_event.c.label)
             .subquery()
         )
+        in_context = product.c.kind.in_(kinds_matching(Context))
+        counts = func.count().filter(not_(in_context)).label("n"), func.count().filter(in_context).label("contexts")
         marks = (
-            select(tag.c.label, func.count().label("n"))
+            select(tag.c.label, *counts)
             .join(product, product.c.serial == tag.c.serial)
             .where(product.c.removed.is_(None))
             .group_by(tag.c.label)
             .subquery()
         )
         statement = (
-            select(marks.c.label, marks.c.n, events.c.first, events.c.last)
+            select(marks.c.label, marks.c.n, events.c.first, events.c.last, marks.c.contexts)
             .join(events, events.c.label == marks.c.label)
             .order_by(marks.c.label)
         )
@@ -662,7 +649,7 @@ class Catalog:
             The oldest first.
         """
         e = tag_event.c
-        statement = select(e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous).order_by(e.id.desc())
+        statement = select(e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous, e.by).order_by(e.id.desc())
         for column, value in ((e.label, label), (e.kind, kind), (e.name, name)):
             if value is not None:
                 statement = statement.where(column == value)
@@ -734,6 +721,13 @@ class Catalog:
             self._known.add((key, hdu))  # a keyword that was there once stays known
         return True
 
+    def keyword_types(self, key: str, hdu: str | None = None, *, again: bool = False) -> frozenset[str]:
+        """Tell what types a keyword's values have, or had; see `miripool.index.vocabulary.keyword_types`."""
+        if again or not self._types.get((key, hdu)):
+            with self.database.read() as connection:
+                self._types[key, hdu] = vocabulary.keyword_types(connection, key, hdu)
+        return self._types[key, hdu]
+
     def keywords(self) -> list[str]:
         """List all keywords of all products.
 
@@ -790,9 +784,7 @@ class Catalog:
                 row[0]: KindStatistics(*row[1:]) for row in connection.execute(sums.group_by(p.kind).order_by(p.kind))
             }
             count = connection.execute(labels).scalar_one()
-        names = KindStatistics.__slots__
-        total = KindStatistics(*(sum(getattr(k, name) for k in kinds.values()) for name in names))
-        return CatalogStatistics(total, kinds, count)
+        return CatalogStatistics(KindStatistics.sum_of(kinds.values()), kinds, count)
 
     def rename(self, schema: str) -> None:
         """Give the schema another name.

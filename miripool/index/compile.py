@@ -203,8 +203,6 @@ def _order_columns(name: str, names: Names) -> list[ColumnElement[Any]]:
     if bare in FIELDS and (bare != "filename" or bare != name):
         field = FIELDS[bare]
         return [product.c.kind, product.c.serial] if field == "urn" else [product.c[field]]
-    if name in ("start_time", "stored_bytes"):
-        return [product.c[name]]
     place = find_keyword(name, names)
     if place.hdu is None and place.key in _TYPED:
         return [product.c[_TYPED[place.key]]]

@@ -26,7 +26,7 @@ from .libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settl
 from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ClauseElement, Connection, Dialect
 
@@ -200,8 +200,7 @@ def engine_url(url: str) -> URL:
         raise InvalidInput(f"{made.drivername!r} is no PostgreSQL database; {wanted}")
     made = made.set(drivername="postgresql+psycopg2")
     if made.host and "%2f" in made.host.lower():
-        made = made.update_query_dict({"host": urllib.parse.unquote(made.host)})
-        made = made._replace(host=None)
+        made = made.update_query_dict({"host": urllib.parse.unquote(made.host)})._replace(host=None)
     return made
 
 
@@ -301,6 +300,8 @@ class Database:
     ----------
     where : str
         The server in words, without a password.
+    confirm : callable or None
+        Called where the schema or a table is not there: raises PoolNotFound if that is because the pool is gone.
     """
 
     def __init__(self, url: str, schema: str, *, read_only: bool = False) -> None:
@@ -308,6 +309,7 @@ class Database:
         self.schema = schema
         self.read_only = read_only
         self.where = _where(made)
+        self.confirm: Callable[[], None] | None = None
         self._url = made  # the engine's lacks the options
         self._secrets = _secrets(made)
         self._base = _shared_engine(made, read_only)
@@ -379,7 +381,8 @@ class Database:
         except (SQLAlchemyError, psycopg2.Error) as error:
             blockers = self._oldest_transactions() if sqlstate(error) == LOCK_TIMEOUT else ""
             # The chain is cut: SQLAlchemy's text holds the statement, libpq's may hold the connection's parameters.
-            raise translate(error, self.where, self._clean, blockers) from None
+            own = is_embedded(self._url.query.get("host"))
+            raise translate(error, self.where, self._clean, blockers, self.confirm, embedded=own) from None
 
     def _oldest_transactions(self) -> str:
         """Say who most likely holds a lock: the transactions that have been open longest."""
@@ -540,8 +543,7 @@ class Database:
             Of the statement, e.g. ``FORMAT binary``.
         """
         names = ", ".join(quote(name) for name in columns)
-        form = f" WITH ({options})" if options else ""
-        watched = Watched(source)
+        watched, form = Watched(source), f" WITH ({options})" if options else ""
         try:
             with _cursor(connection) as cursor:
                 cursor.copy_expert(f"COPY {self.table(table)} ({names}) FROM STDIN{form}", watched, 1 << 18)
@@ -590,11 +592,9 @@ def _cursor(connection: Connection) -> Iterator[Any]:
 def _where(url: URL) -> str:
     host = url.host or url.query.get("host") or "on this machine"
     host = host if isinstance(host, str) else ", ".join(host)
-    port = f":{url.port}" if url.port else ""
-    return f"{host}{port}, database {url.database or url.username or 'of this user'}"
+    return f"{host}{f':{url.port}' if url.port else ''}, database {url.database or url.username or 'of this user'}"
 
 
 def _secrets(url: URL) -> list[str]:
-    values: list[Any] = [url.password, *(url.query.get(name) for name in SECRETS)]
-    texts = {str(value) for value in values if value}
+    texts = {str(value) for value in (url.password, *map(url.query.get, SECRETS)) if value}
     return sorted(texts | {urllib.parse.quote(text, safe="") for text in texts}, key=len, reverse=True)

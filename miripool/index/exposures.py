@@ -1,22 +1,29 @@
-"""Exposures as the index numbers them, and which Ramp and RateInts belong together.
+"""Exposures as the index numbers them, which Ramp and RateInts belong together, and what is in an `Exposure`.
 
-Both are computed from `product` and `keyword` alone, in the order of the serials, so an index that is made anew has
-the same numbers.
+The first two are computed from `product` and `keyword` alone, in the order of the serials, so an index made from the
+folder alone has the same numbers.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from ..pixelset import PIXEL_KINDS
-from .selection import array_text
+from ..product import Exposure
+from .schema import link, product
+from .selection import array_text, is_one_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
+    from .connection import Database
     from .tracks import Tracks
 
-__all__ = ["follow"]
+__all__ = ["follow", "held_by_exposures"]
 
 _ADD_EXPOSURES = """
 INSERT INTO exposure (exp_id, name)
@@ -38,7 +45,7 @@ AND p.serial = ANY(CAST(%(changed)s AS bigint[])) AND p.kind IN ('Ramp', 'RateIn
 # tables that were filled since the last ANALYZE was planned as a loop over both, 3 s for 1000 products among 6000.
 _PAIR = """
 WITH living AS MATERIALIZED (
-    SELECT p.serial, p.kind, p.name, p.version, coalesce((
+    SELECT p.serial, p.kind, p.name, p.version, p.detector, coalesce((
         SELECT md5(string_agg(k.key || '=' || coalesce(k.text, CAST(k.number AS text), ''), chr(10)
                               ORDER BY k.key, k.occurrence))
         FROM keyword k
@@ -54,13 +61,36 @@ WITH living AS MATERIALIZED (
 ), numbered AS MATERIALIZED (
     SELECT *, row_number() OVER (PARTITION BY kind, name, calibration ORDER BY version) AS nth FROM living
 )
-INSERT INTO corrected_exposure (corrected_exp_id, exp_id, ramp, rateints)
-SELECT least(r.serial, i.serial), e.exp_id, r.serial, i.serial
+INSERT INTO corrected_exposure (corrected_exp_id, exp_id, ramp, rateints, detector)
+SELECT least(r.serial, i.serial), e.exp_id, r.serial, i.serial,
+    CASE WHEN r.serial IS NULL THEN i.detector ELSE r.detector END
 FROM (SELECT * FROM numbered WHERE kind = 'Ramp') r
 FULL JOIN (SELECT * FROM numbered WHERE kind = 'RateInts') i
     ON i.name = r.name AND i.calibration = r.calibration AND i.nth = r.nth
 JOIN exposure e ON e.name = coalesce(r.name, i.name)
 """
+
+
+def held_by_exposures(database: Database, serials: Sequence[int]) -> set[int]:
+    """Find the versions that a living exposure refers to.
+
+    Parameters
+    ----------
+    database : Database
+        The pool's.
+    serials : sequence of int
+        Versions.
+
+    Returns
+    -------
+    set of int
+        Those of them.
+    """
+    exposures = select(product.c.serial).where(product.c.kind == Exposure.kind, product.c.removed.is_(None))
+    wanted = is_one_of(link.c.target, serials)
+    statement = select(link.c.target).where(wanted, link.c.serial.in_(exposures)).distinct()
+    with database.read() as connection:
+        return set(connection.execute(statement).scalars())
 
 
 def follow(connection: Connection, schema: str, tracks: Tracks) -> None:

@@ -83,7 +83,7 @@ class Harvest:
 
     def __init__(self) -> None:
         self.names: set[tuple[str, str]] = set()
-        self._products: list[tuple[Version, tuple[Any, ...], tuple[Any, ...]]] = []
+        self._products: list[tuple[Version, tuple[Any, ...], tuple[Any, ...], str | None]] = []
         self._datasets: list[str] = []
         self._links: list[str] = []
         self._origins: list[str] = []
@@ -111,13 +111,14 @@ class Harvest:
         hdus, origin, size = (
             ((), None, 0) if manifest is None else (manifest.hdus, manifest.origin, fits_size(manifest))
         )
-        rows = MetaData([(hdu.name, hdu.header) for hdu in hdus]).rows()
+        bench = None if manifest is None or manifest.original is None else manifest.original.header
+        rows = MetaData([(hdu.name, hdu.header) for hdu in hdus], bench=bench).rows()
         lines = "".join(_keyword_lines(save.serial, rows, found, self.names))
         size = origin.size if origin is not None else 0 if manifest is None else fits_size(manifest)
         name, digest = (None, None) if origin is None else (origin.filename, origin.digest)
         head = (save.serial, save.kind, save.name, save.version)
         rest = (entry.time, entry.n, save.manifest, save.content, size, save.stored_bytes, name, digest)
-        self._products.append((version, head, (*rest, _start_time(found), *_typed(found))))
+        self._products.append((version, head, (*rest, _start_time(found), *_typed(found)), entry.by))
         self._datasets += (_line(row) for row in _dataset_rows(save.serial, hdus))
         if manifest is not None:
             self._links += (_line((save.serial, found.name, found.serial)) for found in manifest.references)
@@ -132,10 +133,9 @@ class Harvest:
         bytes
             With heads and removals as they are now.
         """
-        for version, head, rest in self._products:
-            yield _line((*head, version.head, version.removed, *rest, version.purged)).encode(
-                "utf-8", "backslashreplace"
-            )
+        for version, head, rest, by in self._products:
+            changing = (version.purged, by, version.removed_by)
+            yield _line((*head, version.head, version.removed, *rest, *changing)).encode("utf-8", "backslashreplace")
 
     def datasets(self) -> Iterator[bytes]:
         """Give the lines of `dataset`.

@@ -48,7 +48,7 @@ def _tracks() -> Select[Any]:
     ).subquery("track")
     labels = func.array(select(tag.c.label).where(tag.c.serial == product.c.serial).scalar_subquery())
     p = product.c
-    return select(p.serial, p.kind, p.name, p.version, p.head, p.removed, p.purged, labels).join(
+    return select(p.serial, p.kind, p.name, p.version, p.head, p.removed, p.purged, p.removed_by, labels).join(
         track, and_(p.kind == track.c.kind, p.name == track.c.name)
     )
 
@@ -245,9 +245,9 @@ def _update_products(connection: Connection, versions: Sequence[Version]) -> Non
     if not versions:
         return
     p = product.c
-    columns = [p.serial, p.head, p.removed, p.purged]
-    new = as_table(columns, [(v.serial, v.head, v.removed, v.purged) for v in versions])
-    values = {name: new.c[name] for name in ("head", "removed", "purged")}
+    columns = [p.serial, p.head, p.removed, p.purged, p.removed_by]
+    new = as_table(columns, [(v.serial, *v.state) for v in versions])
+    values = {column.name: new.c[column.name] for column in columns[1:]}
     connection.execute(update(product).where(p.serial == new.c.serial).values(values))
 
 
@@ -265,7 +265,7 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
             statement.on_conflict_do_update(index_elements=place, set_={"serial": statement.excluded.serial})
         )
     if tracks.events:
-        columns = (e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous)
+        columns = (e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous, e.by)
         connection.execute(_insert(tag_event, columns, [astuple(event) for event in tracks.events]))
 
 

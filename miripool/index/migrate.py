@@ -16,7 +16,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import Conflict, NewerFormat, PoolNotFound, ReadOnly
-from .connection import lock_key, quote
+from .connection import Database, lock_key, quote
 from .locks import brief, retrying
 from .schema import state
 from .sqlerrors import missing_table
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from .connection import Database
-
-__all__ = ["Migration", "migrations", "prepare"]
+__all__ = ["Migration", "find_owner", "migrations", "prepare"]
 
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -131,6 +129,29 @@ def prepare(
         pass
 
 
+def find_owner(url: str, schema: str) -> str | None:
+    """Tell whose index a schema is.
+
+    Parameters
+    ----------
+    url : str
+        The database.
+    schema : str
+        Its name.
+
+    Returns
+    -------
+    str or None
+        The pool's id; None where it is no index.
+    """
+    database = Database(url, schema)
+    try:
+        stamp = _find_stamp(database)
+    finally:
+        database.close()
+    return None if stamp is None else stamp.pool_id
+
+
 def _find_stamp(database: Database) -> _Stamp | None:
     with database.read() as connection:
         try:
@@ -150,7 +171,9 @@ def _check(database: Database, stamp: _Stamp, pool_id: str, latest: int) -> None
     if stamp.pool_id != pool_id:
         raise Conflict(
             f"the schema {database.schema!r} at {database.where} is the index of pool {stamp.pool_id}, "
-            f"not of pool {pool_id}; give the pool another name, or use another database"
+            f"not of pool {pool_id}. If that one is gone, e.g. deleted by way of another home, `miripool reindex POOL "
+            "--yes` puts this pool's index in its place (for a pool that is yet to be made, drop the schema in the "
+            "database); otherwise give the pool another name, or use another database"
         )
     if stamp.version > latest:
         raise NewerFormat(

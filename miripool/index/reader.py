@@ -35,7 +35,14 @@ class Answer:
         Their names.
     rows : iterator of tuple
         In the order of the question.
+
+    Attributes
+    ----------
+    notice : str or None
+        What the pool's index has no rows of, so that the answer may leave it out; None where it has everything.
     """
+
+    notice: str | None = None
 
     def __init__(self, columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
         self.columns = list(columns)

@@ -141,6 +141,8 @@ def renew(
     since: Callable[[int, str | None], Iterable[Entry]],
     manifest: Callable[[str], Manifest],
     progress: Callable[[int], None] | None,
+    *,
+    has: Callable[[int, str | None], bool],
 ) -> None:
     """Put a new index in the place of the one there is, which answers until then. Pixel rows are to be made again.
 
@@ -154,13 +156,15 @@ def renew(
         Gives the entries after a number, of which the digest is given.
     progress : callable or None
         Told how many entries were looked at so far.
+    has : callable, keyword-only
+        Tells whether an entry is the journal's, by number and digest.
 
     Notes
     -----
-    A call that was killed is gone on with by the next one.
+    A call that was killed is gone on with by the next one, unless the folder is in another state by then.
     """
     with _scratch(database, f"miripool reindex {pool_id}", resume=True) as scratch:
-        _begin_or_resume(scratch, pool_id, first_serial)
+        _begin_or_resume(scratch, pool_id, first_serial, has)
         apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, progress, alone=True)
         with database.read() as connection:
             granted = is_granted(connection, database.schema)
@@ -213,14 +217,20 @@ def _scratch(database: Database, name: str, *, resume: bool = False) -> Iterator
                 keeper.execute(select(func.pg_advisory_unlock(lock_key(name))))
 
 
-def _begin_or_resume(scratch: Database, pool_id: str, first_serial: int) -> None:
-    """Go on where a process that was killed has stopped, unless it had missed a manifest that may be there by now."""
+def _begin_or_resume(
+    scratch: Database, pool_id: str, first_serial: int, has: Callable[[int, str | None], bool]
+) -> None:
+    """Go on where a process that was killed has stopped, unless the folder is no longer what that one has read.
+
+    It may have missed a manifest that is there by now, and an older state of the folder may have been brought back.
+    """
     with contextlib.suppress(MiripoolError):
         migrate.prepare(scratch, pool_id, create=False)
         with scratch.read() as connection:
             lost = select(product.c.serial).where(~exists().where(keyword.c.serial == product.c.serial)).limit(1)
-            if connection.execute(lost).first() is None:
-                return
+            is_whole = connection.execute(lost).first() is None
+        if is_whole and has(*_position(scratch)):
+            return
     with scratch.write() as connection, brief(connection):
         there = connection.execute(_SCHEMA, {"schema": scratch.schema}).scalar() is not None
         old = set_aside(scratch, connection) if there else None

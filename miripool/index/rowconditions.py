@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    DateTime,
     Double,
+    Integer,
     Text,
     and_,
     cast,
@@ -254,15 +256,17 @@ class RowConditions:
 
     def _field(self, name: str) -> Columns:
         p = product.c
-        if name in ("version", "serial", "bytes"):
-            return Columns(number=cast(p[name], Double))
-        if name == "created":
-            return Columns(time=p.created, always_time=True)
         if name == "urn":
             if self._pool is None:
                 raise QueryError("a URN names a pool, and no pool is asked here")
             parts = [literal(f"urn:{self._pool}:", Text), p.kind, literal(":", Text), cast(p.serial, Text)]
             return Columns(text=collate(func.concat(*parts), "C"))
+        if name == "head":
+            return Columns(flag=p.head)
+        if isinstance(p[name].type, Integer):
+            return Columns(number=cast(p[name], Double))
+        if isinstance(p[name].type, DateTime):
+            return Columns(time=p[name], always_time=True)
         return Columns(text=collate(p[name], "C"))
 
 

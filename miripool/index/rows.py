@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ..statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
 __all__ = [
@@ -103,6 +103,8 @@ class ProductRow(NamedTuple):
         Keywords; None where the header has none or no number.
     purged : datetime or None
         When it was given up for good, aware UTC: its arrays may be gone.
+    saved_by, removed_by : str or None
+        Who saved it, and who put it into the trash, as ``user@host``; None where the journal does not say.
     tags : tuple of str
         Labels that mark it, sorted; none while it is in the trash.
     """
@@ -136,6 +138,8 @@ class ProductRow(NamedTuple):
     cal_ver: str | None = None
     crds_ctx: str | None = None
     purged: datetime | None = None
+    saved_by: str | None = None
+    removed_by: str | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -197,15 +201,18 @@ class TagSummary:
     label : str
         The tag.
     count : int
-        Living versions that it marks.
+        Living versions that it marks, contexts not counted: as many as a query with this tag gives.
     first, last : datetime
         Its first and its latest event, aware UTC.
+    contexts : int
+        Living contexts that it marks besides.
     """
 
     label: str
     count: int
     first: datetime
     last: datetime
+    contexts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +231,8 @@ class TagEvent:
         The version marked from then on; None where the tag was taken away.
     previous : int or None
         The version marked until then.
+    by : str or None
+        Who moved it, as ``user@host``; None where the journal does not say.
     """
 
     entry: int
@@ -233,6 +242,7 @@ class TagEvent:
     name: str
     serial: int | None
     previous: int | None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +265,23 @@ class KindStatistics:
     bytes: int = 0
     stored_bytes: int = 0
 
+    @classmethod
+    def sum_of(cls, kinds: Iterable[KindStatistics]) -> KindStatistics:
+        """Sum up kinds.
+
+        Parameters
+        ----------
+        kinds : iterable of KindStatistics
+            None of them twice.
+
+        Returns
+        -------
+        KindStatistics
+            The sums.
+        """
+        listed = list(kinds)
+        return cls(*(sum(getattr(one, name) for one in listed) for name in cls.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogStatistics:
@@ -273,3 +300,18 @@ class CatalogStatistics:
     total: KindStatistics
     kinds: Mapping[str, KindStatistics]
     tags: int
+
+    def without(self, kinds: Collection[str]) -> KindStatistics:
+        """Sum up all kinds but some.
+
+        Parameters
+        ----------
+        kinds : collection of str
+            Those to leave out.
+
+        Returns
+        -------
+        KindStatistics
+            Of the others.
+        """
+        return KindStatistics.sum_of(found for kind, found in self.kinds.items() if kind not in kinds)

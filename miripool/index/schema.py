@@ -100,6 +100,8 @@ product = Table(
         for name, key in TYPED_KEYWORDS.items()
     ),
     Column("purged", DateTime(timezone=True), comment="when it was given up for good: its arrays may be gone"),
+    Column("saved_by", _C, comment="who saved it, user@host; NULL where the journal does not say"),
+    Column("removed_by", _C, comment="who put it into the trash, user@host; NULL where the journal does not say"),
     UniqueConstraint("kind", "name", "version", name="product_track_version"),
     Index("product_name", "name"),
     Index("product_created", "created", "serial"),
@@ -170,6 +172,7 @@ tag_event = Table(
     Column("name", _C, nullable=False),
     Column("serial", BigInteger, comment="version marked from now on; NULL when the tag was taken away"),
     Column("previous", BigInteger, comment="version marked until now; NULL when there was none"),
+    Column("by", _C, comment="who moved it, user@host; NULL where the journal does not say"),
     Index("tag_event_label", "label"),
     Index("tag_event_track", "kind", "name"),
 )
@@ -216,6 +219,7 @@ corrected_exposure = Table(
     Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
     Column("ramp", BigInteger),
     Column("rateints", BigInteger),
+    Column("detector", _C, comment="of its Ramp, or of its RateInts if it has none"),
     UniqueConstraint("ramp", name="corrected_exposure_ramp_key"),
     UniqueConstraint("rateints", name="corrected_exposure_rateints_key"),
     Index("corrected_exposure_exp_id", "exp_id"),

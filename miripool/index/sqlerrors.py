@@ -10,6 +10,7 @@ from ..errors import (
     IntegrityError,
     InvalidInput,
     MiripoolError,
+    PoolNotFound,
     ReadOnly,
     ServerError,
     ServerUnavailable,
@@ -32,6 +33,10 @@ MISSING_TABLE = frozenset({"42P01", "3F000"})
 
 _UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "57P05", "3D000", "25P03", "25P04"})
 """Shutdown, crash, start-up, time-outs of idle sessions, no such database."""
+
+_START = "Start it, or correct MIRIPOOL_DATABASE_URL"
+_START_AGAIN = "Try again, which starts it if it was stopped"
+"""Remedies where a server by URL, or the embedded one, can't be used."""
 
 _MEANINGS: tuple[tuple[frozenset[str], type[MiripoolError], str], ...] = (
     (frozenset({"53100"}), DiskFull, "the PostgreSQL server's disk is full ({}); make room, nothing was changed"),
@@ -109,7 +114,15 @@ def no_slot(error: BaseException) -> bool:
     return code == _NO_SLOT or (code is None and any(known in words for known in _NO_SLOT_WORDS))
 
 
-def translate(error: BaseException, where: str, clean: Callable[[str], str] = str, blockers: str = "") -> MiripoolError:
+def translate(
+    error: BaseException,
+    where: str,
+    clean: Callable[[str], str] = str,
+    blockers: str = "",
+    confirm: Callable[[], None] | None = None,
+    *,
+    embedded: bool = False,
+) -> MiripoolError:
     """Say what an error of the database means.
 
     Parameters
@@ -122,6 +135,10 @@ def translate(error: BaseException, where: str, clean: Callable[[str], str] = st
         Takes secrets out of a text.
     blockers : str, optional
         Whose transactions are in the way, in words.
+    confirm : callable, optional
+        Called where a table is not there; raises PoolNotFound if that is because the pool is gone.
+    embedded : bool, keyword-only
+        It is the embedded server, which nobody has to start.
 
     Returns
     -------
@@ -137,7 +154,15 @@ def translate(error: BaseException, where: str, clean: Callable[[str], str] = st
             "its max_connections, and try again"
         )
     if code is None or code.startswith(("08", "28")) or code in _UNAVAILABLE:
-        return _without_state(error, origin, words, where) if code is None else _unavailable(words, where)
+        remedy = _START_AGAIN if embedded else _START
+        return (
+            _without_state(error, origin, words, where, remedy) if code is None else _unavailable(words, where, remedy)
+        )
+    if code in MISSING_TABLE and confirm is not None:
+        try:
+            confirm()
+        except PoolNotFound as gone:
+            return gone
     for codes, meaning, message in _MEANINGS:
         if code in codes:
             return meaning(message.format(f"{words}; the oldest transactions are: {blockers}" if blockers else words))
@@ -154,18 +179,17 @@ def _words(origin: BaseException) -> str:
     return str(primary or origin).strip()
 
 
-def _unavailable(words: str, where: str) -> ServerUnavailable:
+def _unavailable(words: str, where: str, remedy: str) -> ServerUnavailable:
     return ServerUnavailable(
-        f"the PostgreSQL server {where} can't be used: {words}\n"
-        "Start it, or correct MIRIPOOL_DATABASE_URL; the pool's products are safe in its folder."
+        f"the PostgreSQL server {where} can't be used: {words}\n{remedy}; the pool's products are safe in its folder."
     )
 
 
-def _without_state(error: BaseException, origin: BaseException, words: str, where: str) -> MiripoolError:
+def _without_state(error: BaseException, origin: BaseException, words: str, where: str, remedy: str) -> MiripoolError:
     """Judge an error that has no SQLSTATE: mostly a connection that could not be made or broke."""
     name = type(origin).__name__
     if name in {"OperationalError", "InterfaceError"} or getattr(error, "connection_invalidated", False):
-        return _unavailable(words, where)
+        return _unavailable(words, where, remedy)
     if name == "TimeoutError":
         return ServerError("too many threads ask the index at once; ask with fewer")
     return ServerError(f"the PostgreSQL server {where} failed: {words}")

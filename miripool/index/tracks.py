@@ -28,6 +28,7 @@ class LoadedVersion(NamedTuple):
     head: bool
     removed: datetime | None
     purged: datetime | None
+    removed_by: str | None
     labels: list[str]
 
 
@@ -39,10 +40,10 @@ class Version:
     ----------
     serial, version : int
         Its numbers.
-    head, removed, purged
+    head, removed, purged, removed_by
         As in `miripool.index.rows.ProductRow`.
     stored : tuple or None
-        These three as the index has them; None for a new version.
+        These four as the index has them; None for a new version.
     """
 
     serial: int
@@ -50,7 +51,13 @@ class Version:
     head: bool = False
     removed: datetime | None = None
     purged: datetime | None = None
-    stored: tuple[bool, datetime | None, datetime | None] | None = None
+    removed_by: str | None = None
+    stored: tuple[bool, datetime | None, datetime | None, str | None] | None = None
+
+    @property
+    def state(self) -> tuple[bool, datetime | None, datetime | None, str | None]:
+        """What of its row in the index can change."""
+        return self.head, self.removed, self.purged, self.removed_by
 
 
 @dataclass(slots=True)
@@ -96,7 +103,7 @@ class Tracks:
         self.moved: dict[tuple[str, str, str], int | None] = {}
         for row in loaded:
             track = self._track(row.kind, row.name)
-            stored = (row.head, row.removed, row.purged)
+            stored = (row.head, row.removed, row.purged, row.removed_by)
             track.versions[row.serial] = Version(row.serial, row.version, *stored, stored)
             track.tags.update(dict.fromkeys(row.labels, row.serial))
             self._of[row.serial] = track
@@ -116,7 +123,7 @@ class Tracks:
             New versions left out.
         """
         versions = (v for track in self._tracks.values() for v in track.versions.values())
-        return [v for v in versions if v.stored is not None and v.stored != (v.head, v.removed, v.purged)]
+        return [v for v in versions if v.stored is not None and v.stored != v.state]
 
     def play(self, entry: Entry) -> None:
         """Let an entry take effect.
@@ -145,12 +152,14 @@ class Tracks:
                 case Remove():
                     for track, serial in self._named(entry, action):
                         version = track.versions[serial]
-                        version.removed = version.removed or entry.time
+                        if version.removed is None:
+                            version.removed, version.removed_by = entry.time, entry.by
                         track.settle()
                 case Restore():
                     for track, serial in self._named(entry, action):
                         _refuse(entry, action, serial, track.versions[serial].purged is not None, "was purged")
-                        track.versions[serial].removed = None
+                        version = track.versions[serial]
+                        version.removed = version.removed_by = None
                         track.settle()
                 case Purge():
                     for track, serial in self._named(entry, action):
@@ -194,7 +203,7 @@ class Tracks:
         else:
             track.tags[label] = serial
         self.moved[label, track.kind, track.name] = serial
-        self.events.append(TagEvent(entry.n, entry.time, label, track.kind, track.name, serial, previous))
+        self.events.append(TagEvent(entry.n, entry.time, label, track.kind, track.name, serial, previous, entry.by))
 
 
 def _refuse(entry: Entry, action: Restore | Purge, serial: int, wrong: bool, why: str) -> None:

@@ -13,12 +13,14 @@ from .selection import is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Select
 
+    from .connection import Database
     from .rows import KeywordValue
 
-__all__ = ["has_keyword", "keyword_values", "keywords", "values_near"]
+__all__ = ["has_keyword", "keyword_types", "keyword_values", "keywords", "nearest_values", "values_near"]
 
 _DISTINCT = 300
 """Values looked at for suggestions: each is one step down an index, some 20 microseconds."""
@@ -62,6 +64,88 @@ def has_keyword(connection: Connection, key: str, hdu: str | None = None) -> boo
     if hdu is not None:
         names = names.where(keyword_name.c.hdu_name == _plain(hdu))
     return bool(connection.execute(select(exists(names))).scalar_one())
+
+
+def keyword_types(connection: Connection, key: str, hdu: str | None = None) -> frozenset[str]:
+    """Tell what types the values of a keyword have.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        To the pool's schema.
+    key : str
+        Upper case.
+    hdu : str, optional
+        Name of the HDU; what the bare name means if left out.
+
+    Returns
+    -------
+    frozenset of str
+        Of ``number``, ``text``, ``time`` (beside text) and ``flag``; empty if no product has a value.
+    """
+    k = keyword.c
+    short = func.octet_length(k.text) <= LONG_TEXT
+    # Each as one of the partial indexes has it.
+    kinds: dict[str, list[Any]] = {
+        "number": [k.number.is_not(None)],
+        "time": [k.time.is_not(None), short],
+        "text": [k.time.is_(None), short],
+        "long": [func.octet_length(k.text) > LONG_TEXT],
+        "flag": [k.number.is_(None), k.text.is_(None), k.flag.is_not(None)],
+    }
+    places = _places(key, hdu)
+    asked = [exists(select(k.serial).where(*place, *that)) for that in kinds.values() for place in places]
+    row: Sequence[Any] = connection.execute(select(*(one.label(f"a{i}") for i, one in enumerate(asked)))).one()
+    answers = iter(row)
+    found = {kind for kind in kinds for _ in places if next(answers)}
+    if found & {"time", "long"}:
+        found = (found - {"long"}) | {"text"}
+    return frozenset(found)
+
+
+def _places(key: str, hdu: str | None) -> list[list[Any]]:
+    """Give the conditions that find a keyword's rows: what the bare name means, or those of one HDU."""
+    k = keyword.c
+    if hdu is None:
+        return [[k.key == key, k.first]]
+    return [[k.key == key, first, k.hdu_name == _plain(hdu)] for first in (k.first, ~k.first)]
+
+
+def nearest_values(database: Database, key: str, hdu: str | None, value: float | datetime) -> list[float | datetime]:
+    """Find numbers or times that a keyword has, for suggestions.
+
+    Parameters
+    ----------
+    database : Database
+        The pool's.
+    key : str
+        Upper case.
+    hdu : str or None
+        Name of the HDU; None for what the bare name means.
+    value : float or datetime
+        What was asked for.
+
+    Returns
+    -------
+    list of float or datetime
+        Sorted: the smallest, those next to `value`, the largest; of all versions.
+    """
+    k = keyword.c
+    numbers = isinstance(value, (int, float))
+    column: Any = k.number if numbers else k.time
+    is_short = () if numbers else (func.octet_length(k.text) <= LONG_TEXT,)
+    found: set[Any] = set()
+    with database.read() as connection:
+        for place in _places(key, hdu):
+            here = select(column).where(*place, column.is_not(None), *is_short)
+            for beyond, order in (
+                ((), column.asc()),
+                ((), column.desc()),
+                ((column <= value,), column.desc()),
+                ((column >= value,), column.asc()),
+            ):
+                found.update(connection.execute(here.where(*beyond).order_by(order).limit(1)).scalars())
+    return sorted(found)
 
 
 def keyword_values(

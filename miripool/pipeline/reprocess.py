@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reprocessed", "reprocess"]
 
+_KINDS = ("ramp", "rateints", "rate")
+"""Endings of the files that a run may give."""
+
 _log = logging.getLogger("miripool")
 
 
@@ -44,7 +47,8 @@ class Reprocessed:
     raw : ProductRef
         What was calibrated.
     refs : tuple of ProductRef
-        Ramp, and RateInts or Rate; empty if it failed. Their `notice` says so where the result was there already.
+        Ramp, RateInts where the pipeline gives them, and Rate; empty if it failed. Their `notice` says so where the
+        result was there already.
     exposure : ProductRef or None
         The exposure's context, which refers to them; saved with them.
     error : MiripoolError or None
@@ -68,7 +72,10 @@ def reprocess(
     pixels: bool | None = None,
     progress: Callable[[ProductRef, str], None] | None = None,
 ) -> Iterator[Reprocessed]:
-    """Run the JWST pipeline's `Detector1Pipeline` on raw products; save ramp and rateints (or rate) of each together.
+    """Run the JWST pipeline's `Detector1Pipeline` on raw products; save what it makes of each together.
+
+    These are the ramp, the rate, and the rateints where the pipeline gives them. With the raw product they make a
+    version of its `Exposure`.
 
     Parameters
     ----------
@@ -145,7 +152,7 @@ class _Job:
     rows : tuple of ProductRow
         The living versions of its name.
     tickets : tuple of Ticket
-        For the pending notes of the two products that are made.
+        For the pending notes of what is made: one for each kind that may be.
     """
 
     folder: str
@@ -154,7 +161,7 @@ class _Job:
     row: ProductRow
     recipe: Recipe
     rows: tuple[ProductRow, ...]
-    tickets: tuple[Ticket, Ticket]
+    tickets: tuple[Ticket, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +210,12 @@ class _Work:
         count = 2 * workers_of(executor)
         with ExitStack() as stack:
             ticket = stack.enter_context(self.pool.archive.notes.run())
-            jobs = ((raw, self._job(raw, (ticket(), ticket()))) for raw in raws)
+            jobs = ((raw, self._job(raw, tuple(ticket() for _ in _KINDS))) for raw in raws)
             running = work_ahead(jobs, lambda asked: _submitted(executor, asked[1]), count)
             for (raw, job), future in stack.enter_context(closing(running)):
                 yield self._saved(raw, job, future)
 
-    def _job(self, raw: ProductRef, tickets: tuple[Ticket, Ticket]) -> _Job:
+    def _job(self, raw: ProductRef, tickets: tuple[Ticket, ...]) -> _Job:
         archive = self.pool.archive
         overrides = {kind: Path(path).absolute() for kind, path in self.recipe.overrides.items()}
         cache = self.recipe.cache
@@ -252,7 +259,7 @@ def _calibrate_elsewhere(job: _Job) -> _Made:
         raw = archive.product(archive.manifest(job.row.manifest), job.urn)
         prepared = []
         with _calibrated(archive.work_folder, raw, job.row.name, job.urn, job.recipe, None) as (products, history):
-            for product, ticket in zip(products, job.tickets, strict=True):
+            for product, ticket in zip(products, job.tickets, strict=False):  # there may be no rateints
                 made = prepare(archive, product, name=job.row.name, history=history)
                 write_ahead(archive, job.rows, made, ticket)
                 made.measured.sources.clear()  # the files are gone in a moment
@@ -282,5 +289,4 @@ def _calibrated(
                 "inputs": [urn],
             }
         ]
-        kinds = ["ramp", "rateints" if "rateints" in run.files else "rate"]
-        yield [read_fits(run.files[kind]) for kind in kinds], history
+        yield [read_fits(run.files[kind]) for kind in _KINDS if kind in run.files], history

@@ -82,13 +82,13 @@ def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
     _find_references(raw, steps, Detector1Pipeline.step_defs, job)
     Detector1Pipeline.call(raw, steps=steps, save_results=True, save_calibrated_ramp=True, output_dir=".")
     files = {kind: sorted(p.name for p in place.glob(f"*_{kind}.fits")) for kind in ("ramp", "rateints", "rate")}
-    if not files["ramp"] or not (files["rateints"] or files["rate"]):
-        raise JobError("the pipeline ended without a ramp and rates; its log says why")
+    if not files["ramp"] or not files["rate"]:
+        raise JobError("the pipeline ended without a ramp and a rate; its log says why")
     chosen = {kind: names[0] for kind, names in files.items() if names}
     return {
         "version": str(jwst.__version__),
         "files": chosen,
-        "steps": _steps_done(place / chosen["ramp"], place / (chosen.get("rateints") or chosen["rate"])),
+        "steps": _steps_done(place / chosen["ramp"], place / chosen["rate"]),
         **_references(place, chosen, job),
     }
 

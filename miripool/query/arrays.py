@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import QueryError
+from ..reductions import reduce_elements
 from .tree import Slice
 from .values import OPERATORS
 
@@ -254,24 +254,13 @@ def reduce_mask(function: str, mask: Mask, axis: tuple[int, ...] | None) -> Any:
     return counted if axis is not None else counted[()]
 
 
-_REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "max": (np.max, np.nanmax),
-    "min": (np.min, np.nanmin),
-    "mean": (np.mean, np.nanmean),
-    "std": (np.std, np.nanstd),
-    "sum": (np.sum, np.nansum),
-    "median": (np.median, np.nanmedian),
-}
-"""With NaN in the way, which says so, and around it, which takes twice as long."""
-
-
 def reduce_array(function: str, array: NDArray[Any], axis: tuple[int, ...] | None) -> Any:
     """Reduce numbers in double precision, leaving out NaN.
 
     Parameters
     ----------
     function : str
-        ``max``, ``min``, ``mean``, ``std`` (of the population), ``sum``, ``median``, ``any``, ``all``.
+        One of `REDUCTIONS`; ``std`` and ``var`` are the population's.
     array : ndarray
         Numbers.
     axis : tuple of int or None
@@ -293,20 +282,9 @@ def reduce_array(function: str, array: NDArray[Any], axis: tuple[int, ...] | Non
         raise QueryError(f"elements of type {array.dtype} have no {function}; ask a column of the table")
     if not _has_axes(array, axis):
         return None
-    if function not in ("max", "min") or array.dtype.kind not in "f":
-        array = array.astype(np.float64, copy=False)
-    if array.size == 0:
-        return np.full(np.sum(array, axis=axis).shape, np.nan)[()]
-    with warnings.catch_warnings():
-        # Slices of nothing but NaN: what is returned for them says so.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        plain, around_nan = _REDUCTIONS[function]
-        found = np.asarray(plain(array, axis=axis))
-        if np.isnan(found).any():
-            found = np.asarray(around_nan(array, axis=axis))
-            if function == "sum":
-                found = np.where(np.isnan(array).all(axis=axis), np.nan, found)
-    return found if axis is not None else found[()]
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    return reduce_elements(function, array, axis=axis)
 
 
 def _has_axes(array: NDArray[Any], axis: tuple[int, ...] | None) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import MiripoolError, NotFound, QueryError
 from .arrays import Mask, index, invert, reduce_array, reduce_mask
+from .places import OF_ROW
 from .tree import (
     And,
     Arithmetic,
@@ -200,7 +201,8 @@ class _Evaluation:
             return UNKNOWN
 
     def _field(self, node: Field) -> Value:
-        found = getattr(self.product, node.name, None)
+        whose = getattr(getattr(self.product, "ref", None), "row", None) if node.name in OF_ROW else self.product
+        found = getattr(whose, node.name, None)
         if node.name == "urn" and found is not None:
             found = str(found)
         return UNKNOWN if found is None else Value.of(found)
@@ -213,7 +215,7 @@ class _Evaluation:
             shape, axis = dataset.shape, node.axis or 0
             return Value(number=float(shape[axis])) if -len(shape) <= axis < len(shape) else UNKNOWN
         if node.which in ("ndim", "unit"):
-            return Value.of(getattr(dataset, node.which))
+            return Value.of(dataset.ndim if node.which == "ndim" else dataset.unit_text)
         return Value.of(getattr(dataset.statistics, node.which, None))
 
     def _arithmetic(self, node: Arithmetic) -> Value:

@@ -21,6 +21,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?Z?(?![\w.])", re.ASCII)
+"""A date without quotes; a subtraction has blanks around the minus, or no zeros before its numbers."""
 _HYPHEN = re.compile(r"-[A-Za-z0-9_]+")
 _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
@@ -137,6 +139,9 @@ def _make(type_: str, word: str, text: str, at: int, end: int) -> Token:
     if type_ == "string":
         return Token("string", _unescape(word[1:-1], text, at), at)
     if type_ == "number":
+        date = _DATE.match(text, at)
+        if date is not None:
+            raise QueryError(f"{date[0]} is a subtraction; a date stands in quotes: '{date[0]}'", text, at)
         if re.match(r"[A-Za-z_0-9.]", text[end : end + 1]) or len(word) > _MAX_DIGITS:
             raise QueryError("this is not a number; write e.g. 20, 1.5, 2e-3 or 0x4", text, at)
         return Token("number", word, at)

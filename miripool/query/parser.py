@@ -12,13 +12,14 @@ are split by `miripool.query.lexer` and put together here. What is not in the gr
 ``p.meta.containsKey('flag')``          also ``'flag' in p.meta``
 ``p.type``, ``p.version``, …            see `miripool.query.places.FIELDS`; ``p.`` can be left out, but for filename
 ``'cal v1' in p.tags``                  the tag marks this version
-``p.data``, ``p['SCI']``, ``p.err``     datasets, with ``.max() .min() .mean() .std() .sum() .median() .any() .all()``
+``p.data``, ``p['SCI']``, ``p.err``     datasets, with ``.max() .min() .mean() .std() .var() .sum() .median() .any()`` …
 ``(p['SCI'][:, 10:20] > 5).sum() > 3``  parts, comparisons and reductions, with ``axis=``
 ``p.data[p.dq == 0].max()``             elements picked by a condition
 ``p.data.shape[0]``, ``.ndim``, …       also ``.size``, ``.unit``, ``.n_nan``, ``.n_flagged``
 ``ANY(p.data > 5)``, ``ALL(…)``         one value from many
 ``detector like 'MIRI*'``               ``*`` or ``%``: any characters; ``?``: one; ``_`` is itself
 ``f(p)``                                a plain function that was given to `parse`
+``created > now - 1 day``               from the time of asking; also minutes, hours, weeks
 ``1``, ``True``, nothing                all products
 ======================================  ==========================================================
 """
@@ -26,6 +27,7 @@ are split by `miripool.query.lexer` and put together here. What is not in the gr
 from __future__ import annotations
 
 import functools
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueryError
@@ -146,6 +148,10 @@ def _parse(text: str, variable: str, names: Names, functions: Mapping[str, Calla
 @functools.lru_cache(maxsize=_KEPT)
 def _parse_again(text: str, variable: str, names: Names) -> Node:
     return _parse(text, variable, names, {})
+
+
+_UNITS = ("second", "minute", "hour", "day", "week")
+"""Of ``now - 1 day``."""
 
 
 class _Parser(Reader):
@@ -426,9 +432,25 @@ class _Parser(Reader):
             return MetaPlace()
         if name == "tags":
             return TagsPlace()
+        if name == "now" and not self.is_op("."):
+            return self.moment()
         if name in FIELDS and name != "filename" and not (self.is_op(".") and self.tokens[self.at + 1].text in "value"):
             return Field(FIELDS[name])
         return self.path(token)
+
+    def moment(self) -> Literal:
+        """Read ``now``, or ``now - 1 day``: the time when the question is asked."""
+        when = datetime.now(UTC)
+        if self.accept("-"):
+            number, unit = self.take(), self.take()
+            name = unit.text.lower().removesuffix("s")
+            if number.type != "number" or unit.type != "name" or name not in _UNITS:
+                self.fail(f"write now - 1 day; {', '.join(f'{unit}s' for unit in _UNITS)} are known", number.column)
+            try:
+                when -= timedelta(**{f"{name}s": float(_read_number(number.text))})
+            except OverflowError:
+                self.fail("so long ago there were no dates", number.column)
+        return Literal(when.isoformat().replace("+00:00", "Z"))
 
     def path(self, first: Token, *, meta: bool = False) -> Keyword:
         """Read a keyword by name: bare, a datamodel path, or qualified by an HDU; `meta`: stood before it."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import QueryError
+from ..reductions import REDUCTIONS
 from .tree import (
+    Arithmetic,
     Call,
     Compare,
     Dataset,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS",
     "FUNCTIONS",
+    "OF_ROW",
+    "REDUCTIONS",
     "MetaPlace",
     "Names",
     "Place",
@@ -117,10 +121,16 @@ class Arguments(NamedTuple):
     axis: tuple[int, ...] | None = None
 
 
-FIELDS = {name: name for name in ("kind", "name", "version", "urn", "serial", "created", "bytes", "filename")} | {
-    "type": "kind"
+OF_ROW = (
+    *("start_time", "stored_bytes", "head", "removed", "purged", "saved_by", "removed_by"),
+    *("entry", "manifest", "content", "file_digest"),
+)
+"""Columns of a listing that the index has of every version, beside what a product says of itself."""
+FIELDS = {
+    **{name: name for name in ("kind", "name", "version", "urn", "serial", "created", "bytes", "filename", *OF_ROW)},
+    "type": "kind",
 }
-"""Attributes of every product, and the field that each means."""
+"""Attributes of every product, and the field that each means: each column of a listing that is no keyword."""
 _DATASETS = frozenset(
     [
         "data",
@@ -143,10 +153,9 @@ _DATASETS = frozenset(
 _EXTENSIONS = {"avg_dark_current": "AVDRKCUR"}
 """As in `miripool.product`: names of the jwst datamodels that are not their FITS extensions' names."""
 _STATISTICS = frozenset({"min", "max", "mean", "std"})
-_REDUCTIONS = _STATISTICS | {"sum", "any", "all", "median"}
 _FACTS = {"size": "n", "ndim": "ndim", "unit": "unit", "n_nan": "n_nan", "n_flagged": "n_flagged"}
 _TEXT_METHODS = ("startswith", "endswith", "contains", "lower", "upper")
-FUNCTIONS = ("ANY", "ALL", "any", "all", "abs", "isnan", "len", "max", "mean", "median", "min", "std", "sum")
+FUNCTIONS = ("ANY", "ALL", "abs", "isnan", "len", *sorted(REDUCTIONS))
 """Functions that a predicate may call."""
 
 
@@ -217,7 +226,7 @@ def take_attribute(base: Node | Place, name: str, names: Names) -> Node | Place:
         return base if name == "value" else Unit(base.hdu, base.key)
     if isinstance(base, Dataset) and (name in _FACTS or name == "shape"):
         return _ShapePlace(base) if name == "shape" else Statistic(base.name, _FACTS[name])
-    if name in _REDUCTIONS or name in _TEXT_METHODS or name == "containsKey":
+    if name in REDUCTIONS or name in _TEXT_METHODS or name == "containsKey":
         raise QueryError(f"'{name}' is a method: write {name}(…)")
     raise QueryError(f"there is no '{name}' here; {_allowed(base)}")
 
@@ -238,13 +247,13 @@ def _allowed(base: Node | Place) -> str:
     if isinstance(base, Keyword):
         return "a keyword has .value and .unit, and datasets are reached as p.data or p['SCI']"
     if isinstance(base, Dataset):
-        return f"a dataset has .shape, .{', .'.join(_FACTS)} and .{'(), .'.join(sorted(_REDUCTIONS))}()"
+        return f"a dataset has .shape, .{', .'.join(_FACTS)} and .{'(), .'.join(sorted(REDUCTIONS))}()"
     if isinstance(base, _ShapePlace):
         return "the shape's elements are reached as shape[0]"
     if isinstance(base, TagsPlace):
         return "write e.g. 'using cal v1' in p.tags"
     if is_array(base):  # type: ignore[arg-type]
-        return f"an array has .{'(), .'.join(sorted(_REDUCTIONS))}()"
+        return f"an array has .{'(), .'.join(sorted(REDUCTIONS))}()"
     return f"a text has .{'(), .'.join(_TEXT_METHODS)}()"
 
 
@@ -321,7 +330,7 @@ def apply_method(base: Node | Place, name: str, arguments: Arguments, names: Nam
     if isinstance(base, Place):
         take_attribute(base, name, names)
         raise QueryError(f"'{name}' can't be called here; only the methods of keywords' and datasets' values can")
-    if name in _REDUCTIONS and (is_array(base) or is_condition(base)):
+    if name in REDUCTIONS and (is_array(base) or is_condition(base)):
         axis = arguments.axis
         if arguments.values:
             axis = _axis_argument(name, arguments)
@@ -368,6 +377,8 @@ def _reduce(name: str, operand: Node, axis: tuple[int, ...] | None = None) -> No
         raise QueryError(f"{name} is for arrays; this is one value")
     if isinstance(operand, Dataset) and axis is None and name in _STATISTICS:
         return Statistic(operand.name, name)
+    if isinstance(operand, Dataset) and axis is None and name == "var":
+        return Arithmetic("*", Statistic(operand.name, "std"), Statistic(operand.name, "std"))
     counted = _nan_of(operand)
     if counted is not None and axis is None and name in ("any", "sum"):
         nans = Statistic(counted.name, "n_nan")
@@ -415,7 +426,7 @@ def apply_function(name: str, arguments: Arguments) -> Node:
     if len(values) != 1:
         raise QueryError(f"{name} takes one value")
     (value,) = values
-    if lower in _REDUCTIONS:
+    if lower in REDUCTIONS:
         if lower not in ("any", "all") and not is_array(value):
             raise QueryError(f"{name} of one value is the value itself")
         return _reduce(lower, value, arguments.axis)

@@ -29,6 +29,7 @@ __all__ = [
     "PixelQuery",
     "Query",
     "as_query",
+    "check_detector",
     "check_region",
     "functions_in",
 ]
@@ -203,6 +204,8 @@ class PixelQuery(Query):
         First and last column, first and last row to look at, in the FULL array, from 1; ends included.
     where : str, keyword-only, optional
         Condition on the product too, as for `Query`.
+    detector : str, keyword-only, optional
+        Of this detector, e.g. ``"MIRIMAGE"``, in capitals or not; of all detectors if not given.
     allVersions, all_versions, tag : object, keyword-only, optional
         As for `Query`.
 
@@ -211,13 +214,14 @@ class PixelQuery(Query):
     QueryError
         If a condition can't be read, or the kind has no such column.
     InvalidInput
-        If the kind has no pixels, or the region is none.
+        If the kind has no pixels, the region is none, or the detector is no name.
     """
 
-    __slots__ = ("at_least", "condition", "region", "text")
+    __slots__ = ("at_least", "condition", "detector", "region", "text")
 
     condition: Node
     at_least: int
+    detector: str | None
     region: tuple[int, int, int, int] | None
     text: str
 
@@ -232,29 +236,38 @@ class PixelQuery(Query):
         allVersions: bool | None = None,  # noqa: N803 -- HIPE's name
         all_versions: bool | None = None,
         tag: str | None = None,
+        detector: str | None = None,
     ) -> None:
         cls = kind_class(kind) if isinstance(kind, str) else kind
         super().__init__(cls, "p", where, allVersions=allVersions, all_versions=all_versions, tag=tag, functions={})
         if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 1:
             raise InvalidInput(f"at_least={at_least!r}: a whole number from 1 on is wanted")
-        self._ask(parse_pixels(pixels, cls.kind), pixels, at_least, check_region(region))
+        self._ask(parse_pixels(pixels, cls.kind), pixels, at_least, check_region(region), check_detector(detector))
 
-    def _ask(self, condition: Node, text: str, at_least: int, region: tuple[int, int, int, int] | None) -> None:
-        for name, value in {"condition": condition, "text": text, "at_least": at_least, "region": region}.items():
+    def _ask(
+        self,
+        condition: Node,
+        text: str,
+        at_least: int,
+        region: tuple[int, int, int, int] | None,
+        detector: str | None,
+    ) -> None:
+        state = {"condition": condition, "text": text, "at_least": at_least, "region": region, "detector": detector}
+        for name, value in state.items():
             object.__setattr__(self, name, value)
 
     def replace(self, *, all_versions: bool | None = None, tag: str | None = None) -> Self:
         """Ask the same of other versions; as for `Query`."""
         made = super().replace(all_versions=all_versions, tag=tag)
-        made._ask(self.condition, self.text, self.at_least, self.region)
+        made._ask(self.condition, self.text, self.at_least, self.region, self.detector)
         return made
 
     def _key(self) -> tuple[object, ...]:
-        return (*super()._key(), self.condition, self.at_least, self.region)
+        return (*super()._key(), self.condition, self.at_least, self.region, self.detector)
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {"at_least": self.at_least, "region": self.region, "where": self.where}
-        options |= {"all_versions": self.all_versions, "tag": self.tag}
+        options |= {"all_versions": self.all_versions, "tag": self.tag, "detector": self.detector}
         return _restore_pixels, (self.kinds[0], self.text, options)
 
     def __repr__(self) -> str:
@@ -262,7 +275,9 @@ class PixelQuery(Query):
         where = "" if self.where == "1" else f", where={self.where!r}"
         versions = ", allVersions=True" if self.all_versions else ""
         tag = "" if self.tag is None else f", tag={self.tag!r}"
-        return f"PixelQuery({self.kinds[0]}, {self.text!r}, at_least={self.at_least}{region}{where}{versions}{tag})"
+        detector = "" if self.detector is None else f", detector={self.detector!r}"
+        options = f"at_least={self.at_least}{region}{where}{versions}{tag}{detector}"
+        return f"PixelQuery({self.kinds[0]}, {self.text!r}, {options})"
 
 
 def check_region(region: Any) -> tuple[int, int, int, int] | None:
@@ -295,6 +310,31 @@ def check_region(region: Any) -> tuple[int, int, int, int] | None:
             "written (first column, last column, first row, last row)"
         )
     return x1, x2, y1, y2
+
+
+def check_detector(detector: Any) -> str | None:
+    """Insist that a detector is given by its name.
+
+    Parameters
+    ----------
+    detector : str or None
+        E.g. ``MIRIMAGE``, in capitals or not.
+
+    Returns
+    -------
+    str or None
+        In capitals.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no name.
+    """
+    if detector is None:
+        return None
+    if not isinstance(detector, str) or not detector.strip():
+        raise InvalidInput(f"detector={detector!r}: write a detector's name, e.g. 'MIRIMAGE'")
+    return detector.strip().upper()
 
 
 def _restore_pixels(kind: str, text: str, options: dict[str, Any]) -> PixelQuery:

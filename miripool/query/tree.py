@@ -112,7 +112,7 @@ class Field(Node):
     Attributes
     ----------
     name : str
-        ``kind``, ``name``, ``version``, ``urn``, ``serial``, ``created``, ``bytes`` or ``filename``.
+        A value of `miripool.query.places.FIELDS`.
     """
 
     name: str
@@ -178,7 +178,7 @@ class Reduce(Node):
     Attributes
     ----------
     function : str
-        ``sum``, ``any``, ``all``, ``max``, ``min``, ``mean``, ``std`` or ``median``.
+        One of `miripool.reductions.REDUCTIONS`.
     operand : Node
         An array.
     axis : tuple of int, optional

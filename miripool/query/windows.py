@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reduction", "find_windows"]
 
+_WHOLE = frozenset({"median", "prod"})
+"""Reductions that need all elements in order, or whose rounding depends on it."""
+
 _WINDOW_BYTES = 8 << 20
 """Bytes of each array in a window of several arrays: their tiles differ, and those on its edge are decoded twice."""
 
@@ -50,7 +53,7 @@ def find_windows(
         By the names that the reduction uses, iterators that go through the windows in step; each element is in one.
         None where the arrays are small, unlike in shape, or needed whole.
     """
-    if node.function == "median":
+    if node.function in _WHOLE:
         return None
     datasets: dict[str | None, Any] = {}
     for below in walk(node.operand):
@@ -83,7 +86,7 @@ class Reduction:
     Parameters
     ----------
     function : str
-        As in `Reduce`, but for ``median``.
+        As in `Reduce`, but for those that need the array whole.
     """
 
     def __init__(self, function: str) -> None:
@@ -116,7 +119,7 @@ class Reduction:
             if self._function in ("all", "mean") or not (self._true or self._false):
                 self._false += int(np.count_nonzero(window.false))
             return (self._function == "any" and self._true > 0) or (self._function == "all" and self._false > 0)
-        if self._function in ("mean", "std"):
+        if self._function in ("mean", "std", "var"):
             reduce_array("sum", window[:0], None)  # refuses what is no number
             self._numbers.add(np.ascontiguousarray(window))
             return False
@@ -178,7 +181,7 @@ class Reduction:
             if not known:
                 return math.nan
             return float(self._true) if self._function == "sum" else self._true / known
-        if self._function in ("mean", "std"):
-            found = getattr(self._numbers.result(), self._function)
-            return math.nan if found is None else found
+        if self._function in ("mean", "std", "var"):
+            found = getattr(self._numbers.result(), "mean" if self._function == "mean" else "std")
+            return math.nan if found is None else found * found if self._function == "var" else found
         return self._total

@@ -73,7 +73,7 @@ def test_ten_calibrations_of_a_real_exposure(
             (done,) = reprocess(pool, [raw], recipe)
             assert done.error is None
             files = {}
-            for ref in done.refs:
+            for ref in (ref for ref in done.refs if ref.kind != "Rate"):
                 for name, dataset in ref.product.items():
                     if isinstance(dataset.source, Blob) and dataset.dtype.names is None and dataset.shape:
                         files[f"{ref.kind}_{name}"] = folder = tmp_path / f"{ref.kind}_{name}.npy"

@@ -10,24 +10,11 @@ from postgresql import reachable_folder
 from miripool import Home
 from miripool.index import EmbeddedServer
 
-_FIGURES = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_FIGURES] = []
-
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--long"):
         for item in items:
             item.add_marker(pytest.mark.timeout(4 * 3600))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.stash[_FIGURES]:
-        terminalreporter.section("figures")
-        for line in config.stash[_FIGURES]:
-            terminalreporter.line(line)
 
 
 @pytest.fixture
@@ -52,10 +39,6 @@ def scale(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Tell a figure at the end of the run."""
-
-    def tell(line: str) -> None:
-        request.config.stash[_FIGURES].append(f"{request.node.name}: {line}")
-
-    return tell
+    return lambda line: record_property("figure", line)

@@ -40,7 +40,7 @@ def content(pool):
             if isinstance(product, Context):
                 found[key].append([(link.name, link.serial, link.manifest) for link in product.links])
             for name in product:
-                found[key].append((name, product[name].unit, product[name][...].tobytes()))
+                found[key].append((name, product[name].unit_text, product[name][...].tobytes()))
             found[key].append(sum(len(hdu.data.tobytes()) for hdu in ref.to_hdulist() if hdu.data is not None))
         except MiripoolError as error:
             found[key] = error

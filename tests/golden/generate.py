@@ -1,7 +1,7 @@
 """Makes the pool of today's format that `test_golden.py` reads: ``python tests/golden/generate.py``.
 
-What is there is not made anew while the format's number stays: it shows that later versions read what earlier ones
-wrote. A new format gets a folder of its own beside it.
+What is there is not made again while the numbers of the folder's format and of the journal's stay: it shows that later
+versions read what earlier ones wrote. A new format gets a folder of its own beside it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from miripool import Context, Home, Pool, Product, Ramp, Rate, RateInts
+from miripool import Context, Home, Pool, Product, Ramp, Rate, RateInts, journal
 from miripool.collect import collect
 from miripool.pack import pack
 from miripool.poolinfo import FORMAT
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.transfer import PoolShelf
 
-FOLDER = Path(__file__).parent / f"format-{FORMAT}"
+FOLDER = Path(__file__).parent / f"format-{FORMAT}.{journal.FORMAT}"
 DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE", "TARGNAME": "a 'star'"}
 
@@ -104,6 +104,8 @@ def main() -> None:
         sys.exit(f"{FOLDER} is there; it is kept as it is")
     with tempfile.TemporaryDirectory() as folder:
         os.environ.pop("MIRIPOOL_DATABASE_URL", None)
+        journal.user_name = lambda: "ana"
+        journal.socket.gethostname = lambda: "mirihost"
         home = Home(Path(folder) / "home")
         (Path(folder) / "files").mkdir()
         try:
@@ -111,7 +113,9 @@ def main() -> None:
                 fill(pool, Path(folder) / "files")
                 root = pool.archive.storage.path("pool.json").parent
                 FOLDER.mkdir(parents=True)
-                shutil.copytree(root, FOLDER / "pool", ignore=shutil.ignore_patterns("pending", "collecting", "work"))
+                shutil.copytree(
+                    root, FOLDER / "pool", ignore=shutil.ignore_patterns("pending", "collecting", "leases", "work")
+                )
                 shelf = PoolShelf(pool, ["Context/a context", "Product/other", "RateInts/small"])  # not what is large
                 pack(shelf, pool.archive, FOLDER / "versions.tar")
                 (FOLDER / "expected.json").write_text(json.dumps(describe(pool), indent=1, ensure_ascii=False) + "\n")

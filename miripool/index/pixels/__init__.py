@@ -2,15 +2,17 @@
 
 from .load import load_rows
 from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
-from .uses import leave_out, pending, reasons, release, sweep
+from .uses import detectors, leave_out, missing, pending, reasons, release, sweep
 
 __all__ = [
     "Box",
     "SetRow",
     "count_pixels",
     "count_rows",
+    "detectors",
     "leave_out",
     "load_rows",
+    "missing",
     "pending",
     "read_pixel",
     "read_pixels",

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from ...errors import ServerError
 from ...pixelset import PIXEL_KINDS
+from ..connection import quote
 from ..schema import pixel_set, pixel_use, product, tag
 from ..selection import GIVEN_SERIALS, array_text
 from .forms import TABLES
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..connection import Database
 
-__all__ = ["leave_out", "pending", "reasons", "release", "sweep"]
+__all__ = ["detectors", "leave_out", "missing", "pending", "reasons", "release", "sweep"]
 
 _LOCK_SECONDS = 5
 """How long a drop waits for those who read; they would have to wait behind it."""
@@ -64,6 +65,44 @@ def pending(database: Database, policy: str) -> list[int]:
     unused = ~exists(select(pixel_use.c.serial).where(pixel_use.c.serial == p.serial))
     with database.read() as connection:
         return list(connection.execute(select(p.serial).where(_wanted(policy), unused).order_by(p.serial)).scalars())
+
+
+def detectors(database: Database) -> list[str]:
+    """List the detectors of living versions with pixels.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+
+    Returns
+    -------
+    list of str
+        As headers have them; versions whose header names none count for nothing.
+    """
+    p = product.c
+    living = and_(p.kind.in_(PIXEL_KINDS), p.removed.is_(None), p.detector.is_not(None))
+    with database.read() as connection:
+        return list(connection.execute(select(p.detector).where(living).distinct()).scalars())
+
+
+def missing(database: Database) -> dict[str, int]:
+    """Count the living versions that have no pixel rows, by the reason.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+
+    Returns
+    -------
+    dict of str to int
+        As the view `missing_pixel_rows` tells them, the most frequent first.
+    """
+    statement = "SELECT reason, count(*) FROM missing_pixel_rows GROUP BY reason ORDER BY 2 DESC, 1"
+    with database.read() as connection:
+        connection.exec_driver_sql(f"SET LOCAL search_path TO {quote(database.schema)}".replace("%", "%%"))
+        return {row[0]: row[1] for row in connection.execute(text(statement))}
 
 
 def leave_out(database: Database, serials: Sequence[int], reason: str) -> None:

@@ -1,0 +1,271 @@
+"""What commands work on: names, their beginnings, wildcards and options; and what they say before and after."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+from pathlib import Path
+
+import homes
+import numpy as np
+import pytest
+from homes import call
+
+from miripool import Home, Pool, RateInts
+from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
+from miripool.journal import user_name
+
+home = homes.home
+
+ME = f"{user_name()}@{socket.gethostname()}"
+PLACE = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
+A, B, C = "jw01033001_a", "jw01033002_a", "jw02000001_a"
+
+
+@pytest.fixture
+def campaign(pool: Pool, tmp_path: Path) -> Pool:
+    """Rates of A, B and C in two versions, RateInts of A; of the first versions those of A and B are tagged."""
+    for number, label in enumerate(("v1", "v2")):
+        for name in (A, B, C):
+            path = homes.write_image(tmp_path / f"{name}_rate.fits", {"CAL_VER": label, "NGROUPS": 10}, [[number]])
+            pool.save(path, name=name, kind="Rate", tag="using cal v1" if number == 0 and name != C else None)
+    pool.save(RateInts(PLACE | {"NGROUPS": 20}, {"SCI": np.ones((2, 6, 8), "f4")}, name=A))
+    return pool
+
+
+def listed(*arguments: str) -> list[tuple[str, str, int]]:
+    rows = json.loads(call("ls", "jpl8", *arguments, "--json").stdout)
+    return sorted((row["kind"], row["name"], row["version"]) for row in rows)
+
+
+def tags(pool: Pool) -> dict[str, list[str]]:
+    pool.catch_up()
+    return {f"{r.kind}/{r.name}@{r.version}": list(r.tags) for r in pool.select(all_versions=True) if r.tags}
+
+
+# Who is chosen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([f"Rate/{A}"], [("Rate", A, 1)]),
+        (["Rate/jw01033*"], [("Rate", A, 1), ("Rate", B, 1)]),
+        (["jw01033*"], [("Rate", A, 1), ("Rate", B, 1), ("RateInts", A, 0)]),
+        (["rate*/jw01033001?a"], [("Rate", A, 1), ("RateInts", A, 0)]),
+        (["Rate/*@using cal v1"], [("Rate", A, 0), ("Rate", B, 0)]),
+        (["Rate/*@0"], [("Rate", A, 0), ("Rate", B, 0), ("Rate", C, 0)]),
+        (["Rate/jw01033*", "--tag", "using cal v1"], [("Rate", A, 0), ("Rate", B, 0)]),
+        (["Rate/jw0103300[12]*"], None),
+        ([f"Rate/{A}", "--all-versions"], [("Rate", A, 0), ("Rate", A, 1)]),
+        ([f"Rate/{A}", "--tag", "using cal v1"], [("Rate", A, 0)]),
+        ([f"Rate/{A}@1", "--tag", "using cal v1"], []),
+        (["Rate/jw02"], [("Rate", C, 1)]),
+        (["Rate/jw02@0"], [("Rate", C, 0)]),
+        (["*", "--where", "ngroups == 20"], [("RateInts", A, 0)]),
+        (["Rate/jw01033*", "--all-versions"], [("Rate", A, 0), ("Rate", A, 1), ("Rate", B, 0), ("Rate", B, 1)]),
+    ],
+)
+def test_what_ls_takes(campaign: Pool, arguments: list[str], expected: list[tuple[str, str, int]] | None) -> None:
+    if expected is None:
+        with pytest.raises(ProductNotFound):
+            call("ls", "jpl8", *arguments)
+        return
+    assert listed(*arguments) == expected
+
+
+def test_a_beginning_must_be_clear(campaign: Pool) -> None:
+    with pytest.raises(AmbiguousSpec, match=rf"'Rate/jw01' is not clear: Rate/{A}, Rate/{B} begin so"):
+        call("show", "jpl8", "Rate/jw01")
+    with pytest.raises(ProductNotFound, match="no Rate 'jw9'"):
+        call("show", "jpl8", "Rate/jw9")
+
+
+def test_an_exact_name_wins(pool: Pool, tmp_path: Path) -> None:
+    for name in ("a", "ab", "a*", "50%_a"):
+        pool.save(homes.write_image(tmp_path / "x.fits", {"TARGNAME": name}), name=name, kind="Rate")
+    assert json.loads(call("show", "jpl8", "a", "--json").stdout)["name"] == "a"
+    assert json.loads(call("show", "jpl8", "a*", "--json").stdout)["name"] == "a*"
+    assert listed("50%*") == [("Rate", "50%_a", 0)]
+    assert listed("5?%_a") == [("Rate", "50%_a", 0)]
+
+
+@pytest.mark.parametrize("verb", ["rm", "untag", "restore"])
+def test_what_takes_away_wants_whole_names(campaign: Pool, verb: str) -> None:
+    arguments = ["untag", "jpl8", "using cal v1"] if verb == "untag" else [verb, "jpl8"]
+    before = listed("--all-versions"), tags(campaign)
+    with pytest.raises(ProductNotFound, match="no Rate 'jw02'"):
+        call(*arguments, "Rate/jw02")
+    assert (listed("--all-versions"), tags(campaign)) == before
+
+
+@pytest.mark.parametrize("verb", ["rm", "show", "tag", "reprocess", "restore", "diff"])
+def test_nothing_is_chosen_by_saying_nothing(campaign: Pool, verb: str) -> None:
+    with pytest.raises(InvalidInput, match="say which versions"):
+        call(verb, "jpl8", *(["x"] if verb == "tag" else []))
+
+
+# What commands do with a selection
+
+
+def test_tagging_a_selection(campaign: Pool) -> None:
+    done = call("tag", "jpl8", "good", "Rate/*", "--where", "cal_ver == 'v2'")
+    assert "tagging 3 versions" in done.stderr
+    assert "'good' newly marks 3 of 3 versions" in done.stderr
+    assert [name for name, labels in tags(campaign).items() if "good" in labels] == [
+        f"Rate/{name}@1" for name in (A, B, C)
+    ]
+    assert "taking the tag off 2 versions" in call("untag", "jpl8", "good", "Rate/jw01033*").stderr
+    assert [name for name, labels in tags(campaign).items() if "good" in labels] == [f"Rate/{C}@1"]
+
+
+def test_untag_chooses_among_what_is_marked(campaign: Pool) -> None:
+    call("untag", "jpl8", "using cal v1", "Rate/*")  # the marked versions are not the newest
+    assert tags(campaign) == {}
+
+
+def test_a_moved_tag_is_told_and_can_be_taken_back(campaign: Pool) -> None:
+    before = tags(campaign)
+    done = call("tag", "jpl8", "using cal v1", "Rate/*")
+    assert f"Rate/{A}: 'using cal v1' moved from version 0 to 1" in done.stderr
+    assert f"Rate/{C}" not in done.stderr
+    assert tags(campaign) != before
+    back = [line.partition(": ")[2] for line in done.stderr.splitlines() if line.startswith("to take it back: ")]
+    assert len(back) == 2
+    for line in back:
+        call(*shlex.split(line)[1:])
+    assert tags(campaign) == before
+
+
+def test_an_untag_can_be_taken_back(campaign: Pool) -> None:
+    before = tags(campaign)
+    (line,) = (
+        line.partition(": ")[2]
+        for line in call("untag", "jpl8", "using cal v1").stderr.splitlines()
+        if line.startswith("to take it back: ")
+    )
+    assert tags(campaign) == {}
+    call(*shlex.split(line)[1:])
+    assert tags(campaign) == before
+
+
+def test_keep_refuses_to_move(campaign: Pool) -> None:
+    before = tags(campaign)
+    with pytest.raises(Conflict, match=rf"'using cal v1' marks Rate/{A}@0; it was not moved"):
+        call("tag", "jpl8", "using cal v1", "--keep", f"Rate/{A}", f"Rate/{C}")
+    with pytest.raises(Conflict, match="it was not moved"):
+        campaign.tag(f"Rate/{A}", "using cal v1", keep=True)
+    assert tags(campaign) == before
+    call("tag", "jpl8", "using cal v1", "--keep", f"Rate/{A}@0", f"Rate/{C}")
+    assert tags(campaign) == {**before, f"Rate/{C}@1": ["using cal v1"]}
+
+
+def test_rm_of_a_selection_asks(campaign: Pool) -> None:
+    before = listed("--all-versions")
+    with pytest.raises(InvalidInput, match="2 versions of 2 products will be put into the trash"):
+        call("rm", "jpl8", "Rate/jw01033*")
+    assert listed("--all-versions") == before
+    shown = call("rm", "jpl8", "Rate/jw01033*", "--dry-run").stderr
+    assert shown.count("would remove") == 2
+    assert listed("--all-versions") == before
+    assert "2 versions went into the trash" in call("rm", "jpl8", "Rate/jw01033*", "--yes").stderr
+    assert listed("Rate/jw01033*") == [("Rate", A, 0), ("Rate", B, 0)]
+    assert listed("--trash", "Rate/*2_a") == [("Rate", B, 1)]
+    assert "restored 2 of 2 versions" in call("restore", "jpl8", "Rate/jw01033*").stderr
+    assert listed("--all-versions") == before
+    call("rm", "jpl8", f"Rate/{A}@0")  # named one by one, nothing is asked
+    assert "restored 1 of 1 version" in call("restore", "jpl8", "--kind", "Rate").stderr
+
+
+def test_exporting_a_selection(campaign: Pool, tmp_path: Path) -> None:
+    folder = tmp_path / "out put"
+    with pytest.raises(InvalidInput, match=r"there is no folder .*out put for 4 versions; make it first"):
+        call("export", "jpl8", "Rate/jw01033*", "--all-versions", folder)
+    folder.mkdir()
+    done = call("export", "jpl8", "Rate/jw01033*", "--all-versions", folder)
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == sorted(f"{name}_rate-v{version}.fits" for name in (A, B) for version in (0, 1))
+    assert all(f"wrote {folder / file}" in done.stderr for file in files)
+    for name in (A, B):
+        for version in (0, 1):
+            single = campaign.export(f"Rate/{name}@{version}", tmp_path / "single.fits", overwrite=True)
+            assert (folder / f"{name}_rate-v{version}.fits").read_bytes() == single.read_bytes()
+    (folder / files[0]).unlink()
+    with pytest.raises(AlreadyExists, match="nothing was written"):
+        call("export", "jpl8", "Rate/jw01033*", "--all-versions", folder)
+    assert not (folder / files[0]).exists()
+    call("export", "jpl8", "Rate/jw01033*", "--all-versions", "--overwrite", folder)
+    assert sorted(path.name for path in folder.iterdir()) == files
+
+
+def test_showing_several(campaign: Pool) -> None:
+    shown = json.loads(call("show", "jpl8", "--tag", "using cal v1", "--json").stdout)
+    assert [(row["name"], row["version"], row["saved_by"]) for row in shown] == [(A, 0, ME), (B, 0, ME)]
+    text = call("show", "jpl8", "Rate/jw01033*").stdout
+    assert text.count("stored_bytes") == 2
+    assert json.loads(call("show", "jpl8", "--where", "ngroups == 99", "--json").stdout) == []
+
+
+def test_comparing_several(campaign: Pool) -> None:
+    pairs = json.loads(call("diff", "jpl8", "Rate/jw01033*", "--json").stdout)
+    named = [tuple(campaign.ref(pair[side]).version for side in ("old", "new")) for pair in pairs]
+    assert named == [(0, 1), (0, 1)]
+    same = json.loads(call("diff", "jpl8", "Rate/jw01033*@using cal v1", "Rate/jw01033*@1", "--json").stdout)
+    assert same == pairs
+    alone = call("diff", "jpl8", "Rate/*@using cal v1", "Rate/*@1")
+    assert f"Rate/{C}@1 has no other version in 'Rate/*@using cal v1'" in alone.stderr
+    assert "RateInts" not in alone.stdout
+    with pytest.raises(AmbiguousSpec, match="several versions of one product"):
+        call("diff", "jpl8", "Rate/*", "Rate/*@0", "--all-versions")
+    assert "is the first version" in call("diff", "jpl8", "*", "--kind", "RateInts").stderr
+
+
+def test_copying_and_packing_a_selection(campaign: Pool, home: Home, tmp_path: Path) -> None:
+    with home.create("other"):
+        assert "copying 2 versions" in call("copy", "jpl8", "Rate/jw01033*", "other").stderr
+        rows = json.loads(call("ls", "other", "--json").stdout)
+        assert sorted((row["kind"], row["name"]) for row in rows) == [("Rate", A), ("Rate", B)]
+    packed = call("pack", "jpl8", tmp_path / "p.tar", "--where", "ngroups == 20")
+    assert "1 versions" in packed.stderr
+
+
+def test_pixel_rows_of_a_selection(campaign: Pool) -> None:
+    assert "1 pixel sets dropped" in call("index", "drop", "jpl8", "--kind", "RateInts").stderr
+    made = call("index", "pixels", "jpl8", "RateInts/*").stderr
+    assert "pixel rows of 1 versions made, 0 failed" in made
+
+
+# Who did it
+
+
+def test_who_did_what(campaign: Pool) -> None:
+    call("rm", "jpl8", f"Rate/{B}@1")
+    text = call("log", "jpl8", f"Rate/{B}").stdout
+    assert text.count(f"UTC by {ME}") == 3  # two versions saved, one removed
+    assert f"tag 'using cal v1' marks version 0 by {ME}" in text
+    told = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
+    assert [version["saved_by"] for version in told["versions"]] == [ME, ME]
+    assert [version["removed_by"] for version in told["versions"]] == [None, ME]
+    assert [tag["by"] for tag in told["tags"]] == [ME]
+    call("restore", "jpl8", f"Rate/{B}")
+    again = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
+    assert [version["removed_by"] for version in again["versions"]] == [None, None]
+    assert {row["saved_by"] for row in json.loads(call("ls", "jpl8", "--columns", "saved_by", "--json").stdout)} == {ME}
+
+
+def test_log_since(campaign: Pool) -> None:
+    whole = json.loads(call("log", "jpl8", f"Rate/{A}", "--json").stdout)
+    for since in ("1h", "2 days", "1w", "30m", "2026-01-01", whole["versions"][0]["created"]):
+        found = json.loads(call("log", "jpl8", f"Rate/{A}", "--since", since, "--json").stdout)
+        assert (len(found["versions"]), len(found["tags"])) == (2, 1), since
+    (event,) = whole["tags"]
+    later = json.loads(call("log", "jpl8", f"Rate/{A}", "--since", whole["versions"][1]["created"], "--json").stdout)
+    assert [version["version"] for version in later["versions"]] == [1]
+    assert event["time"] < whole["versions"][1]["created"]
+    assert later["tags"] == []
+    done = call("log", "jpl8", f"Rate/{A}", "--since", "2999-01-01")
+    assert "nothing since 2999-01-01 00:00:00 UTC" in done.stderr
+    for wrong in ("yesterday", "1 fortnight", "-1d", "99999999999w", ""):
+        with pytest.raises(InvalidInput, match="is no time"):
+            call("log", "jpl8", f"Rate/{A}", "--since", wrong)
