@@ -150,6 +150,11 @@ def test_an_untag_can_be_taken_back(campaign: Pool) -> None:
     assert tags(campaign) == before
 
 
+def test_a_new_tag_can_be_taken_back_from_the_first_version_of_all(campaign: Pool) -> None:
+    done = call("tag", "jpl8", "fresh", f"Rate/{A}@0", f"Rate/{B}@0")
+    assert f"untag jpl8 fresh urn:jpl8:Rate:0 {campaign.ref(f'Rate/{B}@0').urn}" in done.stderr
+
+
 def test_keep_refuses_to_move(campaign: Pool) -> None:
     before = tags(campaign)
     with pytest.raises(Conflict, match=rf"'using cal v1' marks Rate/{A}@0; it was not moved"):

@@ -109,7 +109,7 @@ def _tell_way_back(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
     if not events or len(events) > _REPEATED:
         return
     back = [Urn(pool.name, event.kind, event.previous) for event in events if event.previous is not None]
-    new = [Urn(pool.name, event.kind, event.serial) for event in events if event.previous is None and event.serial]
+    new = [Urn(pool.name, e.kind, e.serial) for e in events if e.previous is None and e.serial is not None]
     for verb, urns in (("tag", back), ("untag", new)):
         if urns:
             say("to take it back: " + shlex.join(["miripool", verb, pool.name, label, *map(str, urns)]))
