@@ -145,7 +145,6 @@ def choose(
     which: Which | None = None,
     *,
     whole_names: bool = False,
-    everything: bool = False,
     cls: type[Product] | None = None,
     removed: bool = False,
     marked: str | None = None,
@@ -162,8 +161,6 @@ def choose(
         The options.
     whole_names : bool, keyword-only
         A beginning of a name is not enough.
-    everything : bool, keyword-only
-        Without SPECs and options, all newest versions; else that is an error.
     cls : type of Product, keyword-only, optional
         The kind that a bare name and a wildcard without a kind mean.
     removed : bool, keyword-only
@@ -190,7 +187,7 @@ def choose(
     which = which or Which()
     pool.catch_up()
     if not specs:
-        if not which and not everything:
+        if not which:
             raise InvalidInput("say which versions: SPECs, wildcards such as 'Ramp/jw01033*', --where, --kind or --tag")
         return Chosen(list(_select(pool, which, cls=cls, marked=marked)), selected=True)
     found: dict[int, ProductRef] = {}

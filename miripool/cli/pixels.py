@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts or Rate.")]
-_Tag = Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Versions that this tag marks.")]
-_AllVersions = Annotated[bool, typer.Option("--all-versions", help="Not only the newest.")]
 _Query = Annotated[
     str, typer.Option("--query", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
 ]
@@ -46,8 +44,8 @@ def _pixel(
     where: Annotated[
         str, typer.Option("--where", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
     ] = "1",
-    tag: _Tag = None,
-    all_versions: _AllVersions = False,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     detector: _Detector = None,
     columns: _Columns = None,
     dq_names: _Names = False,
@@ -88,8 +86,8 @@ def _pixels(
     x: Annotated[str | None, typer.Option("--x", metavar="A:B", help="Columns, ends included.")] = None,
     y: Annotated[str | None, typer.Option("--y", metavar="A:B", help="Rows, ends included.")] = None,
     query: _Query = "1",
-    tag: _Tag = None,
-    all_versions: _AllVersions = False,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     detector: _Detector = None,
     columns: _Columns = None,
     dq_names: _Names = False,
@@ -166,7 +164,7 @@ def _sql(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Ask in SQL, as somebody who can only read. The tables and views are in the README.
+    """Ask in SQL, with the right to read only. The tables and views are in the README.
 
     Versions without pixel rows are in no view with values: where the pool has any, this is said on stderr, and
     `SELECT * FROM missing_pixel_rows` lists them.

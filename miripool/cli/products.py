@@ -150,8 +150,8 @@ def _ls(
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="A condition; see above.", show_default=False)
     ] = None,
-    tag: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Versions that this tag marks.")] = None,
-    all_versions: Annotated[bool, typer.Option("--all-versions", help="Not only the newest.")] = False,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
     trash: Annotated[bool, typer.Option("--trash", help="What is in the trash instead.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Who answers each condition, and how many are left.")
