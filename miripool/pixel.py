@@ -13,10 +13,11 @@ from .errors import FormatError, InvalidInput
 from .index import pixels as rows
 from .names import Urn
 from .pixelset import PIXEL_KINDS, pixel_set_of
+from .pixeltimes import time_columns
 from .product import Ramp, RateInts, kind_class
 from .query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
 from .query.queries import Query, check_detector, check_region
-from .selecting import detectors_of, of_detector, refuse_unknown_detector, warn_without_rows
+from .selecting import detectors_of, of_detector, refuse_unknown_detector, warn_beyond, warn_without_rows
 from .times import time_column
 
 if TYPE_CHECKING:
@@ -120,9 +121,11 @@ class Pixel:
         Returns
         -------
         astropy.table.Table
-            One row for each integration of each version, by time: urn, name, version, time (of the exposure's start,
-            a Time in UTC, masked where the file has none), detector (empty where the header names none), integration
-            (from 1), ramp (DN, by group), and for a Ramp groupdq, err where there is one, and pixeldq.
+            One row for each integration of each version, by time: urn, name, version, time (its start), detector
+            (empty where the header names none), integration (from 1), ramp (DN, by group); for a Ramp also groupdq,
+            err where there is one, and pixeldq; mid_time, end_time, and time_of. Times are Time in UTC, masked where
+            the file has none. Where time_of is ``integration``, they are the integration's own, from the table
+            INT_TIMES; where it is ``exposure``, the file has no such times, and they are its exposure's.
 
         Raises
         ------
@@ -157,9 +160,8 @@ class Pixel:
         Returns
         -------
         astropy.table.Table
-            One row for each integration of each version, by time: urn, name, version, time (of the exposure's start,
-            a Time in UTC, masked where the file has none), detector (empty where the header names none), integration
-            (from 1; of RateInts only), rate and err (DN/s), dq.
+            One row for each integration of each version, by time: urn, name, version, time, detector, integration
+            (from 1; of RateInts only), rate and err (DN/s), dq, mid_time, end_time, time_of.
 
         Raises
         ------
@@ -197,7 +199,7 @@ class Pixel:
             "urn": _repeat([str(Urn(self._pool.name, v.kind, v.serial)) for v in versions], count),
             "name": _repeat([v.name for v in versions], count),
             "version": np.repeat(np.asarray([v.version for v in versions], int), count),
-            "time": time_column([v.start_time for v in versions], count),
+            "time": None,
             "detector": _repeat([v.detector or "" for v in versions], count),
         }
         if cls.kind != "Rate":
@@ -209,7 +211,8 @@ class Pixel:
             table[name] = _joined(values, axes, lengths)
             if dq_names and column.endswith("dq"):
                 table[name] = _spelled(table[name])
-        made = _astropy(table)
+        table |= time_columns(self._pool, versions, count)
+        made = _astropy(table, "start of the integration, or of the exposure where time_of says so, UTC")
         told = {"x": self.x, "y": self.y, "pixel_id": self.pixel_id, "detector": detector, "kind": cls.kind}
         made.meta.update(told)
         return made
@@ -398,6 +401,7 @@ class Pixels:
             if not serials:
                 refuse_unknown_detector([pool], name)
         self._sets = rows.sets_of(pool.catalog.database, serials)
+        warn_beyond(self._condition, self._sets)
         self.versions = len(serials)
         if len(self._sets) < len(serials):
             warn_without_rows(pool, len(serials) - len(self._sets), len(serials))
@@ -457,7 +461,8 @@ class Pixels:
         -------
         astropy.table.Table
             One row for each pixel of each version: urn, name, version, time, detector (empty where the header names
-            none), pixel_id, x, y, and the kind's columns with integrations and groups inside.
+            none), pixel_id, x, y, and the kind's columns with integrations and groups inside: an array by integration
+            and group in each cell, or objects (an array each) where versions have unlike numbers of them.
 
         Raises
         ------
@@ -480,7 +485,7 @@ class Pixels:
             )
             made.add_column(time_column([]), name="time", index=3)
             return made
-        return tables[0] if len(tables) == 1 else vstack(tables, metadata_conflicts="silent")
+        return tables[0] if len(tables) == 1 else vstack(_alike(tables), metadata_conflicts="silent")
 
     def _chunk(self, version: ProductRow, s: rows.SetRow, part: Sequence[Mapping[str, Any]], dq_names: bool) -> Table:
         count = len(part)
@@ -503,6 +508,19 @@ class Pixels:
             if dq_names and column.endswith("dq"):
                 table[column] = _spelled(table[column])
         return _astropy(table)
+
+
+def _alike(tables: list[Table]) -> list[Table]:
+    """Make arrays of unlike lengths objects, one array in each row, so that the tables can be put together."""
+    for name in dict.fromkeys(name for table in tables for name in table.colnames):
+        having = [table for table in tables if name in table.colnames]
+        if len({table[name].shape[1:] for table in having}) > 1:
+            for table in having:
+                made, unit = np.empty(len(table), object), table[name].unit
+                made[:] = list(np.asarray(table[name]))
+                table.replace_column(name, made)
+                table[name].unit = unit
+    return tables
 
 
 def _filled(kind: str, column: str, value: Any, s: rows.SetRow) -> Any:
@@ -577,7 +595,7 @@ def _spelled(values: Any) -> Any:
     return np.asarray(flat, dtype=str).reshape(values.shape)
 
 
-def _astropy(columns: Mapping[str, Any]) -> Table:
+def _astropy(columns: Mapping[str, Any], time: str = "start of the exposure, UTC") -> Table:
     from astropy.table import Table
 
     table = Table(dict(columns), copy=False)
@@ -585,5 +603,5 @@ def _astropy(columns: Mapping[str, Any]) -> Table:
         unit = _UNITS.get(name) or (("DN / s" if "rate" in columns else "DN") if name == "err" else None)
         if unit is not None:
             table[name].unit = unit
-    table.meta["time"] = "start of the exposure, UTC"
+    table.meta["time"] = time
     return table

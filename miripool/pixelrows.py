@@ -5,6 +5,7 @@ They are the index's: without them the pool is whole, and they can always be mad
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from .errors import FormatError, MiripoolError, ServerUnavailable
 from .index import pixels as rows
 from .names import Urn
 from .pixelset import PIXEL_KINDS, pixel_set_of
+from .timing import timing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,11 +90,15 @@ class PixelRows:
             if described is None:
                 rows.leave_out(self._database, [row.serial], _NOWHERE)
                 return False
-            return rows.load_rows(self._database, row.serial, described, self._archive.product(manifest))
+            product = self._archive.product(manifest)
+            made = rows.load_rows(self._database, row.serial, described, product)
         except FormatError as error:
             rows.leave_out(self._database, [row.serial], str(error))
             urn = Urn(self._name, row.kind, row.serial)
             raise FormatError(f"{urn} has no pixel rows: {error}") from error
+        with contextlib.suppress(FormatError):  # a pixel's history says that the times can't be read
+            rows.keep_timings(self._database, {row.serial: timing_of(product)})
+        return made
 
     def after_save(self, row: ProductRow, *, wanted: bool | None = None) -> str | None:
         """Do what the pool's setting says once a version is saved; the save stands whatever happens here.

@@ -143,13 +143,15 @@ def _draw_history(axes: Any, table: Table) -> None:
 
 def _places(table: Table, versions: list[int]) -> tuple[Any, str]:
     """Give where each rate stands on the axis, and what the axis is: time, integrations, or exposures in order."""
-    times = table["time"]
-    if len(times) and not np.any(times.mask) and times.min() != times.max():
-        return times.to_datetime(), "start of the exposure (UTC)"
     names = list(dict.fromkeys(map(str, table["name"])))
     shift = (np.searchsorted(versions, table["version"]) - (len(versions) - 1) / 2) * 0.08
     if len(names) < 2 and "integration" in table.colnames:
         return np.asarray(table["integration"]) + shift, "integration"
+    for column, what in (("mid_time", "middle"), ("time", "start")):
+        times = table[column]
+        if len(times) and not np.any(times.mask) and times.min() != times.max():
+            of = set(map(str, table["time_of"]))
+            return times.to_datetime(), f"{what} of the {of.pop() if len(of) == 1 else 'integration or exposure'} (UTC)"
     order = {name: number for number, name in enumerate(names, 1)}
     return np.asarray([order[str(name)] for name in table["name"]]) + shift, "exposure, in the order of the table"
 

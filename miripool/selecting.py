@@ -13,6 +13,7 @@ from .index import order_by, pixels
 from .judging import judge
 from .keywords import dictionary, suggest
 from .query.division import split
+from .query.pixelwhere import PixelTest
 from .query.places import FIELDS, find_keyword
 from .query.queries import PixelQuery
 from .query.tree import Keyword, walk
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from .index import ProductRow
+    from .index.pixels import SetRow
     from .pool import Pool
     from .query import Query
     from .query.tree import Node
@@ -38,6 +40,7 @@ __all__ = [
     "serials_of",
     "sort_keys",
     "suggest_among",
+    "warn_beyond",
     "warn_without_rows",
 ]
 
@@ -254,6 +257,27 @@ def warn_without_rows(pool: Pool, missing: int, versions: int) -> None:
     )
 
 
+def warn_beyond(condition: Node, sets: Sequence[SetRow]) -> None:
+    """Warn of a condition on pixels that names an integration, or a group, that none of the versions has.
+
+    Parameters
+    ----------
+    condition : Node
+        From `miripool.query.pixelwhere.parse_pixels`.
+    sets : sequence of SetRow
+        The versions' pixel rows.
+    """
+    items = [node.items for node in walk(condition) if isinstance(node, PixelTest)]
+    most = [
+        max((n or 0 for n in lengths), default=0) for lengths in ([s.nints for s in sets], [s.ngroups for s in sets])
+    ]
+    for axis, (what, there) in enumerate(zip(("integration", "group"), most, strict=True)):
+        named = max((of[axis] or 0 for of in items if len(of) > axis), default=0)
+        if there and named > there:
+            many = "only 1" if there == 1 else f"at most {there}"
+            _log.warning("the condition names %s %d, and the versions that are asked have %s", what, named, many)
+
+
 def serials_of(refs: Iterable[ProductRef]) -> list[int]:
     """Give the serials of references; those of a result are not looked up.
 
@@ -278,6 +302,7 @@ def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[in
     if len(sets) < len(serials):
         warn_without_rows(pool, len(serials) - len(sets), len(serials))
     box = None if asked.region is None else pixels.Box(asked.region[:2], asked.region[2:])
+    warn_beyond(asked.condition, sets)
     counts = pixels.count_pixels(database, kind, sets, asked.condition, box)
     return [s.serial for s in sets if counts.get(s.set_id, 0) >= asked.at_least]
 

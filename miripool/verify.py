@@ -77,6 +77,8 @@ class Report:
         In the order of looking.
     entries, versions, manifests, blobs, pixel_sets : int
         How many were looked at.
+    without_pixel_rows : int
+        Living versions that have no pixel rows in the index; no damage, for they can be made.
     bytes_read : int
         Of arrays.
     unreferenced : int
@@ -94,6 +96,7 @@ class Report:
     manifests: int = 0
     blobs: int = 0
     pixel_sets: int = 0
+    without_pixel_rows: int = 0
     bytes_read: int = 0
     unreferenced: int = 0
     unreferenced_bytes: int = 0
@@ -190,6 +193,7 @@ class _Verification:
             if not self.chosen:
                 self._index(entries)
                 self._server()
+                self.report.without_pixel_rows = sum(rows.missing(self.pool.catalog.database).values())
             self._pixels([save.serial for save in saves])
 
     def _journal(self) -> list[Entry]:

@@ -184,3 +184,12 @@ def test_versions_of_a_pair(own: Home, pool: Pool) -> None:
     with pytest.warns(IncompleteAnswer, match=r"1 version has.*correctedramps"):
         assert ask(own, "SELECT count(*), count(slope_value) FROM correctedramps") == [(12, 0)]
     assert re.fullmatch(r"urn:my pool:RateInts:\d+", missing(own)[0][0])
+
+
+def test_verify_says_it(own: Home, pool: Pool) -> None:
+    done = call("--home", own.path, "verify", "my pool")
+    assert "whole" in done.stderr
+    assert "without pixel rows in the index: 1" in done.stderr
+    assert json.loads(call("--home", own.path, "verify", "my pool", "--json").stdout)["without_pixel_rows"] == 1
+    pool.pixel_rows.make_pending([ref.serial for ref in pool.select(Raw)])
+    assert "without pixel rows" not in call("--home", own.path, "verify", "my pool").stderr

@@ -154,10 +154,14 @@ def test_a_cache_without_configuration(pool: Pool, raw: ProductRef, crds: Path, 
 def test_missing_references(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
     before = entries(pool)
     copied = shutil.copytree(crds, tmp_path / "crds")
-    (copied / "references" / "jwst" / "jwst_miri_dark_9001.fits").unlink()
+    for kind in ("dark", "gain"):
+        (copied / "references" / "jwst" / f"jwst_miri_{kind}_9001.fits").unlink()
     recipes = {
-        "'dark' of step dark_current is missing: jwst_miri_dark_9001.fits": Recipe("jwst_9001.pmap", copied),
-        "'mask' of step dq_init is missing: give a file": Recipe(overrides={"gain": references(crds)["gain"]}),
+        "'dark' of step dark_current: jwst_miri_dark_9001.fits; 'gain' of": Recipe("jwst_9001.pmap", copied),
+        "'mask' of step dq_init, 'saturation' of": Recipe(overrides={"gain": references(crds)["gain"]}),
+        "the reference 'mask' of step dq_init is missing: give a file": Recipe(
+            overrides={kind: path for kind, path in references(crds).items() if kind != "mask"}
+        ),
         "no reference type 'gian'; did you mean 'gain'": Recipe(overrides={"gian": references(crds)["gain"]}),
         "no step 'drak_current'; did you mean 'dark_current'": Recipe("jwst_9001.pmap", crds, skip=("drak_current",)),
     }
@@ -167,8 +171,9 @@ def test_missing_references(pool: Pool, raw: ProductRef, crds: Path, tmp_path: P
         assert words in str(done.error)
         assert GROUND in str(done.error)
         assert done.refs == ()
-    with pytest.raises(FileMissing, match="no file"):
-        list(reprocess(pool, [raw], Recipe(overrides={"gain": tmp_path / "none.fits"})))
+    nowhere = {kind: tmp_path / f"{kind}.fits" for kind in ("gain", "dark")}
+    with pytest.raises(FileMissing, match=r"reference gain: .*no file.*; reference dark: .*no file"):
+        list(reprocess(pool, [raw], Recipe(overrides=nowhere)))
     with pytest.raises(FileMissing, match=r"no context jwst_7777\.pmap"):
         list(reprocess(pool, [raw], Recipe("jwst_7777.pmap", crds)))
     with pytest.raises(FileMissing, match="no CRDS cache"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import pickle
@@ -304,10 +305,13 @@ def test_regions_that_are_none(filled: Pool, wrong: dict[str, Any]) -> None:
 
 # One pixel
 
+STARTING = ("urn", "name", "version", "time", "detector")
+TIMES = ("mid_time", "end_time", "time_of")
+
 
 def test_history(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).history(all_versions=True)
-    assert table.colnames == ["urn", "name", "version", "time", "detector", "integration", "rate", "err", "dq"]
+    assert table.colnames == [*STARTING, "integration", "rate", "err", "dq", *TIMES]
     assert list(table["version"]) == [0, 0, 0, 1, 1, 1]
     assert list(table["integration"]) == [1, 2, 3] * 2
     for column, name in (("rate", "SCI"), ("err", "ERR"), ("dq", "DQ")):
@@ -328,7 +332,7 @@ def test_history(filled: Pool, simulated: Path) -> None:
 def test_ramps(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).ramps()
     path = simulated / "v2" / f"{NAME}_ramp.fits"
-    assert table.colnames == ["urn", "name", "version", "time", "detector", "integration", "ramp", "groupdq", "pixeldq"]
+    assert table.colnames == [*STARTING, "integration", "ramp", "groupdq", "pixeldq", *TIMES]
     assert np.array_equal(table["ramp"], array(path, "SCI")[:, :, 21, 2])
     assert np.array_equal(table["groupdq"], array(path, "GROUPDQ")[:, :, 21, 2])
     assert list(table["pixeldq"]) == [array(path, "PIXELDQ")[21, 2]] * 3
@@ -353,7 +357,7 @@ def test_a_pixel_without_rows_is_read_from_the_data(filled: Pool) -> None:
         found = getattr(filled.pixel(5, 801), method)(kind, all_versions=True)
         assert found.colnames == wanted.colnames
         for name in found.colnames:
-            one, other = (t[name].isot if name == "time" else t[name] for t in (found, wanted))
+            one, other = (t[name].isot if name.endswith("time") else t[name] for t in (found, wanted))
             same = one.dtype.kind == "f"
             assert np.array_equal(one, other, **({"equal_nan": True} if same else {})), (kind, name)
 
@@ -368,6 +372,44 @@ def test_ramps_of_unlike_lengths(pool: Pool) -> None:
     rates = pool.pixel(1, 1).history()
     assert len(rates) == 5
     assert rates["err"][0] == 1
+
+
+def test_pixels_of_unlike_lengths(pool: Pool) -> None:
+    """Of exposures with other numbers of integrations and groups: each row has an array of its own."""
+    for name, ints, groups in (("a", 2, 3), ("b", 2, 5), ("c", 1, 5)):
+        pool.save(Raw(CARDS, {"SCI": np.full((ints, groups, 6, 8), groups, "u2")}, name=name))
+    table = pool.pixels(Raw, "dn > 0", x=(1, 2), y=(1, 1)).to_table()
+    assert [cell.shape for cell in table["dn"]] == [(2, 3)] * 2 + [(2, 5)] * 2 + [(1, 5)] * 2
+    assert [int(cell.max()) for cell in table["dn"]] == [3, 3, 5, 5, 5, 5]
+    assert table["dn"].unit == "DN"
+    rows = json.loads(
+        homes.call("pixels", pool.name, "--kind", "Raw", "--where", "dn > 0", "--x", "1:1", "--json").stdout
+    )
+    assert [np.shape(row["dn"]) for row in rows[:1] + rows[-1:]] == [(2, 3), (1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("dn[3] > 1", "names integration 3, and the versions that are asked have at most 2"),
+        ("x == 1 and not (dn[:, 6] > 1)", "names group 6, and the versions that are asked have at most 5"),
+    ],
+)
+def test_integrations_that_no_version_has(
+    pool: Pool, condition: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, groups in (("a", 3), ("b", 5)):
+        pool.save(Raw(CARDS, {"SCI": np.full((2, groups, 6, 8), groups, "u2")}, name=name))
+    assert pool.pixels(Raw, "dn[2, 5] > 1").count() == 48  # one of the two is long enough
+    assert pool.select(PixelQuery(Raw, "dn[2, 5] > 1")).size() == 1
+    assert pool.pixels(Raw, condition, query="ngroups > 99").count() == 0
+    assert caplog.messages == []
+    assert pool.pixels(Raw, condition).count() in (0, 12)
+    pool.select(PixelQuery(Raw, condition))
+    assert len(caplog.messages) == 2
+    homes.call("pixels", pool.name, "--kind", "Raw", "--where", condition, "--count")
+    assert len(caplog.messages) == 3
+    assert all(words in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 1), (1033, 1), (1, 0), (1, 1025), (-1, -1)])

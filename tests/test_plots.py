@@ -24,6 +24,8 @@ def history(exposures: int, versions: int, *, times: bool = True, flagged: int =
     table = Table(rows=rows, names=["name", "version", "integration", "rate", "err", "dq"])
     starts = [START + timedelta(days=int(row["name"].split()[1])) if times else None for row in table]
     table.add_column(time_column(starts), name="time")
+    table.add_column(time_column([None] * len(starts)), name="mid_time")
+    table["time_of"] = "exposure" if times else ""
     table.meta.update(kind="RateInts", x=41, y=809, detector="MIRIMAGE")
     return table
 
@@ -66,3 +68,15 @@ def test_many_versions(tmp_path: Path) -> None:
 
 def test_a_title(tmp_path: Path) -> None:
     assert "of cal v1" in texts(history(2, 1), tmp_path, title="of cal v1")
+
+
+def test_the_middle_of_integrations(tmp_path: Path) -> None:
+    table = history(3, 1)
+    middles = [
+        START + timedelta(days=int(row["name"].split()[1]), seconds=9 * int(row["integration"])) for row in table
+    ]
+    table["mid_time"] = time_column(middles)
+    table.replace_column("time_of", ["integration"] * 6)
+    assert "middle of the integration (UTC)" in texts(table, tmp_path)
+    table["time_of"] = ["integration"] * 5 + ["exposure"]
+    assert "middle of the integration or exposure (UTC)" in texts(table, tmp_path)

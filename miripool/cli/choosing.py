@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .output import say
-from .session import confirm, counting
+from .progress import counting
+from .session import confirm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

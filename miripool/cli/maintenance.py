@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from .output import as_json as to_json
 from .output import emit, human_bytes, say, visible, write
-from .session import DryRun, Json, PoolName, confirm, counting, home_of, open_pool
+from .progress import counting
+from .session import DryRun, Json, PoolName, confirm, home_of, open_pool
 
 __all__ = ["register"]
 
@@ -55,6 +57,11 @@ def _verify(
             f"{report.blobs} blobs, {report.pixel_sets} sets of pixel rows{read} in {report.seconds:.1f} s{speed}: "
             f"{'whole' if report.is_whole else 'DAMAGED'}"
         )
+        if report.without_pixel_rows:
+            say(
+                f"versions without pixel rows in the index: {report.without_pixel_rows}; the view missing_pixel_rows "
+                f"lists them, and `miripool index pixels {shlex.quote(name)}` makes the rows that are not made yet"
+            )
     if not report.is_whole:
         raise typer.Exit(IntegrityError.exit_code)
 

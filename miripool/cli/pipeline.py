@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .choosing import AllVersions, SomeSpecs, Where, Which, choose
-from .output import console, emit, say, visible, write
+from .output import emit, say, write
+from .progress import Exposures
 from .session import Csv, Json, PoolName, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..pipeline import Reprocessed
-    from ..reference import ProductRef
 
 __all__ = ["register"]
 
@@ -68,7 +67,7 @@ def _reprocess(
         chosen = choose(pool, specs, Which(None, where, None, all_versions), cls=Raw)
         chosen.announce("reprocessing")
         raws = chosen.refs
-        with _Progress(len(raws)) as shown:
+        with Exposures(len(raws)) as shown:
             for outcome in reprocess(pool, raws, recipe, tag=tag, jobs=jobs, pixels=pixels, progress=shown.step):
                 outcomes.append(outcome)
                 shown.done(outcome.raw)
@@ -101,63 +100,6 @@ def _overrides(given: Sequence[str]) -> dict[str, Path]:
         if folder.is_dir():
             found = references_in(folder) | found
     return found
-
-
-class _Progress:
-    """On a terminal: the step of each exposure at work, and one line for all of them with the time left."""
-
-    def __init__(self, exposures: int) -> None:
-        self._exposures = exposures
-        self._bar: Any = None
-        self._total: Any = None
-        self._tasks: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if not sys.stderr.isatty():
-            return self
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=console(stderr=True), transient=True)
-        self._total = self._bar.add_task("exposures", total=self._exposures)
-        self._bar.start()
-        return self
-
-    def step(self, raw: ProductRef, step: str) -> None:
-        """Show the step that an exposure is at."""
-        if self._bar is None:
-            return
-        from rich.markup import escape
-
-        if raw.serial not in self._tasks:
-            self._tasks[raw.serial] = self._bar.add_task("", total=None)
-        described = escape(visible(f"{raw.name}: {step}", lines=False))
-        self._bar.update(self._tasks[raw.serial], description=described)
-
-    def done(self, raw: ProductRef) -> None:
-        """Take an exposure off the display and count it."""
-        if self._bar is None:
-            return
-        if raw.serial in self._tasks:
-            self._bar.remove_task(self._tasks.pop(raw.serial))
-        self._bar.advance(self._total)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
 
 def _report(outcome: Reprocessed, *, listed: bool) -> None:

@@ -13,7 +13,8 @@ import typer
 
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import emit, say
-from .session import Csv, Json, PoolName, counting, home_of, one_form, open_pool
+from .progress import counting
+from .session import Csv, Json, PoolName, home_of, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,8 @@ from .choosing import (
 )
 from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, visible, write
-from .session import Csv, DryRun, Json, PoolName, Spec, counting, moment, one_form, open_pool
+from .progress import counting
+from .session import Csv, DryRun, Json, PoolName, Spec, moment, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

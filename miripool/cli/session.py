@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import ask, console, say
+from .output import ask, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ..home import Home
     from ..pool import Pool
@@ -25,7 +25,6 @@ __all__ = [
     "PoolName",
     "Spec",
     "confirm",
-    "counting",
     "home_of",
     "moment",
     "one_form",
@@ -156,47 +155,3 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError):
         raise InvalidInput(f"{text!r} is no time; write 1d, 12h, 2w or a date such as 2026-05-01") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-@contextmanager
-def counting(what: str, *, as_bytes: bool = False) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on a terminal, nothing elsewhere.
-
-    Parameters
-    ----------
-    what : str
-        What is being done.
-    as_bytes : bool, keyword-only
-        What is counted are bytes: show their speed.
-
-    Yields
-    ------
-    callable or None
-        To be told how many of how many are done.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    counted = (DownloadColumn(), TransferSpeedColumn()) if as_bytes else (MofNCompleteColumn(),)
-    columns = (TextColumn(what), BarColumn(), *counted, TimeRemainingColumn())
-    # What goes to stdout meanwhile stands above the bar on a terminal, and stays stdout's elsewhere.
-    to_terminal = sys.stdout.isatty()
-    with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=to_terminal) as bar:
-        task = bar.add_task(what, total=None, visible=False)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
-            if done >= total:  # what comes after it takes its time, and moves nothing
-                bar.stop()
-
-        yield show

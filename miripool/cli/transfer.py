@@ -10,7 +10,8 @@ import typer
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import as_json as to_json
 from .output import emit, human_bytes, say, write
-from .session import Json, PoolName, counting, home_of, open_pool
+from .progress import counting
+from .session import Json, PoolName, home_of, open_pool
 
 if TYPE_CHECKING:
     from ..transfer import Received

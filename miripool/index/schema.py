@@ -37,6 +37,7 @@ __all__ = [
     "state",
     "tag",
     "tag_event",
+    "timing",
 ]
 
 metadata = MetaData()
@@ -258,4 +259,20 @@ pixel_use = Table(
     CheckConstraint("(set_id IS NULL) <> (reason IS NULL)"),
     Index("pixel_use_set", "set_id"),
     comment="the pixel rows of a version, or why it has none; a version without a row here waits for its own",
+)
+
+timing = Table(
+    "timing",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("middle", Double, comment="of the exposure: EXPMID"),
+    Column("ended", Double, comment="of the exposure: EXPEND"),
+    Column(
+        "int_started",
+        ARRAY(Double),
+        comment="of each integration, from INT_TIMES; empty where the file has no such table",
+    ),
+    Column("int_middle", ARRAY(Double), comment="as int_started"),
+    Column("int_ended", ARRAY(Double), comment="as int_started"),
+    comment="times of a version: MJD in UTC, NaN where the file does not say",
 )

@@ -58,9 +58,9 @@ class Recipe:
         InvalidInput
             If the context is no name of one.
         """
-        for kind, path in self.overrides.items():
-            if not Path(path).is_file():
-                raise FileMissing(f"reference {kind}: there is no file {path}")
+        missing = [(kind, path) for kind, path in self.overrides.items() if not Path(path).is_file()]
+        if missing:
+            raise FileMissing("; ".join(f"reference {kind}: there is no file {path}" for kind, path in missing))
         cache = self.cache
         if cache is not None and not cache.is_dir():
             raise FileMissing(f"there is no CRDS cache {cache}")

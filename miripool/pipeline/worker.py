@@ -111,6 +111,7 @@ def _settings(definitions: Any, job: dict[str, Any]) -> dict[str, dict[str, Any]
     for step in job["skip"]:
         _known("step", step, sorted(definitions))
     settings: dict[str, dict[str, Any]] = {}
+    missing: list[tuple[str, str]] = []
     for name, step in definitions.items():
         own: dict[str, Any] = {"skip": True} if name in job["skip"] else {}
         for kind in step.reference_file_types:
@@ -118,13 +119,17 @@ def _settings(definitions: Any, job: dict[str, Any]) -> dict[str, dict[str, Any]
                 own[f"override_{kind}"] = job["overrides"][kind]
             elif job["without_crds"]:
                 if kind not in _NEEDLESS and name not in job["skip"]:
-                    raise JobError(
-                        f"the reference {kind!r} of step {name} is missing: give a file (--override {kind}=FILE), "
-                        f"leave the step out (--skip {name}), or give a CRDS cache (--crds-path DIR)"
-                    )
+                    missing.append((kind, name))
                 own[f"override_{kind}"] = "N/A"
         if own:
             settings[name] = own
+    if missing:
+        (kind, name), listed = missing[0], ", ".join(f"{kind!r} of step {name}" for kind, name in missing)
+        what = f"reference {listed} is" if len(missing) == 1 else f"references {listed} are"
+        raise JobError(
+            f"the {what} missing: give a file (--override {kind}=FILE) or a folder of them (--override DIR), leave the "
+            f"step out (--skip {name}), or give a CRDS cache (--crds-path DIR)"
+        )
     return settings
 
 
@@ -146,6 +151,7 @@ def _find_references(raw: str, steps: dict[str, dict[str, Any]], definitions: An
 
     with datamodels.open(raw) as model:
         parameters = model.get_crds_parameters()
+    missing: list[str] = []
     for name, step in definitions.items():
         for kind in step.reference_file_types:
             own = steps.get(name, {})
@@ -159,11 +165,12 @@ def _find_references(raw: str, steps: dict[str, dict[str, Any]], definitions: An
                 continue
             path = Path(crds.locate_file(found, "jwst"))
             if not path.is_file():
-                raise JobError(
-                    f"the reference {kind!r} of step {name} is missing: {found} is not in the CRDS cache "
-                    f"{job['crds']}; put it there, give another (--override {kind}=FILE), or set CRDS_SERVER_URL to "
-                    "fetch it"
-                )
+                missing.append(f"{kind!r} of step {name}: {found}")
+    if missing:
+        raise JobError(
+            f"the CRDS cache {job['crds']} lacks references: {'; '.join(missing)}. Put them there, give others "
+            "(--override TYPE=FILE), or set CRDS_SERVER_URL to fetch them"
+        )
 
 
 def _steps_done(ramp: Path, rate: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from .load import load_rows
 from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
+from .timing import keep_timings, read_timings
 from .uses import detectors, leave_out, missing, pending, reasons, release, sweep
 
 __all__ = [
@@ -10,12 +11,14 @@ __all__ = [
     "count_pixels",
     "count_rows",
     "detectors",
+    "keep_timings",
     "leave_out",
     "load_rows",
     "missing",
     "pending",
     "read_pixel",
     "read_pixels",
+    "read_timings",
     "reasons",
     "release",
     "scan_pixels",

@@ -1,0 +1,69 @@
+"""Times of integrations, as a version's table INT_TIMES and its header have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql
+
+from ...timing import Timing
+from ..schema import timing
+from ..selection import GIVEN_SERIALS, array_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..connection import Database
+
+__all__ = ["keep_timings", "read_timings"]
+
+
+_READ = select(timing).where(timing.c.serial == func.any(GIVEN_SERIALS))
+
+
+def read_timings(database: Database, serials: Sequence[int]) -> dict[int, Timing]:
+    """Read the times of versions.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    serials : sequence of int
+        The versions'.
+
+    Returns
+    -------
+    dict of int to Timing
+        Of those that were read from their files before.
+    """
+    found = database.ask(*database.written(_READ, serials=array_text(serials)))
+    return {
+        serial: Timing(middle, ended, np.asarray(integrations, np.float64).reshape(3, -1))
+        for serial, middle, ended, *integrations in found
+    }
+
+
+def keep_timings(database: Database, timings: Mapping[int, Timing]) -> None:
+    """Keep the times of versions.
+
+    Parameters
+    ----------
+    database : Database
+        The index; it can be written.
+    timings : mapping of int to Timing
+        By serial.
+    """
+    rows = [
+        {
+            "serial": serial,
+            "middle": found.middle,
+            "ended": found.ended,
+            **dict(zip(("int_started", "int_middle", "int_ended"), found.integrations.tolist(), strict=True)),
+        }
+        for serial, found in timings.items()
+    ]
+    if rows:
+        with database.write() as connection:
+            connection.execute(postgresql.insert(timing).on_conflict_do_nothing(), rows)
