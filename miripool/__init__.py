@@ -17,41 +17,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dataset import Dataset
-    from .home import Home
-    from .manager import PoolManager, ProductStorage
-    from .metadata import MetaData, Parameter
-    from .names import Urn
-    from .pool import Pool
-    from .product import Context, Exposure, Product, Ramp, Rate, RateInts, Raw
+    from .model.dataset import Dataset
+    from .model.metadata import MetaData, Parameter
+    from .model.names import Urn
+    from .model.product import Context, Exposure, Product, Ramp, Rate, RateInts, Raw
+    from .pool.reference import ProductRef, ProductRefs
     from .query import AttribQuery, FullQuery, MetaQuery, PixelQuery, Query
-    from .reference import ProductRef, ProductRefs
+    from .session.home import Home
+    from .session.manager import PoolManager, ProductStorage
+    from .session.pool import Pool
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "AttribQuery": "query",
-    "Context": "product",
-    "Dataset": "dataset",
-    "Exposure": "product",
+    "Context": "model.product",
+    "Dataset": "model.dataset",
+    "Exposure": "model.product",
     "FullQuery": "query",
-    "Home": "home",
-    "MetaData": "metadata",
+    "Home": "session.home",
+    "MetaData": "model.metadata",
     "MetaQuery": "query",
-    "Parameter": "metadata",
+    "Parameter": "model.metadata",
     "PixelQuery": "query",
-    "Pool": "pool",
-    "PoolManager": "manager",
-    "Product": "product",
-    "ProductRef": "reference",
-    "ProductRefs": "reference",
-    "ProductStorage": "manager",
+    "Pool": "session.pool",
+    "PoolManager": "session.manager",
+    "Product": "model.product",
+    "ProductRef": "pool.reference",
+    "ProductRefs": "pool.reference",
+    "ProductStorage": "session.manager",
     "Query": "query",
-    "Ramp": "product",
-    "Rate": "product",
-    "RateInts": "product",
-    "Raw": "product",
-    "Urn": "names",
+    "Ramp": "model.product",
+    "Rate": "model.product",
+    "RateInts": "model.product",
+    "Raw": "model.product",
+    "Urn": "model.names",
 }
 
 __all__ = [

@@ -17,7 +17,7 @@ import pytest
 from postgresql import reachable_folder
 
 from miripool import Home, Pool
-from miripool.index import EmbeddedServer
+from miripool.server import EmbeddedServer
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure
 
 pytest_plugins = ("homes", "servers")

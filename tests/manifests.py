@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from miripool.canonical import digest_bytes
-from miripool.cards import format_card
 from miripool.errors import NotFound
-from miripool.journal import Action, Entry, Journal, Save
-from miripool.manifest import BlobRef, HduRecord, Manifest
-from miripool.product import Origin
-from miripool.statistics import Statistics
+from miripool.model.canonical import digest_bytes
+from miripool.model.cards import format_card
+from miripool.model.product import Origin
+from miripool.model.statistics import Statistics
+from miripool.store.journal import Action, Entry, Journal, Save
+from miripool.store.manifest import BlobRef, HduRecord, Manifest
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 

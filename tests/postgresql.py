@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from miripool.index.server import EmbeddedServer
+from miripool.server.embedded import EmbeddedServer
 
 # With characters that mean something in a URL. It begins with what no other process has: tests look for that beginning
 # among the arguments of all processes, those of other tests at the same time included.

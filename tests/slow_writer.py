@@ -12,9 +12,11 @@ from typing import Any
 
 from plain_reader import array_of
 
-from miripool import Home, Product, commit, journal
-from miripool.collect import collect
+from miripool import Home, Product
 from miripool.errors import MiripoolError
+from miripool.maintenance.gc import collect
+from miripool.pool import commit
+from miripool.store import journal
 
 SEED = 7
 

@@ -20,8 +20,8 @@ from miripool.index import apply, intake
 from miripool.index import schema as tables
 from miripool.index.catalog import Catalog
 from miripool.index.harvest import fits_size
-from miripool.journal import Action, Entry, Remove, Restore, Save, Tag, Untag
-from miripool.manifest import BlobRef, HduRecord, Manifest
+from miripool.store.journal import Action, Entry, Remove, Restore, Save, Tag, Untag
+from miripool.store.manifest import BlobRef, HduRecord, Manifest
 
 
 @pytest.fixture
@@ -442,7 +442,7 @@ sys.path.insert(0, sys.argv[1])
 from manifests import Chain
 from miripool.index import apply, intake
 from miripool.index.catalog import Catalog
-from miripool.journal import Tag
+from miripool.store.journal import Tag
 apply._BATCH_SAVES, apply._FILL_SAVES = 5, 10
 chain, count, die_at = Chain(), int(sys.argv[4]), int(sys.argv[5])
 for i in range(count):

@@ -15,16 +15,16 @@ from disks import tiny_disk
 from manifests import make_header
 from numpy.typing import NDArray
 
-from miripool import archive as module
-from miripool.archive import Archive, Measured
-from miripool.canonical import digest_bytes
-from miripool.dataset import Scale
-from miripool.digest import array_digest
 from miripool.errors import DiskFull, FormatError, IntegrityError, NewerFormat, NotFound, StorageError
-from miripool.manifest import Manifest
-from miripool.poolinfo import PoolInfo
-from miripool.product import Hdu, Layout, Origin, Ramp
-from miripool.storage import LocalStorage
+from miripool.model.canonical import digest_bytes
+from miripool.model.dataset import Scale
+from miripool.model.product import Hdu, Layout, Origin, Ramp
+from miripool.store import archive as module
+from miripool.store.archive import Archive, Measured
+from miripool.store.arrays.digest import array_digest
+from miripool.store.manifest import Manifest
+from miripool.store.poolinfo import PoolInfo
+from miripool.store.storage.local import LocalStorage
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from miripool import bitshuffle
 from miripool.errors import IntegrityError
+from miripool.store.arrays import bitshuffle
 
 pytestmark = pytest.mark.skipif(not bitshuffle.available(), reason="this build of the filter exports no compressor")
 

@@ -26,16 +26,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miripool import bitshuffle, hdf5file, hdf5write, tiles
-from miripool import blob as blob_module
-from miripool.blob import Blob
-from miripool.blobs import BlobStore
-from miripool.dataset import Dataset, Scale
-from miripool.digest import array_digest, tile_digest
 from miripool.errors import DiskFull, IntegrityError, NewerFormat, ReadOnly, StorageError
-from miripool.manifest import BlobRef
-from miripool.storage import LocalStorage
-from miripool.tilelist import TileList, read_tile_list, write_tile_list
+from miripool.model import tiles
+from miripool.model.dataset import Dataset, Scale
+from miripool.store.arrays import bitshuffle, hdf5file, hdf5write
+from miripool.store.arrays import blob as blob_module
+from miripool.store.arrays.blob import Blob
+from miripool.store.arrays.blobs import BlobStore
+from miripool.store.arrays.digest import array_digest, tile_digest
+from miripool.store.arrays.tilelist import TileList, read_tile_list, write_tile_list
+from miripool.store.manifest import BlobRef
+from miripool.store.storage.local import LocalStorage
 
 EXAMPLES = settings(deadline=None, max_examples=60)
 
@@ -612,9 +613,9 @@ from pathlib import Path
 
 import numpy as np
 
-from miripool.blob import Blob
+from miripool.store.arrays.blob import Blob
 from miripool.errors import IntegrityError, NewerFormat, NotFound
-from miripool.manifest import BlobRef
+from miripool.store.manifest import BlobRef
 
 path, seed, rounds = Path(sys.argv[1]), int(sys.argv[5]), int(sys.argv[6])
 blob = Blob(path, BlobRef(sys.argv[2], np.dtype(sys.argv[3]), eval(sys.argv[4])))
@@ -734,8 +735,8 @@ from pathlib import Path
 import numpy as np
 
 from miripool import hdf5write
-from miripool.blobs import BlobStore
-from miripool.storage import LocalStorage
+from miripool.store.arrays.blobs import BlobStore
+from miripool.store.storage.local import LocalStorage
 
 stage, count = sys.argv[2], 0
 

@@ -11,8 +11,8 @@ from awkward import AWKWARD, BLOCK, raw_line
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from miripool.cards import CARD, Card, close_header, edit_header, format_card, is_structural, parse_header
 from miripool.errors import InvalidInput
+from miripool.model.cards import CARD, Card, close_header, edit_header, format_card, is_structural, parse_header
 
 ASCII = st.characters(min_codepoint=32, max_codepoint=126)
 KEYWORDS = st.from_regex(r"[A-Z][A-Z0-9_-]{0,7}", fullmatch=True).filter(

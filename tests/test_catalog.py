@@ -30,7 +30,7 @@ from miripool.index.catalog import Catalog
 from miripool.index.connection import Database, engine_url, schema_name
 from miripool.index.rows import ProductRow
 from miripool.index.sqlerrors import translate
-from miripool.journal import Remove, Restore, Tag, Untag
+from miripool.store.journal import Remove, Restore, Tag, Untag
 
 P = tables.product.c
 

@@ -14,7 +14,7 @@ from homes import call
 
 from miripool import Home, Pool, RateInts
 from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
-from miripool.journal import user_name
+from miripool.store.journal import user_name
 
 home = homes.home
 

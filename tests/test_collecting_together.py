@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from miripool import Home, Pool, Product, ProductRef, Ramp, Rate
-from miripool.blobs import BlobStore
-from miripool.collect import collect
 from miripool.errors import IntegrityError, ProductNotFound
 from miripool.index import ProductRow
-from miripool.storage import LocalStorage
-from miripool.verify import LEVELS, verify
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import LEVELS, verify
+from miripool.store.arrays.blobs import BlobStore
+from miripool.store.storage.local import LocalStorage
 
 home = homes.home
 

@@ -13,7 +13,7 @@ import pytest
 from homes import call
 
 from miripool import Home, Pool
-from miripool.listing import FIELDS
+from miripool.pool.listing import FIELDS
 from miripool.query import Query
 from miripool.query.evaluator import evaluate
 

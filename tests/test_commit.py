@@ -15,11 +15,12 @@ from homes import ask, write_image
 from postgresql import throwaway_server
 from replay import assert_index_is_journal, folder_of
 
-from miripool import Home, Pool, commit
-from miripool.commit import Committer
+from miripool import Home, Pool
 from miripool.errors import IntegrityError, ReadOnly
 from miripool.index import Position
-from miripool.journal import Journal, Tag
+from miripool.pool import commit
+from miripool.pool.commit import Committer
+from miripool.store.journal import Journal, Tag
 
 home = homes.home
 

@@ -20,12 +20,12 @@ from miripool.errors import QueryError
 from miripool.index.compile import compile_where, count_matches, order_by
 from miripool.index.keyword_indexes import KEYWORD_INDEXES
 from miripool.index.schema import TYPED_KEYWORDS, dataset, keyword, metadata, product, tag
-from miripool.keywords import KeywordDictionary
-from miripool.metadata import KeywordRow
+from miripool.model.keywords import KeywordDictionary
+from miripool.model.metadata import KeywordRow
+from miripool.model.statistics import Statistics
 from miripool.query.division import index_answers
 from miripool.query.evaluator import evaluate
 from miripool.query.parser import parse
-from miripool.statistics import Statistics
 
 pytestmark = pytest.mark.server
 

@@ -15,8 +15,8 @@ from homes import call
 
 from miripool import Context, Exposure, Home, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import AmbiguousSpec, Conflict, IntegrityError, InvalidInput, ProductNotFound
-from miripool.ingest import find_files, ingest
-from miripool.manifest import Manifest
+from miripool.pool.ingest import find_files, ingest
+from miripool.store.manifest import Manifest
 
 NAME = "jw01033005001_03103_00001_mirimage"
 
@@ -256,7 +256,7 @@ UPDATE = """
 import sys
 from miripool import Home, Ramp
 import numpy as np
-from miripool.contexts import follow_exposures, link_to
+from miripool.pool.contexts import follow_exposures, link_to
 with Home().pool("jpl8") as pool:
     for i in range(6):
         kind = sys.argv[1]

@@ -12,7 +12,7 @@ from astropy.io import fits
 from homes import call
 
 from miripool import Context, Home, Pool
-from miripool.ingest import find_files, ingest
+from miripool.pool.ingest import find_files, ingest
 
 home = homes.home
 

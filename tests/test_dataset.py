@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miripool.dataset import Dataset, Scale
 from miripool.errors import InvalidInput
-from miripool.statistics import Accumulator, Statistics
+from miripool.model.dataset import Dataset, Scale
+from miripool.model.statistics import Accumulator, Statistics
 
 TINY = 1e-150
 """The squares of smaller numbers are zero in float64."""

@@ -20,23 +20,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from miripool import Home, Pool, Product, ProductRef, Ramp, bitshuffle, delta, hdf5write, tiles
-from miripool.archive import Archive
-from miripool.blob import Blob
-from miripool.blobs import BlobStore
-from miripool.collect import collect
-from miripool.digest import tile_digest
+from miripool import Home, Pool, Product, ProductRef, Ramp
 from miripool.errors import IntegrityError, NewerFormat, StorageError
-from miripool.hdf5file import DELTA_FORMAT
-from miripool.manifest import BlobRef
-from miripool.pack import Pack, pack
-from miripool.poolfolder import list_folder
-from miripool.poolinfo import FORMAT
-from miripool.repair import repair
-from miripool.storage import LocalStorage
-from miripool.tilelist import read_tile_list, write_tile_list
-from miripool.transfer import PoolShelf, receive
-from miripool.verify import LEVELS, verify
+from miripool.exchange.copy import PoolShelf, receive
+from miripool.exchange.pack import Pack, pack
+from miripool.maintenance.gc import collect
+from miripool.maintenance.repair import repair
+from miripool.maintenance.verify import LEVELS, verify
+from miripool.model import tiles
+from miripool.store.archive import Archive
+from miripool.store.arrays import bitshuffle, delta, hdf5write
+from miripool.store.arrays.blob import Blob
+from miripool.store.arrays.blobs import BlobStore
+from miripool.store.arrays.digest import tile_digest
+from miripool.store.arrays.hdf5file import DELTA_FORMAT
+from miripool.store.arrays.tilelist import read_tile_list, write_tile_list
+from miripool.store.manifest import BlobRef
+from miripool.store.poolfolder import list_folder
+from miripool.store.poolinfo import FORMAT
+from miripool.store.storage.local import LocalStorage
 
 SHAPE = (2, 5, 96, 80)
 
@@ -344,8 +346,8 @@ def test_a_long_chain_of_versions_is_read_by_opening_each_blob_once(
 
     monkeypatch.setattr(Blob, "_part", note)
     # As of an array of which next to nothing is in its own file.
-    monkeypatch.setattr("miripool.blob._MOST_RATIO", 0)
-    monkeypatch.setattr("miripool.blob.Blob._refuse_lies", lambda *_: None)
+    monkeypatch.setattr("miripool.store.arrays.blob._MOST_RATIO", 0)
+    monkeypatch.setattr("miripool.store.arrays.blob.Blob._refuse_lies", lambda *_: None)
     last = refs[-1].product["SCI"]
     assert np.array_equal(last[...], arrays[-1])
     assert len(opened) == len(set(opened)) == len(owners(refs[-1])) + 1
@@ -625,9 +627,9 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from miripool import delta, hdf5write, tiles
-from miripool.blobs import BlobStore
+from miripool.store.arrays.blobs import BlobStore
 from miripool.errors import StorageError
-from miripool.storage import LocalStorage
+from miripool.store.storage.local import LocalStorage
 tiles._TILE_BYTES, hdf5write._PLAIN_BYTES, delta._LEAST_BYTES = 1 << 13, 0, 1 << 10
 store = BlobStore(LocalStorage(Path(sys.argv[1])))
 array = np.load(sys.argv[2])

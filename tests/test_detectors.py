@@ -248,7 +248,7 @@ def test_the_detector_of_exposures_and_values_is_one(two: Pool) -> None:
 
 
 def test_the_picture_names_the_detector(two: Pool, tmp_path: Path) -> None:
-    from miripool.plots import plot_pixel
+    from miripool.pixels.plots import plot_pixel
 
     plot_pixel(two.pixel(X, Y, detector="MIRIFULONG").history(), tmp_path / "a.svg")
     assert (tmp_path / "a.svg").stat().st_size > 10_000

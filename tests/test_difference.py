@@ -14,10 +14,10 @@ from homes import call
 from manifests import make_header
 
 from miripool import Pool, Ramp
-from miripool.canonical import digest_bytes
-from miripool.difference import CardChange, Difference, compare
 from miripool.errors import AlreadyExists, InvalidInput, NotFound
-from miripool.manifest import BlobRef, HduRecord, Manifest
+from miripool.model.canonical import digest_bytes
+from miripool.pool.difference import CardChange, Difference, compare
+from miripool.store.manifest import BlobRef, HduRecord, Manifest
 
 home = homes.home
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from miripool import digest as module
-from miripool.digest import array_digest, blocks, hasher_of, little_bytes, pieces_in_order, tile_digest
+from miripool.store.arrays import digest as module
+from miripool.store.arrays.digest import array_digest, blocks, hasher_of, little_bytes, pieces_in_order, tile_digest
 
 EXAMPLES = settings(deadline=None, max_examples=120)
 

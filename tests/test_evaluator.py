@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from miripool.dataset import Dataset
 from miripool.errors import QueryError
-from miripool.keywords import dictionary
-from miripool.product import _ATTRIBUTES, Product, Ramp, RateInts
+from miripool.model.dataset import Dataset
+from miripool.model.keywords import dictionary
+from miripool.model.product import _ATTRIBUTES, Product, Ramp, RateInts
 from miripool.query import places
 from miripool.query.division import index_answers, needs, split
 from miripool.query.evaluator import evaluate

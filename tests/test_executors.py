@@ -19,15 +19,15 @@ from homes import write_image
 from replay import assert_index_is_journal
 
 from miripool import FullQuery, Home, Pool, Product, RateInts
-from miripool import storing as storing_module
-from miripool.archive import archive_at
-from miripool.collect import collect
 from miripool.errors import Conflict, FormatError, PoolNotFound
-from miripool.ingest import Outcome, ingest
-from miripool.saving import ArraysElsewhere
-from miripool.storing import Stored, StoreJob, store_elsewhere
-from miripool.threads import workers_of
-from miripool.verify import verify
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import verify
+from miripool.pool import storing as storing_module
+from miripool.pool.ingest import Outcome, ingest
+from miripool.pool.saving import ArraysElsewhere
+from miripool.pool.storing import Stored, StoreJob, store_elsewhere
+from miripool.store.archive import archive_at
+from miripool.system.threads import workers_of
 
 home = homes.home
 

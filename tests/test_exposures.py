@@ -14,7 +14,7 @@ from homes import call
 
 from miripool import Context, Exposure, Pool, ProductRef, Ramp, RateInts, Raw
 from miripool.errors import Conflict
-from miripool.ingest import find_files, ingest
+from miripool.pool.ingest import find_files, ingest
 from miripool.simulate import Calibration, SimulatedExposure
 
 home = homes.home

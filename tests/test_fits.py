@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from miripool.dataset import Dataset
 from miripool.errors import AlreadyExists, FileMissing, FormatError, IntegrityError, InvalidInput, StorageError
 from miripool.formats import iter_bytes, layout_of, read_fits, to_hdulist, write_fits
 from miripool.formats import sources as sources_module
-from miripool.product import Product, Ramp, Rate
-from miripool.table import TableDataset
+from miripool.model.dataset import Dataset
+from miripool.model.product import Product, Ramp, Rate
+from miripool.model.table import TableDataset
 
 SHARED = Path(os.environ.get("MIRIPOOL_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 REAL = sorted((SHARED / "jpl8").glob("*/*.fits"))

@@ -15,12 +15,13 @@ import homes
 import pytest
 from homes import write_image
 
-from miripool import Home, Pool, transfer
-from miripool.commit import _turn
+from miripool import Home, Pool
 from miripool.errors import Conflict
-from miripool.folderlock import lock_folder, open_folder
-from miripool.heldfolder import held_folder
-from miripool.transfer import PoolShelf, _alone, receive
+from miripool.exchange import copy as transfer
+from miripool.exchange.copy import PoolShelf, _alone, receive
+from miripool.pool.commit import _turn
+from miripool.store.heldfolder import held_folder
+from miripool.system.folderlock import lock_folder, open_folder
 
 home = homes.home
 

@@ -18,7 +18,7 @@ from homes import call
 from postgresql import reachable_folder
 
 from miripool import Home, Pool, Product, Ramp, RateInts, Raw
-from miripool.gaps import IncompleteAnswer, notice_of_gaps
+from miripool.pixels.gaps import IncompleteAnswer, notice_of_gaps
 
 home = homes.home
 PLACE = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 4, "SUBSIZE2": 3, "DETECTOR": "MIRIMAGE"}

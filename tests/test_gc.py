@@ -18,12 +18,13 @@ import pytest
 from homes import call
 from replay import folder_of
 
-from miripool import Context, Pool, Rate, notes
-from miripool.blob import Blob
-from miripool.canonical import canonical_json
-from miripool.collect import Collected, collect
+from miripool import Context, Pool, Rate
 from miripool.errors import Conflict, IntegrityError, ProductNotFound
-from miripool.verify import LEVELS, verify
+from miripool.maintenance.gc import Collected, collect
+from miripool.maintenance.verify import LEVELS, verify
+from miripool.model.canonical import canonical_json
+from miripool.store import notes
+from miripool.store.arrays.blob import Blob
 
 
 def made(name: str, value: float) -> Rate:

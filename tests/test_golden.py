@@ -12,10 +12,10 @@ import homes
 import pytest
 
 from miripool import Home
-from miripool.blob import Blob
-from miripool.pack import Pack
-from miripool.transfer import receive
-from miripool.verify import verify
+from miripool.exchange.copy import receive
+from miripool.exchange.pack import Pack
+from miripool.maintenance.verify import verify
+from miripool.store.arrays.blob import Blob
 
 home = homes.home
 

@@ -14,10 +14,10 @@ from astropy.io import fits
 from homes import call, write_image
 
 from miripool import Home, Pool, Raw
-from miripool.detector import SUBARRAYS
 from miripool.errors import FormatError, InvalidInput
 from miripool.formats import read_fits, to_datamodel, write_fits
-from miripool.keywords import dictionary
+from miripool.instruments.miri import SUBARRAYS
+from miripool.model.keywords import dictionary
 from miripool.query.evaluator import evaluate
 from miripool.query.parser import parse
 from miripool.simulate import SimulatedExposure, simulate_exposure

@@ -14,7 +14,6 @@ from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import Home, Pool, PoolManager, Ramp, Rate
-from miripool.commit import Committer
 from miripool.errors import (
     AlreadyExists,
     Conflict,
@@ -29,12 +28,13 @@ from miripool.errors import (
     ServerUnavailable,
     StorageError,
 )
-from miripool.home import default_home
 from miripool.index import Catalog
 from miripool.index.sqlerrors import translate
-from miripool.journal import FORMAT as ENTRY_FORMAT
-from miripool.pixelrows import PixelRows
-from miripool.poolinfo import FORMAT
+from miripool.pixels.rows import PixelRows
+from miripool.pool.commit import Committer
+from miripool.session.home import default_home
+from miripool.store.journal import FORMAT as ENTRY_FORMAT
+from miripool.store.poolinfo import FORMAT
 
 home = homes.home
 

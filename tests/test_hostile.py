@@ -28,17 +28,17 @@ from homes import call
 from postgresql import PASSWORD, reachable_folder, throwaway_server
 
 from miripool import Home, Pool, Rate
-from miripool.blob import Blob
-from miripool.canonical import canonical_json, digest_bytes
 from miripool.errors import FormatError, IntegrityError, InvalidInput, InvalidName, MiripoolError, NewerFormat
+from miripool.exchange.copy import PoolShelf, receive
+from miripool.exchange.pack import Pack, pack
 from miripool.formats import read_fits
 from miripool.formats import stream as stream_module
-from miripool.index import EmbeddedServer
-from miripool.journal import Save
-from miripool.manifest import Manifest
-from miripool.pack import Pack, pack
-from miripool.transfer import PoolShelf, receive
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
+from miripool.model.canonical import canonical_json, digest_bytes
+from miripool.server import EmbeddedServer
+from miripool.store.arrays.blob import Blob
+from miripool.store.journal import Save
+from miripool.store.manifest import Manifest
 
 home = homes.home
 TESTS = Path(__file__).parent

@@ -10,9 +10,9 @@ from replay import assert_index_is_journal
 
 from miripool import Pool
 from miripool.errors import Conflict, FileMissing, FormatError
-from miripool.ingest import ingest
-from miripool.manifest import Manifest
-from miripool.pool import Ready
+from miripool.pool.ingest import ingest
+from miripool.session.pool import Ready
+from miripool.store.manifest import Manifest
 
 home = homes.home
 

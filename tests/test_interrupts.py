@@ -14,7 +14,7 @@ from homes import write_image
 
 from miripool import Pool, Rate
 from miripool.index.harvest import COLUMNS
-from miripool.storage import LocalStorage
+from miripool.store.storage.local import LocalStorage
 
 home = homes.home
 

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miripool.canonical import canonical_json, digest_bytes
 from miripool.errors import IntegrityError, NewerFormat, NotFound
-from miripool.journal import FORMAT, Action, Entry, Journal, Purge, Remove, Restore, Save, Tag, Untag, user_name
-from miripool.storage import LocalStorage
+from miripool.model.canonical import canonical_json, digest_bytes
+from miripool.store.journal import FORMAT, Action, Entry, Journal, Purge, Remove, Restore, Save, Tag, Untag, user_name
+from miripool.store.storage.local import LocalStorage
 
 EXAMPLES = settings(deadline=None, max_examples=150)
 

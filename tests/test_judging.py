@@ -14,8 +14,8 @@ import pytest
 from homes import call
 
 from miripool import FullQuery, PixelQuery, Pool, ProductStorage, Rate, RateInts
-from miripool.blob import Blob
 from miripool.errors import InvalidInput, TagNotFound
+from miripool.store.arrays.blob import Blob
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"

@@ -11,7 +11,7 @@ from test_fits import REAL, SHARED
 
 from miripool.errors import InvalidInput
 from miripool.formats import read_fits, to_datamodel, track_name
-from miripool.product import Product
+from miripool.model.product import Product
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,7 @@ def test_datamodels(path: Path) -> None:
 
 @pytest.mark.jwst
 def test_datamodel_of_a_product_made_in_memory() -> None:
-    from miripool.product import Ramp
+    from miripool.model.product import Ramp
 
     ramp = Ramp({"ngroups": 2}, {"SCI": np.ones((1, 2, 3, 4), np.float32)}, name="x")
     model = to_datamodel(ramp)

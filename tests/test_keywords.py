@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from miripool import keywords
-from miripool.keywords import Description, KeywordDictionary, Resolved, dictionary, split_unit, suggest
+from miripool.model import keywords
+from miripool.model.keywords import Description, KeywordDictionary, Resolved, dictionary, split_unit, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ def test_without_stdatamodels(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_importing_and_using_it_imports_nothing_large() -> None:
     code = (
-        "import sys; from miripool.metadata import MetaData; from miripool.table import TableDataset;"
+        "import sys; from miripool.model.metadata import MetaData; from miripool.model.table import TableDataset;"
         "MetaData.from_mapping({'ngroups': 5})['exposure.ngroups'];"
         "print(*{'astropy', 'jwst', 'stdatamodels', 'sqlalchemy', 'h5py'} & set(sys.modules))"
     )

@@ -23,8 +23,8 @@ from plain_reader import Acknowledged, array_of, losses
 from slow_writer import SEED
 
 from miripool import Pool, Product
-from miripool.leases import FolderLeases
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
+from miripool.store.leases import FolderLeases
 
 PROGRAM = Path(__file__).with_name("slow_writer.py")
 SAVED = Acknowledged("urn:jpl8:Product:0", "Product", "slow", 0, SEED)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from postgresql import reachable_folder
 
-from miripool.index.server import EmbeddedServer
+from miripool.server.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are read from /proc")
 
 CODE = """
 import resource, sys, pathlib
-from miripool.index.server import EmbeddedServer
+from miripool.server.embedded import EmbeddedServer
 hard = sys.argv[2] == "hard"
 for name, value in (pair.split("=") for pair in sys.argv[3:]):
     number = getattr(resource, name)

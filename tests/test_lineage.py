@@ -11,8 +11,8 @@ from homes import call
 
 from miripool import Context, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import ProductNotFound
-from miripool.ingest import find_files, ingest
-from miripool.lineage import Descent
+from miripool.pool.ingest import find_files, ingest
+from miripool.pool.lineage import Descent
 
 NAME = "jw01033005001_03103_00001_mirimage"
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifests import make_header
 
-from miripool.canonical import canonical_json, digest_bytes
-from miripool.dataset import Scale
 from miripool.errors import IntegrityError, InvalidInput, NewerFormat
-from miripool.manifest import FORMAT, BlobRef, HduRecord, Manifest, dtype_from_json, dtype_to_json
-from miripool.product import Origin
-from miripool.statistics import Statistics
+from miripool.model.canonical import canonical_json, digest_bytes
+from miripool.model.dataset import Scale
+from miripool.model.product import Origin
+from miripool.model.statistics import Statistics
+from miripool.store.manifest import FORMAT, BlobRef, HduRecord, Manifest, dtype_from_json, dtype_to_json
 
 EXAMPLES = settings(deadline=None, max_examples=150)
 

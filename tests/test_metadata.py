@@ -13,9 +13,9 @@ from awkward import AWKWARD, header, line, primary, raw_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miripool.cards import parse_header
 from miripool.errors import InvalidInput, NotFound
-from miripool.metadata import MetaData, Parameter
+from miripool.model.cards import parse_header
+from miripool.model.metadata import MetaData, Parameter
 
 FIRST = primary(
     line("DATE", "'2026-11-20T20:58:01.633'", "UTC date file created"),

@@ -16,13 +16,14 @@ import pytest
 from homes import ask, own_database, write_image
 from replay import assert_index_is_journal, files, folder_of
 
-from miripool import Home, heldfolder
-from miripool.collect import collect
+from miripool import Home
 from miripool.errors import Conflict, NotFound, PoolNotFound
-from miripool.heldfolder import held_folder
-from miripool.journal import Entry, Journal
-from miripool.notes import Notes
-from miripool.verify import verify
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import verify
+from miripool.store import heldfolder
+from miripool.store.heldfolder import held_folder
+from miripool.store.journal import Entry, Journal
+from miripool.store.notes import Notes
 
 home = homes.home
 
@@ -50,19 +51,19 @@ commit.Committer._write = lambda *a: (stop(), write(*a))[1]
 """
 
 IN_TRANSACTION = """
-from miripool.journal import Journal
+from miripool.store.journal import Journal
 write = Journal.write
 Journal.write = lambda *a: (stop(), write(*a))[1]
 """
 
 BEFORE_BLOBS = """
-from miripool.archive import Archive
+from miripool.store.archive import Archive
 write = Archive.write_blobs
 Archive.write_blobs = lambda *a: (stop(), write(*a))[1]
 """
 
 BEFORE_MANIFEST = """
-from miripool.archive import Archive
+from miripool.store.archive import Archive
 write = Archive.write_blobs
 Archive.write_blobs = lambda *a: (write(*a), stop())[0]
 """
@@ -176,7 +177,7 @@ def test_a_killed_writer_holds_nobody_up(home: Home, images: list[Path]) -> None
 HOLD_AND_FORK = """
 import os, sys
 from pathlib import Path
-from miripool.heldfolder import held_folder
+from miripool.store.heldfolder import held_folder
 with held_folder(Path(sys.argv[1])):
     if os.fork() == 0:
         print(os.getpid(), flush=True)

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from miripool.errors import InvalidInput, InvalidName
-from miripool.names import Spec, Urn, check_label, check_pool_name, check_product_name, parse_spec
+from miripool.model.names import Spec, Urn, check_label, check_pool_name, check_product_name, parse_spec
 
 EXAMPLES = settings(deadline=None, max_examples=200)
 

@@ -13,10 +13,10 @@ import pytest
 from homes import call
 from postgresql import reachable_folder
 
-from miripool.index.orphans import find_orphans, remove_orphans
-from miripool.index.placement import OUTSIDE
-from miripool.index.server import EmbeddedServer
-from miripool.index.serverstate import try_lock, unlock
+from miripool.server.embedded import EmbeddedServer
+from miripool.server.orphans import find_orphans, remove_orphans
+from miripool.server.placement import OUTSIDE
+from miripool.server.state import try_lock, unlock
 
 
 def make(place: Path, home: Path) -> Path:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miripool.errors import QueryError
-from miripool.keywords import dictionary
+from miripool.model.keywords import dictionary
 from miripool.query.lexer import scan
 from miripool.query.parser import MAX_LENGTH, parse
 from miripool.query.text import to_text

@@ -20,7 +20,7 @@ from miripool import Pool, ProductRef
 from miripool.errors import FileMissing, InvalidInput, PipelineError
 from miripool.pipeline import Recipe, reprocess
 from miripool.pipeline import run as running
-from miripool.workfolder import work_folder
+from miripool.store.workfolder import work_folder
 
 pytestmark = pytest.mark.jwst
 

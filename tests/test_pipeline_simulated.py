@@ -19,10 +19,10 @@ from homes import call
 
 from miripool import Exposure, Pool, ProductRef
 from miripool.errors import PipelineError
+from miripool.maintenance.verify import verify
 from miripool.pipeline import Recipe, references_in, reprocess
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure, write_references
-from miripool.verify import verify
-from miripool.workfolder import work_folder
+from miripool.store.workfolder import work_folder
 
 pytestmark = pytest.mark.jwst
 

@@ -21,7 +21,7 @@ from miripool.cli import products
 from miripool.errors import FormatError, InvalidInput, ServerError
 from miripool.index.pixels import forms, load, uses
 from miripool.index.pixels.wire import HEADER, TRAILER, Field, Reader, Rows
-from miripool.ingest import ingest
+from miripool.pool.ingest import ingest
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"

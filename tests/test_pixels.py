@@ -20,7 +20,7 @@ from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
 
 from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import InvalidInput, QueryError
-from miripool.pixel import flag_names
+from miripool.pixels.pixel import flag_names
 from miripool.query.pixelwhere import FLAGS, PIXEL_COLUMNS, PixelTest, parse_pixels
 from miripool.query.tree import And, Node, Not, Or
 
@@ -279,9 +279,9 @@ def test_flags_by_their_names(filled: Pool, simulated: Path) -> None:
 
 
 def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import miripool.pixel
+    import miripool.pixels.pixel
 
-    monkeypatch.setattr(miripool.pixel, "_MOST_ROWS", 1000)
+    monkeypatch.setattr(miripool.pixels.pixel, "_MOST_ROWS", 1000)
     with pytest.raises(InvalidInput, match=r"a table of 4,608 pixels; .*chunks\(\)"):
         filled.pixels(Rate).to_table()
     assert len(filled.pixels(Rate).to_table(limit=10)) == 10

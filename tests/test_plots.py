@@ -7,8 +7,8 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from miripool.plots import plot_pixel
-from miripool.times import time_column
+from miripool.model.times import time_column
+from miripool.pixels.plots import plot_pixel
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

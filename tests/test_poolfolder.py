@@ -14,14 +14,14 @@ import pytest
 from homes import call
 
 from miripool import Home, Pool, Rate
-from miripool.blobs import BlobStore
-from miripool.collect import collect
 from miripool.errors import IntegrityError, StorageError
-from miripool.manifest import BlobRef
-from miripool.poolfolder import FOLDERS, is_ours, list_folder
-from miripool.storage import LocalStorage
-from miripool.verify import verify
-from miripool.workfolder import work_folder
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import verify
+from miripool.store.arrays.blobs import BlobStore
+from miripool.store.manifest import BlobRef
+from miripool.store.poolfolder import FOLDERS, is_ours, list_folder
+from miripool.store.storage.local import LocalStorage
+from miripool.store.workfolder import work_folder
 
 home = homes.home
 

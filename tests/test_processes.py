@@ -21,7 +21,7 @@ from replay import assert_index_is_journal, folder_of, replay
 
 from miripool import Home, Pool, PoolManager
 from miripool.errors import IntegrityError, MiripoolError
-from miripool.journal import Journal
+from miripool.store.journal import Journal
 
 home = homes.home
 

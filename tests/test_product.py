@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from manifests import make_header
 
-from miripool.dataset import Dataset, Scale
 from miripool.errors import InvalidInput, ProductNotFound
-from miripool.metadata import MetaData
-from miripool.product import (
+from miripool.model.dataset import Dataset, Scale
+from miripool.model.metadata import MetaData
+from miripool.model.product import (
     KINDS,
     Context,
     Hdu,
@@ -26,8 +26,8 @@ from miripool.product import (
     kind_class,
     kinds_matching,
 )
-from miripool.statistics import Statistics
-from miripool.table import TableDataset
+from miripool.model.statistics import Statistics
+from miripool.model.table import TableDataset
 
 
 class NeverRead:

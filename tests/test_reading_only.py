@@ -13,9 +13,9 @@ from postgresql import throwaway_server
 
 from miripool import Home, Pool, RateInts
 from miripool.errors import ReadOnly
-from miripool.gaps import IncompleteAnswer
-from miripool.journal import Tag
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
+from miripool.pixels.gaps import IncompleteAnswer
+from miripool.store.journal import Tag
 
 home = homes.home
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6}

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from miripool import Pool, RateInts
-from miripool.ingest import ingest
 from miripool.pipeline import Recipe, reprocess
+from miripool.pool.ingest import ingest
 from miripool.simulate import SimulatedExposure, simulate_exposure, write_references
 
 pytestmark = pytest.mark.jwst

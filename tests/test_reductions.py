@@ -16,13 +16,13 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from miripool import Pool, Product
-from miripool.dataset import Dataset
 from miripool.errors import InvalidInput
-from miripool.keywords import dictionary
+from miripool.model.dataset import Dataset
+from miripool.model.keywords import dictionary
+from miripool.model.reductions import REDUCTIONS
 from miripool.query import places
 from miripool.query.evaluator import evaluate
 from miripool.query.parser import parse
-from miripool.reductions import REDUCTIONS
 
 NAN = math.nan
 NUMBERS = tuple(name for name in REDUCTIONS if name not in ("any", "all"))

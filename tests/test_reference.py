@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miripool import reference
 from miripool.errors import UnknownKeyword
-from miripool.product import Ramp
-from miripool.reference import ProductRef, ProductRefs
+from miripool.model.product import Ramp
+from miripool.pool import reference
+from miripool.pool.reference import ProductRef, ProductRefs
 
 EXAMPLES = settings(deadline=None, max_examples=100)
 

@@ -19,8 +19,8 @@ from homes import ask, call, empty_home
 
 from miripool import Context, Home, Pool, Rate
 from miripool.errors import IntegrityError
-from miripool.ingest import find_files, ingest
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
+from miripool.pool.ingest import find_files, ingest
 
 NAME = "jw01033005001_03103_00001_mirimage"
 

@@ -14,14 +14,14 @@ from homes import ask, call
 from postgresql import reachable_folder
 
 from miripool import Home, Pool, Ramp, Rate
-from miripool.archive import Archive
-from miripool.blob import Blob
 from miripool.errors import FileMissing, IntegrityError, StorageError
-from miripool.ingest import find_files, ingest
-from miripool.journal import Tag
-from miripool.repair import repair
-from miripool.storage import LocalStorage
-from miripool.verify import verify
+from miripool.maintenance.repair import repair
+from miripool.maintenance.verify import verify
+from miripool.pool.ingest import find_files, ingest
+from miripool.store.archive import Archive
+from miripool.store.arrays.blob import Blob
+from miripool.store.journal import Tag
+from miripool.store.storage.local import LocalStorage
 
 NAME = "jw01033005001_03103_00001_mirimage"
 

@@ -15,8 +15,8 @@ import pytest
 
 from miripool import Context, Pool, Ramp, Rate
 from miripool.errors import ReadOnly
-from miripool.metadata import MetaData
-from miripool.product import Hdu
+from miripool.model.metadata import MetaData
+from miripool.model.product import Hdu
 
 home = homes.home
 

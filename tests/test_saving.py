@@ -18,7 +18,6 @@ from astropy.io import fits
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import Pool, Product, Ramp, Rate, RateInts
-from miripool.commit import Committer
 from miripool.errors import (
     Conflict,
     FileMissing,
@@ -31,8 +30,9 @@ from miripool.errors import (
     StorageError,
 )
 from miripool.formats import read_fits
-from miripool.ingest import ingest
-from miripool.saving import prepare, save_together
+from miripool.pool.commit import Committer
+from miripool.pool.ingest import ingest
+from miripool.pool.saving import prepare, save_together
 from miripool.simulate import Calibration, SimulatedExposure
 
 home = homes.home

@@ -309,7 +309,7 @@ def test_results(pool: Pool) -> None:
 
 
 def test_results_are_fetched_by_pages(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miripool.reference._PAGE", 2)
+    monkeypatch.setattr("miripool.pool.reference._PAGE", 2)
     refs = pool.select(all_versions=True)
     assert serials(refs) == list(range(9))
     assert [refs[i].serial for i in (8, 0, 3, 2, -1)] == [8, 0, 3, 2, 8]

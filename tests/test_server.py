@@ -24,11 +24,11 @@ from postgresql import other_user, reachable_folder, run_as, throwaway_server
 
 import miripool
 from miripool.errors import Conflict, DiskFull, IntegrityError, InvalidInput, NewerFormat, ReadOnly, ServerUnavailable
-from miripool.index.cluster import settings
-from miripool.index.placement import Placement, ServerUser, find_or_make_id, find_outside, provide_binaries
-from miripool.index.postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
-from miripool.index.server import EmbeddedServer
-from miripool.index.serverstate import HostIdentity, is_locked, read_state, try_lock, unlock, write_state
+from miripool.server.cluster import settings
+from miripool.server.embedded import EmbeddedServer
+from miripool.server.placement import Placement, ServerUser, find_or_make_id, find_outside, provide_binaries
+from miripool.server.postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
+from miripool.server.state import HostIdentity, is_locked, read_state, try_lock, unlock, write_state
 
 SOURCE = Path(miripool.__file__).parent.parent
 is_root = os.geteuid() == 0
@@ -103,7 +103,7 @@ def test_nothing_is_started_before_it_is_asked_for(server: EmbeddedServer) -> No
 
 
 def test_import_is_light() -> None:
-    code = "import sys, miripool.index.server; print({'sqlalchemy', 'psycopg2', 'psutil'} & set(sys.modules))"
+    code = "import sys, miripool.server.embedded; print({'sqlalchemy', 'psycopg2', 'psutil'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -201,7 +201,7 @@ def test_settings_fit_the_machine() -> None:
 SCRIPT = """
 import sys, time, pathlib
 sys.path.insert(0, sys.argv[1])
-from miripool.index.server import EmbeddedServer
+from miripool.server.embedded import EmbeddedServer
 import psycopg2
 home = pathlib.Path(sys.argv[2])
 while len(sys.argv) > 3 and not pathlib.Path(sys.argv[3]).exists():
@@ -321,8 +321,8 @@ def test_root_with_binaries_out_of_reach(home: Path, monkeypatch: pytest.MonkeyP
     if libraries.exists():
         shutil.copytree(libraries, package.parent / libraries.name)
     (package.parent).chmod(0o700)
-    monkeypatch.setattr("miripool.index.placement.find_binaries", lambda: package / found.name / "bin")
-    monkeypatch.setattr("miripool.index.placement._VAR", home.parent / "var")
+    monkeypatch.setattr("miripool.server.placement.find_binaries", lambda: package / found.name / "bin")
+    monkeypatch.setattr("miripool.server.placement._VAR", home.parent / "var")
     for _ in range(2):
         copied = provide_binaries(ServerUser.choose(None))
         assert copied.is_relative_to(home.parent / "var")

@@ -24,7 +24,7 @@ from postgresql import PASSWORD, reachable_folder, throwaway_server
 from miripool import Home, Pool, RateInts
 from miripool.errors import InvalidInput, ReadOnly, StorageError
 from miripool.index import READER, grant_reader, psql_call
-from miripool.plots import plot_pixel
+from miripool.pixels.plots import plot_pixel
 
 NAME = "jw01033005001_03103_00001_mirimage"
 

@@ -16,7 +16,7 @@ import two_detectors
 from two_detectors import CALIBRATIONS, COLUMNS, EXPOSURES, NGROUPS, NINTS, ROWS, Files, X, Y
 
 from miripool import Pool
-from miripool.gaps import notice_of_gaps
+from miripool.pixels.gaps import notice_of_gaps
 
 LEFT_OUT = ("second_mirimage", "v2")
 """Exposure and calibration of the ramp that has no pixel rows."""

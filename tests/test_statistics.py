@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miripool.canonical import canonical_json
-from miripool.statistics import _BLOCK, Accumulator, Statistics, agree
+from miripool.model.canonical import canonical_json
+from miripool.model.statistics import _BLOCK, Accumulator, Statistics, agree
 
 TINY = 1e-150
 """The squares of smaller numbers are zero in float64."""

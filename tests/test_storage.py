@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from miripool import Home
 from miripool.errors import DiskFull, IntegrityError, InvalidInput, NotFound, ReadOnly, StorageError
-from miripool.storage import LocalStorage, Storage, storage_error
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
+from miripool.store.storage.local import LocalStorage, Storage, storage_error
 
 home = homes.home
 

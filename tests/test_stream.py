@@ -19,7 +19,7 @@ from miripool.errors import FileMissing, FormatError, StorageError
 from miripool.formats import read_fits
 from miripool.formats.sources import ImageSource
 from miripool.formats.stream import expect, open_stream
-from miripool.tiles import basic_index
+from miripool.model.tiles import basic_index
 
 EXAMPLES = settings(deadline=None, max_examples=150)
 

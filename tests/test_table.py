@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from awkward import AWKWARD, column, line, raw_line, table
 
-from miripool.cards import Card, parse_header
 from miripool.errors import FormatError, InvalidInput, ProductNotFound
 from miripool.formats import read_fits
-from miripool.table import TableDataset, columns_from_cards
+from miripool.model.cards import Card, parse_header
+from miripool.model.table import TableDataset, columns_from_cards
 
 
 @pytest.fixture

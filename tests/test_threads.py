@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from miripool.threads import map_bounded
+from miripool.system.threads import map_bounded
 
 CORES = os.cpu_count() or 1
 

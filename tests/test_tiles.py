@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miripool import tiles as module
-from miripool.tiles import Tile, basic_index, grid, put_tiles, slabs, tile_at, tile_shape
+from miripool.model import tiles as module
+from miripool.model.tiles import Tile, basic_index, grid, put_tiles, slabs, tile_at, tile_shape
 
 EXAMPLES = settings(deadline=None, max_examples=200)
 

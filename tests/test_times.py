@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miripool import Pool, Product, Rate
-from miripool.dataset import Dataset
-from miripool.times import time_column
-from miripool.units import parse_unit, unit_text
+from miripool.model.dataset import Dataset
+from miripool.model.times import time_column
+from miripool.model.units import parse_unit, unit_text
 
 MOMENTS = st.datetimes(datetime(1972, 1, 2), datetime(2028, 1, 1), timezones=st.just(UTC))
 

@@ -15,7 +15,7 @@ from homes import ask_pool, call, home
 from numpy.typing import NDArray
 
 from miripool import Pool, Ramp, Rate, RateInts, Raw
-from miripool.times import time_column
+from miripool.model.times import time_column
 
 __all__ = ["home"]
 

@@ -16,12 +16,12 @@ from homes import call, empty_home, write_image
 from test_verify import NAME
 
 from miripool import Context, Home, Pool, Ramp, Rate
-from miripool.blob import Blob
 from miripool.errors import AlreadyExists, IntegrityError, InvalidInput, MiripoolError, TagNotFound
-from miripool.ingest import find_files, ingest
-from miripool.pack import Pack, pack
-from miripool.transfer import PoolShelf, receive
-from miripool.verify import verify
+from miripool.exchange.copy import PoolShelf, receive
+from miripool.exchange.pack import Pack, pack
+from miripool.maintenance.verify import verify
+from miripool.pool.ingest import find_files, ingest
+from miripool.store.arrays.blob import Blob
 
 
 @pytest.fixture
@@ -248,8 +248,8 @@ TWICE = """
 import sys
 from pathlib import Path
 from miripool import Home
-from miripool.pack import Pack
-from miripool.transfer import receive
+from miripool.exchange.pack import Pack
+from miripool.exchange.copy import receive
 with Home().pool("other") as pool, Pack(Path(sys.argv[1]), pool.work_folder) as shelf:
     print("ready", flush=True)
     sys.stdin.readline()

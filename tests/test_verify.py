@@ -14,10 +14,10 @@ import pytest
 from homes import ask, call
 
 from miripool import Context, Home, Pool, Ramp, Rate, RateInts
-from miripool.blob import Blob
 from miripool.errors import IntegrityError
-from miripool.ingest import find_files, ingest
-from miripool.verify import LEVELS, Report, verify
+from miripool.maintenance.verify import LEVELS, Report, verify
+from miripool.pool.ingest import find_files, ingest
+from miripool.store.arrays.blob import Blob
 
 NAME = "jw01033005001_03103_00001_mirimage"
 

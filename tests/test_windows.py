@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miripool import Dataset, Ramp, hdf5write, tilereader, tiles
-from miripool.blobs import BlobStore
-from miripool.keywords import dictionary
+from miripool import Dataset, Ramp
+from miripool.model import tiles
+from miripool.model.keywords import dictionary
 from miripool.query import windows
 from miripool.query.evaluator import _Evaluation, evaluate
 from miripool.query.parser import parse
 from miripool.query.tree import Reduce, walk
-from miripool.storage import LocalStorage
+from miripool.store.arrays import hdf5write, tilereader
+from miripool.store.arrays.blobs import BlobStore
+from miripool.store.storage.local import LocalStorage
 
 EXAMPLES = settings(deadline=None, max_examples=60)
 VALUES = hnp.arrays(

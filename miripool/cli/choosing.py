@@ -15,9 +15,9 @@ from .session import confirm
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ..pool import Pool
-    from ..product import Product
-    from ..reference import ProductRef
+    from ..model.product import Product
+    from ..pool.reference import ProductRef
+    from ..session.pool import Pool
 
 __all__ = [
     "AllVersions",
@@ -228,7 +228,7 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
         If a SPEC fits nothing in the trash.
     """
     from ..errors import InvalidInput, ProductNotFound
-    from ..product import kind_class
+    from ..model.product import kind_class
 
     if not specs and kind is None:
         raise InvalidInput("say which versions: SPECs, wildcards such as 'Ramp/jw01033*', or --kind")
@@ -283,7 +283,7 @@ def _of_kind(spec: str, cls: type[Product] | None) -> str:
 
 def _exact(pool: Pool, spec: str, *, removed: bool, cls: type[Product] | None = None) -> ProductRef | None:
     """Give what a SPEC names exactly; None where nothing has that name."""
-    from ..names import parse_spec
+    from ..model.names import parse_spec
 
     spec = _of_kind(spec, cls)
     parsed = parse_spec(spec)
@@ -294,7 +294,7 @@ def _exact(pool: Pool, spec: str, *, removed: bool, cls: type[Product] | None = 
 
 def _is_name(pool: Pool, name: str) -> bool:
     """Tell whether a product has this very name, be it in the trash."""
-    from ..product import KINDS
+    from ..model.product import KINDS
 
     pool.catch_up()
     return bool(pool.catalog.by_name(name)) or any(pool.catalog.track(kind, name) for kind in KINDS)
@@ -327,7 +327,7 @@ class _Pattern:
     @classmethod
     def read(cls, spec: str) -> _Pattern | None:
         """Read a SPEC; None where it has no wildcard."""
-        from ..names import parse_spec
+        from ..model.names import parse_spec
 
         parsed = parse_spec(spec)
         if parsed.name is None or not _WILD.search(f"{parsed.kind or ''}{parsed.name}"):
@@ -337,7 +337,7 @@ class _Pattern:
     @classmethod
     def of_beginning(cls, spec: str) -> _Pattern | None:
         """Read a SPEC as the beginning of a name; None for a URN."""
-        from ..names import parse_spec
+        from ..model.names import parse_spec
 
         parsed = parse_spec(spec)
         if parsed.name is None:
@@ -360,7 +360,7 @@ class _Pattern:
 
     def find(self, pool: Pool, which: Which, *, cls: type[Product] | None) -> Iterator[ProductRef]:
         """Find the living versions that fit."""
-        from ..product import KINDS, Product, kind_class
+        from ..model.product import KINDS, Product, kind_class
         from ..query import Query
 
         if self.kind is None:
@@ -398,7 +398,7 @@ def _select(
     marked: str | None = None,
 ) -> Iterable[ProductRef]:
     from ..errors import InvalidInput
-    from ..product import Product, kind_class
+    from ..model.product import Product, kind_class
     from ..query import Query
 
     if which.where is not None and not which.where.strip():

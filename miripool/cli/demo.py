@@ -21,8 +21,8 @@ def _demo(
 
     In a temporary home, unless --home names one: then a pool 'demo' stays there. Takes about a minute.
     """
-    from ..demo import run_demo
-    from ..home import Home
+    from ..session.home import Home
+    from ..simulate.demo import run_demo
 
     source = context.parent.get_parameter_source("home") if context.parent is not None else None
     if source is not None and source.name == "COMMANDLINE":

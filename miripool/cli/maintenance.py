@@ -34,7 +34,7 @@ def _verify(
     Exits with 70 if something is damaged. Safe while others write.
     """
     from ..errors import IntegrityError, InvalidInput
-    from ..verify import verify
+    from ..maintenance.verify import verify
 
     if quick and full:
         raise InvalidInput("--quick and --full exclude each other; choose one")
@@ -83,7 +83,7 @@ def _gc(
     from dataclasses import asdict
     from datetime import timedelta
 
-    from ..collect import collect
+    from ..maintenance.gc import collect
 
     with open_pool(context, name) as pool:
         expired = pool.expired(timedelta(days=grace))
@@ -166,7 +166,7 @@ def _repair(
     damaged.
     """
     from ..errors import IntegrityError
-    from ..repair import repair
+    from ..maintenance.repair import repair
 
     with open_pool(context, name) as pool, counting("arrays", as_bytes=True) as told:
         steps = repair(pool, sources or [], dry_run=dry_run, progress=told)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ..canonical import json_value
+from ..model.canonical import json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -57,7 +57,7 @@ def _pixel(
     as_csv: Csv = False,
 ) -> None:
     """Follow one pixel through all exposures: its ramps (Raw, Ramp) or rates (RateInts, Rate)."""
-    from ..product import kind_class
+    from ..model.product import kind_class
 
     one_form(as_json=as_json, as_csv=as_csv)
     cls = kind_class(kind)
@@ -66,7 +66,7 @@ def _pixel(
         read = pixel.ramps if cls.kind in ("Raw", "Ramp") else pixel.history
         table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
         if plot is not None:
-            from ..plots import plot_pixel
+            from ..pixels.plots import plot_pixel
 
             bits = read(cls, where, tag=tag, all_versions=all_versions) if dq_names else table
             plot_pixel(bits, plot)
@@ -141,7 +141,7 @@ def _range(text: str | None, option: str) -> tuple[int, int] | None:
 
 def _chosen_columns(table: Any, columns: str | None) -> list[str]:
     from ..errors import InvalidInput
-    from ..listing import column_names
+    from ..pool.listing import column_names
 
     chosen = column_names(columns) or list(table.colnames)
     unknown = [column for column in chosen if column not in table.colnames]
@@ -186,7 +186,7 @@ def _gaps_said() -> Iterator[None]:
     """Say what an answer leaves out as all else is said here, once for each call, and not as Python's warnings are."""
     import warnings
 
-    from ..gaps import IncompleteAnswer
+    from ..pixels.gaps import IncompleteAnswer
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", IncompleteAnswer)

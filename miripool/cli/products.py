@@ -11,20 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cards import is_structural
 from ..errors import AlreadyExists
-from ..names import Urn
-from .choosing import (
-    AllVersions,
-    Kind,
-    SomeSpecs,
-    Tagged,
-    Where,
-    Which,
-    choose,
-    choose_in_trash,
-    count_versions,
-)
+from ..model.cards import is_structural
+from ..model.names import Urn
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, choose_in_trash, count_versions
 from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, visible, write
 from .progress import counting
@@ -33,11 +23,11 @@ from .session import Csv, DryRun, Json, PoolName, Spec, moment, one_form, open_p
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..difference import Difference
-    from ..ingest import Outcome
-    from ..pool import Pool
-    from ..product import Link
-    from ..reference import ProductRef
+    from ..model.product import Link
+    from ..pool.difference import Difference
+    from ..pool.ingest import Outcome
+    from ..pool.reference import ProductRef
+    from ..session.pool import Pool
 
 __all__ = ["register"]
 
@@ -69,7 +59,7 @@ def _add(
     as_csv: Csv = False,
 ) -> None:
     """Add FITS files: new products, new versions of known ones, or nothing where the data are there."""
-    from ..ingest import find_files, ingest, summarise
+    from ..pool.ingest import find_files, ingest, summarise
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
@@ -178,10 +168,10 @@ def _ls(
       --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     from ..errors import InvalidInput
-    from ..listing import BASIC, column_names
-    from ..product import Product, kind_class
+    from ..model.product import Product, kind_class
+    from ..pool.listing import BASIC, column_names
+    from ..pool.reference import ProductRefs
     from ..query import Query
-    from ..reference import ProductRefs
 
     one_form(as_json=as_json, as_csv=as_csv)
     if where is not None and not where.strip():
@@ -247,7 +237,7 @@ def _show(
 
 
 def _version_in_json(pool: Pool, ref: ProductRef) -> dict[str, Any]:
-    from ..listing import keyword_rows
+    from ..pool.listing import keyword_rows
 
     product = ref.product
     references = [_reference_row(pool.name, link) for link in getattr(product, "links", ())]
@@ -462,7 +452,7 @@ def _export(
 ) -> None:
     """Write FITS files as they were saved, bit for bit."""
     from ..errors import InvalidInput
-    from ..exporting import file_names
+    from ..pool.export import file_names
 
     *named, destination = specs
     with open_pool(context, name) as pool:

@@ -12,7 +12,7 @@ from .output import console, visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..reference import ProductRef
+    from ..pool.reference import ProductRef
 
 __all__ = ["Exposures", "counting"]
 

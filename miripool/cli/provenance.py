@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidInput
-from ..names import Urn
+from ..model.names import Urn
 from .choosing import AllVersions, Kind, Tagged, Where, Which, choose
 from .output import as_json as to_json
 from .output import copied_from, emit, say, write
@@ -17,11 +17,11 @@ from .session import Csv, Json, PoolName, Spec, one_form, open_pool
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..difference import Difference
     from ..index import ProductRow
-    from ..lineage import Descent, Source
-    from ..pool import Pool
-    from ..reference import ProductRef
+    from ..pool.difference import Difference
+    from ..pool.lineage import Descent, Source
+    from ..pool.reference import ProductRef
+    from ..session.pool import Pool
 
 __all__ = ["register"]
 
@@ -184,7 +184,7 @@ def _diff(
 
     Of several versions, each is compared with that of the same product in B, or with the one before it.
     """
-    from ..exporting import write_mask
+    from ..pool.export import write_mask
 
     which = Which(kind, where, tag, all_versions)
     found: list[dict[str, Any]] = []

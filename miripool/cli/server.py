@@ -27,8 +27,8 @@ def _status(context: typer.Context, as_json: Json = False) -> None:
 
         status = {"kind": "external", "url": describe_url(home.external_url)}
     else:
-        from ..index.orphans import find_orphans
-        from ..index.placement import OUTSIDE
+        from ..server.orphans import find_orphans
+        from ..server.placement import OUTSIDE
 
         status = {"kind": "embedded", **asdict(home.server.status())}
         if orphans := find_orphans(OUTSIDE):

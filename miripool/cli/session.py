@@ -15,8 +15,8 @@ from .output import ask, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..home import Home
-    from ..pool import Pool
+    from ..session.home import Home
+    from ..session.pool import Pool
 
 __all__ = [
     "Csv",
@@ -53,7 +53,7 @@ def home_of(context: typer.Context) -> Home:
     Home
         Nothing is opened.
     """
-    from ..home import Home
+    from ..session.home import Home
 
     return Home(context.obj, progress=say)
 

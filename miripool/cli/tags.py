@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MiripoolError, ProductNotFound
-from ..names import Urn, check_label
+from ..model.names import Urn, check_label
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .output import emit, say
 from .session import Csv, Json, PoolName, one_form, open_pool
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..index import TagEvent
-    from ..pool import Pool
+    from ..session.pool import Pool
 
 __all__ = ["register"]
 
@@ -41,7 +41,7 @@ def _tag(
     keep: Annotated[bool, typer.Option("--keep", help="Refuse to take the tag from another version.")] = False,
 ) -> None:
     """Put a tag on versions; in each product it leaves the version that it marked before."""
-    from .. import tagging
+    from ..pool import tags as tagging
 
     with open_pool(context, name) as pool:
         try:
@@ -75,7 +75,7 @@ def _untag(
     where: Where = None,
 ) -> None:
     """Take a tag off versions, or off all that it marks."""
-    from .. import tagging
+    from ..pool import tags as tagging
 
     with open_pool(context, name) as pool:
         serials = None

@@ -14,7 +14,7 @@ from .progress import counting
 from .session import Json, PoolName, home_of, open_pool
 
 if TYPE_CHECKING:
-    from ..transfer import Received
+    from ..exchange.copy import Received
 
 __all__ = ["register"]
 
@@ -41,7 +41,7 @@ def _copy(
     Contexts bring along what they refer to. Every array is read and checked. What OTHER has is not stored again.
     """
     from ..errors import InvalidInput
-    from ..transfer import PoolShelf, receive
+    from ..exchange.copy import PoolShelf, receive
 
     *chosen, other = specs
     if other not in home_of(context).names():
@@ -67,8 +67,8 @@ def _pack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
 ) -> None:
     """Write versions with arrays, provenance and tags into one file, for `unpack`; all living ones by default."""
-    from ..pack import pack
-    from ..transfer import PoolShelf
+    from ..exchange.copy import PoolShelf
+    from ..exchange.pack import pack
 
     with open_pool(context, name) as pool:
         which = Which(kind, where, tag, all_versions)
@@ -82,8 +82,8 @@ def _unpack(
     context: typer.Context, name: PoolName, file: _File, no_tags: _NoTags = False, as_json: Json = False
 ) -> None:
     """Save the versions that somebody packed. Nothing in the file is trusted: every array is read and checked."""
-    from ..pack import Pack
-    from ..transfer import receive
+    from ..exchange.copy import receive
+    from ..exchange.pack import Pack
 
     with (
         open_pool(context, name) as pool,
@@ -95,7 +95,7 @@ def _unpack(
 
 
 def _report(done: list[Received], *, as_json: bool, pool: str) -> None:
-    from ..names import Urn
+    from ..model.names import Urn
 
     rows = [
         {

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cards import CARD, close_header, format_card, is_structural, parse_header
 from ..errors import InvalidInput
-from ..product import Hdu, Layout
-from ..table import TableDataset
+from ..model.cards import CARD, close_header, format_card, is_structural, parse_header
+from ..model.product import Hdu, Layout
+from ..model.table import TableDataset
 from .jwst import MODELS
 from .sources import is_folded
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..cards import Value
-    from ..dataset import ArraySource, Dataset
-    from ..metadata import MetaData
-    from ..product import Product
+    from ..model.cards import Value
+    from ..model.dataset import ArraySource, Dataset
+    from ..model.metadata import MetaData
+    from ..model.product import Product
 
 __all__ = ["layout_of"]
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from ..dataset import Scale
 from ..errors import FormatError, InvalidInput
-from ..product import Hdu, Layout, Origin, Product, Raw, kind_class
-from ..table import columns_from_cards
+from ..model.dataset import Scale
+from ..model.product import Hdu, Layout, Origin, Product, Raw, kind_class
+from ..model.table import columns_from_cards
 from .ground import ground_values, to_level1b
 from .jpl import Jpl
 from .jwst import classify, track_name
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..cards import Value
+    from ..model.cards import Value
 
 __all__ = ["FitsFile", "open_fits", "product_of", "read_fits"]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..tiles import basic_index
+from ..model.tiles import basic_index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..dataset import ArraySource
-    from ..product import Layout
+    from ..model.dataset import ArraySource
+    from ..model.product import Layout
 
 __all__ = ["FramesSource", "ReferenceSource", "RestSource", "ScienceSource", "frames_of"]
 

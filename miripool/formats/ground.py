@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cards import parse_header
-from ..detector import Placement, subarray_at
 from ..errors import FormatError
-from ..product import Layout, Original, Raw
+from ..instruments.miri import Placement, subarray_at
+from ..model.cards import parse_header
+from ..model.product import Layout, Original, Raw
 from .build import layout_of
 from .frames import ReferenceSource, RestSource, ScienceSource
 from .level1b import Timing, asdf_table, group_table, int_times_table, to_mjd
@@ -25,8 +25,8 @@ from .level1b import Timing, asdf_table, group_table, int_times_table, to_mjd
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..cards import Value
-    from ..dataset import ArraySource
+    from ..model.cards import Value
+    from ..model.dataset import ArraySource
 
 __all__ = ["Bench", "GroundHeader", "Setup", "ground_values", "to_level1b"]
 
@@ -278,7 +278,7 @@ def to_level1b(layout: Layout, bench: Bench, values: Mapping[str, Value], *, tru
 
 
 def _as_datasets(sources: Mapping[str, Any]) -> dict[str, Any]:
-    from ..dataset import Dataset
+    from ..model.dataset import Dataset
 
     return {name: s if isinstance(s, np.ndarray) else Dataset(name, s) for name, s in sources.items()}
 

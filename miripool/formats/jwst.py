@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..cards import parse_header
 from ..errors import InvalidInput
+from ..model.cards import parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..product import Hdu, Layout, Product
+    from ..model.product import Hdu, Layout, Product
 
 __all__ = ["MODELS", "classify", "doubt_kind", "to_datamodel", "track_name"]
 

@@ -10,7 +10,7 @@ from .ground import Bench, GroundHeader, Setup
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..cards import Value
+    from ..model.cards import Value
 
 __all__ = ["Otis"]
 

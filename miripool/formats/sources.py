@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..tiles import basic_index
+from ..model.tiles import basic_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from ..dataset import ArraySource
+    from ..model.dataset import ArraySource
     from .stream import Stream
 
 __all__ = ["BytesSource", "ComputedSource", "ImageSource", "RowsSource", "encode", "is_folded", "iter_blocks"]

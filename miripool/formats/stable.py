@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from ..cards import CARD, is_structural, parse_header
+from ..model.cards import CARD, is_structural, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..dataset import ArraySource
-    from ..product import Hdu, Layout
+    from ..model.dataset import ArraySource
+    from ..model.product import Hdu, Layout
 
 __all__ = ["UNSTABLE_CARDS", "UNSTABLE_META", "UNSTABLE_TREE", "stable_content"]
 

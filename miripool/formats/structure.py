@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..cards import BLOCK, CARD, Card, parse_header
 from ..errors import FormatError
+from ..model.cards import BLOCK, CARD, Card, parse_header
 from .stream import open_stream
 
 if TYPE_CHECKING:

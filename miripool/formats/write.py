@@ -9,10 +9,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import xxhash
 
-from ..cards import BLOCK
 from ..errors import IntegrityError
-from ..outfile import writing_file
-from ..product import Layout
+from ..model.cards import BLOCK
+from ..model.product import Layout
+from ..system.outfile import writing_file
 from .build import layout_of
 from .frames import frames_of
 from .sources import iter_blocks
@@ -20,8 +20,8 @@ from .sources import iter_blocks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..dataset import ArraySource
-    from ..product import Hdu, Product
+    from ..model.dataset import ArraySource
+    from ..model.product import Hdu, Product
 
 __all__ = ["iter_bytes", "to_hdulist", "write_fits"]
 

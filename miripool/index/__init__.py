@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
     from .rows import Position, ProductRow, TagEvent, TagSummary
-    from .server import EmbeddedServer
     from .size import schema_bytes
     from .vocabulary import nearest_values
 
@@ -25,7 +24,6 @@ __all__ = [
     "READER",
     "Answer",
     "Catalog",
-    "EmbeddedServer",
     "Finding",
     "Position",
     "ProductRow",
@@ -47,7 +45,6 @@ _WHERE = {
     "READER": "reader",
     "Answer": "reader",
     "Catalog": "catalog",
-    "EmbeddedServer": "server",
     "Finding": "advice",
     "Position": "rows",
     "ProductRow": "rows",

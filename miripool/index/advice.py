@@ -1,6 +1,6 @@
 """Whether a server is one that miripool can work on, and what could be set better there.
 
-The embedded server is set up by `miripool.index.cluster`, where the measurements stand. A user's own server belongs to
+The embedded server is set up by `miripool.server.cluster`, where the measurements stand. A user's own server belongs to
 its administrator: it is asked, nothing is changed, and what was tried is rolled back.
 """
 
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg2
 
+from ..server.libpq import is_embedded, settled
 from .connection import Database, engine_url, quote
-from .libpq import is_embedded, settled
 from .pixels.forms import TABLES
 from .reader import READER
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from ..journal import Entry
-    from ..manifest import Manifest
+    from ..store.journal import Entry
+    from ..store.manifest import Manifest
     from .connection import Database
 
 __all__ = ["ANALYZED", "take_in", "take_in_and_write"]

@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select
 
 from ..errors import PoolNotFound
-from ..product import Context, kinds_matching
+from ..model.product import Context, kinds_matching
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
 from .connection import Database, write_out
 from .discard import discard_index
 from .leftover import find_left_over
 from .rebuild import compare_with, renew
-from .rows import (
-    CatalogStatistics,
-    DatasetRow,
-    KindStatistics,
-    Origin,
-    Position,
-    ProductRow,
-    TagEvent,
-    TagSummary,
-)
+from .rows import CatalogStatistics, DatasetRow, KindStatistics, Origin, Position, ProductRow, TagEvent, TagSummary
 from .schema import dataset, keyword, link, made_from, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, conditions, is_one_of, products
 
@@ -34,9 +25,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Dialect, Select
 
-    from ..journal import Entry
-    from ..manifest import Manifest
     from ..query.tree import Node
+    from ..store.journal import Entry
+    from ..store.manifest import Manifest
     from .rows import KeywordValue
 
 __all__ = ["Catalog"]

@@ -19,10 +19,10 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from ..canonical import digest_bytes
 from ..errors import InvalidInput
+from ..model.canonical import digest_bytes
+from ..server.libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
 from .copysource import Source, Watched
-from .libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
 from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from ..pixelset import PIXEL_KINDS
-from ..product import Exposure
+from ..model.product import Exposure
+from .pixelset import PIXEL_KINDS
 from .schema import link, product
 from .selection import array_text, is_one_of
 

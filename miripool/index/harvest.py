@@ -9,17 +9,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
-from ..manifest import dtype_to_json
-from ..metadata import MetaData
-from ..names import Urn
+from ..model.metadata import MetaData
+from ..model.names import Urn
+from ..store.manifest import dtype_to_json
 from .schema import TYPED_KEYWORDS, dataset, keyword, link, made_from, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ..journal import Entry, Save
-    from ..manifest import BlobRef, HduRecord, Manifest
-    from ..metadata import KeywordRow
+    from ..model.metadata import KeywordRow
+    from ..store.journal import Entry, Save
+    from ..store.manifest import BlobRef, HduRecord, Manifest
     from .tracks import Version
 
 __all__ = ["COLUMNS", "Harvest", "Lines", "fits_size"]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection, RowMapping, Select, Table
 
-    from ..journal import Entry
-    from ..manifest import Manifest
+    from ..store.journal import Entry
+    from ..store.manifest import Manifest
     from .connection import Database
     from .tracks import Version
 

@@ -8,8 +8,8 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
+from ..server.libpq import SECRETS, is_embedded, without_variables
 from .connection import engine_url, quote
-from .libpq import SECRETS, is_embedded, without_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

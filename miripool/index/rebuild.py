@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from ..journal import Entry
-    from ..manifest import Manifest
+    from ..store.journal import Entry
+    from ..store.manifest import Manifest
     from .connection import Database
 
 __all__ = ["compare_with", "renew"]

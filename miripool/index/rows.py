@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ..statistics import Statistics
+from ..model.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import IntegrityError
-from ..journal import Purge, Remove, Restore, Save, Tag, Untag
+from ..store.journal import Purge, Remove, Restore, Save, Tag, Untag
 from .rows import TagEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from ..journal import Entry
+    from ..store.journal import Entry
 
 __all__ = ["LoadedVersion", "Track", "Tracks", "Version", "touched"]
 

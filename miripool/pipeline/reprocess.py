@@ -11,24 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..archive import archive_at
 from ..errors import InvalidInput, MiripoolError
 from ..formats import read_fits, write_fits
-from ..names import check_label
-from ..saving import ArraysElsewhere, prepare, write_ahead
-from ..threads import work_ahead, workers_of
-from ..workfolder import work_folder
+from ..model.names import check_label
+from ..pool.saving import ArraysElsewhere, prepare, write_ahead
+from ..store.archive import archive_at
+from ..store.workfolder import work_folder
+from ..system.threads import work_ahead, workers_of
 from .run import Recipe, run_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..index import ProductRow
-    from ..notes import Ticket
-    from ..pool import Pool, Ready
-    from ..product import Product
-    from ..reference import ProductRef
-    from ..saving import Prepared
+    from ..model.product import Product
+    from ..pool.reference import ProductRef
+    from ..pool.saving import Prepared
+    from ..session.pool import Pool, Ready
+    from ..store.notes import Ticket
 
 __all__ = ["Reprocessed", "reprocess"]
 

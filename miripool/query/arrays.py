@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import QueryError
-from ..reductions import reduce_elements
+from ..model.reductions import reduce_elements
 from .tree import Slice
 from .values import OPERATORS
 

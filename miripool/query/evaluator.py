@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..dataset import Choose
+    from ..model.dataset import Choose
 
 __all__ = ["evaluate"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import QueryError
-from ..keywords import suggest
+from ..model.keywords import suggest
 from .reader import MAX_DEPTH, Reader
 from .tree import And, Node, Not, Or
 

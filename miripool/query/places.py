@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import QueryError
-from ..reductions import REDUCTIONS
+from ..model.reductions import REDUCTIONS
 from .tree import (
     Arithmetic,
     Call,
@@ -63,7 +63,7 @@ class Target(Protocol):
 
 
 class Names(Protocol):
-    """What the parser asks of a dictionary of keywords; `miripool.keywords.KeywordDictionary` is one."""
+    """What the parser asks of a dictionary of keywords; `miripool.model.keywords.KeywordDictionary` is one."""
 
     def __hash__(self) -> int:
         """Tell one dictionary from another: what was read with it is kept."""
@@ -151,7 +151,7 @@ _DATASETS = frozenset(
     ]
 )
 _EXTENSIONS = {"avg_dark_current": "AVDRKCUR"}
-"""As in `miripool.product`: names of the jwst datamodels that are not their FITS extensions' names."""
+"""As in `miripool.model.product`: names of the jwst datamodels that are not their FITS extensions' names."""
 _STATISTICS = frozenset({"min", "max", "mean", "std"})
 _FACTS = {"size": "n", "ndim": "ndim", "unit": "unit", "n_nan": "n_nan", "n_flagged": "n_flagged"}
 _TEXT_METHODS = ("startswith", "endswith", "contains", "lower", "upper")

@@ -8,10 +8,10 @@ import operator
 import types
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..detector import COLUMNS, ROWS
 from ..errors import InvalidInput, QueryError
-from ..keywords import dictionary
-from ..product import KINDS, Product, kind_class, kinds_matching
+from ..instruments.miri import COLUMNS, ROWS
+from ..model.keywords import dictionary
+from ..model.product import KINDS, Product, kind_class, kinds_matching
 from .division import needs
 from .evaluator import evaluate
 from .parser import parse

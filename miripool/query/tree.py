@@ -178,7 +178,7 @@ class Reduce(Node):
     Attributes
     ----------
     function : str
-        One of `miripool.reductions.REDUCTIONS`.
+        One of `miripool.model.reductions.REDUCTIONS`.
     operand : Node
         An array.
     axis : tuple of int, optional

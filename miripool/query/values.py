@@ -22,9 +22,9 @@ and equals none; else unknown.
 value: no server and no processor then overflows in its own way. ``a // b`` is the floor of ``a / b``, and ``a % b``
 is ``a - b * (a // b)``; division by zero is unknown.
 
-**Arrays.** Statistics and reductions leave NaN out by the rule of `miripool.reductions` (and a condition on NaN is
-neither true nor false: ``ALL(p.data > 0)`` asks for all numbers in the array); without a number left they are unknown.
-An index beyond an array's end is unknown.
+**Arrays.** Statistics and reductions leave NaN out by the rule of `miripool.model.reductions` (and a condition on NaN
+is neither true nor false: ``ALL(p.data > 0)`` asks for all numbers in the array); without a number left they are
+unknown. An index beyond an array's end is unknown.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..statistics import Accumulator
-from ..tiles import grid, slabs, tile_shape
+from ..model.statistics import Accumulator
+from ..model.tiles import grid, slabs, tile_shape
 from .arrays import Bools, Mask, reduce_array, reduce_mask
 from .tree import Dataset, Node, PythonCall, Reduce, Subscript, walk
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..dataset import Choose
+    from ..model.dataset import Choose
 
 __all__ = ["Reduction", "find_windows"]
 

@@ -10,14 +10,7 @@ from __future__ import annotations
 
 from miripool.simulate.calibration import Calibration, Ramp, Rate, RateInts, average_rates, calibrate_ramp, fit_slopes
 from miripool.simulate.detector import DETECTORS, Detector
-from miripool.simulate.exposure import (
-    COSMIC_RAY,
-    Scene,
-    SimulatedExposure,
-    Truth,
-    simulate_campaign,
-    simulate_exposure,
-)
+from miripool.simulate.exposure import COSMIC_RAY, Scene, SimulatedExposure, Truth, simulate_campaign, simulate_exposure
 from miripool.simulate.references import REFERENCE_TYPES, write_references
 from miripool.simulate.subarrays import SUBARRAYS, Subarray, find_subarray
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from miripool import detector
 from miripool.errors import InvalidInput
+from miripool.instruments import miri as detector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

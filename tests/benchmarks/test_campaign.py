@@ -29,7 +29,7 @@ ADD = """
 import re, sys, time
 from pathlib import Path
 from miripool import Home
-from miripool.ingest import ingest
+from miripool.pool.ingest import ingest
 with Home().pool("full") as pool:
     pool.catch_up()
     start = time.perf_counter()

@@ -12,8 +12,8 @@ import pytest
 from manifests import make_header
 
 from miripool import Pool
-from miripool.journal import Entry, Journal, Save
-from miripool.manifest import HduRecord, Manifest
+from miripool.store.journal import Entry, Journal, Save
+from miripool.store.manifest import HduRecord, Manifest
 
 PRODUCTS = 100_000
 RICH = 10_000

@@ -18,9 +18,9 @@ from postgresql import reachable_folder, throwaway_server
 from timing import copy_durably, in_turns
 
 from miripool import Context, Home, Pool, Ramp, RateInts
+from miripool.model.tiles import tile_shape
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.simulate.calibration import calibrate_ramp
-from miripool.tiles import tile_shape
 
 pytestmark = pytest.mark.timeout(3600)
 

@@ -12,7 +12,7 @@ import pytest
 from postgresql import reachable_folder
 
 from miripool import Home, Pool
-from miripool.index.placement import find_binaries
+from miripool.server.placement import find_binaries
 from miripool.simulate import Calibration, simulate_exposure
 
 pytestmark = pytest.mark.timeout(1800)

@@ -14,10 +14,10 @@ import pytest
 from timing import copy_durably
 
 from miripool import Home
-from miripool.blobs import BlobStore
 from miripool.formats import fits
 from miripool.index import Catalog
 from miripool.simulate import Calibration, simulate_exposure
+from miripool.store.arrays.blobs import BlobStore
 
 ROUNDS = 5
 

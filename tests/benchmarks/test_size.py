@@ -20,8 +20,8 @@ from miripool import Home, Pool, RateInts
 from miripool.index.apply import ANALYZED
 from miripool.index.harvest import COLUMNS, Lines
 from miripool.index.schema import keyword, product
-from miripool.journal import Entry, Journal, Save, Tag
-from miripool.manifest import HduRecord, Manifest
+from miripool.store.journal import Entry, Journal, Save, Tag
+from miripool.store.manifest import HduRecord, Manifest
 
 PRODUCTS = 1_000_000
 RICH = 10_000

@@ -13,9 +13,9 @@ import homes
 import xxhash
 
 from miripool import Pool
-from miripool.blob import Blob
+from miripool.maintenance.verify import verify
 from miripool.simulate import Calibration, simulate_exposure
-from miripool.verify import verify
+from miripool.store.arrays.blob import Blob
 
 home = homes.home
 assert hdf5plugin.FILTERS

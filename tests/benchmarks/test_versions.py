@@ -17,11 +17,11 @@ from peer import VERSIONED_HDF5, Peers, folder_bytes
 from timing import in_turns, timed
 
 from miripool import Pool, Ramp
-from miripool.blob import Blob
+from miripool.model.tiles import tile_shape
 from miripool.pipeline import Recipe, reprocess
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.simulate.calibration import calibrate_ramp
-from miripool.tiles import tile_shape
+from miripool.store.arrays.blob import Blob
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.jwst]
 

@@ -8,7 +8,7 @@ import pytest
 from postgresql import reachable_folder
 
 from miripool import Home
-from miripool.index import EmbeddedServer
+from miripool.server import EmbeddedServer
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

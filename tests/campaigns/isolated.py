@@ -21,9 +21,10 @@ from namespaces import show_boot_time
 from plain_reader import array_of
 from typer.testing import CliRunner
 
-from miripool import Home, Pool, Product, commit
+from miripool import Home, Pool, Product
 from miripool.cli.app import app
 from miripool.errors import Conflict, MiripoolError, PoolNotFound
+from miripool.pool import commit
 
 NAMES = ("here", "there")
 SHARED = 100

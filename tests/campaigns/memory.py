@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from miripool import Pool
-from miripool.collect import collect
-from miripool.verify import verify
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import verify
 
 WORKLOAD = Path(__file__).with_name("workload.py")
 

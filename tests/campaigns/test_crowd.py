@@ -13,7 +13,7 @@ from collections.abc import Callable
 from memory import WORKLOAD, Memory
 
 from miripool import Home
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
 
 
 def test_writers_and_readers(own_home: Home, scale: Callable[[int, int], int], figure: Callable[[str], None]) -> None:

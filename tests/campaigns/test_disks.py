@@ -18,9 +18,9 @@ from disks import tiny_disk
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import Home, Pool, Rate
-from miripool.collect import collect
 from miripool.errors import DiskFull
-from miripool.verify import verify
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import verify
 
 home = homes.home
 
@@ -43,7 +43,7 @@ import ctypes, json, sys
 import numpy as np
 from miripool import Home, Ramp, Rate, RateInts, Raw, bitshuffle
 from miripool.errors import MiripoolError
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
 
 number, from_then_on, step = (int(a) for a in sys.argv[1:4])
 calls = ctypes.CDLL(None)

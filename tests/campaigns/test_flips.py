@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from miripool import Context, Home
 from miripool.errors import MiripoolError
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
 
 seed, number = int(sys.argv[1]), int(sys.argv[2])
 chance = random.Random(seed)

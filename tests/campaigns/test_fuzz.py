@@ -17,8 +17,8 @@ import json, random, sys, time
 sys.path.insert(0, sys.argv[3])
 from peaks import peak_memory
 from miripool.errors import InvalidInput, QueryError
-from miripool.keywords import dictionary
-from miripool.names import Urn, parse_spec
+from miripool.model.keywords import dictionary
+from miripool.model.names import Urn, parse_spec
 from miripool.query import parser, pixelwhere
 from miripool.query.text import to_text
 

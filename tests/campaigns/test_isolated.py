@@ -22,7 +22,7 @@ from namespaces import isolated, need_namespaces, show_boot_time
 from plain_reader import Acknowledged, array_of, losses
 
 from miripool import Home, Pool, Product
-from miripool.verify import verify
+from miripool.maintenance.verify import verify
 
 PROGRAM = Path(__file__).with_name("isolated.py")
 

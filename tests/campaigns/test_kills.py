@@ -15,8 +15,8 @@ import pytest
 from memory import WORKLOAD, Memory
 
 from miripool import Home
-from miripool.collect import Collected, collect
-from miripool.verify import verify
+from miripool.maintenance.gc import Collected, collect
+from miripool.maintenance.verify import verify
 
 
 def kill_server(home: Home) -> None:

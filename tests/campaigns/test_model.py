@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from miripool import Context, Home, Rate
-from miripool.collect import collect
 from miripool.errors import Conflict, ProductNotFound, TagNotFound
-from miripool.verify import verify
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import verify
 
 home = homes.home
 

@@ -11,8 +11,8 @@ import numpy as np
 from homes import ask, call, drop_schemas
 
 from miripool import Context, Home, Pool, Rate, RateInts
-from miripool.collect import collect
-from miripool.verify import verify
+from miripool.maintenance.gc import collect
+from miripool.maintenance.verify import verify
 
 home = homes.home
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE", "TARGNAME": "a 'star'"}

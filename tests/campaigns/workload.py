@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from miripool import Home, Pool, Product, Ramp, Rate, RateInts, Raw
-from miripool.collect import collect
 from miripool.errors import Conflict, NotFound
+from miripool.maintenance.gc import collect
 
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
 LABELS = ("cal v1", "cal v2", "for the paper")

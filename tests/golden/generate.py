@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from miripool import Context, Home, Pool, Product, Ramp, Rate, RateInts, journal
-from miripool.collect import collect
-from miripool.pack import pack
-from miripool.poolinfo import FORMAT
+from miripool import Context, Home, Pool, Product, Ramp, Rate, RateInts
+from miripool.exchange.copy import PoolShelf
+from miripool.exchange.pack import pack
+from miripool.maintenance.gc import collect
 from miripool.simulate import Calibration, simulate_exposure
-from miripool.transfer import PoolShelf
+from miripool.store import journal
+from miripool.store.poolinfo import FORMAT
 
 FOLDER = Path(__file__).parent / f"format-{FORMAT}.{journal.FORMAT}"
 DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

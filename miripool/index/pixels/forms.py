@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...detector import COLUMNS, FIRST_REFERENCE, REFERENCE_COLUMNS
+from ...instruments.miri import COLUMNS, FIRST_REFERENCE, REFERENCE_COLUMNS
 from .wire import Field, Rows
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ...dataset import Dataset
-    from ...pixelset import PixelSet
+    from ...model.dataset import Dataset
+    from ..pixelset import PixelSet
 
     Arrays = Mapping[str, NDArray[Any]]
     Chunks = Iterator[memoryview[int]]

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from ...dataset import Dataset
-    from ...pixelset import PixelSet
+    from ...model.dataset import Dataset
     from ..connection import Database
+    from ..pixelset import PixelSet
 
 __all__ = ["load_rows"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import func, select, text
 
-from ...detector import Placement
+from ...instruments.miri import Placement
 from ...query.pixelwhere import PIXEL_COLUMNS, PixelTest
 from ...query.tree import And, Node, Not, Or
 from ..connection import quote

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql
 
-from ...timing import Timing
+from ...model.timing import Timing
 from ..schema import timing
 from ..selection import GIVEN_SERIALS, array_text
 

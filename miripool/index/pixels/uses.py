@@ -8,8 +8,8 @@ from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, or_, s
 from sqlalchemy.dialects import postgresql
 
 from ...errors import ServerError
-from ...pixelset import PIXEL_KINDS
 from ..connection import quote
+from ..pixelset import PIXEL_KINDS
 from ..schema import pixel_set, pixel_use, product, tag
 from ..selection import GIVEN_SERIALS, array_text
 from .forms import TABLES

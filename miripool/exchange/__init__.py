@@ -1,0 +1,1 @@
+"""From pool to pool: copies, and packs in one file."""

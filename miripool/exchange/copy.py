@@ -1,0 +1,367 @@
+"""Transfer: versions of one pool become versions of another, with arrays, provenance and tags, each checked whole."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import Conflict, FormatError, IntegrityError, InvalidInput, MiripoolError
+from ..formats import announced_bytes
+from ..model.names import Urn, check_label
+from ..model.product import Context, Product
+from ..model.statistics import agree
+from ..pool.commit import Committer
+from ..pool.contexts import link_to, reached
+from ..pool.reference import ProductRef
+from ..pool.saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
+from ..store.journal import Tag
+from ..store.storage.local import storage_error
+from ..store.workfolder import make_parent
+from ..system.folderlock import lock_folder, open_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from ..index import Position, ProductRow
+    from ..model.product import Link
+    from ..pool.resolve import Reference
+    from ..session.pool import Pool
+    from ..store.archive import Archive
+    from ..store.journal import Action
+    from ..store.manifest import HduRecord, Manifest
+
+__all__ = ["Parcel", "PoolShelf", "Received", "Shelf", "receive"]
+
+_log = logging.getLogger("miripool")
+
+_WAIT = 300.0
+"""Seconds to wait for another process that copies into the same pool."""
+
+_WAITING = "another process copies into pool %r: waiting until it is done, for %.0f s at most"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A version that is to be sent.
+
+    Attributes
+    ----------
+    serial, version : int
+        Its numbers where it comes from.
+    created : datetime
+        When it was saved there; aware, UTC.
+    tags : tuple of str
+        Labels that mark it there.
+    manifest : Manifest
+        What it is.
+    """
+
+    serial: int
+    version: int
+    created: datetime
+    tags: tuple[str, ...]
+    manifest: Manifest
+
+
+class Shelf(Protocol):
+    """Where versions are taken from: a pool, or a file that somebody packed.
+
+    Attributes
+    ----------
+    pool, pool_id : str
+        Name and id of the pool they are of.
+    """
+
+    pool: str
+    pool_id: str
+
+    def __len__(self) -> int:
+        """Tell how many versions there are."""
+
+    def parcels(self) -> Iterable[Parcel]:
+        """Give the versions: what is referred to before what refers to it, those of a track in their order."""
+
+    def opened(self, manifest: Manifest) -> AbstractContextManager[Archive]:
+        """Give a folder that has the blobs of a version, as long as it is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of a version.
+
+    Attributes
+    ----------
+    urn : str
+        What it was called where it comes from.
+    saved : Saved
+        What it is here.
+    """
+
+    urn: str
+    saved: Saved
+
+
+class PoolShelf:
+    """Versions of a pool, and all that those of them which are contexts refer to.
+
+    Parameters
+    ----------
+    source : Pool
+        The pool.
+    refs : ProductRef, str, or an iterable of them, optional
+        The versions; all living ones unless given.
+
+    Raises
+    ------
+    ProductNotFound
+        If there is no such version, or it is in the trash.
+    """
+
+    def __init__(self, source: Pool, refs: Reference | Iterable[Reference] | None = None) -> None:
+        self.pool = source.name
+        self.pool_id = source.id
+        self._source = source
+        if refs is None:
+            source.catch_up()
+            rows = source.catalog.select(all_versions=True)
+        else:
+            chosen = [refs] if isinstance(refs, str | Urn | ProductRef) else list(refs)
+            rows = source.catalog.rows([source.ref(ref).serial for ref in chosen])
+        found = reached(source.archive, source.catalog, rows)
+        self.rows: Sequence[ProductRow] = sorted(found, key=lambda row: row.serial)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def parcels(self) -> Iterator[Parcel]:
+        """Give the versions in the order of saving: what was referred to was there before."""
+        for row in self.rows:
+            yield Parcel(row.serial, row.version, row.created, row.tags, self._source.manifest(row))
+
+    def opened(self, manifest: Manifest) -> AbstractContextManager[Archive]:  # noqa: ARG002 - all of them are there
+        """Give the pool's folder."""
+        return contextlib.nullcontext(self._source.archive)
+
+
+def receive(
+    target: Pool, shelf: Shelf, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
+) -> list[Received]:
+    """Save versions of another pool, one entry each; called again after it was interrupted, it goes on.
+
+    Every array is read and held against its name and its statistics before it is saved. Inputs in histories are called
+    by their numbers here where they come along; a step is added that says where the version comes from.
+
+    Parameters
+    ----------
+    target : Pool
+        Where to.
+    shelf : Shelf
+        Where from.
+    tags : bool, keyword-only
+        Put the labels on that the versions have there; they leave what they mark here in these tracks.
+    progress : callable, keyword-only, optional
+        Told how many versions of how many are done.
+
+    Returns
+    -------
+    list of Received
+        In the order of saving there. What is here already, with the same data, is not saved again.
+
+    Raises
+    ------
+    IntegrityError
+        If a version is damaged; those before it have been saved then.
+    FormatError
+        If the versions can't be what a pool has.
+    Conflict
+        If a name belongs to another exposure here, or another process copies into this pool all the time.
+    """
+    if target.id == shelf.pool_id:
+        raise InvalidInput(f"these versions are of pool {target.name!r} itself")
+    target.catch_up()
+    with _alone(target):
+        return _Reception(target, shelf).run(tags=tags, progress=progress)
+
+
+@contextlib.contextmanager
+def _alone(target: Pool) -> Iterator[None]:
+    """Wait until nobody else of this host receives anything for this pool: both would save the same versions."""
+    folder = target.archive.work_folder
+    make_parent(folder)
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(open_folder(folder))
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        try:
+            lock_folder(
+                descriptor, seconds=_WAIT, pause=0.1, waiting=lambda: _log.warning(_WAITING, target.name, _WAIT)
+            )
+        except TimeoutError:
+            raise Conflict(
+                f"another process has been copying into pool {target.name!r} for {_WAIT:.0f} s; nothing was saved. "
+                "Try again when it is done, and if it goes on look for a stopped process that uses the pool"
+            ) from None
+        yield
+
+
+class _Reception:
+    def __init__(self, target: Pool, shelf: Shelf) -> None:
+        self._target = target
+        self._shelf = shelf
+        self._placed: dict[int, Link] = {}
+        self._last: dict[tuple[str, str], int] = {}
+        self._committer = Committer(target.archive, target.catalog)
+
+    def run(self, *, tags: bool, progress: Callable[[int, int], None] | None) -> list[Received]:
+        done: list[Received] = []
+        marked: dict[str, list[ProductRow]] = {}
+        for parcel in self._shelf.parcels():
+            try:
+                saved = self._save(parcel)
+            except MiripoolError as error:
+                if not done:
+                    raise
+                raise type(error)(f"{error} ({len(done)} versions before it are saved, without tags)") from error
+            self._placed[parcel.serial] = link_to(saved.row)
+            self._last[saved.row.kind, saved.row.name] = saved.row.version
+            for label in parcel.tags:
+                marked.setdefault(check_label(label), []).append(saved.row)
+            done.append(Received(self._urn(parcel.manifest.kind, parcel.serial), saved))
+            if progress is not None:
+                progress(len(done), len(self._shelf))
+        if tags:
+            for label, rows in sorted(marked.items()):
+                self._mark(label, rows)
+        rows = self._target.catalog.rows([received.saved.row.serial for received in done])
+        now = {row.serial: row for row in rows}
+        return [replace(r, saved=self._target.finish(replace(r.saved, row=now[r.saved.row.serial]))) for r in done]
+
+    def _urn(self, kind: str, serial: int) -> str:
+        return str(Urn(self._shelf.pool, kind, serial))
+
+    def _save(self, parcel: Parcel) -> Saved:
+        with self._shelf.opened(parcel.manifest) as archive:
+            product = archive.product(parcel.manifest, self._urn(parcel.manifest.kind, parcel.serial))
+            prepared = self._prepare(parcel, product)
+            urn = self._urn(product.kind, parcel.serial)
+            _refuse_damage(urn, parcel.manifest, prepared.manifest)
+            _refuse_other_headers(urn, prepared.manifest)
+            prepared.manifest = replace(prepared.manifest, history=self._history(parcel))
+            target = self._target
+            known = self._known(prepared, urn)
+            if known is not None:
+                return Saved(known, "unchanged", 0, f"unchanged: version {known.version}")
+            (saved,) = save_together(target.archive, target.catalog, self._committer, [prepared], force=True)
+            return saved
+
+    def _known(self, prepared: Prepared, urn: str) -> ProductRow | None:
+        """Find the version here that is this one: a copy of it, or the same data of the same file in the same order.
+
+        So versions keep their order and their number, and what was made from it here is left as it is.
+        """
+        if prepared.targets is not None:
+            return None  # what a context refers to is looked at when its turn comes
+        archive, origin = self._target.archive, prepared.manifest.origin
+        rows = [
+            row
+            for row in self._target.catalog.track(*prepared.track)
+            if row.removed is None and row.content == prepared.content and archive.is_whole(row.manifest)
+        ]
+        came = [
+            row
+            for row in rows
+            for step in archive.manifest(row.manifest).history
+            if isinstance(told := step.get("copied"), Mapping)
+            and (told.get("pool_id"), told.get("urn")) == (self._shelf.pool_id, urn)
+        ]
+        last = self._last.get(prepared.track, -1)
+        later = (r for r in rows if r.version > last and (origin is None or r.file_digest == origin.digest))
+        return came[0] if came else next(later, None)
+
+    def _prepare(self, parcel: Parcel, product: Product) -> Prepared:
+        manifest, archive = parcel.manifest, self._target.archive
+        urn = self._urn(manifest.kind, parcel.serial)
+        has_arrays = any(hdu.data is not None or hdu.raw is not None for hdu in manifest.hdus)
+        if not manifest.hdus or (has_arrays if isinstance(product, Context) else manifest.references):
+            raise FormatError(f"{urn} is not what a {manifest.kind} can be")
+        if not isinstance(product, Context):
+            return prepare(archive, product, name=manifest.name, history=())
+        missing = [link.name for link in manifest.references if link.serial not in self._placed]
+        if missing:
+            raise FormatError(f"{urn} refers to versions that do not come with it: {', '.join(missing)}")
+        targets = {link.name: self._placed[link.serial] for link in manifest.references}
+        return prepare_context(archive, product, targets, name=manifest.name)
+
+    def _history(self, parcel: Parcel) -> tuple[Mapping[str, Any], ...]:
+        steps = []
+        for step in parcel.manifest.history:
+            inputs = step.get("inputs")
+            here = {"inputs": [self._input(urn) for urn in inputs]} if isinstance(inputs, list | tuple) else {}
+            steps.append({**step, **here})
+        came = {
+            "pool": self._shelf.pool,
+            "pool_id": self._shelf.pool_id,
+            "urn": self._urn(parcel.manifest.kind, parcel.serial),
+            "version": parcel.version,
+            "created": parcel.created.isoformat(),
+        }
+        return (*steps, {"tool": "miripool", "version": version_of("miripool"), "copied": came})
+
+    def _input(self, urn: Any) -> Any:
+        """Say what an input is called here; where it did not come along, that it is another pool's."""
+        try:
+            parsed = Urn.parse(urn) if isinstance(urn, str) else None
+        except InvalidInput:
+            return urn
+        if parsed is None:
+            return urn
+        placed = self._placed.get(parsed.serial)
+        if placed is not None and placed.kind == parsed.kind:
+            return str(Urn(self._target.name, placed.kind, placed.serial))
+        return f"{urn} (pool {self._shelf.pool_id})"
+
+    def _mark(self, label: str, rows: Sequence[ProductRow]) -> None:
+        one_of_each_track(rows)
+        serials = list(dict.fromkeys(row.serial for row in rows))
+
+        def decide(_: Position) -> Sequence[Action]:
+            now = self._target.catalog.rows(serials)
+            new = tuple(row.serial for row in now if row.removed is None and label not in row.tags)
+            return [Tag(label, new)] if new else []
+
+        self._committer.commit(decide)
+
+
+def _refuse_other_headers(urn: str, manifest: Manifest) -> None:
+    """Make sure that the headers announce the data that there are: else no file could be written."""
+    for number, hdu in enumerate(manifest.hdus):
+        parts = (hdu.raw,) if hdu.raw is not None else (hdu.data, hdu.heap)
+        size = sum(math.prod(ref.shape) * ref.dtype.itemsize for ref in parts if ref is not None)
+        announced = announced_bytes(hdu.header, f"{urn}: HDU {number} ({hdu.name})")
+        if size != announced:
+            raise FormatError(f"{urn}: HDU {number} ({hdu.name}) announces {announced} bytes of data, and has {size}")
+
+
+def _refuse_damage(urn: str, told: Manifest, found: Manifest) -> None:
+    """Hold what was read against what the manifest says."""
+    pairs = list(zip(told.hdus, found.hdus, strict=False))
+    wrong = [f"HDU {number} ({one.name})" for number, (one, other) in enumerate(pairs) if _differ(one, other)]
+    rest = [replace(m, history=(), references=(), hdus=m.hdus[len(pairs) :]) for m in (told, found)]
+    if wrong or rest[0] != rest[1]:
+        raise IntegrityError(
+            f"{urn}: {', '.join(wrong) or 'what belongs to no HDU'} does not hold what the manifest says; "
+            "it was not saved"
+        )
+
+
+def _differ(one: HduRecord, other: HduRecord) -> bool:
+    same = replace(one, statistics=None) == replace(other, statistics=None)
+    return not same or not agree(one.statistics, other.statistics)

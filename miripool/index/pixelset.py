@@ -1,0 +1,161 @@
+"""Pixel sets: which arrays of a product are told pixel by pixel, and where on the detector they lie.
+
+A set is named by its arrays and their place, so that versions with the same arrays share its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import FormatError
+from ..instruments.miri import PLACE_KEYS, Placement
+from ..model.canonical import canonical_json, digest_bytes
+from ..model.metadata import MetaData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..store.manifest import HduRecord, Manifest
+
+__all__ = ["PIXEL_KINDS", "PixelSet", "pixel_set_of"]
+
+PIXEL_KINDS = ("Raw", "Ramp", "RateInts", "Rate")
+"""Kinds of products that have pixel rows."""
+
+_MOST_GROUP_FLAGS = 32767
+"""Greatest group DQ that two bytes with a sign hold; JWST's are of one byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSet:
+    """What the rows of a product's pixels are made from.
+
+    Attributes
+    ----------
+    kind : str
+        One of `PIXEL_KINDS`.
+    digest : str
+        Its name.
+    placement : Placement
+        On the detector.
+    nints, ngroups : int or None
+        Length of the axes of integrations and of groups; None where the arrays have none.
+    datasets : mapping
+        For each column the name of the dataset that it comes from.
+    """
+
+    kind: str
+    digest: str
+    placement: Placement
+    nints: int | None
+    ngroups: int | None
+    datasets: Mapping[str, str]
+
+
+_COLUMNS: Mapping[str, Mapping[str, tuple[str, int]]] = {
+    "Raw": {"dn": ("SCI", 4), "reference": ("REFOUT", 4)},
+    "Ramp": {"sci": ("SCI", 4), "groupdq": ("GROUPDQ", 4), "pixeldq": ("PIXELDQ", 2), "err": ("ERR", 4)},
+    "RateInts": {"rate": ("SCI", 3), "err": ("ERR", 3), "dq": ("DQ", 3)},
+    "Rate": {"rate": ("SCI", 2), "err": ("ERR", 2), "dq": ("DQ", 2)},
+}
+"""Columns of each kind: their dataset and its number of axes."""
+
+
+def pixel_set_of(manifest: Manifest) -> PixelSet | None:
+    """Describe the pixel rows of a version; no array is read.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The version's.
+
+    Returns
+    -------
+    PixelSet or None
+        None for kinds without pixels, and where the header says nothing of a place on the detector.
+
+    Raises
+    ------
+    FormatError
+        If arrays and header contradict each other, or the arrays are none that the rows can hold as they are.
+    """
+    columns = _COLUMNS.get(manifest.kind)
+    if columns is None:
+        return None
+    meta = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus])
+    if not any(key in meta for key in PLACE_KEYS):
+        return None
+    hdus = {hdu.name: hdu for hdu in manifest.hdus if hdu.data is not None}
+    if "SCI" not in hdus:
+        raise FormatError("it has no dataset SCI, so there are no pixels to tell")
+    placement = Placement.of(meta)
+    shape = _axes(hdus["SCI"])
+    nints, ngroups = _depth(manifest.kind, shape, meta)
+    found = {column: name for column, (name, _) in columns.items() if name in hdus}
+    for column, name in found.items():
+        _check(hdus[name], column, _expected(column, columns[column][1], nints, ngroups, placement))
+    named = {name: hdus[name].data.digest for name in found.values()}  # type: ignore[union-attr]
+    place = [placement.x, placement.y, placement.columns, placement.rows]
+    digest = digest_bytes(canonical_json({"kind": manifest.kind, "place": place, "arrays": named}))
+    return PixelSet(manifest.kind, digest, placement, nints, ngroups, found)
+
+
+def _axes(hdu: HduRecord) -> tuple[int, ...]:
+    return () if hdu.data is None else hdu.data.shape
+
+
+def _depth(kind: str, shape: tuple[int, ...], meta: MetaData) -> tuple[int | None, int | None]:
+    """Give the integrations and groups of SCI, once the header agrees."""
+    wanted = {"Raw": 4, "Ramp": 4, "RateInts": 3, "Rate": 2}[kind]
+    if len(shape) != wanted:
+        raise FormatError(f"its dataset SCI has {len(shape)} axes {shape}; a {kind} has {wanted}")
+    nints = shape[0] if wanted > 2 else None
+    ngroups = shape[1] if wanted > 3 else None
+    first, last = _number(meta, "INTSTART"), _number(meta, "INTEND")
+    announced = _number(meta, "NINTS")
+    if announced is not None and first is not None and last is not None and 1 <= first <= last <= announced:
+        announced = last - first + 1  # a segment of a long exposure
+    for key, said, there in (("NINTS", announced, nints), ("NGROUPS", _number(meta, "NGROUPS"), ngroups)):
+        if said is not None and there is not None and said != there:
+            raise FormatError(f"its header says {key} = {said}, its dataset SCI has {there}: shape {shape}")
+    return nints, ngroups
+
+
+def _number(meta: MetaData, key: str) -> float | None:
+    value = meta[key].value if key in meta else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _expected(column: str, axes: int, nints: int | None, ngroups: int | None, placement: Placement) -> tuple[int, ...]:
+    depth = [n for n in (nints, ngroups) if n is not None] if axes > 2 else []
+    columns = placement.columns
+    if column == "reference":
+        if columns % 4 or (placement.x - 1) % 4:
+            raise FormatError(
+                f"its columns {placement.x} to {placement.x + columns - 1} are no whole groups of four, "
+                "so its reference output has no place on the detector"
+            )
+        columns //= 4
+    return (*depth, placement.rows, columns)
+
+
+def _check(hdu: HduRecord, column: str, shape: tuple[int, ...]) -> None:
+    data = hdu.data
+    if data is None or data.dtype.names is not None:
+        raise FormatError(f"its dataset {hdu.name} is not an image")
+    if data.shape != shape:
+        raise FormatError(f"its dataset {hdu.name} has the shape {data.shape}; with its header it should have {shape}")
+    held = data.dtype if hdu.scale is None else hdu.scale.physical_dtype(data.dtype)
+    if column in ("dn", "reference"):
+        good = held == np.uint16
+    elif column in ("groupdq", "pixeldq", "dq"):
+        most = _MOST_GROUP_FLAGS if column == "groupdq" else 2**63 - 1
+        good = held.kind in "ui" and (hdu.statistics is None or (hdu.statistics.max or 0) <= most)
+    else:
+        good = held == np.float32
+    if not good:
+        wanted = "16-bit DN" if column in ("dn", "reference") else "flags" if column.endswith("dq") else "float32"
+        raise FormatError(f"its dataset {hdu.name} holds {held}, and pixel rows hold {wanted}")

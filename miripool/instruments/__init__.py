@@ -1,0 +1,1 @@
+"""Instruments: detectors and where their pixels are, one module for each instrument."""

@@ -1,0 +1,1 @@
+"""Looking after a pool: verify, repair, free what nothing refers to."""

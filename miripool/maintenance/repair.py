@@ -1,0 +1,358 @@
+"""Repair: heal what can be healed, from copies; set aside what can't, and lose nothing more."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import FileMissing, IntegrityError, MiripoolError, NotFound
+from ..formats import read_fits
+from ..model.canonical import digest_bytes
+from ..model.names import Urn
+from ..store.archive import Archive
+from ..store.arrays.blob import Blob
+from ..store.journal import Entry, Journal
+from ..store.manifest import BlobRef, Manifest
+from ..store.storage.local import LocalStorage
+from .verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..model.dataset import ArraySource
+    from ..session.pool import Pool
+    from ..store.journal import Save
+
+__all__ = ["Step", "repair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that was done, or would be.
+
+    Attributes
+    ----------
+    what : str
+        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what is only told.
+    where : str
+        File, table or URN.
+    action : str
+        What is done about it.
+    healed : bool
+        Whether it is as it should be then.
+    urns : tuple of str
+        Versions that it touches.
+    """
+
+    what: str
+    where: str
+    action: str
+    healed: bool
+    urns: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Sources:
+    """Where lost files may be found: folders of pools, and FITS files."""
+
+    pools: list[Archive] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    candidates: list[Path] = field(default_factory=list)
+    arrays: dict[str, tuple[BlobRef, ArraySource, Path]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> _Sources:
+        found = cls()
+        for path in paths:
+            if (path / "pool.json").is_file():
+                found.pools.append(Archive.open(LocalStorage(path)))
+            elif path.is_dir():
+                found.files += sorted(p for p in path.rglob("*") if p.name.lower().endswith((".fits", ".fits.gz")))
+            elif path.is_file():
+                found.files.append(path)
+            else:
+                raise FileMissing(f"there is no {path} to restore from")
+        found.candidates = list(found.files)
+        return found
+
+    def blob(self, archive: Archive, ref: BlobRef) -> tuple[ArraySource, str] | None:
+        """Find an array, checked against its digest."""
+        for other in self.pools:
+            blob = other.blobs.open(ref)
+            try:
+                if other.blobs.measure(blob, numeric=False)[0].digest == ref.digest:
+                    return blob, str(other.storage.path(other.blobs.key(ref.digest)))
+            except MiripoolError:
+                continue
+        while ref.digest not in self.arrays and self.files:
+            self._measure(archive, self.files.pop(0))
+        if ref.digest in self.arrays:
+            _, source, path = self.arrays[ref.digest]
+            return source, str(path)
+        return None
+
+    def _measure(self, archive: Archive, path: Path) -> None:
+        try:
+            product = read_fits(path)
+        except MiripoolError:
+            return  # it is no use to us
+        if product.layout is not None:
+            for ref, source in archive.measure(product.layout).sources.values():
+                self.arrays.setdefault(ref.digest, (ref, source, path))
+
+    def manifest(self, archive: Archive, digest: str, kind: str, name: str) -> tuple[bytes, str] | None:
+        """Find the file that a version was saved from, and make its manifest again."""
+        for path in self.candidates:
+            try:
+                product = read_fits(path, kind=kind, name=name)
+                if product.layout is None:
+                    continue
+                measured = archive.measure(product.layout)
+            except MiripoolError:
+                continue  # it is no use to us
+            made = Manifest(
+                kind, name, tuple(measured.hdus), measured.trailer, product.layout.origin, (), measured.original
+            ).to_bytes()
+            if digest_bytes(made) == digest:
+                return made, str(path)
+        return None
+
+    def read(self, key: str, check: Callable[[bytes], object]) -> tuple[bytes, str] | None:
+        """Find a file of a pool's folder that passes a check."""
+        for other in self.pools:
+            try:
+                data = other.storage.read(key)
+                check(data)
+            except MiripoolError:
+                continue
+            return data, str(other.storage.path(key))
+        return None
+
+
+def repair(
+    pool: Pool,
+    sources: Sequence[Path] = (),
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Step]:
+    """Heal a pool.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    sources : sequence of Path, optional
+        Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
+    dry_run : bool, keyword-only
+        Only tell what would be done.
+    progress : callable, keyword-only, optional
+        As for `miripool.maintenance.verify.verify`.
+
+    Returns
+    -------
+    list of Step
+        Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
+
+    Raises
+    ------
+    FileMissing
+        If a source is not there.
+    """
+    return list(_Repair(pool, _Sources.of(sources), dry_run, progress).run())
+
+
+@dataclass(slots=True)
+class _Repair:
+    pool: Pool
+    sources: _Sources
+    dry_run: bool
+    progress: Callable[[int, int], None] | None
+
+    def run(self) -> Iterator[Step]:
+        # In the order of what stands on what: a blob is known by its manifest, a manifest by the journal.
+        journal = list(self._journal())
+        yield from journal
+        yield from self._manifests()
+        report = verify(self.pool, level="full", progress=self.progress)
+        refs = self._refs()
+        damaged = [finding for finding in report.findings if finding.what == "blob"]
+        for finding in sorted(damaged, key=lambda finding: self._needs_others(refs[finding.where])):
+            yield self._blob(finding.where, refs[finding.where], finding.urns)
+        whole = all(step.healed for step in journal)
+        index = [finding for finding in report.findings if finding.what in ("index", "pixels")]
+        if index and whole and not self.dry_run:
+            self.pool.reindex()
+            self.pool.pixel_rows.make_pending()
+        for finding in index:
+            action = "the index is made anew from the folder" if whole else "waits for the journal"
+            yield Step(finding.what, finding.where, action, whole, finding.urns)
+        for finding in report.findings:
+            if finding.what == "note":
+                yield Step("note", finding.where, f"left alone: {finding.problem}", True)
+
+    def _journal(self) -> Iterator[Step]:
+        """Put back entries that are lost or damaged, as long as a copy has the very ones that were there."""
+        journal = self.pool.archive.journal
+        position = self.pool.index_position()
+        last = max(journal.newest(), -1 if position is None else position.n)
+        there: dict[int, Entry] = {}
+        problems: dict[int, str] = {}
+        for n in range(last + 1):
+            try:
+                there[n] = journal.read(n)
+            except MiripoolError as error:
+                problems[n] = str(error)
+        known = {} if position is None or position.digest is None else {position.n: position.digest}
+        # What follows says what an entry was: a copy that went another way since has others of the same numbers.
+        known |= {n - 1: entry.previous for n, entry in there.items() if entry.previous is not None}
+        previous: str | None = None
+        for n in range(last + 1):
+            if n not in problems:
+                if there[n].previous != previous:
+                    yield Step("journal", journal.key(n), "does not follow from the entry before it", False)
+                    return
+                previous = there[n].digest
+                continue
+            check = functools.partial(_check_entry, n, previous, known.get(n))
+            copy = self.sources.read(journal.key(n), check)
+            if copy is None:
+                yield Step("journal", journal.key(n), f"{problems[n]}; no copy has it", False)
+                return
+            if not self.dry_run:
+                self._set_aside(journal.key(n))
+                self._put(journal.key(n), copy[0])
+            previous = Entry.from_bytes(copy[0], journal.key(n)).digest
+            yield Step("journal", journal.key(n), f"restored from {copy[1]}", True)
+
+    def _manifests(self) -> Iterator[Step]:
+        archive = self.pool.archive
+        for digest, saves in self._digests().items():
+            try:
+                archive.read_manifest(digest)
+                continue
+            except MiripoolError as error:
+                problem = str(error)
+            key = archive.manifest_key(digest)
+            urns = tuple(str(Urn(self.pool.name, save.kind, save.serial)) for save in saves)
+            check = functools.partial(_check_manifest, digest)
+            copy = self.sources.read(key, check) or self.sources.manifest(archive, digest, saves[0].kind, saves[0].name)
+            if copy is None:
+                yield Step("manifest", key, f"{problem}; no copy has it", False, urns)
+                continue
+            if not self.dry_run:
+                self._set_aside(key)
+                self._put(key, copy[0])
+            yield Step("manifest", key, f"restored from {copy[1]}", True, urns)
+
+    def _digests(self) -> dict[str, list[Save]]:
+        """Give the manifests of all versions, as far as the journal can be read."""
+        found: dict[str, list[Save]] = {}
+        with contextlib.suppress(MiripoolError):  # what is wrong with the journal was told
+            for entry in self.pool.archive.journal.since(-1, None):
+                for save in entry.saves:
+                    found.setdefault(save.manifest, []).append(save)
+        return found
+
+    def _refs(self) -> dict[str, BlobRef]:
+        """Give what each blob's key should hold."""
+        archive = self.pool.archive
+        found: dict[str, BlobRef] = {}
+        for digest in self._digests():
+            try:
+                manifest = archive.read_manifest(digest)
+            except MiripoolError:
+                continue
+            found |= {archive.blobs.key(ref.digest): ref for ref in manifest.blobs()}
+        return found
+
+    def _blob(self, key: str, ref: BlobRef, urns: tuple[str, ...]) -> Step:
+        archive = self.pool.archive
+        there = os.path.lexists(archive.storage.path(key))
+        try:
+            whole = self._is_whole(ref)
+            lost = [] if whole else self._lacks(ref)
+        except MiripoolError as error:  # nobody knows whether it is damaged
+            return Step("blob", key, f"left alone: {error}", False, urns)
+        if whole:
+            return Step("blob", key, "is whole: it was read this time", True, urns)
+        found = self.sources.blob(archive, ref)
+        if found is None and lost:
+            return Step("blob", key, f"left as it is: it is sound, and needs {', '.join(lost)}", False, urns)
+        if found is None and there and self._reads(ref):
+            aside = self._set_aside(key)
+            kept = archive.storage.path(aside.rpartition(" ")[2]) if not self.dry_run else archive.storage.path(key)
+            itself = Blob(kept, ref, folder=archive.storage.path("blobs"))
+            found, whence = (itself, str(kept)), "itself: its array is whole"
+        else:
+            whence = "" if found is None else found[1]
+            aside = self._set_aside(key)
+        if found is None:
+            return Step(
+                "blob", key, f"no source has it{aside}" if there else "is missing, and no source has it", False, urns
+            )
+        if not self.dry_run:
+            archive.blobs.write(ref, found[0])
+        return Step("blob", key, f"restored from {whence}{aside}", True, urns)
+
+    def _needs_others(self, ref: BlobRef) -> bool:
+        """Tell whether it takes other blobs to read one: those are healed first, and it may be whole then."""
+        try:
+            return len(self.pool.archive.blobs.family(ref)) > 1
+        except MiripoolError:
+            return True
+
+    def _lacks(self, ref: BlobRef) -> list[str]:
+        """Name the blobs that one needs and that are lost, if there is nothing wrong with its own file."""
+        blobs = self.pool.archive.blobs
+        try:
+            blob = blobs.open(ref)
+            owners = blob.owners()
+            if not owners or not blob.is_sound_itself():
+                return []
+        except IntegrityError:
+            return []
+        return [digest for digest in owners if not self._is_whole(BlobRef(digest, ref.dtype, ref.shape))]
+
+    def _is_whole(self, ref: BlobRef) -> bool:
+        try:
+            return self.pool.archive.blobs.is_whole(ref)
+        except IntegrityError:
+            return False
+
+    def _reads(self, ref: BlobRef) -> bool:
+        """Tell whether an array can be read as it was, whatever else is wrong with its file."""
+        archive = self.pool.archive
+        try:
+            return archive.blobs.measure(archive.blobs.open(ref), numeric=False)[0].digest == ref.digest
+        except MiripoolError:
+            return False
+
+    def _set_aside(self, key: str) -> str:
+        """Move what is there out of the way, to a name that nothing else has; tell which."""
+        storage = self.pool.archive.storage
+        if not os.path.lexists(storage.path(key)):
+            return ""
+        aside, number = f"quarantine/{Path(key).name}", 1
+        while os.path.lexists(storage.path(aside)):
+            aside, number = f"quarantine/{number}-{Path(key).name}", number + 1
+        if not self.dry_run:
+            storage.set_aside(key, aside)
+        return f"; what was there is set aside as {aside}"
+
+    def _put(self, key: str, data: bytes) -> None:
+        self.pool.archive.storage.replace(key, data)
+
+
+def _check_entry(n: int, previous: str | None, digest: str | None, data: bytes) -> None:
+    entry = Entry.from_bytes(data, Journal.key(n))
+    if (entry.n, entry.previous) != (n, previous) or digest not in (None, entry.digest):
+        raise NotFound(f"{Journal.key(n)} is of another journal")
+
+
+def _check_manifest(digest: str, data: bytes) -> None:
+    Manifest.from_bytes(data, digest)

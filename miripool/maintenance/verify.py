@@ -1,0 +1,435 @@
+"""Verify: whether a pool is whole, folder against index and index against folder; nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import IntegrityError, MiripoolError, NotFound, ReadOnly
+from ..index import pixels as rows
+from ..index.pixelset import pixel_set_of
+from ..model.names import Urn
+from ..model.statistics import agree
+from ..pixels.pixel import first_disagreement
+from ..store.journal import purged_serials
+from ..store.poolfolder import list_folder
+from ..system.threads import map_bounded, one_of_many
+from .gc import referenced_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..index import ProductRow
+    from ..index.pixels.read import SetRow
+    from ..session.pool import Pool
+    from ..store.journal import Entry, Save
+    from ..store.manifest import BlobRef, HduRecord, Manifest
+
+__all__ = ["LEVELS", "Finding", "Report", "verify"]
+
+LEVELS = ("quick", "normal", "full")
+"""Names and manifests only; every blob opened, too; every array read and held against its digest and statistics."""
+
+_SAMPLES = 3
+"""Pixels of each set whose rows are held against the arrays."""
+
+
+_MOST_NAMED = 100
+"""Files that are none of the pool's, each of which is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes
+    ----------
+    what : str
+        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what does no harm.
+    where : str
+        File, table or URN.
+    problem : str
+        What is wrong, and what to do.
+    urns : tuple of str
+        Versions that it touches.
+    """
+
+    what: str
+    where: str
+    problem: str
+    urns: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Report:
+    """What was looked at, and what was found.
+
+    Attributes
+    ----------
+    level : str
+        One of `LEVELS`.
+    findings : list of Finding
+        In the order of looking.
+    entries, versions, manifests, blobs, pixel_sets : int
+        How many were looked at.
+    without_pixel_rows : int
+        Living versions that have no pixel rows in the index; no damage, for they can be made.
+    bytes_read : int
+        Of arrays.
+    unreferenced : int
+        Blobs and manifests that no version refers to: what writers left that were killed.
+    unreferenced_bytes : int
+        Their size.
+    seconds : float
+        How long it took.
+    """
+
+    level: str
+    findings: list[Finding] = field(default_factory=list)
+    entries: int = 0
+    versions: int = 0
+    manifests: int = 0
+    blobs: int = 0
+    pixel_sets: int = 0
+    without_pixel_rows: int = 0
+    bytes_read: int = 0
+    unreferenced: int = 0
+    unreferenced_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was found that does harm."""
+        return all(finding.what == "note" for finding in self.findings)
+
+    def add(self, what: str, where: str, problem: object, urns: Sequence[str] = ()) -> None:
+        """Write down a finding.
+
+        Parameters
+        ----------
+        what, where, problem, urns : object
+            As in `Finding`.
+        """
+        self.findings.append(Finding(what, where, str(problem), tuple(urns)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Tell it in what JSON can hold.
+
+        Returns
+        -------
+        dict
+            An item for each attribute, and ``whole``.
+        """
+        counts = {name: getattr(self, name) for name in self.__slots__ if name != "findings"}
+        listed = [{"what": f.what, "where": f.where, "problem": f.problem, "urns": list(f.urns)} for f in self.findings]
+        return {"whole": self.is_whole, **counts, "findings": listed}
+
+
+def verify(
+    pool: Pool,
+    refs: Sequence[ProductRow] = (),
+    *,
+    level: str = "normal",
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Look whether a pool is whole. Safe while others write.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    refs : sequence of ProductRow, optional
+        Look at these versions only; at everything unless given.
+    level : str, keyword-only
+        One of `LEVELS`.
+    progress : callable, keyword-only, optional
+        Told how many of how many blobs are done; bytes of arrays where they are read.
+
+    Returns
+    -------
+    Report
+        With all that was found.
+    """
+    start = time.monotonic()
+    report = Report(level)
+    _Verification(pool, report, {row.serial for row in refs}, progress).run()
+    report.seconds = time.monotonic() - start
+    return report
+
+
+class _Verification:
+    def __init__(
+        self, pool: Pool, report: Report, chosen: set[int], progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.pool = pool
+        self.archive = pool.archive
+        self.report = report
+        self.chosen = chosen
+        self.progress = progress
+        self.manifests: dict[str, Manifest] = {}
+
+    def run(self) -> None:
+        entries = self._journal()
+        saves = [save for entry in entries for save in entry.saves]
+        if self.chosen:
+            saves = [save for save in saves if save.serial in self.chosen]
+        self.report.versions = len(saves)
+        self._manifests(saves)
+        purged = purged_serials(entries)
+        self._blobs([save for save in saves if save.serial not in purged])
+        if not self.chosen and not self.report.findings:  # else what damaged manifests refer to would seem unused
+            self._leftovers()
+        if self.report.level != "quick":
+            try:
+                self.pool.catch_up()
+            except MiripoolError as error:
+                self.report.add("index", "state", error)
+                return
+            if not self.chosen:
+                self._index(entries)
+                self._server()
+                self.report.without_pixel_rows = sum(rows.missing(self.pool.catalog.database).values())
+            self._pixels([save.serial for save in saves])
+
+    def _journal(self) -> list[Entry]:
+        entries: list[Entry] = []
+        try:
+            entries.extend(self.archive.journal.since(-1, None))
+        except MiripoolError as error:
+            self.report.add("journal", f"after entry {len(entries) - 1}", error)
+        self.report.entries = len(entries)
+        return entries
+
+    def _urn(self, save: Save) -> str:
+        return str(Urn(self.pool.name, save.kind, save.serial))
+
+    def _manifests(self, saves: Sequence[Save]) -> None:
+        users: dict[str, list[Save]] = {}
+        for save in saves:
+            users.setdefault(save.manifest, []).append(save)
+        for digest, of in users.items():
+            key = self.archive.manifest_key(digest)
+            try:
+                manifest = self.archive.read_manifest(digest)
+            except MiripoolError as error:
+                self.report.add("manifest", key, error, [self._urn(save) for save in of])
+                continue
+            self.manifests[digest] = manifest
+            wrong = [save for save in of if (save.kind, save.name) != (manifest.kind, manifest.name)]
+            if wrong:
+                problem = f"is of {manifest.kind}/{manifest.name}, not of {wrong[0].kind}/{wrong[0].name}"
+                self.report.add("manifest", key, problem, [self._urn(save) for save in wrong])
+        self.report.manifests = len(users)
+
+    def _manifest(self, digest: str) -> Manifest:
+        """Give a manifest that was read, or one that came meanwhile."""
+        return self.manifests.get(digest) or self.archive.read_manifest(digest)
+
+    def _blobs(self, saves: Sequence[Save]) -> None:
+        refs: dict[str, tuple[BlobRef, HduRecord | None]] = {}
+        users: dict[str, list[Save]] = {}
+        for save in saves:
+            manifest = self.manifests.get(save.manifest)
+            if manifest is None:
+                continue
+            for hdu in manifest.hdus:
+                if hdu.data is not None:
+                    refs.setdefault(hdu.data.digest, (hdu.data, hdu))
+            for ref in manifest.blobs():
+                refs.setdefault(ref.digest, (ref, None))
+                users.setdefault(ref.digest, []).append(save)
+        full = self.report.level == "full"
+        weights = {digest: _nbytes(ref) if full else 1 for digest, (ref, _) in refs.items()}
+        done, total = 0, sum(weights.values())
+        for ref, problem, size in map_bounded(self._check_blob, refs.values()):
+            self.report.bytes_read += size
+            done += weights[ref.digest]
+            if problem is not None and (of := self._not_given_up(users[ref.digest])):
+                urns = sorted({self._urn(save) for save in of})
+                self.report.add("blob", self.archive.blobs.key(ref.digest), problem, urns)
+            if self.progress is not None:
+                self.progress(done, total)
+        self.report.blobs = len(refs)
+
+    def _not_given_up(self, saves: Sequence[Save]) -> list[Save]:
+        """Leave out what was purged since the journal was read: its blobs may be gone."""
+        try:
+            purged = purged_serials(self.archive.journal.since(-1, None))
+        except MiripoolError:
+            return list(saves)  # the journal was reported
+        return [save for save in saves if save.serial not in purged]
+
+    def _check_blob(self, item: tuple[BlobRef, HduRecord | None]) -> tuple[BlobRef, str | None, int]:
+        ref, hdu = item
+        try:
+            with one_of_many():
+                return ref, *self._look(ref, hdu)
+        except MiripoolError as error:
+            return ref, str(error), 0
+
+    def _look(self, ref: BlobRef, hdu: HduRecord | None) -> tuple[str | None, int]:
+        if self.report.level == "quick":
+            lost = [digest for digest in self.archive.blobs.family(ref) if not self.archive.blobs.exists(digest)]
+            if lost:
+                what = "is missing" if lost == [ref.digest] else f"needs {', '.join(lost)}, which is missing"
+                return f"{what}; restore it from a copy of the pool", 0
+            return None, 0
+        blob = self.archive.blobs.open(ref)
+        blob.check()
+        if self.report.level != "full":
+            return None, 0
+        numeric = hdu is not None
+        scale = hdu.scale if hdu is not None else None
+        flags = hdu is not None and hdu.statistics is not None and hdu.statistics.n_flagged is not None
+        found, statistics = self.archive.blobs.measure(blob, scale=scale, flags=flags, numeric=numeric)
+        size = _nbytes(ref)
+        if found.digest != ref.digest:
+            return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
+        if not blob.is_consistent():
+            return "tells two things of its tiles: its array is whole, `miripool repair` writes the file anew", size
+        if hdu is not None and not agree(hdu.statistics, statistics):
+            return f"has other statistics than the manifest says: {statistics}, not {hdu.statistics}", size
+        return None, size
+
+    def _leftovers(self) -> None:
+        """Count what no version refers to, nor a writer is about to."""
+        storage = self.archive.storage
+        listed = list_folder(storage)
+        self._unknown(listed.unknown)
+        there = listed.keys
+        try:
+            spared = self.archive.notes.pending()
+        except IntegrityError as error:
+            self.report.add("note", "pending", error)
+            return
+        try:  # read last: what was written meanwhile is used by now, or pending
+            used = set(referenced_keys(self.archive, list(self.archive.journal.since(-1, None)), lenient=True))
+        except MiripoolError:
+            return  # nobody can tell; the journal was reported
+        for key in there:
+            if key in used or key in spared:
+                continue
+            with contextlib.suppress(NotFound):  # collected meanwhile
+                self.report.unreferenced_bytes += storage.size(key)
+                self.report.unreferenced += 1
+        if self.report.unreferenced:
+            what = (
+                f"{self.report.unreferenced} files, {self.report.unreferenced_bytes} bytes, that no version refers to"
+            )
+            self.report.add(
+                "note", "blobs and manifests", f"{what}: of saves that did not end; `miripool gc` frees them"
+            )
+
+    def _unknown(self, names: Sequence[str]) -> None:
+        for name in names[:_MOST_NAMED]:
+            self.report.add("note", name, "is nothing that a pool has; it is left alone, look what it is")
+        if len(names) > _MOST_NAMED:
+            rest = f"and {len(names) - _MOST_NAMED} more are nothing that a pool has; `miripool gc --dry-run --json`"
+            self.report.add("note", "the pool's folder", f"{rest} names them all")
+
+    def _index(self, entries: Sequence[Entry]) -> None:
+        """Make the index anew beside the one there is, from the folder alone, and compare them."""
+        try:
+            n, differences = self.pool.catalog.compare_with(
+                self.archive.journal.since, self._manifest, first_serial=self.archive.info.first_serial
+            )
+        except ReadOnly as error:
+            self.report.add("note", "index", f"was not compared with the folder: {error}")
+            return
+        except (IntegrityError, NotFound) as error:
+            self.report.add("index", "journal", error)
+            return
+        for table, problem in differences:
+            self.report.add("index", table, f"{problem}; `miripool reindex {self.pool.name}` makes the index anew")
+        if n < len(entries) - 1:
+            self.report.add("index", "state", f"stands at entry {n}, the journal at {len(entries) - 1}")
+
+    def _server(self) -> None:
+        found = self.pool.catalog.left_over_files()
+        if found is not None:
+            folder, number, size = found
+            problem = (
+                f"{number} files, {size} bytes, of tables whose making a killed server did not end; nothing refers to "
+                "them, and PostgreSQL keeps them"
+            )
+            self.report.add("note", f"PostgreSQL's {folder}", problem)
+
+    def _pixels(self, serials: Sequence[int]) -> None:
+        """Count the pixel rows of each version, and hold some of them against the arrays."""
+        catalog = self.pool.catalog
+        found = rows.sets_of(catalog.database, serials)
+        versions = {row.serial: row for row in catalog.rows([s.serial for s in found])}
+        wrong = [s for s in found if s.serial not in versions or versions[s.serial].kind != s.kind]
+        for s in wrong:
+            self.report.add(
+                "pixels", f"set {s.set_id}", f"is of a {s.kind}, and version {s.serial} is none; {self._anew}"
+            )
+        found = [s for s in found if s not in wrong]
+        counts = rows.count_rows(catalog.database, {s.set_id: (s.kind, s.exp_id) for s in found})
+        seen: Counter[int] = Counter()
+        samples = _SAMPLES * (5 if self.report.level == "full" else 1)
+        for s in found:
+            version = versions[s.serial]
+            urn = str(Urn(self.pool.name, version.kind, version.serial))
+            seen[s.set_id] += 1
+            problem = self._describe_set(s, version)
+            if problem is None and seen[s.set_id] > 1:
+                continue
+            expected = s.placement.rows * s.placement.columns
+            if problem is None and counts.get(s.set_id, 0) != expected:
+                problem = f"has {counts.get(s.set_id, 0)} pixel rows, not {expected}"
+            if problem is None:
+                problem = self._sample(s, version, samples)
+            if problem is not None and any(
+                s.set_id == now.set_id for now in rows.sets_of(catalog.database, [s.serial])
+            ):
+                self._report_pixels(urn, problem)
+        self.report.pixel_sets = len(seen)
+
+    def _describe_set(self, s: SetRow, version: ProductRow) -> str | None:
+        """Hold what the index says of a pixel set against the version's manifest."""
+        try:
+            described = pixel_set_of(self._manifest(version.manifest))
+        except MiripoolError:
+            return None  # the manifest was reported
+        told = (
+            None if described is None else (described.digest, described.placement, described.nints, described.ngroups)
+        )
+        if told != (s.digest, s.placement, s.nints, s.ngroups):
+            return "has a set of pixel rows that is not described as its arrays are"
+        return None
+
+    def _sample(self, s: SetRow, version: ProductRow, number: int) -> str | None:
+        """Hold some rows against the arrays; give what differs."""
+        generator = random.Random()  # noqa: S311 - which pixels are looked at is no secret, and others each time
+        where = s.placement
+        places = [
+            (where.x + generator.randrange(where.columns), where.y + generator.randrange(where.rows))
+            for _ in range(number)
+        ]
+        try:
+            found = first_disagreement(self.pool, version, s, places)
+        except IntegrityError:
+            return None  # the blob was reported
+        except NotFound as error:
+            return str(error)
+        if found is None:
+            return None
+        x, y = found
+        return f"has other values in the row of pixel x={x}, y={y} than in its arrays"
+
+    @property
+    def _anew(self) -> str:
+        return f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them anew"
+
+    def _report_pixels(self, urn: str, problem: str) -> None:
+        self.report.add("pixels", urn, f"{problem}; {self._anew}", [urn])
+
+
+def _nbytes(ref: BlobRef) -> int:
+    return math.prod(ref.shape) * ref.dtype.itemsize

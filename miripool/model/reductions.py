@@ -1,0 +1,165 @@
+"""Reductions: one value from many elements, by one rule for NaN.
+
+**NaN is no element.** A reduction of a dataset leaves NaN out. Where no element is left, because there is none or all
+are NaN, it gives NaN; ``any`` and ``all`` then give False. There is no warning. Sums, products, means, standard
+deviations and medians of floats are taken in float64; sums and products of integers stay integers.
+
+`miripool.model.dataset` applies the rule to methods and to NumPy's functions, `miripool.query.arrays` to predicates.
+Arrays that were read from a dataset are NumPy's, and so are their rules.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["REDUCTIONS", "find_reduction", "reduce_elements"]
+
+REDUCTIONS = ("max", "min", "mean", "std", "var", "sum", "prod", "median", "any", "all")
+"""Methods of a dataset, and words of a predicate."""
+
+
+def _peak_to_peak(array: NDArray[Any], **options: Any) -> Any:
+    return np.nanmax(array, **options) - np.nanmin(array, **options)
+
+
+def _average(array: NDArray[Any], axis: Any = None, weights: Any = None, **options: Any) -> Any:
+    if weights is None:
+        return np.nanmean(array, axis=axis, **options)
+    known = ~np.isnan(array)
+    weights = np.asarray(weights, np.float64)
+    if weights.shape != array.shape and isinstance(axis, int):
+        weights = np.expand_dims(weights, tuple(i for i in range(array.ndim) if i != axis % array.ndim))
+    return np.average(np.where(known, array, 0), axis=axis, weights=weights * known, **options)
+
+
+_FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "max": (np.max, np.nanmax),
+    "min": (np.min, np.nanmin),
+    "mean": (np.mean, np.nanmean),
+    "std": (np.std, np.nanstd),
+    "var": (np.var, np.nanvar),
+    "sum": (np.sum, np.nansum),
+    "prod": (np.prod, np.nanprod),
+    "median": (np.median, np.nanmedian),
+    "percentile": (np.percentile, np.nanpercentile),
+    "quantile": (np.quantile, np.nanquantile),
+    "ptp": (np.ptp, _peak_to_peak),
+    "average": (np.average, _average),
+}
+"""With NaN in the way, which says so, and around it, which takes twice as long."""
+
+_EXTREMES = frozenset({"max", "min", "ptp"})
+"""Those that give one of the elements, or nearly so, in their own type."""
+
+_PLACES = {"argmax": np.nanargmax, "argmin": np.nanargmin}
+
+_NUMPY: dict[Any, str] = {
+    **{function: name for name, pair in _FUNCTIONS.items() for function in pair if function.__module__ == "numpy"},
+    **{np.amax: "max", np.amin: "min", np.any: "any", np.all: "all", np.count_nonzero: "count_nonzero"},
+    **{np.argmax: "argmax", np.argmin: "argmin", np.nanargmax: "argmax", np.nanargmin: "argmin"},
+}
+
+
+def find_reduction(
+    function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]
+) -> tuple[str, Any, dict[str, Any]] | None:
+    """Tell whether a call of a NumPy function is a reduction.
+
+    Parameters
+    ----------
+    function : callable
+        NumPy's.
+    arguments : sequence
+        By position.
+    options : mapping
+        By name.
+
+    Returns
+    -------
+    tuple of (str, object, dict), or None
+        The name that `reduce_elements` takes, what is to be reduced, and the options by name; None for functions of
+        another kind.
+    """
+    name = _NUMPY.get(function)
+    if name is None:
+        return None
+    given = dict(inspect.signature(function).bind(*arguments, **options).arguments)
+    return name, given.pop(next(iter(given))), given
+
+
+def reduce_elements(function: str, array: NDArray[Any], *, axis: Any = None, **options: Any) -> Any:
+    """Reduce an array by the rule for NaN.
+
+    Parameters
+    ----------
+    function : str
+        One of `REDUCTIONS`, or ``percentile``, ``quantile``, ``ptp``, ``average``, ``count_nonzero``, ``argmax``,
+        ``argmin``.
+    array : ndarray
+        Numbers or truth values, any shape.
+    axis : int or tuple of int, keyword-only, optional
+        Axes to reduce; all unless given.
+    **options : object
+        As NumPy's function takes them, e.g. ``keepdims``, ``ddof``, ``q``.
+
+    Returns
+    -------
+    scalar or ndarray
+        NaN, or False for ``any`` and ``all``, where no element is a number.
+
+    Raises
+    ------
+    ValueError
+        By ``argmax`` and ``argmin``, where no element is a number: there is no such place.
+    """
+    out = options.pop("out", None)
+    if function in ("any", "all", "count_nonzero"):
+        found = _count(function, array, axis, options)
+    elif function in _PLACES:
+        found = _PLACES[function](array, axis=axis, **options)
+    else:
+        found = _reduce_numbers(function, array, axis, options)
+    if out is None:
+        return found
+    out[...] = found
+    return out
+
+
+def _count(function: str, array: NDArray[Any], axis: Any, options: Mapping[str, Any]) -> Any:
+    true = array.astype(bool)
+    if function == "all":
+        known = ~_nan(array)
+        return np.all(true, axis=axis, **options) & np.any(np.broadcast_to(known, true.shape), axis=axis, **options)
+    counted = np.any if function == "any" else np.count_nonzero
+    return counted(true & ~_nan(array), axis=axis, **options)
+
+
+def _nan(array: NDArray[Any]) -> Any:
+    return np.isnan(array) if array.dtype.kind in "fc" else np.False_
+
+
+def _reduce_numbers(function: str, array: NDArray[Any], axis: Any, options: dict[str, Any]) -> Any:
+    plain, around_nan = _FUNCTIONS[function]
+    if array.dtype.kind == "b" and function not in ("max", "min"):
+        array = array.astype(np.int64)
+    if function not in _EXTREMES and (array.dtype.kind == "f" or function not in ("sum", "prod")):
+        array = array.astype(np.float64, copy=False)
+    shape = {"axis": axis, **({"keepdims": options["keepdims"]} if "keepdims" in options else {})}
+    if array.size == 0:
+        return np.full(np.sum(array, **shape).shape, np.nan)[()]
+    with np.errstate(all="ignore"):
+        found = plain(array, axis=axis, **options)
+        if array.dtype.kind != "f" or not np.isnan(found).any():
+            return found
+        # NumPy's functions around NaN warn of slices that have no number: these get one, and NaN afterwards.
+        nothing = np.isnan(array).all(axis=axis, keepdims=True)
+        some = np.where(nothing, array.dtype.type(0), array) if nothing.any() else array
+        return np.where(np.isnan(array).all(**shape), np.nan, around_nan(some, axis=axis, **options))[()]

@@ -1,0 +1,1 @@
+"""Detector pixels: their rows in the index, one pixel's history, conditions on pixels, plots."""

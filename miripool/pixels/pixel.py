@@ -1,0 +1,607 @@
+"""Pixels in Python: one pixel through all its exposures, and the pixels that satisfy a condition, as astropy tables."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import FormatError, InvalidInput
+from ..index import pixels as rows
+from ..index.pixelset import PIXEL_KINDS, pixel_set_of
+from ..instruments.miri import PLACE_KEYS, Placement, pixel_id_at
+from ..model.names import Urn
+from ..model.product import Ramp, RateInts, kind_class
+from ..model.times import time_column
+from ..pool.select import detectors_of, of_detector, refuse_unknown_detector, warn_beyond, warn_without_rows
+from ..query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
+from ..query.queries import Query, check_detector, check_region
+from .times import time_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from astropy.table import Table
+
+    from ..index import ProductRow
+    from ..index.pixels import SetRow
+    from ..model.dataset import Dataset
+    from ..model.product import Product
+    from ..pool.reference import ProductRefs
+    from ..session.pool import Pool
+
+    Kind = type[Product] | str
+
+__all__ = ["Pixel", "Pixels", "first_disagreement", "flag_names"]
+
+_log = logging.getLogger("miripool")
+
+_UNITS = {"dn": "DN", "sci": "DN", "ramp": "DN", "rate": "DN / s", "raw": "DN"}
+_MOST_ROWS = 20_000_000
+"""Rows of one table; a table of more would take tens of gigabytes."""
+
+
+def flag_names(flags: int) -> str:
+    """Spell data quality flags.
+
+    Parameters
+    ----------
+    flags : int
+        Bits as in the jwst datamodels.
+
+    Returns
+    -------
+    str
+        Names joined by ``|``; empty where no bit is set.
+    """
+    value = int(flags)
+    known = [name for name, bit in FLAGS.items() if value & bit]
+    unknown = [f"bit {i}" for i in range(32, 64) if value >> i & 1]
+    return "|".join([*known, *unknown])
+
+
+class Pixel:
+    """One detector pixel, followed through the versions of a pool.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    x, y : int
+        Column 1…1032 and row 1…1024 of the FULL array.
+    detector : str, optional
+        Its name, in capitals or not. Without it, versions that are asked about must be of one detector; those whose
+        header has no DETECTOR are taken along then, and left out where a detector is named.
+
+    Attributes
+    ----------
+    pixel_id : int
+        ``(y - 1) * 1032 + x``.
+    detector : str or None
+        In capitals.
+    """
+
+    def __init__(self, pool: Pool, x: int, y: int, detector: str | None = None) -> None:
+        self.pixel_id = pixel_id_at(x, y)
+        self.x = x
+        self.y = y
+        self.detector = check_detector(detector)
+        self._pool = pool
+
+    def __repr__(self) -> str:
+        of = "" if self.detector is None else f" of detector {self.detector}"
+        return f"<Pixel x={self.x}, y={self.y}{of} of pool {self._pool.name}>"
+
+    def ramps(
+        self,
+        kind: Kind = Ramp,
+        query: Any = "1",
+        *,
+        tag: str | None = None,
+        all_versions: bool = False,
+        dq_names: bool = False,
+    ) -> Table:
+        """Read the pixel's ramps.
+
+        Parameters
+        ----------
+        kind : Ramp or Raw
+            Corrected ramps, or those of the raw data.
+        query : Query or str, optional
+            Of which versions.
+        tag : str, keyword-only, optional
+            The versions that this tag marks.
+        all_versions : bool, keyword-only
+            Not only heads.
+        dq_names : bool, keyword-only
+            Spell the group DQ instead of giving its bits.
+
+        Returns
+        -------
+        astropy.table.Table
+            One row for each integration of each version, by time: urn, name, version, time (its start), detector
+            (empty where the header names none), integration (from 1), ramp (DN, by group); for a Ramp also groupdq,
+            err where there is one, and pixeldq; mid_time, end_time, and time_of. Times are Time in UTC, masked where
+            the file has none. Where time_of is ``integration``, they are the integration's own, from the table
+            INT_TIMES; where it is ``exposure``, the file has no such times, and they are its exposure's.
+
+        Raises
+        ------
+        InvalidInput
+            If the kind has no ramps, no version covers the pixel (the message says what they cover), versions are of
+            several detectors and none was named, or the pool has no such detector (the message lists them).
+        """
+        cls = _class(kind)
+        if cls.kind not in ("Raw", "Ramp"):
+            raise InvalidInput(f"a {cls.kind} has no ramps; ask for Ramp or Raw, or for the pixel's history()")
+        value = "dn" if cls.kind == "Raw" else "sci"
+        return self._table(cls, query, tag, all_versions, {value: "ramp"}, dq_names)
+
+    def history(
+        self,
+        kind: Kind = RateInts,
+        query: Any = "1",
+        *,
+        tag: str | None = None,
+        all_versions: bool = False,
+        dq_names: bool = False,
+    ) -> Table:
+        """Read the pixel's rates.
+
+        Parameters
+        ----------
+        kind : RateInts or Rate
+            By integration, or by exposure.
+        query, tag, all_versions, dq_names : object
+            As for `ramps`.
+
+        Returns
+        -------
+        astropy.table.Table
+            One row for each integration of each version, by time: urn, name, version, time, detector, integration
+            (from 1; of RateInts only), rate and err (DN/s), dq, mid_time, end_time, time_of.
+
+        Raises
+        ------
+        InvalidInput
+            If the kind has no rates, or for the reasons that `ramps` names.
+        """
+        cls = _class(kind)
+        if cls.kind not in ("RateInts", "Rate"):
+            raise InvalidInput(f"a {cls.kind} has no rates; ask for RateInts or Rate, or for the pixel's ramps()")
+        return self._table(cls, query, tag, all_versions, {}, dq_names)
+
+    def _table(
+        self,
+        cls: type[Product],
+        query: Any,
+        tag: str | None,
+        all_versions: bool,
+        names: Mapping[str, str],
+        dq_names: bool,
+    ) -> Table:
+        refs = _select(self._pool, cls, query, tag, all_versions)
+        versions = self._of_one_detector(self._pool.catalog.rows([serial for _, serial in refs.keys]))
+        detector = self.detector or next(iter(detectors_of(versions)), "")
+        found = self._values(cls.kind, versions)
+        if versions and not found:
+            raise InvalidInput(self._nowhere(versions))
+        versions = [v for v in versions if v.serial in found]
+        versions.sort(key=lambda v: (v.start_time is None, v.start_time or v.created, v.name, v.version))
+        columns = [c for c in PIXEL_COLUMNS[cls.kind] if c not in ("x", "y", "pixel_id")]
+        present = [c for c in columns if any(found[v.serial][c] is not None for v in versions)] or columns
+        # Columns of the pixel as a whole stay the same in each of its integrations.
+        lengths = [_length(found[v.serial]) for v in versions]
+        count = [1 if n is None else n for n in lengths]
+        table: dict[str, Any] = {
+            "urn": _repeat([str(Urn(self._pool.name, v.kind, v.serial)) for v in versions], count),
+            "name": _repeat([v.name for v in versions], count),
+            "version": np.repeat(np.asarray([v.version for v in versions], int), count),
+            "time": None,
+            "detector": _repeat([v.detector or "" for v in versions], count),
+        }
+        if cls.kind != "Rate":
+            table["integration"] = np.concatenate([np.arange(1, n + 1) for n in count] or [np.arange(0)])
+        for column in present:
+            values = [found[v.serial][column] for v in versions]
+            axes = PIXEL_COLUMNS[cls.kind][column]
+            name = names.get(column, column)
+            table[name] = _joined(values, axes, lengths)
+            if dq_names and column.endswith("dq"):
+                table[name] = _spelled(table[name])
+        table |= time_columns(self._pool, versions, count)
+        made = _astropy(table, "start of the integration, or of the exposure where time_of says so, UTC")
+        told = {"x": self.x, "y": self.y, "pixel_id": self.pixel_id, "detector": detector, "kind": cls.kind}
+        made.meta.update(told)
+        return made
+
+    def _of_one_detector(self, versions: list[ProductRow]) -> list[ProductRow]:
+        """Keep those of the detector; refuse several where none was named, for a place is another pixel on each."""
+        if self.detector is not None:
+            kept = of_detector(versions, self.detector)
+            if not kept:
+                refuse_unknown_detector([self._pool], self.detector)
+            return kept
+        names = detectors_of(versions)
+        if len(names) > 1:
+            unnamed = sum(not v.detector for v in versions)
+            rest = f"; {unnamed} of the versions name no detector" if unnamed else ""
+            call = f"pool.pixel({self.x}, {self.y}, detector={names[0]!r})"
+            raise InvalidInput(
+                f"these versions of pool {self._pool.name} are of several detectors, {', '.join(names)}, and "
+                f"x={self.x}, y={self.y} is another pixel on each; name one: {call}, "
+                f"or --detector {names[0]} to the command{rest}"
+            )
+        return versions
+
+    def _values(self, kind: str, versions: Sequence[ProductRow]) -> dict[int, dict[str, Any]]:
+        """Give the pixel's columns in each version that covers it: from its rows, or from its data if it has none."""
+        database = self._pool.catalog.database
+        sets = rows.sets_of(database, [v.serial for v in versions])
+        covering = [s for s in sets if s.placement.covers(self.x, self.y)]
+        read = rows.read_pixel(database, kind, covering, self.pixel_id)
+        found = {s.serial: _completed(kind, s, read[s.set_id]) for s in covering if s.set_id in read}
+        having = {s.serial for s in sets}
+        for version in versions:
+            if version.serial not in having and (data := _read_data(self._pool, version, [(self.x, self.y)])):
+                (found[version.serial],) = data
+        return found
+
+    def _nowhere(self, versions: Sequence[ProductRow]) -> str:
+        """Say what the versions cover instead."""
+        covered: dict[tuple[str | None, Placement], int] = {}
+        for version in versions:
+            try:
+                described = pixel_set_of(self._pool.manifest(version))
+            except FormatError:
+                continue
+            if described is not None:
+                key = (version.subarray, described.placement)
+                covered[key] = covered.get(key, 0) + 1
+        listed = "; ".join(
+            f"{subarray or 'a subarray'}: columns {p.x} to {p.x + p.columns - 1}, rows {p.y} to {p.y + p.rows - 1} "
+            f"({number} versions)"
+            for (subarray, p), number in sorted(covered.items(), key=lambda item: -item[1])[:5]
+        )
+        told = f"they cover {listed}" if listed else f"their headers do not say what ({', '.join(PLACE_KEYS)})"
+        return f"none of the {len(versions)} versions covers pixel x={self.x}, y={self.y}; {told}"
+
+
+def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a row's columns with what is not stored in each row."""
+    filled = dict(values)
+    if kind == "Ramp" and filled["groupdq"] is None:
+        filled["groupdq"] = chosen.common
+    if kind in ("RateInts", "Rate") and filled["dq"] is None:
+        filled["dq"] = 0 if kind == "Rate" else np.zeros(chosen.nints or 0, np.int64)
+    return filled
+
+
+def _read_data(pool: Pool, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Read pixels (x, y) from a version's arrays, a tile of each; nothing if it has no pixels, or not all of these."""
+    try:
+        described = pixel_set_of(pool.manifest(version))
+    except FormatError as error:
+        _log.warning("%s was not looked at: %s", Urn(pool.name, version.kind, version.serial), error)
+        return []
+    if described is None or not all(described.placement.covers(x, y) for x, y in places):
+        return []
+    product = pool.load_version(version)
+    corners = [(y - described.placement.y, x - described.placement.x) for x, y in places]
+    found: list[dict[str, Any]] = [{} for _ in places]
+    for name in PIXEL_COLUMNS[version.kind]:
+        if name in ("x", "y", "pixel_id"):
+            continue
+        dataset = described.datasets.get(name)
+        read = [None] * len(places) if dataset is None else _read_columns(product[dataset], corners)
+        for values, value in zip(found, read, strict=True):
+            values[name] = value
+    return found
+
+
+def _read_columns(dataset: Dataset, corners: Sequence[tuple[int, int]]) -> list[Any]:
+    """Read an array at pixels (row, column), whole along its other axes."""
+    whole = tuple(slice(0, n) for n in dataset.shape[:-2])
+    boxes = [(*whole, slice(row, row + 1), slice(column, column + 1)) for row, column in corners]
+    values = [part[..., 0, 0] for part in dataset.parts(boxes)]
+    if whole:
+        return values
+    return [value[()] if value.dtype.kind == "f" else int(value) for value in values]
+
+
+def first_disagreement(
+    pool: Pool, version: ProductRow, chosen: SetRow, places: Sequence[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Hold pixels' rows against the version's arrays.
+
+    Parameters
+    ----------
+    pool : Pool
+        The version's.
+    version : ProductRow
+        Has pixel rows.
+    chosen : SetRow
+        They.
+    places : sequence of (int, int)
+        Pixels (x, y) that it covers, in the FULL array.
+
+    Returns
+    -------
+    (int, int) or None
+        The first whose row is missing, or holds something else in any column; None if there is none.
+    """
+    ids = [pixel_id_at(x, y) for x, y in places]
+    stored = rows.read_pixels(pool.catalog.database, version.kind, chosen, ids)
+    read = _read_data(pool, version, places)
+    for place, number, data in itertools.zip_longest(places, ids, read):
+        row = stored.get(number)
+        if row is None or data is None:
+            return place
+        filled = _completed(version.kind, chosen, row)
+        if not all(_is_same(filled.get(column), value) for column, value in data.items()):
+            return place
+    return None
+
+
+def _is_same(one: Any, two: Any) -> bool:
+    if two is None:  # flags that are not set and flags that there are none of are stored alike
+        return one is None or not np.any(one)
+    if one is None:
+        return False
+    first, second = np.asarray(one), np.asarray(two)
+    floats = first.dtype.kind == "f" or second.dtype.kind == "f"
+    return bool(np.array_equal(first, second, equal_nan=floats))
+
+
+class Pixels:
+    """The pixels of some versions that satisfy a condition. Nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    kind : class or str
+        Raw, Ramp, RateInts or Rate.
+    where : str
+        Condition on the pixels, see `miripool.query.pixelwhere`.
+    x, y : (int, int), optional
+        First and last column and row to look at, in the FULL array; ends included.
+    query, tag, all_versions : object
+        Of which versions.
+    detector : str, optional
+        Of this detector, in capitals or not; of all unless given, told apart by the column ``detector``.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        kind: Kind,
+        where: str = "",
+        *,
+        x: tuple[int, int] | None = None,
+        y: tuple[int, int] | None = None,
+        query: Any = "1",
+        tag: str | None = None,
+        all_versions: bool = False,
+        detector: str | None = None,
+    ) -> None:
+        cls = _class(kind)
+        self.kind = cls.kind
+        self.where = where
+        self._pool = pool
+        self._condition = parse_pixels(where, cls.kind)
+        check_region((*(x or (1, 1)), *(y or (1, 1))))
+        self._box = rows.Box(x, y)
+        name = check_detector(detector)
+        serials = [serial for _, serial in _select(pool, cls, query, tag, all_versions).keys]
+        if name is not None:
+            serials = [version.serial for version in of_detector(pool.catalog.rows(serials), name)]
+            if not serials:
+                refuse_unknown_detector([pool], name)
+        self._sets = rows.sets_of(pool.catalog.database, serials)
+        warn_beyond(self._condition, self._sets)
+        self.versions = len(serials)
+        if len(self._sets) < len(serials):
+            warn_without_rows(pool, len(serials) - len(self._sets), len(serials))
+
+    def __repr__(self) -> str:
+        return f"<Pixels of {len(self._sets)} {self.kind} versions of pool {self._pool.name}: {self.where or 'all'}>"
+
+    def count(self) -> int:
+        """Count them, without reading their arrays into this process.
+
+        Returns
+        -------
+        int
+            Pixels, once for each version.
+        """
+        counts = rows.count_pixels(self._pool.catalog.database, self.kind, self._sets, self._condition, self._box)
+        return sum(counts.get(s.set_id, 0) for s in self._sets)
+
+    def chunks(self, *, dq_names: bool = False, limit: int | None = None) -> Iterator[Table]:
+        """Read them in tables of bounded size.
+
+        Parameters
+        ----------
+        dq_names : bool, keyword-only
+            Spell flags instead of giving bits.
+        limit : int, keyword-only, optional
+            At most so many pixels.
+
+        Yields
+        ------
+        astropy.table.Table
+            As `to_table`, some thousands of pixels of one version.
+        """
+        left = limit
+        versions = {v.serial: v for v in self._pool.catalog.rows([s.serial for s in self._sets])}
+        for s in self._sets:
+            if left == 0:
+                return
+            scanned = rows.scan_pixels(
+                self._pool.catalog.database, self.kind, s, self._condition, self._box, limit=left
+            )
+            for part in scanned:
+                yield self._chunk(versions[s.serial], s, part, dq_names)
+                left = None if left is None else left - len(part)
+
+    def to_table(self, *, dq_names: bool = False, limit: int | None = None) -> Table:
+        """Read them as one table.
+
+        Parameters
+        ----------
+        dq_names : bool, keyword-only
+            Spell flags instead of giving bits.
+        limit : int, keyword-only, optional
+            At most so many pixels.
+
+        Returns
+        -------
+        astropy.table.Table
+            One row for each pixel of each version: urn, name, version, time, detector (empty where the header names
+            none), pixel_id, x, y, and the kind's columns with integrations and groups inside: an array by integration
+            and group in each cell, or objects (an array each) where versions have unlike numbers of them.
+
+        Raises
+        ------
+        InvalidInput
+            If there are too many to hold; `chunks` reads them in parts.
+        """
+        from astropy.table import Table, vstack
+
+        most = sum(_pixels_in(s.placement, self._box) for s in self._sets)
+        if min(most, limit or most) > _MOST_ROWS and (number := self.count()) > _MOST_ROWS and not limit:
+            raise InvalidInput(
+                f"this would be a table of {number:,} pixels; narrow the condition or the region, set a limit, "
+                "or read it in parts: for table in pixels.chunks(): …"
+            )
+        tables = list(self.chunks(dq_names=dq_names, limit=limit))
+        if not tables:
+            made = Table(
+                names=["urn", "name", "version", "detector", "pixel_id", "x", "y"],
+                dtype=["U1", "U1", "i8", "U1", "i8", "i8", "i8"],
+            )
+            made.add_column(time_column([]), name="time", index=3)
+            return made
+        return tables[0] if len(tables) == 1 else vstack(_alike(tables), metadata_conflicts="silent")
+
+    def _chunk(self, version: ProductRow, s: rows.SetRow, part: Sequence[Mapping[str, Any]], dq_names: bool) -> Table:
+        count = len(part)
+        table: dict[str, Any] = {
+            "urn": [str(Urn(self._pool.name, version.kind, version.serial))] * count,
+            "name": [version.name] * count,
+            "version": np.full(count, version.version),
+            "time": time_column([version.start_time], [count]),
+            "detector": [version.detector or ""] * count,
+        }
+        for column in ("pixel_id", "x", "y"):
+            table[column] = np.asarray([row[column] for row in part])
+        for column, axes in PIXEL_COLUMNS[self.kind].items():
+            if column in table:
+                continue
+            values = [_filled(self.kind, column, row[column], s) for row in part]
+            if all(v is None for v in values):
+                continue
+            table[column] = np.stack(values) if axes else np.asarray(values)
+            if dq_names and column.endswith("dq"):
+                table[column] = _spelled(table[column])
+        return _astropy(table)
+
+
+def _alike(tables: list[Table]) -> list[Table]:
+    """Make arrays of unlike lengths objects, one array in each row, so that the tables can be put together."""
+    for name in dict.fromkeys(name for table in tables for name in table.colnames):
+        having = [table for table in tables if name in table.colnames]
+        if len({table[name].shape[1:] for table in having}) > 1:
+            for table in having:
+                made, unit = np.empty(len(table), object), table[name].unit
+                made[:] = list(np.asarray(table[name]))
+                table.replace_column(name, made)
+                table[name].unit = unit
+    return tables
+
+
+def _filled(kind: str, column: str, value: Any, s: rows.SetRow) -> Any:
+    """Give what a NULL stands for."""
+    if value is not None:
+        return value
+    if column == "groupdq":
+        return s.common
+    if column == "dq":
+        return 0 if kind == "Rate" else np.zeros(s.nints or 0, np.int64)
+    return None
+
+
+def _class(kind: Kind) -> type[Product]:
+    cls = kind_class(kind) if isinstance(kind, str) else kind
+    if cls.kind not in PIXEL_KINDS:
+        raise InvalidInput(f"a {cls.kind} has no pixel rows; {', '.join(PIXEL_KINDS)} have")
+    return cls
+
+
+def _select(pool: Pool, cls: type[Product], query: Any, tag: str | None, all_versions: bool) -> ProductRefs:
+    asked = query if not isinstance(query, str) else Query(cls, "p", query, functions={})
+    refs = pool.select(asked, tag=tag, all_versions=all_versions or None)
+    if isinstance(query, str):
+        return refs
+    return pool.select(Query(cls, functions={}), refs)
+
+
+def _pixels_in(placement: Placement, box: rows.Box) -> int:
+    columns, lines = box.x or (1, 1 << 20), box.y or (1, 1 << 20)
+    wide = min(columns[1], placement.x + placement.columns - 1) - max(columns[0], placement.x) + 1
+    high = min(lines[1], placement.y + placement.rows - 1) - max(lines[0], placement.y) + 1
+    return max(wide, 0) * max(high, 0)
+
+
+def _length(values: Mapping[str, Any]) -> int | None:
+    """Count the integrations; None where the pixel has one value."""
+    return next((len(v) for v in values.values() if np.ndim(v)), None)
+
+
+def _repeat(values: Sequence[str], count: Sequence[int]) -> Any:
+    return np.repeat(np.asarray(values, dtype=str), count)
+
+
+def _joined(values: Sequence[Any], axes: int, lengths: Sequence[int | None]) -> Any:
+    """Put one column's values under one another, a row for each integration."""
+    if not axes:
+        count = [1 if n is None else n for n in lengths]
+        missing = [v is None for v in values]
+        kind = np.asarray([v for v in values if v is not None]).dtype
+        plain = np.repeat(np.asarray([0 if v is None else v for v in values], kind), count)
+        return np.ma.array(plain, mask=np.repeat(missing, count)) if any(missing) else plain
+    depth = {v.shape[1:] for v in values if v is not None}
+    if len(depth) <= 1 and all(v is not None for v in values):
+        return np.concatenate(values) if values else np.empty(0)
+    # Exposures of unlike lengths: each row has an array of its own.
+    listed = [row for v, n in zip(values, lengths, strict=True) for row in (v if v is not None else [None] * (n or 1))]
+    made = np.empty(len(listed), object)
+    for i, row in enumerate(listed):
+        made[i] = row
+    return made
+
+
+def _spelled(values: Any) -> Any:
+    if values.dtype == object:
+        made = np.empty(len(values), object)
+        for i, row in enumerate(values):
+            made[i] = None if row is None else _spelled(row)
+        return made
+    known = {int(v): flag_names(v) for v in np.unique(np.ma.filled(values, 0))}
+    flat = [known[int(v)] for v in np.ma.filled(values, 0).reshape(-1)]
+    return np.asarray(flat, dtype=str).reshape(values.shape)
+
+
+def _astropy(columns: Mapping[str, Any], time: str = "start of the exposure, UTC") -> Table:
+    from astropy.table import Table
+
+    table = Table(dict(columns), copy=False)
+    for name in table.colnames:
+        unit = _UNITS.get(name) or (("DN / s" if "rate" in columns else "DN") if name == "err" else None)
+        if unit is not None:
+            table[name].unit = unit
+    table.meta["time"] = time
+    return table

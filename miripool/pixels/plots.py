@@ -1,0 +1,165 @@
+"""Pictures of a pixel: its ramps, or its rates against time, with flagged points marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidInput, StorageError
+from ..query.pixelwhere import FLAGS
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["plot_pixel"]
+
+_BAD = FLAGS["DO_NOT_USE"]
+_MOST_LABELS = 8
+
+
+def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> Path:
+    """Draw what `miripool.pixels.pixel.Pixel` gave.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        Ramps, or a history; flags as bits.
+    path : path-like
+        The picture, in a form that matplotlib writes: png, pdf, svg …
+    title : str, keyword-only, optional
+        Stands above it; kind and pixel unless given.
+
+    Returns
+    -------
+    pathlib.Path
+        The picture.
+
+    Raises
+    ------
+    InvalidInput
+        If matplotlib is not there, or does not know the form.
+    StorageError
+        If the picture can't be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InvalidInput("pictures need matplotlib: pip install 'miripool[plot]'") from None
+    path = Path(path)
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    if "ramp" in table.colnames:
+        _draw_ramps(axes, table)
+    else:
+        _draw_history(axes, table)
+    meta = table.meta
+    detector = f" of {meta['detector']}" if meta["detector"] else ""
+    axes.set_title(title or f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}{detector}")
+    axes.grid(alpha=0.3)
+    _tidy_ticks(axes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")
+    try:
+        figure.savefig(path, dpi=150)
+    except ValueError as error:
+        raise InvalidInput(f"{path}: {error}") from None
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
+    return path
+
+
+def _tidy_ticks(axes: Any) -> None:
+    """Short dates on an axis of times; whole numbers on one of integrations or exposures."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
+
+    if "UTC" in axes.get_xlabel():
+        locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _draw_ramps(axes: Any, table: Table) -> None:
+    """Each integration a line over its groups, coloured by version."""
+    urns = list(dict.fromkeys(table["urn"]))
+    colours = {urn: f"C{i % 10}" for i, urn in enumerate(urns)}
+    labelled: set[str] = set()
+    flagged = False
+    for row in table:
+        values = np.asarray(row["ramp"], float)
+        groups = np.arange(1, len(values) + 1)
+        label = _version_label(row) if row["urn"] not in labelled and len(labelled) < _MOST_LABELS else None
+        labelled.add(row["urn"])
+        axes.plot(groups, values, "-", lw=0.9, marker=".", ms=3, color=colours[row["urn"]], label=label)
+        if "groupdq" in table.colnames and row["groupdq"] is not None:
+            bad = np.asarray(row["groupdq"]) != 0
+            axes.plot(groups[bad], values[bad], "x", ms=5, color="black", label=None if flagged else "any flag set")
+            flagged |= bool(bad.any())
+    _note_more(axes, len(urns))
+    axes.set_xlabel("group")
+    axes.set_ylabel("signal (DN)")
+
+
+def _draw_history(axes: Any, table: Table) -> None:
+    """Rates against time, or of one exposure against its integrations; a colour for each version that there is."""
+    versions = sorted(set(map(int, table["version"])))
+    places, label = _places(table, versions)
+    rate = np.asarray(table["rate"], float)
+    err = np.asarray(np.ma.filled(table["err"], np.nan), float) if "err" in table.colnames else None
+    dq = np.asarray(np.ma.filled(table["dq"], 0)) if "dq" in table.colnames else np.zeros(len(table), int)
+    bad = dq != 0
+    for number, version in enumerate(versions):
+        mine = np.asarray(table["version"]) == version
+        several = len(versions) > 1
+        named = number < _MOST_LABELS
+        for chosen, marker in ((mine & ~bad, "o"), (mine & bad, "x")):
+            if not chosen.any():
+                continue
+            if several:  # the legend explains the crosses once, below
+                colour, told = f"C{number % 10}", f"version {version}" if named and marker == "o" else None
+            else:
+                colour, told = ("C0", "no flag set") if marker == "o" else ("C3", "flagged")
+            bars = None if err is None else err[chosen]
+            axes.errorbar(
+                places[chosen], rate[chosen], bars, fmt=marker, ms=4, lw=0.9, capsize=2, color=colour, label=told
+            )
+        if several and named and not (mine & ~bad).any():
+            axes.plot([], [], "x", color=f"C{number % 10}", label=f"version {version}")
+    if len(versions) > 1 and bad.any():
+        axes.plot([], [], "x", color="black", label="flagged")
+    _note_more(axes, len(versions))
+    lost = int((~np.isfinite(rate)).sum())
+    if lost:
+        axes.plot([], [], " ", label=f"{lost} of {len(rate)} have no rate")
+    axes.set_ylabel("rate (DN/s)")
+    axes.set_xlabel(label)
+
+
+def _places(table: Table, versions: list[int]) -> tuple[Any, str]:
+    """Give where each rate stands on the axis, and what the axis is: time, integrations, or exposures in order."""
+    names = list(dict.fromkeys(map(str, table["name"])))
+    shift = (np.searchsorted(versions, table["version"]) - (len(versions) - 1) / 2) * 0.08
+    if len(names) < 2 and "integration" in table.colnames:
+        return np.asarray(table["integration"]) + shift, "integration"
+    for column, what in (("mid_time", "middle"), ("time", "start")):
+        times = table[column]
+        if len(times) and not np.any(times.mask) and times.min() != times.max():
+            of = set(map(str, table["time_of"]))
+            return times.to_datetime(), f"{what} of the {of.pop() if len(of) == 1 else 'integration or exposure'} (UTC)"
+    order = {name: number for number, name in enumerate(names, 1)}
+    return np.asarray([order[str(name)] for name in table["name"]]) + shift, "exposure, in the order of the table"
+
+
+def _version_label(row: Any) -> str:
+    return f"{row['name']}, version {row['version']}"
+
+
+def _note_more(axes: Any, versions: int) -> None:
+    if versions > _MOST_LABELS:
+        axes.plot([], [], " ", label=f"… {versions - _MOST_LABELS} more")

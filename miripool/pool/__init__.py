@@ -1,0 +1,1 @@
+"""What one does with a pool: saving, tags, contexts, references, selecting, lineage, differences, export."""

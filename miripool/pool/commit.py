@@ -1,0 +1,208 @@
+"""Commit: how a change gets into the journal while others write too, and how the index follows."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from ..errors import IntegrityError, MiripoolError, NotFound, ReadOnly, ServerError, StorageError
+from ..system.folderlock import lock_folder, open_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ..index import Catalog, Position
+    from ..store.archive import Archive
+    from ..store.journal import Action, Entry
+
+__all__ = ["Committer"]
+
+_log = logging.getLogger("miripool")
+
+_LONGEST_TURN = 10.0
+"""Seconds after which a writer goes on without its turn: who has it may have been stopped."""
+
+_LOOKS = 3
+"""Looks for an entry that should be there."""
+
+_TRIES = 5
+"""Races lost in a row to nobody whose entry can be read, after which something must be wrong."""
+
+
+@functools.lru_cache(maxsize=100)
+def _tell_behind(pool_id: str, n: int, why: str) -> None:
+    """Warn, once for each state of an index."""
+    _log.warning(
+        "the index of pool %s stands at journal entry %d; who may write to it takes in the later ones (%s)",
+        pool_id, n, why,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait for one's turn among this host's writers, for some seconds. It is a courtesy: nobody is kept off."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # an empty journal, or somebody has the turn for longer
+            lock_folder(stack.enter_context(open_folder(folder)), seconds=_LONGEST_TURN)
+        yield
+
+
+class Committer:
+    """Writes journal entries for one pool and keeps its index at their heels.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    catalog : Catalog
+        Its index.
+    """
+
+    def __init__(self, archive: Archive, catalog: Catalog) -> None:
+        self._archive = archive
+        self._catalog = catalog
+
+    def catch_up(self) -> Position:
+        """Take into the index what the journal has and the index has not.
+
+        Returns
+        -------
+        Position
+            Where the index stands now: at the journal's end, unless somebody is writing this very moment, or this user
+            may not write to the index.
+        """
+        position = self._catalog.position()
+        journal = self._archive.journal
+        if not self._archive.storage.exists(journal.key(position.n + 1)):
+            if position.n < 0:
+                journal.refuse_gap(position.n, thorough=True)
+            return position
+        try:
+            self._catalog.apply(journal.since(position.n, position.digest), self._archive.manifest)
+        except ReadOnly as error:  # who may only read, reads what the index has
+            _tell_behind(self._archive.info.id, position.n, str(error))
+            return position
+        return self._catalog.position()
+
+    def check(self) -> None:
+        """Make sure that the index has followed this journal, and not that of a copy or of what was here before.
+
+        Raises
+        ------
+        IntegrityError
+            If the last entry that the index took in is not in the journal, or tells of other numbers than the index
+            has, or if the one after it is missing.
+        """
+        self._check(self._catalog.position())
+
+    def _check(self, position: Position) -> Entry | None:
+        """Give the last entry that the index took in, having made sure that it is that, and the journal's last."""
+        journal = self._archive.journal
+        journal.refuse_gap(position.n)
+        last = None if position.n < 0 else self._read(position)
+        next_serial = self._archive.info.first_serial if last is None else last.next_serial
+        if position.next_serial != next_serial:
+            raise IntegrityError(
+                f"the index would give out the URN number {position.next_serial} next, where the journal is at "
+                f"{next_serial}: the index is damaged; pool.reindex() makes it anew from the folder"
+            )
+        return last
+
+    def _read(self, position: Position) -> Entry:
+        found: Entry | None = None
+        for _ in range(_LOOKS):
+            with contextlib.suppress(NotFound):
+                found = self._archive.journal.read(position.n)
+            if found is not None and found.digest == position.digest:
+                return found
+            self._archive.confirm()  # renamed and back again within a moment, its folder was away: look once more
+        folder = self._archive.storage.path("journal")
+        raise IntegrityError(
+            f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "
+            "number: a copy of the pool, or an older state of it, is in its place. Bring back the folder that "
+            "belongs to this index, or let pool.reindex() make the index anew from the folder"
+        )
+
+    def commit(
+        self, decide: Callable[[Position], Sequence[Action]], *, is_ready: Callable[[], bool] | None = None
+    ) -> Entry | None:
+        """Write an entry, deciding anew whenever somebody else was faster.
+
+        Parameters
+        ----------
+        decide : callable
+            Looks at the index, which then stands at the position given, and says what to do. If the index moves while
+            it looks, the entry's number is taken and it is asked again.
+        is_ready : callable, keyword-only, optional
+            Tells right before the entry is written whether all that it refers to is there; if not, `decide` is asked
+            again.
+
+        Returns
+        -------
+        Entry or None
+            The entry, in the index too if the database let it; None if there was nothing to do.
+
+        Raises
+        ------
+        IntegrityError
+            If the journal is not the one that the index has followed, or has lost an entry, or if the index is damaged.
+        PoolNotFound
+            If the pool was deleted or renamed meanwhile.
+        """
+        try:
+            return self._commit(decide, is_ready)
+        except IntegrityError:
+            self._archive.confirm()  # of a pool that is gone, that is all there is to say
+            self.check()
+            return self._commit(decide, is_ready)  # it had been renamed, and got its name back: nothing is damaged
+        except (StorageError, ServerError):
+            self._archive.confirm()
+            raise
+
+    def _commit(
+        self, decide: Callable[[Position], Sequence[Action]], is_ready: Callable[[], bool] | None
+    ) -> Entry | None:
+        stuck = 0
+        last: int | None = None
+        waited = False
+        with contextlib.ExitStack() as turn:
+            while stuck < _TRIES:
+                if last is not None and not waited:
+                    # Somebody was faster: who lost queue up, or of many writers all but one would work for nothing.
+                    turn.enter_context(_turn(self._archive.storage.path("journal")))
+                    waited = True
+                position = self.catch_up()
+                stuck = stuck + 1 if position.n == last else 0
+                last = position.n
+                actions = decide(position)
+                if not actions:
+                    return None
+                entry = self._archive.journal.next_entry(
+                    self._check(position), actions, first_serial=self._archive.info.first_serial
+                )
+                if self._write(entry, is_ready):
+                    return entry
+        path = self._archive.storage.path(self._archive.journal.key(position.n + 1))
+        raise IntegrityError(f"{path} is taken, and is no journal entry; look what it is, and remove it")
+
+    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None) -> bool:
+        written = False
+
+        def write() -> bool:
+            nonlocal written
+            if is_ready is not None and not is_ready():
+                return False
+            written = self._archive.journal.write(entry)
+            return written
+
+        try:
+            return self._catalog.apply_and_write(entry, self._archive.manifest, write)
+        except MiripoolError as error:
+            if not written:
+                raise
+            # The entry is durable: what it says is done. Whoever comes next applies it.
+            _log.warning("saved as journal entry %d; the index will follow (%s)", entry.n, error)
+            return True

@@ -1,0 +1,216 @@
+"""Reasons: why a question found nothing, and what there is instead."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..index import nearest_values
+from ..query.division import split
+from ..query.queries import PixelQuery, Query
+from ..query.text import to_text
+from ..query.tree import ALL, And, Compare, Field, In, Keyword, Like, Literal, Node, Range, conjuncts
+from ..query.values import as_time
+from . import select as selecting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..session.pool import Pool
+    from .reference import ProductRef
+
+__all__ = ["hint", "in_order", "why_empty", "with_node"]
+
+_LOOKED_AT = 10_000
+"""Versions whose fields are looked at for a hint."""
+
+
+def with_node(asked: Query, node: Node) -> Query:
+    """Give the same question with another condition.
+
+    Parameters
+    ----------
+    asked : Query
+        The question.
+    node : Node
+        The condition.
+
+    Returns
+    -------
+    Query
+        Without conditions on pixels.
+    """
+    made = object.__new__(Query)
+    made._fill(asked.kinds, asked.variable, node, asked.all_versions, asked.tag)
+    return made
+
+
+def in_order(node: Node) -> Iterator[Node]:
+    """Give the conditions as they are asked: first what the index answers.
+
+    Parameters
+    ----------
+    node : Node
+        A predicate.
+
+    Yields
+    ------
+    Node
+        Conditions that must all hold.
+    """
+    for part in split(node):
+        if part is not None:
+            yield from conjuncts(part)
+
+
+def why_empty(
+    pool: Pool,
+    asked: Query,
+    previous: Sequence[ProductRef] | None = None,
+    *,
+    tag: str | None = None,
+    all_versions: bool | None = None,
+) -> str:
+    """Say why a question found nothing. No array is read.
+
+    Parameters
+    ----------
+    pool, asked, previous, tag, all_versions : object
+        As for `miripool.pool.select.select`; the pool's index is caught up.
+
+    Returns
+    -------
+    str
+        One or two sentences: the first condition that no product satisfies, and what there is instead.
+    """
+
+    def count(node: Node, *, everything: bool | None = all_versions) -> int:
+        return len(selecting.select(pool, with_node(asked, node), previous, tag=tag, all_versions=everything))
+
+    everything = asked.all_versions if all_versions is None else all_versions
+    heads = not everything and tag is None and previous is None
+    left = count(ALL)
+    if not left:
+        return _nothing_there(pool, asked, previous, tag)
+    sql, rest = split(asked.node)
+    before: tuple[Node, ...] = ()
+    for part in () if sql is None else conjuncts(sql):
+        still = count(And((*before, part)))
+        if still:
+            before, left = (*before, part), still
+            continue
+        told = f"none of the {_products(left, heads=heads)} satisfies {to_text(part, asked.variable)}"
+        told = told if not before else f"{told} beside the conditions before it"
+        older = count(And((*before, part)), everything=True) if heads else 0
+        if older:
+            return f"{told}. Among older versions {older} match: all_versions=True, --all-versions finds them"
+        alone = count(part) if before else 0
+        if alone:
+            return f"{told}. By itself it holds for {_products(alone, heads=heads)}"
+        found = hint(pool, asked, part)
+        return told if found is None else f"{told}. {found}"
+    which = to_text(rest, asked.variable) if rest is not None else ""
+    if isinstance(asked, PixelQuery):
+        which = f"{asked.at_least} or more pixels with {asked.text or 'any value'}"
+        return f"none of the {_products(left, heads=heads)} has {which}"
+    return f"none of the {_products(left, heads=heads)} satisfies {which}"
+
+
+def _products(number: int, *, heads: bool) -> str:
+    what = "newest version" if heads else "version"
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _nothing_there(pool: Pool, asked: Query, previous: Sequence[ProductRef] | None, tag: str | None) -> str:
+    kinds = " or ".join(asked.kinds)
+    if previous is not None:
+        return f"none of the {len(previous)} earlier results is {kinds} of pool {pool.name}"
+    if tag is not None:
+        return f"tag {tag!r} marks no {kinds} of pool {pool.name}"
+    there = sorted(kind for kind, sums in pool.catalog.statistics().kinds.items() if sums.heads)
+    return f"pool {pool.name} has no {kinds}; it has {', '.join(there)}" if there else f"pool {pool.name} is empty"
+
+
+def hint(pool: Pool, asked: Query, part: Node) -> str | None:
+    """Name the values that resemble those that a condition asks for.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    asked : Query
+        The question that the condition is part of.
+    part : Node
+        A condition that nothing satisfies.
+
+    Returns
+    -------
+    str or None
+        One sentence; None where nothing is near.
+    """
+    operand, values = _asked_of(part)
+    if operand is None or not values:
+        return None
+    name = operand.name if isinstance(operand, Field) else _name(operand)
+    exact = isinstance(part, (In, Like)) or (isinstance(part, Compare) and part.op == "==")
+    if isinstance(operand, Keyword) and not pool.catalog.has_keyword(operand.key, operand.hdu):
+        return f"No product has {name}"
+    if exact and all(isinstance(value, str) and as_time(value) is None for value in values):
+        near = _texts(pool, asked, operand, [str(value) for value in values])
+        wanted = " or ".join(map(repr, values))
+        return f"{name} is {' or '.join(map(repr, dict.fromkeys(near)))}, but never {wanted}" if near else None
+    found = _around(pool, asked, operand, values[0])
+    if not found:
+        return None
+    shown = [
+        value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else f"{value:.17g}"
+        for value in found
+    ]
+    if exact:
+        return f"The nearest {name} is {' or '.join(dict.fromkeys(shown[1:-1]))}"
+    return f"{name} goes from {shown[0]} to {shown[-1]}" if shown[0] != shown[-1] else f"{name} is {shown[0]}"
+
+
+def _name(operand: Keyword) -> str:
+    return f"{operand.hdu}.{operand.key}" if operand.hdu else operand.key
+
+
+def _texts(pool: Pool, asked: Query, operand: Keyword | Field, values: Sequence[str]) -> list[str]:
+    if isinstance(operand, Keyword):
+        return [near for value in values for near in pool.catalog.values_near(operand.key, value)]
+    return selecting.suggest_among(values, {str(value) for value in _fields(pool, asked, operand.name)})
+
+
+def _fields(pool: Pool, asked: Query, name: str) -> list[Any]:
+    serials = selecting.select(pool, with_node(asked, ALL))[:_LOOKED_AT]
+    values = (getattr(row, name, None) for row in pool.catalog.rows(serials))
+    return [value for value in values if value is not None]
+
+
+def _around(pool: Pool, asked: Query, operand: Keyword | Field, value: Any) -> list[Any]:
+    """Give what there is: the smallest, those next to a value, the largest."""
+    moment = as_time(value) if isinstance(value, str) else None
+    wanted: Any = value if moment is None else moment
+    if isinstance(wanted, (str, bool)):
+        return []
+    found: list[Any]
+    if isinstance(operand, Keyword):
+        found = nearest_values(pool.catalog.database, operand.key, operand.hdu, wanted)
+    else:
+        found = sorted(_fields(pool, asked, operand.name))
+    below, above = [v for v in found if v <= wanted][-1:], [v for v in found if v >= wanted][:1]
+    return [*found[:1], *below, *above, *found[-1:]] if found else []
+
+
+def _asked_of(part: Node) -> tuple[Keyword | Field | None, list[Any]]:
+    operand: Node | None = None
+    values: list[Any] = []
+    if isinstance(part, Compare) and isinstance(part.right, Literal) and part.op != "!=":
+        operand, values = part.left, [part.right.value]
+    elif isinstance(part, In):
+        operand, values = part.operand, [item.value for item in part.items]
+    elif isinstance(part, Like):
+        operand, values = part.operand, [part.pattern.strip("%")]
+    elif isinstance(part, Range):
+        operand, values = part.operand, [part.low.value]
+    return (operand, values) if isinstance(operand, (Keyword, Field)) else (None, [])

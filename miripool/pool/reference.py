@@ -1,0 +1,444 @@
+"""References: what a query gives. They know a version's URN and metadata, and load its product when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from ..errors import MiripoolError, UnknownKeyword
+from ..model.names import Urn
+from ..model.product import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from ..model.metadata import MetaData
+    from ..model.product import Product
+
+__all__ = ["ProductRef", "ProductRefs", "Version"]
+
+_PAGE = 500
+"""References fetched at once when a result is walked."""
+
+
+class Version(Protocol):
+    """What the index knows of one version without reading its manifest."""
+
+    @property
+    def serial(self) -> int:
+        """Number in the pool."""
+
+    @property
+    def kind(self) -> str:
+        """Kind of the product."""
+
+    @property
+    def name(self) -> str:
+        """What stays the same across versions."""
+
+    @property
+    def version(self) -> int:
+        """Number in the track, from 0."""
+
+    @property
+    def created(self) -> datetime:
+        """When it was saved; aware, UTC."""
+
+    @property
+    def removed(self) -> datetime | None:
+        """When it went into the trash, if it did."""
+
+    @property
+    def purged(self) -> datetime | None:
+        """When it was given up for good, if it was."""
+
+    @property
+    def manifest(self) -> str:
+        """Digest of its manifest."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of its FITS file."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """What its save added to the pool."""
+
+    @property
+    def filename(self) -> str | None:
+        """Name of the file it came from."""
+
+    @property
+    def saved_by(self) -> str | None:
+        """Who saved it, as ``user@host``, if the journal says so."""
+
+    @property
+    def removed_by(self) -> str | None:
+        """Who put it into the trash, if it is there and the journal says so."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Labels that marked it when it was looked up."""
+
+
+class Loader(Protocol):
+    """The pool, as far as references need it."""
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+
+    @property
+    def id(self) -> str:
+        """What tells it from all other pools, for ever."""
+
+    def fetch(self, serials: Sequence[int]) -> Sequence[ProductRef]:
+        """Give the references of some serials, in order."""
+
+    def listing(
+        self, serials: Sequence[int], columns: Sequence[str] | None = None, *, check: bool = True
+    ) -> list[dict[str, Any]]:
+        """Give the fields and keywords of some serials, in order."""
+
+    def load_version(self, version: Version) -> Product:
+        """Give the product, its arrays unread."""
+
+    def tags_of(self, serial: int) -> tuple[str, ...]:
+        """Give the labels that mark a version now."""
+
+    def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
+        """Write the file that was saved."""
+
+    def to_hdulist(self, product: Product) -> Any:
+        """Give a product as astropy HDUs."""
+
+    def to_datamodel(self, product: Product) -> Any:
+        """Give a product as a jwst datamodel."""
+
+
+class ProductRef:
+    """A version of a product in a pool; nothing but its row in the index is loaded until it is asked for.
+
+    Parameters
+    ----------
+    pool : Pool
+        Where it is.
+    version : Version
+        Its row in the index.
+    notice : str, optional
+        What a save has to say of it, e.g. that nothing was new.
+    """
+
+    __slots__ = ("_pool", "_product", "_version", "notice")
+
+    def __init__(self, pool: Loader, version: Version, *, notice: str | None = None) -> None:
+        self._pool = pool
+        self._version = version
+        self._product: Product | None = None
+        self.notice = notice
+
+    @property
+    def urn(self) -> str:
+        """``urn:<pool>:<Kind>:<serial>``: this version, for ever."""
+        return str(Urn(self._pool.name, self._version.kind, self._version.serial))
+
+    @property
+    def pool(self) -> Any:
+        """The pool it is in."""
+        return self._pool
+
+    @property
+    def serial(self) -> int:
+        """The number at the end of the URN."""
+        return self._version.serial
+
+    @property
+    def kind(self) -> str:
+        """Kind of the product."""
+        return self._version.kind
+
+    @property
+    def type(self) -> str:
+        """The kind, in HIPE's word."""
+        return self._version.kind
+
+    @property
+    def name(self) -> str:
+        """What stays the same across versions."""
+        return self._version.name
+
+    @property
+    def version(self) -> int:
+        """Number in the track: 0 for the first version, 1 for the next."""
+        return self._version.version
+
+    @property
+    def created(self) -> datetime:
+        """When it was saved; aware, UTC."""
+        return self._version.created
+
+    @property
+    def removed(self) -> datetime | None:
+        """When it went into the trash; None unless it did before this reference was made."""
+        return self._version.removed
+
+    @property
+    def purged(self) -> datetime | None:
+        """When it was given up for good; None unless it was before this reference was made."""
+        return self._version.purged
+
+    @property
+    def bytes(self) -> int:
+        """Size of its FITS file."""
+        return self._version.bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """What its save added to the pool, in bytes."""
+        return self._version.stored_bytes
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When the exposure began: DATE-OBS with TIME-OBS, or DATE-BEG; aware, UTC."""
+        found: datetime | None = getattr(self._version, "start_time", None)
+        return found
+
+    @property
+    def filename(self) -> str | None:
+        """Name of the file it came from; None for a product that was made in memory."""
+        return self._version.filename
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Labels that mark it now, sorted."""
+        return self._pool.tags_of(self._version.serial)
+
+    @property
+    def product(self) -> Product:
+        """The product; its manifest is read, its arrays are not."""
+        if self._product is None:
+            self._product = self._pool.load_version(self._version)
+        return self._product
+
+    @property
+    def meta(self) -> MetaData:
+        """All keywords of the product."""
+        return self.product.meta
+
+    @property
+    def row(self) -> Version:
+        """The row of the index it was made from."""
+        return self._version
+
+    def to_fits(self, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
+        """Write the FITS file that was saved, bit for bit.
+
+        Parameters
+        ----------
+        destination : path-like
+            A file, or a folder that is there: then under the name it came with.
+        overwrite : bool, keyword-only
+            Replace a file of that name.
+        jwst : bool, keyword-only
+            Write a ground test's exposure as the Level-1b file that it means.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        AlreadyExists
+            If the file is there and `overwrite` is False.
+        IntegrityError
+            If what is stored no longer gives the bytes that were saved.
+        """
+        return self._pool.export(self, destination, overwrite=overwrite, jwst=jwst)
+
+    def to_hdulist(self) -> Any:
+        """Give the whole file as astropy HDUs, in memory.
+
+        Returns
+        -------
+        astropy.io.fits.HDUList
+            Independent of the pool.
+        """
+        return self._pool.to_hdulist(self.product)
+
+    def to_datamodel(self) -> Any:
+        """Give the jwst datamodel, in memory.
+
+        Returns
+        -------
+        stdatamodels.jwst.datamodels.JwstDataModel
+            E.g. a RampModel for a Ramp.
+        """
+        return self._pool.to_datamodel(self.product)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self._pool, self._version, self.notice)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ProductRef) and (self._pool.id, self.serial) == (other._pool.id, other.serial)
+
+    def __hash__(self) -> int:
+        return hash((self._pool.id, self.serial))
+
+    def __repr__(self) -> str:
+        return f"<ProductRef {self.urn} {self.name} version {self.version}>"
+
+
+def _unpickled(pool: Loader, version: Version, notice: str | None) -> ProductRef:
+    return ProductRef(pool, version, notice=notice)
+
+
+class ProductRefs(Sequence[ProductRef]):
+    """A query's result: as many references as matched, fetched page by page when they are looked at.
+
+    Parameters
+    ----------
+    keys : sequence of (Pool, int)
+        Pool and serial of each version, in order.
+    why : callable, keyword-only, optional
+        Says why there are none.
+    """
+
+    def __init__(self, keys: Sequence[tuple[Loader, int]], *, why: Callable[[], str] | None = None) -> None:
+        self.keys = keys
+        self._why = why
+        self._page: tuple[int, Sequence[ProductRef]] = (-1, ())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ProductRefs, (list(self.keys),)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def reason(self) -> str | None:
+        """Why nothing was found, in a sentence or two; None where something was, or nobody asked."""
+        return self._why() if self._why is not None and not self.keys else None
+
+    def size(self) -> int:
+        """Number of references, in HIPE's word."""
+        return len(self)
+
+    @overload
+    def __getitem__(self, index: int) -> ProductRef: ...
+    @overload
+    def __getitem__(self, index: slice) -> ProductRefs: ...
+    def __getitem__(self, index: int | slice) -> ProductRef | ProductRefs:
+        if isinstance(index, slice):
+            return ProductRefs(self.keys[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"result has {len(self)} references, there is no number {index}")
+        number, offset = divmod(index % len(self), _PAGE)
+        if self._page[0] != number:
+            self._page = (number, _fetch(self.keys[number * _PAGE : (number + 1) * _PAGE]))
+        return self._page[1][offset]
+
+    def __iter__(self) -> Iterator[ProductRef]:
+        for start in range(0, len(self), _PAGE):
+            yield from _fetch(self.keys[start : start + _PAGE])
+
+    def __add__(self, other: ProductRefs) -> ProductRefs:
+        if not isinstance(other, ProductRefs):
+            return NotImplemented
+        unique: dict[tuple[str, int], tuple[Loader, int]] = {}
+        for pool, serial in (*self.keys, *other.keys):
+            unique.setdefault((pool.id, serial), (pool, serial))
+        return ProductRefs(list(unique.values()))
+
+    def to_table(self, columns: Sequence[str] | None = None) -> Any:
+        """Give all rows as a table: one SQL statement for each pool, and one more for keywords asked for by name.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Fields of a reference (urn, kind, name, version, tags, created, bytes …) and keywords. Unless given: urn,
+            kind, name, version, tags, created, bytes and the most asked keywords.
+
+        Returns
+        -------
+        astropy.table.Table
+            Masked where a product lacks the keyword; times as `astropy.time.Time`, UTC.
+        """
+        from .listing import TABLE_COLUMNS, astropy_table
+
+        chosen = list(columns) if columns else list(TABLE_COLUMNS)
+        rows = [row for pool, serials in _runs(self.keys) for row in pool.listing(serials, chosen, check=False)]
+        pools = {pool.id: pool for pool, _ in self.keys}
+        for column in chosen:
+            if pools and all(row[column] is None for row in rows):
+                _refuse_unknown(list(pools.values()), column)
+        return astropy_table(rows, chosen)
+
+    def to_context(self, name: str) -> Context:
+        """Give a context that refers to these versions: saved, it is a list for ever of what they are.
+
+        Parameters
+        ----------
+        name : str
+            Of the context.
+
+        Returns
+        -------
+        Context
+            To be saved; its references are named ``Kind/name@version``.
+        """
+        return Context({f"{ref.kind}/{ref.name}@{ref.version}": ref for ref in self}, name=name)
+
+    def _repr_html_(self) -> str:
+        head = self[:20]
+        cells = "".join(
+            f"<tr><td>{html.escape(r.urn)}</td><td>{html.escape(r.name)}</td><td>{r.version}</td>"
+            f"<td>{html.escape(', '.join(r.row.tags))}</td><td>{r.created:%Y-%m-%d %H:%M:%S}</td></tr>"
+            for r in head
+        )
+        more = f"<p>… and {len(self) - len(head)} more</p>" if len(self) > len(head) else ""
+        titles = "".join(f"<th>{t}</th>" for t in ("URN", "name", "version", "tags", "saved (UTC)"))
+        if not self:
+            return f"<p>0 products{html.escape(self._shown_reason().removeprefix('0'))}</p>"
+        return f"<p>{_count(len(self))}</p><table><tr>{titles}</tr>{cells}</table>{more}"
+
+    def _shown_reason(self) -> str:
+        with contextlib.suppress(MiripoolError):  # the pool may be closed, or gone
+            if self.reason is not None:
+                return f"0: {self.reason}"
+        return "0: "
+
+    def __repr__(self) -> str:
+        if not self:
+            return f"<ProductRefs {self._shown_reason()}>"
+        shown = ", ".join(r.urn for r in self[:3])
+        return f"<ProductRefs {len(self)}: {shown}{', …' if len(self) > 3 else ''}>"
+
+
+def _count(number: int) -> str:
+    return "1 product" if number == 1 else f"{number} products"
+
+
+def _runs(keys: Sequence[tuple[Loader, int]]) -> Iterator[tuple[Loader, list[int]]]:
+    """Give the serials of each pool that follow one another."""
+    for _, run in itertools.groupby(keys, lambda key: key[0].id):
+        listed = list(run)
+        yield listed[0][0], [serial for _, serial in listed]
+
+
+def _refuse_unknown(pools: Sequence[Loader], column: str) -> None:
+    """Raise UnknownKeyword if none of the pools knows a column."""
+    for pool in pools[:-1]:
+        with contextlib.suppress(UnknownKeyword):
+            pool.listing([], [column])
+            return
+    pools[-1].listing([], [column])
+
+
+def _fetch(keys: Sequence[tuple[Loader, int]]) -> list[ProductRef]:
+    return [ref for pool, serials in _runs(keys) for ref in pool.fetch(serials)]

@@ -1,0 +1,180 @@
+"""Storing: the long part of a save, wherever it is done: in a thread, in another process, on another host.
+
+A file is read through once for its digest. If that is a version's, nothing more is read of it; else it is parsed,
+measured, compressed, and its blobs are stored. The index is not asked: what it has of the file's name goes with the
+job. No array comes back, only the manifest and what else the journal entry needs, which the caller writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import IntegrityError, MiripoolError
+from ..formats import classify, open_fits, read_fits, track_name
+from ..store.archive import archive_at
+from ..system.threads import one_of_many
+from .saving import from_file, prepare, write_ahead
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..formats import FitsFile
+    from ..index import ProductRow
+    from ..model.product import Product
+    from ..store.archive import Archive
+    from ..store.notes import Ticket
+    from .saving import Prepared
+
+__all__ = ["Known", "StoreJob", "Stored", "find_known", "store_elsewhere", "store_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreJob:
+    """A file to be stored; small, and can be sent to other processes and hosts.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute: others may work in another folder.
+    name : str or None
+        Of the track, unless the file's name says it.
+    force : bool
+        Store it whatever is there.
+    truncate : bool
+        As for `Pool.save`.
+    rows : tuple of ProductRow
+        The living versions of its name, of all kinds, as they were a moment ago.
+    ticket : Ticket
+        The caller's, for the pending note.
+    """
+
+    path: Path
+    name: str | None
+    force: bool
+    truncate: bool
+    rows: tuple[ProductRow, ...]
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file that is in the pool, by its digest; its version looks whole."""
+
+    row: ProductRow
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What came of a job.
+
+    Attributes
+    ----------
+    known : Known or None
+        The version that the file is.
+    prepared : Prepared or None
+        What is to be saved; its blobs are in the pool unless it looks as if there were no need for them.
+    error : Exception or None
+        Why it failed.
+    """
+
+    known: Known | None = None
+    prepared: Prepared | None = None
+    error: Exception | None = None
+
+
+def find_known(archive: Archive, job: StoreJob) -> Known | Product:
+    """Find the version that a file is, or read the file; no array is read.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    job : StoreJob
+        What to look for.
+
+    Returns
+    -------
+    Known or Product
+        The product where the file is not in the pool, or its version is damaged, or `force` is asked for.
+
+    Raises
+    ------
+    FileMissing, FormatError
+        If the file can't be read.
+    """
+    file = open_fits(job.path)
+    row = None if job.force else _version_of(archive, job, file)
+    return read_fits(file, name=job.name, truncate=job.truncate) if row is None else Known(row)
+
+
+def _version_of(archive: Archive, job: StoreJob, file: FitsFile) -> ProductRow | None:
+    filename = file.origin.filename
+    name = job.name or track_name(filename)
+    for kind in {row.kind for row in job.rows if row.file_digest == file.origin.digest}:
+        row = from_file(job.rows, file.origin, (kind, name))
+        if row is None:
+            continue
+        try:
+            manifest = archive.read_manifest(row.manifest)
+        except IntegrityError:
+            continue
+        if manifest.original is not None and manifest.original.rest is not None and not job.truncate:
+            continue  # without being asked to, nobody takes a file with frames missing
+        # It may have been saved as another kind than it would be as a file of this name.
+        layout = archive.product(manifest).layout
+        if layout is not None and classify(layout, filename) == kind and archive.looks_whole(manifest):
+            return row
+    return None
+
+
+def store_file(archive: Archive, job: StoreJob) -> Stored:
+    """Store the blobs of a file, unless it is in the pool.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    job : StoreJob
+        What to store.
+
+    Returns
+    -------
+    Stored
+        With an error if there was one: what is raised where this was called is the executor's own failure.
+    """
+    try:
+        with one_of_many():
+            found = find_known(archive, job)
+            if isinstance(found, Known):
+                return Stored(found)
+            prepared = prepare(archive, found, name=found.name or "", history=())
+            write_ahead(archive, job.rows, prepared, job.ticket, force=job.force)
+            return Stored(prepared=prepared)
+    except Exception as error:
+        return Stored(error=error)
+
+
+def store_elsewhere(folder: str, pool_id: str, job: StoreJob) -> Stored:
+    """Store the blobs of a file in a process that works for another.
+
+    Parameters
+    ----------
+    folder, pool_id : str
+        As for `archive_at`.
+    job : StoreJob
+        What to store.
+
+    Returns
+    -------
+    Stored
+        As for `store_file`, and without open files.
+    """
+    try:
+        archive = archive_at(folder, pool_id)
+    except MiripoolError as error:
+        return Stored(error=error)
+    stored = store_file(archive, job)
+    if stored.prepared is not None:
+        stored.prepared.measured.sources.clear()  # where they are needed after all, the caller reads them again
+    return stored

@@ -1,0 +1,730 @@
+"""Home: the folder with all of a user's pools, its configuration, and its PostgreSQL server."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import tomllib
+import uuid
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from ..errors import (
+    AlreadyExists,
+    Conflict,
+    FormatError,
+    IntegrityError,
+    InvalidInput,
+    MiripoolError,
+    NotFound,
+    PoolNotFound,
+    StorageError,
+)
+from ..index import READER, Catalog, ask, find_owner, grant_reader, schema_bytes, schema_name
+from ..model.keywords import suggest
+from ..model.names import check_pool_name
+from ..model.product import Context, kinds_matching
+from ..pixels.gaps import IncompleteAnswer, notice_of_gaps
+from ..server import EmbeddedServer
+from ..store.archive import Archive
+from ..store.poolinfo import read_pool_info
+from ..store.storage.local import LocalStorage, storage_error
+from ..system.files import read_plain
+from .pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..index import Answer
+    from ..index.connection import Database
+
+__all__ = ["Home", "PoolSummary", "default_home"]
+
+_SETTINGS = {"database_url"}
+
+_DELETED = ".deleted-"
+"""Prefix of the folders of deleted pools, before their id and name: to be removed after their index."""
+
+_DELETED_FORM = re.compile(
+    re.escape(_DELETED) + "(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}) (?P<name>.+)", re.DOTALL
+)
+
+_RENAMINGS = 5
+"""Tries to give an index its pool's new name."""
+
+_MOST_SETTINGS = 1 << 20
+"""Bytes of a file with settings or a number."""
+
+
+def default_home() -> Path:
+    """Give the folder that is used unless another is named.
+
+    Returns
+    -------
+    pathlib.Path
+        ``$MIRIPOOL_HOME``, or the platform's folder for a user's data.
+    """
+    named = os.environ.get("MIRIPOOL_HOME")
+    return Path(named).expanduser() if named else platformdirs.user_data_path("miripool")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSummary:
+    """A pool in a listing.
+
+    Attributes
+    ----------
+    name : str
+        The pool's name.
+    created : str
+        ISO time, UTC.
+    products, versions, tags : int
+        Tracks with a living version, and living versions, contexts not counted: what a listing has; labels in use.
+    bytes, stored_bytes, index_bytes : int
+        Sizes of all FITS files, what they take in the pool's folder, and what its index takes in PostgreSQL.
+    path : str
+        Its folder.
+    contexts : int
+        Tracks of contexts with a living version: exposures and what users have made.
+    """
+
+    name: str
+    created: str
+    products: int
+    versions: int
+    tags: int
+    bytes: int
+    stored_bytes: int
+    index_bytes: int
+    path: str
+    contexts: int
+
+
+class Home:
+    """A folder of pools.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The folder; `default_home` unless given. It is made when something is put there.
+    progress : callable, optional
+        Told in words what takes long, e.g. that PostgreSQL recovers after a crash.
+    """
+
+    def __init__(self, path: Path | str | None = None, *, progress: Callable[[str], None] | None = None) -> None:
+        self.path = Path(path).expanduser().absolute() if path is not None else default_home().absolute()
+        self._progress = progress
+
+    def __repr__(self) -> str:
+        return f"<Home {self.path}>"
+
+    @property
+    def server(self) -> EmbeddedServer:
+        """The embedded PostgreSQL server of this home; nothing is started."""
+        return EmbeddedServer(self.path)
+
+    @property
+    def external_url(self) -> str | None:
+        """The URL of a server that is used instead of the embedded one."""
+        return os.environ.get("MIRIPOOL_DATABASE_URL") or self._configuration().get("database_url")
+
+    def _configuration(self) -> dict[str, str]:
+        path = self.path / "config.toml"
+        try:
+            settings = tomllib.loads(read_plain(path, limit=_MOST_SETTINGS, follow=True).decode("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise storage_error(error, path) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FormatError(f"{path} is not TOML: {error}") from error
+        unknown = set(settings) - _SETTINGS
+        if unknown or not all(isinstance(v, str) for v in settings.values()):
+            raise InvalidInput(f"{path}: settings are text, and {', '.join(sorted(_SETTINGS))} is all there is")
+        return settings
+
+    def database_url(self) -> str:
+        """Give the URL of the database, starting the embedded server if there is need.
+
+        Returns
+        -------
+        str
+            For SQLAlchemy or psql; it may hold a password.
+        """
+        external = self.external_url
+        return external if external is not None else self.server.ensure(progress=self._progress)
+
+    @contextlib.contextmanager
+    def sql(self, name: str, statement: str) -> Iterator[Answer]:
+        """Ask a pool's index in SQL, as somebody who can only read.
+
+        Parameters
+        ----------
+        name : str
+            The pool; its tables and views are found without a schema's name.
+        statement : str
+            One statement that gives rows.
+
+        Yields
+        ------
+        Answer
+            Columns and rows; good within the ``with``.
+
+        Raises
+        ------
+        InvalidInput
+            If PostgreSQL can't read it.
+        ReadOnly
+            If it writes.
+
+        Warns
+        -----
+        miripool.pixels.gaps.IncompleteAnswer
+            If versions of the pool have no pixel rows, whatever is asked; the answer's ``notice`` says the same.
+        """
+        with self.pool(name) as pool:
+            notice = notice_of_gaps(pool)
+            if notice is not None:
+                warnings.warn(notice, IncompleteAnswer, stacklevel=3)  # behind contextlib's frame: who asks
+            with (
+                contextlib.closing(self._reader(pool.catalog.database)) as database,
+                ask(database, statement) as answer,
+            ):
+                answer.notice = notice
+                yield answer
+
+    def psql_url(self, name: str) -> tuple[str, str]:
+        """Give what psql needs to look at a pool as somebody who can only read.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        url, schema : str
+            The database, and the schema with the pool's tables.
+
+        Warns
+        -----
+        miripool.pixels.gaps.IncompleteAnswer
+            As for `sql`.
+        """
+        with self.pool(name) as pool:
+            notice = notice_of_gaps(pool)
+            if notice is not None:
+                warnings.warn(notice, IncompleteAnswer, stacklevel=2)
+            with contextlib.closing(self._reader(pool.catalog.database)) as database:
+                return database.psql_url, database.schema
+
+    def _reader(self, database: Database) -> Database:
+        if self.external_url is not None:
+            return database.as_user(None)
+        grant_reader(database)
+        return database.as_user(READER)
+
+    def _folder(self, name: str) -> Path:
+        return self.path / "pools" / name
+
+    def names(self) -> list[str]:
+        """List the pools.
+
+        Returns
+        -------
+        list of str
+            Sorted names.
+        """
+        folder = self.path / "pools"
+        try:
+            return sorted(p.name for p in folder.iterdir() if p.name[0] != "." and _seems_a_pool(p))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise storage_error(error, folder) from error
+
+    def pool(self, name: str, *, create: bool = False) -> Pool:
+        """Open a pool; nothing of its data is read.
+
+        Parameters
+        ----------
+        name : str
+            The pool's name.
+        create : bool, keyword-only
+            Make it if it is not there.
+
+        Returns
+        -------
+        Pool
+            The pool.
+
+        Raises
+        ------
+        PoolNotFound
+            If there is none; the message names those there are.
+        InvalidName
+            If it can't be a pool's name.
+        """
+        check_pool_name(name)
+        try:
+            archive = Archive.open(LocalStorage(self._folder(name)))
+        except NotFound:
+            if create:
+                return self.create(name, exist_ok=True)
+            raise self._no_pool(name) from None
+        return self._open(name, archive)
+
+    def _open(self, name: str, archive: Archive) -> Pool:
+        def connect() -> Catalog:
+            return Catalog.open(
+                self.database_url(),
+                schema=schema_name(name),
+                pool_id=archive.info.id,
+                first_serial=archive.info.first_serial,
+            )
+
+        again = (reopen, (str(self.path), name, archive.info.id))
+        return Pool(name, archive, connect, opened_by=again)
+
+    def _no_pool(self, name: str) -> PoolNotFound:
+        names = self.names()
+        for other in names:
+            with contextlib.suppress(MiripoolError):
+                if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
+                    return PoolNotFound(f"no pool {name!r} in {self.path}: it is called {other!r} now")
+        near = suggest(name, names)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        there = f"the pools are {', '.join(names)}" if names else "there are none yet; `miripool create` makes one"
+        return PoolNotFound(f"no pool {name!r} in {self.path}; {hint}{there}")
+
+    def create(self, name: str, *, exist_ok: bool = False) -> Pool:
+        """Make a pool.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        exist_ok : bool, keyword-only
+            Give the pool of that name if there is one.
+
+        Returns
+        -------
+        Pool
+            Empty.
+
+        Raises
+        ------
+        AlreadyExists
+            If the name is taken, or is one that another pool had: its URNs still hold; or if its folder has files.
+        Conflict
+            If the database has the index of another pool under that name.
+        ServerUnavailable
+            If the database can't be reached; nothing is made then.
+        """
+        check_pool_name(name)
+        self._refuse_similar(name)
+        folder = self._folder(name)
+        if (folder / "pool.json").is_file():
+            if not exist_ok:
+                raise AlreadyExists(f"there is a pool {name!r} in {self.path} already")
+            return self.pool(name)
+        _refuse_used(folder)
+        self._reach_database(name)
+        if any(deleted == name for _, _, deleted in self._deleted()):
+            self._sweep_deleted()
+        pool_id = str(uuid.uuid4())
+        storage = LocalStorage(folder)
+        try:
+            storage.make()
+            archive = Archive.create(storage, pool_id=pool_id, first_serial=self._first_serial(name))
+        except MiripoolError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # unless there is something in it
+            raise
+        pool = self._open(name, archive)
+        try:
+            pool.catch_up()
+        except MiripoolError:
+            # Without an index it would be half a pool. It stays if it is another's, or somebody uses it already.
+            with contextlib.suppress(OSError):
+                if pool.id == pool_id and [path.name for path in folder.iterdir()] == ["pool.json"]:
+                    (folder / "pool.json").unlink()
+                    folder.rmdir()
+            raise
+        return pool
+
+    def _reach_database(self, name: str) -> None:
+        """Make sure that the database answers, before anything is made."""
+        with contextlib.suppress(PoolNotFound, Conflict):
+            Catalog.open(self.database_url(), schema=schema_name(name), pool_id="", create=False).close()
+
+    def _refuse_similar(self, name: str, *, but: str | None = None) -> None:
+        for other in self.names():
+            if other == but:
+                continue
+            if other != name and other.lower() == name.lower():
+                raise AlreadyExists(f"there is a pool {other!r}; names that differ in capitals only are not told apart")
+            if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
+                raise AlreadyExists(
+                    f"pool {other!r} was called {name!r} once and its URNs still hold; choose another name"
+                )
+
+    def _retired(self, name: str) -> Path:
+        return self.path / "pools" / ".retired" / f"{name}.json"
+
+    def _first_serial(self, name: str) -> int:
+        """Give the serial behind all that pools of this name have used: a URN is never used twice."""
+        try:
+            return int(json.loads(read_plain(self._retired(name), limit=_MOST_SETTINGS))["next_serial"])
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, IntegrityError) as error:
+            raise StorageError(f"{self._retired(name)} can't be read ({error}); it guards old URNs") from error
+
+    def rename(self, name: str, new: str) -> Pool:
+        """Give a pool another name; URNs with the old one stay valid.
+
+        Parameters
+        ----------
+        name, new : str
+            The names.
+
+        Returns
+        -------
+        Pool
+            The pool under its new name.
+
+        Raises
+        ------
+        AlreadyExists
+            If the new name is taken.
+        Conflict
+            If another process does not let go of the pool; nothing is changed then.
+
+        Notes
+        -----
+        Of a pool whose folder is a link, the link and this home's index get the name; the folder stays where it is.
+        """
+        check_pool_name(new)
+        with self.pool(name) as pool:
+            self._refuse_similar(new, but=name)
+            if self._folder(new).exists() or self._retired(new).exists():
+                raise AlreadyExists(f"there is or was a pool {new!r} in {self.path}; choose another name")
+            pool.catch_up()
+            self._refuse_index(new, pool.id)
+            with pool.archive.held(alone=True):
+                pool.archive.remember_name(name)
+                _move(self._folder(name), self._folder(new))
+            # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
+            self._rename_index(pool, new)
+        return self.pool(new)
+
+    def attach(self, path: Path | str, name: str | None = None) -> Pool:
+        """Use a pool that lies elsewhere, in a folder that others may use as well.
+
+        This home gets a link to the folder, and an index of its own, which follows the pool's journal: what others
+        save there is found here, too. Where the folder can't be written, the pool can only be read.
+
+        Parameters
+        ----------
+        path : path-like
+            The pool's folder, which has a ``pool.json``.
+        name : str, optional
+            What the pool is called in this home; as its folder unless given. URNs begin with this name, so keep that
+            which the others use.
+
+        Returns
+        -------
+        Pool
+            Its index stands where the journal is.
+
+        Raises
+        ------
+        PoolNotFound
+            If the folder is no pool.
+        AlreadyExists
+            If the name is taken, or if the pool is in this home already.
+        """
+        folder = Path(path).expanduser().absolute()
+        if not _seems_a_pool(folder):
+            raise PoolNotFound(f"{folder} is no pool: it has no pool.json")
+        name = check_pool_name(folder.name if name is None else name)
+        pool_id = read_pool_info(LocalStorage(folder)).id
+        there = self._name_of(pool_id)
+        if there is not None:
+            raise AlreadyExists(f"{folder} is pool {there!r} of {self.path} already")
+        self._refuse_similar(name)
+        link = self._folder(name)
+        if os.path.lexists(link) or self._retired(name).exists():
+            raise AlreadyExists(f"there is or was a pool {name!r} in {self.path}; give it another name here")
+        self._reach_database(name)
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(folder, target_is_directory=True)
+        except OSError as error:
+            raise storage_error(error, link) from error
+        pool = self.pool(name)
+        try:
+            pool.catch_up()
+        except MiripoolError:
+            pool.close()
+            link.unlink()
+            raise
+        return pool
+
+    def _name_of(self, pool_id: str) -> str | None:
+        """Give the name under which a pool is in this home."""
+        for name in self.names():
+            with contextlib.suppress(MiripoolError):  # what is wrong with another pool is said when it is opened
+                if read_pool_info(LocalStorage(self._folder(name))).id == pool_id:
+                    return name
+        return None
+
+    def detach(self, name: str) -> Path:
+        """Do without a pool that was attached; its folder stays as it is, this home's link and index go.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder. Where it can't be reached, the index stays for when it is attached again.
+
+        Raises
+        ------
+        PoolNotFound
+            If there is no such pool.
+        Conflict
+            If the pool's folder is this home's own.
+        """
+        link = self._folder(check_pool_name(name))
+        if not link.is_symlink():
+            with self.pool(name):
+                raise Conflict(f"pool {name!r} is this home's own: `miripool delete` deletes it for good")
+        folder = link.readlink()
+        with contextlib.suppress(NotFound), self.pool(name) as pool:
+            self._refuse_index(name, pool.id)
+        link.unlink()
+        return folder
+
+    def _rename_index(self, pool: Pool, new: str) -> None:
+        """Give the index its new name, in the place of one that was made since the folder has that name."""
+        for _ in range(_RENAMINGS):
+            with contextlib.suppress(AlreadyExists):
+                pool.catalog.rename(schema_name(new))
+                return
+            # Somebody has opened the pool by its new name in this moment; whose index it is, the call looks.
+            self._refuse_index(new, pool.id)
+        # Others made one each time; whoever opens the pool next does, too.
+        pool.catalog.drop()
+
+    def _refuse_index(self, name: str, pool_id: str) -> None:
+        """Make sure that the database has no index of that name."""
+        with contextlib.suppress(PoolNotFound):
+            found = Catalog.open(self.database_url(), schema=schema_name(name), pool_id=pool_id, create=False)
+            # This pool's own: left by a renaming that was interrupted.
+            with found:
+                found.drop()
+
+    def foreign_index(self, name: str) -> str | None:
+        """Tell whether the database has another pool's index under a pool's name.
+
+        Parameters
+        ----------
+        name : str
+            The pool.
+
+        Returns
+        -------
+        str or None
+            The other pool's id, e.g. of one that another home has deleted, and made again under the same name.
+        """
+        with self.pool(name) as pool:
+            owner = find_owner(self.database_url(), schema_name(name))
+            return None if owner == pool.id else owner
+
+    def drop_foreign_index(self, name: str, owner: str) -> None:
+        """Drop the index of another pool, which stands in the way of a pool's own.
+
+        Parameters
+        ----------
+        name : str
+            The pool whose name it has.
+        owner : str
+            The other pool's id, from `foreign_index`. If that pool is there, its home can make its index again.
+        """
+        self._refuse_index(name, owner)
+
+    def delete(self, name: str) -> None:
+        """Delete a pool with all its products. There is no way back.
+
+        Parameters
+        ----------
+        name : str
+            The pool's name. A new pool of that name will count its URNs on from where this one stopped.
+
+        Raises
+        ------
+        Conflict
+            If the pool's folder is a link, or another process does not let go of it; nothing is changed then.
+        """
+        with self.pool(name) as pool:
+            self._refuse_link(name)
+            next_serial = pool.catch_up().next_serial
+            with pool.archive.held(alone=True):
+                self._retire(name, pool.archive, next_serial)
+                _move(self._folder(name), self.path / "pools" / f"{_DELETED}{pool.id} {name}")
+        self._sweep_deleted()
+
+    def _refuse_link(self, name: str) -> None:
+        folder = self._folder(name)
+        if folder.is_symlink():
+            raise Conflict(
+                f"{folder} is a link to {folder.resolve()}: the products belong to the home of that folder, and only "
+                f"there can they be deleted. Nothing was changed. `miripool detach {name}` does without it here"
+            )
+
+    def _retire(self, name: str, archive: Archive, next_serial: int) -> None:
+        """Write down which serials a pool has used, for those that get one of its names."""
+        last = archive.journal.last()  # others may have saved since the index was asked
+        if last >= 0:
+            next_serial = max(next_serial, archive.journal.read(last).next_serial)
+        retired = LocalStorage(self._retired(name).parent)
+        for former in (name, *archive.read_info().former_names):
+            retired.replace(f"{former}.json", json.dumps({"next_serial": next_serial}).encode())
+
+    def _sweep_deleted(self) -> None:
+        """Delete the indexes and the files of deleted pools, also of those whose deletion was interrupted."""
+        for folder, pool_id, name in self._deleted():
+            if not self._has(name, pool_id):
+                with contextlib.suppress(Conflict):  # the name has a new pool
+                    self._refuse_index(name, pool_id)
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise storage_error(error, folder) from error
+
+    def _deleted(self) -> list[tuple[Path, str, str]]:
+        """List the folders of deleted pools, with id and name; what others gave such a name is none."""
+        found = []
+        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
+            form = _DELETED_FORM.fullmatch(folder.name)
+            if form is not None and folder.is_dir() and not folder.is_symlink():
+                found.append((folder, form["id"], form["name"]))
+        return found
+
+    def _has(self, name: str, pool_id: str) -> bool:
+        """Tell whether a pool is there by its name, e.g. brought back from a copy after it was deleted."""
+        try:
+            return read_pool_info(LocalStorage(self._folder(name))).id == pool_id
+        except NotFound:
+            return False
+        except MiripoolError:
+            return True  # it may be: whoever opens it is told what is wrong
+
+    def summary(self, name: str) -> PoolSummary:
+        """Describe one pool.
+
+        Parameters
+        ----------
+        name : str
+            The pool's name.
+
+        Returns
+        -------
+        PoolSummary
+            From its index.
+        """
+        with self.pool(name) as pool:
+            tags = pool.tags()
+            found = pool.catalog.statistics()
+            total, listed = found.total, found.without(kinds_matching(Context))
+            return PoolSummary(
+                name=name,
+                created=pool.archive.info.created.isoformat().replace("+00:00", "Z"),
+                products=listed.heads,
+                versions=listed.products,
+                tags=len(tags),
+                bytes=total.bytes,
+                stored_bytes=total.stored_bytes,
+                index_bytes=schema_bytes(pool.catalog.database),
+                path=str(self._folder(name)),
+                contexts=total.heads - listed.heads,
+            )
+
+
+def reopen(home: str, name: str, pool_id: str) -> Pool:
+    """Open a pool that another process has open; each process does so once.
+
+    Parameters
+    ----------
+    home : str
+        Folder of its home.
+    name, pool_id : str
+        Its name and its id.
+
+    Returns
+    -------
+    Pool
+        The same for all references that are unpickled.
+
+    Raises
+    ------
+    PoolNotFound
+        If there is no such pool any more, or another one under that name.
+    """
+    return _reopened(os.getpid(), home, name, pool_id)
+
+
+@functools.lru_cache(maxsize=64)
+def _reopened(_process: int, home: str, name: str, pool_id: str) -> Pool:
+    pool = Home(home).pool(name)
+    if pool.id != pool_id:
+        raise PoolNotFound(f"pool {name!r} of {home} is another one than that which was pickled")
+    return pool
+
+
+def _seems_a_pool(folder: Path) -> bool:
+    """Tell whether a folder has something called pool.json; what is wrong with it is said when the pool is opened."""
+    try:
+        os.lstat(folder / "pool.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _refuse_used(folder: Path) -> None:
+    """Make sure that a folder that is no pool can become one."""
+    try:
+        found = sorted(p.name for p in folder.iterdir() if p.name[0] != "." and p.name != "pool.json")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    if found:
+        raise AlreadyExists(
+            f"{folder} has no pool.json, and is not empty ({', '.join(found[:5])}): if it is a pool, restore "
+            "its pool.json from a copy, otherwise move it away"
+        )
+
+
+def _move(folder: Path, new: Path) -> None:
+    try:
+        folder.rename(new)
+    except OSError as error:
+        raise storage_error(error, new) from error

@@ -1,0 +1,580 @@
+"""Archive: products, versions and tags of one pool on a storage. The folder is the truth; the index follows it.
+
+A save is: measure the arrays (digests, statistics) → pending note → blobs → manifest → journal entry. Whoever is
+killed before the entry leaves files that nothing refers to; from the entry on the save is durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import IntegrityError, NotFound, PoolNotFound, StorageError
+from ..model.canonical import digest_bytes
+from ..model.dataset import holds_flags
+from ..model.product import Context, Hdu, Layout, Original, Product, kind_class
+from .arrays.blobs import BlobStore
+from .givenup import GivenUp
+from .heldfolder import held_folder
+from .journal import Journal
+from .leases import FolderLeases
+from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
+from .notes import Notes
+from .poolfolder import FOLDERS
+from .poolinfo import FORMAT, INFO, PoolInfo, gone_pool, read_pool_info
+from .storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ..model.dataset import ArraySource
+    from .heldfolder import HeldFolder
+    from .notes import Ticket
+    from .poolinfo import PixelPolicy
+    from .storage.local import Storage
+
+    Near = Mapping[str, Sequence[str]]
+    """For the digest of an array that is to be stored: blobs of arrays like it, of which it may take tiles."""
+
+__all__ = ["Archive", "Measured", "archive_at"]
+
+_PARTS = ("data", "heap", "raw", "tail")
+
+
+@dataclass(slots=True)
+class Measured:
+    """A product whose arrays are named but not yet stored.
+
+    Attributes
+    ----------
+    hdus : list of HduRecord
+        In file order.
+    trailer : BlobRef or None
+        Bytes after the last HDU.
+    original : OriginalRecord or None
+        Where the file was a ground test's.
+    sources : dict
+        For each digest, where the array can be read from.
+    """
+
+    hdus: list[HduRecord] = field(default_factory=list)
+    trailer: BlobRef | None = None
+    original: OriginalRecord | None = None
+    sources: dict[str, tuple[BlobRef, ArraySource]] = field(default_factory=dict)
+
+    def digest_of(self, hdu: int, part: str) -> str:
+        """Give the name of a stored part.
+
+        Parameters
+        ----------
+        hdu : int
+            Number of the HDU; -1 for what belongs to none.
+        part : str
+            ``data``, ``heap``, ``raw``, ``tail``; ``trailer``; ``rest`` and ``tail`` of a ground test's file.
+
+        Returns
+        -------
+        str
+            The blob's digest.
+        """
+        ref: BlobRef | None = getattr(self if part == "trailer" else self.original if hdu < 0 else self.hdus[hdu], part)
+        if ref is None:
+            raise LookupError(f"HDU {hdu} has no {part}")
+        return ref.digest
+
+
+class Archive:
+    """One pool's folder.
+
+    Parameters
+    ----------
+    storage : Storage
+        The folder.
+    info : PoolInfo
+        From its ``pool.json``.
+    """
+
+    def __init__(self, storage: Storage, info: PoolInfo) -> None:
+        self.storage = storage
+        self.info = info
+        self.blobs = BlobStore(storage)
+        self.journal = Journal(storage, self.held)
+        self.notes = Notes(storage, FolderLeases(self.folder / "leases"))
+        self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
+
+    @classmethod
+    def create(cls, storage: Storage, *, pool_id: str | None = None, first_serial: int = 0) -> Archive:
+        """Make a new pool in an empty folder.
+
+        Parameters
+        ----------
+        storage : Storage
+            The folder.
+        pool_id : str, keyword-only, optional
+            A UUID, by which the caller can tell its own from another's.
+        first_serial : int, keyword-only
+            Where its URNs begin.
+
+        Returns
+        -------
+        Archive
+            The new one, or the one that another process made at the same moment.
+        """
+        info = PoolInfo(pool_id or str(uuid.uuid4()), datetime.now(UTC).replace(microsecond=0), first_serial)
+        if not storage.put(INFO, info.to_bytes()):
+            return cls.open(storage)
+        storage.settle()
+        return cls(storage, info)
+
+    @classmethod
+    def open(cls, storage: Storage) -> Archive:
+        """Open a pool's folder; nothing but ``pool.json`` is read.
+
+        Parameters
+        ----------
+        storage : Storage
+            The folder.
+
+        Returns
+        -------
+        Archive
+            The pool's.
+
+        Raises
+        ------
+        NotFound
+            If there is no pool.
+        FormatError
+            If ``pool.json`` can't be read.
+        StorageError
+            If a folder of the pool is a symbolic link.
+        """
+        info = read_pool_info(storage)
+        storage.refuse_links(FOLDERS)
+        storage.settle()
+        return cls(storage, info)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self.storage.path(INFO).parent
+
+    @property
+    def work_folder(self) -> Path:
+        """Where work in progress has its files."""
+        return self.folder / "work"
+
+    def confirm(self) -> None:
+        """Make sure that the folder is still this pool's.
+
+        Raises
+        ------
+        PoolNotFound
+            If it is gone, or another pool's.
+        """
+        self._confirm(self.storage)
+
+    def _confirm(self, storage: Storage | HeldFolder) -> None:
+        try:
+            found = read_pool_info(storage).id
+        except NotFound:
+            found = None
+        if found != self.info.id:
+            raise gone_pool(self.folder, self.info.id)
+
+    @contextlib.contextmanager
+    def held(self, *, alone: bool = False) -> Iterator[HeldFolder]:
+        """Keep the folder where it is, for as short as can be: nothing that waits for the index belongs within.
+
+        Parameters
+        ----------
+        alone : bool, keyword-only
+            To move it away: no entry is written meanwhile.
+
+        Yields
+        ------
+        HeldFolder
+            The pool's folder itself, wherever its path leads.
+
+        Raises
+        ------
+        PoolNotFound
+            If it is gone, or another pool's.
+        Conflict
+            If another process does not let go of it.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = stack.enter_context(held_folder(self.folder, alone=alone))
+            except NotFound:
+                raise gone_pool(self.folder, self.info.id) from None
+            self._confirm(folder)
+            yield folder
+
+    def remember_name(self, name: str) -> None:
+        """Add a name to those the pool had, so that its URNs stay valid.
+
+        Parameters
+        ----------
+        name : str
+            The name it is about to lose.
+        """
+        known = self.read_info()
+        self._write_info(replace(known, former_names=(*(n for n in known.former_names if n != name), name)))
+
+    def set_pixel_policy(self, policy: PixelPolicy) -> None:
+        """Say which versions get pixel rows by themselves from now on.
+
+        Parameters
+        ----------
+        policy : {'all', 'tagged', 'none'}
+            As in `PoolInfo`.
+        """
+        self._write_info(replace(self.read_info(), pixels=policy))
+
+    def read_info(self) -> PoolInfo:
+        """Read ``pool.json`` anew; others may have changed it.
+
+        Returns
+        -------
+        PoolInfo
+            What it says now.
+        """
+        return read_pool_info(self.storage)
+
+    def _write_info(self, info: PoolInfo) -> None:
+        self.storage.replace(INFO, info.to_bytes())
+        self.info = info
+
+    def measure(self, layout: Layout) -> Measured:
+        """Name all arrays of a product and take their statistics; nothing is written.
+
+        Parameters
+        ----------
+        layout : Layout
+            The product's file.
+
+        Returns
+        -------
+        Measured
+            To be written by `write`, once it is known that it has to be.
+        """
+        measured = Measured()
+        for hdu in layout.hdus:
+            measured.hdus.append(self._measure_hdu(hdu, measured))
+        if layout.original is not None:
+            rest, tail = layout.original.rest, layout.original.tail
+            measured.original = OriginalRecord(
+                layout.original.header,
+                None if rest is None else self._measure_part(rest, measured),
+                None if tail is None else self._measure_part(tail, measured),
+            )
+        if layout.trailer is not None:
+            measured.trailer = self._measure_part(layout.trailer, measured)
+        return measured
+
+    def _measure_hdu(self, hdu: Hdu, measured: Measured) -> HduRecord:
+        record = HduRecord(hdu.header, hdu.name, hdu.encoding, hdu.unit, hdu.scale)
+        statistics = None
+        if hdu.data is not None:
+            flags = holds_flags(hdu.name, hdu.data.dtype)
+            ref, statistics = self.blobs.measure(hdu.data, scale=hdu.scale, flags=flags)
+            measured.sources.setdefault(ref.digest, (ref, hdu.data))
+            record = replace(record, data=ref, statistics=statistics)
+        parts: dict[str, Any] = {
+            part: self._measure_part(source, measured)
+            for part in _PARTS[1:]
+            if (source := getattr(hdu, part)) is not None
+        }
+        return replace(record, **parts)
+
+    def _measure_part(self, source: ArraySource, measured: Measured) -> BlobRef:
+        ref, _ = self.blobs.measure(source, numeric=False)
+        measured.sources.setdefault(ref.digest, (ref, source))
+        return ref
+
+    @contextlib.contextmanager
+    def writing(self, manifest: Manifest, near: Near | None = None, ticket: Ticket | None = None) -> Iterator[str]:
+        """Announce what a save is about to refer to, so that nobody collects it meanwhile.
+
+        The note is written before anyone asks whether a blob is there already, and removed when the save is over.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            What will be written.
+        near : mapping, optional
+            Blobs that it may need tiles of.
+        ticket : Ticket, optional
+            For the note, so that the caller can ask `is_announced`.
+
+        Yields
+        ------
+        str
+            The manifest's digest.
+        """
+        digest = digest_bytes(manifest.to_bytes())
+        with self.notes.writing(self._keys(manifest, digest, near), ticket):
+            yield digest
+
+    def is_announced(self, digest: str, manifest: Manifest, ticket: Ticket) -> bool:
+        """Tell whether what a save is about to refer to is still announced, and there.
+
+        A process that was stopped for long may have been taken for dead, and its files collected.
+
+        Parameters
+        ----------
+        digest : str
+            The manifest's.
+        manifest : Manifest
+            What was written.
+        ticket : Ticket
+            Of its note.
+
+        Returns
+        -------
+        bool
+            False where it has to be announced and written again.
+        """
+        if not self.notes.is_there(ticket):
+            return False
+        try:
+            needed = {blob for ref in manifest.blobs() for blob in self.blobs.family(ref)}
+        except IntegrityError:
+            return False  # what is damaged is replaced when it is written again
+        return all(map(self.storage.exists, [*map(self.blobs.key, needed), self.manifest_key(digest)]))
+
+    def announce(self, manifest: Manifest, ticket: Ticket, near: Near | None = None) -> None:
+        """Announce what somebody else's save is about to refer to, by a note of theirs that they withdraw.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            What they will write.
+        ticket : Ticket
+            Theirs.
+        near : mapping, optional
+            Blobs that it may need tiles of.
+        """
+        self.notes.announce(ticket, self._keys(manifest, digest_bytes(manifest.to_bytes()), near))
+
+    def _keys(self, manifest: Manifest, digest: str, near: Near | None) -> set[str]:
+        blobs = {ref.digest for ref in manifest.blobs()}.union(*(near or {}).values())
+        return {self.blobs.key(blob) for blob in blobs} | {self.manifest_key(digest)}
+
+    def write_blobs(self, sources: Mapping[str, tuple[BlobRef, ArraySource]], near: Near | None = None) -> int:
+        """Store the blobs of a version, durably, once they are announced.
+
+        Parameters
+        ----------
+        sources : mapping
+            From `Measured`.
+        near : mapping, optional
+            As announced.
+
+        Returns
+        -------
+        int
+            Bytes added to the pool.
+        """
+        near = near or {}
+        if any(near.values()) and self.info.format < FORMAT:
+            # Who does not know delta blobs would collect what they need.
+            self._write_info(replace(self.read_info(), format=FORMAT))
+        announced = set(sources).union(*near.values())
+        return sum(
+            self.blobs.write(ref, source, near=near.get(ref.digest, ()), announced=announced)
+            for ref, source in sources.values()
+        )
+
+    def write(
+        self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]], near: Near | None = None
+    ) -> int:
+        """Store the blobs and the manifest of a version, durably. Call it within `writing`.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The version.
+        sources : mapping
+            From `Measured`.
+        near : mapping, optional
+            As announced.
+
+        Returns
+        -------
+        int
+            Bytes added to the pool.
+        """
+        added = self.write_blobs(sources, near)
+        data = manifest.to_bytes()
+        key = self.manifest_key(digest_bytes(data))
+        if self.storage.put(key, data):
+            return added + len(data)
+        if not self.storage.exists(key):
+            path = self.storage.path(key)
+            raise StorageError(f"something that is no plain file is in the way of {path}; look what it is")
+        if self.storage.read(key) == data:
+            return added
+        self.storage.replace(key, data)
+        return added + len(data)
+
+    def is_whole(self, digest: str) -> bool:
+        """Tell whether a version's manifest and blobs are there and look sound; no array is read.
+
+        Parameters
+        ----------
+        digest : str
+            The manifest's.
+
+        Returns
+        -------
+        bool
+            False if something is missing or visibly damaged.
+        """
+        try:
+            manifest = self.read_manifest(digest)
+        except IntegrityError:
+            return False
+        return all(self.blobs.open(ref).is_sound() for ref in manifest.blobs())
+
+    def looks_whole(self, manifest: Manifest) -> bool:
+        """Tell whether a version's blobs are there, each as long as it says; ten times as quick as `is_whole`.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            As it was just read.
+
+        Returns
+        -------
+        bool
+            False where `is_whole` is to be asked.
+        """
+        return all(self.blobs.open(ref).looks_whole() for ref in manifest.blobs())
+
+    @staticmethod
+    def manifest_key(digest: str) -> str:
+        """Give the storage key of a manifest.
+
+        Parameters
+        ----------
+        digest : str
+            Its name.
+
+        Returns
+        -------
+        str
+            The key.
+        """
+        return f"manifests/{digest[:2]}/{digest}.json"
+
+    def read_manifest(self, digest: str) -> Manifest:
+        """Read a manifest and hold it against its digest.
+
+        Parameters
+        ----------
+        digest : str
+            Its name.
+
+        Returns
+        -------
+        Manifest
+            As it was written.
+
+        Raises
+        ------
+        IntegrityError
+            If it is missing or damaged.
+        PoolNotFound
+            If it is missing, for the pool is gone, or another's.
+        """
+        key = self.manifest_key(digest)
+        path = self.storage.path(key)
+        try:
+            return Manifest.from_bytes(self.storage.read(key), digest)
+        except NotFound:
+            self.confirm()  # of a pool that is gone, nothing is damaged
+            raise IntegrityError(f"manifest {path} is missing; restore it from a copy of the pool") from None
+        except IntegrityError as error:
+            raise IntegrityError(f"{path}: {error}") from error
+
+    def product(self, manifest: Manifest, what: str = "", serial: int | None = None) -> Product:
+        """Give a product whose arrays are read when touched.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The version.
+        what : str, optional
+            What it is called, for messages.
+        serial : int, optional
+            The version's: reading what is gone raises ProductNotFound where it was given up for good, and
+            PoolNotFound where the pool is gone.
+
+        Returns
+        -------
+        Product
+            Of the manifest's kind; no blob is opened.
+        """
+        given_up = None if serial is None else GivenUp(self.folder, self.info.id, serial, what or f"version {serial}")
+        hdus = tuple(self._open_hdu(record, what, given_up) for record in manifest.hdus)
+        trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer, what, given_up)
+        layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original, given_up))
+        statistics = {record.name: record.statistics for record in manifest.hdus if record.statistics is not None}
+        cls = kind_class(manifest.kind)
+        product = Product.from_layout(layout, kind=cls, name=manifest.name, statistics=statistics)
+        if isinstance(product, Context):
+            product.links = manifest.references
+        return product
+
+    def _open_original(self, record: OriginalRecord | None, given_up: GivenUp | None) -> Original | None:
+        if record is None:
+            return None
+        rest, tail = (None if ref is None else self.blobs.open(ref, "", given_up) for ref in (record.rest, record.tail))
+        return Original(record.header, rest, tail)
+
+    def _open_hdu(self, record: HduRecord, what: str, given_up: GivenUp | None) -> Hdu:
+        whose = f"{what} {record.name}" if what else record.name
+        parts: dict[str, Any] = {
+            part: self.blobs.open(ref, whose, given_up) for part in _PARTS if (ref := getattr(record, part)) is not None
+        }
+        return Hdu(record.header, record.name, record.encoding, scale=record.scale, unit=record.unit, **parts)
+
+
+@functools.lru_cache(maxsize=8)
+def archive_at(folder: str, pool_id: str) -> Archive:
+    """Open the folder of a pool in a process that works for another.
+
+    Parameters
+    ----------
+    folder : str
+        As the other process sees it.
+    pool_id : str
+        The pool's.
+
+    Returns
+    -------
+    Archive
+        The same for each call.
+
+    Raises
+    ------
+    PoolNotFound
+        If the folder is not the pool's here.
+    """
+    found = None
+    with contextlib.suppress(NotFound):
+        found = Archive.open(LocalStorage(Path(folder)))
+    if found is None or found.info.id != pool_id:
+        raise PoolNotFound(
+            f"{folder} is {'no' if found is None else 'another'} pool on host {socket.gethostname()}: whoever works "
+            "for others has to see the pool's folder, and the files, under the same path as they do"
+        )
+    return found

@@ -1,0 +1,502 @@
+"""Blob: a stored array, of which tiles are read when they are asked for, and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import math
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import IntegrityError, MiripoolError
+from ...model.tiles import all_tiles, basic_index
+from ..manifest import BlobRef
+from ..storage.local import storage_error
+from . import bitshuffle
+from .delta import DeltaTiles, Part
+from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
+from .hdf5library import load_hdf5
+from .tilelist import ListedTiles, TileList, read_tile_list
+from .tilereader import Places, TileReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ...model.dataset import Choose
+
+__all__ = ["Blob", "root_cause"]
+
+_REMEDY = "restore it from a copy of the pool, or from its file, by `miripool repair --from`"
+
+_MOST_RATIO = 256
+_SLACK = 1 << 16
+"""Bytes of an array for each byte of its file, and more; bitshuffle + LZ4 makes zeros 170 times smaller."""
+
+_ERRNO = re.compile(r"\berrno = ([1-9]\d*)\b")
+"""How HDF5 tells the operating system's error."""
+
+
+def root_cause(error: Exception) -> OSError | None:
+    """Find the operating system's error that HDF5 wrapped in its own.
+
+    Parameters
+    ----------
+    error : Exception
+        From h5py.
+
+    Returns
+    -------
+    OSError or None
+        None if it was not one.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    found = _ERRNO.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+class Blob:
+    """A stored array, an `ArraySource`: reads and checks the tiles that a selection touches, and no others.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    ref : BlobRef
+        What it should hold.
+    what : str, optional
+        Whose array it is, for messages.
+    folder : Path, optional
+        Where the pool has its blobs, if this file is not among them.
+    given_up : callable, optional
+        Asked where the file is missing: gives the error to raise if the version was given up for good meanwhile.
+    """
+
+    is_tiled = True
+    """Reads whole tiles, however little of them is wanted."""
+
+    def __init__(
+        self,
+        path: Path,
+        ref: BlobRef,
+        what: str = "",
+        folder: Path | None = None,
+        given_up: Callable[[], MiripoolError | None] | None = None,
+    ) -> None:
+        self._path = path
+        self._folder = folder or path.parents[1]
+        self.ref = ref
+        self._what = f"{what}: " if what else ""
+        self._given_up = given_up
+
+    @property
+    def key(self) -> str:
+        """Path of its file in the pool's folder."""
+        return "/".join(self._path.parts[-3:])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis, slowest first."""
+        return self.ref.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self.ref.dtype
+
+    def __repr__(self) -> str:
+        return f"<Blob {self.ref.digest} {self.dtype} {self.shape}>"
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part.
+
+        Basic indexing (integers, slices, an ellipsis) reads the tiles it touches; anything else reads the array.
+        """
+        basic = basic_index(key, self.shape)
+        if basic is None:
+            return self[...][key]
+        starts, shape, local = basic
+        with self._open() as tiles:
+            part = tiles.read(starts, shape)
+        return part[local]
+
+    def read_into(self, out: NDArray[Any]) -> None:
+        """Read all elements into memory that is there already.
+
+        Parameters
+        ----------
+        out : ndarray
+            Of this shape, native dtype.
+        """
+        with self._open() as tiles:
+            whole = tiles.read((0,) * len(self.shape), self.shape, out)
+        if whole is not out:
+            out[...] = whole
+
+    def parts(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[NDArray[Any]]:
+        """Read many parts one after the other; the file is opened once.
+
+        Parameters
+        ----------
+        boxes : iterable of tuple of slice
+            One slice for each axis, inside the array; taken a few ahead.
+
+        Yields
+        ------
+        ndarray
+            In the order of the boxes.
+        """
+        with self._open() as tiles:
+            yield from tiles.read_many(map(_corners, boxes))
+
+    def pieces(self, choose: Choose | None = None, *, lend: bool = False) -> Iterator[NDArray[Any]]:
+        """Read all elements, each once, some megabytes at a time; or those of some tiles.
+
+        Parameters
+        ----------
+        choose : callable, optional
+            Is given the smallest and the largest element of each tile, NaN ignored, and how many it has, if they are
+            known; tells which tiles are to be read.
+        lend : bool, keyword-only
+            What is given need not last longer than until the next is asked for, of this or of another array.
+
+        Yields
+        ------
+        ndarray
+            Of any shape, in any order: for what does not depend on where an element is.
+        """
+        with self._open() as tiles:
+            yield from tiles.read_pieces(choose, lend=lend)
+
+    def is_sound(self) -> bool:
+        """Look at the file without reading its tiles: whether it is there, whole, and this array's.
+
+        Returns
+        -------
+        bool
+            False where it, or a blob that has tiles of it, is missing or damaged. True does not say that the tiles hold
+            the right values.
+        """
+        try:
+            self.check()
+        except IntegrityError:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Look at the file as `is_sound` does.
+
+        Raises
+        ------
+        IntegrityError
+            If something is missing or damaged; it says what.
+        """
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(self._open_hdf5())
+            if not file.has_all_tiles():
+                raise self.damaged("has not all of its tiles")
+            places = self._with_owners(self._possible(_part_of(file)), stack)
+            if isinstance(places, DeltaTiles):
+                _find_all(places, self.shape)
+
+    def looks_whole(self) -> bool:
+        """Look at the two ends of the file: whether it is there, and has the length that it says it has.
+
+        A tenth of the cost of `is_sound`, which also sees what is wrong between them.
+
+        Returns
+        -------
+        bool
+            False where it is missing, cut off or another's, or where only `is_sound` can tell.
+        """
+        return self._looks_whole(set())
+
+    def _looks_whole(self, seen: set[str]) -> bool:
+        if self.ref.digest in seen:
+            return True
+        seen.add(self.ref.digest)
+        try:
+            with self._descriptor() as descriptor:
+                end, size = announced_end(os.pread(descriptor, HEAD, 0)), os.fstat(descriptor).st_size
+                if end is None or end >= size:
+                    return end == size
+                # Behind the end of HDF5's part stands the list of tiles, or nothing.
+                tiles = read_tile_list(descriptor, self.ref)
+        except MiripoolError:
+            return False
+        return tiles is not None and all(self._owner(digest)._looks_whole(seen) for digest in tiles.owners)
+
+    def is_consistent(self) -> bool:
+        """Look whether the file tells the same of its tiles twice: behind its end, and to HDF5 tools.
+
+        Returns
+        -------
+        bool
+            True for small arrays, which have no tiles.
+
+        Raises
+        ------
+        IntegrityError
+            If it can't be opened.
+        """
+        with self._open_hdf5() as file:
+            if file.is_plain:
+                return True
+            tiles = read_tile_list(file.descriptor, self.ref)
+            if tiles is None or (tiles.chunks, tiles.owners) != (file.chunks, file.owners):
+                return False
+            if file.numbers is not None and not (np.array_equal(tiles.numbers, file.numbers) and file.is_mapped()):
+                return False
+            listed = ListedTiles(self, file.descriptor, tiles)
+            own = (tile for tile in all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
+            return list(file.digests()) == list(listed.digests()) and all(
+                not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in own
+            )
+
+    def is_sound_itself(self) -> bool:
+        """Read the tiles that are in this file, and look at all that it keeps beside them; not at other blobs.
+
+        Returns
+        -------
+        bool
+            False where this file is missing or damaged; the array may be unreadable all the same, for want of others.
+        """
+        try:
+            with contextlib.ExitStack() as stack:
+                part = self._part(stack)
+                if part.numbers is not None:
+                    own = itertools.compress(all_tiles(self.shape, part.own.chunks), part.numbers == 0)
+                    for _ in TileReader(self, part.own).read_many(map(_corners, (tile.inside for tile in own))):
+                        pass  # each is checked as it is read
+            return self.is_consistent()
+        except IntegrityError:
+            return False
+
+    def owners(self) -> tuple[str, ...]:
+        """Tell which other blobs have tiles of this array.
+
+        Returns
+        -------
+        tuple of str
+            Digests; none of a plain blob.
+
+        Raises
+        ------
+        IntegrityError
+            If it can't be opened.
+        """
+        with contextlib.ExitStack() as stack:
+            tiles = read_tile_list(stack.enter_context(self._descriptor()), self.ref)
+            return tiles.owners if tiles is not None else stack.enter_context(self._open_hdf5()).owners
+
+    def tile_list(self) -> TileList | None:
+        """Read the list of the tiles.
+
+        Returns
+        -------
+        TileList or None
+            None where there is none.
+
+        Raises
+        ------
+        IntegrityError
+            If the file can't be opened.
+        """
+        with self._descriptor() as descriptor:
+            return read_tile_list(descriptor, self.ref)
+
+    def damaged(self, how: str) -> IntegrityError:
+        """Say what is wrong with the file.
+
+        Parameters
+        ----------
+        how : str
+            What follows "it".
+
+        Returns
+        -------
+        IntegrityError
+            With its path.
+        """
+        return IntegrityError(f"{self._what}blob {self._path} is damaged: it {how}; {_REMEDY}")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[TileReader | _Whole]:
+        with contextlib.ExitStack() as stack:
+            places = self._places(stack)
+            plain = isinstance(places, Hdf5File) and places.is_plain
+            yield _Whole(places.read_plain()) if plain else TileReader(self, places)  # type: ignore[attr-defined]
+
+    def _places(self, stack: contextlib.ExitStack) -> Places:
+        """Open the file: by its list of tiles if it has one, else by HDF5."""
+        return self._with_owners(self._part(stack), stack)
+
+    def _part(self, stack: contextlib.ExitStack) -> Part:
+        """Open the file alone, and refuse what it can't hold."""
+        part = None
+        if bitshuffle.available():
+            descriptor = stack.enter_context(self._descriptor())
+            tiles = read_tile_list(descriptor, self.ref)
+            if tiles is not None:
+                part = Part(ListedTiles(self, descriptor, tiles), tiles.owners, tiles.numbers)
+        return self._possible(part or _part_of(stack.enter_context(self._open_hdf5())))
+
+    def _possible(self, part: Part) -> Part:
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if part.owners and part.numbers is not None:
+            held = int(np.count_nonzero(part.numbers == 0)) * math.prod(part.own.chunks) * self.dtype.itemsize
+            size = min(held, size)
+        self._refuse_lies(size)
+        return part
+
+    def _with_owners(self, part: Part, stack: contextlib.ExitStack) -> Places:
+        """Add to the tiles in this file those in others, each of which is opened once."""
+        if not part.owners:
+            return part.own
+        opened: dict[str, Part] = {}
+
+        def open_part(digest: str, passed: Sequence[str]) -> Part:
+            if digest in passed or digest == self.ref.digest:
+                raise self.damaged("has tiles in itself")
+            if digest not in opened:
+                owner = self._owner(digest)
+                found = owner._part(stack)
+                if found.own.chunks != part.own.chunks:
+                    raise owner.damaged(f"has tiles of {found.own.chunks} elements, not of {part.own.chunks}")
+                opened[digest] = found
+            return opened[digest]
+
+        tiles = DeltaTiles(part, open_part)
+        if self._is_lie(math.prod(self.shape) * self.dtype.itemsize):
+            _find_all(tiles, self.shape)  # before there is room made for an array of which little is here
+        return tiles
+
+    def _owner(self, digest: str) -> Blob:
+        path = self._folder / digest[:2] / f"{digest}.h5"
+        what = f"{self._what}a part of {self._path.name}"
+        return Blob(path, BlobRef(digest, self.dtype, self.shape), what, given_up=self._given_up)
+
+    @contextlib.contextmanager
+    def _descriptor(self) -> Iterator[int]:
+        """Open the file, without HDF5."""
+        self._status()
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError as error:
+            raise self._not_opened(error) from error
+        try:
+            yield descriptor
+        except OSError as error:
+            raise self.unreadable("can't be read", error) from error
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _open_hdf5(self) -> Iterator[Hdf5File]:
+        load_hdf5()
+        self._status()
+        try:
+            file = open_hdf5(os.fsencode(self._path))
+        except OSError as error:
+            raise self._not_opened(error) from error
+        try:
+            opened = Hdf5File(self, file)
+            if opened.numbers is None:
+                self._refuse_lies(math.prod(self.shape) * self.dtype.itemsize)
+            yield opened
+        except MiripoolError:
+            raise
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+            raise self.unreadable("can't be read", error) from error
+        finally:
+            file.close()
+
+    def _status(self) -> os.stat_result:
+        """Look at the file before it is opened: a pipe would be waited for."""
+        try:
+            status = os.lstat(self._path)
+        except OSError as error:
+            raise self._not_opened(error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise self.damaged("is no plain file")
+        return status
+
+    def _is_lie(self, size: int) -> bool:
+        return size > _MOST_RATIO * self._status().st_size + _SLACK
+
+    def _refuse_lies(self, size: int) -> None:
+        """Look at the file's size before there is room made for what it says it holds."""
+        if self._is_lie(size):
+            raise self.damaged(f"has {self._status().st_size} bytes, too few for an array of {size}")
+
+    def _not_opened(self, error: OSError) -> MiripoolError:
+        if isinstance(error, FileNotFoundError):
+            if self._given_up is not None and (meant := self._given_up()) is not None:
+                return meant
+            return IntegrityError(f"{self._what}blob {self._path} is missing; {_REMEDY}")
+        return self.unreadable("can't be opened as HDF5", error)
+
+    def unreadable(self, how: str, error: Exception) -> MiripoolError:
+        """Say what the system, or HDF5, said of the file.
+
+        Parameters
+        ----------
+        how : str
+            What follows "it", if the file is damaged rather than the disk.
+        error : Exception
+            From the system or from h5py.
+
+        Returns
+        -------
+        MiripoolError
+            With its path.
+        """
+        cause = root_cause(error)
+        if cause is None or cause.errno == errno.ENOENT:
+            return self.damaged(f"{how} ({error})")
+        return storage_error(cause, self._path)
+
+
+class _Whole:
+    """Reads parts of a small array that is there as a whole."""
+
+    def __init__(self, whole: NDArray[Any]) -> None:
+        self._whole = whole
+
+    def read(
+        self,
+        starts: tuple[int, ...],
+        shape: tuple[int, ...],
+        out: NDArray[Any] | None = None,  # noqa: ARG002
+    ) -> NDArray[Any]:
+        inside: tuple[Any, ...] = tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))
+        return self._whole[(*inside, ...)]
+
+    def read_many(self, corners: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> Iterator[NDArray[Any]]:
+        return (self.read(starts, shape) for starts, shape in corners)
+
+    def read_pieces(self, choose: Choose | None, *, lend: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
+        yield self._whole
+
+
+def _corners(box: tuple[slice, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give where a box starts, and its shape."""
+    return tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
+
+
+def _part_of(file: Hdf5File) -> Part:
+    return Part(file, file.owners, file.numbers)
+
+
+def _find_all(places: Places, shape: tuple[int, ...]) -> None:
+    """Make sure that each tile is somewhere."""
+    for tile in all_tiles(shape, places.chunks):
+        places.find(tile)

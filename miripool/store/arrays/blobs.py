@@ -1,0 +1,306 @@
+"""Blobs: one array each in an HDF5 file named by the array's content.
+
+Only `hdf5file`, `hdf5write` and `delta` speak HDF5.
+
+Its library is loaded when the first blob is opened: most questions open none.
+
+A blob has a dataset ``/data`` with the array in chunks ("tiles") that hold whole ramps, coded with bitshuffle + LZ4
+(registered filter 32008), and a dataset ``/tile_digests`` with xxh3_128 of each tile's elements in C order,
+little-endian, padding left out. Any HDF5 tool that has the filter reads ``/data``. Behind the end of the HDF5 file
+stands a list of the tiles (`miripool.store.arrays.tilelist`) that lets us find and read them without it.
+
+The name is the digest of the *logical* content: of a framed header (dtype, shape) and the elements in C order,
+little-endian; a table is framed column by column. Chunking, compression and the library's version do not matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import IntegrityError, MiripoolError, StorageError
+from ...model.statistics import Accumulator, Statistics
+from ...system.threads import map_bounded
+from ..manifest import BlobRef
+from ..storage.local import storage_error
+from . import bitshuffle
+from .blob import Blob, root_cause
+from .delta import Relatives, may_share
+from .digest import array_digest, blocks, hasher_of, is_tiled, little_bytes, pieces_in_order
+from .hdf5write import write_delta, write_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ...model.dataset import ArraySource, Scale
+    from ..storage.local import Storage
+    from .tilelist import TileList
+
+__all__ = ["BlobStore"]
+
+
+class BlobStore:
+    """The blobs of one pool.
+
+    Parameters
+    ----------
+    storage : Storage
+        The pool's.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    @staticmethod
+    def key(digest: str) -> str:
+        """Give the storage key of a blob.
+
+        Parameters
+        ----------
+        digest : str
+            Its name.
+
+        Returns
+        -------
+        str
+            The key.
+        """
+        return f"blobs/{digest[:2]}/{digest}.h5"
+
+    def measure(
+        self,
+        source: ArraySource,
+        *,
+        scale: Scale | None = None,
+        flags: bool = False,
+        numeric: bool = True,
+    ) -> tuple[BlobRef, Statistics | None]:
+        """Name an array and take its statistics, in one pass.
+
+        Parameters
+        ----------
+        source : ArraySource
+            Any shape.
+        scale : Scale, optional
+            Statistics are those of the physical values.
+        flags : bool
+            Count the elements that are not zero.
+        numeric : bool
+            False for bytes that only happen to look like numbers: no statistics.
+
+        Returns
+        -------
+        BlobRef, Statistics or None
+            Statistics of numbers only, None for tables and for bytes.
+        """
+        numeric = numeric and source.dtype.names is None and source.dtype.kind in "buif"
+        shape = tuple(source.shape)
+        if not numeric:
+            return BlobRef(array_digest(source), source.dtype, shape), None
+        hasher = hasher_of(source)
+
+        def count(part: tuple[int | slice, ...] | NDArray[Any]) -> tuple[NDArray[Any], Accumulator]:
+            elements = part if isinstance(part, np.ndarray) else np.asarray(source[part])
+            accumulator = Accumulator(flags=flags)
+            accumulator.add(elements if scale is None else scale.apply(elements))
+            return elements, accumulator
+
+        total = Accumulator(flags=flags)
+        parts: Iterable[Any] = pieces_in_order(source) if is_tiled(source) else blocks(source)
+        for elements, accumulator in map_bounded(count, parts):
+            hasher.update(little_bytes(elements))
+            total.merge(accumulator)
+        return BlobRef(hasher.hexdigest(), source.dtype, shape), total.result()
+
+    def exists(self, digest: str) -> bool:
+        """Tell whether a blob is there.
+
+        Parameters
+        ----------
+        digest : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            True if so.
+        """
+        return self._storage.exists(self.key(digest))
+
+    def write(
+        self, ref: BlobRef, source: ArraySource, *, near: Sequence[str] = (), announced: Collection[str] | None = None
+    ) -> int:
+        """Write a blob, durably, unless it is there; one that is there and visibly damaged is replaced.
+
+        Parameters
+        ----------
+        ref : BlobRef
+            From `measure`.
+        source : ArraySource
+            The array.
+        near : sequence of str, keyword-only, optional
+            Blobs of arrays of the same shape and dtype, from `family`, announced so that nobody collects them: if
+            enough of the array's tiles are theirs, only the others are written.
+        announced : collection of str, keyword-only, optional
+            All blobs that are announced. A delta blob that is there and needs others is replaced by one that needs
+            none: nothing keeps a collector from deleting those. None where a version in the journal has the blob.
+
+        Returns
+        -------
+        int
+            Bytes written to the store; 0 if the blob was there.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If it could not be written; nothing is left behind.
+        """
+        key = self.key(ref.digest)
+        there = self._storage.confirm(key)
+        if there and self.open(ref).is_sound() and (announced is None or set(self.family(ref)) <= set(announced)):
+            return 0
+        path = self._storage.workspace(key)
+        try:
+            with _writing_errors(path):
+                if there or not self._write_delta(path, ref, source, near):
+                    write_plain(path, ref, source)
+                size = path.stat().st_size
+                if there:
+                    self._storage.replace(key, path)
+                    return size
+                added = size if self._storage.put(key, path) else 0
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        if not added and not self._storage.exists(key):
+            target = self._storage.path(key)
+            raise StorageError(f"something that is no plain file is in the way of {target}; look what it is")
+        return added
+
+    def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
+        found: list[tuple[str, TileList]] = []
+        for digest in near if bitshuffle.available() else ():
+            with contextlib.suppress(MiripoolError):  # what is damaged is told when it is read, or by verify
+                tiles = self.open(BlobRef(digest, ref.dtype, ref.shape)).tile_list()
+                if tiles is not None and (not found or tiles.chunks == found[0][1].chunks):
+                    found.append((digest, tiles))
+        return bool(found) and write_delta(path, ref, source, Relatives(found))
+
+    def write_to(self, path: Path, ref: BlobRef, source: ArraySource) -> None:
+        """Write a blob outside the pool; it needs no other.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        ref : BlobRef
+            What the array is.
+        source : ArraySource
+            The array.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If it could not be written.
+        """
+        with _writing_errors(path):
+            write_plain(path, ref, source)
+
+    def family(self, ref: BlobRef) -> tuple[str, ...]:
+        """Tell which blobs are needed to read one.
+
+        Parameters
+        ----------
+        ref : BlobRef
+            From a manifest.
+
+        Returns
+        -------
+        tuple of str
+            Its digest, those of the blobs that have tiles of it, and what these need in turn: a blob that was lost may
+            have been stored again as a delta blob.
+
+        Raises
+        ------
+        IntegrityError
+            If it is damaged, so that nobody can tell.
+        """
+        found = {ref.digest: None}  # in order
+        if not may_share(ref.shape, ref.dtype):
+            return (ref.digest,)
+        ahead = [ref.digest]
+        while ahead:
+            new = [owner for owner in self._owners(replace(ref, digest=ahead.pop())) if owner not in found]
+            found |= dict.fromkeys(new)
+            ahead += new
+        return tuple(found)
+
+    def _owners(self, ref: BlobRef) -> tuple[str, ...]:
+        if not self.exists(ref.digest):
+            return ()
+        try:
+            return self.open(ref).owners()
+        except IntegrityError:
+            if self.exists(ref.digest):
+                raise
+            return ()  # collected meanwhile
+
+    def is_whole(self, ref: BlobRef) -> bool:
+        """Read an array, and look at all that its file keeps beside it.
+
+        Parameters
+        ----------
+        ref : BlobRef
+            From a manifest.
+
+        Returns
+        -------
+        bool
+            Whether it is the array that was stored, by the list of its tiles and for HDF5 tools.
+
+        Raises
+        ------
+        IntegrityError
+            If it can't be read.
+        """
+        blob = self.open(ref)
+        return self.measure(blob, numeric=False)[0].digest == ref.digest and blob.is_consistent()
+
+    def open(self, ref: BlobRef, what: str = "", given_up: Callable[[], MiripoolError | None] | None = None) -> Blob:
+        """Give an array that reads its tiles when asked.
+
+        Parameters
+        ----------
+        ref : BlobRef
+            From a manifest.
+        what : str, optional
+            Whose array it is, for messages.
+        given_up : callable, optional
+            As for `Blob`.
+
+        Returns
+        -------
+        Blob
+            Nothing is opened yet.
+        """
+        return Blob(self._storage.path(self.key(ref.digest)), ref, what, given_up=given_up)
+
+
+@contextlib.contextmanager
+def _writing_errors(path: Path) -> Iterator[None]:
+    """Say what HDF5 says of a disk in our words."""
+    try:
+        yield
+    except MiripoolError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of them
+        cause = root_cause(error)
+        if cause is None:
+            raise StorageError(f"blob {path} could not be written ({error})") from error
+        raise storage_error(cause, path) from error

@@ -1,0 +1,218 @@
+"""Tile list: where the tiles of a blob are and what they hold, behind the end of its HDF5 file.
+
+HDF5 passes over what follows its own end. With the list a tile is found and read by two plain reads, without HDF5, its
+lock, or Python's; a file without one, or with one that is damaged, is read by HDF5. It is::
+
+    records   one for each tile, in C order: offset and size in the file, xxh3_128 of the elements, smallest and largest
+    header    JSON: digest, dtype and shape of the array, shape of a tile
+    footer    length of the header, count of tiles, xxh3_128 of records and header, "MIRIPOOL"
+
+That of a delta blob ends with "MIRIPOO2". Its header names other blobs, its records tell for each tile in which of
+them it is, counted from 1; 0 is this file. A tile of another blob has no offset and no size: that blob's own list knows
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import os
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from ...model.tiles import Tile, grid
+from . import bitshuffle
+from .tilereader import MAX_TILE, Found
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ..manifest import BlobRef
+    from .blob import Blob
+
+__all__ = ["ListedTiles", "TileList", "read_tile_list", "record_type", "write_tile_list"]
+
+_FOOTER = struct.Struct("<II16s8s")
+_MAGIC = b"MIRIPOOL"
+_DELTA_MAGIC = b"MIRIPOO2"
+_FIRST = 1 << 12
+"""Bytes at the end that are read at once: the lists of most arrays are shorter."""
+_LARGEST = 1 << 26
+"""Bytes of a list beyond which it is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileList:
+    """The tiles of an array.
+
+    Attributes
+    ----------
+    chunks : tuple of int
+        Shape of a tile.
+    records : ndarray, shape (number of tiles,)
+        With fields ``offset``, ``size``, ``digest`` and, for numbers, ``low`` and ``high``, NaN ignored; ``owner`` in
+        a delta blob.
+    owners : tuple of str
+        Digests of the blobs that have tiles of a delta blob.
+    """
+
+    chunks: tuple[int, ...]
+    records: NDArray[Any]
+    owners: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> NDArray[Any]:
+        """Where each tile is: 0 for this file, else the place in `owners`, counted from 1."""
+        return self.records["owner"] if self.owners else np.zeros(len(self.records), np.uint16)
+
+
+class ListedTiles:
+    """Says where the tiles of an open blob are, by its list.
+
+    Parameters
+    ----------
+    blob : Blob
+        What it should hold.
+    descriptor : int
+        Of its file.
+    tiles : TileList
+        From it.
+    """
+
+    def __init__(self, blob: Blob, descriptor: int, tiles: TileList) -> None:
+        self._blob = blob
+        self._descriptor = descriptor
+        self._end = os.fstat(descriptor).st_size
+        self._most = bitshuffle.most_for(math.prod(tiles.chunks), blob.dtype.itemsize)
+        self.chunks = tiles.chunks
+        self._records = tiles.records
+
+    def find(self, tile: Tile) -> Found:
+        """Tell where in the file a tile is."""
+        record = self._records[tile.number]
+        offset, size = int(record["offset"]), int(record["size"])
+        if not 0 < size <= self._most or offset + size > self._end:
+            raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
+        return Found(tile, self._blob, self._descriptor, offset, size)
+
+    def digests(self) -> Sequence[bytes]:
+        """Give the digest of each tile."""
+        digests: list[bytes] = self._records["digest"].tolist()
+        return digests
+
+    def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Give the smallest and the largest element of each tile, NaN ignored; None where they are no numbers."""
+        if "low" not in (self._records.dtype.names or ()):
+            return None
+        native = self._records.dtype["low"].newbyteorder("=")
+        return self._records["low"].astype(native), self._records["high"].astype(native)
+
+
+def record_type(dtype: np.dtype[Any], *, delta: bool = False) -> np.dtype[Any]:
+    """Give the type of a list's records.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the array.
+    delta : bool, keyword-only
+        Whether tiles may be in other blobs.
+
+    Returns
+    -------
+    numpy.dtype
+        Packed, little-endian.
+    """
+    fields: list[Any] = [("offset", "<u8"), ("size", "<u4"), ("digest", "V16")]
+    if dtype.kind in "iuf":
+        fields += [("low", dtype.newbyteorder("<")), ("high", dtype.newbyteorder("<"))]
+    if delta:
+        fields.append(("owner", "<u2"))
+    return np.dtype(fields)
+
+
+def write_tile_list(path: str | os.PathLike[str], ref: BlobRef, tiles: TileList) -> None:
+    """Put a list behind the end of a file.
+
+    Parameters
+    ----------
+    path : path
+        A whole HDF5 file.
+    ref : BlobRef
+        The array.
+    tiles : TileList
+        All of its tiles.
+    """
+    told = {"digest": ref.digest, "dtype": _name(ref.dtype), "shape": list(ref.shape), "tile": list(tiles.chunks)}
+    if tiles.owners:
+        told["owners"] = list(tiles.owners)
+    body = tiles.records.tobytes() + (header := json.dumps(told, sort_keys=True).encode())
+    magic = _DELTA_MAGIC if tiles.owners else _MAGIC
+    footer = _FOOTER.pack(len(header), len(tiles.records), xxhash.xxh3_128_digest(body), magic)
+    with open(path, "ab") as file:  # noqa: PTH123 - the path may be of any kind
+        file.write(body + footer)
+
+
+def read_tile_list(descriptor: int, ref: BlobRef) -> TileList | None:
+    """Read a list.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the open file.
+    ref : BlobRef
+        The array that it should hold.
+
+    Returns
+    -------
+    TileList or None
+        None where there is none of this array, or it is damaged.
+    """
+    end = os.fstat(descriptor).st_size
+    start = max(0, end - _FIRST)
+    last = os.pread(descriptor, end - start, start)
+    if len(last) < _FOOTER.size or not last.endswith((_MAGIC, _DELTA_MAGIC)):
+        return None
+    header_size, count, digest, magic = _FOOTER.unpack_from(last, len(last) - _FOOTER.size)
+    kind = record_type(ref.dtype, delta=magic == _DELTA_MAGIC)
+    size = count * kind.itemsize + header_size + _FOOTER.size
+    if size > min(end, _LARGEST):
+        return None
+    if size > len(last):
+        last = os.pread(descriptor, size, end - size)
+        if len(last) < size:
+            return None
+    body = last[len(last) - size : len(last) - _FOOTER.size]
+    if xxhash.xxh3_128_digest(body) != digest:
+        return None
+    records = np.frombuffer(body, kind, count)
+    try:
+        return _understand(json.loads(body[count * kind.itemsize :]), records, ref)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # somebody else's
+
+
+def _understand(told: Any, records: NDArray[Any], ref: BlobRef) -> TileList | None:
+    if (told["digest"], told["dtype"], told["shape"]) != (ref.digest, _name(ref.dtype), list(ref.shape)):
+        return None
+    chunks = tuple(map(operator.index, told["tile"]))
+    if len(chunks) != len(ref.shape) or min(chunks) < 1 or math.prod(chunks) * ref.dtype.itemsize > MAX_TILE:
+        return None
+    if math.prod(grid(ref.shape, chunks)) != len(records):
+        return None
+    owners = tuple(told["owners"]) if "owner" in (records.dtype.names or ()) else ()
+    if owners and not (all(re.fullmatch("[0-9a-f]{32}", d) for d in owners) and records["owner"].max() <= len(owners)):
+        return None
+    return TileList(chunks, records, owners)
+
+
+def _name(dtype: np.dtype[Any]) -> str | Sequence[Any]:
+    return dtype.newbyteorder("<").str if dtype.names is None else repr(dtype.newbyteorder("<").descr)

@@ -1,0 +1,53 @@
+"""Given up: versions whose arrays, or whose pool, are gone for good while a session still refers to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import MiripoolError, NotFound, ProductNotFound
+from .journal import Journal, purged_serials
+from .poolinfo import gone_pool, read_pool_info
+from .storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["GivenUp"]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Asks whether a version was given up, or its pool is gone, since its product was opened: so it is no damage.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        The pool's.
+    pool_id : str
+        The pool's.
+    serial : int
+        The version's.
+    what : str
+        What it is called.
+    """
+
+    folder: Path
+    pool_id: str
+    serial: int
+    what: str
+
+    def __call__(self) -> NotFound | None:
+        """Give what is to be said of it; None where neither is so, or that can't be known."""
+        try:
+            if read_pool_info(LocalStorage(self.folder)).id != self.pool_id:
+                return gone_pool(self.folder, self.pool_id)
+            if self.serial not in purged_serials(Journal(LocalStorage(self.folder)).since(-1, None)):
+                return None
+        except NotFound:
+            return gone_pool(self.folder, self.pool_id)
+        except MiripoolError:
+            return None
+        return ProductNotFound(
+            f"{self.what} was removed for good meanwhile: its arrays are gone, its metadata are kept"
+        )
