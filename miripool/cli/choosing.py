@@ -10,7 +10,7 @@ import typer
 
 from .output import say
 from .progress import counting
-from .session import confirm
+from .session import confirm, core_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -186,7 +186,7 @@ def choose(
     from ..errors import InvalidInput
 
     which = which or Which()
-    pool.catch_up()
+    core_of(pool).catch_up()
     if not specs:
         if not which:
             raise InvalidInput("say which versions: SPECs, wildcards such as 'Ramp/jw01033*', --where, --kind or --tag")
@@ -229,6 +229,7 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
     """
     from ..errors import InvalidInput, ProductNotFound
     from ..model.product import kind_class
+    from ..pool.trash import in_trash
 
     if not specs and kind is None:
         raise InvalidInput("say which versions: SPECs, wildcards such as 'Ramp/jw01033*', or --kind")
@@ -238,7 +239,7 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
     selected = kind is not None
     for spec in specs:
         if (pattern := _Pattern.read(spec)) is None or _exact(pool, spec, removed=True):
-            refs = [pool.in_trash(spec)]
+            refs = [in_trash(core_of(pool), spec)]
         else:
             selected = True
             refs = [ref for ref in pool.trash() if pattern.fits(ref)]
@@ -296,8 +297,9 @@ def _is_name(pool: Pool, name: str) -> bool:
     """Tell whether a product has this very name, be it in the trash."""
     from ..model.product import KINDS
 
-    pool.catch_up()
-    return bool(pool.catalog.by_name(name)) or any(pool.catalog.track(kind, name) for kind in KINDS)
+    core = core_of(pool)
+    core.catch_up()
+    return bool(core.catalog.by_name(name)) or any(core.catalog.track(kind, name) for kind in KINDS)
 
 
 def _by_beginning(pool: Pool, spec: str, cls: type[Product] | None) -> str | None:

@@ -11,7 +11,7 @@ import typer
 from .output import as_json as to_json
 from .output import emit, human_bytes, say, visible, write
 from .progress import counting
-from .session import DryRun, Json, PoolName, confirm, home_of, open_pool
+from .session import DryRun, Json, PoolName, confirm, core_of, home_of, open_pool
 
 __all__ = ["register"]
 
@@ -40,9 +40,9 @@ def _verify(
         raise InvalidInput("--quick and --full exclude each other; choose one")
     level = "quick" if quick else "full" if full else "normal"
     with open_pool(context, name) as pool:
-        chosen = pool.catalog.rows([pool.ref(spec, removed=True).serial for spec in specs or []])
+        chosen = core_of(pool).catalog.rows([pool.ref(spec, removed=True).serial for spec in specs or []])
         with counting("arrays" if full else "blobs", as_bytes=full) as told:
-            report = verify(pool, chosen, level=level, progress=told)
+            report = verify(core_of(pool), chosen, level=level, progress=told)
     if as_json:
         write(to_json(report.to_json()))
     else:
@@ -92,7 +92,9 @@ def _gc(
         if expired and not dry_run:
             pool.purge(expired)
         with counting("files") as told:
-            found = collect(pool.archive, dry_run=dry_run, without=[ref.serial for ref in expired], progress=told)
+            found = collect(
+                core_of(pool).archive, dry_run=dry_run, without=[ref.serial for ref in expired], progress=told
+            )
     if as_json:
         write(to_json({"purged": len(expired), **asdict(found)}))
         return
@@ -123,8 +125,8 @@ def _reindex(
         confirm(f"The database has the index of another pool ({owner}) under the name {name!r}. Drop it?", yes=yes)
         home.drop_foreign_index(name, owner)
     with open_pool(context, name) as pool:
-        total = pool.archive.journal.last() + 1
-        position = pool.index_position()
+        total = core_of(pool).archive.journal.last() + 1
+        position = core_of(pool).index_position()
         if position is not None and position.n >= total:
             say(
                 f"the index knows {position.n + 1} entries of the journal, and the folder has {total}: what the others "
@@ -136,12 +138,12 @@ def _reindex(
         except KeyboardInterrupt:
             say("the old index still answers; `miripool reindex` again goes on, or starts again")
             raise
-        statistics = pool.catalog.statistics()
+        statistics = core_of(pool).catalog.statistics()
         say(f"{statistics.total.products} versions of {statistics.total.tracks} tracks")
         if not pixels:
             return
         with counting("pixel rows") as told:
-            made, failures = pool.pixel_rows.make_pending(None, told)
+            made, failures = core_of(pool).pixel_rows.make_pending(None, told)
     for error in failures:
         say(str(error))
     say(f"pixel rows of {made} versions made, {len(failures)} failed")
@@ -169,7 +171,7 @@ def _repair(
     from ..maintenance.repair import repair
 
     with open_pool(context, name) as pool, counting("arrays", as_bytes=True) as told:
-        steps = repair(pool, sources or [], dry_run=dry_run, progress=told)
+        steps = repair(core_of(pool), sources or [], dry_run=dry_run, progress=told)
     rows = [
         {"what": s.what, "where": s.where, "action": s.action, "healed": s.healed, "urns": list(s.urns)} for s in steps
     ]

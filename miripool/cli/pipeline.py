@@ -10,7 +10,7 @@ import typer
 from .choosing import AllVersions, SomeSpecs, Where, Which, choose
 from .output import emit, say, write
 from .progress import Exposures
-from .session import Csv, Json, PoolName, one_form, open_pool
+from .session import Csv, Json, PoolName, core_of, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +68,9 @@ def _reprocess(
         chosen.announce("reprocessing")
         raws = chosen.refs
         with Exposures(len(raws)) as shown:
-            for outcome in reprocess(pool, raws, recipe, tag=tag, jobs=jobs, pixels=pixels, progress=shown.step):
+            for outcome in reprocess(
+                core_of(pool), raws, recipe, tag=tag, jobs=jobs, pixels=pixels, progress=shown.step
+            ):
                 outcomes.append(outcome)
                 shown.done(outcome.raw)
                 _report(outcome, listed=as_json or as_csv)

@@ -14,7 +14,7 @@ import typer
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import emit, say
 from .progress import counting
-from .session import Csv, Json, PoolName, home_of, one_form, open_pool
+from .session import Csv, Json, PoolName, core_of, home_of, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,11 +240,11 @@ def _make_rows(
     """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen."""
     which = Which(kind, where, tag, all_versions)
     with open_pool(context, name) as pool:
-        pool.catch_up()
+        core_of(pool).catch_up()
         serials = [ref.serial for ref in choose(pool, specs, which).refs] if specs or which else None
         with counting("pixel rows") as told:
-            made, failures = pool.pixel_rows.make_pending(serials, told)
-        pool.pixel_rows.tidy()
+            made, failures = core_of(pool).pixel_rows.make_pending(serials, told)
+        core_of(pool).pixel_rows.tidy()
     for error in failures:
         say(str(error))
     say(f"pixel rows of {made} versions made, {len(failures)} failed")
@@ -273,12 +273,12 @@ def _drop_rows(
     if bool(specs or which) == everything:
         raise InvalidInput("say which versions, or --all")
     with open_pool(context, name) as pool:
-        pool.catch_up()
+        core_of(pool).catch_up()
         if everything:
             serials = [serial for _, serial in pool.select(all_versions=True).keys]
         else:
             serials = [ref.serial for ref in choose(pool, specs, which).refs]
-        dropped = pool.pixel_rows.drop(serials)
+        dropped = core_of(pool).pixel_rows.drop(serials)
     say(f"{dropped} pixel sets dropped")
 
 
@@ -297,9 +297,9 @@ def _policy(
             pool.set_pixel_policy(policy)
             say(f"pixel rows of {name}: {policy}; `miripool index pixels {name}` makes what is missing")
             return
-        pool.catch_up()
-        pending = len(pool.pixel_rows.pending())
-        emit([{"policy": pool.pixel_rows.policy, "pending": pending}], ["policy", "pending"])
+        core_of(pool).catch_up()
+        pending = len(core_of(pool).pixel_rows.pending())
+        emit([{"policy": core_of(pool).pixel_rows.policy, "pending": pending}], ["policy", "pending"])
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import MiripoolError
 from .output import emit, human_bytes, say
-from .session import Csv, DryRun, Json, PoolName, confirm, home_of, one_form
+from .session import Csv, DryRun, Json, PoolName, confirm, core_of, home_of, one_form
 
 __all__ = ["register"]
 
@@ -69,8 +69,8 @@ def _delete(
     """Delete a pool with all its products, for good."""
     home = home_of(context)
     with home.pool(name) as pool:
-        pool.catch_up()
-        total = pool.catalog.statistics().total
+        core_of(pool).catch_up()
+        total = core_of(pool).catalog.statistics().total
     what = f"pool {name} with {total.products + total.removed} versions ({human_bytes(total.stored_bytes)} stored)"
     if dry_run:
         say(f"would delete {what}")
@@ -90,7 +90,7 @@ def _attach(
     """Use a pool in a folder that others use as well: this home gets an index of its own, the folder stays there."""
     home = home_of(context)
     with home.attach(path, name) as pool:
-        versions = pool.catalog.statistics().total.products
+        versions = core_of(pool).catalog.statistics().total.products
         only = "" if os.access(path, os.W_OK) else "; its folder can only be read"
         say(f"pool {pool.name} is {Path(path).absolute()}, with {versions} versions{only}")
 

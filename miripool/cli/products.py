@@ -18,7 +18,7 @@ from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, visible, write
 from .progress import counting
-from .session import Csv, DryRun, Json, PoolName, Spec, moment, one_form, open_pool
+from .session import Csv, DryRun, Json, PoolName, Spec, core_of, moment, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _add(
         outcomes = []
         with counting(f"adding {len(found)} files", as_bytes=True) if len(found) > 1 else nullcontext() as told:
             for outcome in ingest(
-                pool,
+                core_of(pool),
                 found,
                 tag=tag,
                 name=product_name,
@@ -100,11 +100,11 @@ def _add(
 
 def _make_up_for_pixels(pool: Pool) -> None:
     """Make the pixel rows that an earlier command could not; many are left to the command that is for it."""
-    pending = pool.pixel_rows.pending()
+    pending = core_of(pool).pixel_rows.pending()
     if len(pending) > _MAKE_UP_FOR:
         say(f"{len(pending)} versions wait for their pixel rows: miripool index pixels {shlex.quote(pool.name)}")
         return
-    _, failures = pool.pixel_rows.make_pending(pending)
+    _, failures = core_of(pool).pixel_rows.make_pending(pending)
     for error in failures:
         say(f"pixel rows are pending: {error}")
 
@@ -205,7 +205,7 @@ def _ls(
             with counting("looking at data") as told:
                 refs = pool.select(query, among, order=order, limit=limit, progress=told)
         wanted = list(dict.fromkeys([*basic, *chosen])) if as_json else chosen or basic
-        rows = pool.listing([serial for _, serial in refs.keys], wanted)
+        rows = core_of(pool).listing([serial for _, serial in refs.keys], wanted)
         reason = "the trash is empty" if trash else refs.reason
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)
     if not rows and reason is not None and limit != 0:
@@ -308,7 +308,7 @@ def _history_lines(step: dict[str, Any]) -> Iterator[str]:
 
 def _version_row(pool: Pool, ref: ProductRef) -> dict[str, Any]:
     columns = ["urn", "kind", "name", "version", "tags", "created", "saved_by", "bytes", "stored_bytes", "filename"]
-    (row,) = pool.listing([ref.serial], columns)
+    (row,) = core_of(pool).listing([ref.serial], columns)
     return row
 
 
@@ -490,9 +490,11 @@ def _rm(
     dry_run: DryRun = False,
 ) -> None:
     """Put versions into the trash; nothing is deleted, `restore` brings them back. Names must be whole."""
+    from ..pool.trash import removed_with
+
     with open_pool(context, name) as pool:
         chosen = choose(pool, specs, Which(kind, where, tag, all_versions), whole_names=True)
-        refs = pool.removed_with(chosen.refs, cascade=cascade)
+        refs = removed_with(core_of(pool), chosen.refs, cascade=cascade)
         for ref in refs:
             say(f"{'would remove' if dry_run else 'to be removed:' if chosen.selected else 'removing'} {_named(ref)}")
         if dry_run:

@@ -10,7 +10,7 @@ import typer
 
 from .output import as_json as to_json
 from .output import emit, say, write
-from .session import Json, PoolName, home_of, open_pool
+from .session import Json, PoolName, core_of, home_of, open_pool
 
 __all__ = ["register"]
 
@@ -65,8 +65,8 @@ def _grant(context: typer.Context, name: PoolName) -> None:
     from ..index import READER, grant_reader
 
     with open_pool(context, name) as pool:
-        pool.catch_up()
-        grant_reader(pool.catalog.database)
+        core_of(pool).catch_up()
+        grant_reader(core_of(pool).catalog.database)
     say(f"{READER} may read pool {name}")
 
 

@@ -15,6 +15,7 @@ from .output import ask, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..pool.core import Core
     from ..session.home import Home
     from ..session.pool import Pool
 
@@ -25,6 +26,7 @@ __all__ = [
     "PoolName",
     "Spec",
     "confirm",
+    "core_of",
     "home_of",
     "moment",
     "one_form",
@@ -56,6 +58,22 @@ def home_of(context: typer.Context) -> Home:
     from ..session.home import Home
 
     return Home(context.obj, progress=say)
+
+
+def core_of(pool: Pool) -> Core:
+    """Give what a pool is made of, which commands need where no method of the pool does their work.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+
+    Returns
+    -------
+    Core
+        Its folder and its index.
+    """
+    return pool._core
 
 
 @contextmanager

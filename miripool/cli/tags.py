@@ -12,7 +12,7 @@ from ..errors import MiripoolError, ProductNotFound
 from ..model.names import Urn, check_label
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .output import emit, say
-from .session import Csv, Json, PoolName, one_form, open_pool
+from .session import Csv, Json, PoolName, core_of, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def _tag(
                 raise ProductNotFound(f"{error}. The tag comes first: miripool tag {name} LABEL SPEC…") from None
             raise
         chosen.announce("tagging")
-        events = tagging.put(pool, [ref.serial for ref in chosen.refs], check_label(label), keep=keep)
+        events = tagging.put(core_of(pool), [ref.serial for ref in chosen.refs], check_label(label), keep=keep)
         _tell_moves(pool, label, events)
     say(f"{label!r} newly marks {len(events)} of {count_versions(len(chosen.refs))}")
 
@@ -86,7 +86,7 @@ def _untag(
                     say(f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version} does not have the tag {label!r}")
             chosen.announce("taking the tag off")
             serials = [ref.serial for ref in chosen.refs]
-        events = tagging.take_off(pool, label, serials)
+        events = tagging.take_off(core_of(pool), label, serials)
         _tell_way_back(pool, label, events)
     say(f"{label!r} was taken off {count_versions(len(events))}")
 
@@ -95,7 +95,7 @@ def _tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
     """Say from which version to which the tag moved, and how to take that back."""
     moves = [event for event in events if event.previous is not None]
     serials = [serial for event in moves for serial in (event.serial, event.previous) if serial is not None]
-    versions = {row.serial: row.version for row in pool.catalog.rows(serials)}
+    versions = {row.serial: row.version for row in core_of(pool).catalog.rows(serials)}
     for event in moves[:_SHOWN]:
         before, after = (versions.get(serial or 0, "?") for serial in (event.previous, event.serial))
         say(f"{event.kind}/{event.name}: {label!r} moved from version {before} to {after}")

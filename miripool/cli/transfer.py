@@ -11,7 +11,7 @@ from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import as_json as to_json
 from .output import emit, human_bytes, say, write
 from .progress import counting
-from .session import Json, PoolName, home_of, open_pool
+from .session import Json, PoolName, core_of, home_of, open_pool
 
 if TYPE_CHECKING:
     from ..exchange.copy import Received
@@ -49,9 +49,9 @@ def _copy(
     with open_pool(context, name) as pool, home_of(context).pool(other) as target:
         found = choose(pool, chosen, Which(kind, where, tag, all_versions))
         found.announce("copying")
-        shelf = PoolShelf(pool, found.refs)
+        shelf = PoolShelf(core_of(pool), found.refs)
         with counting("versions") as told:
-            done = receive(target, shelf, tags=not no_tags, progress=told)
+            done = receive(core_of(target), shelf, tags=not no_tags, progress=told)
     _report(done, as_json=as_json, pool=other)
 
 
@@ -72,9 +72,9 @@ def _pack(
 
     with open_pool(context, name) as pool:
         which = Which(kind, where, tag, all_versions)
-        shelf = PoolShelf(pool, choose(pool, specs, which).refs if specs or which else None)
+        shelf = PoolShelf(core_of(pool), choose(pool, specs, which).refs if specs or which else None)
         with counting("blobs") as told:
-            packed = pack(shelf, pool.archive, file.expanduser(), overwrite=overwrite, progress=told)
+            packed = pack(shelf, core_of(pool).archive, file.expanduser(), overwrite=overwrite, progress=told)
     say(f"{packed.versions} versions, {packed.blobs} blobs, {human_bytes(packed.bytes)} in {file}")
 
 
@@ -87,10 +87,10 @@ def _unpack(
 
     with (
         open_pool(context, name) as pool,
-        Pack(file.expanduser(), pool.work_folder) as shelf,
+        Pack(file.expanduser(), core_of(pool).work_folder) as shelf,
         counting("versions") as told,
     ):
-        done = receive(pool, shelf, tags=not no_tags, progress=told)
+        done = receive(core_of(pool), shelf, tags=not no_tags, progress=told)
     _report(done, as_json=as_json, pool=name)
 
 

@@ -18,6 +18,7 @@ from ..model.statistics import agree
 from ..pool.commit import Committer
 from ..pool.contexts import link_to, reached
 from ..pool.reference import ProductRef
+from ..pool.save import finish
 from ..pool.saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
 from ..store.journal import Tag
 from ..store.storage.local import storage_error
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from ..index import Position, ProductRow
     from ..model.product import Link
+    from ..pool.core import Core
     from ..pool.resolve import Reference
-    from ..session.pool import Pool
     from ..store.archive import Archive
     from ..store.journal import Action
     from ..store.manifest import HduRecord, Manifest
@@ -113,7 +114,7 @@ class PoolShelf:
 
     Parameters
     ----------
-    source : Pool
+    source : Core
         The pool.
     refs : ProductRef, str, or an iterable of them, optional
         The versions; all living ones unless given.
@@ -124,7 +125,7 @@ class PoolShelf:
         If there is no such version, or it is in the trash.
     """
 
-    def __init__(self, source: Pool, refs: Reference | Iterable[Reference] | None = None) -> None:
+    def __init__(self, source: Core, refs: Reference | Iterable[Reference] | None = None) -> None:
         self.pool = source.name
         self.pool_id = source.id
         self._source = source
@@ -151,7 +152,7 @@ class PoolShelf:
 
 
 def receive(
-    target: Pool, shelf: Shelf, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
+    target: Core, shelf: Shelf, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
 ) -> list[Received]:
     """Save versions of another pool, one entry each; called again after it was interrupted, it goes on.
 
@@ -160,7 +161,7 @@ def receive(
 
     Parameters
     ----------
-    target : Pool
+    target : Core
         Where to.
     shelf : Shelf
         Where from.
@@ -191,7 +192,7 @@ def receive(
 
 
 @contextlib.contextmanager
-def _alone(target: Pool) -> Iterator[None]:
+def _alone(target: Core) -> Iterator[None]:
     """Wait until nobody else of this host receives anything for this pool: both would save the same versions."""
     folder = target.archive.work_folder
     make_parent(folder)
@@ -213,7 +214,7 @@ def _alone(target: Pool) -> Iterator[None]:
 
 
 class _Reception:
-    def __init__(self, target: Pool, shelf: Shelf) -> None:
+    def __init__(self, target: Core, shelf: Shelf) -> None:
         self._target = target
         self._shelf = shelf
         self._placed: dict[int, Link] = {}
@@ -242,7 +243,7 @@ class _Reception:
                 self._mark(label, rows)
         rows = self._target.catalog.rows([received.saved.row.serial for received in done])
         now = {row.serial: row for row in rows}
-        return [replace(r, saved=self._target.finish(replace(r.saved, row=now[r.saved.row.serial]))) for r in done]
+        return [replace(r, saved=finish(self._target, replace(r.saved, row=now[r.saved.row.serial]))) for r in done]
 
     def _urn(self, kind: str, serial: int) -> str:
         return str(Urn(self._shelf.pool, kind, serial))

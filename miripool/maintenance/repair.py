@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..model.dataset import ArraySource
-    from ..session.pool import Pool
+    from ..pool.core import Core
     from ..store.journal import Save
 
 __all__ = ["Step", "repair"]
@@ -134,7 +134,7 @@ class _Sources:
 
 
 def repair(
-    pool: Pool,
+    pool: Core,
     sources: Sequence[Path] = (),
     *,
     dry_run: bool = False,
@@ -144,7 +144,7 @@ def repair(
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool.
     sources : sequence of Path, optional
         Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
@@ -168,7 +168,7 @@ def repair(
 
 @dataclass(slots=True)
 class _Repair:
-    pool: Pool
+    pool: Core
     sources: _Sources
     dry_run: bool
     progress: Callable[[int, int], None] | None

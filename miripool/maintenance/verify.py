@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..index import ProductRow
     from ..index.pixels.read import SetRow
-    from ..session.pool import Pool
+    from ..pool.core import Core
     from ..store.journal import Entry, Save
     from ..store.manifest import BlobRef, HduRecord, Manifest
 
@@ -131,7 +131,7 @@ class Report:
 
 
 def verify(
-    pool: Pool,
+    pool: Core,
     refs: Sequence[ProductRow] = (),
     *,
     level: str = "normal",
@@ -141,7 +141,7 @@ def verify(
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool.
     refs : sequence of ProductRow, optional
         Look at these versions only; at everything unless given.
@@ -164,7 +164,7 @@ def verify(
 
 class _Verification:
     def __init__(
-        self, pool: Pool, report: Report, chosen: set[int], progress: Callable[[int, int], None] | None
+        self, pool: Core, report: Report, chosen: set[int], progress: Callable[[int, int], None] | None
     ) -> None:
         self.pool = pool
         self.archive = pool.archive

@@ -447,7 +447,7 @@ class Context(Product):
     def refs(self) -> Mapping[str, Any]:
         """References by name; of a context from a pool each knows its version and loads it when asked."""
         if self.links and self.ref is not None:
-            found = self.ref.pool.fetch([link.serial for link in self.links])
+            found = self.ref.key[0].fetch([link.serial for link in self.links])
             return MappingProxyType({link.name: ref for link, ref in zip(self.links, found, strict=True)})
         return MappingProxyType(self._given)
 

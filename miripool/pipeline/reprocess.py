@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput, MiripoolError
 from ..formats import read_fits, write_fits
 from ..model.names import check_label
+from ..pool import save
 from ..pool.saving import ArraysElsewhere, prepare, write_ahead
 from ..store.archive import archive_at
 from ..store.workfolder import work_folder
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
     from ..index import ProductRow
     from ..model.product import Product
+    from ..pool.core import Core
     from ..pool.reference import ProductRef
+    from ..pool.save import Ready
     from ..pool.saving import Prepared
-    from ..session.pool import Pool, Ready
     from ..store.notes import Ticket
 
 __all__ = ["Reprocessed", "reprocess"]
@@ -62,7 +64,7 @@ class Reprocessed:
 
 
 def reprocess(
-    pool: Pool,
+    pool: Core,
     raws: Sequence[ProductRef],
     recipe: Recipe | None = None,
     *,
@@ -79,7 +81,7 @@ def reprocess(
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         Theirs; gets the results.
     raws : sequence of ProductRef
         Of kind Raw.
@@ -177,7 +179,7 @@ class _Work:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Core,
         recipe: Recipe,
         tag: str | None,
         pixels: bool | None,
@@ -196,13 +198,13 @@ class _Work:
         try:
             with _calibrated(self.pool.work_folder, raw.product, raw.name, str(raw.urn), self.recipe, tell) as made:
                 products, history = made
-                return self._save(raw, [self.pool.read(p, name=raw.name, history=history) for p in products])
+                return self._save(raw, [save.read(p, name=raw.name, history=history) for p in products])
         except MiripoolError as error:
             return Reprocessed(raw, error=error)
 
     def _save(self, raw: ProductRef, made: Sequence[Ready | Prepared]) -> Reprocessed:
         with self._turn:
-            *refs, exposure = self.pool.commit_together(made, tag=self.tag, pixels=self.pixels, raw=raw)
+            *refs, exposure = save.commit_together(self.pool, made, tag=self.tag, pixels=self.pixels, raw=raw)
         return Reprocessed(raw, tuple(refs), exposure)
 
     def by_others(self, raws: Sequence[ProductRef], executor: Executor) -> Iterator[Reprocessed]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..index import pixels as rows
 
 if TYPE_CHECKING:
-    from ..session.pool import Pool
+    from ..pool.core import Core
 
 __all__ = ["IncompleteAnswer", "notice_of_gaps"]
 
@@ -17,12 +17,12 @@ class IncompleteAnswer(UserWarning):
     """A warning that an answer in SQL may leave something out; `warnings.filterwarnings` can ignore it or raise it."""
 
 
-def notice_of_gaps(pool: Pool) -> str | None:
+def notice_of_gaps(pool: Core) -> str | None:
     """Say what answers in SQL leave out; the index is caught up first.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool.
 
     Returns

@@ -15,6 +15,7 @@ from ..instruments.miri import PLACE_KEYS, Placement, pixel_id_at
 from ..model.names import Urn
 from ..model.product import Ramp, RateInts, kind_class
 from ..model.times import time_column
+from ..pool.find import find
 from ..pool.select import detectors_of, of_detector, refuse_unknown_detector, warn_beyond, warn_without_rows
 from ..query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
 from ..query.queries import Query, check_detector, check_region
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from ..index.pixels import SetRow
     from ..model.dataset import Dataset
     from ..model.product import Product
+    from ..pool.core import Core
     from ..pool.reference import ProductRefs
-    from ..session.pool import Pool
 
     Kind = type[Product] | str
 
@@ -67,7 +68,7 @@ class Pixel:
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool.
     x, y : int
         Column 1…1032 and row 1…1024 of the FULL array.
@@ -83,7 +84,7 @@ class Pixel:
         In capitals.
     """
 
-    def __init__(self, pool: Pool, x: int, y: int, detector: str | None = None) -> None:
+    def __init__(self, pool: Core, x: int, y: int, detector: str | None = None) -> None:
         self.pixel_id = pixel_id_at(x, y)
         self.x = x
         self.y = y
@@ -279,7 +280,7 @@ def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str
     return filled
 
 
-def _read_data(pool: Pool, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """Read pixels (x, y) from a version's arrays, a tile of each; nothing if it has no pixels, or not all of these."""
     try:
         described = pixel_set_of(pool.manifest(version))
@@ -312,13 +313,13 @@ def _read_columns(dataset: Dataset, corners: Sequence[tuple[int, int]]) -> list[
 
 
 def first_disagreement(
-    pool: Pool, version: ProductRow, chosen: SetRow, places: Sequence[tuple[int, int]]
+    pool: Core, version: ProductRow, chosen: SetRow, places: Sequence[tuple[int, int]]
 ) -> tuple[int, int] | None:
     """Hold pixels' rows against the version's arrays.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The version's.
     version : ProductRow
         Has pixel rows.
@@ -360,7 +361,7 @@ class Pixels:
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool.
     kind : class or str
         Raw, Ramp, RateInts or Rate.
@@ -376,7 +377,7 @@ class Pixels:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Core,
         kind: Kind,
         where: str = "",
         *,
@@ -541,12 +542,12 @@ def _class(kind: Kind) -> type[Product]:
     return cls
 
 
-def _select(pool: Pool, cls: type[Product], query: Any, tag: str | None, all_versions: bool) -> ProductRefs:
+def _select(pool: Core, cls: type[Product], query: Any, tag: str | None, all_versions: bool) -> ProductRefs:
     asked = query if not isinstance(query, str) else Query(cls, "p", query, functions={})
-    refs = pool.select(asked, tag=tag, all_versions=all_versions or None)
+    refs = find(pool, asked, tag=tag, all_versions=all_versions or None)
     if isinstance(query, str):
         return refs
-    return pool.select(Query(cls, functions={}), refs)
+    return find(pool, Query(cls, functions={}), refs)
 
 
 def _pixels_in(placement: Placement, box: rows.Box) -> int:

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..index import ProductRow
-    from ..session.pool import Pool
+    from ..pool.core import Core
 
 __all__ = ["time_columns"]
 
 _log = logging.getLogger("miripool")
 
 
-def time_columns(pool: Pool, versions: Sequence[ProductRow], count: Sequence[int]) -> dict[str, Any]:
+def time_columns(pool: Core, versions: Sequence[ProductRow], count: Sequence[int]) -> dict[str, Any]:
     """Give the columns of times for rows that stand for integrations.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The versions'.
     versions : sequence of ProductRow
         In the order of the rows.
@@ -59,7 +59,7 @@ def time_columns(pool: Pool, versions: Sequence[ProductRow], count: Sequence[int
     }
 
 
-def _timings(pool: Pool, versions: Sequence[ProductRow]) -> dict[int, Timing]:
+def _timings(pool: Core, versions: Sequence[ProductRow]) -> dict[int, Timing]:
     """Give the times of versions: from the index, or from their files where this is the first time."""
     database = pool.catalog.database
     known = rows.read_timings(database, [v.serial for v in versions])

@@ -13,7 +13,7 @@ from . import select as selecting
 from .reasons import hint, in_order, with_node
 
 if TYPE_CHECKING:
-    from ..session.pool import Pool
+    from .core import Core
 
 __all__ = ["Explanation", "Step", "explain"]
 
@@ -75,12 +75,12 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(pool: Pool, asked: Query, *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
+def explain(pool: Core, asked: Query, *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
     """Answer a query step by step.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool; its index is caught up.
     asked : Query
         The query.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import AlreadyExists
-from ..formats import track_name
+from ..errors import AlreadyExists, FileMissing, IntegrityError, NotFound, ProductNotFound
+from ..formats import track_name, write_fits
 from ..model.names import check_product_name
 from ..model.product import kind_class
 from ..store.storage.local import storage_error
@@ -19,7 +20,38 @@ if TYPE_CHECKING:
     from .difference import Difference
     from .reference import ProductRef
 
-__all__ = ["export_name", "file_names", "write_mask"]
+__all__ = ["export", "export_name", "file_names", "write_mask"]
+
+
+def export(ref: ProductRef, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
+    """Write the FITS file that was saved, bit for bit; see `Pool.export`.
+
+    Parameters
+    ----------
+    ref : ProductRef
+        The version.
+    destination : path-like
+        A file, or a folder that is there.
+    overwrite, jwst : bool, keyword-only
+        As for `Pool.export`.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+    """
+    path = Path(destination)
+    if path.is_dir():
+        path /= export_name(ref, jwst=jwst)
+    elif str(destination).endswith(("/", os.sep)):
+        raise FileMissing(f"there is no folder {path}; make it first, or name a file")
+    try:
+        write_fits(ref.product, path, overwrite=overwrite, jwst=jwst)
+    except (FileMissing, ProductNotFound):
+        raise
+    except NotFound as error:
+        raise IntegrityError(f"{ref.urn} can't be written: {error}") from error
+    return path
 
 
 def export_name(ref: ProductRef, *, jwst: bool = False) -> str:

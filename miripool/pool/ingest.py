@@ -23,6 +23,7 @@ from ..formats import expect, track_name
 from ..model.names import Urn, check_label
 from ..store.storage.local import storage_error
 from ..system.threads import work_ahead, workers_of
+from . import save
 from .reference import ProductRefs
 from .saving import ArraysElsewhere, Saved, tell_unchanged
 from .storing import Known, Stored, StoreJob, find_known, store_elsewhere, store_file
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from ..index import ProductRow
-    from ..session.pool import Pool
     from ..store.notes import Ticket
+    from .core import Core
 
 __all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
 
@@ -126,7 +127,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def ingest(
-    pool: Pool,
+    pool: Core,
     files: Sequence[Path],
     *,
     tag: str | None = None,
@@ -144,7 +145,7 @@ def ingest(
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         Where to.
     files : sequence of pathlib.Path
         What.
@@ -194,7 +195,7 @@ def ingest(
                 progress(done, total)
             yield outcome
     kept = [ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)]
-    pool.again(lambda: pool.keep_exposures(*kept))
+    pool.again(lambda: save.keep_exposures(pool, *kept))
 
 
 def _size(path: Path) -> int:
@@ -236,7 +237,7 @@ class _Saving:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Core,
         files: Sequence[Path],
         *,
         tag: str | None,
@@ -306,8 +307,8 @@ class _Saving:
 
     def _save(self, source: Any) -> Saved:
         """Save a file, or what was read of it, from the beginning to the end in this thread."""
-        ready = self.pool.read(source, name=self.name, truncate=self.truncate)
-        return self.pool.commit(ready, tag=self.tag, force=self.force)
+        ready = save.read(source, name=self.name, truncate=self.truncate)
+        return save.commit(self.pool, ready, tag=self.tag, force=self.force)
 
     def _save_stored(self, job: StoreJob, names: _Names, future: Future[Stored]) -> tuple[Saved, bool]:
         try:
@@ -319,7 +320,7 @@ class _Saving:
                 if saved is not None:
                     return saved, saved.row.serial in names.settled
             if stored.prepared is not None:
-                return self.pool.commit(stored.prepared, tag=self.tag, force=self.force), False
+                return save.commit(self.pool, stored.prepared, tag=self.tag, force=self.force), False
         except ArraysElsewhere:
             pass  # what made them look needless is gone
         finally:
@@ -349,7 +350,7 @@ class _Workers:
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         Where to.
     count : int
         Files at a time.
@@ -357,7 +358,7 @@ class _Workers:
         None for threads of ours.
     """
 
-    def __init__(self, pool: Pool, count: int, executor: Executor | None) -> None:
+    def __init__(self, pool: Core, count: int, executor: Executor | None) -> None:
         self._archive = pool.archive
         self._place = str(pool.archive.folder.absolute()), pool.id
         self._executor = executor
@@ -391,7 +392,7 @@ class _Workers:
         self._threads.shutdown(cancel_futures=True)
 
 
-def _with_pixels(pool: Pool, turns: Generator[_Turn], pixels: bool | None) -> Generator[Outcome]:
+def _with_pixels(pool: Core, turns: Generator[_Turn], pixels: bool | None) -> Generator[Outcome]:
     """Save, and make pixel rows in threads meanwhile; outcomes come in the order of the files."""
     running: deque[Outcome | tuple[Path, int, Future[Saved]]] = deque()
     threads = ThreadPoolExecutor(_LOADERS)
@@ -406,7 +407,7 @@ def _with_pixels(pool: Pool, turns: Generator[_Turn], pixels: bool | None) -> Ge
                     if settled:
                         running.append(_outcome_of(pool, turn.path, size, saved))
                     else:
-                        running.append((turn.path, size, threads.submit(pool.finish, saved, pixels=pixels)))
+                        running.append((turn.path, size, threads.submit(save.finish, pool, saved, pixels=pixels)))
                 while len(running) > _LOADERS or (running and _is_done(running[0])):
                     yield _outcome(pool, running.popleft())
         while running:
@@ -419,7 +420,7 @@ def _is_done(item: Outcome | tuple[Path, int, Future[Saved]]) -> bool:
     return isinstance(item, Outcome) or item[2].done()
 
 
-def _attempt(pool: Pool, turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
+def _attempt(pool: Core, turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]]:
     """Save a file; its size and what came of it, or the failure's outcome. Without a pool no file can be saved."""
     try:
         size = turn.path.stat().st_size if turn.path.is_file() else 0
@@ -439,14 +440,14 @@ def _attempt(pool: Pool, turn: _Turn) -> Outcome | tuple[int, tuple[Saved, bool]
     return Outcome(turn.path, "failed", message=str(failure), error=failure)
 
 
-def _outcome(pool: Pool, item: Outcome | tuple[Path, int, Future[Saved]]) -> Outcome:
+def _outcome(pool: Core, item: Outcome | tuple[Path, int, Future[Saved]]) -> Outcome:
     if isinstance(item, Outcome):
         return item
     path, size, future = item
     return _outcome_of(pool, path, size, future.result())
 
 
-def _outcome_of(pool: Pool, path: Path, size: int, saved: Saved) -> Outcome:
+def _outcome_of(pool: Core, path: Path, size: int, saved: Saved) -> Outcome:
     row = saved.row
     urn = str(Urn(pool.name, row.kind, row.serial))
     return Outcome(path, saved.status, size, saved.stored_bytes, urn, row.version, saved.notice)

@@ -16,7 +16,7 @@ from . import select as selecting
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..session.pool import Pool
+    from .core import Core
     from .reference import ProductRef
 
 __all__ = ["hint", "in_order", "why_empty", "with_node"]
@@ -64,7 +64,7 @@ def in_order(node: Node) -> Iterator[Node]:
 
 
 def why_empty(
-    pool: Pool,
+    pool: Core,
     asked: Query,
     previous: Sequence[ProductRef] | None = None,
     *,
@@ -121,7 +121,7 @@ def _products(number: int, *, heads: bool) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _nothing_there(pool: Pool, asked: Query, previous: Sequence[ProductRef] | None, tag: str | None) -> str:
+def _nothing_there(pool: Core, asked: Query, previous: Sequence[ProductRef] | None, tag: str | None) -> str:
     kinds = " or ".join(asked.kinds)
     if previous is not None:
         return f"none of the {len(previous)} earlier results is {kinds} of pool {pool.name}"
@@ -131,12 +131,12 @@ def _nothing_there(pool: Pool, asked: Query, previous: Sequence[ProductRef] | No
     return f"pool {pool.name} has no {kinds}; it has {', '.join(there)}" if there else f"pool {pool.name} is empty"
 
 
-def hint(pool: Pool, asked: Query, part: Node) -> str | None:
+def hint(pool: Core, asked: Query, part: Node) -> str | None:
     """Name the values that resemble those that a condition asks for.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool.
     asked : Query
         The question that the condition is part of.
@@ -175,19 +175,19 @@ def _name(operand: Keyword) -> str:
     return f"{operand.hdu}.{operand.key}" if operand.hdu else operand.key
 
 
-def _texts(pool: Pool, asked: Query, operand: Keyword | Field, values: Sequence[str]) -> list[str]:
+def _texts(pool: Core, asked: Query, operand: Keyword | Field, values: Sequence[str]) -> list[str]:
     if isinstance(operand, Keyword):
         return [near for value in values for near in pool.catalog.values_near(operand.key, value)]
     return selecting.suggest_among(values, {str(value) for value in _fields(pool, asked, operand.name)})
 
 
-def _fields(pool: Pool, asked: Query, name: str) -> list[Any]:
+def _fields(pool: Core, asked: Query, name: str) -> list[Any]:
     serials = selecting.select(pool, with_node(asked, ALL))[:_LOOKED_AT]
     values = (getattr(row, name, None) for row in pool.catalog.rows(serials))
     return [value for value in values if value is not None]
 
 
-def _around(pool: Pool, asked: Query, operand: Keyword | Field, value: Any) -> list[Any]:
+def _around(pool: Core, asked: Query, operand: Keyword | Field, value: Any) -> list[Any]:
     """Give what there is: the smallest, those next to a value, the largest."""
     moment = as_time(value) if isinstance(value, str) else None
     wanted: Any = value if moment is None else moment

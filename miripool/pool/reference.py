@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from ..errors import MiripoolError, UnknownKeyword
+from ..formats import to_datamodel, to_hdulist
 from ..model.names import Urn
 from ..model.product import Context
 
@@ -114,11 +115,9 @@ class Loader(Protocol):
     def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
         """Write the file that was saved."""
 
-    def to_hdulist(self, product: Product) -> Any:
-        """Give a product as astropy HDUs."""
-
-    def to_datamodel(self, product: Product) -> Any:
-        """Give a product as a jwst datamodel."""
+    @property
+    def front(self) -> Any:
+        """What stands for the pool in a session."""
 
 
 class ProductRef:
@@ -148,9 +147,14 @@ class ProductRef:
         return str(Urn(self._pool.name, self._version.kind, self._version.serial))
 
     @property
+    def key(self) -> tuple[Loader, int]:
+        """What finds it: the core of its pool, and its serial."""
+        return self._pool, self._version.serial
+
+    @property
     def pool(self) -> Any:
         """The pool it is in."""
-        return self._pool
+        return self._pool.front
 
     @property
     def serial(self) -> int:
@@ -269,7 +273,7 @@ class ProductRef:
         astropy.io.fits.HDUList
             Independent of the pool.
         """
-        return self._pool.to_hdulist(self.product)
+        return to_hdulist(self.product)
 
     def to_datamodel(self) -> Any:
         """Give the jwst datamodel, in memory.
@@ -279,7 +283,7 @@ class ProductRef:
         stdatamodels.jwst.datamodels.JwstDataModel
             E.g. a RampModel for a Ramp.
         """
-        return self._pool.to_datamodel(self.product)
+        return to_datamodel(self.product)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self._pool, self._version, self.notice)

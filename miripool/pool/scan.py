@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..index import ProductRow
     from ..query.tree import Node
-    from ..session.pool import Pool
+    from .core import Core
 
 __all__ = ["judge"]
 
@@ -30,7 +30,7 @@ _AHEAD = 2
 
 
 def judge(
-    pool: Pool,
+    pool: Core,
     rows: Iterable[ProductRow],
     node: Node,
     *,
@@ -41,7 +41,7 @@ def judge(
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool.
     rows : iterable of ProductRow
         The versions; taken a few ahead of the answers.
@@ -76,7 +76,7 @@ def judge(
             yield row, answer
 
 
-def _caller(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
+def _caller(pool: Core, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
     def answer(row: ProductRow) -> bool:
         with one_of_many():
             return evaluate(node, pool.load_version(row))
@@ -84,7 +84,7 @@ def _caller(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow]
     return lambda row: executor.submit(answer, row)
 
 
-def _sender(pool: Pool, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
+def _sender(pool: Core, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
     try:
         sent = _pickle(node, executor)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..index.pixels import SetRow
     from ..query import Query
     from ..query.tree import Node
-    from ..session.pool import Pool
+    from .core import Core
     from .reference import Loader
 
 __all__ = [
@@ -80,12 +80,12 @@ def suggest_among(values: Iterable[str], there: Iterable[str]) -> list[str]:
     return [near for value in values for near in suggest(value, known)]
 
 
-def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = ()) -> None:
+def refuse_unknown(pools: Sequence[Core], asked: Query, order: Iterable[str] = ()) -> None:
     """Refuse keywords that nobody knows: a slip of the pen is no condition that happens to fail.
 
     Parameters
     ----------
-    pools : sequence of Pool
+    pools : sequence of Core
         Their indexes are caught up.
     asked : Query
         What is looked for.
@@ -121,12 +121,12 @@ def refuse_unknown(pools: Sequence[Pool], asked: Query, order: Iterable[str] = (
     refuse_other_types(pools, asked.node)
 
 
-def refuse_unknown_detector(pools: Sequence[Pool], detector: str) -> None:
+def refuse_unknown_detector(pools: Sequence[Core], detector: str) -> None:
     """Refuse a detector of which no pool has pixels; a pool without any can't know.
 
     Parameters
     ----------
-    pools : sequence of Pool
+    pools : sequence of Core
         Their indexes are caught up.
     detector : str
         In capitals.
@@ -177,7 +177,7 @@ def detectors_of(versions: Iterable[ProductRow]) -> list[str]:
 
 
 def select(
-    pool: Pool,
+    pool: Core,
     asked: Query,
     previous: Sequence[ProductRef] | None = None,
     *,
@@ -192,7 +192,7 @@ def select(
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         The pool; its index is caught up.
     asked : Query
         What to look for.
@@ -237,12 +237,12 @@ def select(
     return serials if rest is None else _filter(pool, serials, rest, limit, executor, progress)
 
 
-def warn_without_rows(pool: Pool, missing: int, versions: int) -> None:
+def warn_without_rows(pool: Core, missing: int, versions: int) -> None:
     """Warn that an answer from pixel rows leaves out versions that have none.
 
     Parameters
     ----------
-    pool : Pool
+    pool : Core
         Theirs.
     missing, versions : int
         How many have no rows, of how many that were asked about.
@@ -294,7 +294,7 @@ def serials_of(refs: Iterable[ProductRef]) -> list[int]:
     return [serial for _, serial in refs.keys] if isinstance(refs, ProductRefs) else [ref.serial for ref in refs]
 
 
-def _by_pixels(pool: Pool, serials: Sequence[int], asked: PixelQuery) -> list[int]:
+def _by_pixels(pool: Core, serials: Sequence[int], asked: PixelQuery) -> list[int]:
     """Keep the versions with enough pixels that satisfy the condition."""
     (kind,) = asked.kinds
     database = pool.catalog.database
@@ -313,11 +313,11 @@ def _keys(refs: Sequence[ProductRef]) -> Sequence[tuple[Loader, int]]:
     for ref in refs:
         if not isinstance(ref, ProductRef):
             raise InvalidInput(f"an earlier result is made of references, not of a {type(ref).__name__}")
-    return [(ref.pool, ref.serial) for ref in refs]
+    return [ref.key for ref in refs]
 
 
 def _filter(
-    pool: Pool,
+    pool: Core,
     serials: Sequence[int],
     rest: Node,
     limit: int | None,

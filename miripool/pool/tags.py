@@ -4,34 +4,74 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import Conflict, TagNotFound
+from ..errors import Conflict, InvalidInput, TagNotFound
 from ..model.keywords import suggest
-from ..model.names import shown
+from ..model.names import check_label, shown
 from ..store.journal import Tag, Untag
 from . import contexts
-from .commit import Committer
-from .resolve import Finder
 from .saving import one_of_each_track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..index import Position, TagEvent
-    from ..session.pool import Pool
     from ..store.journal import Action, Entry
+    from .core import Core
 
-__all__ = ["no_such_tag", "put", "take_off"]
+__all__ = ["check_tag", "exists", "no_such_tag", "put", "take_off"]
 
 _SHOWN = 5
 """Versions that an error lists."""
 
 
-def put(pool: Pool, serials: Sequence[int], label: str, *, keep: bool = False) -> list[TagEvent]:
+def check_tag(label: object) -> None:
+    """Refuse what can't be a tag.
+
+    Parameters
+    ----------
+    label : object
+        What was given; None is no tag.
+
+    Raises
+    ------
+    InvalidName
+        If the text can't be one.
+    InvalidInput
+        If it is no text.
+    """
+    if isinstance(label, str):
+        check_label(label)
+    elif label is not None:
+        raise InvalidInput(
+            f"a tag is one text, not a {type(label).__name__}: save(…, tag='using cal v1'), tag(refs, 'using cal v1')"
+        )
+
+
+def exists(core: Core, label: str) -> bool:
+    """Tell whether a label marks a living version.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    label : str
+        The tag.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    core.catch_up()
+    return core.catalog.count(tag=label) > 0
+
+
+def put(core: Core, serials: Sequence[int], label: str, *, keep: bool = False) -> list[TagEvent]:
     """Put a label on versions; in each track it leaves the version that it marked before.
 
     Parameters
     ----------
-    pool : Pool
+    core : Core
         The pool; its index is caught up.
     serials : sequence of int
         At most one version of each track; a context stands for itself and all that it refers to.
@@ -50,27 +90,27 @@ def put(pool: Pool, serials: Sequence[int], label: str, *, keep: bool = False) -
     Conflict
         If the label would move, with `keep`.
     """
-    finder = Finder(pool.catalog, pool.archive.info, pool.name)
+    finder = core.finder
 
     def decide(_: Position) -> Sequence[Action]:
-        rows = contexts.reached(pool.archive, pool.catalog, pool.catalog.rows(serials))
+        rows = contexts.reached(core.archive, core.catalog, core.catalog.rows(serials))
         for row in rows:
             finder.living(row)
         one_of_each_track(rows)
         new = [row for row in rows if label not in row.tags]
         if keep and new:
-            _refuse_moves(pool, label, {(row.kind, row.name) for row in new})
+            _refuse_moves(core, label, {(row.kind, row.name) for row in new})
         return [Tag(label, tuple(row.serial for row in new))] if new else []
 
-    return _events(pool, Committer(pool.archive, pool.catalog).commit(decide), label)
+    return _events(core, core.committer.commit(decide), label)
 
 
-def take_off(pool: Pool, label: str, serials: Sequence[int] | None = None) -> list[TagEvent]:
+def take_off(core: Core, label: str, serials: Sequence[int] | None = None) -> list[TagEvent]:
     """Take a label off versions.
 
     Parameters
     ----------
-    pool : Pool
+    core : Core
         The pool; its index is caught up.
     label : str
         The tag.
@@ -90,21 +130,21 @@ def take_off(pool: Pool, label: str, serials: Sequence[int] | None = None) -> li
     wanted = None if serials is None else set(serials)
 
     def decide(_: Position) -> Sequence[Action]:
-        marked = [row.serial for row in pool.catalog.select(tag=label)]
+        marked = [row.serial for row in core.catalog.select(tag=label)]
         if not marked:
-            raise no_such_tag(pool, label)
+            raise no_such_tag(core, label)
         gone = tuple(serial for serial in marked if wanted is None or serial in wanted)
         return [Untag(label, gone)] if gone else []
 
-    return _events(pool, Committer(pool.archive, pool.catalog).commit(decide), label)
+    return _events(core, core.committer.commit(decide), label)
 
 
-def no_such_tag(pool: Pool, label: str) -> TagNotFound:
+def no_such_tag(core: Core, label: str) -> TagNotFound:
     """Make the error that says that a label marks nothing, with the labels that resemble it.
 
     Parameters
     ----------
-    pool : Pool
+    core : Core
         The pool; its index is caught up.
     label : str
         What was asked for.
@@ -114,27 +154,27 @@ def no_such_tag(pool: Pool, label: str) -> TagNotFound:
     TagNotFound
         To be raised.
     """
-    near = suggest(label, [t.label for t in pool.catalog.tags()])
+    near = suggest(label, [t.label for t in core.catalog.tags()])
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return TagNotFound(f"no version of pool {pool.name} has the tag {shown(label)}{hint}")
+    return TagNotFound(f"no version of pool {core.name} has the tag {shown(label)}{hint}")
 
 
-def _refuse_moves(pool: Pool, label: str, tracks: set[tuple[str, str]]) -> None:
-    marked = [row for row in pool.catalog.select(tag=label) if (row.kind, row.name) in tracks]
+def _refuse_moves(core: Core, label: str, tracks: set[tuple[str, str]]) -> None:
+    marked = [row for row in core.catalog.select(tag=label) if (row.kind, row.name) in tracks]
     if marked:
         shown = ", ".join(f"{row.kind}/{row.name}@{row.version}" for row in marked[:_SHOWN])
         more = f" and {len(marked) - _SHOWN} more" if len(marked) > _SHOWN else ""
         raise Conflict(f"the tag {label!r} marks {shown}{more}; it was not moved")
 
 
-def _events(pool: Pool, entry: Entry | None, label: str) -> list[TagEvent]:
+def _events(core: Core, entry: Entry | None, label: str) -> list[TagEvent]:
     """Read what an entry did to a label; others may have written entries since."""
     if entry is None:
         return []
-    pool.catch_up()
+    core.catch_up()
     limit = 100
     while True:
-        events = pool.catalog.tag_events(label=label, limit=limit)
+        events = core.catalog.tag_events(label=label, limit=limit)
         if len(events) < limit or events[0].entry < entry.n:
             return [event for event in events if event.entry == entry.n]
         limit *= 4

@@ -29,7 +29,7 @@ from ..query.values import as_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ..session.pool import Pool
+    from .core import Core
 
 __all__ = ["refuse_other_types"]
 
@@ -42,12 +42,12 @@ _FIELDS = {
 """Types of fields; all others are text."""
 
 
-def refuse_other_types(pools: Sequence[Pool], node: Node) -> None:
+def refuse_other_types(pools: Sequence[Core], node: Node) -> None:
     """Refuse conditions that compare values of two types, which no product can satisfy.
 
     Parameters
     ----------
-    pools : sequence of Pool
+    pools : sequence of Core
         Their indexes are caught up: they know what types a keyword's values have.
     node : Node
         A predicate.
@@ -83,7 +83,7 @@ def _sides(leaf: Compare | Range | In | Like) -> tuple[Node | None, list[Literal
     return leaf.operand, list(leaf.items) if isinstance(leaf, In) else [Literal(leaf.pattern)]
 
 
-def _types(pools: Sequence[Pool], operand: Node, *, again: bool) -> frozenset[str]:
+def _types(pools: Sequence[Core], operand: Node, *, again: bool) -> frozenset[str]:
     """Give the types that a value has; none where nobody knows."""
     if isinstance(operand, Keyword):
         return frozenset().union(*(p.catalog.keyword_types(operand.key, operand.hdu, again=again) for p in pools))

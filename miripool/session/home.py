@@ -33,6 +33,7 @@ from ..model.keywords import suggest
 from ..model.names import check_pool_name
 from ..model.product import Context, kinds_matching
 from ..pixels.gaps import IncompleteAnswer, notice_of_gaps
+from ..pool.core import Core, core_of
 from ..server import EmbeddedServer
 from ..store.archive import Archive
 from ..store.poolinfo import read_pool_info
@@ -191,11 +192,11 @@ class Home:
             If versions of the pool have no pixel rows, whatever is asked; the answer's ``notice`` says the same.
         """
         with self.pool(name) as pool:
-            notice = notice_of_gaps(pool)
+            notice = notice_of_gaps(core_of(pool))
             if notice is not None:
                 warnings.warn(notice, IncompleteAnswer, stacklevel=3)  # behind contextlib's frame: who asks
             with (
-                contextlib.closing(self._reader(pool.catalog.database)) as database,
+                contextlib.closing(self._reader(core_of(pool).catalog.database)) as database,
                 ask(database, statement) as answer,
             ):
                 answer.notice = notice
@@ -220,10 +221,10 @@ class Home:
             As for `sql`.
         """
         with self.pool(name) as pool:
-            notice = notice_of_gaps(pool)
+            notice = notice_of_gaps(core_of(pool))
             if notice is not None:
                 warnings.warn(notice, IncompleteAnswer, stacklevel=2)
-            with contextlib.closing(self._reader(pool.catalog.database)) as database:
+            with contextlib.closing(self._reader(core_of(pool).catalog.database)) as database:
                 return database.psql_url, database.schema
 
     def _reader(self, database: Database) -> Database:
@@ -292,7 +293,7 @@ class Home:
             )
 
         again = (reopen, (str(self.path), name, archive.info.id))
-        return Pool(name, archive, connect, opened_by=again)
+        return Pool(Core(name, archive, connect, opened_by=again))
 
     def _no_pool(self, name: str) -> PoolNotFound:
         names = self.names()
@@ -351,7 +352,7 @@ class Home:
             raise
         pool = self._open(name, archive)
         try:
-            pool.catch_up()
+            core_of(pool).catch_up()
         except MiripoolError:
             # Without an index it would be half a pool. It stays if it is another's, or somebody uses it already.
             with contextlib.suppress(OSError):
@@ -418,10 +419,10 @@ class Home:
             self._refuse_similar(new, but=name)
             if self._folder(new).exists() or self._retired(new).exists():
                 raise AlreadyExists(f"there is or was a pool {new!r} in {self.path}; choose another name")
-            pool.catch_up()
+            core_of(pool).catch_up()
             self._refuse_index(new, pool.id)
-            with pool.archive.held(alone=True):
-                pool.archive.remember_name(name)
+            with core_of(pool).archive.held(alone=True):
+                core_of(pool).archive.remember_name(name)
                 _move(self._folder(name), self._folder(new))
             # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
             self._rename_index(pool, new)
@@ -473,7 +474,7 @@ class Home:
             raise storage_error(error, link) from error
         pool = self.pool(name)
         try:
-            pool.catch_up()
+            core_of(pool).catch_up()
         except MiripoolError:
             pool.close()
             link.unlink()
@@ -522,12 +523,12 @@ class Home:
         """Give the index its new name, in the place of one that was made since the folder has that name."""
         for _ in range(_RENAMINGS):
             with contextlib.suppress(AlreadyExists):
-                pool.catalog.rename(schema_name(new))
+                core_of(pool).catalog.rename(schema_name(new))
                 return
             # Somebody has opened the pool by its new name in this moment; whose index it is, the call looks.
             self._refuse_index(new, pool.id)
         # Others made one each time; whoever opens the pool next does, too.
-        pool.catalog.drop()
+        core_of(pool).catalog.drop()
 
     def _refuse_index(self, name: str, pool_id: str) -> None:
         """Make sure that the database has no index of that name."""
@@ -581,9 +582,9 @@ class Home:
         """
         with self.pool(name) as pool:
             self._refuse_link(name)
-            next_serial = pool.catch_up().next_serial
-            with pool.archive.held(alone=True):
-                self._retire(name, pool.archive, next_serial)
+            next_serial = core_of(pool).catch_up().next_serial
+            with core_of(pool).archive.held(alone=True):
+                self._retire(name, core_of(pool).archive, next_serial)
                 _move(self._folder(name), self.path / "pools" / f"{_DELETED}{pool.id} {name}")
         self._sweep_deleted()
 
@@ -650,17 +651,17 @@ class Home:
         """
         with self.pool(name) as pool:
             tags = pool.tags()
-            found = pool.catalog.statistics()
+            found = core_of(pool).catalog.statistics()
             total, listed = found.total, found.without(kinds_matching(Context))
             return PoolSummary(
                 name=name,
-                created=pool.archive.info.created.isoformat().replace("+00:00", "Z"),
+                created=core_of(pool).archive.info.created.isoformat().replace("+00:00", "Z"),
                 products=listed.heads,
                 versions=listed.products,
                 tags=len(tags),
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
-                index_bytes=schema_bytes(pool.catalog.database),
+                index_bytes=schema_bytes(core_of(pool).catalog.database),
                 path=str(self._folder(name)),
                 contexts=total.heads - listed.heads,
             )

@@ -9,6 +9,7 @@ from ..errors import AlreadyExists, ProductNotFound, ReadOnly, TagNotFound
 from ..model.keywords import suggest
 from ..model.names import Urn, shown
 from ..pool import select as selecting
+from ..pool.core import core_of
 from ..pool.reasons import why_empty
 from ..pool.reference import ProductRef, ProductRefs
 from ..pool.resolve import only_one
@@ -175,7 +176,7 @@ class ProductStorage:
             return self._pool_with(ref)
         urn = ref if isinstance(ref, Urn) else Urn.parse(ref)
         for pool in self._pools:
-            if urn.pool == pool.name or urn.pool in pool.archive.info.former_names:
+            if urn.pool == pool.name or urn.pool in core_of(pool).archive.info.former_names:
                 return pool
         raise ProductNotFound(f"{urn}: no pool {urn.pool!r} is registered here")
 
@@ -255,19 +256,27 @@ class ProductStorage:
         keys = selecting.sort_keys(order)
         label = asked.tag if tag is None else tag
         pools = self._pools if label is None else self._pools_with_tag(label)
-        for pool in pools:
-            pool.catch_up()
-        selecting.refuse_unknown(pools, asked, keys)
+        cores = [core_of(pool) for pool in pools]
+        for core in cores:
+            core.catch_up()
+        selecting.refuse_unknown(cores, asked, keys)
         found: list[tuple[Loader, int]] = []
-        for pool in pools:
+        for core in cores:
             left = None if limit is None else limit - len(found)
             serials = selecting.select(
-                pool, asked, previous, tag=label, all_versions=all_versions, order=keys, limit=left, executor=executor
+                core,
+                asked,
+                previous,
+                tag=label,
+                all_versions=all_versions,
+                order=keys,
+                limit=left,
+                executor=executor,
             )
-            found += [(pool, serial) for serial in serials]
+            found += [(core, serial) for serial in serials]
 
         def why() -> str:
-            reasons = [why_empty(pool, asked, previous, tag=label, all_versions=all_versions) for pool in pools]
+            reasons = [why_empty(core, asked, previous, tag=label, all_versions=all_versions) for core in cores]
             return "; ".join(f"{p.name}: {reason}" for p, reason in zip(pools, reasons, strict=True))
 
         return ProductRefs(found, why=None if limit == 0 else why)

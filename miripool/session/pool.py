@@ -1,126 +1,48 @@
-"""Pool: a folder of products (the truth) and its index, as one thing to work with."""
+"""Pool: what a session holds of a pool. It says what one can do; the work is done elsewhere."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-import os
-import threading
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ..errors import (
-    FileMissing,
-    IntegrityError,
-    InvalidInput,
-    MiripoolError,
-    NotFound,
-    ProductNotFound,
-    ServerUnavailable,
-)
-from ..formats import doubt_kind, layout_of, read_fits, to_datamodel, to_hdulist, write_fits
-from ..index import order_by
-from ..model.keywords import dictionary
-from ..model.names import Urn, check_label
+from ..errors import InvalidInput, ProductNotFound
+from ..formats import to_datamodel, to_hdulist
 from ..model.notebook import html_table
-from ..model.product import Context, Product, kind_class
-from ..pixels.rows import PixelRows
-from ..pool import contexts, exposures
-from ..pool import select as selecting
+from ..model.product import Product
+from ..pool import save as saving
 from ..pool import tags as tagging
-from ..pool.commit import Committer
+from ..pool import trash as bin_
 from ..pool.difference import Difference, compare, compare_products
-from ..pool.export import export_name
+from ..pool.find import find
 from ..pool.lineage import Lineage, Use, find_uses, trace
-from ..pool.listing import list_rows
-from ..pool.reasons import why_empty
-from ..pool.reference import ProductRef, ProductRefs, Version
-from ..pool.resolve import Finder, kept, only_one
-from ..pool.saving import Prepared, Saved, from_file, prepare, save_known, save_together, write_ahead
+from ..pool.reference import ProductRef, ProductRefs
+from ..pool.resolve import only_one
+from ..pool.select import refuse_unknown
+from ..pool.trash import serials_among
 from ..query.queries import as_query, functions_in
-from ..store.journal import Action, Purge, Remove, Restore
 from ..store.poolinfo import PIXEL_POLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
+    from datetime import timedelta
 
-    from ..index import Catalog, Position, ProductRow, TagEvent, TagSummary
-    from ..model.product import Link, Origin
+    from ..exchange.copy import Received
+    from ..exchange.pack import Packed
+    from ..index import TagEvent, TagSummary
+    from ..maintenance.gc import Collected
+    from ..maintenance.repair import Step
+    from ..maintenance.verify import Report
+    from ..pipeline import Recipe, Reprocessed
     from ..pixels.pixel import Pixel, Pixels
+    from ..pool.core import Core
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
     from ..pool.resolve import Reference
-    from ..store.archive import Archive
-    from ..store.manifest import Manifest
 
-__all__ = ["Pool", "Ready"]
-
-_T = TypeVar("_T")
-
-
-@dataclass(slots=True)
-class Ready:
-    """A product that waits for its turn to be saved; `close` it afterwards, whatever came of it.
-
-    Attributes
-    ----------
-    product : Product or None
-        What is to be saved; None where it was read by others.
-    name : str
-        The track's name.
-    history : sequence of mapping
-        What it was made from and how.
-    prepared : Prepared or None
-        Its arrays measured, where that was necessary.
-    """
-
-    product: Product | None
-    name: str
-    history: Sequence[Mapping[str, Any]] = ()
-    prepared: Prepared | None = None
-    _notes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-
-    def close(self) -> None:
-        """Remove the pending note: blobs that no version refers to are gc's from now on."""
-        self._notes.close()
-
-    @property
-    def origin(self) -> Origin | None:
-        """The file that it is, bit for bit; metadata that were set since make it another product than the file."""
-        if self.product is None:
-            return None if self.prepared is None else self.prepared.manifest.origin
-        return None if self.product.layout is None else layout_of(self.product).origin
-
-    @property
-    def track(self) -> tuple[str, str]:
-        """Kind and name."""
-        if self.product is None:
-            return ("", self.name) if self.prepared is None else self.prepared.track
-        return self.product.kind, self.name
-
-    def measure(self, archive: Archive) -> Prepared:
-        """Give it measured.
-
-        Parameters
-        ----------
-        archive : Archive
-            The pool's folder.
-
-        Returns
-        -------
-        Prepared
-            The same each time.
-        """
-        if self.prepared is None:
-            if self.product is None:
-                raise InvalidInput(f"{self.name} has neither a product nor its measures")
-            self.prepared = prepare(archive, self.product, name=self.name, history=self.history)
-        return self.prepared
+__all__ = ["Pool"]
 
 
 class Pool:
@@ -128,88 +50,31 @@ class Pool:
 
     Parameters
     ----------
-    name : str
-        The pool's name.
-    archive : Archive
-        Its folder.
-    open_catalog : callable
-        Connects to its index; called when the index is first needed.
-    opened_by : tuple, optional
-        A function, and arguments that it opens the pool with in another process: what is pickled of the pool.
+    core : Core
+        The pool itself: its folder and its index.
     """
 
-    def __init__(
-        self,
-        name: str,
-        archive: Archive,
-        open_catalog: Callable[[], Catalog],
-        *,
-        opened_by: tuple[Callable[..., Pool], tuple[str, ...]] | None = None,
-    ) -> None:
-        self._name = name
-        self.archive = archive
-        self._open_catalog = open_catalog
-        self._opened_by = opened_by
-        self._catalog: Catalog | None = None
-        self._opening = threading.Lock()
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        core.front = self
 
-    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[str, ...]]:
-        if self._opened_by is None:
-            raise TypeError(f"pool {self._name} was not opened by a Home, and can't be pickled")
-        return self._opened_by
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, ...]]:
+        return self._core.way_in()
 
     @property
     def name(self) -> str:
         """The pool's name."""
-        return self._name
+        return self._core.name
 
     @property
     def id(self) -> str:
         """What tells this pool from all others, for ever, whatever its name."""
-        return self.archive.info.id
+        return self._core.id
 
     @property
-    def catalog(self) -> Catalog:
-        """The index; connecting starts the embedded server if there is need."""
-        with self._opening:
-            if self._catalog is None:
-                self.archive.confirm()  # or an index would be made for a pool that is gone
-                catalog = self._open_catalog()
-                try:
-                    Committer(self.archive, catalog).check()
-                except BaseException:
-                    catalog.close()
-                    raise
-                catalog.database.confirm = self.archive.confirm
-                self._catalog = catalog
-            return self._catalog
-
-    def index_position(self) -> Position | None:
-        """Tell what the index has followed, whether the folder agrees or not.
-
-        Returns
-        -------
-        Position or None
-            None where there is no index to ask.
-        """
-        try:
-            with self._open_catalog() as catalog:
-                return catalog.position()
-        except MiripoolError:
-            return None
-
-    @property
-    def _committer(self) -> Committer:
-        return Committer(self.archive, self.catalog)
-
-    @property
-    def _finder(self) -> Finder:
-        return Finder(self.catalog, self.archive.info, self.name)
-
-    @property
-    def pixel_rows(self) -> PixelRows:
-        """The rows of detector pixels in the index."""
-        return PixelRows(self.name, self.archive, self.catalog)
+    def path(self) -> Path:
+        """The pool's folder."""
+        return self._core.archive.folder
 
     def set_pixel_policy(self, policy: str) -> None:
         """Say which versions get pixel rows by themselves from now on.
@@ -226,39 +91,7 @@ class Pool:
         """
         if policy not in PIXEL_POLICIES:
             raise InvalidInput(f"pixel rows are made of {', '.join(PIXEL_POLICIES)} versions, not {policy!r}")
-        self.archive.set_pixel_policy(PIXEL_POLICIES[policy])
-
-    def catch_up(self) -> Position:
-        """Take into the index what others have written to the journal since.
-
-        Returns
-        -------
-        Position
-            Where the index stands.
-        """
-        was_open = self._catalog is not None
-        try:
-            return self._committer.catch_up()
-        except ServerUnavailable:
-            if not was_open:
-                raise
-        self.close()  # the embedded server was stopped meanwhile: connecting starts it
-        return self._committer.catch_up()
-
-    def _rows(self, serials: Sequence[int]) -> list[ProductRow]:
-        """Read versions for a reference that was made long ago; the server may have been stopped since."""
-        return self.again(lambda: self.catalog.rows(serials))
-
-    def again(self, work: Callable[[], _T]) -> _T:
-        """Do what may be done twice; once more if the embedded server was stopped meanwhile: connecting starts it."""
-        try:
-            return work()
-        except ServerUnavailable as error:
-            self.close()
-            try:
-                return work()
-            except ServerUnavailable:
-                raise error from None  # it says what was done before the server went away
+        self._core.archive.set_pixel_policy(PIXEL_POLICIES[policy])
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
@@ -276,24 +109,11 @@ class Pool:
         IntegrityError
             If the journal is damaged; the index is as it was then.
         """
-        self.close()
-        self.archive.confirm()
-        with self._open_catalog() as catalog:
-            catalog.renew(
-                self.archive.journal.since,
-                self.archive.manifest,
-                has=self.archive.journal.has,
-                first_serial=self.archive.info.first_serial,
-                progress=progress,
-            )
-        self.catch_up()
+        self._core.reindex(progress=progress)
 
     def close(self) -> None:
         """Let go of the database connection; the next use makes a new one."""
-        with self._opening:
-            if self._catalog is not None:
-                self._catalog.close()
-                self._catalog = None
+        self._core.close()
 
     def __enter__(self) -> Pool:
         return self
@@ -305,8 +125,8 @@ class Pool:
         return f"<Pool {self.name}>"
 
     def _repr_html_(self) -> str:
-        self.catch_up()
-        kinds = self.catalog.statistics().kinds.items()
+        self._core.catch_up()
+        kinds = self._core.catalog.statistics().kinds.items()
         rows = ((kind, s.heads, s.products, f"{s.bytes / 1e6:.2f}", f"{s.stored_bytes / 1e6:.2f}") for kind, s in kinds)
         return html_table(f"Pool {self.name}", ("kind", "products", "versions", "FITS (MB)", "blobs (MB)"), rows)
 
@@ -360,41 +180,19 @@ class Pool:
         InvalidName
             If the tag or the name can't be one.
         """
-        saved = self.save_detailed(
-            source, name=name, kind=kind, tag=tag, force=force, history=history, pixels=pixels, truncate=truncate
+        tagging.check_tag(tag)
+        saved = saving.save(
+            self._core,
+            source,
+            name=name,
+            kind=kind,
+            tag=tag,
+            force=force,
+            history=history,
+            pixels=pixels,
+            truncate=truncate,
         )
-        return ProductRef(self, saved.row, notice=saved.notice)
-
-    def save_detailed(
-        self,
-        source: Any,
-        *,
-        name: str | None = None,
-        kind: str | type[Product] | None = None,
-        tag: str | None = None,
-        force: bool = False,
-        history: Sequence[Mapping[str, Any]] = (),
-        pixels: bool | None = None,
-        truncate: bool = False,
-    ) -> Saved:
-        """Save a product as `save` does, and say what came of it.
-
-        Parameters
-        ----------
-        source, name, kind, tag, force, history, pixels, truncate : object
-            As for `save`.
-
-        Returns
-        -------
-        Saved
-            The version, whether it is new, and the bytes stored.
-        """
-        _check_tag(tag)
-        if isinstance(source, Context):
-            return self._save_context(source if name is None else source.renamed(name), tag)
-        ready = self.read(source, name=name, kind=kind, history=history, truncate=truncate)
-        saved = self.commit(ready, tag=tag, force=force)
-        return self.finish(saved, pixels=pixels)
+        return ProductRef(self._core, saved.row, notice=saved.notice)
 
     def ingest(
         self,
@@ -442,7 +240,7 @@ class Pool:
 
         files = find_files([paths] if isinstance(paths, (str, Path)) else paths)
         outcomes = ingest(
-            self,
+            self._core,
             files,
             tag=tag,
             name=name,
@@ -454,217 +252,6 @@ class Pool:
             progress=progress,
         )
         return list(outcomes)
-
-    def _save_context(self, context: Context, tag: str | None) -> Saved:
-        """Save a context and what of it is in no pool yet, in one entry; a tag reaches all that it refers to."""
-        self.catch_up()
-        ready = contexts.gather(self.archive, context, pool_id=self.id, find=self._finder.row)
-
-        def reach(serials: Sequence[int]) -> Sequence[ProductRow]:
-            return contexts.reached(self.archive, self.catalog, self.catalog.rows(serials))
-
-        saves = save_together(self.archive, self.catalog, self._committer, ready, tag=tag, reach=reach)
-        return [self.finish(saved) for saved in saves][-1]
-
-    def keep_exposures(self, made: Iterable[ProductRef], known: Iterable[ProductRef] = ()) -> list[ProductRef]:
-        """Keep the `Exposure` contexts of products: a version for each run of the pipeline of which something is new.
-
-        Parameters
-        ----------
-        made : iterable of ProductRef
-            New versions; other kinds than those of an exposure are passed over. They are sorted by the run that made
-            them, as their headers tell: CRDS context, software, references, steps, and the raw they are from.
-        known : iterable of ProductRef, optional
-            Versions that were there: those to which no living exposure refers.
-
-        Returns
-        -------
-        list of ProductRef
-            The exposures; those of one name in the order of their making.
-        """
-        self.catch_up()
-        serials = (selecting.serials_of(made), selecting.serials_of(known))
-        keeping = exposures.plan(
-            self.archive, self.catalog, *serials, is_ours=self._finder.is_ours, load=self.load_version
-        )
-        saves = [s for ready in keeping for s in save_together(self.archive, self.catalog, self._committer, ready)]
-        return [ProductRef(self, saved.row, notice=saved.notice) for saved in saves]
-
-    def prepare(
-        self,
-        source: Any,
-        *,
-        name: str | None = None,
-        kind: str | type[Product] | None = None,
-        force: bool = False,
-        history: Sequence[Mapping[str, Any]] = (),
-        truncate: bool = False,
-    ) -> Ready:
-        """Do the long part of a save, which may run beside others: read, measure and store the arrays.
-
-        Parameters
-        ----------
-        source, name, kind, force, history, truncate : object
-            As for `save`.
-
-        Returns
-        -------
-        Ready
-            For `commit`; no version is made before that.
-        """
-        ready = self.read(source, name=name, kind=kind, history=history, truncate=truncate)
-        self.catch_up()
-        rows = self.catalog.living([ready.name])
-        known = None if force else from_file(rows, ready.origin, ready.track)
-        if known is None or not self.archive.is_whole(known.manifest):
-            ticket = self.archive.notes.ticket()
-            ready._notes.callback(self.archive.notes.withdraw, ticket)
-            try:
-                write_ahead(self.archive, rows, ready.measure(self.archive), ticket, force=force)
-            except BaseException:
-                ready.close()
-                raise
-        return ready
-
-    @property
-    def work_folder(self) -> Path:
-        """Where work in progress has its files."""
-        return self.archive.work_folder
-
-    def commit(self, ready: Ready | Prepared, *, tag: str | None = None, force: bool = False) -> Saved:
-        """Make a version of what was prepared; those of one track count in the order of these calls.
-
-        It is saved then; its pixel rows are `finish`'s.
-
-        Parameters
-        ----------
-        ready : Ready or Prepared
-            From `prepare`, or what another process measured and stored.
-        tag, force : object, keyword-only
-            As for `save`.
-
-        Returns
-        -------
-        Saved
-            The version, whether it is new, and the bytes stored.
-
-        Raises
-        ------
-        ArraysElsewhere
-            If another process did not store the arrays, as they were there, and they are no more: `read` it here.
-        """
-        if isinstance(ready, Prepared):
-            ready = Ready(None, ready.manifest.name, prepared=ready)
-        if force:  # done twice it would be saved twice
-            return self._commit(ready, tag, force)
-        return self.again(lambda: self._commit(ready, tag, force))
-
-    def _commit(self, ready: Ready, tag: str | None, force: bool) -> Saved:
-        self.catch_up()
-        committer = self._committer
-        if not force:
-            known = save_known(self.archive, self.catalog, committer, ready.origin, ready.track, tag=tag)
-            if known is not None:
-                return known
-        prepared = ready.measure(self.archive)
-        (saved,) = save_together(self.archive, self.catalog, committer, [prepared], tag=tag, force=force)
-        return saved
-
-    def commit_together(
-        self,
-        ready: Sequence[Ready | Prepared],
-        *,
-        tag: str | None = None,
-        pixels: bool | None = None,
-        raw: ProductRef | None = None,
-    ) -> list[ProductRef]:
-        """Make versions of what was read, in one journal entry: all of them, or none.
-
-        Parameters
-        ----------
-        ready : sequence of Ready or Prepared
-            From `read` or `prepare`, or what another process measured and stored; of different tracks.
-        tag, pixels : object, keyword-only
-            As for `save`.
-        raw : ProductRef, keyword-only, optional
-            What they were made from: they and it become references of its `Exposure`, in the same entry.
-
-        Returns
-        -------
-        list of ProductRef
-            In their order; the `notice` of one says so where nothing was new.
-        """
-        self.catch_up()
-        prepared = [r if isinstance(r, Prepared) else r.measure(self.archive) for r in ready]
-        if raw is not None:
-            targets: dict[str, Link | Prepared] = {"raw": contexts.link_to(self._finder.row(raw))}
-            targets |= {contexts.EXPOSURE_REFS[p.manifest.kind]: p for p in prepared}
-            prepared += contexts.follow_exposures(self.archive, {raw.name: targets}, lambda _: raw.product)
-        saves = save_together(self.archive, self.catalog, self._committer, prepared, tag=tag)
-        done = [self.finish(saved, pixels=pixels) for saved in saves]
-        return [ProductRef(self, saved.row, notice=saved.notice) for saved in done]
-
-    def finish(self, saved: Saved, *, pixels: bool | None = None) -> Saved:
-        """Make the pixel rows of what was saved, which may run beside others.
-
-        Parameters
-        ----------
-        saved : Saved
-            From `commit`.
-        pixels : bool, keyword-only, optional
-            As for `save`.
-
-        Returns
-        -------
-        Saved
-            The same; its notice says so where the rows could not be made, or where the kind is not what the file's name
-            says.
-        """
-        doubt = None
-        if saved.status != "unchanged" and saved.row.kind == Product.kind and saved.row.filename:
-            doubt = doubt_kind(self.load_version(saved.row), saved.row.filename)
-        notice = self._make_pixels(saved.row, pixels)
-        return replace(saved, notice="; ".join(filter(None, (saved.notice, doubt, notice))) or None)
-
-    def _make_pixels(self, row: ProductRow, wanted: bool | None = None) -> str | None:
-        """Make a version's pixel rows as far as they are wanted; what the user should know."""
-        try:
-            return self.again(lambda: self.pixel_rows.after_save(row, wanted=wanted))
-        except MiripoolError as error:
-            return f"pixel rows pending, `miripool index pixels {self.name}` makes them ({error})"
-
-    def read(
-        self,
-        source: Any,
-        *,
-        name: str | None = None,
-        kind: str | type[Product] | None = None,
-        history: Sequence[Mapping[str, Any]] = (),
-        truncate: bool = False,
-    ) -> Ready:
-        """Find out what a source would be saved as; no array is read.
-
-        Parameters
-        ----------
-        source, name, kind, history, truncate : object
-            As for `save`.
-
-        Returns
-        -------
-        Ready
-            For `commit`.
-        """
-        wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
-        product = source.product if isinstance(source, ProductRef) else source
-        if not isinstance(product, Product):
-            product = read_fits(product, name=name, kind=wanted, truncate=truncate)
-        elif wanted is not None and wanted != product.kind:
-            raise InvalidInput(f"this product is a {product.kind}, not a {wanted}")
-        elif name is not None:
-            product = product.renamed(name)
-        if not product.name:
-            raise InvalidInput(f"a {product.kind} that does not come from a file needs a name: save(product, name=…)")
-        return Ready(product, product.name, history)
 
     # Finding
 
@@ -719,29 +306,17 @@ class Pool:
         """
         frame = inspect.currentframe()
         functions = functions_in(frame.f_back if frame is not None else None) if isinstance(query, str) else None
-        asked = as_query(query, functions=functions)
-        previous = _earlier(previous)
-        _check_tag(tag)
-        all_versions = allVersions if all_versions is None else all_versions
-        keys = selecting.sort_keys(order)
-        label = asked.tag if tag is None else tag
-        if label is not None and not self.tag_exists(label):
-            raise tagging.no_such_tag(self, label)
-        self.catch_up()
-        selecting.refuse_unknown([self], asked, keys)
-        serials = selecting.select(
-            self,
-            asked,
+        return find(
+            self._core,
+            as_query(query, functions=functions),
             previous,
-            tag=label,
-            all_versions=all_versions,
-            order=keys,
+            tag=tag,
+            all_versions=allVersions if all_versions is None else all_versions,
+            order=order,
             limit=limit,
             executor=executor,
             progress=progress,
         )
-        why = partial(why_empty, self, asked, previous, tag=label, all_versions=all_versions)
-        return ProductRefs([(self, s) for s in serials], why=None if limit == 0 else why)
 
     def explain(self, query: Any = "1", *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
         """Tell how a query is answered: who answers each condition, and how many products are left after it.
@@ -763,52 +338,10 @@ class Pool:
         asked = as_query(query, functions=functions)
         label = asked.tag if tag is None else tag
         if label is not None and not self.tag_exists(label):
-            raise tagging.no_such_tag(self, label)
-        self.catch_up()
-        selecting.refuse_unknown([self], asked)
-        return explain(self, asked, tag=label, all_versions=all_versions)
-
-    def fetch(self, serials: Sequence[int]) -> list[ProductRef]:
-        """Give references by serials.
-
-        Parameters
-        ----------
-        serials : sequence of int
-            Of this pool.
-
-        Returns
-        -------
-        list of ProductRef
-            In that order, also of what is in the trash.
-        """
-        return [ProductRef(self, row) for row in self._rows(serials)]
-
-    def listing(
-        self, serials: Sequence[int], columns: str | Sequence[str] | None = None, *, check: bool = True
-    ) -> list[dict[str, Any]]:
-        """Give versions as dictionaries.
-
-        Parameters
-        ----------
-        serials : sequence of int
-            Which.
-        columns : sequence of str, optional
-            Fields and keywords; unless given urn, kind, name, version, tags, created, bytes.
-        check : bool, keyword-only
-            Refuse columns that nobody knows, instead of giving None.
-
-        Returns
-        -------
-        list of dict
-            In that order.
-
-        Raises
-        ------
-        UnknownKeyword
-            If a column is neither a field nor a keyword of any product.
-        """
-        rows = self._rows(serials)
-        return list_rows(self.catalog, self.name, rows, columns, check=check)
+            raise tagging.no_such_tag(self._core, label)
+        self._core.catch_up()
+        refuse_unknown([self._core], asked)
+        return explain(self._core, asked, tag=label, all_versions=all_versions)
 
     def ref(self, spec: Reference, *, removed: bool = False) -> ProductRef:
         """Find one version by its URN or SPEC.
@@ -833,9 +366,7 @@ class Pool:
         AmbiguousSpec
             If the name stands for products of several kinds.
         """
-        self.catch_up()
-        row = self._finder.row(spec)
-        return ProductRef(self, row if removed else self._finder.living(row))
+        return self._core.ref(spec, removed=removed)
 
     def load(self, urn_or_tag: Reference) -> ProductRef:
         """Find one version by URN, SPEC, or by a tag that marks one version only.
@@ -877,8 +408,8 @@ class Pool:
             The living ones.
         """
         found = self.ref(ref, removed=True)
-        rows = self.catalog.track(found.kind, found.name)
-        return [ProductRef(self, row) for row in rows if removed or row.removed is None]
+        rows = self._core.catalog.track(found.kind, found.name)
+        return [ProductRef(self._core, row) for row in rows if removed or row.removed is None]
 
     def head(self, ref: Reference) -> ProductRef:
         """Give the newest living version of a track.
@@ -931,9 +462,9 @@ class Pool:
         Conflict
             If the label would leave another version, with `keep`.
         """
-        _check_tag(label)
-        self.catch_up()
-        return len(tagging.put(self, self._serials(refs), label, keep=keep))
+        tagging.check_tag(label)
+        self._core.catch_up()
+        return len(tagging.put(self._core, serials_among(self._core, refs), label, keep=keep))
 
     def untag(self, label: str, refs: Reference | Iterable[Reference] | None = None) -> int:
         """Take a label off versions.
@@ -955,8 +486,9 @@ class Pool:
         TagNotFound
             If there is no such tag.
         """
-        self.catch_up()
-        return len(tagging.take_off(self, label, None if refs is None else self._serials(refs)))
+        self._core.catch_up()
+        serials = None if refs is None else serials_among(self._core, refs)
+        return len(tagging.take_off(self._core, label, serials))
 
     def tags(self) -> list[TagSummary]:
         """List the tags in use.
@@ -966,8 +498,8 @@ class Pool:
         list of TagSummary
             Label, how many living versions it marks, contexts apart, first and last use.
         """
-        self.catch_up()
-        return self.catalog.tags()
+        self._core.catch_up()
+        return self._core.catalog.tags()
 
     def tag_events(
         self, label: str | None = None, *, kind: str | None = None, name: str | None = None
@@ -986,8 +518,8 @@ class Pool:
         list of TagEvent
             One for each version that it came to or went from.
         """
-        self.catch_up()
-        return self.catalog.tag_events(label=label, kind=kind, name=name)
+        self._core.catch_up()
+        return self._core.catalog.tag_events(label=label, kind=kind, name=name)
 
     def tag_exists(self, label: str) -> bool:
         """Tell whether a label marks a living version.
@@ -1002,8 +534,7 @@ class Pool:
         bool
             True if so.
         """
-        self.catch_up()
-        return self.catalog.count(tag=label) > 0
+        return tagging.exists(self._core, label)
 
     def tagged(self, label: str) -> ProductRefs:
         """Give the versions that a tag marks.
@@ -1023,28 +554,11 @@ class Pool:
         TagNotFound
             If it marks none.
         """
-        self.catch_up()
-        serials = self.catalog.serials(tag=label)
+        self._core.catch_up()
+        serials = self._core.catalog.serials(tag=label)
         if not serials:
-            raise tagging.no_such_tag(self, label)
-        return ProductRefs([(self, serial) for serial in serials])
-
-    def tags_of(self, serial: int) -> tuple[str, ...]:
-        """Give the labels that mark a version now.
-
-        Parameters
-        ----------
-        serial : int
-            The version.
-
-        Returns
-        -------
-        tuple of str
-            Sorted.
-        """
-        self.catch_up()
-        rows = self.catalog.rows([serial])
-        return rows[0].tags if rows else ()
+            raise tagging.no_such_tag(self._core, label)
+        return ProductRefs([(self._core, serial) for serial in serials])
 
     # Trash
 
@@ -1069,36 +583,7 @@ class Pool:
         Conflict
             If contexts of users refer to them, without `cascade`.
         """
-        self.catch_up()
-        serials = self._serials(refs)
-        for row in self.catalog.rows(serials):
-            self._finder.living(row)
-        count = self._move(
-            serials,
-            Remove,
-            removed=False,
-            widen=lambda found: contexts.widen_removal(self.catalog, self.name, found, cascade=cascade),
-        )
-        with contextlib.suppress(MiripoolError):  # the next save, or `index pixels`, makes up for it
-            self.pixel_rows.tidy()
-        return count
-
-    def removed_with(self, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> list[ProductRef]:
-        """Tell what `remove` would put into the trash; nothing is changed.
-
-        Parameters
-        ----------
-        refs, cascade : object
-            As for `remove`.
-
-        Returns
-        -------
-        list of ProductRef
-            The versions, and with `cascade` the contexts that refer to them.
-        """
-        self.catch_up()
-        serials = contexts.widen_removal(self.catalog, self.name, self._serials(refs), cascade=cascade)
-        return list(self.fetch(serials))
+        return bin_.remove(self._core, refs, cascade=cascade)
 
     def trash(
         self,
@@ -1121,38 +606,7 @@ class Pool:
         ProductRefs
             In the order of saving, unless ordered otherwise.
         """
-        asked = as_query(kind_class(kind) if isinstance(kind, str) else kind or Product)
-        keys = selecting.sort_keys(order)
-        self.catch_up()
-        selecting.refuse_unknown([self], asked, keys)
-        rows = self.catalog.select(
-            kinds=None if kind is None else asked.kinds,
-            removed=True,
-            order_by=order_by(keys, names=dictionary()),
-            limit=limit,
-        )
-        return ProductRefs([(self, row.serial) for row in rows])
-
-    def in_trash(self, spec: Reference) -> ProductRef:
-        """Find the version that `restore` would bring back.
-
-        Parameters
-        ----------
-        spec : ProductRef, Urn or str
-            One version; without version or tag, the newest of its track that is in the trash.
-
-        Returns
-        -------
-        ProductRef
-            The version; its `removed` is None where it is named exactly and not in the trash.
-
-        Raises
-        ------
-        ProductNotFound
-            If there is none.
-        """
-        self.catch_up()
-        return ProductRef(self, self._finder.row_in_trash(spec))
+        return bin_.trash(self._core, kind, order=order, limit=limit)
 
     def restore(self, refs: Reference | Iterable[Reference]) -> int:
         """Take versions out of the trash. A tag that they had is theirs again, unless it has moved on meanwhile.
@@ -1173,19 +627,7 @@ class Pool:
         Conflict
             If a context refers to what was removed for good.
         """
-        self.catch_up()
-        serials: Sequence[int] = self._serials(refs, find=self._finder.row_in_trash)
-
-        def widen(given: Sequence[int]) -> Sequence[int]:
-            nonlocal serials
-            serials = contexts.widen_restoring(self.archive, self.catalog, self.name, given)
-            return serials
-
-        count = self._move(serials, Restore, removed=True, widen=widen)
-        for row in self.catalog.rows(serials):
-            if row.removed is None:
-                self._make_pixels(row)
-        return count
+        return bin_.restore(self._core, refs)
 
     def expired(self, grace: timedelta) -> list[ProductRef]:
         """List what has been in the trash for long.
@@ -1200,8 +642,7 @@ class Pool:
         list of ProductRef
             In the order of saving.
         """
-        since = datetime.now(UTC) - grace
-        return [ref for ref in self.trash() if ref.removed is not None and ref.removed < since]
+        return bin_.expired(self._core, grace)
 
     def purge(self, refs: Reference | Iterable[Reference]) -> int:
         """Give versions in the trash up for good: `restore` does not bring them back, `miripool gc` frees their arrays.
@@ -1218,45 +659,7 @@ class Pool:
         int
             How many; what is not in the trash does not count, nor what somebody else has given up meanwhile.
         """
-        self.catch_up()
-
-        def find(ref: Reference) -> ProductRow:
-            return self._finder.row(ref) if isinstance(ref, ProductRef) else self._finder.row_in_trash(ref)
-
-        return self._move(self._serials(refs, find=find), Purge, removed=True)
-
-    def _move(
-        self,
-        serials: Sequence[int],
-        action: type[Remove] | type[Restore] | type[Purge],
-        *,
-        removed: bool,
-        widen: Callable[[Sequence[int]], Sequence[int]] = lambda found: found,
-    ) -> int:
-        count = 0
-
-        def decide(_: Position) -> Sequence[Action]:
-            nonlocal count
-            rows = self.catalog.rows(widen(serials))
-            moved = tuple(row.serial for row in rows if (row.removed is not None) == removed and row.purged is None)
-            count = len(moved)
-            return [action(moved)] if moved else []
-
-        self._committer.commit(decide)
-        return count
-
-    def _serials(
-        self, refs: Reference | Iterable[Reference], *, find: Callable[[Reference], ProductRow] | None = None
-    ) -> list[int]:
-        """Give the serials of versions, each once; the index is caught up."""
-        if isinstance(refs, ProductRefs):
-            for other, serial in refs.keys:
-                if other.id != self.id:
-                    raise ProductNotFound(f"version {serial} of pool {other.name!r} is not in pool {self.name!r}")
-            return list(dict.fromkeys(serial for _, serial in refs.keys))
-        if isinstance(refs, (ProductRef, Urn, str)):
-            refs = [refs]
-        return list(dict.fromkeys((find or self._finder.row)(ref).serial for ref in refs))
+        return bin_.purge(self._core, refs)
 
     # Pixels
 
@@ -1282,7 +685,7 @@ class Pool:
         """
         from ..pixels.pixel import Pixel
 
-        return Pixel(self, x, y, detector=detector)
+        return Pixel(self._core, x, y, detector)
 
     def pixels(
         self,
@@ -1327,33 +730,10 @@ class Pool:
         """
         from ..pixels.pixel import Pixels
 
-        return Pixels(self, kind, where, x=x, y=y, query=query, tag=tag, all_versions=all_versions, detector=detector)
+        options: dict[str, Any] = {"query": query, "tag": tag, "all_versions": all_versions, "detector": detector}
+        return Pixels(self._core, kind, where, x=x, y=y, **options)
 
-    # Loading and writing out
-
-    def manifest(self, version: Version | Reference) -> Manifest:
-        """Read a version's manifest.
-
-        Parameters
-        ----------
-        version : ProductRow, ProductRef or str
-            From the index; or a reference, or a SPEC.
-
-        Returns
-        -------
-        Manifest
-            What was saved.
-
-        Raises
-        ------
-        IntegrityError
-            If it is missing or damaged.
-        """
-        version = self._version(version)
-        try:
-            return self.archive.manifest(version.manifest)
-        except IntegrityError as error:
-            raise IntegrityError(f"{Urn(self.name, version.kind, version.serial)}: {error}") from error
+    # Looking at versions, and writing them out
 
     def history(self, ref: Reference) -> tuple[Mapping[str, Any], ...]:
         """Tell what a version was made from and how.
@@ -1369,7 +749,8 @@ class Pool:
             As it was given to `save`; `reprocess` tells tool, version, context, parameters, references with digests,
             steps, and the URNs of inputs.
         """
-        return copy.deepcopy(self.manifest(self._finder.row(ref)).history)  # the manifest is kept
+        row = self._core.finder.row(ref)
+        return copy.deepcopy(self._core.manifest(row).history)  # the manifest is kept
 
     def diff(self, old: Reference, new: Reference, *, elements: bool = True) -> Difference:
         """Tell what differs between two versions.
@@ -1387,11 +768,11 @@ class Pool:
         Difference
             From `old` to `new`: keywords, datasets, elements, references.
         """
-        before, after = self._finder.row(old), self._finder.row(new)
-        found = compare(self.manifest(before), self.manifest(after))
+        before, after = self._core.finder.row(old), self._core.finder.row(new)
+        found = compare(self._core.manifest(before), self._core.manifest(after))
         if not elements or before.purged or after.purged:
             return found
-        return compare_products(self.load_version(before), self.load_version(after), found)
+        return compare_products(self._core.load_version(before), self._core.load_version(after), found)
 
     def lineage(self, ref: Reference) -> Lineage:
         """Tell what a version was made from and what was made of it; no array is read.
@@ -1407,9 +788,9 @@ class Pool:
             A list of Descent: the versions that it goes back to, or it itself; each with all that leads to this
             version, and all that was made of this version.
         """
-        row = self._finder.row(ref)
-        self.catch_up()
-        return Lineage(trace(self.archive, self.catalog, row, self._finder.is_ours))
+        row = self._core.finder.row(ref)
+        self._core.catch_up()
+        return Lineage(trace(self._core.archive, self._core.catalog, row, self._core.finder.is_ours))
 
     def uses(self, of: Reference) -> list[Use]:
         """Find the versions that a version, or a reference file, went into.
@@ -1430,48 +811,20 @@ class Pool:
         ProductNotFound
             If there is no such version, and no version was calibrated with such a file.
         """
-        self.catch_up()
+        self._core.catch_up()
         missing: ProductNotFound | None = None
         row = None
         try:
-            row = self._finder.row(of)
+            row = self._core.finder.row(of)
         except (ProductNotFound, InvalidInput) as error:
             if not isinstance(of, str):
                 raise
             missing = error if isinstance(error, ProductNotFound) else ProductNotFound(str(error))
         names = [of.removeprefix("crds://")] if isinstance(of, str) and row is None else []
-        found = find_uses(self.catalog, self._finder.is_ours, row=row, names=names)
+        found = find_uses(self._core.catalog, self._core.finder.is_ours, row=row, names=names)
         if missing is not None and not found:
             raise ProductNotFound(f"{missing}; and nothing here was calibrated with a reference file {of!r}")
         return found
-
-    def _version(self, given: Version | Reference) -> Version:
-        return self._finder.row(given) if isinstance(given, (ProductRef, Urn, str)) else given
-
-    def load_version(self, version: Version | Reference) -> Product:
-        """Give a version's product; its manifest is read, its arrays are not.
-
-        Parameters
-        ----------
-        version : ProductRow, ProductRef or str
-            From the index; or a reference, or a SPEC.
-
-        Returns
-        -------
-        Product
-            Of its kind.
-
-        Raises
-        ------
-        ProductNotFound
-            If it was removed for good.
-        """
-        version = self._version(version)
-        kept(self.name, version)
-        urn = str(Urn(self.name, version.kind, version.serial))
-        product = self.archive.product(self.manifest(version), urn, version.serial)
-        product.ref = ProductRef(self, version)
-        return product
 
     def export(self, ref: Reference, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
         """Write the FITS file that was saved, bit for bit.
@@ -1502,18 +855,7 @@ class Pool:
             If what is stored is missing, or no longer gives the bytes that were saved.
         """
         found = ref if isinstance(ref, ProductRef) else self.ref(ref)
-        path = Path(destination)
-        if path.is_dir():
-            path /= export_name(found, jwst=jwst)
-        elif str(destination).endswith(("/", os.sep)):
-            raise FileMissing(f"there is no folder {path}; make it first, or name a file")
-        try:
-            write_fits(found.product, path, overwrite=overwrite, jwst=jwst)
-        except (FileMissing, ProductNotFound):
-            raise
-        except NotFound as error:
-            raise IntegrityError(f"{found.urn} can't be written: {error}") from error
-        return path
+        return self._core.export(found, destination, overwrite=overwrite, jwst=jwst)
 
     def to_hdulist(self, product: Product | Reference) -> Any:
         """Give a product as astropy HDUs, in memory.
@@ -1545,23 +887,245 @@ class Pool:
         """
         return to_datamodel(product if isinstance(product, Product) else self.ref(product).product)
 
+    # Calibrating, looking after it, and giving it on
 
-def _earlier(previous: Any) -> Sequence[ProductRef] | None:
-    if isinstance(previous, ProductRef):
-        return [previous]
-    if isinstance(previous, (type, str)):
-        shown = previous.__name__ if isinstance(previous, type) else repr(previous)
-        raise InvalidInput(
-            f"select(query, previous) wants an earlier result second, not {shown}; "
-            'for a kind, write MetaQuery(Ramp, "p", "ngroups >= 20") or "kind == \'Ramp\' and ngroups >= 20"'
-        )
-    return previous  # type: ignore[no-any-return]
+    def reprocess(
+        self,
+        raws: Reference | Iterable[Reference],
+        recipe: Recipe | None = None,
+        *,
+        tag: str | None = None,
+        jobs: int = 1,
+        executor: Executor | None = None,
+        pixels: bool | None = None,
+        progress: Callable[[ProductRef, str], None] | None = None,
+    ) -> Iterator[Reprocessed]:
+        """Run the JWST pipeline's `Detector1Pipeline` on raw products; save what it makes of each together.
 
+        These are the ramp, the rate, and the rateints where the pipeline gives them. With the raw product they make a
+        version of its `Exposure`.
 
-def _check_tag(label: object) -> None:
-    if isinstance(label, str):
-        check_label(label)
-    elif label is not None:
-        raise InvalidInput(
-            f"a tag is one text, not a {type(label).__name__}: save(…, tag='using cal v1'), tag(refs, 'using cal v1')"
-        )
+        Parameters
+        ----------
+        raws : ProductRef, str, or an iterable of them
+            Of kind Raw.
+        recipe : miripool.pipeline.Recipe, optional
+            How: context, references, steps.
+        tag : str, keyword-only, optional
+            Label for the results.
+        jobs : int, keyword-only
+            How many run at a time, each in a process of its own; some gigabytes of memory each.
+        executor : concurrent.futures.Executor, keyword-only, optional
+            Who runs them, instead of `jobs` threads: a process pool, Dask's ``client.get_executor()``. Other hosts need
+            to see the pool's folder, the references and the CRDS cache under the same paths; they need no database.
+        pixels : bool, keyword-only, optional
+            As for `save`.
+        progress : callable, keyword-only, optional
+            Takes the product and the step that begins; from other threads.
+
+        Yields
+        ------
+        Reprocessed
+            One for each product, in their order. A failure of one does not stop the others.
+
+        Raises
+        ------
+        InvalidInput
+            If one of them is not Raw.
+        FileMissing
+            If a reference file or the CRDS cache is not there.
+        """
+        from ..pipeline import reprocess
+
+        self._core.catch_up()
+        refs = self._core.fetch(serials_among(self._core, raws))
+        options: dict[str, Any] = {"jobs": jobs, "executor": executor, "pixels": pixels, "progress": progress}
+        return reprocess(self._core, refs, recipe, tag=tag, **options)
+
+    def verify(
+        self,
+        refs: Reference | Iterable[Reference] = (),
+        *,
+        level: str = "normal",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Report:
+        """Look whether the pool is whole, folder against index and index against folder; nothing is changed.
+
+        Parameters
+        ----------
+        refs : ProductRef, str, or an iterable of them, optional
+            Look at these versions only; at everything unless given.
+        level : {'quick', 'normal', 'full'}, keyword-only
+            Names and manifests; also headers of blobs and samples of pixel rows; also every array.
+        progress : callable, keyword-only, optional
+            Takes how many of how many blobs are done; bytes of arrays where they are read.
+
+        Returns
+        -------
+        Report
+            With all that was found.
+        """
+        from ..maintenance.verify import verify
+
+        self._core.catch_up()
+        chosen = self._core.rows(serials_among(self._core, refs))
+        return verify(self._core, chosen, level=level, progress=progress)
+
+    def repair(
+        self,
+        sources: Sequence[Path] = (),
+        *,
+        dry_run: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Step]:
+        """Heal what can be healed, from copies; set aside what can't, and lose nothing more.
+
+        Parameters
+        ----------
+        sources : sequence of pathlib.Path, optional
+            Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
+        dry_run : bool, keyword-only
+            Only tell what would be done.
+        progress : callable, keyword-only, optional
+            As for `verify`.
+
+        Returns
+        -------
+        list of Step
+            Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
+
+        Raises
+        ------
+        FileMissing
+            If a source is not there.
+        """
+        from ..maintenance.repair import repair
+
+        return repair(self._core, sources, dry_run=dry_run, progress=progress)
+
+    def gc(self, *, dry_run: bool = False, progress: Callable[[int, int], None] | None = None) -> Collected:
+        """Delete blobs and manifests that no version refers to, and what killed writers left. Safe while others write.
+
+        Versions in the trash keep theirs, until they are given up by `purge`.
+
+        Parameters
+        ----------
+        dry_run : bool, keyword-only
+            Delete nothing, only tell what would be deleted.
+        progress : callable, keyword-only, optional
+            Takes how many of how many files were looked at.
+
+        Returns
+        -------
+        Collected
+            What was freed.
+        """
+        from ..maintenance.gc import collect
+
+        return collect(self._core.archive, dry_run=dry_run, progress=progress)
+
+    def copy_to(
+        self,
+        target: Pool,
+        refs: Reference | Iterable[Reference] | None = None,
+        *,
+        tags: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Received]:
+        """Copy versions to another pool, with arrays, provenance and tags; each is checked whole.
+
+        Called again after it was interrupted, it goes on: what is there already is not stored again.
+
+        Parameters
+        ----------
+        target : Pool
+            Where to.
+        refs : ProductRef, str, or an iterable of them, optional
+            The versions; all living ones unless given.
+        tags : bool, keyword-only
+            Put the labels on that the versions have here; they leave what they mark there in these tracks.
+        progress : callable, keyword-only, optional
+            Takes how many versions of how many are done.
+
+        Returns
+        -------
+        list of Received
+            In the order of saving here.
+
+        Raises
+        ------
+        IntegrityError
+            If a version is damaged; those before it have been saved then.
+        Conflict
+            If a name belongs to another exposure there.
+        """
+        from ..exchange.copy import PoolShelf, receive
+
+        return receive(target._core, PoolShelf(self._core, refs), tags=tags, progress=progress)
+
+    def pack(
+        self,
+        path: Path | str,
+        refs: Reference | Iterable[Reference] | None = None,
+        *,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Packed:
+        """Write versions into one tar file. It appears under its name when it is complete and on disk, or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        refs : ProductRef, str, or an iterable of them, optional
+            The versions; all living ones unless given.
+        overwrite : bool, keyword-only
+            Replace a file of that name.
+        progress : callable, keyword-only, optional
+            Takes how many of how many blobs are done.
+
+        Returns
+        -------
+        Packed
+            How many versions and blobs, and the file's size.
+
+        Raises
+        ------
+        AlreadyExists
+            If the file is there and `overwrite` is False.
+        IntegrityError
+            If a version is damaged.
+        """
+        from ..exchange.copy import PoolShelf
+        from ..exchange.pack import pack
+
+        shelf = PoolShelf(self._core, refs)
+        return pack(shelf, self._core.archive, Path(path), overwrite=overwrite, progress=progress)
+
+    def unpack(
+        self, path: Path | str, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
+    ) -> list[Received]:
+        """Save the versions that a packed file holds; the parameters and errors are those of `copy_to`.
+
+        Parameters
+        ----------
+        path : path-like
+            What `pack` wrote.
+        tags, progress : object, keyword-only
+            As for `copy_to`.
+
+        Returns
+        -------
+        list of Received
+            In the order of the file.
+
+        Raises
+        ------
+        FileMissing, FormatError, IntegrityError
+            If there is no such file, or it is no pack, or damaged.
+        """
+        from ..exchange.copy import receive
+        from ..exchange.pack import Pack
+
+        with Pack(Path(path), self._core.work_folder) as shelf:
+            return receive(self._core, shelf, tags=tags, progress=progress)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import MiripoolError
 from ..model.product import Ramp, RateInts, Raw
 from ..pipeline import Recipe, reprocess
+from ..pool.core import core_of
 from ..pool.ingest import ingest
 from ..query import FullQuery, MetaQuery, PixelQuery
 from . import SUBARRAYS, Calibration, simulate_campaign, write_references
@@ -78,7 +79,7 @@ def _add(pool: Pool, folder: Path, tell: Tell) -> list[SimulatedExposure]:
         )
     )
     files = [exposure.write_jpl(folder) for exposure in exposures]
-    for outcome in ingest(pool, [*files, files[-1]]):
+    for outcome in ingest(core_of(pool), [*files, files[-1]]):
         if outcome.error is not None:
             raise outcome.error
         tell(f"  {outcome.path.name}  {outcome.status:<10} {outcome.urn}")
@@ -89,7 +90,7 @@ def _calibrate(pool: Pool, exposure: SimulatedExposure, calibration: Calibration
     tag = f"using cal {calibration.label}"
     tell(f"\nreprocess: Detector1Pipeline with a gain of {calibration.gain} e/DN, tag {tag!r}:")
     recipe = Recipe(overrides=write_references(exposure, folder, calibration))
-    for done in reprocess(pool, pool.select(Raw), recipe, tag=tag, jobs=2):
+    for done in reprocess(core_of(pool), pool.select(Raw), recipe, tag=tag, jobs=2):
         if done.error is not None:
             raise done.error
         made = ", ".join(f"{ref.kind} version {ref.version} ({ref.stored_bytes} bytes stored)" for ref in done.refs)

@@ -1,0 +1,356 @@
+"""Save: a product, a file or a datamodel becomes a version of a pool, and gets its pixel rows."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput, MiripoolError
+from ..formats import doubt_kind, layout_of, read_fits
+from ..model.product import Context, Product, kind_class
+from . import contexts, exposures
+from .reference import ProductRef
+from .saving import Prepared, Saved, from_file, save_known, save_together, write_ahead
+from .saving import prepare as measure
+from .select import serials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ..index import ProductRow
+    from ..model.product import Link, Origin
+    from ..store.archive import Archive
+    from .core import Core
+
+__all__ = ["Ready", "commit", "commit_together", "finish", "keep_exposures", "make_pixels", "prepare", "read", "save"]
+
+
+@dataclass(slots=True)
+class Ready:
+    """A product that waits for its turn to be saved; `close` it afterwards, whatever came of it.
+
+    Attributes
+    ----------
+    product : Product or None
+        What is to be saved; None where it was read by others.
+    name : str
+        The track's name.
+    history : sequence of mapping
+        What it was made from and how.
+    prepared : Prepared or None
+        Its arrays measured, where that was necessary.
+    """
+
+    product: Product | None
+    name: str
+    history: Sequence[Mapping[str, Any]] = ()
+    prepared: Prepared | None = None
+    _notes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def close(self) -> None:
+        """Remove the pending note: blobs that no version refers to are gc's from now on."""
+        self._notes.close()
+
+    @property
+    def origin(self) -> Origin | None:
+        """The file that it is, bit for bit; metadata that were set since make it another product than the file."""
+        if self.product is None:
+            return None if self.prepared is None else self.prepared.manifest.origin
+        return None if self.product.layout is None else layout_of(self.product).origin
+
+    @property
+    def track(self) -> tuple[str, str]:
+        """Kind and name."""
+        if self.product is None:
+            return ("", self.name) if self.prepared is None else self.prepared.track
+        return self.product.kind, self.name
+
+    def measure(self, archive: Archive) -> Prepared:
+        """Give it measured.
+
+        Parameters
+        ----------
+        archive : Archive
+            The pool's folder.
+
+        Returns
+        -------
+        Prepared
+            The same each time.
+        """
+        if self.prepared is None:
+            if self.product is None:
+                raise InvalidInput(f"{self.name} has neither a product nor its measures")
+            self.prepared = measure(archive, self.product, name=self.name, history=self.history)
+        return self.prepared
+
+
+def save(
+    core: Core,
+    source: Any,
+    *,
+    name: str | None = None,
+    kind: str | type[Product] | None = None,
+    tag: str | None = None,
+    force: bool = False,
+    history: Sequence[Mapping[str, Any]] = (),
+    pixels: bool | None = None,
+    truncate: bool = False,
+) -> Saved:
+    """Save a product as `Pool.save` does, and say what came of it.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    source, name, kind, tag, force, history, pixels, truncate : object
+        As for `Pool.save`.
+
+    Returns
+    -------
+    Saved
+        The version, whether it is new, and the bytes stored.
+    """
+    if isinstance(source, Context):
+        return _save_context(core, source if name is None else source.renamed(name), tag)
+    ready = read(source, name=name, kind=kind, history=history, truncate=truncate)
+    saved = commit(core, ready, tag=tag, force=force)
+    return finish(core, saved, pixels=pixels)
+
+
+def _save_context(core: Core, context: Context, tag: str | None) -> Saved:
+    """Save a context and what of it is in no pool yet, in one entry; a tag reaches all that it refers to."""
+    core.catch_up()
+    ready = contexts.gather(core.archive, context, pool_id=core.id, find=core.finder.row)
+
+    def reach(serials: Sequence[int]) -> Sequence[ProductRow]:
+        return contexts.reached(core.archive, core.catalog, core.catalog.rows(serials))
+
+    saves = save_together(core.archive, core.catalog, core.committer, ready, tag=tag, reach=reach)
+    return [finish(core, saved) for saved in saves][-1]
+
+
+def keep_exposures(core: Core, made: Iterable[ProductRef], known: Iterable[ProductRef] = ()) -> list[ProductRef]:
+    """Keep the `Exposure` contexts of products: a version for each run of the pipeline of which something is new.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    made : iterable of ProductRef
+        New versions; other kinds than those of an exposure are passed over. They are sorted by the run that made
+        them, as their headers tell: CRDS context, software, references, steps, and the raw they are from.
+    known : iterable of ProductRef, optional
+        Versions that were there: those to which no living exposure refers.
+
+    Returns
+    -------
+    list of ProductRef
+        The exposures; those of one name in the order of their making.
+    """
+    core.catch_up()
+    serials = (serials_of(made), serials_of(known))
+    keeping = exposures.plan(core.archive, core.catalog, *serials, is_ours=core.finder.is_ours, load=core.load_version)
+    saves = [s for ready in keeping for s in save_together(core.archive, core.catalog, core.committer, ready)]
+    return [ProductRef(core, saved.row, notice=saved.notice) for saved in saves]
+
+
+def prepare(
+    core: Core,
+    source: Any,
+    *,
+    name: str | None = None,
+    kind: str | type[Product] | None = None,
+    force: bool = False,
+    history: Sequence[Mapping[str, Any]] = (),
+    truncate: bool = False,
+) -> Ready:
+    """Do the long part of a save, which may run beside others: read, measure and store the arrays.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    source, name, kind, force, history, truncate : object
+        As for `Pool.save`.
+
+    Returns
+    -------
+    Ready
+        For `commit`; no version is made before that.
+    """
+    ready = read(source, name=name, kind=kind, history=history, truncate=truncate)
+    core.catch_up()
+    rows = core.catalog.living([ready.name])
+    known = None if force else from_file(rows, ready.origin, ready.track)
+    if known is None or not core.archive.is_whole(known.manifest):
+        ticket = core.archive.notes.ticket()
+        ready._notes.callback(core.archive.notes.withdraw, ticket)
+        try:
+            write_ahead(core.archive, rows, ready.measure(core.archive), ticket, force=force)
+        except BaseException:
+            ready.close()
+            raise
+    return ready
+
+
+def commit(core: Core, ready: Ready | Prepared, *, tag: str | None = None, force: bool = False) -> Saved:
+    """Make a version of what was prepared; those of one track count in the order of these calls.
+
+    It is saved then; its pixel rows are `finish`'s.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    ready : Ready or Prepared
+        From `prepare`, or what another process measured and stored.
+    tag, force : object, keyword-only
+        As for `Pool.save`.
+
+    Returns
+    -------
+    Saved
+        The version, whether it is new, and the bytes stored.
+
+    Raises
+    ------
+    ArraysElsewhere
+        If another process did not store the arrays, as they were there, and they are no more: `read` it here.
+    """
+    if isinstance(ready, Prepared):
+        ready = Ready(None, ready.manifest.name, prepared=ready)
+    if force:  # done twice it would be saved twice
+        return _commit(core, ready, tag, force)
+    return core.again(lambda: _commit(core, ready, tag, force))
+
+
+def _commit(core: Core, ready: Ready, tag: str | None, force: bool) -> Saved:
+    core.catch_up()
+    committer = core.committer
+    if not force:
+        known = save_known(core.archive, core.catalog, committer, ready.origin, ready.track, tag=tag)
+        if known is not None:
+            return known
+    prepared = ready.measure(core.archive)
+    (saved,) = save_together(core.archive, core.catalog, committer, [prepared], tag=tag, force=force)
+    return saved
+
+
+def commit_together(
+    core: Core,
+    ready: Sequence[Ready | Prepared],
+    *,
+    tag: str | None = None,
+    pixels: bool | None = None,
+    raw: ProductRef | None = None,
+) -> list[ProductRef]:
+    """Make versions of what was read, in one journal entry: all of them, or none.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    ready : sequence of Ready or Prepared
+        From `read` or `prepare`, or what another process measured and stored; of different tracks.
+    tag, pixels : object, keyword-only
+        As for `Pool.save`.
+    raw : ProductRef, keyword-only, optional
+        What they were made from: they and it become references of its `Exposure`, in the same entry.
+
+    Returns
+    -------
+    list of ProductRef
+        In their order; the `notice` of one says so where nothing was new.
+    """
+    core.catch_up()
+    prepared = [r if isinstance(r, Prepared) else r.measure(core.archive) for r in ready]
+    if raw is not None:
+        targets: dict[str, Link | Prepared] = {"raw": contexts.link_to(core.finder.row(raw))}
+        targets |= {contexts.EXPOSURE_REFS[p.manifest.kind]: p for p in prepared}
+        prepared += contexts.follow_exposures(core.archive, {raw.name: targets}, lambda _: raw.product)
+    saves = save_together(core.archive, core.catalog, core.committer, prepared, tag=tag)
+    done = [finish(core, saved, pixels=pixels) for saved in saves]
+    return [ProductRef(core, saved.row, notice=saved.notice) for saved in done]
+
+
+def finish(core: Core, saved: Saved, *, pixels: bool | None = None) -> Saved:
+    """Make the pixel rows of what was saved, which may run beside others.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    saved : Saved
+        From `commit`.
+    pixels : bool, keyword-only, optional
+        As for `Pool.save`.
+
+    Returns
+    -------
+    Saved
+        The same; its notice says so where the rows could not be made, or where the kind is not what the file's name
+        says.
+    """
+    doubt = None
+    if saved.status != "unchanged" and saved.row.kind == Product.kind and saved.row.filename:
+        doubt = doubt_kind(core.load_version(saved.row), saved.row.filename)
+    notice = make_pixels(core, saved.row, pixels)
+    return replace(saved, notice="; ".join(filter(None, (saved.notice, doubt, notice))) or None)
+
+
+def make_pixels(core: Core, row: ProductRow, wanted: bool | None = None) -> str | None:
+    """Make a version's pixel rows as far as they are wanted.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    row : ProductRow
+        The version.
+    wanted : bool, optional
+        Make them, or leave them out, whatever the pool's setting says.
+
+    Returns
+    -------
+    str or None
+        What the user should know.
+    """
+    try:
+        return core.again(lambda: core.pixel_rows.after_save(row, wanted=wanted))
+    except MiripoolError as error:
+        return f"pixel rows pending, `miripool index pixels {core.name}` makes them ({error})"
+
+
+def read(
+    source: Any,
+    *,
+    name: str | None = None,
+    kind: str | type[Product] | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+    truncate: bool = False,
+) -> Ready:
+    """Find out what a source would be saved as; no array is read.
+
+    Parameters
+    ----------
+    source, name, kind, history, truncate : object
+        As for `Pool.save`.
+
+    Returns
+    -------
+    Ready
+        For `commit`.
+    """
+    wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
+    product = source.product if isinstance(source, ProductRef) else source
+    if not isinstance(product, Product):
+        product = read_fits(product, name=name, kind=wanted, truncate=truncate)
+    elif wanted is not None and wanted != product.kind:
+        raise InvalidInput(f"this product is a {product.kind}, not a {wanted}")
+    elif name is not None:
+        product = product.renamed(name)
+    if not product.name:
+        raise InvalidInput(f"a {product.kind} that does not come from a file needs a name: save(product, name=…)")
+    return Ready(product, product.name, history)

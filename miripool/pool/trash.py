@@ -1,0 +1,283 @@
+"""The trash: versions are put into it, come back, or are given up for good."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ..errors import MiripoolError, ProductNotFound
+from ..index import order_by
+from ..model.keywords import dictionary
+from ..model.names import Urn
+from ..model.product import Product, kind_class
+from ..query.queries import as_query
+from ..store.journal import Action, Purge, Remove, Restore
+from . import contexts
+from .reference import ProductRef, ProductRefs
+from .save import make_pixels
+from .select import refuse_unknown, sort_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import timedelta
+
+    from ..index import Position, ProductRow
+    from .core import Core
+    from .resolve import Reference
+
+__all__ = ["expired", "in_trash", "purge", "remove", "removed_with", "restore", "serials_among", "trash"]
+
+
+def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> int:
+    """Put versions into the trash; numbers stay used, nothing is deleted, `restore` brings them back.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    refs : ProductRef, str, or an iterable of them
+        The versions.
+    cascade : bool, keyword-only
+        The living contexts of users that refer to them go, too. The exposures that `add` and `reprocess` made of
+        them go by themselves, and come back with them.
+
+    Returns
+    -------
+    int
+        How many went.
+
+    Raises
+    ------
+    Conflict
+        If contexts of users refer to them, without `cascade`.
+    """
+    core.catch_up()
+    serials = serials_among(core, refs)
+    for row in core.catalog.rows(serials):
+        core.finder.living(row)
+    count = _move(
+        core,
+        serials,
+        Remove,
+        removed=False,
+        widen=lambda found: contexts.widen_removal(core.catalog, core.name, found, cascade=cascade),
+    )
+    with contextlib.suppress(MiripoolError):  # the next save, or `index pixels`, makes up for it
+        core.pixel_rows.tidy()
+    return count
+
+
+def removed_with(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> list[ProductRef]:
+    """Tell what `remove` would put into the trash; nothing is changed.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    refs, cascade : object
+        As for `remove`.
+
+    Returns
+    -------
+    list of ProductRef
+        The versions, and with `cascade` the contexts that refer to them.
+    """
+    core.catch_up()
+    serials = contexts.widen_removal(core.catalog, core.name, serials_among(core, refs), cascade=cascade)
+    return core.fetch(serials)
+
+
+def trash(
+    core: Core,
+    kind: str | type[Product] | None = None,
+    *,
+    order: str | Sequence[str] | None = None,
+    limit: int | None = None,
+) -> ProductRefs:
+    """List the versions in the trash.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    kind : str or type of Product, optional
+        Of this kind only; otherwise of all, contexts too.
+    order, limit : object, keyword-only
+        As for `Pool.select`.
+
+    Returns
+    -------
+    ProductRefs
+        In the order of saving, unless ordered otherwise.
+    """
+    asked = as_query(kind_class(kind) if isinstance(kind, str) else kind or Product)
+    keys = sort_keys(order)
+    core.catch_up()
+    refuse_unknown([core], asked, keys)
+    rows = core.catalog.select(
+        kinds=None if kind is None else asked.kinds,
+        removed=True,
+        order_by=order_by(keys, names=dictionary()),
+        limit=limit,
+    )
+    return ProductRefs([(core, row.serial) for row in rows])
+
+
+def in_trash(core: Core, spec: Reference) -> ProductRef:
+    """Find the version that `restore` would bring back.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    spec : ProductRef, Urn or str
+        One version; without version or tag, the newest of its track that is in the trash.
+
+    Returns
+    -------
+    ProductRef
+        The version; its `removed` is None where it is named exactly and not in the trash.
+
+    Raises
+    ------
+    ProductNotFound
+        If there is none.
+    """
+    core.catch_up()
+    return ProductRef(core, core.finder.row_in_trash(spec))
+
+
+def restore(core: Core, refs: Reference | Iterable[Reference]) -> int:
+    """Take versions out of the trash. A tag that they had is theirs again, unless it has moved on meanwhile.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    refs : ProductRef, str, or an iterable of them
+        The versions; a SPEC without version means the newest of its track that is in the trash. What contexts
+        refer to comes back with them.
+
+    Returns
+    -------
+    int
+        How many came back; what was not in the trash does not count.
+
+    Raises
+    ------
+    Conflict
+        If a context refers to what was removed for good.
+    """
+    core.catch_up()
+    serials: Sequence[int] = serials_among(core, refs, find=core.finder.row_in_trash)
+
+    def widen(given: Sequence[int]) -> Sequence[int]:
+        nonlocal serials
+        serials = contexts.widen_restoring(core.archive, core.catalog, core.name, given)
+        return serials
+
+    count = _move(core, serials, Restore, removed=True, widen=widen)
+    for row in core.catalog.rows(serials):
+        if row.removed is None:
+            make_pixels(core, row)
+    return count
+
+
+def expired(core: Core, grace: timedelta) -> list[ProductRef]:
+    """List what has been in the trash for long.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    grace : timedelta
+        For longer than this.
+
+    Returns
+    -------
+    list of ProductRef
+        In the order of saving.
+    """
+    since = datetime.now(UTC) - grace
+    return [ref for ref in trash(core) if ref.removed is not None and ref.removed < since]
+
+
+def purge(core: Core, refs: Reference | Iterable[Reference]) -> int:
+    """Give versions in the trash up for good: `restore` does not bring them back, `miripool gc` frees their arrays.
+
+    Their numbers stay used, their manifests stay: what was made from them can still be traced.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    refs : ProductRef, str, or an iterable of them
+        The versions.
+
+    Returns
+    -------
+    int
+        How many; what is not in the trash does not count, nor what somebody else has given up meanwhile.
+    """
+    core.catch_up()
+
+    def find(ref: Reference) -> ProductRow:
+        return core.finder.row(ref) if isinstance(ref, ProductRef) else core.finder.row_in_trash(ref)
+
+    return _move(core, serials_among(core, refs, find=find), Purge, removed=True)
+
+
+def _move(
+    core: Core,
+    serials: Sequence[int],
+    action: type[Remove] | type[Restore] | type[Purge],
+    *,
+    removed: bool,
+    widen: Callable[[Sequence[int]], Sequence[int]] = lambda found: found,
+) -> int:
+    count = 0
+
+    def decide(_: Position) -> Sequence[Action]:
+        nonlocal count
+        rows = core.catalog.rows(widen(serials))
+        moved = tuple(row.serial for row in rows if (row.removed is not None) == removed and row.purged is None)
+        count = len(moved)
+        return [action(moved)] if moved else []
+
+    core.committer.commit(decide)
+    return count
+
+
+def serials_among(
+    core: Core, refs: Reference | Iterable[Reference], *, find: Callable[[Reference], ProductRow] | None = None
+) -> list[int]:
+    """Give the serials of versions, each once; the index is caught up.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    refs : ProductRef, Urn, str, or an iterable of them
+        The versions.
+    find : callable, keyword-only, optional
+        Gives the row of one; among all versions unless given.
+
+    Returns
+    -------
+    list of int
+        In that order.
+
+    Raises
+    ------
+    ProductNotFound
+        If one is of another pool, or is not there.
+    """
+    if isinstance(refs, ProductRefs):
+        for other, serial in refs.keys:
+            if other.id != core.id:
+                raise ProductNotFound(f"version {serial} of pool {other.name!r} is not in pool {core.name!r}")
+        return list(dict.fromkeys(serial for _, serial in refs.keys))
+    if isinstance(refs, (ProductRef, Urn, str)):
+        refs = [refs]
+    return list(dict.fromkeys((find or core.finder.row)(ref).serial for ref in refs))
