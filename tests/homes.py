@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 
 from miripool import Home, Pool
 from miripool.cli.app import app
+from miripool.pool.core import core_of
 
 _made: dict[str, str] = {}
 _SCHEMAS = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'"
@@ -50,7 +51,7 @@ def ask(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
 
 def ask_pool(pool: Pool, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """Ask a pool's schema, as its owner."""
-    database = pool.catalog.database
+    database = core_of(pool).catalog.database
     with closing(psycopg2.connect(database.psql_url)) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
         cursor.execute(statement, values or None)

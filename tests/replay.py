@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from miripool import Pool
+from miripool.pool.core import core_of
 
 
 @dataclass
@@ -92,14 +93,14 @@ def replay(folder: Path) -> Replay:
 
 def assert_index_is_journal(pool: Pool) -> Replay:
     """Hold every row and tag of a pool's index against its journal; gives what the journal says."""
-    played = replay(pool.archive.storage.path("journal").parent)
-    position = pool.catalog.position()
+    played = replay(core_of(pool).archive.storage.path("journal").parent)
+    position = core_of(pool).catalog.position()
     assert (position.n, position.next_serial) == (played.entries - 1, max(played.next_serial, position.next_serial))
     assert played.entries == 0 or position.next_serial >= played.next_serial
     expected = played.rows()
-    indexed = pool.catalog.rows(range(position.next_serial))
+    indexed = core_of(pool).catalog.rows(range(position.next_serial))
     assert [_row(row) for row in indexed] == expected
-    events = pool.catalog.tag_events()
+    events = core_of(pool).catalog.tag_events()
     assert [(e.entry, e.label, e.kind, e.name, e.serial, e.previous, e.by) for e in events] == played.events
     return played
 
@@ -122,4 +123,4 @@ def files(folder: Path) -> set[str]:
 
 def folder_of(pool: Pool) -> Path:
     """Give a pool's folder."""
-    return pool.archive.storage.path("journal").parent
+    return core_of(pool).archive.storage.path("journal").parent

@@ -16,6 +16,7 @@ from miripool import Home, Product
 from miripool.errors import MiripoolError
 from miripool.maintenance.gc import collect
 from miripool.pool import commit
+from miripool.pool.core import core_of
 from miripool.store import journal
 
 SEED = 7
@@ -58,7 +59,7 @@ def main(folder: Path, *deeds: str) -> None:
                 if not (folder / "stored.reached").exists():
                     for deed in deeds:
                         if deed == "collect":
-                            collect(pool.archive)
+                            collect(core_of(pool).archive)
                         elif deed != "stop before the entry":
                             leave_a_child(folder, deed)
                 wait(folder, "stored")

@@ -19,6 +19,7 @@ from replay import assert_index_is_journal, files
 
 from miripool import Home, Pool
 from miripool.errors import AlreadyExists, Conflict, InvalidName, PoolNotFound, ReadOnly
+from miripool.pool.core import core_of
 
 home = homes.home
 
@@ -40,7 +41,7 @@ def theirs(home: Home, pool: Pool, tmp_path: Path, database_url: str, monkeypatc
 
 
 def folder_of(pool: Pool) -> Path:
-    return pool.archive.storage.path("pool.json").parent
+    return core_of(pool).archive.storage.path("pool.json").parent
 
 
 def schemas(home: Home) -> set[str]:

@@ -35,6 +35,7 @@ from miripool.errors import (
     TagNotFound,
     UnknownKeyword,
 )
+from miripool.pool.core import core_of
 
 home = homes.home
 
@@ -68,7 +69,7 @@ def filled(pool: Pool, tmp_path: Path) -> Iterator[Pool]:
     yield pool
     left = files(folder_of(pool))
     assert not [name for name in left if name.startswith("pending/") or ".tmp-" in name]
-    pool.catch_up()
+    core_of(pool).catch_up()
     assert_index_is_journal(pool)
 
 
@@ -167,13 +168,13 @@ def test_unknown_names(filled: Pool, tmp_path: Path, run: Callable[..., tuple[in
         (("ls", "jpl8", "--columns", "NGRUOPS"), UnknownKeyword, "NGROUPS"),
         (("ls", "jpl8", "--sort", "NGRUOPS"), UnknownKeyword, "NGROUPS"),
     ]
-    before = files(folder_of(filled)), filled.catch_up()
+    before = files(folder_of(filled)), core_of(filled).catch_up()
     for arguments, error, words in cases:
         code, said = run(*arguments)
         assert (code, words.lower() in said.lower()) == (error.exit_code, True), (arguments, code, said)
         assert len(said.splitlines()) == 1
         assert len(said) < 400
-    assert (files(folder_of(filled)), filled.catch_up()) == before
+    assert (files(folder_of(filled)), core_of(filled).catch_up()) == before
 
 
 # Questions
@@ -334,10 +335,10 @@ def test_damaged_and_missing_parts(filled: Pool, tmp_path: Path, run: Callable[.
         assert (code, words in said, str(blob) in said) == (70, True, True), said
         assert not (tmp_path / "out.fits").exists()
     blob.write_bytes(kept)
-    manifest = folder_of(filled) / filled.archive.manifest_key(ref.row.manifest)
+    manifest = folder_of(filled) / core_of(filled).archive.manifest_key(ref.row.manifest)
     text = manifest.read_bytes()
     manifest.write_bytes(text.replace(b"NGROUPS", b"NGROUPZ"))
-    filled.archive.manifest.cache_clear()
+    core_of(filled).archive.manifest.cache_clear()
     assert run("show", "jpl8", "Rate/a")[0] == 70
     manifest.unlink()
     code, said = run("show", "jpl8", "Rate/a")
@@ -389,5 +390,5 @@ def test_an_interruption(pool: Pool, simulated: Path) -> None:
     if process.returncode:
         assert words == "miripool: interrupted; what was saved before is in the pool\n"
     assert "Traceback" not in words
-    pool.catch_up()
+    core_of(pool).catch_up()
     assert_index_is_journal(pool)

@@ -225,7 +225,7 @@ import sys
 
 import numpy as np
 
-from miripool import bitshuffle
+from miripool.store.arrays import bitshuffle
 from miripool.errors import IntegrityError
 
 rng = random.Random(int(sys.argv[1]))

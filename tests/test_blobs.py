@@ -734,7 +734,7 @@ from pathlib import Path
 
 import numpy as np
 
-from miripool import hdf5write
+from miripool.store.arrays import hdf5write
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.storage.local import LocalStorage
 

@@ -14,6 +14,7 @@ from homes import call
 
 from miripool import Home, Pool, RateInts
 from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
+from miripool.pool.core import core_of
 from miripool.store.journal import user_name
 
 home = homes.home
@@ -40,7 +41,7 @@ def listed(*arguments: str) -> list[tuple[str, str, int]]:
 
 
 def tags(pool: Pool) -> dict[str, list[str]]:
-    pool.catch_up()
+    core_of(pool).catch_up()
     return {f"{r.kind}/{r.name}@{r.version}": list(r.tags) for r in pool.select(all_versions=True) if r.tags}
 
 

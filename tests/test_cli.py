@@ -36,6 +36,7 @@ from miripool.errors import (
     TagNotFound,
     UnknownKeyword,
 )
+from miripool.pool.core import core_of
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -353,9 +354,9 @@ def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
     assert "tag 'good one' marks version 0 (before: version 1)" in events
     assert "tag 'good one' was taken off (before: version 0)" in events
 
-    before = pool.catch_up()
+    before = core_of(pool).catch_up()
     assert "would remove urn:jpl8:Product:1  Product/a@1" in call("rm", "jpl8", "a", "--dry-run").stderr
-    assert pool.catch_up() == before
+    assert core_of(pool).catch_up() == before
     assert "removing urn:jpl8:Product:1" in call("rm", "jpl8", "a", "b").stderr
     assert [row["version"] for row in rows_of("ls", "jpl8")] == [0]
     with pytest.raises(ProductNotFound, match="trash"):
@@ -621,7 +622,7 @@ def test_a_server_that_ends_a_session_during_copy(pool: Pool, tmp_path: Path) ->
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert "SystemError" not in done.stderr
-    assert pool.pixel_rows.pending() == []
+    assert core_of(pool).pixel_rows.pending() == []
     assert pool.select().size() == 1
 
 

@@ -17,6 +17,8 @@ from miripool.errors import IntegrityError, ProductNotFound
 from miripool.index import ProductRow
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import LEVELS, verify
+from miripool.pool import save as saving
+from miripool.pool.core import Core, core_of
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.storage.local import LocalStorage
 
@@ -35,14 +37,14 @@ def large(name: str, value: float) -> Ramp:
 def give_up(pool: Pool) -> int:
     """Do what ``miripool gc --grace 0`` does."""
     given_up = pool.purge(pool.expired(timedelta(0)))
-    collect(pool.archive)
+    collect(core_of(pool).archive)
     return given_up
 
 
 def test_a_blob_collected_between_its_listing_and_its_size(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.save(made("a", 1))
     for value in (7, 8):
-        pool.prepare(made("left", value)).close()
+        saving.prepare(core_of(pool), made("left", value)).close()
     size = LocalStorage.size
     asked: list[str] = []
 
@@ -56,7 +58,7 @@ def test_a_blob_collected_between_its_listing_and_its_size(pool: Pool, monkeypat
     report = verify(pool)
     assert len(asked) == 2
     assert report.is_whole
-    assert (report.unreferenced, report.unreferenced_bytes) == (1, size(pool.archive.storage, asked[1]))
+    assert (report.unreferenced, report.unreferenced_bytes) == (1, size(core_of(pool).archive.storage, asked[1]))
 
 
 def test_a_blob_collected_while_its_family_is_asked_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +80,7 @@ def test_a_blob_collected_while_its_family_is_asked_for(pool: Pool, monkeypatch:
         return found
 
     monkeypatch.setattr(BlobStore, "exists", collected_meanwhile)
-    assert collect(pool.archive).files == 0
+    assert collect(core_of(pool).archive).files == 0
     assert len(gone) == 1
     assert verify(pool, level="full").is_whole
 
@@ -118,14 +120,14 @@ def test_gcs_and_verify_together(pool: Pool) -> None:
         try:
             for value in range(12):
                 ref = pool.save(large("a", value), pixels=False)
-                pool.prepare(made("left", value)).close()
+                saving.prepare(core_of(pool), made("left", value)).close()
                 pool.remove(ref)
             assert verifier.result(120) == []
         finally:
             over.set()
         assert sum(collector.result(60) for collector in collectors) >= 11
     give_up(pool)
-    assert list(pool.archive.storage.keys("blobs")) == []
+    assert list(core_of(pool).archive.storage.keys("blobs")) == []
 
 
 # Beside readers
@@ -158,8 +160,8 @@ def test_a_blob_that_is_lost_is_damage_all_the_same(pool: Pool) -> None:
     kept = pool.save(made("b", 2)).product
     lost = ref.product
     pool.remove(ref)
-    for key in list(pool.archive.storage.keys("blobs")):
-        pool.archive.storage.delete(key)
+    for key in list(core_of(pool).archive.storage.keys("blobs")):
+        core_of(pool).archive.storage.delete(key)
     for product in (lost, kept):
         with pytest.raises(IntegrityError, match="is missing; restore it"):
             product["SCI"][0]
@@ -168,15 +170,15 @@ def test_a_blob_that_is_lost_is_damage_all_the_same(pool: Pool) -> None:
 def test_pixels_of_a_version_that_is_given_up_meanwhile(pool: Pool) -> None:
     cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6}
     ref = pool.save(Ramp(cards, {"SCI": np.ones((2, 3, 6, 8), "f4")}, name="a"), pixels=False)
-    load = Pool.load_version
+    load = Core.load_version
 
-    def given_up_meanwhile(self: Pool, version: ProductRow) -> Product:
+    def given_up_meanwhile(self: Core, version: ProductRow) -> Product:
         product = load(self, version)
         pool.remove(ref)
         assert give_up(pool) == 1
         return product
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pool, "load_version", given_up_meanwhile)
+        patch.setattr(Core, "load_version", given_up_meanwhile)
         with pytest.raises(ProductNotFound, match="urn:jpl8:Ramp:0 was removed for good meanwhile"):
             pool.pixel(x=6, y=101).ramps()

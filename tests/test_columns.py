@@ -13,6 +13,7 @@ import pytest
 from homes import call
 
 from miripool import Home, Pool
+from miripool.pool.core import core_of
 from miripool.pool.listing import FIELDS
 from miripool.query import Query
 from miripool.query.evaluator import evaluate
@@ -73,7 +74,7 @@ def test_each_column_of_a_listing_can_be_asked_for(pool: Pool, column: str) -> N
     if column == "tags":
         assert [ref.name for ref in pool.select("'v1' in tags")] == ["late"]
         return
-    shown = pool.listing([0, 1, 2], [column])
+    shown = core_of(pool).listing([0, 1, 2], [column])
     for value in (row[column] for row in shown if row[column] is not None):
         literal = str(value) if isinstance(value, (int, float)) else repr(str(value))
         asked = f"p.{column}" if column == "filename" else column
@@ -98,5 +99,5 @@ def test_a_reference_or_a_spec_will_do(pool: Pool, tmp_path: Path) -> None:
         assert np.array_equal(pool.to_hdulist(given)[1].data, product["SCI"])
         assert type(pool.to_datamodel(given)).__name__ == "ImageModel"
     for spec in (ref, ref.row, ref.urn, "late@0"):
-        assert pool.load_version(spec).urn == ref.urn
-        assert pool.manifest(spec).name == "late"
+        assert core_of(pool).load_version(spec).urn == ref.urn
+        assert core_of(pool).manifest(spec).name == "late"

@@ -20,6 +20,7 @@ from miripool.errors import IntegrityError, ReadOnly
 from miripool.index import Position
 from miripool.pool import commit
 from miripool.pool.commit import Committer
+from miripool.pool.core import core_of
 from miripool.store.journal import Journal, Tag
 
 home = homes.home
@@ -43,7 +44,7 @@ def filled(pool: Pool, files: list[Path]) -> Pool:
 
 
 def entries(pool: Pool) -> list[str]:
-    return sorted(pool.archive.storage.keys("journal"))
+    return sorted(core_of(pool).archive.storage.keys("journal"))
 
 
 # A journal with a gap
@@ -52,7 +53,7 @@ def entries(pool: Pool) -> list[str]:
 @pytest.mark.parametrize("lost", [0, 2])
 def test_a_gap_is_told_while_an_index_is_made(home: Home, filled: Pool, files: list[Path], lost: int) -> None:
     filled.close()
-    filled.archive.storage.delete(Journal.key(lost))
+    core_of(filled).archive.storage.delete(Journal.key(lost))
     ask(url_of(home), "DROP SCHEMA jpl8 CASCADE")
     before = entries(filled)
     for use in (Pool.select, Pool.tags, lambda pool: pool.save(files[5]), lambda pool: pool.tag("a", "t")):
@@ -62,20 +63,20 @@ def test_a_gap_is_told_while_an_index_is_made(home: Home, filled: Pool, files: l
 
 
 def test_a_lost_number_is_not_written_anew(home: Home, filled: Pool, files: list[Path]) -> None:
-    kept = filled.archive.storage.read(Journal.key(2))
-    filled.catch_up()
-    filled.archive.storage.delete(Journal.key(2))
+    kept = core_of(filled).archive.storage.read(Journal.key(2))
+    core_of(filled).catch_up()
+    core_of(filled).archive.storage.delete(Journal.key(2))
     ask(url_of(home), "DROP SCHEMA jpl8 CASCADE")
     filled.close()
-    catalog = filled._open_catalog()
+    catalog = core_of(filled)._open_catalog()
     with catalog:
-        catalog.apply([filled.archive.journal.read(n) for n in (0, 1)], filled.archive.manifest)
+        catalog.apply([core_of(filled).archive.journal.read(n) for n in (0, 1)], core_of(filled).archive.manifest)
     # Opened before the loss: nothing of the gap is asked for until something is to be written.
-    filled._catalog = catalog
+    core_of(filled)._catalog = catalog
     for use in (lambda: filled.save(files[5]), lambda: filled.tag("a", "t"), lambda: filled.remove("a")):
         with pytest.raises(IntegrityError, match=r"000000000002\.json is missing.* up to 3"):
             use()
-    filled.archive.storage.put(Journal.key(2), kept)
+    core_of(filled).archive.storage.put(Journal.key(2), kept)
     assert filled.save(files[5]).serial == 4
     assert_index_is_journal(filled)
 
@@ -114,23 +115,23 @@ def test_a_damaged_index_is_not_followed(
     filled.reindex()
     for use in uses:
         use()
-    assert [row.version for row in filled.catalog.track("Product", "a")] == [0, 1]
-    assert [row.serial for row in filled.catalog.track("Product", "a")] == [0, 4]
+    assert [row.version for row in core_of(filled).catalog.track("Product", "a")] == [0, 1]
+    assert [row.serial for row in core_of(filled).catalog.track("Product", "a")] == [0, 4]
     assert_index_is_journal(filled)
 
 
 def test_a_damaged_index_is_found_when_it_follows(home: Home, filled: Pool, files: list[Path]) -> None:
     with home.pool("jpl8") as other:
-        other.catch_up()
-        filled.archive.storage.delete(Journal.key(3))
-        last = filled.archive.journal.read(2)
+        core_of(other).catch_up()
+        core_of(filled).archive.storage.delete(Journal.key(3))
+        last = core_of(filled).archive.journal.read(2)
         ask(url_of(home), "DROP SCHEMA jpl8 CASCADE")
         filled.reindex()
-        assert filled.catch_up().n == last.n
+        assert core_of(filled).catch_up().n == last.n
         ask(url_of(home), "UPDATE jpl8.pool_state SET products = 1")
-        assert filled.archive.journal.write(filled.archive.journal.next_entry(last, []))
+        assert core_of(filled).archive.journal.write(core_of(filled).archive.journal.next_entry(last, []))
         with pytest.raises(IntegrityError, match=r"has 1 versions.*the journal has 3"):
-            other.catch_up()
+            core_of(other).catch_up()
 
 
 # A manifest that is lost
@@ -146,9 +147,9 @@ def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
     miripool: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     filled.tag("b", "t")
-    rows = filled.catalog.rows(range(4))
-    key = filled.archive.manifest_key(rows[1].manifest)
-    path = filled.archive.storage.path(key)
+    rows = core_of(filled).catalog.rows(range(4))
+    key = core_of(filled).archive.manifest_key(rows[1].manifest)
+    path = core_of(filled).archive.storage.path(key)
     kept = path.read_bytes()
     damage(path)
     filled.close()
@@ -156,11 +157,11 @@ def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
     with home.pool("jpl8") as pool:
         assert [ref.name for ref in pool.select()] == ["a", "b", "c", "d"]
         assert path.name in caplog.text
-        (row,) = pool.catalog.rows([1])
+        (row,) = core_of(pool).catalog.rows([1])
         want = rows[1]
         assert (row.kind, row.name, row.version, row.created) == (want.kind, want.name, want.version, want.created)
         assert (row.head, row.tags, row.manifest, row.content) == (True, ("t",), want.manifest, want.content)
-        assert pool.catalog.datasets([1]) == {1: []}
+        assert core_of(pool).catalog.datasets([1]) == {1: []}
         for use in (lambda: pool.ref("b").product, lambda: pool.export("b", tmp_path / "x.fits")):
             with pytest.raises(IntegrityError, match=path.name):
                 use()
@@ -172,7 +173,7 @@ def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
     path.write_bytes(kept)
     with home.pool("jpl8") as pool:
         pool.reindex()
-        assert pool.catalog.rows(range(4)) == rows
+        assert core_of(pool).catalog.rows(range(4)) == rows
         assert_index_is_journal(pool)
 
 
@@ -219,7 +220,7 @@ def test_who_may_only_select_is_refused_before_the_entry(
 def test_who_loses_waits_for_a_turn_but_not_for_ever(filled: Pool, monkeypatch: pytest.MonkeyPatch, held: bool) -> None:
     """Somebody who was stopped while it had the turn keeps nobody off."""
     monkeypatch.setattr(commit, "_LONGEST_TURN", 0.5)
-    filled.catch_up()
+    core_of(filled).catch_up()
     decided: list[int] = []
 
     def decide(position: Position) -> list[Tag]:
@@ -234,7 +235,7 @@ def test_who_loses_waits_for_a_turn_but_not_for_ever(filled: Pool, monkeypatch: 
         if held:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         begin = time.monotonic()
-        entry = Committer(filled.archive, filled.catalog).commit(decide)
+        entry = Committer(core_of(filled).archive, core_of(filled).catalog).commit(decide)
         took = time.monotonic() - begin
     finally:
         os.close(descriptor)

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from homes import call
 
 from miripool import Context, Exposure, Home, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import AmbiguousSpec, Conflict, IntegrityError, InvalidInput, ProductNotFound
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
+from miripool.pool.trash import in_trash
 from miripool.store.manifest import Manifest
 
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -30,7 +34,7 @@ def made(name: str, value: float = 1) -> Product:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(pool.archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
 
 
 # Contexts in general
@@ -49,7 +53,7 @@ def test_a_context_keeps_versions(pool: Pool) -> None:
     assert context.refs["dark"].product["SCI"][0, 0] == 1
     (link, _) = context.links
     assert (link.name, link.kind, link.product, link.version, link.serial) == ("dark", "Rate", "a", 0, first.serial)
-    assert link.manifest == pool.catalog.rows([first.serial])[0].manifest
+    assert link.manifest == core_of(pool).catalog.rows([first.serial])[0].manifest
 
 
 def test_what_is_new_in_it_is_saved_with_it(pool: Pool) -> None:
@@ -124,7 +128,7 @@ def test_contexts_are_asked_for_by_their_kind(pool: Pool) -> None:
 
 def test_a_manifest_with_references_reads_back(pool: Pool) -> None:
     ref = pool.save(Context({"a": made("a")}, name="c"))
-    manifest = pool.manifest(pool.catalog.rows([ref.serial])[0])
+    manifest = core_of(pool).manifest(core_of(pool).catalog.rows([ref.serial])[0])
     assert Manifest.from_bytes(manifest.to_bytes()) == manifest
     broken = manifest.to_bytes().replace(b'"serial":0', b'"serial":-1')
     with pytest.raises(Exception, match="can't be read"):
@@ -135,7 +139,7 @@ def test_an_index_made_anew_knows_references(pool: Pool) -> None:
     inside = pool.save(made("a"))
     ref = pool.save(Context({"a": inside}, name="c"))
     pool.reindex()
-    assert [row.serial for row in pool.catalog.referring([inside.serial])] == [ref.serial]
+    assert [row.serial for row in core_of(pool).catalog.referring([inside.serial])] == [ref.serial]
 
 
 # Removing and tagging
@@ -152,7 +156,7 @@ def test_what_a_context_refers_to_is_not_removed(pool: Pool) -> None:
     told = call("rm", "jpl8", "Rate/a", "--cascade", "--dry-run")
     assert told.stderr.count("would remove") == 3
     assert pool.remove(a, cascade=True) == 3
-    assert [ref.removed is not None for ref in map(pool.in_trash, (a, inner, outer))] == [True] * 3
+    assert [ref.removed is not None for ref in map(partial(in_trash, core_of(pool)), (a, inner, outer))] == [True] * 3
     assert pool.remove(b) == 1  # nothing living refers to it any more
     assert pool.restore([a, b, inner, outer]) == 4
 
@@ -203,7 +207,7 @@ def test_adding_keeps_the_exposure(pool: Pool, simulated: Path) -> None:
 
 def test_looking_at_an_exposure_opens_no_array(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
-    storage = pool.archive.storage
+    storage = core_of(pool).archive.storage
     storage.path("blobs").rename(storage.path("elsewhere"))
     (exposure,) = pool.select(Exposure)
     product = exposure.product
@@ -256,23 +260,23 @@ UPDATE = """
 import sys
 from miripool import Home, Ramp
 import numpy as np
-from miripool.pool.contexts import follow_exposures, link_to
+from miripool.pool import save as saving
 with Home().pool("jpl8") as pool:
     for i in range(6):
         kind = sys.argv[1]
         source = pool.ref(f"{kind}/e@0").product
         ref = pool.save(source.replace(SCI=source["SCI"][...] + i + 1))
-        pool.keep_exposures([ref])
+        saving.keep_exposures(pool._core, [ref])
 """
 
 
 def test_two_who_change_an_exposure_at_once(pool: Pool) -> None:
     ramp = Ramp({"NGROUPS": 2}, {"SCI": np.ones((1, 2, 3, 4), "f4")}, name="e")
     rateints = RateInts({"NINTS": 1}, {"SCI": np.ones((1, 3, 4), "f4")}, name="e")
-    pool.keep_exposures([pool.save(ramp, pixels=False), pool.save(rateints, pixels=False)])
+    saving.keep_exposures(core_of(pool), [pool.save(ramp, pixels=False), pool.save(rateints, pixels=False)])
     running = [subprocess.Popen([sys.executable, "-c", UPDATE, kind]) for kind in ("Ramp", "RateInts")]
     assert [process.wait(120) for process in running] == [0, 0]
-    pool.catch_up()
+    core_of(pool).catch_up()
     versions: list[Any] = [ref.product for ref in pool.versions("Exposure/e")]
     assert len(versions) == 13
     assert {name: ref.version for name, ref in versions[-1].refs.items()} == {"ramp": 6, "rateints": 6}
@@ -282,10 +286,10 @@ def test_two_who_change_an_exposure_at_once(pool: Pool) -> None:
 
 
 def test_other_kinds_have_no_exposure(pool: Pool, tmp_path: Path) -> None:
-    assert pool.keep_exposures([pool.save(Product({}, {"A": np.ones(3)}, name="x"))]) == []
-    assert pool.keep_exposures([]) == []
+    assert saving.keep_exposures(core_of(pool), [pool.save(Product({}, {"A": np.ones(3)}, name="x"))]) == []
+    assert saving.keep_exposures(core_of(pool), []) == []
     raw = Raw({"NINTS": 1}, {"SCI": np.ones((1, 2, 3, 4), "u2")}, name="r")
-    (exposure,) = pool.keep_exposures([pool.save(raw, pixels=False)])
+    (exposure,) = saving.keep_exposures(core_of(pool), [pool.save(raw, pixels=False)])
     assert exposure.meta["NINTS"].value == 1
 
 

@@ -28,6 +28,7 @@ from miripool.maintenance.gc import collect
 from miripool.maintenance.repair import repair
 from miripool.maintenance.verify import LEVELS, verify
 from miripool.model import tiles
+from miripool.pool.core import core_of
 from miripool.store.archive import Archive
 from miripool.store.arrays import bitshuffle, delta, hdf5write
 from miripool.store.arrays.blob import Blob
@@ -198,7 +199,7 @@ def test_the_format_of_an_older_pool_is_raised(home: Home) -> None:
     """An earlier miripool does not know what delta blobs need, and would collect it."""
     base = make_ramp()
     with home.create("jpl8") as pool:
-        path = pool.archive.storage.path("pool.json")
+        path = core_of(pool).archive.storage.path("pool.json")
         path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
     with home.pool("jpl8") as pool:
         save(pool, base)
@@ -253,14 +254,14 @@ def test_what_is_needed_is_not_collected(pool: Pool) -> None:
     second = save(pool, changed(base, (0, 5, 5)))
     pool.remove(first)
     pool.purge(first)
-    before = list(pool.archive.storage.keys("blobs"))
-    assert collect(pool.archive).files == 0
-    assert list(pool.archive.storage.keys("blobs")) == before
+    before = list(core_of(pool).archive.storage.keys("blobs"))
+    assert collect(core_of(pool).archive).files == 0
+    assert list(core_of(pool).archive.storage.keys("blobs")) == before
     assert np.array_equal(second.product["SCI"][...], changed(base, (0, 5, 5)))
     assert verify(pool, level="full").findings == []
     pool.remove(second)
     pool.purge(second)
-    assert collect(pool.archive).files == len(before)
+    assert collect(core_of(pool).archive).files == len(before)
 
 
 def test_what_it_may_take_tiles_of_is_announced(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +275,7 @@ def test_what_it_may_take_tiles_of_is_announced(pool: Pool, monkeypatch: pytest.
             if other.ref(first, removed=True).removed is None:
                 other.remove(first.urn)
                 other.purge(first.urn)
-            assert collect(other.archive).spared > 0
+            assert collect(core_of(other).archive).spared > 0
         return write(store, *arguments, **options)
 
     monkeypatch.setattr(BlobStore, "write", purged_meanwhile)
@@ -290,7 +291,7 @@ def test_nobody_can_tell_what_a_damaged_one_needs(pool: Pool) -> None:
     path = blob_of(save(pool, changed(base, (0, 5, 5))))._path
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(IntegrityError, match="is damaged"):
-        collect(pool.archive)
+        collect(core_of(pool).archive)
 
 
 def test_what_is_missing_is_told(pool: Pool) -> None:
@@ -415,14 +416,14 @@ def test_copies_and_packs_need_no_other_pool(pool: Pool, home: Home, tmp_path: P
     base = make_ramp()
     save(pool, base)
     second = save(pool, changed(base, (0, 5, 5)))
-    pack(PoolShelf(pool, second), pool.archive, tmp_path / "a.tar")
+    pack(PoolShelf(pool, second), core_of(pool).archive, tmp_path / "a.tar")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     for name in ("copied", "unpacked"):
         with home.create(name) as other:
             if name == "copied":
                 receive(other, PoolShelf(pool, second))
             else:
-                with Pack(tmp_path / "a.tar", other.work_folder) as shelf:
+                with Pack(tmp_path / "a.tar", core_of(other).work_folder) as shelf:
                     receive(other, shelf)
             ref = other.ref("Ramp/x@0")
             assert owners(ref) == ()
@@ -626,7 +627,8 @@ def test_a_disk_that_is_full(store: BlobStore, pair: tuple[Blob, Blob]) -> None:
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from miripool import delta, hdf5write, tiles
+from miripool.model import tiles
+from miripool.store.arrays import delta, hdf5write
 from miripool.store.arrays.blobs import BlobStore
 from miripool.errors import StorageError
 from miripool.store.storage.local import LocalStorage
@@ -779,14 +781,14 @@ def test_what_a_delta_needs_in_turn_is_kept(pool: Pool) -> None:
     first, second = save(pool, array), save(pool, changed(array, (0, 3, 4)))
     third = save(pool, changed(array, (1, 9, 9)), "other")
     assert owners(third) == ()
-    store = pool.archive.blobs
-    path = pool.archive.storage.path(store.key(blob_of(first).ref.digest))
+    store = core_of(pool).archive.blobs
+    path = core_of(pool).archive.storage.path(store.key(blob_of(first).ref.digest))
     path.unlink()
     assert store.write(blob_of(first).ref, array, near=store.family(blob_of(third).ref)) > 0
     chain = store.family(blob_of(second).ref)
     assert chain == tuple(blob_of(ref).ref.digest for ref in (second, first, third))
     pool.remove([first, third])
     pool.purge([first, third])
-    collect(pool.archive)
+    collect(core_of(pool).archive)
     assert all(map(store.exists, chain))
     assert verify(pool, level="full").is_whole

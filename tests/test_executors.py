@@ -22,7 +22,9 @@ from miripool import FullQuery, Home, Pool, Product, RateInts
 from miripool.errors import Conflict, FormatError, PoolNotFound
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
+from miripool.pool import save as saving
 from miripool.pool import storing as storing_module
+from miripool.pool.core import Core, core_of
 from miripool.pool.ingest import Outcome, ingest
 from miripool.pool.saving import ArraysElsewhere
 from miripool.pool.storing import Stored, StoreJob, store_elsewhere
@@ -60,12 +62,12 @@ def images(folder: Path, count: int, size: int = 100) -> list[Path]:
 
 
 def pending(pool: Pool) -> list[str]:
-    return list(pool.archive.storage.keys("pending"))
+    return list(core_of(pool).archive.storage.keys("pending"))
 
 
 def versions(pool: Pool) -> list[tuple[Any, ...]]:
     """All that is the same in every pool which the same files were added to in the same order."""
-    rows = pool.catalog.rows(range(pool.catalog.position().next_serial))
+    rows = core_of(pool).catalog.rows(range(core_of(pool).catalog.position().next_serial))
     # An exposure's manifest is told by what it refers to.
     return [(r.serial, r.kind, r.name, r.version, r.head, r.manifest, r.content, r.file_digest, r.tags) for r in rows]
 
@@ -82,7 +84,7 @@ def assert_whole(pool: Pool) -> None:
     """What is there is whole, and what killed workers left goes."""
     report = verify(pool, level="full")
     assert [finding for finding in report.findings if finding.what != "note"] == []
-    collect(pool.archive)
+    collect(core_of(pool).archive)
     assert pending(pool) == []
     assert [f for f in verify(pool, level="full").findings if "temporary" not in f.problem] == []
     assert_index_is_journal(pool)
@@ -166,11 +168,13 @@ def test_an_executor_that_is_broken_from_the_beginning(pool: Pool, tmp_path: Pat
 
 
 def job_of(pool: Pool, path: Path, *names: str) -> StoreJob:
-    return StoreJob(path, None, False, False, tuple(pool.catalog.living(names)), pool.archive.notes.ticket())
+    return StoreJob(
+        path, None, False, False, tuple(core_of(pool).catalog.living(names)), core_of(pool).archive.notes.ticket()
+    )
 
 
 def store(pool: Pool, job: StoreJob, executor: Executor | None = None) -> Stored:
-    place = str(pool.archive.folder), pool.id
+    place = str(core_of(pool).archive.folder), pool.id
     return executor.submit(store_elsewhere, *place, job).result() if executor else store_elsewhere(*place, job)
 
 
@@ -182,15 +186,15 @@ def test_a_note_lasts_longer_than_the_worker_that_wrote_it(pool: Pool, tmp_path:
     assert stored.prepared is not None
     assert stored.prepared.stored
     assert pending(pool) == [job.ticket.key]
-    found = collect(pool.archive)
+    found = collect(core_of(pool).archive)
     assert (found.files, found.notes) == (0, 0)
     assert found.spared > 0
     # Done again, by whoever the work was given to when the first one was lost.
     assert store(pool, job).error is None
     assert pending(pool) == [job.ticket.key]
-    assert pool.commit(stored.prepared).status == "new"
-    pool.archive.notes.withdraw(job.ticket)
-    pool.archive.notes.withdraw(job.ticket)
+    assert saving.commit(core_of(pool), stored.prepared).status == "new"
+    core_of(pool).archive.notes.withdraw(job.ticket)
+    core_of(pool).archive.notes.withdraw(job.ticket)
     assert_whole(pool)
     assert np.array_equal(pool.ref("Product/n0").product["SCI"][...], storing_module.read_fits(path)["SCI"][...])
 
@@ -199,12 +203,12 @@ def test_work_that_is_done_again_after_all_is_over(pool: Pool, tmp_path: Path) -
     """As by Dask, when a worker is lost after its result was fetched."""
     first, second = images(tmp_path, 2)
     job = job_of(pool, first)
-    with pool.archive.notes.run() as ticket:
+    with core_of(pool).archive.notes.run() as ticket:
         early, late = (replace(job, ticket=ticket()) for _ in range(2))
         late = replace(late, path=second)
         with processes() as executor:
             assert store(pool, early, executor).error is None
-        pool.archive.notes.withdraw(early.ticket)
+        core_of(pool).archive.notes.withdraw(early.ticket)
         assert store(pool, early).error is None
         assert early.ticket.key in pending(pool)
         assert len(pending(pool)) == 2
@@ -213,7 +217,7 @@ def test_work_that_is_done_again_after_all_is_over(pool: Pool, tmp_path: Path) -
     assert isinstance(error, Conflict)
     assert "the run that it was for is over" in str(error)
     assert pending(pool) == []
-    assert collect(pool.archive).files > 0
+    assert collect(core_of(pool).archive).files > 0
     assert_whole(pool)
 
 
@@ -225,7 +229,7 @@ def test_what_comes_back_is_small(pool: Pool, tmp_path: Path) -> None:
     stored = store(pool, job)
     assert len(pickle.dumps(job)) < 2000
     assert len(pickle.dumps(stored)) < 10_000
-    pool.archive.notes.withdraw(job.ticket)
+    core_of(pool).archive.notes.withdraw(job.ticket)
 
 
 def test_arrays_that_turn_out_to_be_needed(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,16 +240,16 @@ def test_arrays_that_turn_out_to_be_needed(pool: Pool, tmp_path: Path, monkeypat
     assert stored.prepared is not None
     assert not stored.prepared.stored
     assert pending(pool) == []
-    assert pool.commit(stored.prepared).status == "unchanged"
+    assert saving.commit(core_of(pool), stored.prepared).status == "unchanged"
     pool.remove(first)
     with pytest.raises(ArraysElsewhere):
-        pool.commit(stored.prepared)
+        saving.commit(core_of(pool), stored.prepared)
 
-    real = Pool.catch_up
+    real = Core.catch_up
     pool.restore(first)
     calls = []
 
-    def remove_when_its_turn_comes(self: Pool) -> Any:
+    def remove_when_its_turn_comes(self: Core) -> Any:
         calls.append(1)
         if len(calls) == 2:
             monkeypatch.undo()
@@ -253,7 +257,7 @@ def test_arrays_that_turn_out_to_be_needed(pool: Pool, tmp_path: Path, monkeypat
         return real(self)
 
     with processes() as executor:
-        monkeypatch.setattr(Pool, "catch_up", remove_when_its_turn_comes)
+        monkeypatch.setattr(Core, "catch_up", remove_when_its_turn_comes)
         (outcome,) = pool.ingest([again], executor=executor)
     assert (outcome.status, outcome.version) == ("version", 1)
     assert_whole(pool)
@@ -276,7 +280,7 @@ def test_a_refused_file_leaves_nothing(pool: Pool, tmp_path: Path) -> None:
         for i in (2, 3)
     ]
     assert {o.status for o in pool.ingest(files, jobs=2)} == {"failed"}
-    assert collect(pool.archive).files == 0
+    assert collect(core_of(pool).archive).files == 0
 
 
 def test_given_up_after_the_first(pool: Pool, tmp_path: Path) -> None:
@@ -291,7 +295,7 @@ def test_a_folder_that_is_no_such_pool_there(pool: Pool, tmp_path: Path) -> None
     with pytest.raises(PoolNotFound, match="no pool on host"):
         archive_at(str(tmp_path), pool.id)
     with pytest.raises(PoolNotFound, match="another pool on host"):
-        archive_at(str(pool.archive.folder), "00000000-0000-0000-0000-000000000000")
+        archive_at(str(core_of(pool).archive.folder), "00000000-0000-0000-0000-000000000000")
     job = job_of(pool, images(tmp_path, 1)[0])
     assert isinstance(store_elsewhere(str(tmp_path), pool.id, job).error, PoolNotFound)
 

@@ -14,6 +14,8 @@ from homes import call
 
 from miripool import Context, Exposure, Pool, ProductRef, Ramp, RateInts, Raw
 from miripool.errors import Conflict
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
 from miripool.simulate import Calibration, SimulatedExposure
 
@@ -29,9 +31,9 @@ def add(pool: Pool, *paths: Path, jobs: int = 1) -> None:
 
 
 def exposures(pool: Pool, name: str = NAME) -> list[dict[str, int]]:
-    pool.catch_up()
-    rows = [row for row in pool.catalog.track("Exposure", name) if row.removed is None]
-    found = [pool.manifest(row).references for row in rows]
+    core_of(pool).catch_up()
+    rows = [row for row in core_of(pool).catalog.track("Exposure", name) if row.removed is None]
+    found = [core_of(pool).manifest(row).references for row in rows]
     return [{link.name: link.version for link in links} for links in found]
 
 
@@ -40,7 +42,7 @@ def numbered(version: int, names: Sequence[str] = ALL) -> dict[str, int]:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(pool.archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
 
 
 def other_raw(pool: Pool, **cards: object) -> ProductRef:
@@ -54,8 +56,8 @@ def other_raw(pool: Pool, **cards: object) -> ProductRef:
 def as_made(pool: Pool, raw: ProductRef, folder: Path, *kinds: str) -> list[ProductRef]:
     """Save files as `reprocess` saves what it makes."""
     history = [{"tool": "jwst", "version": "3", "inputs": [str(raw.urn)]}]
-    ready = [pool.read(folder / f"{NAME}_{kind}.fits", history=history) for kind in kinds]
-    return pool.commit_together(ready, raw=raw, pixels=False)
+    ready = [saving.read(folder / f"{NAME}_{kind}.fits", history=history) for kind in kinds]
+    return saving.commit_together(core_of(pool), ready, raw=raw, pixels=False)
 
 
 # Runs
@@ -111,7 +113,7 @@ def test_two_of_one_header_are_two_runs(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     ramp = pool.ref(f"Ramp/{NAME}@0").product
     changed = pool.save(ramp.replace(SCI=ramp["SCI"][...] + 1), pixels=False)
-    pool.keep_exposures([changed])
+    saving.keep_exposures(core_of(pool), [changed])
     assert exposures(pool) == [numbered(0), {"raw": 0, "ramp": 1}]
 
 
@@ -126,7 +128,7 @@ def test_raw_comes_first(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal")
     add(pool, simulated / "v1")
     other_raw(pool)
-    pool.keep_exposures([pool.ref(f"Raw/{NAME}@1")])
+    saving.keep_exposures(core_of(pool), [pool.ref(f"Raw/{NAME}@1")])
     assert exposures(pool) == [{"raw": 0}, numbered(0), {"raw": 1}]
 
 
@@ -149,11 +151,11 @@ def test_many_exposures_at_once(pool: Pool) -> None:
             slopes = RateInts(cards, {"SCI": np.full((1, 3, 4), n, "f4")}, name=f"e{n}")
             refs += [pool.save(product, pixels=False) for product in (ramp, slopes)]
     before = entries(pool)
-    made = pool.keep_exposures(refs)
+    made = saving.keep_exposures(core_of(pool), refs)
     assert sorted((ref.name, ref.version) for ref in made) == [(f"e{n}", v) for n in range(5) for v in (0, 1)]
     assert entries(pool) == before + 2
     assert exposures(pool, "e3") == [numbered(v, ALL[1:3]) for v in (0, 1)]
-    assert pool.keep_exposures([], refs) == []
+    assert saving.keep_exposures(core_of(pool), [], refs) == []
 
 
 # What is known of where a version comes from
@@ -334,7 +336,7 @@ def test_a_raw_in_the_trash_is_in_no_new_exposure(pool: Pool, simulated: Path) -
     raw = pool.ref(f"Raw/{NAME}")
     ramp = pool.save(simulated / "v1" / f"{NAME}_ramp.fits", history=[{"inputs": [raw.urn]}], pixels=False)
     pool.remove(raw)
-    (made,) = pool.keep_exposures([ramp])
+    (made,) = saving.keep_exposures(core_of(pool), [ramp])
     assert list(made.product.refs) == ["ramp"]
     (root,) = pool.lineage(ramp)
     assert (root.row.kind, root.into[0].source.how) == ("Raw", "recorded")  # type: ignore[union-attr]

@@ -20,6 +20,7 @@ from miripool.errors import Conflict
 from miripool.exchange import copy as transfer
 from miripool.exchange.copy import PoolShelf, _alone, receive
 from miripool.pool.commit import _turn
+from miripool.pool.core import core_of
 from miripool.store.heldfolder import held_folder
 from miripool.system.folderlock import lock_folder, open_folder
 
@@ -92,7 +93,7 @@ def test_a_child_forked_while_versions_are_copied_keeps_nobody_off(
     home: Home, other: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "_WAIT", 1.0, raising=False)
-    with child_forked_within(lambda: _alone(other)), home.pool("jpl8") as pool:
+    with child_forked_within(lambda: _alone(core_of(other))), home.pool("jpl8") as pool:
         assert [received.saved.status for received in receive(other, PoolShelf(pool))] == ["new"]
 
 
@@ -100,8 +101,8 @@ def test_who_waits_for_another_copy_is_told_so_and_not_for_ever(
     home: Home, other: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(transfer, "_WAIT", 0.3, raising=False)
-    other.archive.work_folder.mkdir()
-    with home.pool("jpl8") as pool, locked_by_another(other.archive.work_folder) as process:
+    core_of(other).archive.work_folder.mkdir()
+    with home.pool("jpl8") as pool, locked_by_another(core_of(other).archive.work_folder) as process:
         with pytest.raises(Conflict, match="copying into pool 'other' for"):
             receive(other, PoolShelf(pool))
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
@@ -116,7 +117,7 @@ def test_a_copy_is_kept_off_though_the_pools_description_was_replaced(
     home: Home, other: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "_WAIT", 0.3, raising=False)
-    with home.pool("jpl8") as pool, _alone(other):
+    with home.pool("jpl8") as pool, _alone(core_of(other)):
         other.set_pixel_policy("none")
         with pytest.raises(Conflict):
             receive(other, PoolShelf(pool))

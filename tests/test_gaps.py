@@ -19,6 +19,7 @@ from postgresql import reachable_folder
 
 from miripool import Home, Pool, Product, Ramp, RateInts, Raw
 from miripool.pixels.gaps import IncompleteAnswer, notice_of_gaps
+from miripool.pool.core import core_of
 
 home = homes.home
 PLACE = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 4, "SUBSIZE2": 3, "DETECTOR": "MIRIMAGE"}
@@ -75,7 +76,7 @@ def test_python_warns(own: Home, pool: Pool) -> None:
     assert [warning.filename for warning in told] == [__file__]
     with pytest.warns(IncompleteAnswer):
         assert ask(own, "SELECT 1") == [(1,)]  # the question is not read for it
-    pool.pixel_rows.make_pending([pool.ref("Raw/left out").serial])
+    core_of(pool).pixel_rows.make_pending([pool.ref("Raw/left out").serial])
     with own.sql("my pool", COUNT) as answer:  # a warning would be an error
         assert list(answer) == [(24,)]
         assert answer.notice is None
@@ -114,7 +115,7 @@ def test_psql_is_opened_with_the_notice(own: Home, pool: Pool) -> None:
 
 def test_the_view_lists_them_with_the_reason(own: Home, pool: Pool) -> None:
     pool.save(rates("dropped"))
-    pool.pixel_rows.drop([pool.ref("dropped").serial])
+    core_of(pool).pixel_rows.drop([pool.ref("dropped").serial])
     pool.save(RateInts({}, {"SCI": np.ones((1, 3, 4), "f4")}, name="nowhere"))
     pool.save(Product({}, {"A": np.ones(3)}, name="no pixels at all"))
     pool.remove(pool.save(raw("in the trash"), pixels=False))
@@ -131,11 +132,11 @@ def test_the_view_lists_them_with_the_reason(own: Home, pool: Pool) -> None:
 
 @pytest.mark.parametrize("policy", ["none", "tagged"])
 def test_what_the_policy_leaves_out(own: Home, pool: Pool, policy: str) -> None:
-    pool.pixel_rows.make_pending([pool.ref("Raw/left out").serial])
+    core_of(pool).pixel_rows.make_pending([pool.ref("Raw/left out").serial])
     pool.set_pixel_policy(policy)
     first = pool.save(rates("r"))
     pool.save(rates("r").replace(SCI=np.zeros((1, 3, 4), "f4")))
-    pool.pixel_rows.tidy()
+    core_of(pool).pixel_rows.tidy()
     urns = [urn for urn, _, _ in missing(own)]
     assert first.urn in urns
     assert len(urns) == {"none": 2, "tagged": 1}[policy]
@@ -172,12 +173,12 @@ def test_a_folder_into_which_another_home_writes(own: Home, tmp_path: Path, data
         call("index", "pixels", "my pool")
         assert ask(own, COUNT) == [(24,)]
         with own.pool("my pool") as pool:
-            pool.catalog.drop()
+            core_of(pool).catalog.drop()
         link.unlink()
 
 
 def test_versions_of_a_pair(own: Home, pool: Pool) -> None:
-    pool.pixel_rows.make_pending([pool.ref("Raw/left out").serial])
+    core_of(pool).pixel_rows.make_pending([pool.ref("Raw/left out").serial])
     ramp = Ramp(PLACE, {"SCI": np.ones((1, 2, 3, 4), "f4")}, name="whole")
     pool.save(ramp)
     pool.save(rates("whole"), pixels=False)
@@ -191,5 +192,5 @@ def test_verify_says_it(own: Home, pool: Pool) -> None:
     assert "whole" in done.stderr
     assert "without pixel rows in the index: 1" in done.stderr
     assert json.loads(call("--home", own.path, "verify", "my pool", "--json").stdout)["without_pixel_rows"] == 1
-    pool.pixel_rows.make_pending([ref.serial for ref in pool.select(Raw)])
+    core_of(pool).pixel_rows.make_pending([ref.serial for ref in pool.select(Raw)])
     assert "without pixel rows" not in call("--home", own.path, "verify", "my pool").stderr

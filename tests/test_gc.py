@@ -23,6 +23,8 @@ from miripool.errors import Conflict, IntegrityError, ProductNotFound
 from miripool.maintenance.gc import Collected, collect
 from miripool.maintenance.verify import LEVELS, verify
 from miripool.model.canonical import canonical_json
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.store import notes
 from miripool.store.arrays.blob import Blob
 
@@ -32,13 +34,13 @@ def made(name: str, value: float) -> Rate:
 
 
 def files(pool: Pool) -> set[str]:
-    return {key for folder in ("blobs", "manifests") for key in pool.archive.storage.keys(folder)}
+    return {key for folder in ("blobs", "manifests") for key in core_of(pool).archive.storage.keys(folder)}
 
 
 def leave_a_blob(pool: Pool, value: float = 7) -> str:
     """Do what a writer does that is killed before its entry; give the blob's key."""
     before = files(pool)
-    pool.prepare(made("left", value)).close()
+    saving.prepare(core_of(pool), made("left", value)).close()
     (key,) = files(pool) - before
     return key
 
@@ -55,22 +57,24 @@ def test_what_nobody_refers_to_is_freed(pool: Pool) -> None:
     pool.remove("Rate/a@0")
     kept = files(pool)
     left = {leave_a_blob(pool), leave_a_blob(pool, 8)}
-    size = sum(pool.archive.storage.size(key) for key in left)
-    told = collect(pool.archive, dry_run=True)
+    size = sum(core_of(pool).archive.storage.size(key) for key in left)
+    told = collect(core_of(pool).archive, dry_run=True)
     assert (told.files, told.bytes) == (2, size)
     assert files(pool) == kept | left
     done: list[tuple[int, int]] = []
-    found = collect(pool.archive, progress=lambda n, total: done.append((n, total)))
+    found = collect(core_of(pool).archive, progress=lambda n, total: done.append((n, total)))
     assert (found.files, found.bytes, found.spared, done) == (2, size, 0, [(2, 2)])
     assert files(pool) == kept
     assert verify(pool, level="full").findings == []
     pool.restore("Rate/a@0")  # what is in the trash is kept
     assert pool.ref("Rate/a@0").product["SCI"][0, 0] == 1
-    assert collect(pool.archive) == Collected()
+    assert collect(core_of(pool).archive) == Collected()
 
 
 def journal_of(pool: Pool) -> list[str]:
-    return [type(action).__name__ for entry in pool.archive.journal.since(-1, None) for action in entry.actions]
+    return [
+        type(action).__name__ for entry in core_of(pool).archive.journal.since(-1, None) for action in entry.actions
+    ]
 
 
 def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
@@ -84,20 +88,20 @@ def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
     assert [ref.version for ref in expired] == [0, 1, 0]
     only = key_of(pool, "Rate/a@0")
     both = key_of(pool, "Rate/a@1")
-    assert collect(pool.archive, dry_run=True, without=[ref.serial for ref in expired]).files == 1
+    assert collect(core_of(pool).archive, dry_run=True, without=[ref.serial for ref in expired]).files == 1
     assert pool.purge(expired) == 3
     assert journal_of(pool)[-1] == "Purge"
-    manifests = set(pool.archive.storage.keys("manifests"))
-    found = collect(pool.archive)
+    manifests = set(core_of(pool).archive.storage.keys("manifests"))
+    found = collect(core_of(pool).archive)
     assert found.files == 1
     assert only not in files(pool)
     assert both in files(pool)  # Rate/b has the same array
-    assert set(pool.archive.storage.keys("manifests")) == manifests
+    assert set(core_of(pool).archive.storage.keys("manifests")) == manifests
     assert shared.product["SCI"][0, 0] == 2
     for level in LEVELS:
         assert verify(pool, level=level).findings == []
     assert pool.trash().size() == 0
-    assert pool.catalog.statistics().total.removed == 0
+    assert core_of(pool).catalog.statistics().total.removed == 0
     for spec in ("Rate/a@0", context.urn, expired[0]):
         with pytest.raises(ProductNotFound, match=r"removed for good on 20.* UTC, after it went into the trash"):
             pool.restore(spec)
@@ -113,9 +117,9 @@ def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
     # Its number stays used, and the same array is a new version.
     again = pool.save(made("a", 1))
     assert (again.version, again.serial) == (3, 5)
-    before = pool.catalog.rows(range(6))
+    before = core_of(pool).catalog.rows(range(6))
     pool.reindex()
-    assert pool.catalog.rows(range(6)) == before
+    assert core_of(pool).catalog.rows(range(6)) == before
 
 
 def test_who_restores_first(pool: Pool) -> None:
@@ -124,7 +128,7 @@ def test_who_restores_first(pool: Pool) -> None:
     (ref,) = pool.expired(timedelta(0))
     assert pool.restore(ref) == 1
     assert pool.purge([ref]) == 0
-    assert collect(pool.archive) == Collected()
+    assert collect(core_of(pool).archive) == Collected()
     assert pool.ref("Rate/a").product["SCI"][0, 0] == 1
 
 
@@ -143,7 +147,7 @@ def test_giving_up_on_the_command_line(pool: Pool) -> None:
 
 
 def test_an_empty_pool(pool: Pool) -> None:
-    assert collect(pool.archive) == Collected()
+    assert collect(core_of(pool).archive) == Collected()
 
 
 @pytest.mark.parametrize("damage", ["manifest", "journal"])
@@ -151,12 +155,16 @@ def test_with_damage_nothing_is_collected(pool: Pool, damage: str) -> None:
     ref = pool.save(made("a", 1))
     pool.save(made("b", 2))
     leave_a_blob(pool)
-    (row,) = pool.catalog.rows([ref.serial])
-    key = pool.archive.manifest_key(row.manifest) if damage == "manifest" else pool.archive.journal.key(0)
-    pool.archive.storage.path(key).unlink()
+    (row,) = core_of(pool).catalog.rows([ref.serial])
+    key = (
+        core_of(pool).archive.manifest_key(row.manifest)
+        if damage == "manifest"
+        else core_of(pool).archive.journal.key(0)
+    )
+    core_of(pool).archive.storage.path(key).unlink()
     before = files(pool)
     with pytest.raises(IntegrityError):
-        collect(pool.archive)
+        collect(core_of(pool).archive)
     assert files(pool) == before
 
 
@@ -164,11 +172,12 @@ WRITER = """
 import sys
 import numpy as np
 from miripool import Home, Rate
+from miripool.pool import save as saving
 with Home().pool("jpl8") as pool:
-    ready = pool.prepare(Rate({}, {"SCI": np.full((40, 50), 7, "f4")}, name="slow"))
+    ready = saving.prepare(pool._core, Rate({}, {"SCI": np.full((40, 50), 7, "f4")}, name="slow"))
     print("ready", flush=True)
     sys.stdin.readline()
-    pool.commit(ready)
+    saving.commit(pool._core, ready)
     ready.close()
 """
 
@@ -182,7 +191,7 @@ def test_a_writer_that_was_stopped_after_it_looked(pool: Pool) -> None:
         assert writer.stdout.readline() == b"ready\n"
         writer.send_signal(signal.SIGSTOP)
         other = leave_a_blob(pool, 9)
-        found = collect(pool.archive)
+        found = collect(core_of(pool).archive)
         assert (found.files, found.spared) == (1, 1)
         assert key in files(pool)
         assert other not in files(pool)
@@ -190,10 +199,10 @@ def test_a_writer_that_was_stopped_after_it_looked(pool: Pool) -> None:
         writer.stdin.write(b"\n")
         writer.stdin.flush()
         assert writer.wait(60) == 0
-    pool.catch_up()
+    core_of(pool).catch_up()
     assert key_of(pool, "Rate/slow") == key
     assert verify(pool, level="full").is_whole
-    assert collect(pool.archive) == Collected()
+    assert collect(core_of(pool).archive) == Collected()
 
 
 def test_a_writer_that_was_killed(pool: Pool) -> None:
@@ -202,20 +211,20 @@ def test_a_writer_that_was_killed(pool: Pool) -> None:
         assert writer.stdout.readline() == b"ready\n"
         writer.kill()
     assert len(files(pool)) == 1
-    found = collect(pool.archive)
+    found = collect(core_of(pool).archive)
     assert (found.files, found.notes) == (1, 1)
     assert files(pool) == set()
 
 
 def test_a_writer_waits_for_a_collector(pool: Pool) -> None:
     key = leave_a_blob(pool)
-    with pool.archive.notes.collecting([key]):
+    with core_of(pool).archive.notes.collecting([key]):
         thread = threading.Thread(target=lambda: pool.save(made("new", 7)))
         thread.start()
         pool_of_others = pool.save(made("other", 3))  # other keys: nobody waits
         thread.join(1)
         assert thread.is_alive()
-        pool.archive.storage.delete(key)  # the collector does its work
+        core_of(pool).archive.storage.delete(key)  # the collector does its work
     thread.join(30)
     assert not thread.is_alive()
     assert pool.ref("Rate/new").product["SCI"][1, 1] == 7
@@ -226,7 +235,7 @@ def test_a_writer_waits_for_a_collector(pool: Pool) -> None:
 def put_note(pool: Pool, folder: str, keys: list[str], **told: object) -> str:
     note = {"host": socket.gethostname(), "pid": 1 << 22, "started": 1.0, "time": "2026-01-01T00:00:00+00:00"}
     name = f"{folder}/{'0' * 32}.json"
-    pool.archive.storage.put(name, canonical_json({**note, **told, "keys": keys}))
+    core_of(pool).archive.storage.put(name, canonical_json({**note, **told, "keys": keys}))
     return name
 
 
@@ -238,37 +247,37 @@ def test_notes_of_the_dead_count_for_nothing(pool: Pool) -> None:
     assert time.monotonic() - begin < 10
     # A pid that is used again is another process.
     put_note(pool, "pending", [leave_a_blob(pool, 8)], pid=os.getpid(), started=5.0)
-    found = collect(pool.archive)
+    found = collect(core_of(pool).archive)
     assert (found.notes, found.files) == (2, 1)
-    assert not pool.archive.storage.exists(note)
+    assert not core_of(pool).archive.storage.exists(note)
 
 
 def test_notes_of_other_hosts_count_for_a_while(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     key = leave_a_blob(pool)
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     name = put_note(pool, "pending", [key], host="elsewhere", time=now)
-    assert collect(pool.archive).spared == 1
-    pool.archive.storage.delete(name)
+    assert collect(core_of(pool).archive).spared == 1
+    core_of(pool).archive.storage.delete(name)
     put_note(pool, "pending", [key], host="elsewhere")
     put_note(pool, "collecting", [key], host="elsewhere", time=now)
     monkeypatch.setattr(notes, "_WAIT", 0.1)
     with pytest.raises(Conflict, match="process 4194304 on elsewhere"):
         pool.save(made("new", 7))
     assert pool.select("1").size() == 0
-    assert collect(pool.archive).files == 1
+    assert collect(core_of(pool).archive).files == 1
 
 
 def test_temporary_files(pool: Pool) -> None:
     pool.save(made("a", 1))
-    root = pool.archive.storage.path("journal").parent
+    root = core_of(pool).archive.storage.path("journal").parent
     folder = next((root / "blobs").iterdir())
     old, new, strange = (f".tmp-{'a' * 16}", f".tmp-{'b' * 16}", ".tmp-of others")
     for name in (old, new, strange):
         (folder / name).write_bytes(b"12345")
         os.utime(folder / name, None if name == new else (1, 1))
-    told = collect(pool.archive, dry_run=True)
+    told = collect(core_of(pool).archive, dry_run=True)
     assert (told.temporary, told.names) == (1, [f"blobs/{folder.name}/{old}"])
-    found = collect(pool.archive)
+    found = collect(core_of(pool).archive)
     assert (found.temporary, found.temporary_bytes) == (1, 5)
     assert found.unknown == [f"blobs/{folder.name}/{strange}"]
     assert {path.name for path in folder.iterdir() if path.name.startswith(".tmp")} == {new, strange}
@@ -278,12 +287,13 @@ BUSY = """
 import sys
 import numpy as np
 from miripool import Home, Rate
+from miripool.pool import save as saving
 number = int(sys.argv[1])
 with Home().pool("jpl8") as pool:
     for i in range(25):
         # The same few arrays again and again: found there, or just collected.
         sci = np.full((40, 50), i % 3, "f4")
-        pool.prepare(Rate({}, {"SCI": sci + 50}, name="never")).close()
+        saving.prepare(pool._core, Rate({}, {"SCI": sci + 50}, name="never")).close()
         pool.save(Rate({"PASS": i}, {"SCI": sci}, name=f"w{number}"), force=True)
 """
 
@@ -292,11 +302,11 @@ def test_collecting_while_others_write(pool: Pool) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", BUSY, str(n)]) for n in range(2)]
     freed = 0
     while any(writer.poll() is None for writer in writers):
-        freed += collect(pool.archive).files
+        freed += collect(core_of(pool).archive).files
     assert [writer.returncode for writer in writers] == [0, 0]
     assert freed > 0
-    collect(pool.archive)
-    pool.catch_up()
+    collect(core_of(pool).archive)
+    core_of(pool).catch_up()
     assert [len(pool.versions(f"Rate/w{n}")) for n in range(2)] == [25, 25]
     report = verify(pool, level="full")
     assert report.findings == []
@@ -333,9 +343,9 @@ def test_notes_that_are_none(pool: Pool, told: dict[str, object]) -> None:
     key = leave_a_blob(pool)
     note = {"host": socket.gethostname(), "pid": os.getpid(), "started": 1.0, "time": "now", "keys": [key]}
     for folder in ("pending", "collecting"):
-        pool.archive.storage.put(f"{folder}/{'0' * 32}.json", canonical_json({**note, **told}))
+        core_of(pool).archive.storage.put(f"{folder}/{'0' * 32}.json", canonical_json({**note, **told}))
     assert pool.save(made("new", 7)).version == 0
-    found = collect(pool.archive)
+    found = collect(core_of(pool).archive)
     assert (found.notes, found.files) == (2, 0)
 
 

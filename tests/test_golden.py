@@ -15,6 +15,7 @@ from miripool import Home
 from miripool.exchange.copy import receive
 from miripool.exchange.pack import Pack
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 from miripool.store.arrays.blob import Blob
 
 home = homes.home
@@ -42,11 +43,11 @@ def test_a_pool_of_that_format(name: str, home: Home) -> None:
     shutil.copytree(GOLDEN / name / "pool", home.path / "pools" / "golden")
     expected = json.loads((GOLDEN / name / "expected.json").read_text())
     with home.pool("golden") as pool:  # there is no index yet
-        pool.catch_up()
-        pool.pixel_rows.make_pending()
+        core_of(pool).catch_up()
+        core_of(pool).pixel_rows.make_pending()
         assert generator().describe(pool) == expected
         assert verify(pool, level="full").findings == []
-        by = {row.saved_by for row in pool.catalog.rows(range(pool.catalog.position().next_serial))}
+        by = {row.saved_by for row in core_of(pool).catalog.rows(range(core_of(pool).catalog.position().next_serial))}
         by |= {event.by for event in pool.tag_events()}
         assert by == ({"ana@mirihost"} if name == "format-2.2" else {None})
         if name != "format-1":
@@ -64,7 +65,7 @@ def test_a_pack_of_that_format(name: str, home: Home) -> None:
     files = {
         f"urn:golden:{version['kind']}:{version['serial']}": version.get("fits") for version in expected["versions"]
     }
-    with home.create("mine") as pool, Pack(GOLDEN / name / "versions.tar", pool.work_folder) as shelf:
+    with home.create("mine") as pool, Pack(GOLDEN / name / "versions.tar", core_of(pool).work_folder) as shelf:
         done = receive(pool, shelf)
         assert [received.saved.row.name for received in done] == ["small", "small", "three", "other", "a context"]
         told = {version["serial"]: version for version in generator().describe(pool)["versions"]}

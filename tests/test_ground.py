@@ -18,6 +18,7 @@ from miripool.errors import FormatError, InvalidInput
 from miripool.formats import read_fits, to_datamodel, write_fits
 from miripool.instruments.miri import SUBARRAYS
 from miripool.model.keywords import dictionary
+from miripool.pool.core import core_of
 from miripool.query.evaluator import evaluate
 from miripool.query.parser import parse
 from miripool.simulate import SimulatedExposure, simulate_exposure
@@ -99,7 +100,7 @@ def test_it_is_a_raw_exposure_like_any_other(bench: Path, pool: Pool, home: Home
     pool.save(bench)
     assert pool.select("kind == 'Raw' and ngroups == 8 and subarray == 'SUB64' and ORIGIN == 'JPL'").size() == 1
     assert len(pool.pixel(1, 779).ramps(Raw)) == 3
-    assert pool.pixel_rows.pending() == []
+    assert core_of(pool).pixel_rows.pending() == []
 
 
 def test_all_of_the_header_is_content(bench: Path, pool: Pool, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import psycopg2
 import pytest
 from homes import ask, write_image
+from miripool.pixels.rows import PixelRows
 from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
@@ -30,8 +31,10 @@ from miripool.errors import (
 )
 from miripool.index import Catalog
 from miripool.index.sqlerrors import translate
-from miripool.pixels.rows import PixelRows
+from miripool.pool import save as saving
 from miripool.pool.commit import Committer
+from miripool.pool.core import Core, core_of
+from miripool.pool.trash import in_trash
 from miripool.session.home import default_home
 from miripool.store.journal import FORMAT as ENTRY_FORMAT
 from miripool.store.poolinfo import FORMAT
@@ -181,7 +184,7 @@ def test_an_interrupted_renaming(home: Home, image: Path) -> None:
     """The folder has its new name, and the index still the old one."""
     with home.create("old") as pool:
         urn = pool.save(image).urn
-        pool.archive.remember_name("old")
+        core_of(pool).archive.remember_name("old")
     (home.path / "pools" / "old").rename(home.path / "pools" / "new")
     with home.pool("new") as pool:
         assert pool.ref(urn).version == 0
@@ -235,7 +238,7 @@ def test_an_interrupted_deletion_leaves_the_pool_or_a_free_name(home: Home, imag
     with home.create("jpl8") as pool:
         pool.save(image)
         # Killed after the index was dropped.
-        pool.catalog.drop()
+        core_of(pool).catalog.drop()
     with home.pool("jpl8") as pool:
         assert pool.select().size() == 1
     # Killed before the last files were deleted.
@@ -259,14 +262,14 @@ def test_a_pool_made_anew_is_not_written_through_an_old_handle(home: Home, image
     other = write_image(tmp_path / "b.fits")
     old = home.create("jpl8")
     asleep = home.pool("jpl8")
-    waiting = old.prepare(image)
+    waiting = saving.prepare(core_of(old), image)
     home.delete("jpl8")
     with home.create("jpl8") as new:
         before = files(home.path)
         uses = (
             lambda: old.save(other),
-            lambda: old.commit(waiting),
-            lambda: old.prepare(other),
+            lambda: saving.commit(core_of(old), waiting),
+            lambda: saving.prepare(core_of(old), other),
             lambda: old.tag("a", "t"),
             lambda: asleep.save(other),
             asleep.reindex,
@@ -322,15 +325,15 @@ def test_a_folder_with_files_does_not_become_a_pool(home: Home, image: Path) -> 
 def test_a_failing_creation_spares_a_pool_that_is_in_use(
     home: Home, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catch_up = Pool.catch_up
+    catch_up = Core.catch_up
 
-    def used_by_another_meanwhile(pool: Pool) -> object:
-        monkeypatch.setattr(Pool, "catch_up", catch_up)
+    def used_by_another_meanwhile(core: Core) -> object:
+        monkeypatch.setattr(Core, "catch_up", catch_up)
         with home.pool("jpl8") as other:
             other.save(image)
         raise ServerUnavailable("the server has gone")
 
-    monkeypatch.setattr(Pool, "catch_up", used_by_another_meanwhile)
+    monkeypatch.setattr(Core, "catch_up", used_by_another_meanwhile)
     with pytest.raises(ServerUnavailable):
         home.create("jpl8")
     with home.pool("jpl8") as pool:
@@ -423,7 +426,7 @@ def test_a_server_that_is_stopped_while_files_are_added(
     files = [write_image(tmp_path / f"{i}_rate.fits", {"NGROUPS": i, **place}) for i in range(3)]
     stopped: list[str] = []
 
-    def stop_first(owner: type, name: str) -> None:
+    def stop_first(owner: Any, name: str) -> None:
         real = getattr(owner, name)
 
         def stopping(*arguments: Any, **options: Any) -> Any:
@@ -439,12 +442,12 @@ def test_a_server_that_is_stopped_while_files_are_added(
         with home.create("jpl8") as pool:
             stop_first(Committer, "_write")
             stop_first(Catalog, "living")
-            stop_first(Pool, "keep_exposures")
+            stop_first(saving, "keep_exposures")
             stop_first(PixelRows, "make")
             outcomes = pool.ingest(files, jobs=jobs)
             assert [outcome.status for outcome in outcomes] == ["new"] * 3, outcomes
             assert sorted(stopped) == ["_write", "keep_exposures", "living", "make"]
-            assert pool.pixel_rows.pending() == []
+            assert core_of(pool).pixel_rows.pending() == []
             assert_index_is_journal(pool)
     assert "Traceback" not in capfd.readouterr().err
 
@@ -479,7 +482,7 @@ def test_the_index_of_a_pool_that_another_home_deleted_and_made_again(
             made = pool.id
         (other.path / "pools").unlink()
     with home.pool("jpl8") as pool, pytest.raises(Conflict, match="`miripool reindex POOL --yes` puts"):
-        pool.catch_up()
+        core_of(pool).catch_up()
     with pytest.raises(InvalidInput, match="index of another pool"):
         homes.call("reindex", "jpl8")
     assert homes.call("reindex", "jpl8", "--yes").exit_code == 0
@@ -538,14 +541,14 @@ def test_a_dropped_index_is_made_again(home: Home, tmp_path: Path) -> None:
         pool.remove("a@1")
         pool.tag("a@0", "t1")
         pool.untag("t0")
-        before = pool.catalog.rows(range(4))
-        events = pool.catalog.tag_events()
+        before = core_of(pool).catalog.rows(range(4))
+        events = core_of(pool).catalog.tag_events()
         table = [list(row) for row in pool.select(all_versions=True).to_table(["urn", "NGROUPS", "tags"])]
     ask(database(home), "DROP SCHEMA jpl8 CASCADE")
     with home.pool("jpl8") as pool:
         assert [list(row) for row in pool.select(all_versions=True).to_table(["urn", "NGROUPS", "tags"])] == table
-        assert pool.catalog.rows(range(4)) == before
-        assert pool.catalog.tag_events() == events
+        assert core_of(pool).catalog.rows(range(4)) == before
+        assert core_of(pool).catalog.tag_events() == events
         assert_index_is_journal(pool)
 
 
@@ -641,7 +644,7 @@ def test_a_tag_is_one_text(home: Home, image: Path) -> None:
 def test_columns_as_one_text(home: Home, image: Path) -> None:
     with home.create("jpl8") as pool:
         ref = pool.save(image)
-        assert pool.listing([ref.serial], "urn, BITPIX") == [{"urn": ref.urn, "BITPIX": 8}]
+        assert core_of(pool).listing([ref.serial], "urn, BITPIX") == [{"urn": ref.urn, "BITPIX": 8}]
 
 
 def test_export_to_a_folder_that_is_not_there(home: Home, image: Path, tmp_path: Path) -> None:
@@ -661,8 +664,8 @@ def test_trash(home: Home, image: Path) -> None:
         assert list(pool.trash()) == refs[:2]
         assert list(pool.trash(order="-version", limit=1)) == [refs[1]]
         assert list(pool.trash("Ramp")) == []
-        assert pool.in_trash("a") == refs[1]
-        assert pool.in_trash("a@2").removed is None
+        assert in_trash(core_of(pool), "a") == refs[1]
+        assert in_trash(core_of(pool), "a@2").removed is None
         assert pool.restore("a") == 1
         assert list(pool.trash()) == refs[:1]
 

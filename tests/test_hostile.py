@@ -35,6 +35,7 @@ from miripool.formats import read_fits
 from miripool.formats import stream as stream_module
 from miripool.maintenance.verify import verify
 from miripool.model.canonical import canonical_json, digest_bytes
+from miripool.pool.core import core_of
 from miripool.server import EmbeddedServer
 from miripool.store.arrays.blob import Blob
 from miripool.store.journal import Save
@@ -72,7 +73,7 @@ Members = dict[str, bytes]
 def members(filled: Pool, tmp_path: Path) -> Members:
     """What is in an honest pack, in its order."""
     file = tmp_path / "honest.tar"
-    pack(PoolShelf(filled), filled.archive, file)
+    pack(PoolShelf(filled), core_of(filled).archive, file)
     with tarfile.open(file) as tar:
         return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
 
@@ -113,14 +114,14 @@ def with_manifest(members: Members, change: Callable[[dict[str, Any]], None]) ->
 
 
 def unpack(file: Path, pool: Pool) -> None:
-    with Pack(file, pool.work_folder) as shelf:
+    with Pack(file, core_of(pool).work_folder) as shelf:
         receive(pool, shelf)
 
 
 def assert_untouched(pool: Pool) -> None:
     assert pool.select().size() == 0
-    assert not list(pool.archive.storage.keys("journal"))
-    assert not pool.work_folder.exists() or not list(pool.work_folder.iterdir())
+    assert not list(core_of(pool).archive.storage.keys("journal"))
+    assert not core_of(pool).work_folder.exists() or not list(core_of(pool).work_folder.iterdir())
 
 
 def test_an_honest_pack_is_taken(members: Members, other: Pool, tmp_path: Path) -> None:
@@ -353,7 +354,7 @@ def test_an_array_that_is_larger_than_its_file_can_be(filled: Pool) -> None:
         with pytest.raises(IntegrityError, match="too few for an array of 4398046511104"):
             lying[...]
         with pytest.raises(IntegrityError):
-            filled.archive.blobs.measure(lying)
+            core_of(filled).archive.blobs.measure(lying)
         assert psutil.Process().memory_info().rss - before < 100e6
 
 
@@ -386,18 +387,18 @@ def test_tiles_that_are_too_large(filled: Pool) -> None:
 
 def test_names_that_are_paths(filled: Pool, home: Home, tmp_path: Path) -> None:
     """A pool's folder that somebody else made: its names come from its journal."""
-    row = filled.catalog.rows([0])[0]
-    manifest = json.loads(filled.archive.storage.read(filled.archive.manifest_key(row.manifest)))
+    row = core_of(filled).catalog.rows([0])[0]
+    manifest = json.loads(core_of(filled).archive.storage.read(core_of(filled).archive.manifest_key(row.manifest)))
     manifest["name"] = "../../outside"
     data = canonical_json(manifest)
     digest = digest_bytes(data)
     assert Manifest.from_bytes(data, digest).name == "../../outside"
-    filled.archive.storage.put(filled.archive.manifest_key(digest), data)
-    journal = filled.archive.journal
+    core_of(filled).archive.storage.put(core_of(filled).archive.manifest_key(digest), data)
+    journal = core_of(filled).archive.journal
     *_, last = journal.since(-1, None)
     save = Save(1, "Rate", "../../outside", 0, digest, row.content, 0)
     assert journal.write(journal.next_entry(last, [save]))
-    filled.catch_up()
+    core_of(filled).catch_up()
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     with pytest.raises(InvalidName):
@@ -501,7 +502,7 @@ def test_modes_follow_the_umask(umask: int, file_mode: int, folder_mode: int, ho
         with home.create("jpl8") as pool:
             pool.save(Rate({}, {"SCI": np.ones((60, 70), "f4")}, name="a"))
             call("pack", "jpl8", tmp_path / "a.tar")
-            root = pool.archive.storage.path("pool.json").parent
+            root = core_of(pool).archive.storage.path("pool.json").parent
     finally:
         os.umask(old)
     paths = [root, *root.rglob("*"), tmp_path / "a.tar"]

@@ -10,8 +10,9 @@ from replay import assert_index_is_journal
 
 from miripool import Pool
 from miripool.errors import Conflict, FileMissing, FormatError
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
-from miripool.session.pool import Ready
 from miripool.store.manifest import Manifest
 
 home = homes.home
@@ -41,7 +42,7 @@ def test_versions_count_in_the_order_of_the_files(pool: Pool, tmp_path: Path, at
     for ref, path in zip(pool.versions("a"), files * 2, strict=True):
         assert ref.to_fits(tmp_path / "out.fits", overwrite=True).read_bytes() == path.read_bytes()
     assert_index_is_journal(pool)
-    assert list((pool.archive.storage.path("pending")).glob("*")) == []
+    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
 
 
 def test_two_calibrations_of_one_exposure_at_once(pool: Pool, simulated: Path) -> None:
@@ -94,26 +95,26 @@ def test_a_mistake_of_ours_with_one_file_does_not_stop_the_others(
     outcomes = list(ingest(pool, files, jobs=jobs))
     assert [outcome.status for outcome in outcomes] == ["new", "failed", "version"]
     assert str(outcomes[1].error) == f"{files[1]}: internal error, please report it: ValueError: not foreseen"
-    assert list((pool.archive.storage.path("pending")).glob("*")) == []
+    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
 
 
 def test_an_interruption_leaves_no_note(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: Pool, ready: Ready, **_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     outcomes = ingest(pool, images(tmp_path), jobs=2)
     assert next(outcomes).version == 0
-    monkeypatch.setattr(Pool, "commit", interrupted)
+    monkeypatch.setattr(saving, "commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
     monkeypatch.undo()
-    assert list((pool.archive.storage.path("pending")).glob("*")) == []
+    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
     assert pool.select(all_versions=True).size() == 1
     # Given up after the first.
     outcomes = ingest(pool, images(tmp_path), jobs=2, force=True)
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
-    assert list((pool.archive.storage.path("pending")).glob("*")) == []
+    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
 
 
 def test_a_pattern_without_files_stops_no_other(pool: Pool, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import homes
@@ -14,6 +15,8 @@ from homes import write_image
 
 from miripool import Pool, Rate
 from miripool.index.harvest import COLUMNS
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.store.storage.local import LocalStorage
 
 home = homes.home
@@ -42,7 +45,7 @@ def test_while_hdf5_is_loaded(pool: Pool, tmp_path: Path, module: str) -> None:
     command = [sys.executable, "-c", WHILE_LOADING, str(write_image(tmp_path / "a.fits")), module]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.stdout, done.stderr) == ("interrupted\n5.0\n", "")
-    assert list(pool.archive.storage.keys("pending")) == []
+    assert list(core_of(pool).archive.storage.keys("pending")) == []
 
 
 class Interrupted:
@@ -54,10 +57,10 @@ class Interrupted:
 
 
 def test_while_rows_are_copied(pool: Pool) -> None:
-    database = pool.catalog.database
+    database = core_of(pool).catalog.database
     with pytest.raises(KeyboardInterrupt), database.write() as connection:
         database.copy(connection, "keyword", COLUMNS["keyword"], Interrupted())
-    pool.catch_up()
+    core_of(pool).catch_up()
     assert pool.select().size() == 0
 
 
@@ -75,13 +78,13 @@ def test_while_a_note_is_written(pool: Pool, monkeypatch: pytest.MonkeyPatch) ->
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStorage, "put", put_and_interrupt)
-        for save in (pool.save, pool.prepare):
+        for save in (pool.save, partial(saving.prepare, core_of(pool))):
             with pytest.raises(KeyboardInterrupt):
                 save(product)
-        with pytest.raises(KeyboardInterrupt), pool.archive.notes.run():
+        with pytest.raises(KeyboardInterrupt), core_of(pool).archive.notes.run():
             pytest.fail("the run began")
     assert len(seen) == 3
-    assert list(pool.archive.storage.keys("pending")) == []
+    assert list(core_of(pool).archive.storage.keys("pending")) == []
     assert pool.save(product).version == 0
 
 

@@ -14,6 +14,7 @@ from postgresql import reachable_folder, throwaway_server
 from miripool import Home
 from miripool.errors import InvalidInput
 from miripool.index.connection import Database
+from miripool.pool.core import core_of
 
 HOSTILE = {
     "PGCHANNELBINDING": "require",
@@ -47,7 +48,7 @@ before = dict(os.environ)
 with Home().pool("p") as pool:
     pool.save(Rate({}, {"SCI": np.zeros((2, 2))}, name="n"))
     assert pool.select("name == 'n'").size() == 1
-    with pool.catalog.database.read() as connection:
+    with pool._core.catalog.database.read() as connection:
         print(connection.exec_driver_sql("SHOW default_transaction_read_only").scalar())
 assert dict(os.environ) == before
 """
@@ -77,7 +78,7 @@ def test_no_variable_counts_for_the_embedded_server(own: Home, monkeypatch: pyte
             patch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
             patch.setenv(name, value)
             with Home(own.path).pool("p") as pool:
-                assert pool.catalog.position().n >= -1, name
+                assert core_of(pool).catalog.position().n >= -1, name
             assert own.server.status().clients is not None, name
             assert os.environ[name] == value
 

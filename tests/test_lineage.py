@@ -11,6 +11,7 @@ from homes import call
 
 from miripool import Context, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import ProductNotFound
+from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
 from miripool.pool.lineage import Descent
 
@@ -90,10 +91,10 @@ def test_a_history_that_circles_ends(pool: Pool) -> None:
 def test_an_index_made_anew_knows_histories(pool: Pool) -> None:
     raw = pool.save(made(Raw, "r", 1), pixels=False)
     pool.save(made(Rate, "x", 1), history=step(raw.urn))
-    before = pool.catalog.origins([1])
+    before = core_of(pool).catalog.origins([1])
     assert [(o.what, o.name) for o in before] == [("R_GAIN", "gain_1.fits"), ("input", str(raw.urn))]
     pool.reindex()
-    assert pool.catalog.origins([1]) == before
+    assert core_of(pool).catalog.origins([1]) == before
 
 
 # Uses
@@ -117,7 +118,7 @@ def test_uses_of_a_reference_saved_as_a_product(pool: Pool, simulated: Path, tmp
     gain = pool.save(path)
     assert (gain.kind, gain.name) == ("Product", path.stem)
     by_name = pool.save(made(Rate, "by name", 1, R_GAIN=path.name))
-    digest = pool.catalog.rows([gain.serial])[0].file_digest
+    digest = core_of(pool).catalog.rows([gain.serial])[0].file_digest
     by_digest = pool.save(made(Rate, "by digest", 2), history=step("urn:jpl8:Raw:99", "renamed.fits", str(digest)))
     assert [use.row.serial for use in pool.uses(gain)] == [by_name.serial, by_digest.serial]
 

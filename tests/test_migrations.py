@@ -17,6 +17,7 @@ from miripool.index import migrate
 from miripool.index import schema as tables
 from miripool.index.connection import Database, quote
 from miripool.index.migrate import Migration, migrations, prepare
+from miripool.pool.core import core_of
 
 home = homes.home
 DIALECT = postgresql.dialect()
@@ -204,7 +205,7 @@ def test_views_of_an_older_index_give_the_same_answers(home: Home, tmp_path: Pat
         files.save(pool)
         before = _version_8(pool)
     with home.pool("jpl8") as pool:
-        pool.catch_up()
+        core_of(pool).catch_up()
         for view, (names, rows) in before.items():
             chosen = ", ".join(names)
             now = homes.ask_pool(pool, f"SELECT {chosen} FROM {view} ORDER BY {chosen}")
@@ -219,12 +220,12 @@ def test_views_of_an_older_index_give_the_same_answers(home: Home, tmp_path: Pat
             ("jwst_miri_gain_v1.fits",),
             ("jwst_miri_gain_v2.fits",),
         ]
-        assert stamp(pool.catalog.database)[1] == len(migrations())
+        assert stamp(core_of(pool).catalog.database)[1] == len(migrations())
 
 
 def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
     """Put back the views of version 8; give columns and rows of each, but for names of reference files."""
-    database = pool.catalog.database
+    database = core_of(pool).catalog.database
     with database.write() as connection:
         for view in sa.inspect(connection).get_view_names(schema=database.schema):
             database.run(connection, f"DROP VIEW IF EXISTS {quote(view)} CASCADE")

@@ -20,6 +20,7 @@ from miripool import Home
 from miripool.errors import Conflict, NotFound, PoolNotFound
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 from miripool.store import heldfolder
 from miripool.store.heldfolder import held_folder
 from miripool.store.journal import Entry, Journal
@@ -29,10 +30,11 @@ home = homes.home
 
 PRELUDE = """
 import sys
-from miripool import Home, commit
+from miripool import Home
+from miripool.pool import commit
 from miripool.errors import MiripoolError
 pool = Home(sys.argv[1]).pool("old")
-pool.catch_up()
+pool._core.catch_up()
 def stop(*_):
     print("stopped", flush=True)
     sys.stdin.readline()
@@ -69,7 +71,7 @@ Archive.write_blobs = lambda *a: (write(*a), stop())[0]
 """
 
 HELD = """
-from miripool import heldfolder
+from miripool.store import heldfolder
 put = heldfolder._put
 heldfolder._put = lambda *a: (stop(), put(*a))[1]
 """
@@ -241,7 +243,7 @@ def test_a_collector_is_not_misled_by_a_renaming(
     with writer(home, IN_TRANSACTION + SAVE, images[1]) as process, home.pool("old") as pool:
         with monkeypatch.context() as patch:
             moved = MovedWithin(folder_of(pool), patch, ask, calls)
-            found = collect(pool.archive)
+            found = collect(core_of(pool).archive)
             assert moved.seen >= calls
         moved.thread.join(60)
         assert gone_on(process) == "urn:old:Product:1"
@@ -263,7 +265,7 @@ def test_a_folder_that_was_away_for_a_moment_is_not_called_damaged(
         return read(journal, n)
 
     with home.pool("old") as pool:
-        pool.catch_up()
+        core_of(pool).catch_up()
         monkeypatch.setattr(Journal, "read", read_later)
         assert pool.save(images[1]).urn == "urn:old:Product:1"
         assert away == [0]
@@ -294,7 +296,7 @@ def test_reading_what_was_opened_before(home: Home, images: list[Path], deed: st
         lambda: loaded["SCI"][...],
         lambda: late.product,
         lambda: pool.select(),
-        lambda: pool.catalog.by_name("a"),
+        lambda: core_of(pool).catalog.by_name("a"),
         lambda: late.tags,
     ):
         with pytest.raises(PoolNotFound, match=words):
@@ -381,8 +383,11 @@ def test_what_another_home_was_told_is_saved_is_there_after_a_renaming(
     assert (error, words) == ("PoolNotFound", "")
     assert [path.name for path in (home.path / "pools").iterdir()] == ["new"]
     with home.pool("new") as pool:
-        pool.catch_up()
-        assert pool.catalog.rows([int(line) for line in [*told, *more]])[-1].name == f"p {len(told) + len(more) - 1}"
+        core_of(pool).catch_up()
+        assert (
+            core_of(pool).catalog.rows([int(line) for line in [*told, *more]])[-1].name
+            == f"p {len(told) + len(more) - 1}"
+        )
         assert_index_is_journal(pool)
 
 
@@ -406,7 +411,7 @@ def test_a_linked_pool_that_is_renamed_stays_where_it_is(home: Home, linked: Hom
         assert_index_is_journal(pool)
     assert (home.names(), linked.names()) == (["old"], ["new"])
     with home.pool("old") as pool:
-        pool.catch_up()
+        core_of(pool).catch_up()
         assert [ref.urn for ref in pool.select()] == ["urn:old:Product:0", "urn:old:Product:1"]
         assert_index_is_journal(pool)
 

@@ -20,6 +20,7 @@ from miripool import Pool, ProductRef
 from miripool.errors import FileMissing, InvalidInput, PipelineError
 from miripool.pipeline import Recipe, reprocess
 from miripool.pipeline import run as running
+from miripool.pool.core import core_of
 from miripool.store.workfolder import work_folder
 
 pytestmark = pytest.mark.jwst
@@ -57,7 +58,7 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(pool.archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
 
 
 def same_as(product: Any, path: Path, *names: str) -> None:
@@ -94,7 +95,7 @@ def test_two_calibrations_equal_those_of_the_archive(
     (again,) = reprocess(pool, [raw], Recipe("jwst_9002.pmap", crds))
     assert [ref.version for ref in again.refs] == [1, 1, 1]
     assert all("unchanged" in (ref.notice or "") for ref in again.refs)
-    assert list(pool.work_folder.iterdir()) == []
+    assert list(core_of(pool).work_folder.iterdir()) == []
 
 
 def test_an_exposure_holds_what_one_run_made(pool: Pool, crds: Path, shared_data: Path) -> None:
@@ -114,7 +115,7 @@ def test_an_exposure_holds_what_one_run_made(pool: Pool, crds: Path, shared_data
 
 def test_what_they_were_made_from(pool: Pool, raw: ProductRef, crds: Path) -> None:
     (done,) = reprocess(pool, [raw], Recipe("jwst_9002.pmap", crds, skip=("reset",)))
-    (history,) = pool.manifest(pool.catalog.rows([done.refs[0].serial])[0]).history
+    (history,) = core_of(pool).manifest(core_of(pool).catalog.rows([done.refs[0].serial])[0]).history
     assert history["tool"] == "jwst Detector1Pipeline"
     assert history["version"] == done.refs[0].meta["CAL_VER"].value
     assert history["context"] == "jwst_9002.pmap"
@@ -135,11 +136,11 @@ def test_overrides_alone(pool: Pool, raw: ProductRef, crds: Path, shared_data: P
     assert rateints.meta["R_GAIN"].value == "my gain.fits"
     assert rateints.meta["CRDS_CTX"].value == "N/A"
     assert str(tmp_path) not in str(rateints.product.meta.to_dict())
-    assert str(tmp_path) not in pool.archive.storage.read(_manifest_key(pool, rateints)).decode()
+    assert str(tmp_path) not in core_of(pool).archive.storage.read(_manifest_key(pool, rateints)).decode()
 
 
 def _manifest_key(pool: Pool, ref: ProductRef) -> str:
-    return pool.archive.manifest_key(pool.catalog.rows([ref.serial])[0].manifest)
+    return core_of(pool).archive.manifest_key(core_of(pool).catalog.rows([ref.serial])[0].manifest)
 
 
 def test_a_cache_without_configuration(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
@@ -235,10 +236,10 @@ def test_the_whole_command_killed(pool: Pool, raw: ProductRef, crds: Path) -> No
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert workers
     assert not alive
-    assert len(list(pool.work_folder.iterdir())) == 1
+    assert len(list(core_of(pool).work_folder.iterdir())) == 1
     (done,) = reprocess(pool, [raw], Recipe("jwst_9001.pmap", crds))
     assert done.error is None
-    assert list(pool.work_folder.iterdir()) == []
+    assert list(core_of(pool).work_folder.iterdir()) == []
 
 
 def test_folders_in_use_are_left_alone(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from miripool import Exposure, Pool, ProductRef
 from miripool.errors import PipelineError
 from miripool.maintenance.verify import verify
 from miripool.pipeline import Recipe, references_in, reprocess
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure, write_references
 from miripool.store.workfolder import work_folder
 
@@ -49,7 +50,7 @@ def raw(pool: Pool, exposure: SimulatedExposure, tmp_path: Path) -> ProductRef:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(pool.archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
 
 
 def exposures(pool: Pool) -> list[dict[str, int]]:
@@ -62,7 +63,7 @@ def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path, tmp_pat
         done = call("reprocess", "jpl8", "bench", "--override", references / label, "--tag", f"using cal {label}")
         assert done.stdout.count("made") == 3
         assert entries(pool) == before + 1
-    pool.catch_up()
+    core_of(pool).catch_up()
     first, second = (pool.ref(f"Ramp/bench@{n}") for n in (0, 1))
     for name in ("SCI", "PIXELDQ", "REFOUT"):  # what is a jump depends on the gain
         assert first.product[name].source.ref == second.product[name].source.ref
@@ -102,7 +103,7 @@ def test_two_processes_at_once(pool: Pool, raw: ProductRef, references: Path) ->
         for label in ("v1", "v2")
     ]
     assert [process.wait(300) for process in running] == [0, 0]
-    pool.catch_up()
+    core_of(pool).catch_up()
     for label in ("v1", "v2"):
         found = {ref.kind: ref for ref in pool.tagged(label)}
         assert set(found) == {"Ramp", "RateInts", "Rate", "Exposure"}
@@ -128,13 +129,13 @@ def test_by_an_executor(pool: Pool, raw: ProductRef, references: Path, tmp_path:
             ("RateInts", 0, ("there",)),
             ("Rate", 0, ("there",)),
         ]
-        assert list(pool.archive.storage.keys("pending")) == []
+        assert list(core_of(pool).archive.storage.keys("pending")) == []
         for pid in list(executor._processes):
             os.kill(pid, signal.SIGKILL)
         (here,) = reprocess(pool, [raw], recipe, executor=executor)
     assert [ref.urn for ref in here.refs] == [ref.urn for ref in there.refs]
     assert all("unchanged: version 0" in str(ref.notice) for ref in here.refs)
-    assert list(pool.work_folder.iterdir()) == []
+    assert list(core_of(pool).work_folder.iterdir()) == []
     assert verify(pool, level="full").is_whole
 
 
@@ -156,7 +157,7 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> 
     command = [sys.executable, "-m", "miripool", "reprocess", "jpl8", "bench", "--override", str(references / "v1")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while not list(pool.work_folder.glob("run-*/*_uncal.fits")):
+        while not list(core_of(pool).work_folder.glob("run-*/*_uncal.fits")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(1)
@@ -164,12 +165,12 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> 
         for one in everyone:
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself when its parent was gone
                 one.send_signal(signal.SIGKILL)
-    pool.catch_up()
+    core_of(pool).catch_up()
     assert entries(pool) == before
     assert pool.select(Exposure).size() == 1
     (done,) = reprocess(pool, [raw], Recipe(overrides=references_in(references / "v1")))
     assert [ref.version for ref in done.refs] == [0, 0, 0]
-    assert list(pool.work_folder.iterdir()) == []
+    assert list(core_of(pool).work_folder.iterdir()) == []
 
 
 def test_work_folders_of_many_at_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from miripool import Home, Pool, RateInts
 from miripool.index.pixels import blocks, load
+from miripool.pool.core import core_of
 
 SHAPE = (2, 3, 4)
 
@@ -25,7 +26,7 @@ def make(number: int) -> RateInts:
 
 @contextmanager
 def asking(pool: Pool) -> Iterator[Any]:
-    database = pool.catalog.database
+    database = core_of(pool).catalog.database
     with closing(psycopg2.connect(database.psql_url)) as connection, connection.cursor() as cursor:
         cursor.execute(f'SET search_path TO "{database.schema}"')
         yield cursor
@@ -77,7 +78,7 @@ def test_sets_of_before_stay_side_by_side(pool: Pool, monkeypatch: pytest.Monkey
 
 def test_several_make_a_block_at_once(pool: Pool, home: Home) -> None:
     made = [pool.save(make(number), pixels=False) for number in (1, 2)]
-    rows = pool.catalog.rows([ref.serial for ref in made])
+    rows = core_of(pool).catalog.rows([ref.serial for ref in made])
     together = threading.Barrier(2)
     failures: list[BaseException] = []
 
@@ -85,7 +86,7 @@ def test_several_make_a_block_at_once(pool: Pool, home: Home) -> None:
         with home.pool("jpl8") as own:
             together.wait()
             try:
-                own.pixel_rows.make(row)
+                core_of(own).pixel_rows.make(row)
             except BaseException as error:
                 failures.append(error)
 
@@ -108,12 +109,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_readers_do_not_wait_for_a_set_that_is_being_attached(pool: Pool) -> None:
     pool.save(make(1))
     later = pool.save(make(2), pixels=False)
-    (row,) = pool.catalog.rows([later.serial])
+    (row,) = core_of(pool).catalog.rows([later.serial])
     with asking(pool) as holder, asking(pool) as reader, asking(pool) as other:
         # What the loader does last, when its set is attached, has to wait.
         holder.execute("SELECT FROM pixel_use WHERE serial = %s FOR UPDATE", (later.serial,))
         other.execute("SELECT count(*) FROM rateints_pixel")  # in a transaction that stays open
-        loader = threading.Thread(target=pool.pixel_rows.make, args=(row,))
+        loader = threading.Thread(target=core_of(pool).pixel_rows.make, args=(row,))
         loader.start()
         waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
 

@@ -21,6 +21,8 @@ from miripool.cli import products
 from miripool.errors import FormatError, InvalidInput, ServerError
 from miripool.index.pixels import forms, load, uses
 from miripool.index.pixels.wire import HEADER, TRAILER, Field, Reader, Rows
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
 
 home = homes.home
@@ -30,7 +32,7 @@ TABLES = ("raw_pixel", "ref_pixel", "ramp_pixel", "rateints_pixel", "rate_pixel"
 
 def query(pool: Pool, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """Ask the pool's schema as its owner."""
-    database = pool.catalog.database
+    database = core_of(pool).catalog.database
     with closing(psycopg2.connect(database.psql_url)) as connection, connection.cursor() as cursor:
         cursor.execute(f'SET search_path TO "{database.schema}"')
         cursor.execute(statement, values or None)
@@ -104,7 +106,7 @@ def test_an_error_of_the_source_is_kept() -> None:
 
 def test_rows_are_the_arrays(pool: Pool, simulated: Path) -> None:
     for path in [simulated / "uncal" / f"{NAME}_uncal.fits", *sorted((simulated / "v1").iterdir())]:
-        assert pool.save_detailed(path).notice is None
+        assert saving.save(core_of(pool), path).notice is None
     assert counts(pool) == {
         "raw_pixel": 4608,
         "ref_pixel": 1152,
@@ -210,12 +212,12 @@ def test_rows_can_be_left_out_and_made_later(pool: Pool, simulated: Path) -> Non
     path = simulated / "v1" / f"{NAME}_rate.fits"
     ref = pool.save(path, pixels=False)
     assert counts(pool)["rate_pixel"] == 0
-    assert pool.pixel_rows.pending() == []
+    assert core_of(pool).pixel_rows.pending() == []
     assert pool.save(path).notice == "unchanged: version 0"
     assert counts(pool)["rate_pixel"] == 0
-    assert pool.pixel_rows.make_pending([ref.serial]) == (1, [])
+    assert core_of(pool).pixel_rows.make_pending([ref.serial]) == (1, [])
     assert counts(pool)["rate_pixel"] == 4608
-    assert pool.pixel_rows.make_pending([ref.serial]) == (0, [])
+    assert core_of(pool).pixel_rows.make_pending([ref.serial]) == (0, [])
 
 
 def test_settings_of_a_pool(pool: Pool, simulated: Path, home: Home) -> None:
@@ -223,17 +225,17 @@ def test_settings_of_a_pool(pool: Pool, simulated: Path, home: Home) -> None:
     pool.set_pixel_policy("none")
     ref = pool.save(first)
     assert counts(pool)["rate_pixel"] == 0
-    assert pool.pixel_rows.pending() == []
+    assert core_of(pool).pixel_rows.pending() == []
     pool.set_pixel_policy("tagged")
-    assert pool.pixel_rows.pending() == [ref.serial]
-    pool.pixel_rows.make_pending()
+    assert core_of(pool).pixel_rows.pending() == [ref.serial]
+    core_of(pool).pixel_rows.make_pending()
     pool.save(second)
     assert query(pool, "SELECT serial FROM pixel_use") == [(1,)]  # the other is neither head nor tagged
     assert partitions(pool) == 1
     pool.tag(ref, "good")
-    assert pool.pixel_rows.pending() == [0]
+    assert core_of(pool).pixel_rows.pending() == [0]
     with home.pool("jpl8") as other:
-        assert other.pixel_rows.policy == "tagged"
+        assert core_of(other).pixel_rows.policy == "tagged"
     with pytest.raises(InvalidInput, match="all, tagged, none"):
         pool.set_pixel_policy("some")
 
@@ -248,14 +250,14 @@ def test_a_removed_versions_rows_go_unless_shared(pool: Pool, simulated: Path) -
     assert counts(pool)["ramp_pixel"] == 0
     assert partitions(pool) == 1
     pool.restore(ramps[1])
-    assert pool.pixel_rows.pending() == []
+    assert core_of(pool).pixel_rows.pending() == []
     assert counts(pool)["ramp_pixel"] == 4608
 
 
 def test_dropping(pool: Pool, simulated: Path) -> None:
     ref = pool.save(simulated / "v1" / f"{NAME}_rate.fits")
-    assert pool.pixel_rows.drop([ref.serial]) == 1
-    assert (partitions(pool), pool.pixel_rows.pending()) == (0, [])
+    assert core_of(pool).pixel_rows.drop([ref.serial]) == 1
+    assert (partitions(pool), core_of(pool).pixel_rows.pending()) == (0, [])
     assert call("index", "pixels", "jpl8", f"Rate/{NAME}").exit_code == 0
     assert partitions(pool) == 1
     with pytest.raises(InvalidInput, match="--all"):
@@ -270,11 +272,11 @@ def test_rows_that_are_being_read_are_dropped_later(
 ) -> None:
     monkeypatch.setattr(uses, "_LOCK_SECONDS", 0.2)
     ref = pool.save(simulated / "v1" / f"{NAME}_rate.fits")
-    with closing(psycopg2.connect(pool.catalog.database.psql_url)) as reading, reading.cursor() as cursor:
-        cursor.execute(f'SELECT count(*) FROM "{pool.catalog.database.schema}".rate_pixel')
+    with closing(psycopg2.connect(core_of(pool).catalog.database.psql_url)) as reading, reading.cursor() as cursor:
+        cursor.execute(f'SELECT count(*) FROM "{core_of(pool).catalog.database.schema}".rate_pixel')
         pool.remove(ref)
         assert partitions(pool) == 1
-    assert pool.pixel_rows.tidy() == 1
+    assert core_of(pool).pixel_rows.tidy() == 1
     assert partitions(pool) == 0
 
 
@@ -297,29 +299,29 @@ def test_rows_that_are_being_read_are_dropped_later(
     ],
 )
 def test_contradictions_are_refused_and_the_save_stands(pool: Pool, change: dict[str, Any], words: str) -> None:
-    saved = pool.save_detailed(small_raw(**change))
+    saved = saving.save(core_of(pool), small_raw(**change))
     assert saved.status == "new"
     assert saved.notice is not None
     with pytest.raises(FormatError, match=words):
         raise FormatError(saved.notice)
     assert "urn:jpl8:Raw:0 has no pixel rows" in saved.notice
     assert counts(pool)["raw_pixel"] == 0
-    assert pool.pixel_rows.pending() == []
-    (made, failures) = pool.pixel_rows.make_pending([0])
+    assert core_of(pool).pixel_rows.pending() == []
+    (made, failures) = core_of(pool).pixel_rows.make_pending([0])
     assert made == 0
     assert "has no pixel rows" in str(failures[0])
 
 
 def test_arrays_without_a_place_on_the_detector_have_no_rows(pool: Pool) -> None:
-    assert pool.save_detailed(small_raw(meta={"DETECTOR": "MIRIMAGE"})).notice is None
-    assert pool.pixel_rows.pending() == []
+    assert saving.save(core_of(pool), small_raw(meta={"DETECTOR": "MIRIMAGE"})).notice is None
+    assert core_of(pool).pixel_rows.pending() == []
     assert counts(pool)["raw_pixel"] == 0
     with pytest.raises(InvalidInput, match="none of the 1 versions covers"):
         pool.pixel(1, 1).ramps(Raw)
 
 
 def test_segments_of_a_long_exposure(pool: Pool) -> None:
-    saved = pool.save_detailed(small_raw(meta=cards(NINTS=10, INTSTART=3, INTEND=4, NGROUPS=3)))
+    saved = saving.save(core_of(pool), small_raw(meta=cards(NINTS=10, INTSTART=3, INTEND=4, NGROUPS=3)))
     assert saved.notice is None
     assert counts(pool)["raw_pixel"] == 12
 
@@ -327,10 +329,10 @@ def test_segments_of_a_long_exposure(pool: Pool) -> None:
 def test_more_than_keys_can_hold(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "_MOST_NUMBERED", 1)
     pool.save(small_raw())
-    saved = pool.save_detailed(small_raw(), name="second")
+    saved = saving.save(core_of(pool), small_raw(), name="second")
     assert "hold 1 exposures and serials; this is exposure 2" in (saved.notice or "")
     monkeypatch.setattr(load, "_MOST_GROUPS", 5)
-    saved = pool.save_detailed(small_raw(), name="third")
+    saved = saving.save(core_of(pool), small_raw(), name="third")
     assert "6 groups of each pixel" in (saved.notice or "")
 
 
@@ -342,12 +344,12 @@ def test_rows_that_fail_are_pending_and_made_up_for(
 
     with monkeypatch.context() as patch:
         patch.setattr(load, "rows_of", fail)
-        saved = pool.save_detailed(simulated / "v1" / f"{NAME}_rate.fits")
+        saved = saving.save(core_of(pool), simulated / "v1" / f"{NAME}_rate.fits")
     assert saved.status == "new"
     assert "pixel rows pending" in (saved.notice or "")
     assert "the disk is full" in (saved.notice or "")
     assert (counts(pool)["rate_pixel"], partitions(pool)) == (0, 0)
-    assert pool.pixel_rows.pending() == [saved.row.serial]
+    assert core_of(pool).pixel_rows.pending() == [saved.row.serial]
     (outcome,) = ingest(pool, [simulated / "v1" / f"{NAME}_rate.fits"])
     assert (outcome.status, counts(pool)["rate_pixel"]) == ("unchanged", 4608)
 
@@ -366,7 +368,7 @@ def test_adding_makes_up_for_rows_that_failed_before(
     assert counts(pool)["rate_pixel"] == 0
     uncal = str(next((simulated / "uncal").iterdir()))
     assert call("add", "jpl8", uncal, "--no-pixels").exit_code == 0
-    assert len(pool.pixel_rows.pending()) == 2
+    assert len(core_of(pool).pixel_rows.pending()) == 2
     monkeypatch.setattr(products, "_MAKE_UP_FOR", 1)
     assert "2 versions wait" in call("add", "jpl8", uncal).stderr
     monkeypatch.setattr(products, "_MAKE_UP_FOR", 2)
@@ -386,7 +388,7 @@ def test_a_source_that_breaks_within_copy_leaves_nothing(pool: Pool, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(load, "rows_of", broken)
-        saved = pool.save_detailed(small_raw())
+        saved = saving.save(core_of(pool), small_raw())
     assert "torn" in (saved.notice or "")
     assert query(pool, "SELECT count(*) FROM pixel_set") == [(0,)]
     assert partitions(pool) == 0
@@ -398,8 +400,8 @@ def test_two_that_load_the_same_set(pool: Pool, home: Home, simulated: Path) -> 
 
     def work() -> None:
         with home.pool("jpl8") as other:
-            other.catch_up()
-            made.append(other.pixel_rows.make(other.ref(ref.urn).row))
+            core_of(other).catch_up()
+            made.append(core_of(other).pixel_rows.make(other.ref(ref.urn).row))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -411,7 +413,7 @@ def test_two_that_load_the_same_set(pool: Pool, home: Home, simulated: Path) -> 
 
 
 def test_kinds_without_pixels(pool: Pool, tmp_path: Path) -> None:
-    saved = pool.save_detailed(homes.write_image(tmp_path / "flat.fits"))
+    saved = saving.save(core_of(pool), homes.write_image(tmp_path / "flat.fits"))
     assert saved.notice is None
     assert query(pool, "SELECT count(*) FROM pixel_use") == [(0,)]
     assert query(pool, "SELECT count(*) FROM exposure") == [(0,)]
@@ -431,12 +433,12 @@ def test_index_made_anew_has_the_same_numbers(home: Home, pool: Pool, simulated:
         pool.save(path)
     pool.save(small_raw())
     before = [query(pool, f"SELECT * FROM {t} ORDER BY 1") for t in ("exposure", "corrected_exposure")]
-    schema = pool.catalog.database.schema
+    schema = core_of(pool).catalog.database.schema
     pool.close()
     ask(str(home.external_url), f'DROP SCHEMA "{schema}" CASCADE')
     with home.pool("jpl8") as again:
-        again.catch_up()
+        core_of(again).catch_up()
         assert [query(again, f"SELECT * FROM {t} ORDER BY 1") for t in ("exposure", "corrected_exposure")] == before
-        assert len(again.pixel_rows.pending()) == 7
-        assert again.pixel_rows.make_pending()[1] == []
+        assert len(core_of(again).pixel_rows.pending()) == 7
+        assert core_of(again).pixel_rows.make_pending()[1] == []
         assert counts(again)["rateints_pixel"] == 2 * 4608

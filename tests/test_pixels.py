@@ -21,6 +21,7 @@ from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
 from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import InvalidInput, QueryError
 from miripool.pixels.pixel import flag_names
+from miripool.pool.core import core_of
 from miripool.query.pixelwhere import FLAGS, PIXEL_COLUMNS, PixelTest, parse_pixels
 from miripool.query.tree import And, Node, Not, Or
 
@@ -290,7 +291,7 @@ def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPat
 
 
 def test_pixels_without_rows_are_told(filled: Pool, caplog: pytest.LogCaptureFixture) -> None:
-    filled.pixel_rows.drop([5])
+    core_of(filled).pixel_rows.drop([5])
     with caplog.at_level(logging.WARNING, "miripool"):
         found = filled.pixels(RateInts, all_versions=True)
     assert "1 of 2 versions have no pixel rows" in caplog.text
@@ -352,7 +353,7 @@ def test_ramps(filled: Pool, simulated: Path) -> None:
 def test_a_pixel_without_rows_is_read_from_the_data(filled: Pool) -> None:
     kinds = ((Ramp, "ramps"), (Raw, "ramps"), (RateInts, "history"), (Rate, "history"))
     before = [getattr(filled.pixel(5, 801), method)(kind, all_versions=True) for kind, method in kinds]
-    filled.pixel_rows.drop(list(range(7)))
+    core_of(filled).pixel_rows.drop(list(range(7)))
     for (kind, method), wanted in zip(kinds, before, strict=True):
         found = getattr(filled.pixel(5, 801), method)(kind, all_versions=True)
         assert found.colnames == wanted.colnames

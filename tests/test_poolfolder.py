@@ -17,6 +17,8 @@ from miripool import Home, Pool, Rate
 from miripool.errors import IntegrityError, StorageError
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.manifest import BlobRef
 from miripool.store.poolfolder import FOLDERS, is_ours, list_folder
@@ -71,7 +73,7 @@ def test_a_pool_whose_folder_is_a_link_is_refused(filled: Pool, home: Home, outs
     before = everything(outside)
     filled.close()
     target = outside / "ab" if "/" in folder else outside
-    replace_by_link(filled.archive.folder / folder, target)
+    replace_by_link(core_of(filled).archive.folder / folder, target)
     for command in (["gc", "jpl8"], ["gc", "jpl8", "--dry-run"], ["verify", "jpl8"], ["ls", "jpl8"]):
         with pytest.raises(StorageError, match=rf"jpl8/{folder} is a symbolic link"):
             call(*command)
@@ -81,7 +83,7 @@ def test_a_pool_whose_folder_is_a_link_is_refused(filled: Pool, home: Home, outs
 
 def test_a_pool_that_is_behind_a_link_as_a_whole(filled: Pool, tmp_path: Path) -> None:
     filled.close()
-    folder = filled.archive.folder
+    folder = core_of(filled).archive.folder
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     assert call("gc", "jpl8").exit_code == 0
@@ -91,14 +93,14 @@ def test_a_pool_that_is_behind_a_link_as_a_whole(filled: Pool, tmp_path: Path) -
 @pytest.mark.parametrize("folder", ["blobs", "blobs/ab", "manifests/ab", "pending", "collecting"])
 def test_a_folder_that_turns_into_a_link_meanwhile(filled: Pool, outside: Path, folder: str) -> None:
     before = everything(outside)
-    replace_by_link(filled.archive.folder / folder, outside / "ab" if "/" in folder else outside)
+    replace_by_link(core_of(filled).archive.folder / folder, outside / "ab" if "/" in folder else outside)
     with pytest.raises(StorageError, match="is a symbolic link"):
-        collect(filled.archive)
+        collect(core_of(filled).archive)
     for key in (f"{folder}/{DIGEST}.h5", f"{folder}/{DIGEST}.json"):
         with pytest.raises(StorageError, match="is a symbolic link"):
-            filled.archive.storage.delete(key)
+            core_of(filled).archive.storage.delete(key)
     with pytest.raises(StorageError, match="is a symbolic link"):
-        filled.archive.storage.discard(f"{folder}/.tmp-{'0' * 16}", age=0)
+        core_of(filled).archive.storage.discard(f"{folder}/.tmp-{'0' * 16}", age=0)
     assert everything(outside) == before
 
 
@@ -121,14 +123,14 @@ STRANGE = [
 
 
 def test_what_is_none_of_the_pools_stays_and_is_told(filled: Pool) -> None:
-    root = filled.archive.folder
+    root = core_of(filled).archive.folder
     for name in STRANGE:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("precious")
         os.utime(path, (1, 1))
     before = everything(root)
-    found = collect(filled.archive, dry_run=True)
+    found = collect(core_of(filled).archive, dry_run=True)
     assert found.names == []
     expected = sorted(name if name.count("/") < 9 else "blobs/" + "d/" * 8 for name in STRANGE)
     assert found.unknown == expected
@@ -141,8 +143,8 @@ def test_what_is_none_of_the_pools_stays_and_is_told(filled: Pool) -> None:
 
 
 def test_links_named_as_ours_go_and_what_they_point_to_stays(filled: Pool, outside: Path) -> None:
-    storage = filled.archive.storage
-    root = filled.archive.folder
+    storage = core_of(filled).archive.storage
+    root = core_of(filled).archive.folder
     target = outside / "precious.txt"
     names = [
         f"blobs/ab/{DIGEST}.h5",
@@ -157,18 +159,18 @@ def test_links_named_as_ours_go_and_what_they_point_to_stays(filled: Pool, outsi
         (root / name).symlink_to(target)
         os.utime(root / name, (1, 1), follow_symlinks=False)
     before = everything(outside)
-    assert sorted(collect(filled.archive, dry_run=True).names) == sorted(names)
+    assert sorted(collect(core_of(filled).archive, dry_run=True).names) == sorted(names)
     assert all((root / name).is_symlink() for name in names)
-    assert sorted(collect(filled.archive).names) == sorted(names)
+    assert sorted(collect(core_of(filled).archive).names) == sorted(names)
     assert not any((root / name).is_symlink() for name in names)
     assert everything(outside) == before
     assert list_folder(storage).unknown == []
 
 
 def test_a_dry_run_tells_all_that_the_run_deletes(filled: Pool) -> None:
-    root = filled.archive.folder
-    filled.prepare(Rate({}, {"SCI": np.full((40, 50), 7.0, "f4")}, name="left")).close()
-    left = next(key for key in list_folder(filled.archive.storage).keys if key not in call_keys(filled))
+    root = core_of(filled).archive.folder
+    saving.prepare(core_of(filled), Rate({}, {"SCI": np.full((40, 50), 7.0, "f4")}, name="left")).close()
+    left = next(key for key in list_folder(core_of(filled).archive.storage).keys if key not in call_keys(filled))
     for name, content in (
         (f"pending/{'1' * 32}.json", json.dumps(note_of_the_dead([left]))),
         (f"collecting/{'2' * 32}.json", "{}"),
@@ -188,9 +190,9 @@ def test_a_dry_run_tells_all_that_the_run_deletes(filled: Pool) -> None:
 
 def call_keys(pool: Pool) -> set[str]:
     """Keys that the pool's versions need."""
-    manifests = [save.manifest for entry in pool.archive.journal.since(-1, None) for save in entry.saves]
-    blobs = [ref.digest for digest in manifests for ref in pool.archive.read_manifest(digest).blobs()]
-    return {*map(pool.archive.manifest_key, manifests), *map(BlobStore.key, blobs)}
+    manifests = [save.manifest for entry in core_of(pool).archive.journal.since(-1, None) for save in entry.saves]
+    blobs = [ref.digest for digest in manifests for ref in core_of(pool).archive.read_manifest(digest).blobs()]
+    return {*map(core_of(pool).archive.manifest_key, manifests), *map(BlobStore.key, blobs)}
 
 
 def note_of_the_dead(keys: list[str]) -> dict[str, object]:

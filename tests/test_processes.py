@@ -21,6 +21,7 @@ from replay import assert_index_is_journal, folder_of, replay
 
 from miripool import Home, Pool, PoolManager
 from miripool.errors import IntegrityError, MiripoolError
+from miripool.pool.core import core_of
 from miripool.store.journal import Journal
 
 home = homes.home
@@ -31,8 +32,9 @@ import sys
 import numpy as np
 from miripool import PoolManager, Rate
 from miripool.formats import read_fits
+from miripool.pool import save as saving
 pool = PoolManager.getPool("jpl8")
-pool.catch_up()
+pool._core.catch_up()
 def product(name, value):
     return Rate({"NGROUPS": value}, {"SCI": np.full((2, 3), value, "f4")}, name=name)
 print("ready", flush=True)
@@ -80,7 +82,7 @@ for i in range(100):
     outputs = together([(script, ["a"]), (script, ["b"])])
     urns = [line for output in outputs for line in output.split("\n") if line]
     assert len(urns) == len(set(urns)) == 200
-    pool.catch_up()
+    core_of(pool).catch_up()
     played = assert_index_is_journal(pool)
     assert played.entries == 200
     assert sorted(row["name"] for row in played.rows()) == sorted(f"{p} {i}" for p in "ab" for i in range(100))
@@ -142,7 +144,7 @@ print(seen)
     pool.save(write_image(home.path / "files" / "x.fits"), kind="Rate", tag="t")
     *_, seen = together([(writer, []), (writer.replace("p {i", "q {i"), []), (reader, [2])])
     assert int(seen) > 5
-    pool.catch_up()
+    core_of(pool).catch_up()
     assert_index_is_journal(pool)
 
 
@@ -150,12 +152,12 @@ def test_a_dropped_index_while_others_write(pool: Pool, home: Home) -> None:
     """Whoever opens the pool next makes it again from the journal."""
     for i in range(5):
         pool.save(write_image(home.path / "files" / "a.fits", {"N": i}), tag=f"t{i % 2}")
-    before = pool.catalog.rows(range(5))
+    before = core_of(pool).catalog.rows(range(5))
     pool.close()
     ask(home.database_url(), "DROP SCHEMA jpl8 CASCADE")
     outputs = together([("print(pool.select(all_versions=True).size())", [])] * 2)
     assert outputs == ["5\n"] * 2
-    assert pool.catalog.rows(range(5)) == before
+    assert core_of(pool).catalog.rows(range(5)) == before
     assert_index_is_journal(pool)
 
 
@@ -201,12 +203,12 @@ def test_killed_at_any_moment(pool: Pool, home: Home) -> None:
                 assert ref.meta["NGROUPS"].value == value
                 assert ref.product["SCI"][1, 2] == value
             assert_index_is_journal(fresh)
-    pool.catch_up()
+    core_of(pool).catch_up()
     played = assert_index_is_journal(pool)
     assert set(known) <= {f"urn:jpl8:{row['kind']}:{row['serial']}" for row in played.rows()}
     # Whatever the journal has can be read, also what nobody was told of.
     for serial in played.versions:
-        product = pool.fetch([serial])[0].product
+        product = core_of(pool).fetch([serial])[0].product
         assert float(product.data[0, 0]) == product.meta["NGROUPS"].value
     # Somebody was killed in the middle of a save, and nobody who is not there holds up a writer.
     assert len(played.versions) > 15
@@ -217,18 +219,18 @@ def test_killed_between_the_entry_and_the_index(pool: Pool, home: Home) -> None:
     """The entry is durable; the next command takes it in."""
     script = """
 import os, signal
-write = pool.archive.journal.write
+write = pool._core.archive.journal.write
 def write_and_die(*arguments):
     write(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
-pool.archive.journal.write = write_and_die
+pool._core.archive.journal.write = write_and_die
 pool.save(product("a", 1), tag="x")
 """
     with started([(script, [])]) as (process,):
         process.communicate("go\n", timeout=60)
         assert process.returncode == -signal.SIGKILL
     assert replay(folder_of(pool)).entries == 1
-    assert pool.catalog.position().n == -1
+    assert core_of(pool).catalog.position().n == -1
     listed = subprocess.run(
         [sys.executable, "-m", "miripool", "ls", "jpl8", "--json"],
         capture_output=True,
@@ -249,7 +251,7 @@ def test_killed_before_the_entry(pool: Pool) -> None:
 import os, signal
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
-pool.archive.journal.write = die
+pool._core.archive.journal.write = die
 pool.save(product("a", 1), tag="x")
 """
     with started([(script, [])]) as (process,):
@@ -257,7 +259,7 @@ pool.save(product("a", 1), tag="x")
     assert pool.select().size() == 0
     assert replay(folder_of(pool)).entries == 0
     # The same product, saved again, finds its blobs.
-    done = together([('print(pool.save_detailed(product("a", 1)).stored_bytes)', [])])
+    done = together([('print(saving.save(pool._core, product("a", 1)).stored_bytes)', [])])
     assert done == ["0\n"]
     assert pool.ref("a").product.data.max() == 1
     assert_index_is_journal(pool)
@@ -302,17 +304,17 @@ def test_what_the_index_refuses_is_not_saved(pool: Pool, tmp_path: Path) -> None
     good = write_image(tmp_path / "good.fits")
     bad = write_image(tmp_path / "bad.fits")
     pool.save(good)
-    statement = f"ALTER TABLE \"{pool.catalog.schema}\".product ADD CHECK (name <> 'bad')"
+    statement = f"ALTER TABLE \"{core_of(pool).catalog.schema}\".product ADD CHECK (name <> 'bad')"
     ask(os.environ["MIRIPOOL_DATABASE_URL"], statement)
     with pytest.raises(MiripoolError):
         pool.save(bad)
-    assert pool.archive.journal.last() == 0
+    assert core_of(pool).archive.journal.last() == 0
     assert pool.save(good, tag="still").version == 0
     assert_index_is_journal(pool)
 
 
 def test_a_number_taken_by_something_else_is_an_error(pool: Pool, tmp_path: Path) -> None:
     pool.save(write_image(tmp_path / "a.fits"))
-    pool.archive.storage.path(Journal.key(1)).mkdir()
+    core_of(pool).archive.storage.path(Journal.key(1)).mkdir()
     with pytest.raises(IntegrityError, match=r"000000000001\.json is taken"):
         pool.save(write_image(tmp_path / "b.fits"))

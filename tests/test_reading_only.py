@@ -15,6 +15,7 @@ from miripool import Home, Pool, RateInts
 from miripool.errors import ReadOnly
 from miripool.maintenance.verify import verify
 from miripool.pixels.gaps import IncompleteAnswer
+from miripool.pool.core import core_of
 from miripool.store.journal import Tag
 
 home = homes.home
@@ -61,7 +62,7 @@ def read_only_pool(home: Home, pool: Pool, tmp_path: Path) -> Iterator[Path]:
     """A pool's folder that can't be written, as on a mounted snapshot."""
     fill(pool, tmp_path)
     pool.close()
-    folder = pool.archive.storage.path("pool.json").parent
+    folder = core_of(pool).archive.storage.path("pool.json").parent
     with homes.unwritable(folder):
         yield folder
 
@@ -86,8 +87,8 @@ def test_a_read_only_mount_in_another_home(
         (mine.path / "pools" / "theirs").symlink_to(read_only_pool)
         assert mine.names() == ["theirs"]
         with mine.pool("theirs") as pool:
-            pool.catch_up()
-            pool.pixel_rows.make_pending()
+            core_of(pool).catch_up()
+            core_of(pool).pixel_rows.make_pending()
             assert_read(pool, tmp_path)
             assert_refused(pool, tmp_path)
 
@@ -109,11 +110,13 @@ def test_a_reader_s_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert_read(pool, tmp_path)
             assert_refused(pool, tmp_path)
             # What was written while the database was away is not in the index; who only reads can't change that.
-            journal = pool.archive.journal
+            journal = core_of(pool).archive.journal
             *_, last = journal.since(-1, None)
         monkeypatch.setenv("MIRIPOOL_DATABASE_URL", url)
         with Home().pool("jpl8") as owner:
-            assert owner.archive.journal.write(owner.archive.journal.next_entry(last, [Tag("late", (1,))]))
+            assert core_of(owner).archive.journal.write(
+                core_of(owner).archive.journal.next_entry(last, [Tag("late", (1,))])
+            )
         monkeypatch.setenv("MIRIPOOL_DATABASE_URL", theirs)
         with Home().pool("jpl8") as pool:
             assert [ref.name for ref in pool.select("NGROUPS == 5")] == ["a"]

@@ -15,6 +15,7 @@ from homes import call
 from replay import assert_index_is_journal, files, folder_of
 
 from miripool import FullQuery, Home, MetaQuery, Pool, Ramp, RateInts
+from miripool.pool.core import core_of
 
 GROUND = "MIRI_5582_89_S_20180308-010230_SCE1"
 SIMULATED = "jw01033005001_03103_00001_mirimage"
@@ -91,7 +92,7 @@ def test_the_second_ramp_stored_no_array_again(added: Added) -> None:
     digests = [
         {
             hdu.name: hdu.data.digest
-            for hdu in added.pool.archive.manifest(ref.row.manifest).hdus
+            for hdu in core_of(added.pool).archive.manifest(ref.row.manifest).hdus
             if hdu.data is not None
         }
         for ref in (first, second)
@@ -101,8 +102,10 @@ def test_the_second_ramp_stored_no_array_again(added: Added) -> None:
     # A real pipeline's log differs; a simulated file has an empty one.
     assert differing <= {"ASDF"}
     (row,) = (row for row in added.rows[1] if row["urn"] == second.urn)
-    manifest = len(added.pool.archive.storage.read(added.pool.archive.manifest_key(second.row.manifest)))
-    logs = [added.pool.archive.blobs.key(digests[1][name]).removeprefix("blobs/") for name in differing]
+    manifest = len(
+        core_of(added.pool).archive.storage.read(core_of(added.pool).archive.manifest_key(second.row.manifest))
+    )
+    logs = [core_of(added.pool).archive.blobs.key(digests[1][name]).removeprefix("blobs/") for name in differing]
     grown = added.blobs[1] - added.blobs[0]
     assert grown >= set(logs)
     size = sum((folder_of(added.pool) / "blobs" / log).stat().st_size for log in logs)
@@ -112,7 +115,8 @@ def test_the_second_ramp_stored_no_array_again(added: Added) -> None:
 
 def test_the_second_slopes_share_what_is_equal(added: Added) -> None:
     manifests = [
-        added.pool.archive.manifest(added.pool.ref(f"RateInts/{added.exposure.name}@{n}").row.manifest) for n in (0, 1)
+        core_of(added.pool).archive.manifest(added.pool.ref(f"RateInts/{added.exposure.name}@{n}").row.manifest)
+        for n in (0, 1)
     ]
     digests = [{h.name: h.data.digest for h in m.hdus if h.data is not None} for m in manifests]
     same = {name for name in digests[0] if digests[0][name] == digests[1][name]}

@@ -41,6 +41,7 @@ class CountingPool:
 
     def __init__(self, name: str = "jpl8") -> None:
         self.name, self.id = name, f"id-{name}"
+        self.front = self
         self.fetched: list[list[int]] = []
         self.loaded: list[int] = []
         self.listed: list[list[int]] = []

@@ -20,6 +20,7 @@ from homes import ask, call, empty_home
 from miripool import Context, Home, Pool, Rate
 from miripool.errors import IntegrityError
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
 
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -64,16 +65,16 @@ def test_the_same_as_before(filled: Pool, home: Home, lost: str) -> None:
 
 def test_pixel_rows_may_wait(filled: Pool) -> None:
     call("reindex", "jpl8", "--no-pixels")
-    filled.catch_up()
-    assert len(filled.pixel_rows.pending()) == 6
+    core_of(filled).catch_up()
+    assert len(core_of(filled).pixel_rows.pending()) == 6
     assert len(filled.pixel(41, 809).history("RateInts")) == 3  # from the blobs
     assert call("index", "pixels", "jpl8").exit_code == 0
-    assert filled.pixel_rows.pending() == []
+    assert core_of(filled).pixel_rows.pending() == []
 
 
 def test_a_damaged_journal_leaves_the_index_alone(filled: Pool, home: Home) -> None:
     before = seen(filled)
-    path = filled.archive.storage.path(filled.archive.journal.key(2))
+    path = core_of(filled).archive.storage.path(core_of(filled).archive.journal.key(2))
     kept = path.read_bytes()
     path.write_bytes(kept.replace(b'"version":0', b'"version":7'))
     with pytest.raises(IntegrityError):
@@ -116,7 +117,7 @@ def test_others_write_meanwhile(filled: Pool) -> None:
     said = [writer.communicate()[1] for writer in writers]
     assert [*said, *(writer.returncode for writer in writers)] == ["", "", 0, 0], said
     assert count > 2
-    filled.catch_up()
+    core_of(filled).catch_up()
     assert [len(filled.versions(f"Rate/writer {n}")) for n in range(2)] == [20, 20]
     report = verify(filled)
     assert [finding.what for finding in report.findings] == []
@@ -149,11 +150,13 @@ def test_a_killed_reindex_is_gone_on_with(filled: Pool, home: Home, monkeypatch:
     (taken,) = ask(home.database_url(), f'SELECT applied FROM "miripool reindex {filled.id}".pool_state')[0]
     assert taken >= 0
     read: list[int] = []
-    since = filled.archive.journal.since
-    monkeypatch.setattr(filled.archive.journal, "since", lambda n, digest: (read.append(n), since(n, digest))[1])
+    since = core_of(filled).archive.journal.since
+    monkeypatch.setattr(
+        core_of(filled).archive.journal, "since", lambda n, digest: (read.append(n), since(n, digest))[1]
+    )
     filled.reindex()
     assert read[0] == taken
-    filled.pixel_rows.make_pending()
+    core_of(filled).pixel_rows.make_pending()
     assert seen(filled) == before
     assert scratch_schemas(home) == []
     assert verify(filled, level="full").findings == []
@@ -166,7 +169,7 @@ def test_what_a_killed_one_left_is_not_believed(filled: Pool, home: Home) -> Non
         assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
         ask(home.database_url(), f'SET search_path TO "miripool reindex {filled.id}"; {harm}')
         filled.reindex()
-        filled.pixel_rows.make_pending()
+        core_of(filled).pixel_rows.make_pending()
         assert seen(filled) == before
     assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
     assert verify(filled).findings == []  # which clears away what nobody holds
@@ -241,7 +244,7 @@ def test_an_idle_reader_stops_nobody(filled: Pool, home: Home) -> None:
         assert len(old_schemas(home)) == 1
     filled.reindex()
     assert old_schemas(home) == []
-    filled.pixel_rows.make_pending()
+    core_of(filled).pixel_rows.make_pending()
     rows = json.loads(call("ls", "jpl8", "--all-versions", "--json").stdout)
     assert [row for row in rows if row["name"] != "another"] == before[0]
 

@@ -17,6 +17,7 @@ from miripool import Home, Pool, Ramp, Rate
 from miripool.errors import FileMissing, IntegrityError, StorageError
 from miripool.maintenance.repair import repair
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
 from miripool.store.archive import Archive
 from miripool.store.arrays.blob import Blob
@@ -35,7 +36,7 @@ def filled(pool: Pool, simulated: Path) -> Pool:
 
 @pytest.fixture
 def copy(filled: Pool, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(filled.archive.storage.path("journal").parent, tmp_path / "copy"))
+    return Path(shutil.copytree(core_of(filled).archive.storage.path("journal").parent, tmp_path / "copy"))
 
 
 def blob_of(pool: Pool, spec: str, dataset: str = "SCI") -> Blob:
@@ -74,7 +75,7 @@ def test_blobs_come_back(filled: Pool, simulated: Path, copy: Path, source: str)
     assert [(step.what, step.healed) for step in steps] == [("blob", True)] * 2
     assert all("restored from" in step.action for step in steps)
     assert verify(filled, level="full").findings == []
-    aside = filled.archive.storage.path(f"quarantine/{damaged._path.name}")
+    aside = core_of(filled).archive.storage.path(f"quarantine/{damaged._path.name}")
     assert aside.read_bytes() == bad
     assert repair(filled) == []
 
@@ -88,7 +89,7 @@ def test_blobs_that_nobody_has(filled: Pool, tmp_path: Path) -> None:
     assert not any(step.healed for step in steps.values())
     assert "no source has it" in steps[missing.key].action
     assert steps[damaged.key].urns == (str(filled.ref(f"RateInts/{NAME}@0").urn),)
-    assert filled.archive.storage.path(f"quarantine/{damaged._path.name}").read_bytes() == bad
+    assert core_of(filled).archive.storage.path(f"quarantine/{damaged._path.name}").read_bytes() == bad
     # What is missing is told wherever it is asked for, and comes back by itself with the data.
     with pytest.raises(IntegrityError, match="is missing"):
         filled.ref(f"RateInts/{NAME}@0").product["SCI"][0, 0, 0]
@@ -102,10 +103,10 @@ def test_what_is_added_again_heals(filled: Pool, simulated: Path) -> None:
 
 
 def test_manifests_and_entries_come_from_a_copy(filled: Pool, copy: Path, simulated: Path) -> None:
-    storage = filled.archive.storage
-    (row,) = filled.catalog.rows([filled.ref(f"Rate/{NAME}").serial])
-    manifest = storage.path(filled.archive.manifest_key(row.manifest))
-    entry, other = (storage.path(filled.archive.journal.key(n)) for n in (1, 3))
+    storage = core_of(filled).archive.storage
+    (row,) = core_of(filled).catalog.rows([filled.ref(f"Rate/{NAME}").serial])
+    manifest = storage.path(core_of(filled).archive.manifest_key(row.manifest))
+    entry, other = (storage.path(core_of(filled).archive.journal.key(n)) for n in (1, 3))
     manifest.unlink()
     entry.unlink()
     other.write_bytes(other.read_bytes().replace(b"version", b"VERSION", 1))
@@ -124,10 +125,10 @@ def test_manifests_and_entries_come_from_a_copy(filled: Pool, copy: Path, simula
 
 
 def test_an_entry_that_nobody_has(filled: Pool, simulated: Path, home: Home) -> None:
-    filled.archive.storage.path(filled.archive.journal.key(1)).unlink()
+    core_of(filled).archive.storage.path(core_of(filled).archive.journal.key(1)).unlink()
     with home.create("other") as other:
         assert all(outcome.error is None for outcome in ingest(other, find_files([str(simulated / "v1")])))
-        steps = repair(filled, [other.archive.storage.path("journal").parent])
+        steps = repair(filled, [core_of(other).archive.storage.path("journal").parent])
     assert (steps[0].what, steps[0].healed) == ("journal", False)
     assert "no copy has it" in steps[0].action
 
@@ -191,7 +192,7 @@ def cut(path: Path) -> None:
 
 def test_a_copy_that_went_another_way_since_takes_nothing_away(pool: Pool, tmp_path: Path) -> None:
     saved(pool, "a")
-    root = pool.archive.storage.path("journal").parent
+    root = core_of(pool).archive.storage.path("journal").parent
     fork = Path(shutil.copytree(root, tmp_path / "fork"))
     for name in ("real1", "real2", "real3"):
         saved(pool, name)
@@ -219,8 +220,8 @@ def test_a_copy_that_went_another_way_since_takes_nothing_away(pool: Pool, tmp_p
 def test_the_newest_entry_is_lost(pool: Pool, tmp_path: Path, harm: str) -> None:
     for name in ("a", "b", "c"):
         saved(pool, name)
-    pool.catch_up()
-    root = pool.archive.storage.path("journal").parent
+    core_of(pool).catch_up()
+    root = core_of(pool).archive.storage.path("journal").parent
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     path = root / "journal" / "000000000002.json"
     path.unlink() if harm == "gone" else path.write_bytes(b"")
@@ -236,8 +237,8 @@ def test_the_newest_entry_is_lost(pool: Pool, tmp_path: Path, harm: str) -> None
 
 def test_a_manifest_is_made_again_from_its_file(filled: Pool, simulated: Path) -> None:
     ref = filled.ref(f"Ramp/{NAME}@0")
-    (row,) = filled.catalog.rows([ref.serial])
-    path = filled.archive.storage.path(filled.archive.manifest_key(row.manifest))
+    (row,) = core_of(filled).catalog.rows([ref.serial])
+    path = core_of(filled).archive.storage.path(core_of(filled).archive.manifest_key(row.manifest))
     data = path.read_bytes()
     path.unlink()
     findings = verify(filled).findings
@@ -263,7 +264,7 @@ def test_what_is_not_known_to_be_damaged_stays(pool: Pool) -> None:
 def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> None:
     saved(pool, "a")
     blob = blob_of(pool, "Rate/a")
-    copy = Path(shutil.copytree(pool.archive.storage.path("journal").parent, tmp_path / "copy"))
+    copy = Path(shutil.copytree(core_of(pool).archive.storage.path("journal").parent, tmp_path / "copy"))
     for make in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent/x")):
         blob._path.unlink()
         make(blob._path)

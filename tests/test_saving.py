@@ -30,7 +30,9 @@ from miripool.errors import (
     StorageError,
 )
 from miripool.formats import read_fits
+from miripool.pool import save as saving
 from miripool.pool.commit import Committer
+from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
 from miripool.pool.saving import prepare, save_together
 from miripool.simulate import Calibration, SimulatedExposure
@@ -81,15 +83,15 @@ def entries(pool: Pool) -> int:
 
 
 def test_first_version_next_version_same_file(pool: Pool, simulated: Path) -> None:
-    first = pool.save_detailed(simulated / "v1" / f"{NAME}_rateints.fits")
+    first = saving.save(core_of(pool), simulated / "v1" / f"{NAME}_rateints.fits")
     assert (first.status, first.notice) == ("new", None)
     assert (first.row.kind, first.row.name, first.row.version, first.row.serial) == ("RateInts", NAME, 0, 0)
-    second = pool.save_detailed(simulated / "v2" / f"{NAME}_rateints.fits")
+    second = saving.save(core_of(pool), simulated / "v2" / f"{NAME}_rateints.fits")
     assert (second.status, second.notice) == ("version", None)
     assert (second.row.version, second.row.serial) == (1, 1)
-    same = pool.save_detailed(simulated / "v2" / f"{NAME}_rateints.fits")
+    same = saving.save(core_of(pool), simulated / "v2" / f"{NAME}_rateints.fits")
     assert (same.status, same.stored_bytes, same.notice) == ("unchanged", 0, "unchanged: version 1")
-    older = pool.save_detailed(simulated / "v1" / f"{NAME}_rateints.fits")
+    older = saving.save(core_of(pool), simulated / "v1" / f"{NAME}_rateints.fits")
     assert (older.status, older.row.serial, older.notice) == ("unchanged", 0, "unchanged: version 0; head is 1")
     assert entries(pool) == 2
     assert_index_is_journal(pool)
@@ -102,7 +104,7 @@ def test_stored_bytes_are_what_the_folder_grew_by(pool: Pool, simulated: Path) -
 
     before = 0
     for label in ("v1", "v2"):
-        saved = pool.save_detailed(simulated / label / f"{NAME}_ramp.fits")
+        saved = saving.save(core_of(pool), simulated / label / f"{NAME}_ramp.fits")
         assert saved.stored_bytes == size() - before > 0
         before = size()
 
@@ -159,7 +161,7 @@ def test_nothing_is_written_for_an_unchanged_file(pool: Pool, simulated: Path, a
     before = files(folder_of(pool))
     for folder in (simulated / "v1", again):
         for file in sorted(folder.iterdir()):
-            assert pool.save_detailed(file).status == "unchanged"
+            assert saving.save(core_of(pool), file).status == "unchanged"
     assert files(folder_of(pool)) == before
     assert not list((folder_of(pool) / "pending").iterdir())
 
@@ -175,17 +177,17 @@ def test_any_living_version_is_compared_not_only_the_head(pool: Pool, rate: Path
 
 def test_a_removed_version_is_not_compared(pool: Pool, rate: Path, again: Path) -> None:
     pool.remove(pool.save(rate))
-    fresh = pool.save_detailed(again / rate.name)
+    fresh = saving.save(core_of(pool), again / rate.name)
     assert (fresh.status, fresh.row.version, fresh.row.serial) == ("version", 1, 1)
     pool.remove("urn:jpl8:Rate:1")
-    same_file = pool.save_detailed(rate)
+    same_file = saving.save(core_of(pool), rate)
     assert (same_file.status, same_file.row.version) == ("version", 2)
     assert_index_is_journal(pool)
 
 
 def test_force(pool: Pool, rate: Path, again: Path) -> None:
     pool.save(rate)
-    forced = pool.save_detailed(rate, force=True)
+    forced = saving.save(core_of(pool), rate, force=True)
     assert (forced.status, forced.row.version, forced.notice, forced.stored_bytes) == ("version", 1, None, 0)
     later = pool.save(again / rate.name, force=True, tag="later")
     assert (later.version, later.tags) == (2, ("later",))
@@ -329,7 +331,7 @@ def test_product_from_arrays(pool: Pool, tmp_path: Path) -> None:
     assert isinstance(loaded, Rate)
     np.testing.assert_array_equal(loaded.data, image)
     assert (loaded.meta["ngroups"].value, loaded.meta["SCI.BUNIT"].value) == (20, "DN/s")
-    assert pool.archive.manifest(ref.row.manifest).history == ({"from": "nothing"},)
+    assert core_of(pool).archive.manifest(ref.row.manifest).history == ({"from": "nothing"},)
     assert pool.save(made).notice == "unchanged: version 0"
     assert pool.save(Rate(made.meta, {"SCI": image + 1}, name="made")).version == 1
     with fits.open(ref.to_fits(tmp_path)) as hdus:
@@ -371,7 +373,7 @@ def test_files_that_can_not_be_read(pool: Pool, tmp_path: Path, rate: Path) -> N
     with pytest.raises(FileMissing, match=r"none\.fits"):
         pool.save(tmp_path / "none.fits")
     assert files(folder_of(pool)) == before
-    assert pool.catalog.count() == 0
+    assert core_of(pool).catalog.count() == 0
 
 
 # One entry for several
@@ -381,9 +383,9 @@ def test_two_products_in_one_entry(pool: Pool, simulated: Path) -> None:
     products = [read_fits(simulated / "v1" / f"{NAME}_{kind}.fits") for kind in ("rate", "rateints")]
 
     def save(**options: Any) -> list[Any]:
-        prepared = [prepare(pool.archive, p, name=NAME, history=()) for p in products]
-        committer = Committer(pool.archive, pool.catalog)
-        return save_together(pool.archive, pool.catalog, committer, prepared, **options)
+        prepared = [prepare(core_of(pool).archive, p, name=NAME, history=()) for p in products]
+        committer = Committer(core_of(pool).archive, core_of(pool).catalog)
+        return save_together(core_of(pool).archive, core_of(pool).catalog, committer, prepared, **options)
 
     saved = save(tag="both")
     assert [(s.row.kind, s.row.serial, s.status, s.row.tags) for s in saved] == [
@@ -404,11 +406,16 @@ def test_two_products_in_one_entry(pool: Pool, simulated: Path) -> None:
 
 def test_two_of_one_track_in_one_entry_are_refused(pool: Pool, simulated: Path) -> None:
     prepared = [
-        prepare(pool.archive, read_fits(simulated / label / f"{NAME}_rate.fits"), name=NAME, history=())
+        prepare(core_of(pool).archive, read_fits(simulated / label / f"{NAME}_rate.fits"), name=NAME, history=())
         for label in ("v1", "v2")
     ]
     with pytest.raises(InvalidInput, match="one entry"):
-        save_together(pool.archive, pool.catalog, Committer(pool.archive, pool.catalog), prepared)
+        save_together(
+            core_of(pool).archive,
+            core_of(pool).catalog,
+            Committer(core_of(pool).archive, core_of(pool).catalog),
+            prepared,
+        )
     assert entries(pool) == 0
 
 
@@ -418,10 +425,16 @@ def test_if_one_of_several_is_refused_none_is_saved(pool: Pool, simulated: Path,
     before = files(folder_of(pool))
     other = with_card(rateints, tmp_path, "DETECTOR", "MIRIFULONG")
     prepared = [
-        prepare(pool.archive, read_fits(path), name=name, history=()) for path, name in ((rate, "free"), (other, NAME))
+        prepare(core_of(pool).archive, read_fits(path), name=name, history=())
+        for path, name in ((rate, "free"), (other, NAME))
     ]
     with pytest.raises(Conflict):
-        save_together(pool.archive, pool.catalog, Committer(pool.archive, pool.catalog), prepared)
+        save_together(
+            core_of(pool).archive,
+            core_of(pool).catalog,
+            Committer(core_of(pool).archive, core_of(pool).catalog),
+            prepared,
+        )
     assert files(folder_of(pool)) == before
 
 
@@ -432,7 +445,7 @@ def test_a_failed_save_leaves_no_entry_and_no_note(pool: Pool, ramp: Path) -> No
     pool.save(ramp.with_name(f"{NAME}_rate.fits"))
     before = files(folder_of(pool))
     product = read_fits(ramp)
-    prepared = prepare(pool.archive, product, name=NAME, history=())
+    prepared = prepare(core_of(pool).archive, product, name=NAME, history=())
 
     class Vanished:
         """A source that can't be read any more: its disk has gone."""
@@ -447,19 +460,24 @@ def test_a_failed_save_leaves_no_entry_and_no_note(pool: Pool, ramp: Path) -> No
     blob = prepared.measured.sources[digest][0]
     prepared.measured.sources[digest] = (blob, Vanished())
     with pytest.raises((OSError, Exception), match="Input/output error"):
-        save_together(pool.archive, pool.catalog, Committer(pool.archive, pool.catalog), [prepared])
+        save_together(
+            core_of(pool).archive,
+            core_of(pool).catalog,
+            Committer(core_of(pool).archive, core_of(pool).catalog),
+            [prepared],
+        )
     left = files(folder_of(pool)) - before
     assert not [name for name in left if not name.startswith("blobs/")]
     assert not [name for name in left if ".tmp-" in name]
-    assert pool.catalog.count(all_versions=True) == 1
+    assert core_of(pool).catalog.count(all_versions=True) == 1
     assert pool.save(ramp).version == 0
 
 
 def test_what_is_removed_while_it_is_being_saved_again_is_saved(pool: Pool, rate: Path, again: Path) -> None:
     """The version with the same data goes into the trash between the comparison and the entry."""
     pool.save(rate)
-    prepared = prepare(pool.archive, read_fits(again / rate.name), name=NAME, history=())
-    committer = Committer(pool.archive, pool.catalog)
+    prepared = prepare(core_of(pool).archive, read_fits(again / rate.name), name=NAME, history=())
+    committer = Committer(core_of(pool).archive, core_of(pool).catalog)
     catch_up, calls = committer.catch_up, []
 
     def catch_up_and_be_overtaken() -> Any:
@@ -471,7 +489,7 @@ def test_what_is_removed_while_it_is_being_saved_again_is_saved(pool: Pool, rate
         return catch_up()
 
     committer.catch_up = catch_up_and_be_overtaken  # type: ignore[method-assign]
-    (saved,) = save_together(pool.archive, pool.catalog, committer, [prepared], tag="x")
+    (saved,) = save_together(core_of(pool).archive, core_of(pool).catalog, committer, [prepared], tag="x")
     assert (saved.status, saved.row.version, saved.row.tags) == ("version", 1, ("x",))
     assert saved.row.file_digest == prepared.manifest.origin.digest  # type: ignore[union-attr]
     ref = pool.ref(f"Rate/{NAME}")
@@ -480,13 +498,13 @@ def test_what_is_removed_while_it_is_being_saved_again_is_saved(pool: Pool, rate
 
 
 def test_threads_that_save_the_same_file_make_one_version(pool: Pool, rate: Path) -> None:
-    pool.catch_up()
+    core_of(pool).catch_up()
     found: list[Any] = []
     barrier = threading.Barrier(4)
 
     def save() -> None:
         barrier.wait()
-        found.append(pool.save_detailed(rate, tag="mine"))
+        found.append(saving.save(core_of(pool), rate, tag="mine"))
 
     threads = [threading.Thread(target=save) for _ in range(4)]
     for thread in threads:
@@ -501,13 +519,13 @@ def test_threads_that_save_the_same_file_make_one_version(pool: Pool, rate: Path
 
 def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server goes away when the entry is written: the message says that the product is saved, and it is."""
-    pool.catch_up()
-    catalog = pool.catalog
+    core_of(pool).catch_up()
+    catalog = core_of(pool).catalog
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise ServerUnavailable("the server has gone")
 
-    write = pool.archive.journal.write
+    write = core_of(pool).archive.journal.write
 
     def write_and_lose_the_server(*arguments: Any) -> Any:
         made = write(*arguments)
@@ -515,7 +533,7 @@ def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch
             monkeypatch.setattr(type(catalog), method, refuse)
         return made
 
-    monkeypatch.setattr(pool.archive.journal, "write", write_and_lose_the_server)
+    monkeypatch.setattr(core_of(pool).archive.journal, "write", write_and_lose_the_server)
     with pytest.raises(ServerError, match=r"saved as journal entry 0; the index will follow \(the server has gone\)"):
         pool.save(rate)
     monkeypatch.undo()
@@ -643,7 +661,7 @@ def test_a_damaged_version_that_the_file_can_not_mend_is_not_said_to_be_there(
     other = with_card(simulated / "v1" / name, tmp_path, "DATE", "2030-01-01T00:00:00", "second.fits")
     with fits.open(other, "update") as hdus:
         hdus[0].header["CAL_VER"] = "0"
-    saved = pool.save_detailed(other, name=first.name)
+    saved = saving.save(core_of(pool), other, name=first.name)
     assert (saved.status, saved.row.version) == ("version", 1)
     assert saved.row.serial != first.serial
 

@@ -38,6 +38,7 @@ from miripool.errors import (
     UnknownKeyword,
 )
 from miripool.index.connection import Database
+from miripool.pool.core import core_of
 
 NAME = "jw01033005001_03103_00001_mirimage"
 LATE = "jw02000001001_02101_00001_mirifulong"
@@ -371,7 +372,7 @@ def test_a_long_table_is_one_statement(pool: Pool, monkeypatch: pytest.MonkeyPat
         return ask(database, question, values)
 
     monkeypatch.setattr(Database, "ask", asked)
-    engine = pool.catalog.database._base
+    engine = core_of(pool).catalog.database._base
     event.listen(engine, "before_cursor_execute", note)
     try:
         refs.to_table()
@@ -393,8 +394,8 @@ def test_html(pool: Pool) -> None:
 
 def test_references_are_lazy(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    read = pool.archive.read_manifest
-    monkeypatch.setattr(pool.archive, "manifest", lambda digest: asked.append(digest) or read(digest))
+    read = core_of(pool).archive.read_manifest
+    monkeypatch.setattr(core_of(pool).archive, "manifest", lambda digest: asked.append(digest) or read(digest))
     refs = pool.select(tag="v1")
     ref = refs[0]
     assert (ref.urn, ref.name, ref.kind, ref.version, ref.tags) == ("urn:jpl8:Ramp:1", NAME, "Ramp", 0, ("v1",))

@@ -25,6 +25,7 @@ from miripool import Home, Pool, RateInts
 from miripool.errors import InvalidInput, ReadOnly, StorageError
 from miripool.index import READER, grant_reader, psql_call
 from miripool.pixels.plots import plot_pixel
+from miripool.pool.core import core_of
 
 NAME = "jw01033005001_03103_00001_mirimage"
 
@@ -109,8 +110,8 @@ def test_a_role_on_a_server(any_database_url: str, tmp_path: Path, monkeypatch: 
     home = Home(tmp_path / "home")
     with home.create("granted") as pool:
         assert call("--home", home.path, "server", "grant", "granted").exit_code == 0
-        grant_reader(pool.catalog.database)
-        reader = pool.catalog.database.as_user(READER)
+        grant_reader(core_of(pool).catalog.database)
+        reader = core_of(pool).catalog.database.as_user(READER)
         with closing(psycopg2.connect(reader.psql_url)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM granted.product")
             assert cursor.fetchone() == (0,)

@@ -17,6 +17,7 @@ from two_detectors import CALIBRATIONS, COLUMNS, EXPOSURES, NGROUPS, NINTS, ROWS
 
 from miripool import Pool
 from miripool.pixels.gaps import notice_of_gaps
+from miripool.pool.core import core_of
 
 LEFT_OUT = ("second_mirimage", "v2")
 """Exposure and calibration of the ramp that has no pixel rows."""
@@ -34,7 +35,7 @@ def pool(files: Files, tmp_path_factory: pytest.TempPathFactory, database_url: s
         patch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
         with home.create("jpl8") as made:
             files.save(made)
-            made.pixel_rows.drop([made.ref(f"Ramp/{LEFT_OUT[0]}@{LEFT_OUT[1]}").serial])
+            core_of(made).pixel_rows.drop([made.ref(f"Ramp/{LEFT_OUT[0]}@{LEFT_OUT[1]}").serial])
             yield made
 
 

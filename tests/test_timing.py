@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from miripool import Pool, Ramp, Rate, RateInts, Raw
 from miripool.model.times import time_column
+from miripool.pool.core import core_of
 
 __all__ = ["home"]
 
@@ -72,7 +73,7 @@ def test_times_are_read_from_the_file_where_the_index_has_none(filled: Pool, how
     before = [read(filled, kind) for kind in kinds]
     assert ask_pool(filled, "SELECT count(*) FROM timing") == [(4,)]
     if how == "dropped":
-        filled.pixel_rows.drop([0, 1, 2, 3])
+        core_of(filled).pixel_rows.drop([0, 1, 2, 3])
     forget(filled)
     for _ in range(2):
         for kind, wanted in zip(kinds, before, strict=True):
@@ -83,16 +84,18 @@ def test_times_are_read_from_the_file_where_the_index_has_none(filled: Pool, how
 
 
 def forget(pool: Pool) -> None:
-    with pool.catalog.database.write() as connection:
-        connection.exec_driver_sql(f"DELETE FROM {pool.catalog.database.table('timing')}")
+    with core_of(pool).catalog.database.write() as connection:
+        connection.exec_driver_sql(f"DELETE FROM {core_of(pool).catalog.database.table('timing')}")
 
 
 def test_an_older_index_gets_them(filled: Pool) -> None:
     """As before the table came: the next process adds it, and reads the times when they are asked for."""
     before = read(filled, Ramp)
-    with filled.catalog.database.write() as connection:
-        connection.exec_driver_sql(f"DROP TABLE {filled.catalog.database.table('timing')}")
-        connection.exec_driver_sql(f"UPDATE {filled.catalog.database.table('pool_state')} SET schema_version = 10")
+    with core_of(filled).catalog.database.write() as connection:
+        connection.exec_driver_sql(f"DROP TABLE {core_of(filled).catalog.database.table('timing')}")
+        connection.exec_driver_sql(
+            f"UPDATE {core_of(filled).catalog.database.table('pool_state')} SET schema_version = 10"
+        )
     found = json.loads(call("pixel", filled.name, X, Y, "--kind", "Ramp", "--json").stdout)
     assert [row["mid_time"] for row in found] == [t + "Z" for t in Time(before["mid_time"], precision=6).isot]
     assert {row["time_of"] for row in found} == {"integration"}
@@ -179,8 +182,10 @@ def test_a_table_that_is_none(pool: Pool, simulated: Path, tmp_path: Path, damag
 def test_a_damaged_table_costs_only_the_times(filled: Pool, simulated: Path, caplog: pytest.LogCaptureFixture) -> None:
     forget(filled)
     ref = filled.select(RateInts)[0]
-    (digest,) = (h.data.digest for h in filled.manifest(ref).hdus if h.name == "INT_TIMES" and h.data is not None)
-    blob = filled.archive.storage.path(f"blobs/{digest[:2]}/{digest}.h5")
+    (digest,) = (
+        h.data.digest for h in core_of(filled).manifest(ref).hdus if h.name == "INT_TIMES" and h.data is not None
+    )
+    blob = core_of(filled).archive.storage.path(f"blobs/{digest[:2]}/{digest}.h5")
     blob.rename(blob.with_suffix(".away"))
     table = read(filled, RateInts)
     assert set(table["time_of"]) == {"exposure"}

@@ -20,6 +20,7 @@ from miripool.errors import AlreadyExists, IntegrityError, InvalidInput, Miripoo
 from miripool.exchange.copy import PoolShelf, receive
 from miripool.exchange.pack import Pack, pack
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
 from miripool.store.arrays.blob import Blob
 
@@ -44,7 +45,7 @@ def bytes_of(pool: Pool, spec: str, folder: Path) -> bytes:
 
 
 def shown(pool: Pool) -> list[tuple[str, str, int, tuple[str, ...]]]:
-    return [(row.kind, row.name, row.version, row.tags) for row in pool.catalog.select(all_versions=True)]
+    return [(row.kind, row.name, row.version, row.tags) for row in core_of(pool).catalog.select(all_versions=True)]
 
 
 def test_all_of_a_pool(filled: Pool, other: Pool, tmp_path: Path) -> None:
@@ -69,10 +70,10 @@ def test_all_of_a_pool(filled: Pool, other: Pool, tmp_path: Path) -> None:
     assert exposure.refs["ramp"].version == 1
     assert len(other.pixel(41, 809).ramps(Ramp, all_versions=True)) > 0
     assert verify(other, level="full").findings == []
-    before = len(list(other.archive.journal.since(-1, None)))
+    before = len(list(core_of(other).archive.journal.since(-1, None)))
     again = receive(other, PoolShelf(filled))
     assert {received.saved.status for received in again} == {"unchanged"}
-    assert len(list(other.archive.journal.since(-1, None))) == before
+    assert len(list(core_of(other).archive.journal.since(-1, None))) == before
 
 
 def test_inputs_are_called_by_their_names_here(pool: Pool, other: Pool) -> None:
@@ -125,7 +126,7 @@ def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> No
         receive(other, PoolShelf(filled, f"RateInts/{NAME}@0"))
     assert shown(other) == []
     with pytest.raises(IntegrityError):
-        pack(PoolShelf(filled, f"RateInts/{NAME}@0"), filled.archive, tmp_path / "a.tar")
+        pack(PoolShelf(filled, f"RateInts/{NAME}@0"), core_of(filled).archive, tmp_path / "a.tar")
     assert list(tmp_path.glob("*.tar*")) + list(tmp_path.glob(".*")) == []
 
 
@@ -150,7 +151,7 @@ def test_a_pack_goes_to_another_home(
         assert (ref.serial, theirs.ref("Rate/mine").serial) == (1, 0)
         assert bytes_of(theirs, ref.urn, tmp_path) == ramp
         assert verify(theirs, level="full").findings == []
-        assert list(theirs.work_folder.iterdir()) == []
+        assert list(core_of(theirs).work_folder.iterdir()) == []
 
 
 def test_on_the_command_line(filled: Pool, other: Pool, tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_on_the_command_line(filled: Pool, other: Pool, tmp_path: Path) -> None:
     with pytest.raises(TagNotFound):
         call("copy", "jpl8", "other", "--tag", "no such")
     assert verify(other, level="full").findings == []
-    assert list(other.work_folder.iterdir()) == []
+    assert list(core_of(other).work_folder.iterdir()) == []
 
 
 def test_every_flipped_bit_is_found(pool: Pool, other: Pool, tmp_path: Path) -> None:
@@ -186,14 +187,14 @@ def test_every_flipped_bit_is_found(pool: Pool, other: Pool, tmp_path: Path) -> 
     sci = generator.normal(size=(20, 64, 72)).astype("f4")
     pool.save(Rate({"TARGNAME": "x"}, {"SCI": sci, "DQ": np.zeros((64, 72), "u4")}, name="a"), tag="t")
     file = tmp_path / "a.tar"
-    pack(PoolShelf(pool), pool.archive, file)
+    pack(PoolShelf(pool), core_of(pool).archive, file)
     good = file.read_bytes()
     caught = harmless = 0
     for _ in range(60):
         place = int(generator.integers(len(good)))
         file.write_bytes(good[:place] + bytes([good[place] ^ (1 << int(generator.integers(8)))]) + good[place + 1 :])
         try:
-            with Pack(file, other.work_folder) as shelf:
+            with Pack(file, core_of(other).work_folder) as shelf:
                 receive(other, shelf)
         except MiripoolError:
             caught += 1
@@ -250,7 +251,7 @@ from pathlib import Path
 from miripool import Home
 from miripool.exchange.pack import Pack
 from miripool.exchange.copy import receive
-with Home().pool("other") as pool, Pack(Path(sys.argv[1]), pool.work_folder) as shelf:
+with Home().pool("other") as pool, Pack(Path(sys.argv[1]), pool._core.work_folder) as shelf:
     print("ready", flush=True)
     sys.stdin.readline()
     receive(pool, shelf)
@@ -259,7 +260,7 @@ with Home().pool("other") as pool, Pack(Path(sys.argv[1]), pool.work_folder) as 
 
 def test_two_at_once(filled: Pool, other: Pool, tmp_path: Path) -> None:
     file = tmp_path / "a.tar"
-    pack(PoolShelf(filled), filled.archive, file)
+    pack(PoolShelf(filled), core_of(filled).archive, file)
     command = [sys.executable, "-c", TWICE, str(file)]
     started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in started:

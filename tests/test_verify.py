@@ -16,6 +16,8 @@ from homes import ask, call
 from miripool import Context, Home, Pool, Ramp, Rate, RateInts
 from miripool.errors import IntegrityError
 from miripool.maintenance.verify import LEVELS, Report, verify
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
 from miripool.store.arrays.blob import Blob
 
@@ -36,7 +38,7 @@ def change(home: Home, statement: str) -> None:
 
 
 def contents(pool: Pool) -> dict[str, str]:
-    root = pool.archive.storage.path("journal").parent
+    root = core_of(pool).archive.storage.path("journal").parent
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
@@ -110,7 +112,7 @@ def test_a_truncated_blob_is_found_by_opening(filled: Pool) -> None:
     blob._path.write_bytes(data[: len(data) // 2])
     assert problems(verify(filled)) == [("blob", blob.key)]
     assert verify(filled, level="quick").is_whole
-    chosen = filled.catalog.rows([filled.ref(f"Raw/{NAME}").serial])
+    chosen = core_of(filled).catalog.rows([filled.ref(f"Raw/{NAME}").serial])
     assert verify(filled, chosen).is_whole
     assert verify(filled, chosen).versions == 1
 
@@ -118,7 +120,7 @@ def test_a_truncated_blob_is_found_by_opening(filled: Pool) -> None:
 def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -> None:
     """A blob that is sound in itself, and not what its name says."""
     blob = blob_of(filled, f"RateInts/{NAME}@1")
-    other = filled.archive.blobs
+    other = core_of(filled).archive.blobs
     values = blob[...]
     values[0, 0, 0] = 1234.5
     blob._path.unlink()
@@ -130,16 +132,16 @@ def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"{}"), lambda p: p.write_bytes(b"")])
 def test_a_damaged_manifest(filled: Pool, damage: Callable[[Path], object]) -> None:
-    (row,) = filled.catalog.rows([filled.ref(f"RateInts/{NAME}@1").serial])
-    key = filled.archive.manifest_key(row.manifest)
-    damage(filled.archive.storage.path(key))
+    (row,) = core_of(filled).catalog.rows([filled.ref(f"RateInts/{NAME}@1").serial])
+    key = core_of(filled).archive.manifest_key(row.manifest)
+    damage(core_of(filled).archive.storage.path(key))
     findings = verify(filled, level="quick").findings
     assert ("manifest", key) in [(f.what, f.where) for f in findings]
     assert findings[0].urns == (f"urn:jpl8:RateInts:{row.serial}",)
 
 
 def test_a_damaged_journal(filled: Pool) -> None:
-    path = filled.archive.storage.path(filled.archive.journal.key(2))
+    path = core_of(filled).archive.storage.path(core_of(filled).archive.journal.key(2))
     kept = path.read_bytes()
     path.write_bytes(kept.replace(b'"version":0', b'"version":7'))
     report = verify(filled, level="quick")
@@ -186,7 +188,7 @@ def test_pixel_rows_of_other_values(filled: Pool, home: Home) -> None:
 
 def test_what_a_killed_writer_left_is_noted(filled: Pool) -> None:
     rate = Rate({}, {"SCI": np.full((30, 40), 7, "f4")}, name="never saved")
-    ready = filled.prepare(rate)
+    ready = saving.prepare(core_of(filled), rate)
     assert verify(filled, level="quick").unreferenced == 0  # it may be about to be saved
     ready.close()
     report = verify(filled, level="quick")
@@ -258,7 +260,7 @@ def test_while_others_write_without_a_pause(filled: Pool) -> None:
     ],
 )
 def test_what_was_changed_in_the_index(filled: Pool, home: Home, statement: str) -> None:
-    filled.catch_up()
+    core_of(filled).catch_up()
     change(home, statement)
     report = verify(filled, level="full")
     assert not report.is_whole

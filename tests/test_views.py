@@ -17,6 +17,8 @@ from astropy.io import fits
 from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
 
 from miripool import Home, Pool
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 
 GROUND = "MIRI_5582_89_S_20180308-010230_SCE1"
 SIMULATED = "jw01033005001_03103_00001_mirimage"
@@ -43,7 +45,7 @@ class Filled:
     second: Path
 
     def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        database = self.pool.catalog.database
+        database = core_of(self.pool).catalog.database
         with closing(psycopg2.connect(database.psql_url)) as connection, connection.cursor() as cursor:
             cursor.execute(f'SET search_path TO "{database.schema}"')
             cursor.execute(statement, values or None)
@@ -70,7 +72,7 @@ def filled(
     with homes.empty_home(place, database_url, "views") as home, home.create("jpl8") as pool:
         for source, tag in ((uncal, None), (first, "first"), (second, "second")):
             for path in sorted(source.iterdir()):
-                assert pool.save_detailed(path, tag=tag).notice is None
+                assert saving.save(core_of(pool), path, tag=tag).notice is None
         yield Filled(home, pool, name, uncal, first, second)
 
 
@@ -249,7 +251,7 @@ def test_the_owner_may_ask_what_was_not_paired(filled: Filled) -> None:
         ]
     finally:
         pool.restore(rates)
-        pool.pixel_rows.make_pending()
+        core_of(pool).pixel_rows.make_pending()
     ramp = pool.ref(f"Ramp/{filled.name}@second")
     pool.remove(ramp)
     try:
@@ -262,5 +264,5 @@ def test_the_owner_may_ask_what_was_not_paired(filled: Filled) -> None:
         assert found[0][3] == 0
     finally:
         pool.restore(ramp)
-        pool.pixel_rows.make_pending()
+        core_of(pool).pixel_rows.make_pending()
     assert filled.ask("SELECT count(*) FROM correctedexposures") == [(2,)]

@@ -17,6 +17,7 @@ from ..model.product import Context, Product
 from ..model.statistics import agree
 from ..pool.commit import Committer
 from ..pool.contexts import link_to, reached
+from ..pool.core import core_of
 from ..pool.reference import ProductRef
 from ..pool.save import finish
 from ..pool.saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from ..index import Position, ProductRow
     from ..model.product import Link
-    from ..pool.core import Core
+    from ..pool.core import Core, HasCore
     from ..pool.resolve import Reference
     from ..store.archive import Archive
     from ..store.journal import Action
@@ -114,7 +115,7 @@ class PoolShelf:
 
     Parameters
     ----------
-    source : Core
+    pool : Pool or Core
         The pool.
     refs : ProductRef, str, or an iterable of them, optional
         The versions; all living ones unless given.
@@ -125,7 +126,8 @@ class PoolShelf:
         If there is no such version, or it is in the trash.
     """
 
-    def __init__(self, source: Core, refs: Reference | Iterable[Reference] | None = None) -> None:
+    def __init__(self, pool: HasCore, refs: Reference | Iterable[Reference] | None = None) -> None:
+        source = core_of(pool)
         self.pool = source.name
         self.pool_id = source.id
         self._source = source
@@ -152,7 +154,7 @@ class PoolShelf:
 
 
 def receive(
-    target: Core, shelf: Shelf, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
+    target: HasCore, shelf: Shelf, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
 ) -> list[Received]:
     """Save versions of another pool, one entry each; called again after it was interrupted, it goes on.
 
@@ -161,7 +163,7 @@ def receive(
 
     Parameters
     ----------
-    target : Core
+    target : Pool or Core
         Where to.
     shelf : Shelf
         Where from.
@@ -184,11 +186,12 @@ def receive(
     Conflict
         If a name belongs to another exposure here, or another process copies into this pool all the time.
     """
-    if target.id == shelf.pool_id:
-        raise InvalidInput(f"these versions are of pool {target.name!r} itself")
-    target.catch_up()
-    with _alone(target):
-        return _Reception(target, shelf).run(tags=tags, progress=progress)
+    core = core_of(target)
+    if core.id == shelf.pool_id:
+        raise InvalidInput(f"these versions are of pool {core.name!r} itself")
+    core.catch_up()
+    with _alone(core):
+        return _Reception(core, shelf).run(tags=tags, progress=progress)
 
 
 @contextlib.contextmanager

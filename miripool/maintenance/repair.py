@@ -13,6 +13,7 @@ from ..errors import FileMissing, IntegrityError, MiripoolError, NotFound
 from ..formats import read_fits
 from ..model.canonical import digest_bytes
 from ..model.names import Urn
+from ..pool.core import core_of
 from ..store.archive import Archive
 from ..store.arrays.blob import Blob
 from ..store.journal import Entry, Journal
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..model.dataset import ArraySource
-    from ..pool.core import Core
+    from ..pool.core import Core, HasCore
     from ..store.journal import Save
 
 __all__ = ["Step", "repair"]
@@ -134,7 +135,7 @@ class _Sources:
 
 
 def repair(
-    pool: Core,
+    pool: HasCore,
     sources: Sequence[Path] = (),
     *,
     dry_run: bool = False,
@@ -144,7 +145,7 @@ def repair(
 
     Parameters
     ----------
-    pool : Core
+    pool : Pool or Core
         The pool.
     sources : sequence of Path, optional
         Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
@@ -163,7 +164,7 @@ def repair(
     FileMissing
         If a source is not there.
     """
-    return list(_Repair(pool, _Sources.of(sources), dry_run, progress).run())
+    return list(_Repair(core_of(pool), _Sources.of(sources), dry_run, progress).run())
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from ..index.pixelset import pixel_set_of
 from ..model.names import Urn
 from ..model.statistics import agree
 from ..pixels.pixel import first_disagreement
+from ..pool.core import core_of
 from ..store.journal import purged_serials
 from ..store.poolfolder import list_folder
 from ..system.threads import map_bounded, one_of_many
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..index import ProductRow
     from ..index.pixels.read import SetRow
-    from ..pool.core import Core
+    from ..pool.core import Core, HasCore
     from ..store.journal import Entry, Save
     from ..store.manifest import BlobRef, HduRecord, Manifest
 
@@ -131,7 +132,7 @@ class Report:
 
 
 def verify(
-    pool: Core,
+    pool: HasCore,
     refs: Sequence[ProductRow] = (),
     *,
     level: str = "normal",
@@ -141,7 +142,7 @@ def verify(
 
     Parameters
     ----------
-    pool : Core
+    pool : Pool or Core
         The pool.
     refs : sequence of ProductRow, optional
         Look at these versions only; at everything unless given.
@@ -157,7 +158,7 @@ def verify(
     """
     start = time.monotonic()
     report = Report(level)
-    _Verification(pool, report, {row.serial for row in refs}, progress).run()
+    _Verification(core_of(pool), report, {row.serial for row in refs}, progress).run()
     report.seconds = time.monotonic() - start
     return report
 

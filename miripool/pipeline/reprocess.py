@@ -15,6 +15,7 @@ from ..errors import InvalidInput, MiripoolError
 from ..formats import read_fits, write_fits
 from ..model.names import check_label
 from ..pool import save
+from ..pool.core import core_of
 from ..pool.saving import ArraysElsewhere, prepare, write_ahead
 from ..store.archive import archive_at
 from ..store.workfolder import work_folder
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..index import ProductRow
     from ..model.product import Product
-    from ..pool.core import Core
+    from ..pool.core import Core, HasCore
     from ..pool.reference import ProductRef
     from ..pool.save import Ready
     from ..pool.saving import Prepared
@@ -64,7 +65,7 @@ class Reprocessed:
 
 
 def reprocess(
-    pool: Core,
+    pool: HasCore,
     raws: Sequence[ProductRef],
     recipe: Recipe | None = None,
     *,
@@ -81,7 +82,7 @@ def reprocess(
 
     Parameters
     ----------
-    pool : Core
+    pool : Pool or Core
         Theirs; gets the results.
     raws : sequence of ProductRef
         Of kind Raw.
@@ -122,7 +123,7 @@ def reprocess(
         check_label(tag)
     recipe.check()
 
-    work = _Work(pool, recipe, tag, pixels, progress)
+    work = _Work(core_of(pool), recipe, tag, pixels, progress)
     if executor is not None and not isinstance(executor, ThreadPoolExecutor):
         yield from work.by_others(raws, executor)
         return

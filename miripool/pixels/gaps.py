@@ -6,9 +6,10 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ..index import pixels as rows
+from ..pool.core import core_of
 
 if TYPE_CHECKING:
-    from ..pool.core import Core
+    from ..pool.core import HasCore
 
 __all__ = ["IncompleteAnswer", "notice_of_gaps"]
 
@@ -17,12 +18,12 @@ class IncompleteAnswer(UserWarning):
     """A warning that an answer in SQL may leave something out; `warnings.filterwarnings` can ignore it or raise it."""
 
 
-def notice_of_gaps(pool: Core) -> str | None:
+def notice_of_gaps(pool: HasCore) -> str | None:
     """Say what answers in SQL leave out; the index is caught up first.
 
     Parameters
     ----------
-    pool : Core
+    pool : Pool or Core
         The pool.
 
     Returns
@@ -31,23 +32,24 @@ def notice_of_gaps(pool: Core) -> str | None:
         Versions without pixel rows by the reason, journal entries that this user may not take into the index, and what
         to do; None where the index has everything.
     """
-    position = pool.catch_up()
+    core = core_of(pool)
+    position = core.catch_up()
     parts = []
-    missing = rows.missing(pool.catalog.database)
+    missing = rows.missing(core.catalog.database)
     if missing:
         number = sum(missing.values())
         have = "1 version has" if number == 1 else f"{number} versions have"
         reasons = "; ".join(f"{count}: {reason}" for reason, count in missing.items())
-        command = f"miripool index pixels {shlex.quote(pool.name)}"
+        command = f"miripool index pixels {shlex.quote(core.name)}"
         parts.append(
             f"{have} no pixel rows, so ramps, correctedramps and other views with values leave them out, and so do "
             f"counts ({reasons}). The view missing_pixel_rows lists them; `{command}` makes the rows that are "
             f"not made yet, `{command} SPEC…` those of versions that it names"
         )
-    journal = pool.archive.journal
-    if pool.archive.storage.exists(journal.key(position.n + 1)):
+    journal = core.archive.journal
+    if core.archive.storage.exists(journal.key(position.n + 1)):
         parts.append(
             f"the index stands at journal entry {position.n}, the folder has later ones: a user who may write to the "
             "index takes them in by opening the pool"
         )
-    return f"pool {pool.name}: {'. And '.join(parts)}" if parts else None
+    return f"pool {core.name}: {'. And '.join(parts)}" if parts else None

@@ -24,6 +24,7 @@ from ..model.names import Urn, check_label
 from ..store.storage.local import storage_error
 from ..system.threads import work_ahead, workers_of
 from . import save
+from .core import core_of
 from .reference import ProductRefs
 from .saving import ArraysElsewhere, Saved, tell_unchanged
 from .storing import Known, Stored, StoreJob, find_known, store_elsewhere, store_file
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..index import ProductRow
     from ..store.notes import Ticket
-    from .core import Core
+    from .core import Core, HasCore
 
 __all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
 
@@ -127,7 +128,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def ingest(
-    pool: Core,
+    pool: HasCore,
     files: Sequence[Path],
     *,
     tag: str | None = None,
@@ -145,7 +146,7 @@ def ingest(
 
     Parameters
     ----------
-    pool : Core
+    pool : Pool or Core
         Where to.
     files : sequence of pathlib.Path
         What.
@@ -181,6 +182,7 @@ def ingest(
     if jobs is not None and jobs < 1:
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
 
+    pool = core_of(pool)
     sizes = [_size(path) for path in files] if progress is not None else []
     done, total = 0, sum(sizes)
     made: list[int] = []

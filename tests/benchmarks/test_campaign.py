@@ -22,6 +22,7 @@ from timing import copy_durably, forget
 
 from miripool import FullQuery, Home, Pool, Ramp, RateInts
 from miripool.formats import read_fits
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, simulate_exposure
 
 EXPOSURES = 332
@@ -31,7 +32,7 @@ from pathlib import Path
 from miripool import Home
 from miripool.pool.ingest import ingest
 with Home().pool("full") as pool:
-    pool.catch_up()
+    pool._core.catch_up()
     start = time.perf_counter()
     for outcome in ingest(pool, [Path(p) for p in sys.argv[1:]]):
         assert outcome.status == "new" and outcome.message is None, outcome
@@ -53,7 +54,7 @@ def own_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 
 def ask(pool: Pool, statement: str) -> list[tuple[Any, ...]]:
-    database = pool.catalog.database
+    database = core_of(pool).catalog.database
     with (
         closing(psycopg2.connect(database.psql_url, options="-c jit=off")) as connection,
         connection.cursor() as cursor,
@@ -77,7 +78,7 @@ def test_full_exposure(own_home: Home, tmp_path: Path, figure: Callable[..., Non
     seconds, memory = map(float, done.stdout.split())
     with own_home.pool("full") as pool:
         grown = ask(pool, "SELECT pg_database_size(current_database())")[0][0] - before
-        assert pool.pixel_rows.pending() == []
+        assert core_of(pool).pixel_rows.pending() == []
     copy = statistics.median(copies)
     figure(
         f"FULL uncal, ramp and rateints ({size / 1e9:.2f} GB) added with pixel rows",
@@ -185,7 +186,7 @@ QUESTIONS = {
 
 
 def test_questions_in_sql(campaign: Campaign, figure: Callable[..., None]) -> None:
-    database = campaign.pool.catalog.database
+    database = core_of(campaign.pool).catalog.database
     with (
         closing(psycopg2.connect(database.psql_url, options="-c jit=off")) as connection,
         connection.cursor() as cursor,
@@ -239,7 +240,7 @@ DATA_QUESTIONS: dict[str, tuple[Any, Callable[[Any], bool]]] = {
 def test_data_of_many_products(campaign: Campaign, figure: Callable[..., None], what: str) -> None:
     query, judge = DATA_QUESTIONS[what]
     size = sum(path.stat().st_size for path in campaign.ramps)
-    blobs = sorted(campaign.pool.archive.storage.path("blobs").rglob("*.h5"))
+    blobs = sorted(core_of(campaign.pool).archive.storage.path("blobs").rglob("*.h5"))
     taken: dict[str, list[float]] = {"pool": [], "astropy": [], "cold pool": [], "cold astropy": []}
     for round_ in range(7):
         cold = "cold " if round_ % 2 else ""

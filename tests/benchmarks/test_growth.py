@@ -19,6 +19,8 @@ from postgresql import reachable_folder
 from timing import in_turns, timed
 
 from miripool import Home, Pool, RateInts
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, simulate_exposure
 
 SIZES = (10, 100, 1000)
@@ -56,7 +58,7 @@ def add(pool: Pool, paths: list[Path]) -> list[float]:
     taken = []
     for path in paths:
         start = time.perf_counter()
-        saved = pool.save_detailed(path)
+        saved = saving.save(core_of(pool), path)
         taken.append(time.perf_counter() - start)
         assert (saved.status, saved.notice) == ("new", None)
         path.unlink()

@@ -12,6 +12,7 @@ import pytest
 from manifests import make_header
 
 from miripool import Pool
+from miripool.pool.core import core_of
 from miripool.store.journal import Entry, Journal, Save
 from miripool.store.manifest import HduRecord, Manifest
 
@@ -50,12 +51,12 @@ def manifest(digest: str) -> Manifest:
 @pytest.fixture
 def large(pool: Pool) -> Pool:
     """The index of a journal with these entries; its manifests are made up when they are asked for."""
-    journal = pool.archive.storage.path(Journal.key(0)).parent
+    journal = core_of(pool).archive.storage.path(Journal.key(0)).parent
     journal.mkdir()
     for entry in entries():
         (journal / Path(Journal.key(entry.n)).name).write_bytes(entry.to_bytes())
-    pool.archive.manifest = manifest  # type: ignore[assignment]
-    pool.catch_up()
+    core_of(pool).archive.manifest = manifest  # type: ignore[assignment]
+    core_of(pool).catch_up()
     return pool
 
 

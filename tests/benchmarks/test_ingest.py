@@ -13,6 +13,7 @@ from postgresql import reachable_folder
 from test_campaign import EXPOSURES, write_like
 
 from miripool import Home, Pool
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, simulate_exposure
 
 COUNT = int(os.environ.get("MIRIPOOL_BENCHMARK_EXPOSURES", EXPOSURES))
@@ -51,10 +52,10 @@ def test_many_files(files: list[Path], jobs: int, figure: Callable[..., None], m
     with reachable_folder() as place:
         home = Home(place / "home")
         with home.create("many") as pool:
-            pool.catch_up()
+            core_of(pool).catch_up()
             first = add(pool, files, jobs, "new")
             again = add(pool, files, jobs, "unchanged")
-            assert pool.pixel_rows.pending() == []
+            assert core_of(pool).pixel_rows.pending() == []
         home.server.remove()
     what = f"{len(files)} files of {COUNT} exposures of SUB64 ({size / 1e9:.2f} GB), --jobs {jobs}"
     figure(f"{what}: added with pixel rows", len(files) / first, "files/s")

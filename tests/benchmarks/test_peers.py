@@ -19,6 +19,8 @@ from timing import copy_durably, in_turns
 
 from miripool import Context, Home, Pool, Ramp, RateInts
 from miripool.model.tiles import tile_shape
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.simulate.calibration import calibrate_ramp
 
@@ -174,9 +176,9 @@ def ramp() -> np.ndarray[Any, np.dtype[np.float32]]:
 @pytest.fixture
 def plain(shelf: Pool) -> Iterator[Pool]:
     """An empty pool beside the shelf."""
-    with Home(shelf.archive.storage.root.parents[1]).create("plain") as pool:
+    with Home(core_of(shelf).archive.storage.root.parents[1]).create("plain") as pool:
         yield pool
-    Home(shelf.archive.storage.root.parents[1]).delete("plain")
+    Home(core_of(shelf).archive.storage.root.parents[1]).delete("plain")
 
 
 def save_one(pool: Pool, array: np.ndarray[Any, Any], number: int) -> tuple[float, int]:
@@ -184,9 +186,9 @@ def save_one(pool: Pool, array: np.ndarray[Any, Any], number: int) -> tuple[floa
     array.flat[0] += 1
     product = Ramp({}, {"SCI": array}, name=f"ramp {number}")
     begin = time.perf_counter()
-    saved = pool.save_detailed(product, pixels=False)
+    saved = saving.save(core_of(pool), product, pixels=False)
     seconds = time.perf_counter() - begin
-    for blob in pool.archive.storage.path("blobs").rglob("*.h5"):
+    for blob in core_of(pool).archive.storage.path("blobs").rglob("*.h5"):
         blob.unlink()
     return seconds, saved.stored_bytes
 
@@ -251,7 +253,7 @@ def measure_versions(
     """
     np.save(folder / "versions.npy", array)
     peer.ask("load", path=str(folder / "versions.npy"))
-    blobs = pool.archive.storage.path("blobs")
+    blobs = core_of(pool).archive.storage.path("blobs")
     before = folder_bytes(blobs)
     chunks = list(tile_shape(array.shape, array.itemsize))
     written: tuple[list[float], list[float]] = ([], [])

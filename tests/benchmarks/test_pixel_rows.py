@@ -12,6 +12,7 @@ import pytest
 from postgresql import reachable_folder
 
 from miripool import Home, Pool
+from miripool.pool.core import core_of
 from miripool.server.placement import find_binaries
 from miripool.simulate import Calibration, simulate_exposure
 
@@ -38,14 +39,14 @@ def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
 
 
 def test_pixel_rows_of_a_full_exposure(full: Pool, tmp_path: Path, figure: Callable[..., None]) -> None:
-    serials = [row.serial for row in full.catalog.select()]
+    serials = [row.serial for row in core_of(full).catalog.select()]
     ours, theirs = [], []
     copies: list[tuple[str, Path]] = []
     for _ in range(3):
-        full.pixel_rows.drop(serials)
+        core_of(full).pixel_rows.drop(serials)
         start = time.perf_counter()
         with ThreadPoolExecutor(CONNECTIONS) as threads:
-            made = list(threads.map(full.pixel_rows.make, full.catalog.rows(serials)))
+            made = list(threads.map(core_of(full).pixel_rows.make, core_of(full).catalog.rows(serials)))
         ours.append(time.perf_counter() - start)
         assert made == [True] * len(serials)
         copies = copies or dump(full, tmp_path)
@@ -57,7 +58,7 @@ def test_pixel_rows_of_a_full_exposure(full: Pool, tmp_path: Path, figure: Calla
 
 def run(pool: Pool, script: str) -> str:
     """Run statements by psql, in one transaction."""
-    database = pool.catalog.database
+    database = core_of(pool).catalog.database
     command = [str(find_binaries() / "psql"), database.psql_url, "-X", "-q", "-t", "-A", "-1", "-v", "ON_ERROR_STOP=1"]
     given = f'SET search_path TO "{database.schema}";\n{script}'
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)

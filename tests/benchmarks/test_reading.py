@@ -14,6 +14,7 @@ from astropy.io import fits
 from timing import forget, in_turns, timed
 
 from miripool import Pool, Ramp
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.simulate.calibration import calibrate_ramp
 
@@ -39,7 +40,7 @@ def stored(pool: Pool, tmp_path: Path) -> tuple[Any, Path, Path]:
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(ramp, name="SCI")]).writeto(path)
     dataset = pool.save(Ramp({}, {"SCI": ramp}, name="ramp"), pixels=False).product["SCI"]
     assert np.array_equal(dataset[...], ramp)
-    return dataset, pool.archive.storage.path(dataset.source.key), path
+    return dataset, core_of(pool).archive.storage.path(dataset.source.key), path
 
 
 def by_h5py(blob: Path, key: Any) -> Any:

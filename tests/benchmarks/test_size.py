@@ -20,6 +20,7 @@ from miripool import Home, Pool, RateInts
 from miripool.index.apply import ANALYZED
 from miripool.index.harvest import COLUMNS, Lines
 from miripool.index.schema import keyword, product
+from miripool.pool.core import core_of
 from miripool.store.journal import Entry, Journal, Save, Tag
 from miripool.store.manifest import HduRecord, Manifest
 
@@ -129,17 +130,17 @@ def fill(pool: Pool) -> None:
 
     `test_the_quick_way_is_the_real_one` holds it against the product's own way.
     """
-    journal = pool.archive.storage.path(Journal.key(0)).parent
+    journal = core_of(pool).archive.storage.path(Journal.key(0)).parent
     journal.mkdir(exist_ok=True)
     for entry in entries():
         (journal / Path(Journal.key(entry.n)).name).write_bytes(entry.to_bytes())
-    real = pool.archive.manifest
+    real = core_of(pool).archive.manifest
 
     def find(digest: str) -> Manifest:
         return manifest(digest) if int(digest, 16) < PRODUCTS else real(digest)
 
-    pool.archive.manifest = find  # type: ignore[method-assign]
-    database = pool.catalog.database
+    core_of(pool).archive.manifest = find  # type: ignore[method-assign]
+    database = core_of(pool).catalog.database
     found = "SELECT format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid) FROM pg_index "
     names = sorted({key for i in (0, RICH) for key in cards(i)})
     with database.write() as connection:
@@ -223,5 +224,7 @@ def test_the_quick_way_is_the_real_one(pool: Pool, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(f"{__name__}.PRODUCTS", 2000)
     monkeypatch.setattr(f"{__name__}.RICH", 20)
     fill(pool)
-    n, differing = pool.catalog.compare_with(pool.archive.journal.since, pool.archive.manifest, first_serial=0)
+    n, differing = core_of(pool).catalog.compare_with(
+        core_of(pool).archive.journal.since, core_of(pool).archive.manifest, first_serial=0
+    )
     assert (n, differing) == (2, [])

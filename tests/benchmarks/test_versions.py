@@ -19,6 +19,7 @@ from timing import in_turns, timed
 from miripool import Pool, Ramp
 from miripool.model.tiles import tile_shape
 from miripool.pipeline import Recipe, reprocess
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.simulate.calibration import calibrate_ramp
 from miripool.store.arrays.blob import Blob
@@ -63,7 +64,7 @@ def test_ten_calibrations_of_a_real_exposure(
     pool: Pool, shared_data: Path, peers: Peers, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
     raw = pool.save(shared_data / "jpl8" / "raw" / f"{GROUND}.fits", pixels=False)
-    before = folder_bytes(pool.archive.storage.path("blobs"))
+    before = folder_bytes(core_of(pool).archive.storage.path("blobs"))
     stored: set[Path] = set()
     plain = theirs = 0
     with peers.start(VERSIONED_HDF5, "versioned.py", tmp_path) as peer:
@@ -79,12 +80,14 @@ def test_ten_calibrations_of_a_real_exposure(
                         files[f"{ref.kind}_{name}"] = folder = tmp_path / f"{ref.kind}_{name}.npy"
                         np.save(folder, dataset.source[...])
                         plain += dataset.source[...].nbytes
-                        blobs = pool.archive.blobs
-                        stored |= {pool.archive.storage.path(blobs.key(d)) for d in blobs.family(dataset.source.ref)}
+                        blobs = core_of(pool).archive.blobs
+                        stored |= {
+                            core_of(pool).archive.storage.path(blobs.key(d)) for d in blobs.family(dataset.source.ref)
+                        }
             arrays = {name: [str(path), list(tile_shape(*described(path)))] for name, path in files.items()}
             theirs = peer.ask("stage", name=f"v{number}", arrays=arrays)["bytes"]
         name = peer.name
-    everything = folder_bytes(pool.archive.storage.path("blobs")) - before
+    everything = folder_bytes(core_of(pool).archive.storage.path("blobs")) - before
     ours = sum(path.stat().st_size for path in stored)
     what = f"{VERSIONS} calibrations of a real SUB64 exposure, ramp and rateints"
     figure(f"{what}: plain copies of the arrays", plain / 1e6, "MB")

@@ -10,6 +10,7 @@ from typing import Any
 from miripool import Pool
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 
 WORKLOAD = Path(__file__).with_name("workload.py")
 
@@ -39,7 +40,7 @@ class Memory:
 
     def check(self, pool: Pool, urns: list[str]) -> None:
         """Look at the pool as the next one who comes."""
-        pool.catch_up()
+        core_of(pool).catch_up()
         for urn in urns:
             ref = pool.ref(urn, removed=True)
             if ref.purged is not None:
@@ -47,7 +48,7 @@ class Memory:
             assert ref.meta["MARK"].value == self.values[urn]
             sci = ref.product["SCI"]
             assert int(sci[(0,) * len(sci.shape)]) == self.values[urn]
-        rows = pool.catalog.rows(range(pool.catalog.position().next_serial))
+        rows = core_of(pool).catalog.rows(range(core_of(pool).catalog.position().next_serial))
         tracks: dict[tuple[str, str], list[int]] = {}
         for row in rows:
             tracks.setdefault((row.kind, row.name), []).append(row.version)
@@ -58,6 +59,6 @@ class Memory:
             assert sorted(versions) == list(range(len(versions)))
         report = verify(pool, level="full")
         assert [finding for finding in report.findings if finding.what != "note"] == []
-        collected = collect(pool.archive)
+        collected = collect(core_of(pool).archive)
         assert collected.files >= report.unreferenced  # and what dead writers had noted
         self.garbage += collected.files

@@ -21,6 +21,7 @@ from miripool import Home, Pool, Rate
 from miripool.errors import DiskFull
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 
 home = homes.home
 
@@ -41,20 +42,22 @@ def failing_calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CHILD = """
 import ctypes, json, sys
 import numpy as np
-from miripool import Home, Ramp, Rate, RateInts, Raw, bitshuffle
+from miripool import Home, Ramp, Rate, RateInts, Raw
 from miripool.errors import MiripoolError
 from miripool.maintenance.verify import verify
+from miripool.pool import save as saving
+from miripool.store.arrays import bitshuffle
 
 number, from_then_on, step = (int(a) for a in sys.argv[1:4])
 calls = ctypes.CDLL(None)
 pool = Home().pool("jpl8")
-folder = str(pool.archive.storage.path("journal").parent).encode()
+folder = str(pool._core.archive.storage.path("journal").parent).encode()
 cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 40, "SUBSIZE2": 60}
 value = 0
 
 def state():
-    pool.catch_up()
-    return [(r.serial, r.kind, r.name, r.version, r.head, r.tags) for r in pool.catalog.select(all_versions=True)]
+    pool._core.catch_up()
+    return [(r.serial, r.kind, r.name, r.version, r.head, r.tags) for r in pool._core.catalog.select(all_versions=True)]
 
 def made(kind, name, shape):
     return kind(cards, {"SCI": np.random.default_rng(value).normal(size=shape).astype("f4")}, name=name)
@@ -64,14 +67,14 @@ def save():
 
 def reprocess():
     raw = pool.save(Raw(cards, {"SCI": np.full((1, 2, 60, 40), 7, "u2")}, name="e"))
-    ready = [pool.read(made(Ramp, "e", (1, 2, 60, 40))), pool.read(made(RateInts, "e", (1, 60, 40)))]
-    pool.commit_together(ready, tag="t", raw=raw)
+    ready = [saving.read(made(Ramp, "e", (1, 2, 60, 40))), saving.read(made(RateInts, "e", (1, 60, 40)))]
+    saving.commit_together(pool._core, ready, tag="t", raw=raw)
 
 def mark():
     pool.tag("Rate/base", f"label {value}")
 
 def move():
-    (pool.remove if pool.catalog.track("Rate", "moved")[0].removed is None else pool.restore)("Rate/moved@0")
+    (pool.remove if pool._core.catalog.track("Rate", "moved")[0].removed is None else pool.restore)("Rate/moved@0")
 
 deeds = {"save": save, "reprocess": reprocess, "tag": mark, "remove": move}
 pool.save(made(Rate, "base", (60, 40)))
@@ -139,7 +142,7 @@ def test_each_call_of_the_system_fails(
     told = json.loads(done.stdout)
     assert all(counts["refused"] > 0 for counts in told.values()), told
     figure(str(told))
-    pool.catch_up()
+    core_of(pool).catch_up()
     assert_index_is_journal(pool)
 
 
@@ -175,7 +178,7 @@ def test_a_disk_with_less_and_less_room(disk: Path, pool: Pool, scale: Callable[
         filler.unlink(missing_ok=True)
         pool.remove("Rate/a")
         pool.purge(pool.trash())
-        collect(pool.archive)
+        collect(core_of(pool).archive)
     assert refused > 2
     assert saved > 2
     assert verify(pool, level="full").findings == []

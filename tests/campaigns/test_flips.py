@@ -31,8 +31,8 @@ home = Home()
 def content(pool):
     # All that a reader gets: metadata, arrays, tags, and the FITS file.
     found = {}
-    for row in pool.catalog.select(all_versions=True):
-        ref = pool.fetch([row.serial])[0]
+    for row in pool._core.catalog.select(all_versions=True):
+        ref = pool._core.fetch([row.serial])[0]
         key = ref.urn
         try:
             product = ref.product
@@ -49,7 +49,7 @@ def content(pool):
 with home.pool("jpl8") as pool:
     good = content(pool)
     assert not any(isinstance(value, MiripoolError) for value in good.values())
-    root = pool.archive.storage.path("journal").parent
+    root = pool._core.archive.storage.path("journal").parent
 paths = sorted(p for kind in ("blobs", "manifests", "journal") for p in (root / kind).rglob("*") if p.is_file())
 told = {"found by verify": 0, "refused when read": 0, "harmless": 0}
 where = {}

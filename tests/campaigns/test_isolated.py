@@ -23,6 +23,7 @@ from plain_reader import Acknowledged, array_of, losses
 
 from miripool import Home, Pool, Product
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 
 PROGRAM = Path(__file__).with_name("isolated.py")
 
@@ -159,7 +160,7 @@ def test_nothing_that_was_acknowledged_is_lost(
             assert (collected.exit_code, losses(folder, saved)) == (0, [])
         assert list(folder.glob("pending/*.json")) == []
         with one.pool(name) as pool:
-            pool.catch_up()
+            core_of(pool).catch_up()
             assert [finding for finding in verify(pool, level="full").findings if finding.what != "note"] == []
 
 
@@ -200,7 +201,7 @@ def small_pool(pool: Pool) -> tuple[Path, list[Acknowledged]]:
     for seed in range(3):
         ref = pool.save(Product({}, {"SCI": array_of(seed)}, name="a"))
         saved.append(Acknowledged(ref.urn, ref.kind, ref.name, ref.version, seed))
-    return pool.archive.folder, saved
+    return core_of(pool).archive.folder, saved
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from memory import WORKLOAD, Memory
 from miripool import Home
 from miripool.maintenance.gc import Collected, collect
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 
 
 def kill_server(home: Home) -> None:
@@ -65,7 +66,7 @@ def test_killed_at_random_moments(
         findings = verify(pool, level="full").findings
         left = [finding for finding in findings if finding.where.startswith("PostgreSQL's")]
         assert [finding for finding in findings if finding not in left] == []
-        assert collect(pool.archive) == Collected()
+        assert collect(core_of(pool).archive) == Collected()
         versions = len(memory.versions)
     assert memory.deeds["save"] > kills / 2
     behind = [finding.problem.split(" of tables")[0] for finding in left]

@@ -19,6 +19,7 @@ from miripool import Context, Home, Rate
 from miripool.errors import Conflict, ProductNotFound, TagNotFound
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 
 home = homes.home
 
@@ -180,8 +181,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def gc(self) -> None:
-        collect(self.pool.archive)
-        assert collect(self.pool.archive).files == 0
+        collect(core_of(self.pool).archive)
+        assert collect(core_of(self.pool).archive).files == 0
 
     @rule()
     def reindex(self) -> None:
@@ -206,8 +207,8 @@ class PoolMachine(RuleBasedStateMachine):
     def lists_what_the_model_has(self) -> None:
         if not hasattr(self, "model"):
             return
-        self.pool.catch_up()
-        rows = self.pool.catalog.select(all_versions=True)
+        core_of(self.pool).catch_up()
+        rows = core_of(self.pool).catalog.select(all_versions=True)
         assert [(r.serial, r.kind, r.name, r.version, r.head, list(r.tags)) for r in rows] == self.model.living()
         trash = [v.serial for v in self.model.versions if v.removed and not v.purged]
         assert [ref.serial for ref in self.pool.trash()] == trash
@@ -216,7 +217,7 @@ class PoolMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "model"):
             return
-        collect(self.pool.archive)
+        collect(core_of(self.pool).archive)
         assert verify(self.pool, level="full").findings == []
         for version in self.model.versions:
             if version.kind == "Rate" and not version.removed:

@@ -13,6 +13,7 @@ from homes import ask, call, drop_schemas
 from miripool import Context, Home, Pool, Rate, RateInts
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
+from miripool.pool.core import core_of
 
 home = homes.home
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE", "TARGNAME": "a 'star'"}
@@ -32,7 +33,7 @@ def fill(pool: Pool, number: int) -> None:
     some = list(pool.trash())
     pool.restore(some[0])
     pool.purge(some[1:2])
-    collect(pool.archive)
+    collect(core_of(pool).archive)
 
 
 def shown(pool: Pool, url: str) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def shown(pool: Pool, url: str) -> dict[str, Any]:
         "trash": call("ls", "jpl8", "--trash", "--json").stdout,
         "contexts": call("ls", "jpl8", "--kind", "Context", "--all-versions", "--json").stdout,
         "tags": call("tags", "jpl8", "--json").stdout,
-        "rows": pool.catalog.rows(range(pool.catalog.position().next_serial)),
+        "rows": core_of(pool).catalog.rows(range(core_of(pool).catalog.position().next_serial)),
         "events": [(e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous) for e in pool.tag_events()],
         "keywords": [ref.serial for ref in pool.select("NGROUPS between 20 and 40", all_versions=True)],
         "pixel": [tuple(row) for row in pool.pixel(7, 103).history(RateInts, all_versions=True, tag=None)],
@@ -68,7 +69,7 @@ def test_from_the_folder_alone(
     pool.reindex()
     took = time.monotonic() - begin
     begin = time.monotonic()
-    made, failures = pool.pixel_rows.make_pending()
+    made, failures = core_of(pool).pixel_rows.make_pending()
     rows = time.monotonic() - begin
     assert failures == []
     assert made >= sets

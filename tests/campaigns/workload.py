@@ -14,6 +14,8 @@ import numpy as np
 from miripool import Home, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import Conflict, NotFound
 from miripool.maintenance.gc import collect
+from miripool.pool import save as saving
+from miripool.pool.core import core_of
 
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
 LABELS = ("cal v1", "cal v2", "for the paper")
@@ -71,8 +73,8 @@ class Work:
         name, value = self.random.choice(NAMES), self.next_value()
         raw = self.pool.save(made(Raw, name, NAMES.index(name)))
         self.tell("save", urn=raw.urn, version=raw.version, value=NAMES.index(name))
-        ready = [self.pool.read(made(kind, name, value)) for kind in (Ramp, RateInts)]
-        *refs, exposure = self.pool.commit_together(ready, tag=self.random.choice(LABELS), raw=raw)
+        ready = [saving.read(made(kind, name, value)) for kind in (Ramp, RateInts)]
+        *refs, exposure = saving.commit_together(core_of(self.pool), ready, tag=self.random.choice(LABELS), raw=raw)
         self.tell("exposure", urn=exposure.urn)
         for ref in refs:
             self.tell("save", urn=ref.urn, version=ref.version, value=value)
@@ -103,8 +105,8 @@ class Work:
             try:
                 self.pool.restore(ref)
             except Conflict:  # what it refers to was purged, and nothing else forbids it
-                links = self.pool.archive.manifest(ref.row.manifest).references
-                assert any(row.purged for row in self.pool.catalog.rows([link.serial for link in links]))
+                links = core_of(self.pool).archive.manifest(ref.row.manifest).references
+                assert any(row.purged for row in core_of(self.pool).catalog.rows([link.serial for link in links]))
                 self.tell("not restored", urn=ref.urn)
             else:
                 self.tell("restore", urn=ref.urn)
@@ -117,7 +119,7 @@ class Work:
             self.tell("purge", urn=ref.urn)
 
     def collect(self) -> None:
-        self.tell("gc", files=collect(self.pool.archive).files)
+        self.tell("gc", files=collect(core_of(self.pool).archive).files)
 
     def read(self) -> None:
         """Do what readers do; all that is seen fits together."""
@@ -145,7 +147,7 @@ class Work:
 def main(home: Path, seed: int, *how: str) -> None:
     """Work until somebody makes an end of it; ``share``: with others, ``read``: without changing anything."""
     pool = Home(home).pool("jpl8")
-    pool.catch_up()
+    core_of(pool).catch_up()
     os.write(1, b'{"deed": "ready"}\n')
     Work(pool, seed).run(share="share" in how, write="read" not in how)
 
