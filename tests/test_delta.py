@@ -191,7 +191,7 @@ def test_any_part_of_any_version(data: st.DataObject, by_hdf5: bool, tmp_path_fa
             assert blob.is_sound()
             assert blob.is_consistent()
     for array, blob in zip(arrays, blobs, strict=True):
-        with h5py.File(blob._path) as file:
+        with h5py.File(blob.path) as file:
             assert np.array_equal(file["data"][...], array)
 
 
@@ -215,7 +215,7 @@ def test_other_tools_read_one_array(pool: Pool, monkeypatch: pytest.MonkeyPatch)
     base = make_ramp()
     save(pool, base)
     ref = save(pool, changed(base, (1, 50, 50)))
-    path = blob_of(ref)._path
+    path = blob_of(ref).path
     for folder in (path.parent, Path("/")):
         monkeypatch.chdir(folder)
         with h5py.File(os.path.relpath(path)) as file:
@@ -238,10 +238,10 @@ def test_a_pool_that_is_moved(pool: Pool, tmp_path: Path) -> None:
     base = make_ramp()
     save(pool, base)
     blob = blob_of(save(pool, changed(base, (1, 50, 50))))
-    shutil.copytree(blob._path.parents[2], tmp_path / "elsewhere" / "jpl8")
+    shutil.copytree(blob.path.parents[2], tmp_path / "elsewhere" / "jpl8")
     moved = Blob(tmp_path / "elsewhere" / "jpl8" / blob.key, blob.ref)
     assert np.array_equal(moved[...], blob[...])
-    with h5py.File(moved._path) as file:
+    with h5py.File(moved.path) as file:
         assert np.array_equal(file["data"][...], blob[...])
 
 
@@ -288,7 +288,7 @@ def test_what_it_may_take_tiles_of_is_announced(pool: Pool, monkeypatch: pytest.
 def test_nobody_can_tell_what_a_damaged_one_needs(pool: Pool) -> None:
     base = make_ramp()
     save(pool, base)
-    path = blob_of(save(pool, changed(base, (0, 5, 5))))._path
+    path = blob_of(save(pool, changed(base, (0, 5, 5)))).path
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(IntegrityError, match="is damaged"):
         collect(core_of(pool).archive)
@@ -298,7 +298,7 @@ def test_what_is_missing_is_told(pool: Pool) -> None:
     base = make_ramp()
     first = save(pool, base)
     second = save(pool, changed(base, (0, 5, 5)))
-    lost = blob_of(first)._path
+    lost = blob_of(first).path
     lost.unlink()
     assert np.array_equal(second.product["SCI"][0, :, 5, 5], base[0, :, 5, 5] + 3)  # a tile of its own
     for part in (..., (1, slice(None), 90, 70)):
@@ -319,11 +319,11 @@ def test_damage_of_what_it_needs_is_noticed(pool: Pool) -> None:
     base = make_ramp()
     first = blob_of(save(pool, base))
     second = save(pool, changed(base, (0, 5, 5)))
-    with h5py.File(first._path) as file:
+    with h5py.File(first.path) as file:
         found = file["data"].id.get_chunk_info(20)
-    data = bytearray(first._path.read_bytes())
+    data = bytearray(first.path.read_bytes())
     data[found.byte_offset + found.size // 2] ^= 1
-    first._path.write_bytes(data)
+    first.path.write_bytes(data)
     with pytest.raises(IntegrityError, match="tile"):
         second.product["SCI"][...]
     assert len(verify(pool, level="full").findings) == 2
@@ -377,18 +377,18 @@ def test_repair_heals_what_is_needed_first(pool: Pool, tmp_path: Path) -> None:
     second = save(pool, changed(base, (0, 5, 5)))
     third = save(pool, changed(base, (0, 5, 5), (1, 60, 60)))
     mirror = tmp_path / "mirror"
-    shutil.copytree(blob_of(first)._path.parents[2], mirror)
-    blob_of(first)._path.write_bytes(b"gone")
+    shutil.copytree(blob_of(first).path.parents[2], mirror)
+    blob_of(first).path.write_bytes(b"gone")
     steps = repair(pool, [mirror])
     assert all(step.healed for step in steps)
     assert verify(pool, level="full").findings == []
     # What others need tiles of is made anew as a plain blob; they still find them there, and so do HDF5 tools.
-    blob_of(second)._path.unlink()
+    blob_of(second).path.unlink()
     assert all(step.healed for step in repair(pool, [mirror]))
     assert owners(second) == ()
     assert digest(second) in owners(third)
     assert verify(pool, level="full").findings == []
-    with h5py.File(blob_of(third)._path) as file:
+    with h5py.File(blob_of(third).path) as file:
         assert np.array_equal(file["data"][...], changed(base, (0, 5, 5), (1, 60, 60)))
 
 
@@ -407,9 +407,9 @@ def test_a_file_that_tells_two_things(pool: Pool) -> None:
 
 
 def flip_list(blob: Blob) -> None:
-    data = bytearray(blob._path.read_bytes())
+    data = bytearray(blob.path.read_bytes())
     data[-200] ^= 1
-    blob._path.write_bytes(data)
+    blob.path.write_bytes(data)
 
 
 def test_copies_and_packs_need_no_other_pool(pool: Pool, home: Home, tmp_path: Path) -> None:
@@ -454,7 +454,7 @@ def test_the_index_made_anew(pool: Pool) -> None:
 
 def edit(blob: Blob, change: Callable[[h5py.File], Any]) -> None:
     """Change the HDF5 file; the list behind it goes."""
-    with h5py.File(blob._path, "r+") as file:
+    with h5py.File(blob.path, "r+") as file:
         change(file)
 
 
@@ -523,15 +523,15 @@ def test_damage_is_told_of_the_file_that_has_it(pair: tuple[Blob, Blob], monkeyp
     right = changed(make_ramp(), (0, 5, 5))
     tiles_of = first.tile_list()
     assert tiles_of is not None
-    whole = first._path.read_bytes()
+    whole = first.path.read_bytes()
     offset = int(tiles_of.records["offset"][5])
     for at in (offset + 3, offset + 500):
-        first._path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        first.path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         with pytest.raises(IntegrityError, match=rf"{first.ref.digest}\.h5 is damaged: it .* tile 5"):
             second[...]
         assert second.is_sound_itself()
         assert not first.is_sound_itself()
-    first._path.write_bytes(whole)
+    first.path.write_bytes(whole)
     listed = second.tile_list()
     assert listed is not None
     records = listed.records.copy()
@@ -543,7 +543,7 @@ def test_damage_is_told_of_the_file_that_has_it(pair: tuple[Blob, Blob], monkeyp
     assert np.array_equal(second[...], right)
 
     for failing in pair:
-        inode = failing._path.stat().st_ino
+        inode = failing.path.stat().st_ino
 
         def fail(descriptor: int, *args: Any, inode: int = inode, read: Any = os.preadv) -> int:
             if os.fstat(descriptor).st_ino == inode:
@@ -576,7 +576,7 @@ def test_places_beyond_the_file(pair: tuple[Blob, Blob], owner: bool, field: str
 
 def relist(blob: Blob, tiles_of: Any) -> None:
     """Put another list behind the file, its digest right."""
-    write_tile_list(blob._path, blob.ref, tiles_of)
+    write_tile_list(blob.path, blob.ref, tiles_of)
 
 
 def test_a_huge_array_of_nothing(store: BlobStore) -> None:
@@ -647,7 +647,7 @@ else:
 """
     np.save(store._storage.root / "new.npy", changed(make_ramp(), (0, 5, 5), (1, 9, 9)))
     before = sorted(store._storage.keys("blobs"))
-    size = pair[1]._path.stat().st_size
+    size = pair[1].path.stat().st_size
     told = [
         subprocess.run(
             [sys.executable, "-c", program, store._storage.root, store._storage.root / "new.npy",
@@ -671,7 +671,7 @@ def test_tiles_are_those_that_were_digested(pair: tuple[Blob, Blob]) -> None:
     assert differ.sum() == 1
     part = changed(make_ramp(), (0, 5, 5))[tuple(slice(0, n) for n in lists[1].chunks)]
     assert tile_digest(np.ascontiguousarray(part)) == lists[1].records["digest"][0].tobytes()
-    with second._path.open("rb") as file:
+    with second.path.open("rb") as file:
         again = read_tile_list(file.fileno(), second.ref)
     assert again is not None
     assert again.owners == (first.ref.digest,)

@@ -314,7 +314,7 @@ def test_a_truncated_pack(members: Members, other: Pool, tmp_path: Path) -> None
 
 
 def replace_blob(blob: Blob, write: Callable[[h5py.File], None]) -> None:
-    path = blob._path
+    path = blob.path
     digests = np.zeros((1, 16), "u1")
     path.unlink()
     with h5py.File(path, "w") as file:
@@ -328,18 +328,18 @@ def replace_blob(blob: Blob, write: Callable[[h5py.File], None]) -> None:
 def test_links_out_of_the_folder(filled: Pool, tmp_path: Path) -> None:
     """External links, virtual and external sources are tested with blobs; here, what the file system has."""
     blob = blob_of(filled)
-    data = blob._path.read_bytes()
+    data = blob.path.read_bytes()
     outside = tmp_path / "outside.h5"
     outside.write_bytes(data)  # with the right content even
     for make in (lambda path: path.symlink_to(outside), os.mkfifo, Path.mkdir):
-        blob._path.unlink()
-        make(blob._path)
+        blob.path.unlink()
+        make(blob.path)
         assert not blob.is_sound()
         with pytest.raises(IntegrityError, match="is no plain file"):
             blob[...]
         assert [finding.what for finding in verify(filled, level="full").findings] == ["blob"]
-        blob._path.rmdir() if blob._path.is_dir() and not blob._path.is_symlink() else blob._path.unlink()
-        blob._path.write_bytes(data)
+        blob.path.rmdir() if blob.path.is_dir() and not blob.path.is_symlink() else blob.path.unlink()
+        blob.path.write_bytes(data)
     assert verify(filled, level="full").is_whole
 
 
@@ -347,7 +347,7 @@ def test_an_array_that_is_larger_than_its_file_can_be(filled: Pool) -> None:
     """A file of 10 kB whose dataset has 2**40 elements, none of them written."""
     blob = blob_of(filled)
     shape = (1 << 20, 1 << 20)
-    lying = Blob(blob._path, type(blob.ref)(blob.ref.digest, np.dtype("f4"), shape))
+    lying = Blob(blob.path, type(blob.ref)(blob.ref.digest, np.dtype("f4"), shape))
     for options in ({"chunks": (64, 64), **hdf5plugin.Bitshuffle(cname="lz4")}, {}):
         replace_blob(blob, lambda file, options=options: file.create_dataset("data", shape, "f4", **options))
         before = psutil.Process().memory_info().rss
@@ -374,7 +374,7 @@ def test_elements_that_were_never_written(filled: Pool) -> None:
 def test_tiles_that_are_too_large(filled: Pool) -> None:
     blob = blob_of(filled)
     shape = (1 << 14, 1 << 14)
-    huge = Blob(blob._path, type(blob.ref)(blob.ref.digest, np.dtype("f8"), shape))
+    huge = Blob(blob.path, type(blob.ref)(blob.ref.digest, np.dtype("f8"), shape))
 
     def write(file: h5py.File) -> None:
         file.create_dataset("data", shape, "<f8", chunks=shape, **hdf5plugin.Bitshuffle(cname="lz4"))

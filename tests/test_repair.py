@@ -96,7 +96,7 @@ def test_blobs_that_nobody_has(filled: Pool, tmp_path: Path) -> None:
 
 
 def test_what_is_added_again_heals(filled: Pool, simulated: Path) -> None:
-    blob_of(filled, f"RateInts/{NAME}@0")._path.unlink()
+    blob_of(filled, f"RateInts/{NAME}@0").path.unlink()
     assert not repair(filled)[0].healed
     call("add", "jpl8", simulated / "v1")
     assert verify(filled, level="full").is_whole
@@ -110,7 +110,7 @@ def test_manifests_and_entries_come_from_a_copy(filled: Pool, copy: Path, simula
     manifest.unlink()
     entry.unlink()
     other.write_bytes(other.read_bytes().replace(b"version", b"VERSION", 1))
-    blob_of(filled, f"Raw/{NAME}")._path.unlink()
+    blob_of(filled, f"Raw/{NAME}").path.unlink()
     steps = repair(filled, [copy], dry_run=True)
     assert not entry.exists()
     steps = repair(filled, [copy])
@@ -143,13 +143,13 @@ def test_the_index_is_made_anew(filled: Pool, home: Home) -> None:
 
 def test_on_the_command_line(filled: Pool, simulated: Path) -> None:
     blob = blob_of(filled, f"Ramp/{NAME}")
-    blob._path.unlink()
+    blob.path.unlink()
     failed = call("repair", "jpl8")
     assert failed.exit_code == IntegrityError.exit_code
     assert "0 things healed, 1 not" in failed.stderr
     told = call("repair", "jpl8", "--from", simulated / "v2", "--dry-run")
     assert "1 things would be healed, 0 not" in told.stderr
-    assert not blob._path.exists()
+    assert not blob.path.exists()
     (step,) = json.loads(call("repair", "jpl8", "--from", simulated / "v2", "--json").stdout)
     assert (step["where"], step["healed"]) == (blob.key, True)
     with pytest.raises(FileMissing, match="there is no"):
@@ -253,12 +253,12 @@ def test_a_manifest_is_made_again_from_its_file(filled: Pool, simulated: Path) -
 def test_what_is_not_known_to_be_damaged_stays(pool: Pool) -> None:
     saved(pool, "new")
     blob = blob_of(pool, "Rate/new")
-    with h5py.File(blob._path, "a") as file:
+    with h5py.File(blob.path, "a") as file:
         file["data"].attrs["miripool_blob"] = 99
-    data = blob._path.read_bytes()
+    data = blob.path.read_bytes()
     (step,) = [step for step in repair(pool) if step.what == "blob"]
     assert (step.healed, "left alone" in step.action) == (False, True)
-    assert blob._path.read_bytes() == data
+    assert blob.path.read_bytes() == data
 
 
 def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> None:
@@ -266,8 +266,8 @@ def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> No
     blob = blob_of(pool, "Rate/a")
     copy = Path(shutil.copytree(core_of(pool).archive.storage.path("journal").parent, tmp_path / "copy"))
     for make in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent/x")):
-        blob._path.unlink()
-        make(blob._path)
+        blob.path.unlink()
+        make(blob.path)
         with pytest.raises(StorageError, match="no plain file is in the way of"):
             saved(pool, "b")
         assert not verify(pool, level="quick").is_whole
@@ -280,9 +280,9 @@ def test_a_file_that_tells_two_things_is_made_anew_from_itself(pool: Pool) -> No
     saved(pool, "a")
     blob = blob_of(pool, "Rate/a")
     sci = blob[...]
-    data = bytearray(blob._path.read_bytes())
+    data = bytearray(blob.path.read_bytes())
     data[-40] ^= 1  # in the list behind HDF5's end: HDF5 reads the array all the same
-    blob._path.write_bytes(data)
+    blob.path.write_bytes(data)
     assert np.array_equal(blob[...], sci)
     assert verify(pool).is_whole
     (finding,) = verify(pool, level="full").findings
@@ -314,7 +314,7 @@ def test_what_is_sound_and_lacks_another_blob_stays(pool: Pool, tmp_path: Path, 
     assert "no source has it" in steps[blobs[0].key].action
     for blob in blobs[1:]:
         assert steps[blob.key].action == f"left as it is: it is sound, and needs {blobs[0].ref.digest}"
-        assert blob._path.exists()
+        assert blob.path.exists()
     steps = {step.where: step for step in repair(pool, [tmp_path / "r.fits"])}
     assert all(step.healed for step in steps.values())
     assert verify(pool, level="full").findings == []

@@ -89,7 +89,7 @@ def test_an_empty_pool_is_whole(pool: Pool) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_missing_blob(filled: Pool, level: str) -> None:
     blob = blob_of(filled, f"Ramp/{NAME}@0")
-    blob._path.unlink()
+    blob.path.unlink()
     (finding,) = verify(filled, level=level).findings
     assert (finding.what, finding.where) == ("blob", blob.key)
     assert "is missing" in finding.problem
@@ -98,9 +98,9 @@ def test_a_missing_blob(filled: Pool, level: str) -> None:
 
 def test_a_flipped_bit_is_found_by_reading(filled: Pool) -> None:
     blob = blob_of(filled, f"RateInts/{NAME}@1")
-    data = bytearray(blob._path.read_bytes())
+    data = bytearray(blob.path.read_bytes())
     data[len(data) // 2] ^= 16
-    blob._path.write_bytes(data)
+    blob.path.write_bytes(data)
     (finding,) = verify(filled, level="full").findings
     assert (finding.what, finding.where) == ("blob", blob.key)
     assert finding.urns == (str(filled.ref(f"RateInts/{NAME}@1").urn),)
@@ -108,8 +108,8 @@ def test_a_flipped_bit_is_found_by_reading(filled: Pool) -> None:
 
 def test_a_truncated_blob_is_found_by_opening(filled: Pool) -> None:
     blob = blob_of(filled, f"Rate/{NAME}@0")  # in the trash: it has to be whole, too
-    data = blob._path.read_bytes()
-    blob._path.write_bytes(data[: len(data) // 2])
+    data = blob.path.read_bytes()
+    blob.path.write_bytes(data[: len(data) // 2])
     assert problems(verify(filled)) == [("blob", blob.key)]
     assert verify(filled, level="quick").is_whole
     chosen = core_of(filled).catalog.rows([filled.ref(f"Raw/{NAME}").serial])
@@ -123,7 +123,7 @@ def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -
     other = core_of(filled).archive.blobs
     values = blob[...]
     values[0, 0, 0] = 1234.5
-    blob._path.unlink()
+    blob.path.unlink()
     other.write(blob.ref, values)
     (finding,) = verify(filled, level="full").findings
     assert (finding.what, finding.where) == ("blob", blob.key)
@@ -203,7 +203,7 @@ def test_on_the_command_line(filled: Pool) -> None:
     assert "whole" in done.stderr
     told = json.loads(call("verify", "jpl8", f"Ramp/{NAME}@0", "--json").stdout)
     assert (told["whole"], told["versions"], told["findings"]) == (True, 1, [])
-    blob_of(filled, f"Raw/{NAME}")._path.unlink()
+    blob_of(filled, f"Raw/{NAME}").path.unlink()
     broken = call("verify", "jpl8", "--quick")
     assert broken.exit_code == IntegrityError.exit_code
     assert "is missing" in broken.stdout

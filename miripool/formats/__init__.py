@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .build import layout_of
+    from .datamodels import to_datamodel
     from .fits import FitsFile, open_fits, read_fits
-    from .jwst import classify, doubt_kind, to_datamodel, track_name
+    from .jwst import classify, doubt_kind, track_name
     from .stable import stable_content
     from .stream import expect
     from .structure import announced_bytes
@@ -42,7 +43,7 @@ _HOMES = {
     "open_fits": "fits",
     "read_fits": "fits",
     "stable_content": "stable",
-    "to_datamodel": "jwst",
+    "to_datamodel": "datamodels",
     "to_hdulist": "write",
     "track_name": "jwst",
     "write_fits": "write",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInput
 from ..model.cards import parse_header
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..model.product import Hdu, Layout, Product
 
-__all__ = ["MODELS", "classify", "doubt_kind", "to_datamodel", "track_name"]
+__all__ = ["MODELS", "classify", "doubt_kind", "track_name"]
 
 MODELS: Mapping[str, str] = {
     "Raw": "Level1bModel",
@@ -151,46 +150,3 @@ def _is_calibrated(primary: Mapping[str, Any], science: Hdu, *, strict: bool) ->
 
 def _values(hdu: Hdu) -> dict[str, Any]:
     return {card.keyword: card.value for card in reversed(parse_header(hdu.header))}
-
-
-def to_datamodel(product: Product) -> Any:
-    """Give the jwst datamodel of a product.
-
-    Parameters
-    ----------
-    product : Product
-        One that has a datamodel: by DATAMODL in its header, else by its kind.
-
-    Returns
-    -------
-    stdatamodels.jwst.datamodels.JwstDataModel
-        E.g. RampModel; in memory, independent of the product and its files.
-
-    Raises
-    ------
-    InvalidInput
-        If neither header nor kind name a datamodel.
-    """
-    from stdatamodels.jwst import datamodels
-
-    from .write import to_hdulist
-
-    named = product.meta.get("PRIMARY.DATAMODL")
-    model = str(named.value) if named is not None else MODELS.get(product.kind)
-    cls = getattr(datamodels, model or "", None)
-    if cls is None or model not in datamodels.__all__:
-        raise InvalidInput(
-            f"{product.name or 'this product'} is a {product.kind} without a jwst datamodel "
-            f"(DATAMODL = {model!r}); use its HDUList instead"
-        )
-    hdus = to_hdulist(product)
-    try:
-        loaded = cls(hdus)
-        made = loaded.copy()
-        loaded.close()
-    finally:
-        hdus.close()
-    # The datamodel has put the name of what it was opened from in its place.
-    filename = product.meta.get("FILENAME")
-    made.meta.filename = None if filename is None else str(filename.value)
-    return made

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from miripool.simulate.detector import Detector
-    from miripool.simulate.exposure import SimulatedExposure
+    from miripool.simulate.readout import Readout
 
     Map = NDArray[np.float32]
 
@@ -130,7 +130,7 @@ class Rate(RateInts):
     """Mean slopes of an exposure: as in `RateInts`, with shape (ny, nx)."""
 
 
-def calibrate_ramp(exposure: SimulatedExposure, calibration: Calibration) -> Ramp:
+def calibrate_ramp(exposure: Readout, calibration: Calibration) -> Ramp:
     """Correct an exposure for the reset anomaly, non-linearity and dark current, and flag its groups.
 
     The noise that a jump is held against follows from the detector's true gain, not from the calibration's: two
@@ -138,7 +138,7 @@ def calibrate_ramp(exposure: SimulatedExposure, calibration: Calibration) -> Ram
 
     Parameters
     ----------
-    exposure : SimulatedExposure
+    exposure : Readout
         Raw DN.
     calibration : Calibration
         What to believe of the detector.

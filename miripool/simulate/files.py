@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from miripool.simulate.calibration import Calibration, Ramp, Rate, RateInts
-    from miripool.simulate.exposure import SimulatedExposure
     from miripool.simulate.headers import Card
+    from miripool.simulate.readout import Readout
 
     Extension = tuple[str, NDArray[Any], str]
 
@@ -29,13 +29,13 @@ _MODELS: Final = {"ramp": "RampModel", "rateints": "CubeModel", "rate": "ImageMo
 
 
 def write_uncal(
-    exposure: SimulatedExposure, folder: str | Path, *, date: datetime | None = None, overwrite: bool = False
+    exposure: Readout, folder: str | Path, *, date: datetime | None = None, overwrite: bool = False
 ) -> Path:
     """Write an exposure as a Level-1b file, ``<name>_uncal.fits``.
 
     Parameters
     ----------
-    exposure : SimulatedExposure
+    exposure : Readout
         Raw DN.
     folder : path
         An existing folder.
@@ -62,12 +62,12 @@ def write_uncal(
     return _write(path, cards, [*images, *_tables(exposure)])
 
 
-def write_jpl(exposure: SimulatedExposure, folder: str | Path, *, overwrite: bool = False) -> Path:
+def write_jpl(exposure: Readout, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write an exposure as the JPL test bench does, ``<name>.fits``: one image of frames.
 
     Parameters
     ----------
-    exposure : SimulatedExposure
+    exposure : Readout
         Raw DN.
     folder : path
         An existing folder.
@@ -105,7 +105,7 @@ def write_jpl(exposure: SimulatedExposure, folder: str | Path, *, overwrite: boo
 
 
 def write_products(
-    exposure: SimulatedExposure,
+    exposure: Readout,
     folder: str | Path,
     calibration: Calibration,
     *,
@@ -119,7 +119,7 @@ def write_products(
 
     Parameters
     ----------
-    exposure : SimulatedExposure
+    exposure : Readout
         Raw DN.
     folder : path
         An existing folder.
@@ -164,11 +164,11 @@ def write_products(
     return paths
 
 
-def _tables(exposure: SimulatedExposure) -> list[Extension]:
+def _tables(exposure: Readout) -> list[Extension]:
     return [(name, table, "") for name, table in tables(exposure).items()]
 
 
-def _ramp_extensions(ramp: Ramp, exposure: SimulatedExposure) -> list[Extension]:
+def _ramp_extensions(ramp: Ramp, exposure: Readout) -> list[Extension]:
     images: list[Extension] = [
         ("SCI", ramp.sci, ""),
         ("PIXELDQ", ramp.pixeldq, ""),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from miripool.simulate.calibration import Calibration, Ramp
-    from miripool.simulate.exposure import SimulatedExposure
+    from miripool.simulate.readout import Readout
 
     Card = tuple[str, Any, str]
 
@@ -80,14 +80,14 @@ def file_cards(filename: str, model: str, date: datetime | None) -> list[Card]:
     ]
 
 
-def exposure_cards(exposure: SimulatedExposure) -> list[Card]:
+def exposure_cards(exposure: Readout) -> list[Card]:
     """Give the cards that all files of one exposure share.
 
     Integrations follow each other without a gap, and so they do in the ground test's files.
 
     Parameters
     ----------
-    exposure : SimulatedExposure
+    exposure : Readout
         Its settings.
 
     Returns
@@ -103,12 +103,12 @@ def exposure_cards(exposure: SimulatedExposure) -> list[Card]:
     ]
 
 
-def jpl_cards(exposure: SimulatedExposure, filename: str) -> list[Card]:
+def jpl_cards(exposure: Readout, filename: str) -> list[Card]:
     """Give the cards of the JPL test bench's file.
 
     Parameters
     ----------
-    exposure : SimulatedExposure
+    exposure : Readout
         Its settings.
     filename : str
         Name of the file.
@@ -161,7 +161,7 @@ def jpl_cards(exposure: SimulatedExposure, filename: str) -> list[Card]:
     ]
 
 
-def _observation_cards(exposure: SimulatedExposure) -> list[Card]:
+def _observation_cards(exposure: Readout) -> list[Card]:
     end = exposure.start + timedelta(seconds=exposure.nints * exposure.ngroups * exposure.group_time)
     begin = isoformat(exposure.start)
     cards: list[Card] = [
@@ -189,7 +189,7 @@ def _observation_cards(exposure: SimulatedExposure) -> list[Card]:
     ]
 
 
-def _instrument_cards(exposure: SimulatedExposure) -> list[Card]:
+def _instrument_cards(exposure: Readout) -> list[Card]:
     name = exposure.detector.name
     cards: list[Card] = [
         ("TARGNAME", "SIMULATED", "Standard astronomical catalog name for target"),
@@ -214,7 +214,7 @@ def _instrument_cards(exposure: SimulatedExposure) -> list[Card]:
     ]
 
 
-def _time_cards(exposure: SimulatedExposure) -> list[Card]:
+def _time_cards(exposure: Readout) -> list[Card]:
     slow = exposure.readpatt.startswith("SLOW")
     integration = exposure.ngroups * exposure.group_time
     total = exposure.nints * integration
@@ -242,7 +242,7 @@ def _time_cards(exposure: SimulatedExposure) -> list[Card]:
     ]
 
 
-def _place_cards(exposure: SimulatedExposure) -> list[Card]:
+def _place_cards(exposure: Readout) -> list[Card]:
     place = find_subarray(exposure.subarray)
     return [
         ("SUBARRAY", exposure.subarray, "Subarray used"),
@@ -255,7 +255,7 @@ def _place_cards(exposure: SimulatedExposure) -> list[Card]:
     ]
 
 
-def calibration_cards(exposure: SimulatedExposure, calibration: Calibration, ramp: Ramp, *, fitted: bool) -> list[Card]:
+def calibration_cards(exposure: Readout, calibration: Calibration, ramp: Ramp, *, fitted: bool) -> list[Card]:
     """Give the cards that a calibration adds.
 
     References are named after the values they hold, so that two calibrations name the same gain reference exactly if
@@ -263,7 +263,7 @@ def calibration_cards(exposure: SimulatedExposure, calibration: Calibration, ram
 
     Parameters
     ----------
-    exposure, calibration, ramp : SimulatedExposure, Calibration, Ramp
+    exposure, calibration, ramp : Readout, Calibration, Ramp
         What was calibrated, how, and the result.
     fitted : bool
         Whether slopes were fitted to the ramp.
@@ -289,7 +289,7 @@ def calibration_cards(exposure: SimulatedExposure, calibration: Calibration, ram
     ]
 
 
-def _reference_cards(exposure: SimulatedExposure, calibration: Calibration) -> list[Card]:
+def _reference_cards(exposure: Readout, calibration: Calibration) -> list[Card]:
     detector = (exposure.detector.name, exposure.detector.seed)
     contents: dict[str, tuple[str, object]] = {
         "R_DARK": ("dark", calibration.dark_scale),
@@ -308,12 +308,12 @@ def _reference_cards(exposure: SimulatedExposure, calibration: Calibration) -> l
     return cards
 
 
-def tables(exposure: SimulatedExposure) -> dict[str, NDArray[np.void]]:
+def tables(exposure: Readout) -> dict[str, NDArray[np.void]]:
     """Give the tables of a Level-1b file.
 
     Parameters
     ----------
-    exposure : SimulatedExposure
+    exposure : Readout
         Its settings.
 
     Returns

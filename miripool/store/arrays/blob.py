@@ -91,7 +91,7 @@ class Blob:
         folder: Path | None = None,
         given_up: Callable[[], MiripoolError | None] | None = None,
     ) -> None:
-        self._path = path
+        self.path = path
         self._folder = folder or path.parents[1]
         self.ref = ref
         self._what = f"{what}: " if what else ""
@@ -100,7 +100,7 @@ class Blob:
     @property
     def key(self) -> str:
         """Path of its file in the pool's folder."""
-        return "/".join(self._path.parts[-3:])
+        return "/".join(self.path.parts[-3:])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -326,7 +326,7 @@ class Blob:
         IntegrityError
             With its path.
         """
-        return IntegrityError(f"{self._what}blob {self._path} is damaged: it {how}; {_REMEDY}")
+        return IntegrityError(f"{self._what}blob {self.path} is damaged: it {how}; {_REMEDY}")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[TileReader | _Whole]:
@@ -381,7 +381,7 @@ class Blob:
 
     def _owner(self, digest: str) -> Blob:
         path = self._folder / digest[:2] / f"{digest}.h5"
-        what = f"{self._what}a part of {self._path.name}"
+        what = f"{self._what}a part of {self.path.name}"
         return Blob(path, BlobRef(digest, self.dtype, self.shape), what, given_up=self._given_up)
 
     @contextlib.contextmanager
@@ -389,7 +389,7 @@ class Blob:
         """Open the file, without HDF5."""
         self._status()
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError as error:
             raise self._not_opened(error) from error
         try:
@@ -404,7 +404,7 @@ class Blob:
         load_hdf5()
         self._status()
         try:
-            file = open_hdf5(os.fsencode(self._path))
+            file = open_hdf5(os.fsencode(self.path))
         except OSError as error:
             raise self._not_opened(error) from error
         try:
@@ -422,7 +422,7 @@ class Blob:
     def _status(self) -> os.stat_result:
         """Look at the file before it is opened: a pipe would be waited for."""
         try:
-            status = os.lstat(self._path)
+            status = os.lstat(self.path)
         except OSError as error:
             raise self._not_opened(error) from error
         if not stat.S_ISREG(status.st_mode):
@@ -441,7 +441,7 @@ class Blob:
         if isinstance(error, FileNotFoundError):
             if self._given_up is not None and (meant := self._given_up()) is not None:
                 return meant
-            return IntegrityError(f"{self._what}blob {self._path} is missing; {_REMEDY}")
+            return IntegrityError(f"{self._what}blob {self.path} is missing; {_REMEDY}")
         return self.unreadable("can't be opened as HDF5", error)
 
     def unreadable(self, how: str, error: Exception) -> MiripoolError:
@@ -462,7 +462,7 @@ class Blob:
         cause = root_cause(error)
         if cause is None or cause.errno == errno.ENOENT:
             return self.damaged(f"{how} ({error})")
-        return storage_error(cause, self._path)
+        return storage_error(cause, self.path)
 
 
 class _Whole:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .blob import Blob
+    from .stored import StoredArray
 
 __all__ = ["DELTA_FORMAT", "FORMAT", "HEAD", "Hdf5File", "announced_end", "open_hdf5"]
 
@@ -100,7 +100,7 @@ class Hdf5File:
 
     Parameters
     ----------
-    blob : Blob
+    blob : StoredArray
         What it should hold.
     file : h5py.h5f.FileID
         The file.
@@ -111,7 +111,7 @@ class Hdf5File:
         If it holds something else.
     """
 
-    def __init__(self, blob: Blob, file: Any) -> None:
+    def __init__(self, blob: StoredArray, file: Any) -> None:
         import h5py
 
         self._blob = blob
@@ -120,7 +120,7 @@ class Hdf5File:
         self._data = self._object(b"data")
         number = int(self._attribute(b"miripool_blob", 0))
         if number > DELTA_FORMAT:
-            raise NewerFormat(f"blob {blob._path} was written by a newer miripool; update miripool")
+            raise NewerFormat(f"blob {blob.path} was written by a newer miripool; update miripool")
         # What is virtual in a delta blob is for HDF5 tools; here its own tiles are read, and the other blobs by name.
         self._tiles, chunks = self._dataset(b"tiles" if number == DELTA_FORMAT else b"data")
         self._refuse_sources()

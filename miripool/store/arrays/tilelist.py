@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..manifest import BlobRef
-    from .blob import Blob
+    from .stored import StoredArray
 
 __all__ = ["ListedTiles", "TileList", "read_tile_list", "record_type", "write_tile_list"]
 
@@ -79,7 +79,7 @@ class ListedTiles:
 
     Parameters
     ----------
-    blob : Blob
+    blob : StoredArray
         What it should hold.
     descriptor : int
         Of its file.
@@ -87,7 +87,7 @@ class ListedTiles:
         From it.
     """
 
-    def __init__(self, blob: Blob, descriptor: int, tiles: TileList) -> None:
+    def __init__(self, blob: StoredArray, descriptor: int, tiles: TileList) -> None:
         self._blob = blob
         self._descriptor = descriptor
         self._end = os.fstat(descriptor).st_size

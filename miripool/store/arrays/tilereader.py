@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...model.dataset import Choose
-    from .blob import Blob
+    from .stored import StoredArray
 
 __all__ = ["MAX_TILE", "Found", "Places", "TileReader"]
 
@@ -43,7 +43,7 @@ class Found:
     """Where a tile is: descriptor of an open blob, offset and length in bytes; or its elements, if HDF5 had to read."""
 
     tile: Tile
-    blob: Blob
+    blob: StoredArray
     descriptor: int = -1
     offset: int = 0
     size: int = 0
@@ -126,13 +126,13 @@ class TileReader:
 
     Parameters
     ----------
-    blob : Blob
+    blob : StoredArray
         What it should hold.
     places : Places
         Where its tiles are.
     """
 
-    def __init__(self, blob: Blob, places: Places) -> None:
+    def __init__(self, blob: StoredArray, places: Places) -> None:
         self._blob = blob
         self._places = places
         self._chunks = places.chunks
@@ -267,7 +267,7 @@ class TileReader:
                 raise found.blob.damaged(how) from error
         return whole
 
-    def _at_fault(self, found: Found, digest: bytes) -> Blob:
+    def _at_fault(self, found: Found, digest: bytes) -> StoredArray:
         """Tell which blob is damaged where a tile has other elements than it should: who has it, or who lists it."""
         if found.blob is not self._blob:
             listed = found.blob.tile_list()
