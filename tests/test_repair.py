@@ -60,8 +60,8 @@ def test_a_whole_pool_needs_nothing(filled: Pool, copy: Path) -> None:
 @pytest.mark.parametrize("source", ["the FITS file", "a folder of FITS files", "a copy of the pool"])
 def test_blobs_come_back(filled: Pool, simulated: Path, copy: Path, source: str) -> None:
     missing, damaged = blob_of(filled, f"Ramp/{NAME}"), blob_of(filled, f"RateInts/{NAME}@0")
-    missing._path.unlink()
-    bad = flip(damaged._path)
+    missing.path.unlink()
+    bad = flip(damaged.path)
     sources = {
         "the FITS file": [simulated / "v1" / f"{NAME}_ramp.fits", simulated / "v1" / f"{NAME}_rateints.fits"],
         "a folder of FITS files": [simulated],
@@ -69,27 +69,27 @@ def test_blobs_come_back(filled: Pool, simulated: Path, copy: Path, source: str)
     }[source]
     told = repair(filled, sources, dry_run=True)
     assert {step.where for step in told} == {missing.key, damaged.key}
-    assert not missing._path.exists()
-    assert damaged._path.read_bytes() == bad
+    assert not missing.path.exists()
+    assert damaged.path.read_bytes() == bad
     steps = repair(filled, sources)
     assert [(step.what, step.healed) for step in steps] == [("blob", True)] * 2
     assert all("restored from" in step.action for step in steps)
     assert verify(filled, level="full").findings == []
-    aside = core_of(filled).archive.storage.path(f"quarantine/{damaged._path.name}")
+    aside = core_of(filled).archive.storage.path(f"quarantine/{damaged.path.name}")
     assert aside.read_bytes() == bad
     assert repair(filled) == []
 
 
 def test_blobs_that_nobody_has(filled: Pool, tmp_path: Path) -> None:
     missing, damaged = blob_of(filled, f"Ramp/{NAME}"), blob_of(filled, f"RateInts/{NAME}@0")
-    missing._path.unlink()
-    bad = flip(damaged._path)
+    missing.path.unlink()
+    bad = flip(damaged.path)
     (tmp_path / "other.fits").write_bytes(b"no FITS file")
     steps = {step.where: step for step in repair(filled, [tmp_path / "other.fits"])}
     assert not any(step.healed for step in steps.values())
     assert "no source has it" in steps[missing.key].action
     assert steps[damaged.key].urns == (str(filled.ref(f"RateInts/{NAME}@0").urn),)
-    assert core_of(filled).archive.storage.path(f"quarantine/{damaged._path.name}").read_bytes() == bad
+    assert core_of(filled).archive.storage.path(f"quarantine/{damaged.path.name}").read_bytes() == bad
     # What is missing is told wherever it is asked for, and comes back by itself with the data.
     with pytest.raises(IntegrityError, match="is missing"):
         filled.ref(f"RateInts/{NAME}@0").product["SCI"][0, 0, 0]
@@ -305,9 +305,9 @@ def test_what_is_sound_and_lacks_another_blob_stays(pool: Pool, tmp_path: Path, 
     blobs = [blob_of(pool, f"Ramp/r@{i}") for i in range(4)]
     assert all(blob.owners() for blob in blobs[1:])
     if harm == "missing":
-        blobs[0]._path.unlink()
+        blobs[0].path.unlink()
     else:
-        flip(blobs[0]._path)
+        flip(blobs[0].path)
     steps = {step.where: step for step in repair(pool)}
     assert set(steps) == {blob.key for blob in blobs}
     assert not any(step.healed for step in steps.values())
