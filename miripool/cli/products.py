@@ -23,10 +23,11 @@ from .session import Csv, DryRun, Json, PoolName, Spec, core_of, moment, one_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..model.product import Link
+    from ..model.product import Link, Product
     from ..pool.difference import Difference
+    from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
-    from ..pool.reference import ProductRef
+    from ..pool.reference import ProductRef, ProductRefs
     from ..session.pool import Pool
 
 __all__ = ["register"]
@@ -170,7 +171,6 @@ def _ls(
     from ..errors import InvalidInput
     from ..model.product import Product, kind_class
     from ..pool.listing import BASIC, column_names
-    from ..pool.reference import ProductRefs
     from ..query import Query
 
     one_form(as_json=as_json, as_csv=as_csv)
@@ -184,22 +184,13 @@ def _ls(
     order = [sort, "-serial"]
     with open_pool(context, name) as pool:
         if trash:
-            refs = pool.trash(None if kind is None else cls, order=order, limit=None if specs else limit)
-            if specs:
-                named = {ref.serial for ref in choose_in_trash(pool, specs).refs}
-                refs = ProductRefs([key for key in refs.keys if key[1] in named][:limit])
+            refs = _in_trash(pool, specs, None if kind is None else cls, order, limit)
         else:
             # functions={}: what a user types calls no function of this program.
             text = "1" if where is None else where
             query = Query(cls, "p", text, all_versions=all_versions, tag=tag, functions={})
             if explain:
-                steps = pool.explain(query)
-                if as_json or as_csv:
-                    emit(
-                        steps.rows(), ["condition", "answered_by", "left", "hint"], as_json_list=as_json, as_csv=as_csv
-                    )
-                else:
-                    write(str(steps))
+                _show_steps(pool.explain(query), as_json=as_json, as_csv=as_csv)
                 return
             among = choose(pool, specs, Which(None, None, tag, all_versions)).refs if specs else None
             with counting("looking at data") as told:
@@ -210,6 +201,27 @@ def _ls(
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)
     if not rows and reason is not None and limit != 0:
         say(f"nothing found: {reason}")
+
+
+def _in_trash(
+    pool: Pool, specs: list[str] | None, cls: type[Product] | None, order: list[str], limit: int | None
+) -> ProductRefs:
+    from ..pool.reference import ProductRefs
+
+    refs = pool.trash(cls, order=order, limit=None if specs else limit)
+    if not specs:
+        return refs
+    named = {ref.serial for ref in choose_in_trash(pool, specs).refs}
+    return ProductRefs([key for key in refs.keys if key[1] in named][:limit])
+
+
+def _show_steps(steps: Explanation, *, as_json: bool, as_csv: bool) -> None:
+    """Write who answers each condition of a query."""
+    if as_json or as_csv:
+        columns = ["condition", "answered_by", "left", "hint"]
+        emit(steps.rows(), columns, as_json_list=as_json, as_csv=as_csv)
+    else:
+        write(str(steps))
 
 
 def _show(
