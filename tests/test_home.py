@@ -10,7 +10,7 @@ import numpy as np
 import psycopg2
 import pytest
 from homes import ask, write_image
-from miripool.pixels.rows import PixelRows
+from miripool.pool.pixelrows import PixelRows
 from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
