@@ -10,7 +10,6 @@ import numpy as np
 import psycopg2
 import pytest
 from homes import ask, write_image
-from miripool.pool.pixelrows import PixelRows
 from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
@@ -34,6 +33,7 @@ from miripool.index.sqlerrors import translate
 from miripool.pool import save as saving
 from miripool.pool.commit import Committer
 from miripool.pool.core import Core, core_of
+from miripool.pool.pixelrows import PixelRows
 from miripool.pool.trash import in_trash
 from miripool.session.home import default_home
 from miripool.store.journal import FORMAT as ENTRY_FORMAT

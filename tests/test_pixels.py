@@ -20,9 +20,10 @@ from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
 
 from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import InvalidInput, QueryError
+from miripool.model.kinds import pixel_axes, pixel_kinds
 from miripool.pixels.pixel import flag_names
 from miripool.pool.core import core_of
-from miripool.query.pixelwhere import FLAGS, PIXEL_COLUMNS, PixelTest, parse_pixels
+from miripool.query.pixelwhere import FLAGS, PixelTest, parse_pixels
 from miripool.query.tree import And, Node, Not, Or
 
 home = homes.home
@@ -130,7 +131,7 @@ COMPARISONS = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
 @st.composite
 def leaf(draw: st.DrawFn, kind: str) -> tuple[str, Any]:
     """Give a condition, and a function that says for each pixel's columns whether it holds."""
-    columns = PIXEL_COLUMNS[kind]
+    columns = pixel_axes(kind)
     column = draw(st.sampled_from([c for c in columns if c not in ("pixel_id", "err")]))
     axes, index, subscript = columns[column], (), ""
     if axes and draw(st.booleans()):
@@ -218,7 +219,7 @@ def pixels_of(product: Product) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("kind", PIXEL_COLUMNS)
+@pytest.mark.parametrize("kind", pixel_kinds())
 def test_conditions_against_brute_force(pool: Pool, kind: str) -> None:
     product = random_product(kind, 1)
     pool.save(product)

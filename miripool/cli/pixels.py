@@ -57,7 +57,7 @@ def _pixel(
     as_csv: Csv = False,
 ) -> None:
     """Follow one pixel through all exposures: its ramps (Raw, Ramp) or rates (RateInts, Rate)."""
-    from ..model.product import kind_class
+    from ..model.kinds import kind_class
 
     one_form(as_json=as_json, as_csv=as_csv)
     cls = kind_class(kind)

@@ -17,7 +17,8 @@ import numpy as np
 from ..errors import FormatError
 from ..instruments.miri import Placement, subarray_at
 from ..model.cards import parse_header
-from ..model.product import Layout, Original, Raw
+from ..model.kinds import Raw
+from ..model.product import Layout, Original
 from .build import layout_of
 from .frames import ReferenceSource, RestSource, ScienceSource
 from .level1b import Timing, asdf_table, group_table, int_times_table, to_mjd

@@ -19,23 +19,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ..model.keywords import suggest
+from ..model.kinds import pixel_axes, pixel_columns, pixel_kinds
 from .reader import MAX_DEPTH, Reader
 from .tree import And, Node, Not, Or
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FLAGS", "PIXEL_COLUMNS", "PixelTest", "parse_pixels"]
-
-_PLACE = {"x": 0, "y": 0, "pixel_id": 0}
-
-PIXEL_COLUMNS: Mapping[str, Mapping[str, int]] = {
-    "Raw": {"dn": 2, **_PLACE},
-    "Ramp": {"sci": 2, "groupdq": 2, "err": 2, "pixeldq": 0, **_PLACE},
-    "RateInts": {"rate": 1, "err": 1, "dq": 1, **_PLACE},
-    "Rate": {"rate": 0, "err": 0, "dq": 0, **_PLACE},
-}
-"""Columns of the pixel rows of each kind, with the number of their axes: integrations, groups."""
+__all__ = ["FLAGS", "PixelTest", "parse_pixels"]
 
 _FLAGS = (
     "DO_NOT_USE",
@@ -75,7 +66,6 @@ FLAGS: Mapping[str, int] = {name: 1 << bit for bit, name in enumerate(_FLAGS)}
 """Data quality flags of the jwst datamodels; a test compares with stdatamodels."""
 
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-_FLAG_COLUMNS = frozenset({"dq", "groupdq", "pixeldq"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +75,7 @@ class PixelTest(Node):
     Attributes
     ----------
     column : str
-        Of `PIXEL_COLUMNS`.
+        Of the kind's pixel rows, see `miripool.model.kinds.pixel_axes`.
     items : tuple of int or None
         Integration and group, from 1; None for any; empty for a whole column.
     op : str
@@ -114,7 +104,7 @@ def parse_pixels(text: str, kind: str) -> Node:
     text : str
         The condition; empty for all pixels.
     kind : str
-        ``Raw``, ``Ramp``, ``RateInts`` or ``Rate``.
+        One that has pixel rows, e.g. ``Rate``.
 
     Returns
     -------
@@ -126,9 +116,9 @@ def parse_pixels(text: str, kind: str) -> Node:
     QueryError
         If it can't be read; the message points at the column.
     """
-    columns = PIXEL_COLUMNS.get(kind)
-    if columns is None:
-        raise QueryError(f"{kind} has no pixel rows; {', '.join(PIXEL_COLUMNS)} have")
+    columns = pixel_axes(kind)
+    if not columns:
+        raise QueryError(f"{kind} has no pixel rows; {', '.join(pixel_kinds())} have")
     return _Parser(text, kind, columns).parse()
 
 
@@ -137,6 +127,7 @@ class _Parser:
         self.words = Reader(text, ())
         self.kind = kind
         self.columns = columns
+        self.flags = {name for name, column in pixel_columns(kind).items() if column.holds == "flags"}
 
     def parse(self) -> Node:
         if self.words.token.type == "end" or self.words.text.strip() == "1":
@@ -205,7 +196,7 @@ class _Parser:
         self.words.take()
         at = self.words.token.column
         name, items = self.column()
-        if name not in _FLAG_COLUMNS:
+        if name not in self.flags:
             self.words.fail(f"{name} holds no flags", at)
         self.words.expect(",")
         word = self.words.take()
@@ -268,7 +259,7 @@ class _Parser:
         return Not(test) if negated else test
 
     def bits(self, name: str, items: tuple[int | None, ...], column: int) -> Node:
-        if name not in _FLAG_COLUMNS:
+        if name not in self.flags:
             self.words.fail(f"{name} holds no flags", column)
         value = self.number()
         if value != int(value) or value <= 0:

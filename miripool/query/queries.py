@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..errors import InvalidInput, QueryError
 from ..instruments.miri import COLUMNS, ROWS
 from ..model.keywords import dictionary
-from ..model.product import KINDS, Product, kind_class, kinds_matching
+from ..model.kinds import KINDS, kind_class, kinds_matching
+from ..model.product import Product
 from .division import needs
 from .evaluator import evaluate
 from .parser import parse

@@ -14,10 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 
 from ...errors import FormatError, ProductNotFound
+from ...model.kinds import KINDS
 from ..connection import quote
+from ..pixelset import REFERENCE
 from ..schema import exposure, pixel_set, pixel_use, product
 from .blocks import find_block
-from .forms import TABLES, common_groupdq, rows_of
+from .forms import common_groupdq, rows_of
 from .wire import Reader
 
 if TYPE_CHECKING:
@@ -98,7 +100,8 @@ def _refuse_what_has_no_key(exp_id: int, serial: int, pixels: PixelSet) -> None:
 
 
 def _tables(pixels: PixelSet) -> list[str]:
-    return [TABLES[pixels.kind], *(["ref_pixel"] if "reference" in pixels.datasets else [])]
+    kind = KINDS[pixels.kind]
+    return [kind.pixel_table, *([kind.reference_table] if REFERENCE in pixels.datasets else [])]
 
 
 def _claim(
