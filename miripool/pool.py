@@ -35,6 +35,7 @@ from .lineage import Lineage, Use, find_uses, trace
 from .listing import list_rows
 from .names import Urn, check_label
 from .notebook import html_table
+from .outfile import is_folder
 from .pixelrows import PixelRows
 from .poolinfo import PIXEL_POLICIES
 from .product import Context, Product, kind_class
@@ -1501,7 +1502,7 @@ class Pool:
         """
         found = ref if isinstance(ref, ProductRef) else self.ref(ref)
         path = Path(destination)
-        if path.is_dir():
+        if is_folder(path):
             path /= export_name(found, jwst=jwst)
         elif str(destination).endswith(("/", os.sep)):
             raise FileMissing(f"there is no folder {path}; make it first, or name a file")
