@@ -20,9 +20,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors canonical hdf5library keywords leases notebook reductions room threads tiles folderlock times units",
-        "files statistics",
-        "cards names dataset bitshuffle storage journal outfile",
-        "heldfolder poolfolder poolinfo workfolder",
+        "files names statistics",
+        "cards dataset bitshuffle storage journal outfile",
+        "attached heldfolder poolfolder poolinfo workfolder",
         "givenup notes",
         "metadata table",
         "product detector",
