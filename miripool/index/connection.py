@@ -23,7 +23,7 @@ from ..errors import InvalidInput
 from ..model.canonical import digest_bytes
 from ..server.libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
 from .copysource import Source, Watched
-from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
+from .sqlerrors import LOCK_TIMEOUT, no_slot, refusing_no_text, sqlstate, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -377,7 +377,8 @@ class Database:
             What the error means; see `sqlerrors`.
         """
         try:
-            yield
+            with refusing_no_text():
+                yield
         except (SQLAlchemyError, psycopg2.Error) as error:
             blockers = self._oldest_transactions() if sqlstate(error) == LOCK_TIMEOUT else ""
             # The chain is cut: SQLAlchemy's text holds the statement, libpq's may hold the connection's parameters.
@@ -574,9 +575,8 @@ class Database:
 
     def close(self) -> None:
         """Let go of the connection, which is closed unless another pool uses it; a later use opens a new one."""
-        users = _users[self._base]
-        users.discard(self)
-        if not users:
+        _users[self._base].discard(self)
+        if not _users[self._base]:
             self._base.dispose()
 
 
