@@ -16,7 +16,7 @@ from ..errors import (
     ServerError,
     ServerUnavailable,
 )
-from ..names import shown
+from ..model.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
