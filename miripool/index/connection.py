@@ -22,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 from ..errors import InvalidInput
 from ..model.canonical import digest_bytes
 from ..server.libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
-from .copysource import Source, Watched
+from .copysource import CopySource, Watched
 from .sqlerrors import LOCK_TIMEOUT, no_slot, refusing_no_text, sqlstate, translate
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ClauseElement, Connection, Dialect
 
-__all__ = ["Database", "Source", "describe_url", "engine_url", "lock_key", "quote", "schema_name", "write_out"]
+__all__ = ["CopySource", "Database", "describe_url", "engine_url", "lock_key", "quote", "schema_name", "write_out"]
 
 _SETTINGS = {
     # On Debian's server it is on and makes 51 ms of 571 (PIXELS.md, traps).
@@ -526,7 +526,7 @@ class Database:
             cursor.execute(script)
 
     def copy(
-        self, connection: Connection, table: str, columns: Sequence[str], source: Source, *, options: str = ""
+        self, connection: Connection, table: str, columns: Sequence[str], source: CopySource, *, options: str = ""
     ) -> None:
         """Load rows by COPY.
 
@@ -538,7 +538,7 @@ class Database:
             Name.
         columns : sequence of str
             Names, in the order of the fields.
-        source : Source
+        source : CopySource
             Rows in COPY's text format, or as the options say.
         options : str, keyword-only
             Of the statement, e.g. ``FORMAT binary``.
