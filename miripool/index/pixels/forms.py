@@ -13,7 +13,7 @@ import numpy as np
 from ...instruments.miri import COLUMNS, FIRST_REFERENCE, REFERENCE_COLUMNS
 from ...model.kinds import KINDS
 from ..pixelset import REFERENCE
-from .wire import Field, Rows
+from .wire import WireField, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,13 @@ _BAND_BYTES = 48 << 20
 """Bytes of a dataset that are in memory at a time; at least one row of tiles."""
 _SAMPLED_ROWS = 2
 
-_PLACE = (Field("exp_id", "i4"), Field("set_id", "i4"), Field("pixel_id", "i4"), Field("y", "i2"), Field("x", "i2"))
+_PLACE = (
+    WireField("exp_id", "i4"),
+    WireField("set_id", "i4"),
+    WireField("pixel_id", "i4"),
+    WireField("y", "i2"),
+    WireField("x", "i2"),
+)
 
 
 def common_groupdq(pixels: PixelSet, product: Mapping[str, Dataset]) -> NDArray[np.int16] | None:
@@ -121,9 +127,9 @@ class _Work:
         """Tell whether the product has a column's dataset."""
         return column in self.pixels.datasets
 
-    def field(self, column: PixelColumn) -> Field:
+    def field(self, column: PixelColumn) -> WireField:
         """Give the form of a column."""
-        return Field(column.name, column.code, self.depth[: column.axes])
+        return WireField(column.name, column.code, self.depth[: column.axes])
 
     def bands(self, columns: Sequence[str], width: int) -> Iterator[tuple[int, Arrays]]:
         """Read columns by detector rows; gives the first row, 0-based, and elements by (row, column, …)."""
