@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FormatError
-from ..instruments.miri import PLACE_KEYS, Placement
+from ..instruments.detector import PLACE_KEYS, DetectorRecord, Placement
+from ..instruments.known import detector_of
+from ..instruments.miri import IMAGER
 from ..model.canonical import canonical_json, digest_bytes
 from ..model.kinds import KINDS, Kind, PixelColumn
 from ..model.metadata import MetaData
@@ -37,6 +39,8 @@ class PixelSet:
         One that has pixel rows.
     digest : str
         Its name.
+    detector : DetectorRecord
+        Whose pixels they are.
     placement : Placement
         On the detector.
     nints, ngroups : int or None
@@ -47,6 +51,7 @@ class PixelSet:
 
     kind: str
     digest: str
+    detector: DetectorRecord
     placement: Placement
     nints: int | None
     ngroups: int | None
@@ -80,20 +85,23 @@ def pixel_set_of(manifest: Manifest) -> PixelSet | None:
     hdus = {hdu.name: hdu for hdu in manifest.hdus if hdu.data is not None}
     if "SCI" not in hdus:
         raise FormatError("it has no dataset SCI, so there are no pixels to tell")
-    placement = Placement.of(meta)
+    detector = detector_of(meta)
+    placement = detector.place(meta)
     nints, ngroups = _depth(kind, _axes(hdus["SCI"]), meta)
     columns = {column.name: column for column in kind.columns}
-    if kind.reference is not None:
+    if kind.reference is not None and detector.outputs:
         columns[REFERENCE] = kind.reference
     found = {name: column.dataset for name, column in columns.items() if column.dataset in hdus}
     for name, dataset in found.items():
         depth = [n for n in (nints, ngroups) if n is not None][: columns[name].axes]
-        width = _reference_width(placement) if name == REFERENCE else placement.columns
+        width = _reference_width(placement, detector.outputs) if name == REFERENCE else placement.columns
         _check(hdus[dataset], columns[name], (*depth, placement.rows, width))
     named = {name: hdus[name].data.digest for name in found.values()}  # type: ignore[union-attr]
     place = [placement.x, placement.y, placement.columns, placement.rows]
+    if detector.columns != IMAGER.columns:
+        place.append(detector.columns)  # their numbers depend on it; digests of before it was told stay as they are
     digest = digest_bytes(canonical_json({"kind": manifest.kind, "place": place, "arrays": named}))
-    return PixelSet(manifest.kind, digest, placement, nints, ngroups, found)
+    return PixelSet(manifest.kind, digest, detector, placement, nints, ngroups, found)
 
 
 def _axes(hdu: HduRecord) -> tuple[int, ...]:
@@ -121,13 +129,13 @@ def _number(meta: MetaData, key: str) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _reference_width(placement: Placement) -> int:
-    if placement.columns % 4 or (placement.x - 1) % 4:
+def _reference_width(placement: Placement, outputs: int) -> int:
+    if placement.columns % outputs or (placement.x - 1) % outputs:
         raise FormatError(
-            f"its columns {placement.x} to {placement.x + placement.columns - 1} are no whole groups of four, "
+            f"its columns {placement.x} to {placement.x + placement.columns - 1} are no whole groups of {outputs}, "
             "so its reference output has no place on the detector"
         )
-    return placement.columns // 4
+    return placement.columns // outputs
 
 
 def _check(hdu: HduRecord, column: PixelColumn, shape: tuple[int, ...]) -> None:

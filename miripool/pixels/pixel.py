@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import FormatError, InvalidInput
 from ..index import pixels as rows
 from ..index.pixelset import pixel_set_of
-from ..instruments.miri import PLACE_KEYS, Placement, pixel_id_at
+from ..instruments.detector import PLACE_KEYS, Placement
+from ..instruments.known import detector_named, pixel_id_at
 from ..model.kinds import KINDS, Ramp, RateInts, kind_class, pixel_axes, pixel_columns, pixel_kinds
 from ..model.names import Urn
 from ..model.times import time_column
@@ -71,7 +72,7 @@ class Pixel:
     pool : Core
         The pool.
     x, y : int
-        Column 1…1032 and row 1…1024 of the FULL array.
+        Column and row of the FULL array, from 1; MIRI's has 1032 columns and 1024 rows.
     detector : str, optional
         Its name, in capitals or not. Without it, versions that are asked about must be of one detector; those whose
         header has no DETECTOR are taken along then, and left out where a detector is named.
@@ -79,16 +80,16 @@ class Pixel:
     Attributes
     ----------
     pixel_id : int
-        ``(y - 1) * 1032 + x``.
+        ``(y - 1) * 1032 + x`` for MIRI, and likewise for a detector of another width.
     detector : str or None
         In capitals.
     """
 
     def __init__(self, pool: Core, x: int, y: int, detector: str | None = None) -> None:
-        self.pixel_id = pixel_id_at(x, y)
+        self.detector = check_detector(detector)
+        self.pixel_id = pixel_id_at(x, y, self.detector)
         self.x = x
         self.y = y
-        self.detector = check_detector(detector)
         self._pool = pool
 
     def __repr__(self) -> str:
@@ -217,7 +218,8 @@ class Pixel:
         table |= time_columns(self._pool, versions, count)
         units = {names.get(name, name): column.unit for name, column in pixel_columns(cls.kind).items()}
         made = _astropy(table, units, "start of the integration, or of the exposure where time_of says so, UTC")
-        told = {"x": self.x, "y": self.y, "pixel_id": self.pixel_id, "detector": detector, "kind": cls.kind}
+        number = pixel_id_at(self.x, self.y, detector or None)
+        told = {"x": self.x, "y": self.y, "pixel_id": number, "detector": detector, "kind": cls.kind}
         made.meta.update(told)
         return made
 
@@ -245,7 +247,14 @@ class Pixel:
         database = self._pool.catalog.database
         sets = rows.sets_of(database, [v.serial for v in versions])
         covering = [s for s in sets if s.placement.covers(self.x, self.y)]
-        read = rows.read_pixel(database, kind, covering, self.pixel_id)
+        detectors = {v.serial: v.detector for v in versions}
+        numbered: dict[int, list[SetRow]] = {}
+        for s in covering:
+            number = detector_named(detectors[s.serial]).pixel_id(self.x, self.y)
+            numbered.setdefault(number, []).append(s)
+        read: dict[int, dict[str, Any]] = {}
+        for number, those in numbered.items():
+            read |= rows.read_pixel(database, kind, those, number)
         found = {s.serial: _completed(kind, s, read[s.set_id]) for s in covering if s.set_id in read}
         having = {s.serial for s in sets}
         for version in versions:
@@ -330,7 +339,7 @@ def first_disagreement(
     (int, int) or None
         The first whose row is missing, or holds something else in any column; None if there is none.
     """
-    ids = [pixel_id_at(x, y) for x, y in places]
+    ids = [detector_named(version.detector).pixel_id(x, y) for x, y in places]
     stored = rows.read_pixels(pool.catalog.database, version.kind, chosen, ids)
     read = _read_data(pool, version, places)
     for place, number, data in itertools.zip_longest(places, ids, read):
@@ -390,9 +399,9 @@ class Pixels:
         self.where = where
         self._pool = pool
         self._condition = parse_pixels(where, cls.kind)
-        check_region((*(x or (1, 1)), *(y or (1, 1))))
-        self._box = rows.Box(x, y)
         name = check_detector(detector)
+        check_region((*(x or (1, 1)), *(y or (1, 1))), name)
+        self._box = rows.Box(x, y)
         serials = [serial for _, serial in _select(pool, cls, query, tag, all_versions).keys]
         if name is not None:
             serials = [version.serial for version in of_detector(pool.catalog.rows(serials), name)]

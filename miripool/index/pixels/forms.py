@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...instruments.miri import COLUMNS, FIRST_REFERENCE, REFERENCE_COLUMNS
 from ...model.kinds import KINDS
 from ..pixelset import REFERENCE
-from .wire import WireField, Rows
+from .wire import Rows, WireField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,13 +145,14 @@ class _Work:
                 part = slice(start - first, min(start + step, last) - first)
                 yield start, {column: _by_pixel(array[..., part, :], width) for column, array in read.items()}
 
-    def place(self, first: int, count: int, width: int, columns: int, start: int) -> dict[str, Any]:
-        """Number pixels: those of `count` detector rows of `width` values each, from row `first` (0-based) on."""
+    def place(self, first: int, count: int, step: int = 1, start: int = 1) -> dict[str, Any]:
+        """Number values: those of `count` detector rows, one for `step` columns, from row `first` (0-based) on."""
         p = self.pixels.placement
+        width = p.columns // step
         y = np.repeat(np.arange(p.y + first, p.y + first + count), width)
         column = np.tile(np.arange(width), count)
-        ids = (y - 1) * columns + (p.x - 1) * columns // COLUMNS + column + start
-        return {**self._numbers, "pixel_id": ids, "y": y, "x": p.x + column * (COLUMNS // columns)}
+        ids = (y - 1) * (self.pixels.detector.columns // step) + (p.x - 1) // step + column + start
+        return {**self._numbers, "pixel_id": ids, "y": y, "x": p.x + column * step}
 
 
 def _band_rows(row_bytes: int) -> int:
@@ -169,14 +169,15 @@ def _by_pixel(array: NDArray[Any], width: int) -> NDArray[Any]:
 def _reference(work: _Work, kind: Kind) -> tuple[list[str], Chunks]:
     assert kind.reference is not None  # noqa: S101 - its table is named
     fields = [*_PLACE, work.field(kind.reference)]
-    width = work.pixels.placement.columns // 4
+    detector = work.pixels.detector
+    width = work.pixels.placement.columns // detector.outputs
 
     def chunks() -> Chunks:
         form = None
         for first, arrays in work.bands([REFERENCE], width):
             values = arrays[REFERENCE]
             form = form or Rows(fields, len(values))
-            place = work.place(first, len(values) // width, width, REFERENCE_COLUMNS, FIRST_REFERENCE)
+            place = work.place(first, len(values) // width, detector.outputs, detector.first_reference)
             yield form.fill({**place, fields[-1].name: _signed(values)})
 
     return [f.name for f in fields], chunks()
@@ -201,7 +202,7 @@ def _pixels(work: _Work, kind: Kind) -> tuple[list[str], Chunks]:
         forms: dict[bool, Rows] = {}
         for first, arrays in work.bands(wanted, width):
             count = len(next(iter(arrays.values())))
-            values = {**work.place(first, count // width, width, COLUMNS, 1), **arrays}
+            values = {**work.place(first, count // width), **arrays}
             values |= {name: _signed(arrays[name]) for name in dn}
             own = np.zeros(count, bool) if flags is None else _differ(arrays[flags.name], flags, work.common)
             for with_flags in (False, True):

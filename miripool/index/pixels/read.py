@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import func, select, text
 
-from ...instruments.miri import Placement
+from ...instruments.detector import Placement
 from ...model.kinds import KINDS, PixelColumn, pixel_axes, pixel_columns
 from ...query.pixelwhere import PixelTest
 from ...query.tree import And, Node, Not, Or
