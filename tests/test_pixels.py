@@ -300,7 +300,7 @@ def test_pixels_without_rows_are_told(filled: Pool) -> None:
 
 @pytest.mark.parametrize("wrong", [{"x": (0, 5)}, {"x": (5, 4)}, {"y": (1, 1025)}, {"x": ("a", "b")}])
 def test_regions_that_are_none(filled: Pool, wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="[xy]="):
+    with pytest.raises(InvalidInput, match=r"[xy]="):
         filled.pixels(Rate, **wrong)
 
 

@@ -248,8 +248,8 @@ def warn_without_rows(pool: Core, missing: int, versions: int) -> None:
     told = f"1 of {versions} versions has" if missing == 1 else f"{missing} of {versions} versions have"
     warn_caller(
         f"{told} no pixel rows and {'is' if missing == 1 else 'are'} not looked at; the view missing_pixel_rows says "
-        f"why, and `miripool index pixels {shlex.quote(pool.name)}` makes rows that are not made yet, `… SPEC` those that "
-        "were dropped",
+        f"why, and `miripool index pixels {shlex.quote(pool.name)}` makes rows that are not made yet, `… SPEC` those "
+        "that were dropped",
         IncompleteAnswer,
     )
 
