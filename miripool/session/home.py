@@ -10,7 +10,6 @@ import re
 import shutil
 import tomllib
 import uuid
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from ..errors import (
     AlreadyExists,
     Conflict,
     FormatError,
+    IncompleteAnswer,
     IntegrityError,
     InvalidInput,
     MiripoolError,
@@ -33,13 +33,14 @@ from ..model.keywords import suggest
 from ..model.kinds import kinds_matching
 from ..model.names import can_name_pool, check_pool_name
 from ..model.product import Context
-from ..pixels.gaps import IncompleteAnswer, notice_of_gaps
+from ..pixels.gaps import notice_of_gaps
 from ..pool.core import Core, core_of
 from ..server import EmbeddedServer
 from ..store.archive import Archive
 from ..store.poolinfo import read_pool_info
 from ..store.storage.local import LocalStorage, storage_error
 from ..system.files import read_plain
+from ..system.warning import warn_caller
 from .attached import attached_folder, links, make_link, pool_away, remove_link
 from .pool import Pool
 
@@ -190,13 +191,13 @@ class Home:
 
         Warns
         -----
-        miripool.pixels.gaps.IncompleteAnswer
+        miripool.errors.IncompleteAnswer
             If versions of the pool have no pixel rows, whatever is asked; the answer's ``notice`` says the same.
         """
         with self.pool(name) as pool:
             notice = notice_of_gaps(core_of(pool))
             if notice is not None:
-                warnings.warn(notice, IncompleteAnswer, stacklevel=3)  # behind contextlib's frame: who asks
+                warn_caller(notice, IncompleteAnswer)
             with (
                 contextlib.closing(self._reader(core_of(pool).catalog.database)) as database,
                 ask(database, statement) as answer,
@@ -219,13 +220,13 @@ class Home:
 
         Warns
         -----
-        miripool.pixels.gaps.IncompleteAnswer
+        miripool.errors.IncompleteAnswer
             As for `sql`.
         """
         with self.pool(name) as pool:
             notice = notice_of_gaps(core_of(pool))
             if notice is not None:
-                warnings.warn(notice, IncompleteAnswer, stacklevel=2)
+                warn_caller(notice, IncompleteAnswer)
             with contextlib.closing(self._reader(core_of(pool).catalog.database)) as database:
                 return database.psql_url, database.schema
 
