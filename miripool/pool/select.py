@@ -274,8 +274,8 @@ def warn_beyond(condition: Node, sets: Sequence[SetRow]) -> None:
     for axis, (what, there) in enumerate(zip(("integration", "group"), most, strict=True)):
         named = max((of[axis] or 0 for of in items if len(of) > axis), default=0)
         if there and named > there:
-            many = "only 1" if there == 1 else f"at most {there}"
-            _log.warning("the condition names %s %d, and the versions that are asked have %s", what, named, many)
+            many = f"only 1 {what}" if there == 1 else f"at most {there} {what}s"
+            _log.warning("the condition names %s == %d; the versions that are asked have %s", what, named, many)
 
 
 def serials_of(refs: Iterable[ProductRef]) -> list[int]:
