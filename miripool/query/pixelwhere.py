@@ -186,7 +186,7 @@ class _Words:
 
     @property
     def index_rule(self) -> str:
-        return f"brackets name integrations and groups: {self._example()}"
+        return f"brackets name {' and '.join(f'{axis}s' for axis in _AXES)}; {self._brackets}"
 
     def whole(self, found: Node) -> Node:
         return found
@@ -243,7 +243,7 @@ class _Words:
 
     def subscript(self, base: Node | Place, items: tuple[Item, ...]) -> Node:
         if not isinstance(base, _Column) or base.items:
-            raise QueryError(f"brackets stand behind a column's name, once: {self._example()}")
+            raise QueryError(f"brackets stand behind a column's name, once; {self._brackets}")
         name, axes = base.name, _AXES[: self.columns[base.name]]
         if not axes:
             raise QueryError(f"{name} of a {self.kind} has neither integrations nor groups; write {name}")
@@ -261,8 +261,12 @@ class _Words:
         last = max(axes.index(axis) for axis in wanted)
         return _Column(name, tuple(wanted.get(axis) for axis in axes[: last + 1]))
 
-    def _example(self) -> str:
-        return _form(self._with_axes, dict(zip(self.axes, (1, 5) if len(self.axes) > 1 else (2,), strict=True)))
+    @property
+    def _brackets(self) -> str:
+        """How brackets are written for this kind."""
+        if not self.axes:
+            return f"a {self.kind} has neither integrations nor groups"
+        return f"write e.g. {_example(self._with_axes, self.axes)}"
 
     # -- operations ----------------------------------------------------------------------------------------------
 
@@ -272,13 +276,9 @@ class _Words:
                 return PixelTest(column.name, column.items, "flag", (bits,))
             case _Column(name):
                 raise QueryError(f"{name} is a column, not a condition; compare it, e.g. {name} > 1, {name} is null")
-            case _AxisIs() | _Axis() if not self.axes:
-                raise QueryError(f"a {self.kind} has neither integrations nor groups")
             case _AxisIs(name, number):
-                raise QueryError(
-                    f"'{name} == {number}' stands in the brackets of a column, beside others with a comma: "
-                    f"{self._example()} > 1"
-                )
+                where = "stands in the brackets of a column, beside others with a comma"
+                raise QueryError(f"'{name} == {number}' {where}; {self._brackets}")
         raise QueryError(f"this is no condition; compare a column with a number, e.g. {next(iter(self.columns))} > 1")
 
     def operation(self, node: Node) -> Node:
@@ -376,6 +376,10 @@ def _form(name: str, wanted: Mapping[str, int]) -> str:
     return f"{name}[{', '.join(f'{axis} == {number}' for axis, number in wanted.items())}]" if wanted else name
 
 
+def _example(name: str, axes: tuple[str, ...]) -> str:
+    return _form(name, dict(zip(axes, (1, 5) if len(axes) > 1 else (2,), strict=True)))
+
+
 def _advise(name: str, axes: tuple[str, ...], items: Sequence[Item]) -> str:
     """Say how to write brackets that were filled as NumPy's or SQL's are."""
     written = f"{name}[{', '.join(map(_shown, items))}]"
@@ -383,8 +387,7 @@ def _advise(name: str, axes: tuple[str, ...], items: Sequence[Item]) -> str:
     numbers = [item for item in items if isinstance(item, int)]
     positions = [item for item in items if item in (Slice(), ...) or (isinstance(item, int) and item >= 0)]
     if not items or len(positions) < len(items):
-        example = _form(name, dict(zip(axes, (1, 5) if len(axes) > 1 else (2,), strict=True)))
-        return f"{written}: brackets name one {' or '.join(axes)}; write e.g. {example} ({counting})"
+        return f"{written}: brackets name one {' or '.join(axes)}; write e.g. {_example(name, axes)} ({counting})"
     first = 0 if 0 in numbers else 1
     wanted = {a: item + 1 - first for a, item in zip(axes, items, strict=False) if isinstance(item, int)}
     form = _form(name, wanted)
