@@ -39,6 +39,7 @@ __all__ = [
     "DiskFull",
     "FileMissing",
     "FormatError",
+    "IncompleteAnswer",
     "IntegrityError",
     "InvalidInput",
     "InvalidName",
@@ -256,3 +257,7 @@ class PipelineError(MiripoolError):
 
     kind = "pipeline"
     exit_code = 100
+
+
+class IncompleteAnswer(UserWarning):
+    """A warning that an answer leaves something out; `warnings.filterwarnings` can ignore it or raise it."""

@@ -11,16 +11,16 @@ import psycopg2
 import pytest
 from postgresql import throwaway_server
 
-from miripool.index import Finding, advise
+from miripool.index import Advice, advise
 from miripool.index.advice import judge_locks
 
 
-def by_name(found: list[Finding]) -> dict[str, Finding]:
+def by_name(found: list[Advice]) -> dict[str, Advice]:
     assert len({finding.name for finding in found}) == len(found)
     return {finding.name: finding for finding in found}
 
 
-def verdicts(found: list[Finding], verdict: str) -> set[str]:
+def verdicts(found: list[Advice], verdict: str) -> set[str]:
     return {finding.name for finding in found if finding.verdict == verdict}
 
 

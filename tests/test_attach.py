@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 import shutil
@@ -10,15 +11,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import homes
 import pytest
-from homes import ask, call, own_database, write_image
+from homes import ask, call, drop_schemas, own_database, write_image
 from postgresql import reachable_folder
 from replay import assert_index_is_journal, files
 
 from miripool import Home, Pool
-from miripool.errors import AlreadyExists, Conflict, InvalidName, PoolNotFound, ReadOnly
+from miripool.errors import (
+    AlreadyExists,
+    Conflict,
+    IntegrityError,
+    InvalidName,
+    PoolNotFound,
+    ReadOnly,
+    StorageError,
+)
+from miripool.model.canonical import canonical_json, digest_bytes
 from miripool.pool.core import core_of
 
 home = homes.home
@@ -119,6 +130,85 @@ def test_a_folder_that_is_out_of_reach(theirs: Pool, mine: Home, tmp_path: Path)
         assert again.select().size() == 1
         assert_index_is_journal(again)
     moved.rename(folder_of(theirs))
+
+
+def copy_of(pool: Pool, folder: Path) -> Path:
+    return Path(shutil.copytree(folder_of(pool), folder))
+
+
+def forge(folder: Path, **changes: Any) -> None:
+    """Append an entry of a stranger's, with the digest that goes with it."""
+    last = json.loads((folder / "journal" / "000000000000.json").read_bytes())
+    previous = last.pop("digest")
+    content = {**last, "n": 1, "previous": previous, "actions": [], **changes}
+    data = canonical_json({**content, "digest": digest_bytes(canonical_json(content))})
+    (folder / "journal" / "000000000001.json").write_bytes(data)
+
+
+def test_what_can_not_be_opened_is_not_attached(theirs: Pool, mine: Home, tmp_path: Path) -> None:
+    """Neither link nor index are left, and the name is free."""
+    before = schemas(mine)
+    linked, forged = copy_of(theirs, tmp_path / "linked"), copy_of(theirs, tmp_path / "forged")
+    (linked / "blobs").rename(tmp_path / "blobs")
+    (linked / "blobs").symlink_to(tmp_path / "blobs")
+    forge(forged, time="0001-01-01T00:00:00.000000+14:00")
+    for folder, error in ((linked, StorageError), (forged, IntegrityError)):
+        with pytest.raises(error):
+            mine.attach(folder, "c")
+        assert not os.path.lexists(mine.path / "pools" / "c")
+    assert schemas(mine) == before
+    with mine.create("c"):
+        pass
+
+
+def test_an_attached_pool_that_can_not_be_read_can_be_detached(theirs: Pool, mine: Home, tmp_path: Path) -> None:
+    folder = copy_of(theirs, tmp_path / "copy")
+    info = folder / "pool.json"
+    for spoil in (lambda: info.write_text("{"), lambda: (info.unlink(), os.mkfifo(info))):
+        mine.attach(folder, "c").close()
+        kept = info.read_bytes()
+        spoil()
+        assert mine.detach("c") == folder
+        assert not os.path.lexists(mine.path / "pools" / "c")
+        info.unlink()
+        info.write_bytes(kept)
+
+
+def test_an_attached_folder_that_has_another_pool_can_be_detached(theirs: Pool, mine: Home, tmp_path: Path) -> None:
+    folder = copy_of(theirs, tmp_path / "copy")
+    mine.attach(folder, "c").close()
+    folder.rename(tmp_path / "renamed")
+    with mine.create("own") as own:
+        shutil.copytree(folder_of(own), folder)
+    assert mine.detach("c") == folder
+    assert "c" in schemas(mine)  # the index of the pool that is away
+    with mine.attach(tmp_path / "renamed", "c") as again:
+        assert again.select().size() == 1
+
+
+def test_nothing_takes_the_place_of_a_pool_that_is_away(theirs: Pool, mine: Home, tmp_path: Path) -> None:
+    """Of one whose disk is not mounted, say: its link stays, and messages say where it leads."""
+    folder = copy_of(theirs, tmp_path / "copy")
+    mine.attach(folder, "c").close()
+    with mine.create("own") as own:
+        other = copy_of(own, tmp_path / "other")
+    mine.delete("own")
+    mine.attach(other, "d").close()
+    folder.rename(tmp_path / "away")
+    drop_schemas(mine.database_url())  # as in a database that was made again
+    away = rf"pool 'c' is attached, and its folder {folder} is not there.*`miripool detach c`"
+    with pytest.raises(PoolNotFound, match=away):
+        mine.pool("c")
+    with pytest.raises(AlreadyExists, match=away):
+        mine.create("c")
+    with pytest.raises(AlreadyExists, match="differ in capitals only"):
+        mine.create("C")
+    with pytest.raises(AlreadyExists, match="there is or was a pool 'c'"):
+        mine.rename("d", "c")
+    assert (mine.path / "pools" / "c").readlink() == folder
+    (tmp_path / "away").rename(folder)
+    with mine.pool("c") as back:
+        assert back.select().size() == 1
 
 
 def test_on_the_command_line(theirs: Pool, mine: Home) -> None:

@@ -363,6 +363,26 @@ def test_the_server_is_away(filled: Pool, run: Callable[..., tuple[int, str]], m
     assert files(folder_of(filled)) == before
 
 
+def test_bytes_that_are_no_text(filled: Pool, run: Callable[..., tuple[int, str]]) -> None:
+    """A name in another encoding than the terminal's comes as half characters."""
+    bad = os.fsdecode(b"a\xff")
+    for arguments in (
+        ("show", "jpl8", bad),
+        ("ls", "jpl8", bad),
+        ("ls", "jpl8", "--tag", bad),
+        ("ls", "jpl8", "--columns", bad),
+        ("log", "jpl8", f"Rate/{bad}"),
+        ("uses", "jpl8", bad),
+        ("untag", "jpl8", bad),
+        ("rm", "jpl8", f"{bad}*", "--dry-run"),
+        ("restore", "jpl8", bad),
+    ):
+        code, words = run(*arguments)
+        assert (code, "internal error" in words, "holds bytes that are no text" in words) == (30, False, True), words
+    with pytest.raises(InvalidInput, match=r"'a\\udcff' holds bytes that are no text"):
+        filled.ref(bad)
+
+
 def test_a_connection_that_is_cut(filled: Pool, tmp_path: Path, home: Home) -> None:
     """The next use makes a new one."""
     filled.select()

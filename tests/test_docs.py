@@ -15,7 +15,7 @@ import pytest
 from postgresql import reachable_folder
 
 from miripool import Home
-from miripool.pixels.gaps import IncompleteAnswer
+from miripool.errors import IncompleteAnswer
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -18,7 +18,8 @@ from homes import call
 from postgresql import reachable_folder
 
 from miripool import Home, Pool, Product, Ramp, RateInts, Raw
-from miripool.pixels.gaps import IncompleteAnswer, notice_of_gaps
+from miripool.errors import IncompleteAnswer
+from miripool.pixels.gaps import notice_of_gaps
 from miripool.pool.core import core_of
 
 home = homes.home

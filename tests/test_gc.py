@@ -363,3 +363,10 @@ def test_a_line_break_in_a_name_makes_no_line(pool: Pool, tmp_path: Path) -> Non
     added = call("add", "jpl8", bad).stderr.splitlines()
     assert not any(line.startswith("added") for line in added)
     assert added[0].startswith(f"failed       {tmp_path}/a\\nadded b.fits: not a FITS file")
+
+
+@pytest.mark.parametrize("days", ["inf", "1e999", "9" * 30, "nan", "-1"])
+def test_a_grace_that_is_no_number_of_days(pool: Pool, days: str) -> None:
+    done = call("gc", pool.name, "--grace", days)
+    assert done.exit_code == 2
+    assert "--grace" in done.stderr

@@ -10,7 +10,6 @@ import numpy as np
 import psycopg2
 import pytest
 from homes import ask, write_image
-from miripool.pixels.rows import PixelRows
 from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
@@ -34,6 +33,7 @@ from miripool.index.sqlerrors import translate
 from miripool.pool import save as saving
 from miripool.pool.commit import Committer
 from miripool.pool.core import Core, core_of
+from miripool.pool.pixelrows import PixelRows
 from miripool.pool.trash import in_trash
 from miripool.session.home import default_home
 from miripool.store.journal import FORMAT as ENTRY_FORMAT
@@ -232,6 +232,35 @@ def test_delete_and_create_again(home: Home, image: Path, tmp_path: Path) -> Non
     home.delete("other")
     with pytest.raises(AlreadyExists, match="there is or was"):
         home.rename("jpl8", "other")
+
+
+def set_former_names(pool: Pool, names: list[str]) -> None:
+    path = folder_of(pool) / "pool.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "former_names": names}))
+
+
+def test_a_deleted_pool_does_not_lower_the_numbers_of_another(home: Home, image: Path) -> None:
+    """Both had the name: one by itself, the other in another home, or as a stranger says."""
+    with home.create("a") as first:
+        for _ in range(3):
+            first.save(image, force=True)
+    home.delete("a")
+    with home.create("b") as second:
+        set_former_names(second, ["a"])
+        second.save(image)
+    home.delete("b")
+    with home.create("a") as again:
+        assert again.save(image).urn == "urn:a:Product:3"
+
+
+@pytest.mark.parametrize("former", ["a/b", ".tmp-x", "../../x", "\x1b[31m", "n" * 300, "\ud800", "", "a\0b"])
+def test_a_pool_whose_former_names_are_none_can_be_deleted(home: Home, image: Path, former: str) -> None:
+    with home.create("b") as pool:
+        pool.save(image)
+        set_former_names(pool, [former, "a"])
+    home.delete("b")
+    assert home.names() == []
+    assert sorted(p.name for p in (home.path / "pools" / ".retired").iterdir()) == ["a.json", "b.json"]
 
 
 def test_an_interrupted_deletion_leaves_the_pool_or_a_free_name(home: Home, image: Path) -> None:

@@ -40,8 +40,10 @@ ENTRIES = st.one_of(
     st.builds(Entry, *_START, user=st.none() | TEXT, host=st.none() | TEXT, nonce=st.none() | TEXT),
 ).map(Entry.sealed)
 
+TIME = datetime(2026, 1, 2, tzinfo=UTC)
+SAVE = Save(3, "Ramp", "jw01033005001_03103_00001_mirimage", 1, "a" * 32, "b" * 32, 1234)
 EVERY = (
-    Save(3, "Ramp", "jw01033005001_03103_00001_mirimage", 1, "a" * 32, "b" * 32, 1234),
+    SAVE,
     Tag("using cal \u00e9", (3, 4)),
     Untag("using cal v1", (3,)),
     Remove((1, 2)),
@@ -200,6 +202,8 @@ def test_newer_format(version: int) -> None:
         {"time": "2026-01-02T00:00:00"},
         {"time": "yesterday"},
         {"time": 0},
+        {"time": "0001-01-01T00:00:00.000000+14:00"},
+        {"time": "9999-12-31T23:59:59.000000-14:00"},
         {"actions": None},
         {"actions": [None]},
         {"actions": ["save"]},
@@ -220,6 +224,30 @@ def test_newer_format(version: int) -> None:
 def test_hostile_entries_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(IntegrityError, match="the-entry"):
         Entry.from_bytes(forged(**changes), "the-entry")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        replace(SAVE, serial=1 << 63),
+        replace(SAVE, version=1 << 31),
+        replace(SAVE, stored_bytes=1 << 63),
+        replace(SAVE, name="a\0b"),
+        replace(SAVE, kind="a\0b"),
+        replace(SAVE, content="a\0b"),
+        replace(SAVE, manifest="../../x"),
+        Tag("a\0b", (3,)),
+        Untag("a\0b", (3,)),
+        Remove((3, 1 << 63)),
+        Restore((1 << 64,)),
+        Purge((1 << 70,)),
+    ],
+)
+def test_what_no_index_can_hold_is_refused(journal: Journal, storage: LocalStorage, action: Action) -> None:
+    """Other words than PostgreSQL's, which name the entry."""
+    storage.put(journal.key(0), forged(actions=Entry(0, TIME, None, (action,), 0, 0)._content()["actions"]))
+    with pytest.raises(IntegrityError, match=r"journal/000000000000\.json says '.*', which can't be"):
+        journal.read(0)
 
 
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b"3", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"format":1}'])

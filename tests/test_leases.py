@@ -138,6 +138,20 @@ def test_a_clock_that_is_set_while_a_writer_waits(pool: Pool, tmp_path: Path) ->
         check_saved(pool, writer.end())
 
 
+def test_a_clock_that_was_wrong_when_a_writer_began(pool: Pool, tmp_path: Path) -> None:
+    """Its note seems to be years old, and its lock says that it lives."""
+    with slow_writer(tmp_path / "steps") as writer:
+        (path,) = pending(pool)
+        note = json.loads(path.read_bytes()) | {"time": "2020-01-01T00:00:00+00:00"}
+        path.write_text(json.dumps(note, sort_keys=True, separators=(",", ":")))
+        before = files(pool)
+        found = gc()
+        assert (found["files"], found["spared"], found["notes"]) == (0, 2, 0)
+        assert (files(pool), path.exists()) == (before, True)
+        writer.go("stored")
+        check_saved(pool, writer.end())
+
+
 @pytest.mark.parametrize("pids", [False, True])
 def test_a_writer_that_was_killed(pool: Pool, tmp_path: Path, pids: bool) -> None:
     if pids:

@@ -20,7 +20,7 @@ from miripool import Home, Pool, Ramp, Rate, RateInts, Raw
 from miripool.cli import products
 from miripool.errors import FormatError, InvalidInput, ServerError
 from miripool.index.pixels import forms, load, uses
-from miripool.index.pixels.wire import HEADER, TRAILER, Field, Reader, Rows
+from miripool.index.pixels.wire import HEADER, TRAILER, CopyReader, Rows, WireField
 from miripool.pool import save as saving
 from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
@@ -70,7 +70,7 @@ def small_raw(**changes: Any) -> Raw:
 
 
 def test_rows_in_the_form_of_copy() -> None:
-    form = Rows([Field("a", "i4"), Field("b", "f4", (2,)), Field("c", "i2")], 5, null=["c"])
+    form = Rows([WireField("a", "i4"), WireField("b", "f4", (2,)), WireField("c", "i2")], 5, null=["c"])
     sent = bytes(form.fill({"a": np.array([1, -2]), "b": np.array([[1.0, np.nan], [2.0, -1.0]])}))
     assert len(sent) == 2 * form.row_bytes
     assert sent[:10] == b"\x00\x03" + b"\x00\x00\x00\x04" + b"\x00\x00\x00\x01"
@@ -80,7 +80,7 @@ def test_rows_in_the_form_of_copy() -> None:
 
 
 def test_reading_gives_frame_and_chunks_in_pieces() -> None:
-    reader = Reader([b"abc", b"", b"defgh"])
+    reader = CopyReader([b"abc", b"", b"defgh"])
     pieces = []
     while piece := reader.read(4):
         assert len(piece) <= 4
@@ -93,7 +93,7 @@ def test_an_error_of_the_source_is_kept() -> None:
         yield b"abc"
         raise ServerError("gone")
 
-    reader = Reader(chunks())
+    reader = CopyReader(chunks())
     assert reader.read(100) == HEADER
     assert reader.read(100) == b"abc"
     with pytest.raises(ServerError):

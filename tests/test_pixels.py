@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import pickle
 import re
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
 
 from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
-from miripool.errors import InvalidInput, QueryError
+from miripool.errors import IncompleteAnswer, InvalidInput, QueryError
 from miripool.model.keywords import dictionary
 from miripool.pixels.pixel import flag_names
 from miripool.pool.core import core_of
@@ -380,6 +379,7 @@ def pixels_of(product: Product) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:the condition names:miripool.errors.IncompleteAnswer")
 @pytest.mark.parametrize("kind", PIXEL_COLUMNS)
 def test_conditions_against_brute_force(pool: Pool, kind: str) -> None:
     product = random_product(kind, 1)
@@ -452,17 +452,17 @@ def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPat
     assert filled.pixels(Rate).count() == 4608
 
 
-def test_pixels_without_rows_are_told(filled: Pool, caplog: pytest.LogCaptureFixture) -> None:
+def test_pixels_without_rows_are_told(filled: Pool) -> None:
     core_of(filled).pixel_rows.drop([5])
-    with caplog.at_level(logging.WARNING, "miripool"):
+    with pytest.warns(IncompleteAnswer, match="1 of 2 versions has no pixel rows and is not looked at") as told:
         found = filled.pixels(RateInts, all_versions=True)
-    assert "1 of 2 versions have no pixel rows" in caplog.text
+    assert told[0].filename == __file__
     assert found.count() == 4608
 
 
 @pytest.mark.parametrize("wrong", [{"x": (0, 5)}, {"x": (5, 4)}, {"y": (1, 1025)}, {"x": ("a", "b")}])
 def test_regions_that_are_none(filled: Pool, wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="region="):
+    with pytest.raises(InvalidInput, match=r"[xy]="):
         filled.pixels(Rate, **wrong)
 
 
@@ -558,21 +558,65 @@ def test_pixels_of_unlike_lengths(pool: Pool) -> None:
         ("x == 1 and not (dn[group == 6] > 1)", "names group == 6; the versions that are asked have at most 5 groups"),
     ],
 )
-def test_integrations_that_no_version_has(
-    pool: Pool, condition: str, words: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_integrations_that_no_version_has(pool: Pool, condition: str, words: str) -> None:
     for name, groups in (("a", 3), ("b", 5)):
         pool.save(Raw(CARDS, {"SCI": np.full((2, groups, 6, 8), groups, "u2")}, name=name))
     assert pool.pixels(Raw, "dn[integration == 2, group == 5] > 1").count() == 48  # one of the two is long enough
     assert pool.select(PixelQuery(Raw, "dn[integration == 2, group == 5] > 1")).size() == 1
     assert pool.pixels(Raw, condition, query="ngroups > 99").count() == 0
-    assert caplog.messages == []
-    assert pool.pixels(Raw, condition).count() in (0, 12)
-    pool.select(PixelQuery(Raw, condition))
-    assert len(caplog.messages) == 2
-    homes.call("pixels", pool.name, "--kind", "Raw", "--where", condition, "--count")
-    assert len(caplog.messages) == 3
-    assert all(words in message for message in caplog.messages)
+    with pytest.warns(IncompleteAnswer, match=words):
+        assert pool.pixels(Raw, condition).count() in (0, 12)
+    with pytest.warns(IncompleteAnswer, match=words):
+        pool.select(PixelQuery(Raw, condition))
+    assert words in homes.call("pixels", pool.name, "--kind", "Raw", "--where", condition, "--count").stderr
+
+
+def test_versions_without_a_place_are_told(filled: Pool) -> None:
+    pool = filled
+    pool.save(RateInts({}, {"SCI": np.ones((2, 6, 8), "f4")}, name="nowhere"))
+    with pytest.warns(IncompleteAnswer, match=r"1 of 2 versions is left out.*SUBSTRT1") as told:
+        assert len(pool.pixel(3, 800).history()) == 3
+    assert told[0].filename == __file__
+    assert "1 of 2 versions is left out" in homes.call("pixel", pool.name, "3", "800").stderr
+
+
+def test_a_reason_does_not_speak_of_what_was_not_looked_at(pool: Pool) -> None:
+    image = {"SCI": np.full((1, 2, 6, 8), 9, "u2")}
+    pool.save(Raw(CARDS, image, name="a"), pixels=False)
+    query = PixelQuery(Raw, "dn > 20000")
+    with pytest.warns(IncompleteAnswer, match="1 of 1 versions has no pixel rows"):
+        refs = pool.select(query)
+    without = "1 newest version without pixel rows: `miripool index pixels jpl8` makes them"
+    assert refs.reason == f"nothing was looked at: there are only {without}"
+    pool.save(Raw(CARDS, image, name="b"))
+    with pytest.warns(IncompleteAnswer, match="1 of 2 versions has no pixel rows"):
+        refs = pool.select(query)
+    assert refs.reason is not None
+    assert refs.reason.startswith("none of the 1 newest version has 1 or more pixels with dn > 20000; not looked at: 1")
+
+
+def test_coordinates_of_numpy(filled: Pool) -> None:
+    one, last = np.int64(3), np.int32(800)
+    history = filled.pixel(one, last).history()
+    assert np.array_equal(history["rate"], filled.pixel(3, 800).history()["rate"], equal_nan=True)
+    box = {"x": (np.int64(1), np.int64(4)), "y": np.array([779, 780])}
+    assert filled.pixels(RateInts, **box).count() == 8
+    query = PixelQuery(RateInts, at_least=np.int64(10), region=np.array([1, 72, 779, 842]))
+    assert filled.select(query).size() == 1
+
+
+@pytest.mark.parametrize(("x", "y"), [("a", 3), (1.5, 4), (True, 2), (None, 1), (np.float64(3), 800)])
+def test_coordinates_that_are_no_whole_numbers(filled: Pool, x: Any, y: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"x=.*a whole number is wanted"):
+        filled.pixel(x, y)
+    with pytest.raises(InvalidInput, match=r"x=.*a whole number is wanted"):
+        filled.pixels(RateInts, x=(x, 9))
+
+
+@pytest.mark.parametrize("x", [41, "ab", (1, 2, 3), (72, 1), (0, 5), (1, 1033)])
+def test_columns_that_are_none(filled: Pool, x: Any) -> None:
+    with pytest.raises(InvalidInput, match="x="):
+        filled.pixels(RateInts, x=x)
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 1), (1033, 1), (1, 0), (1, 1025), (-1, -1)])

@@ -80,3 +80,11 @@ def test_the_middle_of_integrations(tmp_path: Path) -> None:
     assert "middle of the integration (UTC)" in texts(table, tmp_path)
     table["time_of"] = ["integration"] * 5 + ["exposure"]
     assert "middle of the integration or exposure (UTC)" in texts(table, tmp_path)
+
+
+def test_nothing_but_nan_is_drawn_at_its_time(tmp_path: Path) -> None:
+    table = history(3, 1)
+    table["rate"] = float("nan")
+    found = texts(table, tmp_path)
+    assert "6 of 6 have no finite rate" in found
+    assert not any("1970" in text for text in found)

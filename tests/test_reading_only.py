@@ -12,9 +12,8 @@ from homes import ask, call, write_image
 from postgresql import throwaway_server
 
 from miripool import Home, Pool, RateInts
-from miripool.errors import ReadOnly
+from miripool.errors import IncompleteAnswer, ReadOnly
 from miripool.maintenance.verify import verify
-from miripool.pixels.gaps import IncompleteAnswer
 from miripool.pool.core import core_of
 from miripool.store.journal import Tag
 

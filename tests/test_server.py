@@ -26,7 +26,7 @@ import miripool
 from miripool.errors import Conflict, DiskFull, IntegrityError, InvalidInput, NewerFormat, ReadOnly, ServerUnavailable
 from miripool.server.cluster import settings
 from miripool.server.embedded import EmbeddedServer
-from miripool.server.placement import Placement, ServerUser, find_or_make_id, find_outside, provide_binaries
+from miripool.server.placement import ServerPlace, ServerUser, find_or_make_id, find_outside, provide_binaries
 from miripool.server.postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
 from miripool.server.state import HostIdentity, is_locked, read_state, try_lock, unlock, write_state
 
@@ -702,7 +702,7 @@ def test_locks_and_ids(tmp_path: Path) -> None:
 
 def test_placement_of_an_ordinary_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    placement = Placement.choose(tmp_path)
+    placement = ServerPlace.choose(tmp_path)
     assert placement.data == tmp_path / "data"
     assert placement.user.options() == {}
 

@@ -18,7 +18,7 @@ from miripool.simulate import (
     SUBARRAYS,
     Calibration,
     Detector,
-    Ramp,
+    RampArrays,
     Scene,
     average_rates,
     calibrate_ramp,
@@ -299,7 +299,7 @@ def test_what_has_no_slope_is_nan_and_do_not_use(exposure, rateints):
 def test_faint_slopes_are_those_of_an_unweighted_line():
     rng = np.random.default_rng(0)
     groups = rng.standard_normal((1, 12, 4, 4)).astype(np.float32)
-    faint = Ramp(groups, np.zeros((4, 4), np.uint32), np.zeros(groups.shape, np.uint8), groups)
+    faint = RampArrays(groups, np.zeros((4, 4), np.uint32), np.zeros(groups.shape, np.uint8), groups)
     result = fit_slopes(faint, read_noise=np.ones((4, 4), np.float32), gain=1e9, group_time=2.0)
     line = np.polyfit(2.0 * np.arange(12), groups[0].reshape(12, -1), 1)[0].reshape(4, 4)
     assert np.allclose(result.sci[0], line, atol=1e-5)
@@ -312,7 +312,7 @@ def test_weights_are_those_of_the_full_covariance():
     groupdq = np.zeros(groups.shape, np.uint8)
     groupdq[0, 4] = flags.JUMP_DET
     groupdq[0, 9] = flags.SATURATED
-    one = Ramp(groups, np.zeros((1, 1), np.uint32), groupdq, groups)
+    one = RampArrays(groups, np.zeros((1, 1), np.uint32), groupdq, groups)
     result = fit_slopes(one, read_noise=np.full((1, 1), 4, np.float32), gain=2.0, group_time=1.0)
     d = np.diff(groups[0, :, 0, 0])
     used = [0, 1, 2, 4, 5, 6, 7]

@@ -15,6 +15,9 @@ from .session import DryRun, Json, PoolName, confirm, core_of, home_of, open_poo
 
 __all__ = ["register"]
 
+_MOST_DAYS = 36_525
+"""A century."""
+
 _MOST_NAMED = 20
 """Files that are none of the pool's, each of which is named."""
 
@@ -70,7 +73,10 @@ def _gc(
     context: typer.Context,
     name: PoolName,
     grace: Annotated[
-        float, typer.Option(metavar="DAYS", min=0, help="Give up what has been in the trash for longer than this.")
+        float,
+        typer.Option(
+            metavar="DAYS", min=0, max=_MOST_DAYS, help="Give up what has been in the trash for longer than this."
+        ),
     ] = 30.0,
     dry_run: DryRun = False,
     as_json: Json = False,

@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +13,7 @@ import typer
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import emit, say
 from .progress import counting
-from .session import Csv, Json, PoolName, core_of, home_of, one_form, open_pool
+from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,31 +175,10 @@ def _sql(
     if statement is None:
         _psql(context, name)
         return
-    with _gaps_said(), home.sql(name, statement) as answer:
+    with gaps_said(), home.sql(name, statement) as answer:
         columns = _unique(answer.columns)
         rows = [dict(zip(columns, row, strict=True)) for row in answer]
     emit(rows, columns, as_json_list=as_json, as_csv=as_csv)
-
-
-@contextmanager
-def _gaps_said() -> Iterator[None]:
-    """Say what an answer leaves out as all else is said here, once for each call, and not as Python's warnings are."""
-    import warnings
-
-    from ..pixels.gaps import IncompleteAnswer
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", IncompleteAnswer)
-        shown = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, IncompleteAnswer):
-                say(str(message))
-            else:
-                shown(message, category, *where)
-
-        warnings.showwarning = show  # type: ignore[assignment]
-        yield
 
 
 def _unique(columns: list[str]) -> list[str]:
@@ -218,7 +196,7 @@ def _psql(context: typer.Context, name: str) -> None:
     from ..index import psql_call
 
     home = home_of(context)
-    with _gaps_said():
+    with gaps_said():
         url, schema = home.psql_url(name)
     program = shutil.which("psql") if home.external_url is not None else str(home.server.psql)
     if program is None:

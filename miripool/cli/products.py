@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from contextlib import nullcontext
 from datetime import datetime
@@ -465,6 +466,7 @@ def _export(
     """Write FITS files as they were saved, bit for bit."""
     from ..errors import InvalidInput
     from ..pool.export import file_names
+    from ..system.outfile import is_folder
 
     *named, destination = specs
     with open_pool(context, name) as pool:
@@ -472,12 +474,12 @@ def _export(
         folder = Path(destination)
         if len(chosen.refs) == 1 and not chosen.selected:
             paths = {folder: chosen.refs[0]}
-        elif not folder.is_dir():
+        elif not is_folder(folder):
             several = count_versions(len(chosen.refs))
             raise InvalidInput(f"there is no folder {destination} for {several}; make it first")
         else:
             paths = {folder / file: ref for file, ref in file_names(chosen.refs, jwst=jwst).items()}
-        taken = [path for path in paths if path.exists() and not path.is_dir()]
+        taken = [path for path in paths if os.path.lexists(path) and not is_folder(path)]
         if taken and not overwrite:
             more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
             raise AlreadyExists(f"{taken[0]}{more} there already; --overwrite replaces, nothing was written")

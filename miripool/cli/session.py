@@ -6,7 +6,7 @@ import re
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ __all__ = [
     "Spec",
     "confirm",
     "core_of",
+    "gaps_said",
     "home_of",
     "moment",
     "one_form",
@@ -77,6 +78,33 @@ def core_of(pool: Pool) -> Core:
 
 
 @contextmanager
+def gaps_said() -> Iterator[None]:
+    """Say what an answer leaves out as all else is said here, each time, and not as Python's warnings are.
+
+    Yields
+    ------
+    None
+        For the body.
+    """
+    import warnings
+
+    from ..errors import IncompleteAnswer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", IncompleteAnswer)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, IncompleteAnswer):
+                say(str(message))
+            else:
+                shown(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+@contextmanager
 def open_pool(context: typer.Context, name: str) -> Iterator[Pool]:
     """Open a pool for a command.
 
@@ -92,7 +120,7 @@ def open_pool(context: typer.Context, name: str) -> Iterator[Pool]:
     Pool
         Closed afterwards.
     """
-    with home_of(context).pool(name) as pool:
+    with gaps_said(), home_of(context).pool(name) as pool:
         yield pool
 
 

@@ -44,7 +44,7 @@ def _simulate(
     """
     from ..simulate import simulate_campaign, write_references
 
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     exposures = simulate_campaign(
         number,
         name="sim_{number:05d}_{detector}",
@@ -63,9 +63,18 @@ def _simulate(
         say(f"{path.name}: {human_bytes(path.stat().st_size)}")
         if references and i == 0:
             place = folder / "references"
-            place.mkdir(exist_ok=True)
+            _make_folder(place)
             made = write_references(exposure, place, overwrite=overwrite)
             say(f"references in {place}: {', '.join(made)}")
+
+
+def _make_folder(folder: Path) -> None:
+    from ..store.storage.local import storage_error
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, folder) from error
 
 
 def register(app: typer.Typer) -> None:

@@ -25,7 +25,7 @@ from .jwst import classify, track_name
 from .otis import Otis
 from .sources import BytesSource, ComputedSource, ImageSource, RowsSource
 from .stream import Stream, open_stream
-from .structure import Unit, refuse_other, scan
+from .structure import DataUnit, refuse_other, scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -197,7 +197,7 @@ def _name_of(hdus: Any) -> str | None:
     return Path(file).name if isinstance(file, str) and file else None
 
 
-def _unique_names(units: Sequence[Unit]) -> list[str]:
+def _unique_names(units: Sequence[DataUnit]) -> list[str]:
     """Name each HDU by EXTNAME, with the version where the name occurs before; ``HDU3`` where it has none."""
     names: dict[str, int] = {}  # and the number that the next of that name gets
     for i, unit in enumerate(units):
@@ -219,7 +219,7 @@ def _plain(extname: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in extname.strip().upper())[:_MAX_NAME]
 
 
-def _read_hdu(stream: Stream, unit: Unit, name: str) -> Hdu:
+def _read_hdu(stream: Stream, unit: DataUnit, name: str) -> Hdu:
     tail = _read_tail(stream, unit)
     extension = unit.cards[0].value if unit.cards[0].keyword == "XTENSION" else None
     raw = BytesSource(stream, unit.data, unit.data + unit.size)
@@ -235,7 +235,7 @@ def _read_hdu(stream: Stream, unit: Unit, name: str) -> Hdu:
     return Hdu(unit.header, name, "opaque", raw=raw, tail=tail)
 
 
-def _read_tail(stream: Stream, unit: Unit) -> BytesSource | None:
+def _read_tail(stream: Stream, unit: DataUnit) -> BytesSource | None:
     """Keep what stands behind the data, unless it is zeros up to a full block."""
     end = unit.data + unit.size
     padding = stream.read(end, unit.stop)
@@ -243,7 +243,7 @@ def _read_tail(stream: Stream, unit: Unit) -> BytesSource | None:
     return None if usual else BytesSource(stream, end, unit.stop)
 
 
-def _is_image(unit: Unit, extension: Value) -> bool:
+def _is_image(unit: DataUnit, extension: Value) -> bool:
     plain = unit.values.get("PCOUNT", 0) == 0 and unit.values.get("GCOUNT", 1) == 1
     plain = plain and unit.values["NAXIS"] <= _MAX_AXES
     return plain and (extension == "IMAGE" or (extension is None and unit.values.get("GROUPS") is not True))
@@ -253,7 +253,7 @@ def _shape(values: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
     return tuple(values[f"{prefix}NAXIS{i}"] for i in range(values[f"{prefix}NAXIS"], 0, -1))
 
 
-def _read_image(stream: Stream, unit: Unit, name: str, tail: BytesSource | None) -> Hdu:
+def _read_image(stream: Stream, unit: DataUnit, name: str, tail: BytesSource | None) -> Hdu:
     folded, scale = _read_scale(unit.values, unit.values["BITPIX"])
     stored = _PIXELS[unit.values["BITPIX"]]
     data = ImageSource(stream, unit.data, _shape(unit.values), stored, folded=folded)
@@ -289,7 +289,7 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _read_table(stream: Stream, unit: Unit, name: str, tail: BytesSource | None) -> Hdu | None:
+def _read_table(stream: Stream, unit: DataUnit, name: str, tail: BytesSource | None) -> Hdu | None:
     """Read a binary table; None where its rows can't be told from its header."""
     values = unit.values
     if values["NAXIS"] != 2 or values["BITPIX"] != 8 or values.get("GCOUNT", 1) != 1 or values["NAXIS1"] == 0:
@@ -308,7 +308,7 @@ def _read_table(stream: Stream, unit: Unit, name: str, tail: BytesSource | None)
     return Hdu(unit.header, name, "table", RowsSource(stream, unit.data, rows, dtype), heap, tail=tail)
 
 
-def _read_compressed(label: str, unit: Unit, name: str, raw: BytesSource, tail: BytesSource | None) -> Hdu:
+def _read_compressed(label: str, unit: DataUnit, name: str, raw: BytesSource, tail: BytesSource | None) -> Hdu:
     """Give a tile-compressed image as what it shows; its own bytes are kept, for no encoder gives them again."""
     opaque = Hdu(unit.header, name, "opaque", raw=raw, tail=tail)
     bits, number = unit.values.get("ZBITPIX"), unit.values.get("ZNAXIS")

@@ -20,7 +20,7 @@ from ..model.cards import parse_header
 from ..model.product import Layout, Original, Raw
 from .build import layout_of
 from .frames import ReferenceSource, RestSource, ScienceSource
-from .level1b import Timing, asdf_table, group_table, int_times_table, to_mjd
+from .level1b import GroupTiming, asdf_table, group_table, int_times_table, to_mjd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -313,7 +313,7 @@ def _place(setup: Setup, shape: tuple[int, ...]) -> Placement:
 def _tables(setup: Setup, nints: int, place: Placement) -> dict[str, Any]:
     if setup.group_time is None:
         return {}
-    timing = Timing(nints, setup.ngroups, setup.group_time, setup.start)
+    timing = GroupTiming(nints, setup.ngroups, setup.group_time, setup.start)
     tables = {"GROUP": group_table(timing, columns=place.columns, rows=place.rows)}
     return tables if setup.start is None else {**tables, "INT_TIMES": int_times_table(timing)}
 

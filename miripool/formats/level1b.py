@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GROUP", "INT_TIMES", "Timing", "asdf_table", "group_table", "int_times_table", "isoformat", "to_mjd"]
+__all__ = ["GROUP", "INT_TIMES", "GroupTiming", "asdf_table", "group_table", "int_times_table", "isoformat", "to_mjd"]
 
 GROUP: Final = np.dtype(
     [
@@ -50,7 +50,7 @@ _MJD_EPOCH: Final = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class GroupTiming:
     """When an exposure's groups were read; integrations follow each other without a gap.
 
     Attributes
@@ -81,12 +81,12 @@ def asdf_table() -> NDArray[np.void]:
     return np.array([(tree,)], [("ASDF_METADATA", "u1", (len(tree),))])
 
 
-def group_table(timing: Timing, *, columns: int, rows: int) -> NDArray[np.void]:
+def group_table(timing: GroupTiming, *, columns: int, rows: int) -> NDArray[np.void]:
     """Give the table of the groups' end times; what nobody measured is zero.
 
     Parameters
     ----------
-    timing : Timing
+    timing : GroupTiming
         When.
     columns, rows : int
         Of the subarray.
@@ -108,12 +108,12 @@ def group_table(timing: Timing, *, columns: int, rows: int) -> NDArray[np.void]:
     return table
 
 
-def int_times_table(timing: Timing) -> NDArray[np.void]:
+def int_times_table(timing: GroupTiming) -> NDArray[np.void]:
     """Give the table of the integrations' times.
 
     Parameters
     ----------
-    timing : Timing
+    timing : GroupTiming
         When; its start is known.
 
     Returns

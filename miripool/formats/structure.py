@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from .stream import Stream
 
-__all__ = ["Unit", "announced_bytes", "refuse_other", "scan"]
+__all__ = ["DataUnit", "announced_bytes", "refuse_other", "scan"]
 
 _MAX_HEADER = 64 << 20
 """No header is longer; where END does not come until then, it never will."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class DataUnit:
     """One header and data unit of a stream.
 
     Attributes
@@ -52,7 +52,7 @@ class Unit:
     stop: int
 
 
-def scan(stream: Stream) -> tuple[list[Unit], int]:
+def scan(stream: Stream) -> tuple[list[DataUnit], int]:
     """Find all header and data units.
 
     Parameters
@@ -62,7 +62,7 @@ def scan(stream: Stream) -> tuple[list[Unit], int]:
 
     Returns
     -------
-    units : list of Unit
+    units : list of DataUnit
         In file order.
     stop : int
         Where the last one ends; what follows is not FITS.
@@ -73,7 +73,7 @@ def scan(stream: Stream) -> tuple[list[Unit], int]:
         If this is not FITS, a header is corrupt, or data are missing.
     """
     refuse_other(stream)
-    units: list[Unit] = []
+    units: list[DataUnit] = []
     place = 0
     while place < stream.size and (not units or stream.read(place, place + 8).tobytes() == b"XTENSION"):
         units.append(_read_unit(stream, place, len(units)))
@@ -125,7 +125,7 @@ def announced_bytes(header: bytes, place: str) -> int:
     return _data_size({card.keyword: card.value for card in reversed(cards)}, place)
 
 
-def _read_unit(stream: Stream, start: int, number: int) -> Unit:
+def _read_unit(stream: Stream, start: int, number: int) -> DataUnit:
     header = _read_header(stream, start, f"{stream.label}: HDU {number}")
     cards = tuple(parse_header(header))
     values = {card.keyword: card.value for card in reversed(cards)}
@@ -140,7 +140,7 @@ def _read_unit(stream: Stream, start: int, number: int) -> Unit:
             "the file is cut off or its header is wrong: copy it again from where it came from"
         )
     padded = data + -(-size // BLOCK) * BLOCK
-    return Unit(start, header, cards, values, data, size, min(padded, stream.size))
+    return DataUnit(start, header, cards, values, data, size, min(padded, stream.size))
 
 
 def _read_header(stream: Stream, start: int, place: str) -> bytes:

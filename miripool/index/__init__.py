@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .advice import Finding, advise
+    from .advice import Advice, advise
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READER",
+    "Advice",
     "Answer",
     "Catalog",
-    "Finding",
     "Position",
     "ProductRow",
     "TagEvent",
@@ -45,7 +45,7 @@ _WHERE = {
     "READER": "reader",
     "Answer": "reader",
     "Catalog": "catalog",
-    "Finding": "advice",
+    "Advice": "advice",
     "Position": "rows",
     "ProductRow": "rows",
     "TagEvent": "rows",

@@ -24,7 +24,7 @@ from .reader import READER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Finding", "advise", "judge_locks"]
+__all__ = ["Advice", "advise", "judge_locks"]
 
 Verdict = Literal["good", "advice", "bad"]
 
@@ -44,7 +44,7 @@ _MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Advice:
     """One thing that was looked at.
 
     Attributes
@@ -145,7 +145,7 @@ _SETTINGS = (
 """Settings in the order they are told; a server that has not heard of one is not asked for it."""
 
 
-def advise(url: str) -> list[Finding]:
+def advise(url: str) -> list[Advice]:
     """Look at a server, as the role that a URL names.
 
     Parameters
@@ -155,7 +155,7 @@ def advise(url: str) -> list[Finding]:
 
     Returns
     -------
-    list of Finding
+    list of Advice
         What is bad first, then advice, then what is good.
 
     Raises
@@ -181,7 +181,7 @@ def _connected(arguments: Any, parameters: Any) -> Any:
         return psycopg2.connect(*arguments, **parameters)
 
 
-def _look(connection: Any, database: Database) -> Iterator[Finding]:
+def _look(connection: Any, database: Database) -> Iterator[Advice]:
     with connection.cursor() as cursor:
         yield from _version(cursor)
         yield from _encoding(cursor)
@@ -201,28 +201,28 @@ def _one(cursor: Any, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
     return cursor.fetchone()
 
 
-def _version(cursor: Any) -> Iterator[Finding]:
+def _version(cursor: Any) -> Iterator[Advice]:
     number, shown = _one(cursor, "SELECT current_setting('server_version_num')::int, current_setting('server_version')")
     major = number // 10_000
     verdict: Verdict = "bad" if major < _OLDEST else "advice" if major < _TESTED else "good"
     why = f"miripool needs PostgreSQL {_OLDEST}, and is tested on {_TESTED} and 18"
-    yield Finding("PostgreSQL", shown, shown if verdict == "good" else f"{_TESTED} or later", verdict, why)
+    yield Advice("PostgreSQL", shown, shown if verdict == "good" else f"{_TESTED} or later", verdict, why)
 
 
-def _encoding(cursor: Any) -> Iterator[Finding]:
+def _encoding(cursor: Any) -> Iterator[Advice]:
     (encoding,) = _one(cursor, "SELECT current_setting('server_encoding')")
     why = "names and headers may hold any character; CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes one"
-    yield Finding("encoding", encoding, "UTF8", "good" if encoding == "UTF8" else "bad", why)
+    yield Advice("encoding", encoding, "UTF8", "good" if encoding == "UTF8" else "bad", why)
 
 
-def _writable(cursor: Any) -> Finding:
+def _writable(cursor: Any) -> Advice:
     standby, read_only = _one(cursor, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'")
     value = "a standby" if standby else "read only" if read_only else "yes"
     verdict: Verdict = "bad" if standby or read_only else "good"
-    return Finding("writable", value, "yes", verdict, "the index follows the folder; give the URL of the primary")
+    return Advice("writable", value, "yes", verdict, "the index follows the folder; give the URL of the primary")
 
 
-def _role(cursor: Any) -> Iterator[Finding]:
+def _role(cursor: Any) -> Iterator[Advice]:
     creates, owns, superuser, makes_roles, known, role = _one(
         cursor,
         "SELECT has_database_privilege(current_database(), 'CREATE'), "
@@ -234,27 +234,27 @@ def _role(cursor: Any) -> Iterator[Finding]:
     value = "yes" if creates else "no, but it has some of its own" if owns else "no"
     verdict: Verdict = "good" if creates else "advice" if owns else "bad"
     why = f"each pool has a schema: GRANT CREATE ON DATABASE … TO {quote(role)}, or make a schema for each pool"
-    yield Finding("role can create schemas", value, "yes", verdict, why)
+    yield Advice("role can create schemas", value, "yes", verdict, why)
     value = "it is there" if known else "it can be made" if makes_roles else "it is not there"
     verdict = "good" if known or makes_roles else "advice"
     why = f"`miripool server grant` lets it read pools; an administrator makes it: CREATE ROLE {READER} LOGIN"
-    yield Finding(f"role {READER}", value, "it is there", verdict, why)
+    yield Advice(f"role {READER}", value, "it is there", verdict, why)
     ours = role.partition("_")[0] == "miripool"
     verdict = "advice" if superuser and not ours else "good"
     why = "a superuser can do more than miripool needs, and `miripool sql` asks no questions as one"
-    yield Finding("role", f"{role}, a superuser" if superuser else role, "no superuser", verdict, why)
+    yield Advice("role", f"{role}, a superuser" if superuser else role, "no superuser", verdict, why)
 
 
-def _clock(cursor: Any) -> Finding:
+def _clock(cursor: Any) -> Advice:
     before = time.time()
     (there,) = _one(cursor, "SELECT extract(epoch FROM clock_timestamp())::float8")
     apart = there - (before + time.time()) / 2
     verdict: Verdict = "good" if abs(apart) <= _CLOCK_SECONDS else "advice"
     why = "versions get their times from this machine, pixel rows from the server's"
-    return Finding("clock", f"{apart:+.1f} s from this machine's", f"within {_CLOCK_SECONDS:g} s", verdict, why)
+    return Advice("clock", f"{apart:+.1f} s from this machine's", f"within {_CLOCK_SECONDS:g} s", verdict, why)
 
 
-def _room(cursor: Any) -> Iterator[Finding]:
+def _room(cursor: Any) -> Iterator[Advice]:
     """Look whether there are locks for the partitions, and connections for people."""
     of_one, of_all = _one(
         cursor,
@@ -273,11 +273,11 @@ def _room(cursor: Any) -> Iterator[Finding]:
     verdict, advised = judge_locks(room, int(of_one))
     value = f"{room:,} for {int(of_all):,} partitions, {int(of_one):,} of one pool"
     why = "a question about all exposures locks all partitions of its pool; raise max_locks_per_transaction"
-    yield Finding("locks", value, f"{advised:,} or more", verdict, why)
+    yield Advice("locks", value, f"{advised:,} or more", verdict, why)
     free = connections - used
     verdict = "good" if free >= _SPARE_CONNECTIONS else "advice"
     why = "each running command has one connection, and one for each thread that makes pixel rows"
-    yield Finding("connections", f"{free} of {connections} free", f"{_SPARE_CONNECTIONS} or more", verdict, why)
+    yield Advice("connections", f"{free} of {connections} free", f"{_SPARE_CONNECTIONS} or more", verdict, why)
 
 
 def judge_locks(room: int, partitions: int) -> tuple[Verdict, int]:
@@ -303,7 +303,7 @@ def judge_locks(room: int, partitions: int) -> tuple[Verdict, int]:
     return ("good" if room >= advised else "advice"), advised
 
 
-def _settings(cursor: Any) -> Iterator[Finding]:
+def _settings(cursor: Any) -> Iterator[Advice]:
     cursor.execute(
         "SELECT name, setting, unit, current_setting(name) FROM pg_settings WHERE name = ANY (%s)",
         ([wanted.name for wanted in _SETTINGS],),
@@ -313,10 +313,10 @@ def _settings(cursor: Any) -> Iterator[Finding]:
         if wanted.name in there:
             setting, unit, shown = there[wanted.name]
             good = wanted.judge(setting, unit)
-            yield Finding(wanted.name, shown, wanted.advised, "good" if good else "advice", wanted.why)
+            yield Advice(wanted.name, shown, wanted.advised, "good" if good else "advice", wanted.why)
 
 
-def _try(connection: Any, cursor: Any, database: Database) -> Iterator[Finding]:
+def _try(connection: Any, cursor: Any, database: Database) -> Iterator[Advice]:
     """Make a schema and load a partition, as a pool would, and roll it back."""
     parent, part = database.table("tried"), database.table("tried_1")
     # One row of one integer in COPY's binary form, and its end.
@@ -335,4 +335,4 @@ def _try(connection: Any, cursor: Any, database: Database) -> Iterator[Finding]:
     finally:
         connection.rollback()
     why = "pixel rows are loaded frozen into a table of the same transaction, which then becomes a partition"
-    yield Finding("COPY FREEZE", problem or "works", "works", "bad" if problem else "good", why)
+    yield Advice("COPY FREEZE", problem or "works", "works", "bad" if problem else "good", why)

@@ -15,7 +15,7 @@ from .connection import Database, write_out
 from .discard import discard_index
 from .leftover import find_left_over
 from .rebuild import compare_with, renew
-from .rows import CatalogStatistics, DatasetRow, KindStatistics, Origin, Position, ProductRow, TagEvent, TagSummary
+from .rows import CatalogStatistics, DatasetRow, FileOrigin, KindStatistics, Position, ProductRow, TagEvent, TagSummary
 from .schema import dataset, keyword, link, made_from, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, conditions, is_one_of, products
 
@@ -364,7 +364,7 @@ class Catalog:
         inputs: Sequence[int] = (),
         names: Sequence[str] = (),
         digests: Sequence[str] = (),
-    ) -> list[Origin]:
+    ) -> list[FileOrigin]:
         """Tell what versions were made from, by their histories.
 
         Parameters
@@ -376,14 +376,14 @@ class Catalog:
 
         Returns
         -------
-        list of Origin
+        list of FileOrigin
             By serial.
         """
         m = made_from.c
         wanted = or_(is_one_of(m.serial, serials), is_one_of(m.input, inputs), m.name.in_(names), m.digest.in_(digests))
         statement = select(m.serial, m.what, m.name, m.digest, m.input).where(wanted).order_by(m.serial, m.what, m.name)
         with self.database.read() as connection:
-            return [Origin(*row) for row in connection.execute(statement)]
+            return [FileOrigin(*row) for row in connection.execute(statement)]
 
     def with_reference(self, names: Sequence[str]) -> list[tuple[int, str]]:
         """Find the versions whose headers name a reference file.

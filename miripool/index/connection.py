@@ -22,15 +22,15 @@ from sqlalchemy.pool import QueuePool
 from ..errors import InvalidInput
 from ..model.canonical import digest_bytes
 from ..server.libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
-from .copysource import Source, Watched
-from .sqlerrors import LOCK_TIMEOUT, no_slot, sqlstate, translate
+from .copysource import CopySource, Watched
+from .sqlerrors import LOCK_TIMEOUT, no_slot, refusing_no_text, sqlstate, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ClauseElement, Connection, Dialect
 
-__all__ = ["Database", "Source", "describe_url", "engine_url", "lock_key", "quote", "schema_name", "write_out"]
+__all__ = ["CopySource", "Database", "describe_url", "engine_url", "lock_key", "quote", "schema_name", "write_out"]
 
 _SETTINGS = {
     # On Debian's server it is on and makes 51 ms of 571 (PIXELS.md, traps).
@@ -377,7 +377,8 @@ class Database:
             What the error means; see `sqlerrors`.
         """
         try:
-            yield
+            with refusing_no_text():
+                yield
         except (SQLAlchemyError, psycopg2.Error) as error:
             blockers = self._oldest_transactions() if sqlstate(error) == LOCK_TIMEOUT else ""
             # The chain is cut: SQLAlchemy's text holds the statement, libpq's may hold the connection's parameters.
@@ -525,7 +526,7 @@ class Database:
             cursor.execute(script)
 
     def copy(
-        self, connection: Connection, table: str, columns: Sequence[str], source: Source, *, options: str = ""
+        self, connection: Connection, table: str, columns: Sequence[str], source: CopySource, *, options: str = ""
     ) -> None:
         """Load rows by COPY.
 
@@ -537,7 +538,7 @@ class Database:
             Name.
         columns : sequence of str
             Names, in the order of the fields.
-        source : Source
+        source : CopySource
             Rows in COPY's text format, or as the options say.
         options : str, keyword-only
             Of the statement, e.g. ``FORMAT binary``.
@@ -574,9 +575,8 @@ class Database:
 
     def close(self) -> None:
         """Let go of the connection, which is closed unless another pool uses it; a later use opens a new one."""
-        users = _users[self._base]
-        users.discard(self)
-        if not users:
+        _users[self._base].discard(self)
+        if not _users[self._base]:
             self._base.dispose()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Source", "Watched"]
+__all__ = ["CopySource", "Watched"]
 
 
-class Source(Protocol):
+class CopySource(Protocol):
     """What COPY reads."""
 
     def read(self, size: int = ..., /) -> bytes:
@@ -19,11 +19,11 @@ class Watched:
 
     Parameters
     ----------
-    source : Source
+    source : CopySource
         The rows.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: CopySource) -> None:
         self._source = source
         self.error: BaseException | None = None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model.metadata import KeywordRow
     from ..store.journal import Entry, Save
     from ..store.manifest import BlobRef, HduRecord, Manifest
-    from .tracks import Version
+    from .tracks import TrackVersion
 
 __all__ = ["COLUMNS", "Harvest", "Lines", "fits_size"]
 
@@ -83,12 +83,12 @@ class Harvest:
 
     def __init__(self) -> None:
         self.names: set[tuple[str, str]] = set()
-        self._products: list[tuple[Version, tuple[Any, ...], tuple[Any, ...], str | None]] = []
+        self._products: list[tuple[TrackVersion, tuple[Any, ...], tuple[Any, ...], str | None]] = []
         self._datasets: list[str] = []
         self._links: list[str] = []
         self._origins: list[str] = []
 
-    def keywords(self, entry: Entry, save: Save, manifest: Manifest | None, version: Version) -> bytes:
+    def keywords(self, entry: Entry, save: Save, manifest: Manifest | None, version: TrackVersion) -> bytes:
         """Take in a version.
 
         Parameters
@@ -99,7 +99,7 @@ class Harvest:
             The action.
         manifest : Manifest or None
             What it saved; None where it is lost.
-        version : Version
+        version : TrackVersion
             Its place in the track; `products` looks at it.
 
         Returns

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..store.journal import Entry
     from ..store.manifest import Manifest
     from .connection import Database
-    from .tracks import Version
+    from .tracks import TrackVersion
 
 __all__ = ["BrokenEntry", "Taken", "take"]
 
@@ -241,7 +241,7 @@ def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequenc
     return postgresql.insert(table).from_select([c.name for c in columns], select(as_table(columns, rows)))
 
 
-def _update_products(connection: Connection, versions: Sequence[Version]) -> None:
+def _update_products(connection: Connection, versions: Sequence[TrackVersion]) -> None:
     if not versions:
         return
     p = product.c

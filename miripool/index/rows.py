@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CatalogStatistics",
     "DatasetRow",
+    "FileOrigin",
     "KeywordValue",
     "KindStatistics",
-    "Origin",
     "Position",
     "ProductRow",
     "TagEvent",
@@ -46,7 +46,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class FileOrigin:
     """Something that a version was made from, as its history tells.
 
     Attributes

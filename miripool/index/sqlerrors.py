@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -15,11 +16,12 @@ from ..errors import (
     ServerError,
     ServerUnavailable,
 )
+from ..model.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["LOCK_TIMEOUT", "MISSING_TABLE", "missing_table", "no_slot", "sqlstate", "translate"]
+__all__ = ["LOCK_TIMEOUT", "MISSING_TABLE", "missing_table", "no_slot", "refusing_no_text", "sqlstate", "translate"]
 
 LOCK_TIMEOUT = "55P03"
 """lock_not_available."""
@@ -60,6 +62,26 @@ _MEANINGS: tuple[tuple[frozenset[str], type[MiripoolError], str], ...] = (
         "PostgreSQL has no room for this ({}); raise max_locks_per_transaction or its memory",
     ),
 )
+
+
+@contextlib.contextmanager
+def refusing_no_text() -> Iterator[None]:
+    """Refuse what a user has typed in bytes that are no text: the database has nothing like it.
+
+    Yields
+    ------
+    None
+        For the body, which asks the database.
+
+    Raises
+    ------
+    InvalidInput
+        If psycopg2 can't write it.
+    """
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{shown(error.object)} holds bytes that are no text; check how it was typed") from None
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..store.journal import Entry
 
-__all__ = ["LoadedVersion", "Track", "Tracks", "Version", "touched"]
+__all__ = ["LoadedVersion", "Track", "TrackVersion", "Tracks", "touched"]
 
 
 class LoadedVersion(NamedTuple):
@@ -33,7 +33,7 @@ class LoadedVersion(NamedTuple):
 
 
 @dataclass(slots=True)
-class Version:
+class TrackVersion:
     """A version while entries are played.
 
     Attributes
@@ -66,7 +66,7 @@ class Track:
 
     kind: str
     name: str
-    versions: dict[int, Version] = field(default_factory=dict)
+    versions: dict[int, TrackVersion] = field(default_factory=dict)
     tags: dict[str, int] = field(default_factory=dict)
 
     def settle(self) -> None:
@@ -104,22 +104,22 @@ class Tracks:
         for row in loaded:
             track = self._track(row.kind, row.name)
             stored = (row.head, row.removed, row.purged, row.removed_by)
-            track.versions[row.serial] = Version(row.serial, row.version, *stored, stored)
+            track.versions[row.serial] = TrackVersion(row.serial, row.version, *stored, stored)
             track.tags.update(dict.fromkeys(row.labels, row.serial))
             self._of[row.serial] = track
 
     def _track(self, kind: str, name: str) -> Track:
         return self._tracks.setdefault((kind, name), Track(kind, name))
 
-    def __getitem__(self, serial: int) -> Version:
+    def __getitem__(self, serial: int) -> TrackVersion:
         return self._of[serial].versions[serial]
 
-    def changed(self) -> list[Version]:
+    def changed(self) -> list[TrackVersion]:
         """List the versions whose row in the index is out of date.
 
         Returns
         -------
-        list of Version
+        list of TrackVersion
             New versions left out.
         """
         versions = (v for track in self._tracks.values() for v in track.versions.values())
@@ -179,7 +179,7 @@ class Tracks:
                 f"journal entry {entry.n} saves version {save.version} of {save.kind} {save.name}, "
                 f"which has version {newest} already; restore it from a copy of the pool"
             )
-        track.versions[save.serial] = Version(save.serial, save.version)
+        track.versions[save.serial] = TrackVersion(save.serial, save.version)
         track.settle()
         self._of[save.serial] = track
         self.saves.append((entry, save))

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from ..pool.core import Core, HasCore
     from ..store.journal import Save
 
-__all__ = ["Step", "repair"]
+__all__ = ["RepairStep", "repair"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RepairStep:
     """Something that was done, or would be.
 
     Attributes
@@ -140,7 +140,7 @@ def repair(
     *,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Step]:
+) -> list[RepairStep]:
     """Heal a pool.
 
     Parameters
@@ -156,7 +156,7 @@ def repair(
 
     Returns
     -------
-    list of Step
+    list of RepairStep
         Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
 
     Raises
@@ -174,7 +174,7 @@ class _Repair:
     dry_run: bool
     progress: Callable[[int, int], None] | None
 
-    def run(self) -> Iterator[Step]:
+    def run(self) -> Iterator[RepairStep]:
         # In the order of what stands on what: a blob is known by its manifest, a manifest by the journal.
         journal = list(self._journal())
         yield from journal
@@ -191,12 +191,12 @@ class _Repair:
             self.pool.pixel_rows.make_pending()
         for finding in index:
             action = "the index is made anew from the folder" if whole else "waits for the journal"
-            yield Step(finding.what, finding.where, action, whole, finding.urns)
+            yield RepairStep(finding.what, finding.where, action, whole, finding.urns)
         for finding in report.findings:
             if finding.what == "note":
-                yield Step("note", finding.where, f"left alone: {finding.problem}", True)
+                yield RepairStep("note", finding.where, f"left alone: {finding.problem}", True)
 
-    def _journal(self) -> Iterator[Step]:
+    def _journal(self) -> Iterator[RepairStep]:
         """Put back entries that are lost or damaged, as long as a copy has the very ones that were there."""
         journal = self.pool.archive.journal
         position = self.pool.index_position()
@@ -215,22 +215,22 @@ class _Repair:
         for n in range(last + 1):
             if n not in problems:
                 if there[n].previous != previous:
-                    yield Step("journal", journal.key(n), "does not follow from the entry before it", False)
+                    yield RepairStep("journal", journal.key(n), "does not follow from the entry before it", False)
                     return
                 previous = there[n].digest
                 continue
             check = functools.partial(_check_entry, n, previous, known.get(n))
             copy = self.sources.read(journal.key(n), check)
             if copy is None:
-                yield Step("journal", journal.key(n), f"{problems[n]}; no copy has it", False)
+                yield RepairStep("journal", journal.key(n), f"{problems[n]}; no copy has it", False)
                 return
             if not self.dry_run:
                 self._set_aside(journal.key(n))
                 self._put(journal.key(n), copy[0])
             previous = Entry.from_bytes(copy[0], journal.key(n)).digest
-            yield Step("journal", journal.key(n), f"restored from {copy[1]}", True)
+            yield RepairStep("journal", journal.key(n), f"restored from {copy[1]}", True)
 
-    def _manifests(self) -> Iterator[Step]:
+    def _manifests(self) -> Iterator[RepairStep]:
         archive = self.pool.archive
         for digest, saves in self._digests().items():
             try:
@@ -243,12 +243,12 @@ class _Repair:
             check = functools.partial(_check_manifest, digest)
             copy = self.sources.read(key, check) or self.sources.manifest(archive, digest, saves[0].kind, saves[0].name)
             if copy is None:
-                yield Step("manifest", key, f"{problem}; no copy has it", False, urns)
+                yield RepairStep("manifest", key, f"{problem}; no copy has it", False, urns)
                 continue
             if not self.dry_run:
                 self._set_aside(key)
                 self._put(key, copy[0])
-            yield Step("manifest", key, f"restored from {copy[1]}", True, urns)
+            yield RepairStep("manifest", key, f"restored from {copy[1]}", True, urns)
 
     def _digests(self) -> dict[str, list[Save]]:
         """Give the manifests of all versions, as far as the journal can be read."""
@@ -271,19 +271,19 @@ class _Repair:
             found |= {archive.blobs.key(ref.digest): ref for ref in manifest.blobs()}
         return found
 
-    def _blob(self, key: str, ref: BlobRef, urns: tuple[str, ...]) -> Step:
+    def _blob(self, key: str, ref: BlobRef, urns: tuple[str, ...]) -> RepairStep:
         archive = self.pool.archive
         there = os.path.lexists(archive.storage.path(key))
         try:
             whole = self._is_whole(ref)
             lost = [] if whole else self._lacks(ref)
         except MiripoolError as error:  # nobody knows whether it is damaged
-            return Step("blob", key, f"left alone: {error}", False, urns)
+            return RepairStep("blob", key, f"left alone: {error}", False, urns)
         if whole:
-            return Step("blob", key, "is whole: it was read this time", True, urns)
+            return RepairStep("blob", key, "is whole: it was read this time", True, urns)
         found = self.sources.blob(archive, ref)
         if found is None and lost:
-            return Step("blob", key, f"left as it is: it is sound, and needs {', '.join(lost)}", False, urns)
+            return RepairStep("blob", key, f"left as it is: it is sound, and needs {', '.join(lost)}", False, urns)
         if found is None and there and self._reads(ref):
             aside = self._set_aside(key)
             kept = archive.storage.path(aside.rpartition(" ")[2]) if not self.dry_run else archive.storage.path(key)
@@ -293,12 +293,12 @@ class _Repair:
             whence = "" if found is None else found[1]
             aside = self._set_aside(key)
         if found is None:
-            return Step(
+            return RepairStep(
                 "blob", key, f"no source has it{aside}" if there else "is missing, and no source has it", False, urns
             )
         if not self.dry_run:
             archive.blobs.write(ref, found[0])
-        return Step("blob", key, f"restored from {whence}{aside}", True, urns)
+        return RepairStep("blob", key, f"restored from {whence}{aside}", True, urns)
 
     def _needs_others(self, ref: BlobRef) -> bool:
         """Tell whether it takes other blobs to read one: those are healed first, and it may be whole then."""

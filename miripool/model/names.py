@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInput, InvalidName
 
-__all__ = ["Spec", "Urn", "check_label", "check_pool_name", "check_product_name", "parse_spec", "shown"]
+__all__ = [
+    "Spec",
+    "Urn",
+    "can_name_pool",
+    "check_label",
+    "check_pool_name",
+    "check_product_name",
+    "parse_spec",
+    "shown",
+]
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]*")
@@ -38,7 +47,7 @@ def check_pool_name(name: str) -> str:
         If it is not 1 to 48 letters (ASCII), digits, blanks, ``.``, ``_`` and ``-``, beginning with a letter or digit,
         without ``..`` and without a blank or dot at the end.
     """
-    if not _is_pool_name(name):
+    if not can_name_pool(name):
         raise InvalidName(
             f"{shown(name)} can't name a pool: use 1 to {_POOL_LENGTH} letters, digits, blanks, '.', '_' and '-', "
             "beginning with a letter or digit, no '..', no blank or dot at the end"
@@ -46,7 +55,19 @@ def check_pool_name(name: str) -> str:
     return name
 
 
-def _is_pool_name(name: str) -> bool:
+def can_name_pool(name: str) -> bool:
+    """Tell whether `check_pool_name` accepts a name.
+
+    Parameters
+    ----------
+    name : str
+        Whatever was found.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
     return bool(_POOL.fullmatch(name)) and len(name) <= _POOL_LENGTH and ".." not in name and name[-1] not in " ."
 
 
@@ -174,7 +195,7 @@ class Urn:
         parts = text.split(":")
         if len(parts) != 4 or parts[0].lower() != "urn" or not parts[3].isascii() or not parts[3].isdigit():
             raise InvalidInput(f"{shown(text)} is not a URN; they look like urn:jpl8:RateInts:17")
-        if not _is_pool_name(parts[1]) or not _KIND.fullmatch(parts[2]):
+        if not can_name_pool(parts[1]) or not _KIND.fullmatch(parts[2]):
             raise InvalidInput(f"{shown(text)} is not a URN: no pool or no kind has that name")
         if len(parts[3]) > 18:
             raise InvalidInput(f"{shown(text)} is not a URN: its number is too large")

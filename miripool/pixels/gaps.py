@@ -11,11 +11,7 @@ from ..pool.core import core_of
 if TYPE_CHECKING:
     from ..pool.core import HasCore
 
-__all__ = ["IncompleteAnswer", "notice_of_gaps"]
-
-
-class IncompleteAnswer(UserWarning):
-    """A warning that an answer in SQL may leave something out; `warnings.filterwarnings` can ignore it or raise it."""
+__all__ = ["notice_of_gaps"]
 
 
 def notice_of_gaps(pool: HasCore) -> str | None:

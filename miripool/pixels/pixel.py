@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import logging
+import operator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FormatError, InvalidInput
+from ..errors import FormatError, IncompleteAnswer, InvalidInput
 from ..index import pixels as rows
 from ..index.pixelset import PIXEL_KINDS, pixel_set_of
-from ..instruments.miri import PLACE_KEYS, Placement, pixel_id_at
+from ..instruments.miri import COLUMNS, PLACE_KEYS, ROWS, Placement, pixel_id_at
 from ..model.names import Urn
 from ..model.product import Ramp, RateInts, kind_class
 from ..model.times import time_column
 from ..pool.find import find
 from ..pool.select import detectors_of, of_detector, refuse_unknown_detector, warn_beyond, warn_without_rows
 from ..query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
-from ..query.queries import Query, check_detector, check_region
+from ..query.queries import Query, check_detector
+from ..system.warning import warn_caller
 from .times import time_columns
 
 if TYPE_CHECKING:
@@ -85,9 +88,8 @@ class Pixel:
     """
 
     def __init__(self, pool: Core, x: int, y: int, detector: str | None = None) -> None:
-        self.pixel_id = pixel_id_at(x, y)
-        self.x = x
-        self.y = y
+        self.x, self.y = _whole(x, "x"), _whole(y, "y")
+        self.pixel_id = pixel_id_at(self.x, self.y)
         self.detector = check_detector(detector)
         self._pool = pool
 
@@ -245,9 +247,20 @@ class Pixel:
         read = rows.read_pixel(database, kind, covering, self.pixel_id)
         found = {s.serial: _completed(kind, s, read[s.set_id]) for s in covering if s.set_id in read}
         having = {s.serial for s in sets}
+        nowhere = 0
         for version in versions:
-            if version.serial not in having and (data := _read_data(self._pool, version, [(self.x, self.y)])):
+            if version.serial in having:
+                continue
+            data = _read_data(self._pool, version, [(self.x, self.y)])
+            if data:
                 (found[version.serial],) = data
+            nowhere += data is None
+        if nowhere and nowhere < len(versions):
+            warn_caller(
+                f"{nowhere} of {len(versions)} versions {'is' if nowhere == 1 else 'are'} left out: where on the "
+                f"detector their pixels are is not in the header ({', '.join(PLACE_KEYS)}), or contradicts the arrays",
+                IncompleteAnswer,
+            )
         return found
 
     def _nowhere(self, versions: Sequence[ProductRow]) -> str:
@@ -280,14 +293,19 @@ def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str
     return filled
 
 
-def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Read pixels (x, y) from a version's arrays, a tile of each; nothing if it has no pixels, or not all of these."""
+def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]] | None:
+    """Read pixels (x, y) from a version's arrays, a tile of each; none if it does not cover all of these.
+
+    None if nobody knows where its pixels are.
+    """
     try:
         described = pixel_set_of(pool.manifest(version))
     except FormatError as error:
         _log.warning("%s was not looked at: %s", Urn(pool.name, version.kind, version.serial), error)
-        return []
-    if described is None or not all(described.placement.covers(x, y) for x, y in places):
+        return None
+    if described is None:
+        return None
+    if not all(described.placement.covers(x, y) for x, y in places):
         return []
     product = pool.load_version(version)
     corners = [(y - described.placement.y, x - described.placement.x) for x, y in places]
@@ -336,7 +354,7 @@ def first_disagreement(
     ids = [pixel_id_at(x, y) for x, y in places]
     stored = rows.read_pixels(pool.catalog.database, version.kind, chosen, ids)
     read = _read_data(pool, version, places)
-    for place, number, data in itertools.zip_longest(places, ids, read):
+    for place, number, data in itertools.zip_longest(places, ids, read or []):
         row = stored.get(number)
         if row is None or data is None:
             return place
@@ -393,8 +411,7 @@ class Pixels:
         self.where = where
         self._pool = pool
         self._condition = parse_pixels(where, cls.kind)
-        check_region((*(x or (1, 1)), *(y or (1, 1))))
-        self._box = rows.Box(x, y)
+        self._box = rows.Box(_ends(x, "x", COLUMNS), _ends(y, "y", ROWS))
         name = check_detector(detector)
         serials = [serial for _, serial in _select(pool, cls, query, tag, all_versions).keys]
         if name is not None:
@@ -522,6 +539,29 @@ def _alike(tables: list[Table]) -> list[Table]:
                 table.replace_column(name, made)
                 table[name].unit = unit
     return tables
+
+
+def _whole(value: Any, what: str) -> int:
+    """Give a coordinate as an int, NumPy's too."""
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise InvalidInput(f"{what}={value!r}: a whole number is wanted, counted from 1 in the FULL array")
+
+
+def _ends(given: Any, what: str, most: int) -> tuple[int, int] | None:
+    """Give the first and the last column, or row."""
+    if given is None:
+        return None
+    ends = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
+    if len(ends) != 2:
+        raise InvalidInput(f"{what}={given!r}: write the first and the last one, e.g. {what}=(1, 72)")
+    first, last = (_whole(end, what) for end in ends)
+    if not 1 <= first <= last <= most:
+        raise InvalidInput(f"{what}={given!r} is none of the detector: from 1 to {most}, the smaller one first")
+    return first, last
 
 
 def _filled(kind: str, column: str, value: Any, s: rows.SetRow) -> Any:

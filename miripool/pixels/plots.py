@@ -136,7 +136,9 @@ def _draw_history(axes: Any, table: Table) -> None:
     _note_more(axes, len(versions))
     lost = int((~np.isfinite(rate)).sum())
     if lost:
-        axes.plot([], [], " ", label=f"{lost} of {len(rate)} have no rate")
+        axes.plot([], [], " ", label=f"{lost} of {len(rate)} have no finite rate")
+    if lost == len(rate) and lost and min(places) != max(places):  # or the axis would be any
+        axes.set_xlim(min(places), max(places))
     axes.set_ylabel("rate (DN/s)")
     axes.set_xlabel(label)
 

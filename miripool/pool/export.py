@@ -13,6 +13,7 @@ from ..formats import track_name, write_fits
 from ..model.names import check_product_name
 from ..model.product import kind_class
 from ..store.storage.local import storage_error
+from ..system.outfile import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ def export(ref: ProductRef, destination: Path | str, *, overwrite: bool = False,
         The file.
     """
     path = Path(destination)
-    if path.is_dir():
+    if is_folder(path):
         path /= export_name(ref, jwst=jwst)
     elif str(destination).endswith(("/", os.sep)):
         raise FileMissing(f"there is no folder {path}; make it first, or name a file")

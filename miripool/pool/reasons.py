@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..index import nearest_values
+from ..index import nearest_values, pixels
 from ..query.division import split
 from ..query.queries import PixelQuery, Query
 from ..query.text import to_text
@@ -111,9 +112,21 @@ def why_empty(
         return told if found is None else f"{told}. {found}"
     which = to_text(rest, asked.variable) if rest is not None else ""
     if isinstance(asked, PixelQuery):
-        which = f"{asked.at_least} or more pixels with {asked.text or 'any value'}"
-        return f"none of the {_products(left, heads=heads)} has {which}"
+        serials = selecting.select(pool, with_node(asked, And(before)), previous, tag=tag, all_versions=all_versions)
+        return _no_pixels(pool, asked, serials, heads=heads)
     return f"none of the {_products(left, heads=heads)} satisfies {which}"
+
+
+def _no_pixels(pool: Core, asked: PixelQuery, serials: Sequence[int], *, heads: bool) -> str:
+    seen = len(pixels.sets_of(pool.catalog.database, serials))
+    unseen = len(serials) - seen
+    wanted = f"{asked.at_least} or more pixels with {asked.text or 'any value'}"
+    told = f"none of the {_products(seen, heads=heads)} has {wanted}"
+    if not unseen:
+        return told
+    command = f"`miripool index pixels {shlex.quote(pool.name)}` makes them"
+    where = f"{_products(unseen, heads=heads)} without pixel rows: {command}"
+    return f"{told}; not looked at: {where}" if seen else f"nothing was looked at: there are only {where}"
 
 
 def _products(number: int, *, heads: bool) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from contextlib import closing
 from numbers import Integral
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidInput, UnknownKeyword
+from ..errors import IncompleteAnswer, InvalidInput, UnknownKeyword
 from ..index import order_by, pixels
 from ..model.keywords import dictionary, suggest
 from ..query.division import split
@@ -16,6 +15,7 @@ from ..query.pixelwhere import PixelTest
 from ..query.places import FIELDS, find_keyword
 from ..query.queries import PixelQuery
 from ..query.tree import Keyword, walk
+from ..system.warning import warn_caller
 from .reference import ProductRef, ProductRefs
 from .scan import judge
 from .valuetypes import refuse_other_types
@@ -43,8 +43,6 @@ __all__ = [
     "warn_beyond",
     "warn_without_rows",
 ]
-
-_log = logging.getLogger("miripool")
 
 
 def sort_keys(order: str | Sequence[str] | None) -> list[str]:
@@ -247,13 +245,12 @@ def warn_without_rows(pool: Core, missing: int, versions: int) -> None:
     missing, versions : int
         How many have no rows, of how many that were asked about.
     """
-    _log.warning(
-        "%d of %d versions have no pixel rows and are left out; `miripool index pixels %s` makes them, or "
-        "`… SPEC` those that were dropped, where headers tell the place on the detector (SUBSTRT1, SUBSTRT2, SUBSIZE1, "
-        "SUBSIZE2)",
-        missing,
-        versions,
-        shlex.quote(pool.name),
+    told = f"1 of {versions} versions has" if missing == 1 else f"{missing} of {versions} versions have"
+    warn_caller(
+        f"{told} no pixel rows and {'is' if missing == 1 else 'are'} not looked at; the view missing_pixel_rows says "
+        f"why, and `miripool index pixels {shlex.quote(pool.name)}` makes rows that are not made yet, `… SPEC` those "
+        "that were dropped",
+        IncompleteAnswer,
     )
 
 
@@ -275,7 +272,8 @@ def warn_beyond(condition: Node, sets: Sequence[SetRow]) -> None:
         named = max((of[axis] or 0 for of in items if len(of) > axis), default=0)
         if there and named > there:
             many = f"only 1 {what}" if there == 1 else f"at most {there} {what}s"
-            _log.warning("the condition names %s == %d; the versions that are asked have %s", what, named, many)
+            message = f"the condition names {what} == {named}; the versions that are asked have {many}"
+            warn_caller(message, IncompleteAnswer)
 
 
 def serials_of(refs: Iterable[ProductRef]) -> list[int]:

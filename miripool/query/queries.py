@@ -6,6 +6,7 @@ import functools
 import inspect
 import operator
 import types
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..errors import InvalidInput, QueryError
@@ -240,9 +241,9 @@ class PixelQuery(Query):
     ) -> None:
         cls = kind_class(kind) if isinstance(kind, str) else kind
         super().__init__(cls, "p", where, allVersions=allVersions, all_versions=all_versions, tag=tag, functions={})
-        if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 1:
+        if isinstance(at_least, bool) or not isinstance(at_least, Integral) or at_least < 1:
             raise InvalidInput(f"at_least={at_least!r}: a whole number from 1 on is wanted")
-        self._ask(parse_pixels(pixels, cls.kind), pixels, at_least, check_region(region), check_detector(detector))
+        self._ask(parse_pixels(pixels, cls.kind), pixels, int(at_least), check_region(region), check_detector(detector))
 
     def _ask(
         self,

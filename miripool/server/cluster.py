@@ -32,7 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import DiskFull, IntegrityError, MiripoolError, NewerFormat, ServerUnavailable
-from .placement import MAJOR, PORT, Placement
+from .placement import MAJOR, PORT, ServerPlace
 
 __all__ = [
     "DATABASE",
@@ -91,13 +91,13 @@ def check_data(data: Path) -> bool:
 
 
 def initialize(
-    placement: Placement, binaries: Path, *, pass_fds: tuple[int, ...] = (), stopping: Callable[[], bool]
+    placement: ServerPlace, binaries: Path, *, pass_fds: tuple[int, ...] = (), stopping: Callable[[], bool]
 ) -> None:
     """Make the cluster beside its place and rename it, so that a killed `initdb` leaves nothing half done.
 
     Parameters
     ----------
-    placement : Placement
+    placement : ServerPlace
         Where.
     binaries : Path
         PostgreSQL's `bin` folder.
@@ -122,7 +122,7 @@ def initialize(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def configure(placement: Placement, socket_directory: Path) -> None:
+def configure(placement: ServerPlace, socket_directory: Path) -> None:
     """Write the configuration, as this version of miripool wants it; `postgresql.auto.conf` is left alone."""
     lines = [f"{name} = '{_quote(str(value))}'" for name, value in settings(socket_directory).items()]
     header = "# Written by miripool at each start. For settings of your own use ALTER SYSTEM.\n"
@@ -194,7 +194,7 @@ def explain(text: str, path: Path) -> MiripoolError:
 
 
 def _run_initdb(
-    command: list[str], placement: Placement, pass_fds: tuple[int, ...], stopping: Callable[[], bool]
+    command: list[str], placement: ServerPlace, pass_fds: tuple[int, ...], stopping: Callable[[], bool]
 ) -> None:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -219,7 +219,7 @@ def _run_initdb(
             raise explain(output.read().decode(errors="replace"), placement.data)
 
 
-def _write_inside(placement: Placement, name: str, text: str) -> None:
+def _write_inside(placement: ServerPlace, name: str, text: str) -> None:
     folder = os.open(placement.data, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         temporary = f"{name}.new"

@@ -27,7 +27,7 @@ from .cluster import DATABASE, ROLE
 from .libpq import note_embedded
 from .placement import PORT, find_binaries, find_data, find_outside, prepare_folder
 from .postmaster import Presence, ProcessMark, find_postmaster
-from .probe import Answer, count_clients, probe
+from .probe import ProbeAnswer, count_clients, probe
 from .state import (
     HostIdentity,
     ServerState,
@@ -169,10 +169,10 @@ class EmbeddedServer:
         if not is_locked(self._folder / "supervisor.lock"):
             return False  # killed: a new one is to adopt the server
         answer, said = probe(Path(state.socket_directory))
-        if answer is Answer.REFUSED:
+        if answer is ProbeAnswer.REFUSED:
             prepare_folder(self._folder)  # says whose it is
             raise ServerUnavailable(f"the PostgreSQL server of {self.home} refuses this user: {said}")
-        return answer is Answer.READY
+        return answer is ProbeAnswer.READY
 
     def _start(
         self, state: ServerState | None, deadline: float, timeout: float, progress: Callable[[str], None] | None

@@ -28,7 +28,7 @@ __all__ = [
     "MAJOR",
     "OUTSIDE",
     "PORT",
-    "Placement",
+    "ServerPlace",
     "ServerUser",
     "find_binaries",
     "find_data",
@@ -107,7 +107,7 @@ class ServerUser:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class ServerPlace:
     """Where one home's server has its things."""
 
     folder: Path
@@ -127,7 +127,7 @@ class Placement:
         return self.folder / "postgresql.log"
 
     @classmethod
-    def choose(cls, folder: Path) -> Placement:
+    def choose(cls, folder: Path) -> ServerPlace:
         """Choose the place of a home's server; makes folders, but no cluster.
 
         Parameters
@@ -262,7 +262,7 @@ def provide_binaries(user: ServerUser) -> Path:
     return copied
 
 
-def provide_socket_directory(placement: Placement) -> Path:
+def provide_socket_directory(placement: ServerPlace) -> Path:
     """Make a private folder for the socket, with a path that the kernel and libpq can take.
 
     A socket's path has about 107 bytes at most, and a comma or a quote in it can't be told to PostgreSQL.

@@ -19,13 +19,13 @@ from .placement import PORT
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-__all__ = ["Answer", "Usage", "count_clients", "ensure_database", "probe", "socket_answers"]
+__all__ = ["ProbeAnswer", "Usage", "count_clients", "ensure_database", "probe", "socket_answers"]
 
 
 _NAME = "miripool probe"
 
 
-class Answer(enum.Enum):
+class ProbeAnswer(enum.Enum):
     """What a server says to a client."""
 
     ABSENT = "absent"
@@ -44,7 +44,7 @@ class Usage:
     """Sessions that the database has had; those of the supervisor are with another one."""
 
 
-def probe(socket_directory: Path, database: str = DATABASE) -> tuple[Answer, str]:
+def probe(socket_directory: Path, database: str = DATABASE) -> tuple[ProbeAnswer, str]:
     """Connect once and say what came of it.
 
     Returns
@@ -60,22 +60,22 @@ def probe(socket_directory: Path, database: str = DATABASE) -> tuple[Answer, str
     import psycopg2
 
     if not (socket_directory / f".s.PGSQL.{PORT}").exists():
-        return Answer.ABSENT, ""
+        return ProbeAnswer.ABSENT, ""
     try:
         with _connected(socket_directory, database):
-            return Answer.READY, ""
+            return ProbeAnswer.READY, ""
     except psycopg2.OperationalError as error:
         # A failed connection carries no SQLSTATE; the messages are English, as lc_messages is C.
         said = str(error).strip()
         if is_clients_own(error):
             raise InvalidInput(f"PostgreSQL's client library can't make a connection: {said}") from None
     if "too many clients" in said or "remaining connection slots" in said:
-        return Answer.READY, said
+        return ProbeAnswer.READY, said
     if "authentication failed" in said or "no pg_hba.conf entry" in said or "Permission denied" in said:
-        return Answer.REFUSED, said
+        return ProbeAnswer.REFUSED, said
     if "No such file" in said or "Connection refused" in said:
-        return Answer.ABSENT, said
-    return Answer.NOT_YET, said
+        return ProbeAnswer.ABSENT, said
+    return ProbeAnswer.NOT_YET, said
 
 
 def count_clients(socket_directory: Path) -> Usage | None:

@@ -26,9 +26,9 @@ from ..errors import Conflict, MiripoolError, ServerUnavailable
 from . import cluster
 from .limits import raise_limits
 from .orphans import remove_orphans
-from .placement import MAJOR, OUTSIDE, PORT, Placement, provide_binaries, provide_socket_directory
+from .placement import MAJOR, OUTSIDE, PORT, ServerPlace, provide_binaries, provide_socket_directory
 from .postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
-from .probe import Answer, count_clients, ensure_database, probe, socket_answers
+from .probe import ProbeAnswer, count_clients, ensure_database, probe, socket_answers
 from .state import (
     HostIdentity,
     Phase,
@@ -156,7 +156,7 @@ class Supervisor:
             self._write(dataclasses.replace(self._state.at("failed"), error_kind=error.kind, error=str(error)))
 
     def _bring_up(self, previous: ServerState | None) -> None:
-        placement = Placement.choose(self._folder)
+        placement = ServerPlace.choose(self._folder)
         self._state = dataclasses.replace(self._state, data_directory=str(placement.data))
         deadline, killed = time.monotonic() + _PATIENCE, 0
         while not self._stopping:
@@ -183,7 +183,7 @@ class Supervisor:
             self._write_phase("waiting")
             self._sleep(0.2)
 
-    def _adopt(self, placement: Placement) -> bool:
+    def _adopt(self, placement: ServerPlace) -> bool:
         """Take over a running postmaster that has no supervisor."""
         found = find_postmaster(placement.data)
         if found.presence is not Presence.RUNNING or found.mark is None or found.pid_file is None:
@@ -193,7 +193,7 @@ class Supervisor:
         self._state = dataclasses.replace(self._state, socket_directory=found.pid_file.socket_directory)
         return True
 
-    def _start(self, placement: Placement, previous: ServerState | None) -> bool:
+    def _start(self, placement: ServerPlace, previous: ServerState | None) -> bool:
         """Start the postmaster, on a new cluster if need be; False while another one's processes are left."""
         lock = try_lock(placement.place / "cluster.lock")
         if lock is None:
@@ -225,7 +225,7 @@ class Supervisor:
             os.close(lock)
         return True
 
-    def _launch(self, placement: Placement, binaries: Path, sockets: Path, lock: int) -> None:
+    def _launch(self, placement: ServerPlace, binaries: Path, sockets: Path, lock: int) -> None:
         # Appending: the file can be cut while the server writes.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         log = os.open(placement.log, flags, 0o600)
@@ -247,7 +247,7 @@ class Supervisor:
         self._postmaster = ProcessMark.of(self._child.pid)
         self._state = dataclasses.replace(self._state, socket_directory=str(sockets))
 
-    def _await_ready(self, placement: Placement, offset: int) -> bool:
+    def _await_ready(self, placement: ServerPlace, offset: int) -> bool:
         """Wait until the server answers, without a limit: recovery may take long. False if it ended."""
         self._write_phase("starting")
         pause = 0.01
@@ -263,9 +263,9 @@ class Supervisor:
 
     def _answers(self) -> bool:
         answer, said = probe(Path(self._state.socket_directory), "postgres")
-        if answer is Answer.REFUSED:
+        if answer is ProbeAnswer.REFUSED:
             raise ServerUnavailable(f"the embedded PostgreSQL server refuses its own user: {said}")
-        return answer is Answer.READY
+        return answer is ProbeAnswer.READY
 
     def _say_ready(self, pid_file: PidFile) -> bool:
         import psycopg2

@@ -10,7 +10,6 @@ import re
 import shutil
 import tomllib
 import uuid
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from ..errors import (
     AlreadyExists,
     Conflict,
     FormatError,
+    IncompleteAnswer,
     IntegrityError,
     InvalidInput,
     MiripoolError,
@@ -30,15 +30,17 @@ from ..errors import (
 )
 from ..index import READER, Catalog, ask, find_owner, grant_reader, schema_bytes, schema_name
 from ..model.keywords import suggest
-from ..model.names import check_pool_name
+from ..model.names import can_name_pool, check_pool_name
 from ..model.product import Context, kinds_matching
-from ..pixels.gaps import IncompleteAnswer, notice_of_gaps
+from ..pixels.gaps import notice_of_gaps
 from ..pool.core import Core, core_of
 from ..server import EmbeddedServer
 from ..store.archive import Archive
 from ..store.poolinfo import read_pool_info
 from ..store.storage.local import LocalStorage, storage_error
 from ..system.files import read_plain
+from ..system.warning import warn_caller
+from .attached import attached_folder, links, make_link, pool_away, remove_link
 from .pool import Pool
 
 if TYPE_CHECKING:
@@ -188,13 +190,13 @@ class Home:
 
         Warns
         -----
-        miripool.pixels.gaps.IncompleteAnswer
+        miripool.errors.IncompleteAnswer
             If versions of the pool have no pixel rows, whatever is asked; the answer's ``notice`` says the same.
         """
         with self.pool(name) as pool:
             notice = notice_of_gaps(core_of(pool))
             if notice is not None:
-                warnings.warn(notice, IncompleteAnswer, stacklevel=3)  # behind contextlib's frame: who asks
+                warn_caller(notice, IncompleteAnswer)
             with (
                 contextlib.closing(self._reader(core_of(pool).catalog.database)) as database,
                 ask(database, statement) as answer,
@@ -217,13 +219,13 @@ class Home:
 
         Warns
         -----
-        miripool.pixels.gaps.IncompleteAnswer
+        miripool.errors.IncompleteAnswer
             As for `sql`.
         """
         with self.pool(name) as pool:
             notice = notice_of_gaps(core_of(pool))
             if notice is not None:
-                warnings.warn(notice, IncompleteAnswer, stacklevel=2)
+                warn_caller(notice, IncompleteAnswer)
             with contextlib.closing(self._reader(core_of(pool).catalog.database)) as database:
                 return database.psql_url, database.schema
 
@@ -296,6 +298,9 @@ class Home:
         return Pool(Core(name, archive, connect, opened_by=again))
 
     def _no_pool(self, name: str) -> PoolNotFound:
+        away = pool_away(self._folder(name))
+        if away is not None:
+            return PoolNotFound(away)
         names = self.names()
         for other in names:
             with contextlib.suppress(MiripoolError):
@@ -333,6 +338,9 @@ class Home:
         check_pool_name(name)
         self._refuse_similar(name)
         folder = self._folder(name)
+        away = pool_away(folder)
+        if away is not None:
+            raise AlreadyExists(away)
         if (folder / "pool.json").is_file():
             if not exist_ok:
                 raise AlreadyExists(f"there is a pool {name!r} in {self.path} already")
@@ -368,12 +376,12 @@ class Home:
             Catalog.open(self.database_url(), schema=schema_name(name), pool_id="", create=False).close()
 
     def _refuse_similar(self, name: str, *, but: str | None = None) -> None:
-        for other in self.names():
-            if other == but:
-                continue
+        there = self.names()
+        for other in {*there, *links(self.path / "pools")} - {but}:  # those too whose folder is away
             if other != name and other.lower() == name.lower():
                 raise AlreadyExists(f"there is a pool {other!r}; names that differ in capitals only are not told apart")
-            if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
+        for other in there:
+            if other != but and name in read_pool_info(LocalStorage(self._folder(other))).former_names:
                 raise AlreadyExists(
                     f"pool {other!r} was called {name!r} once and its URNs still hold; choose another name"
                 )
@@ -417,7 +425,7 @@ class Home:
         check_pool_name(new)
         with self.pool(name) as pool:
             self._refuse_similar(new, but=name)
-            if self._folder(new).exists() or self._retired(new).exists():
+            if os.path.lexists(self._folder(new)) or self._retired(new).exists():
                 raise AlreadyExists(f"there is or was a pool {new!r} in {self.path}; choose another name")
             core_of(pool).catch_up()
             self._refuse_index(new, pool.id)
@@ -467,26 +475,29 @@ class Home:
         if os.path.lexists(link) or self._retired(name).exists():
             raise AlreadyExists(f"there is or was a pool {name!r} in {self.path}; give it another name here")
         self._reach_database(name)
+        make_link(link, folder)
         try:
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(folder, target_is_directory=True)
-        except OSError as error:
-            raise storage_error(error, link) from error
-        pool = self.pool(name)
-        try:
-            core_of(pool).catch_up()
-        except MiripoolError:
-            pool.close()
-            link.unlink()
+            pool = self.pool(name)
+            try:
+                core_of(pool).catch_up()
+            except BaseException:
+                pool.close()
+                raise
+        except BaseException:  # what can't be opened, or not be read to its end, is not attached
+            remove_link(link)
+            with contextlib.suppress(MiripoolError):  # a part of an index does no harm to a later one
+                self._drop_index(name, pool_id)
             raise
         return pool
 
     def _name_of(self, pool_id: str) -> str | None:
         """Give the name under which a pool is in this home."""
-        for name in self.names():
-            with contextlib.suppress(MiripoolError):  # what is wrong with another pool is said when it is opened
-                if read_pool_info(LocalStorage(self._folder(name))).id == pool_id:
-                    return name
+        return next((name for name in self.names() if self._id_of(name) == pool_id), None)
+
+    def _id_of(self, name: str) -> str | None:
+        """Give a pool's id; None where it can't be read: what is wrong with a pool is said when it is opened."""
+        with contextlib.suppress(MiripoolError):
+            return read_pool_info(LocalStorage(self._folder(name))).id
         return None
 
     def detach(self, name: str) -> Path:
@@ -500,7 +511,8 @@ class Home:
         Returns
         -------
         pathlib.Path
-            The folder. Where it can't be reached, the index stays for when it is attached again.
+            The folder. Where it can't be reached or can't be read, or has become another pool's, the index stays for
+            when the pool is attached again.
 
         Raises
         ------
@@ -513,11 +525,17 @@ class Home:
         if not link.is_symlink():
             with self.pool(name):
                 raise Conflict(f"pool {name!r} is this home's own: `miripool delete` deletes it for good")
-        folder = link.readlink()
-        with contextlib.suppress(NotFound), self.pool(name) as pool:
-            self._refuse_index(name, pool.id)
-        link.unlink()
+        folder = attached_folder(link)
+        pool_id = self._id_of(name)
+        if pool_id is not None:
+            self._drop_index(name, pool_id)
+        remove_link(link)
         return folder
+
+    def _drop_index(self, name: str, pool_id: str) -> None:
+        """Drop a pool's index; under that name there may be none, or another pool's."""
+        if find_owner(self.database_url(), schema_name(name)) == pool_id:
+            self._refuse_index(name, pool_id)
 
     def _rename_index(self, pool: Pool, new: str) -> None:
         """Give the index its new name, in the place of one that was made since the folder has that name."""
@@ -602,8 +620,11 @@ class Home:
         if last >= 0:
             next_serial = max(next_serial, archive.journal.read(last).next_serial)
         retired = LocalStorage(self._retired(name).parent)
-        for former in (name, *archive.read_info().former_names):
-            retired.replace(f"{former}.json", json.dumps({"next_serial": next_serial}).encode())
+        for former in {name, *archive.read_info().former_names}:
+            if can_name_pool(former):  # in a pool that somebody else made it may be anything
+                # Other pools may have had the name, and have used more numbers.
+                used = max(next_serial, self._first_serial(former))
+                retired.replace(f"{former}.json", json.dumps({"next_serial": used}).encode())
 
     def _sweep_deleted(self) -> None:
         """Delete the indexes and the files of deleted pools, also of those whose deletion was interrupted."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..exchange.pack import Packed
     from ..index import TagEvent, TagSummary
     from ..maintenance.gc import Collected
-    from ..maintenance.repair import Step
+    from ..maintenance.repair import RepairStep
     from ..maintenance.verify import Report
     from ..pipeline import Recipe, Reprocessed
     from ..pixels.pixel import Pixel, Pixels
@@ -977,7 +977,7 @@ class Pool:
         *,
         dry_run: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> list[Step]:
+    ) -> list[RepairStep]:
         """Heal what can be healed, from copies; set aside what can't, and lose nothing more.
 
         Parameters
@@ -991,7 +991,7 @@ class Pool:
 
         Returns
         -------
-        list of Step
+        list of RepairStep
             Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
 
         Raises

@@ -8,9 +8,24 @@ calibrates them: the maps of `Detector`.
 
 from __future__ import annotations
 
-from miripool.simulate.calibration import Calibration, Ramp, Rate, RateInts, average_rates, calibrate_ramp, fit_slopes
+from miripool.simulate.calibration import (
+    Calibration,
+    RampArrays,
+    RateArrays,
+    RateIntsArrays,
+    average_rates,
+    calibrate_ramp,
+    fit_slopes,
+)
 from miripool.simulate.detector import DETECTORS, Detector
-from miripool.simulate.exposure import COSMIC_RAY, Scene, SimulatedExposure, Truth, simulate_campaign, simulate_exposure
+from miripool.simulate.exposure import (
+    COSMIC_RAY,
+    Scene,
+    SimulatedExposure,
+    SimulatedTruth,
+    simulate_campaign,
+    simulate_exposure,
+)
 from miripool.simulate.references import REFERENCE_TYPES, write_references
 from miripool.simulate.subarrays import SUBARRAYS, Subarray, find_subarray
 
@@ -21,13 +36,13 @@ __all__ = [
     "SUBARRAYS",
     "Calibration",
     "Detector",
-    "Ramp",
-    "Rate",
-    "RateInts",
+    "RampArrays",
+    "RateArrays",
+    "RateIntsArrays",
     "Scene",
     "SimulatedExposure",
+    "SimulatedTruth",
     "Subarray",
-    "Truth",
     "average_rates",
     "calibrate_ramp",
     "find_subarray",

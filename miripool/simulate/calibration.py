@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Map = NDArray[np.float32]
 
-__all__ = ["Calibration", "Ramp", "Rate", "RateInts", "average_rates", "calibrate_ramp", "fit_slopes"]
+__all__ = ["Calibration", "RampArrays", "RateArrays", "RateIntsArrays", "average_rates", "calibrate_ramp", "fit_slopes"]
 
 _ROWS = 32
 """Rows whose differences are sorted together: a block stays below 20 MB for 100 groups of the FULL array."""
@@ -80,7 +80,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ramp:
+class RampArrays:
     """Calibrated groups.
 
     Attributes
@@ -103,7 +103,7 @@ class Ramp:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RateInts:
+class RateIntsArrays:
     """Slopes of each integration, all of shape (nints, ny, nx).
 
     Attributes
@@ -126,11 +126,11 @@ class RateInts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rate(RateInts):
+class RateArrays(RateIntsArrays):
     """Mean slopes of an exposure: as in `RateInts`, with shape (ny, nx)."""
 
 
-def calibrate_ramp(exposure: Readout, calibration: Calibration) -> Ramp:
+def calibrate_ramp(exposure: Readout, calibration: Calibration) -> RampArrays:
     """Correct an exposure for the reset anomaly, non-linearity and dark current, and flag its groups.
 
     The noise that a jump is held against follows from the detector's true gain, not from the calibration's: two
@@ -145,7 +145,7 @@ def calibrate_ramp(exposure: Readout, calibration: Calibration) -> Ramp:
 
     Returns
     -------
-    Ramp
+    RampArrays
         Linear DN and flags.
     """
     detector = exposure.detector
@@ -164,7 +164,7 @@ def calibrate_ramp(exposure: Readout, calibration: Calibration) -> Ramp:
             groupdq[i, g][saturated] |= SATURATED
             sci[i, g] = detector.linearise(raw - reset[g], scale=calibration.linearity_scale) - dark * (g + 1)
     _flag_jumps(sci, groupdq, detector, calibration.jump_threshold)
-    return Ramp(sci, detector.mask, groupdq, exposure.refout.astype(np.float32))
+    return RampArrays(sci, detector.mask, groupdq, exposure.refout.astype(np.float32))
 
 
 def _flag_jumps(sci: Map, groupdq: NDArray[np.uint8], detector: Detector, threshold: float) -> None:
@@ -193,7 +193,7 @@ def _median_where(values: Map, usable: NDArray[np.bool_]) -> Map:
     return np.where(n > 0, middle, np.float32(0))
 
 
-def fit_slopes(ramp: Ramp, *, read_noise: Map, gain: float, group_time: float) -> RateInts:
+def fit_slopes(ramp: RampArrays, *, read_noise: Map, gain: float, group_time: float) -> RateIntsArrays:
     """Fit a slope to each integration by generalised least squares.
 
     The unknown is the slope; the data are differences of neighbouring groups, with the covariance that read noise
@@ -202,7 +202,7 @@ def fit_slopes(ramp: Ramp, *, read_noise: Map, gain: float, group_time: float) -
 
     Parameters
     ----------
-    ramp : Ramp
+    ramp : RampArrays
         Linear DN and flags.
     read_noise : ndarray of float32, shape (ny, nx)
         Standard deviation of one reading, DN.
@@ -213,7 +213,7 @@ def fit_slopes(ramp: Ramp, *, read_noise: Map, gain: float, group_time: float) -
 
     Returns
     -------
-    RateInts
+    RateIntsArrays
         DN/s.
     """
     shape = (ramp.sci.shape[0], *ramp.pixeldq.shape)
@@ -229,7 +229,7 @@ def fit_slopes(ramp: Ramp, *, read_noise: Map, gain: float, group_time: float) -
     var_poisson /= np.float32(group_time**2)
     var_rnoise /= np.float32(group_time**2)
     sci[(dq & DO_NOT_USE) != 0] = np.nan
-    return RateInts(sci, np.sqrt(var_poisson + var_rnoise), dq, var_poisson, var_rnoise)
+    return RateIntsArrays(sci, np.sqrt(var_poisson + var_rnoise), dq, var_poisson, var_rnoise)
 
 
 def _fit_integration(differences: Map, pairs: NDArray[np.bool_], read_noise: Map, gain: float) -> tuple[Map, Map, Map]:
@@ -269,7 +269,7 @@ def _solve_weights(pairs: NDArray[np.bool_], readings: Map, photons: Map) -> Map
     return weights
 
 
-def average_rates(rates: RateInts) -> Rate:
+def average_rates(rates: RateIntsArrays) -> RateArrays:
     """Average the slopes of all integrations.
 
     Each is weighted by the inverse of its variance by read noise, which tells how many groups it rests on and, unlike
@@ -277,12 +277,12 @@ def average_rates(rates: RateInts) -> Rate:
 
     Parameters
     ----------
-    rates : RateInts
+    rates : RateIntsArrays
         Shape (nints, ny, nx), DN/s.
 
     Returns
     -------
-    Rate
+    RateArrays
         Shape (ny, nx), DN/s. DQ has every flag of any integration, DO_NOT_USE only where no integration is usable.
     """
     usable = (rates.dq & DO_NOT_USE) == 0
@@ -294,4 +294,4 @@ def average_rates(rates: RateInts) -> Rate:
     var_poisson, var_rnoise = ((weights**2 * v).sum(axis=0) for v in (rates.var_poisson, rates.var_rnoise))
     flags = np.bitwise_or.reduce(rates.dq & ~np.uint32(DO_NOT_USE), axis=0)
     dq = flags | np.where(some, 0, DO_NOT_USE).astype(np.uint32)
-    return Rate(sci, np.sqrt(var_poisson + var_rnoise), dq, var_poisson, var_rnoise)
+    return RateArrays(sci, np.sqrt(var_poisson + var_rnoise), dq, var_poisson, var_rnoise)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Map = NDArray[np.float32]
 
-__all__ = ["COSMIC_RAY", "Scene", "SimulatedExposure", "Truth", "simulate_campaign", "simulate_exposure"]
+__all__ = ["COSMIC_RAY", "Scene", "SimulatedExposure", "SimulatedTruth", "simulate_campaign", "simulate_exposure"]
 
 COSMIC_RAY: Final = np.dtype([("integration", "i4"), ("group", "i4"), ("y", "i4"), ("x", "i4"), ("dn", "f4")])
 """One pixel hit: 0-based integration, group (the first that shows it), row and column in the subarray; linear DN."""
@@ -40,7 +40,7 @@ _LARGEST_COUNT = 32767
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
+class SimulatedTruth:
     """What the exposure was made from, to hold results against.
 
     Rows and columns are 0-based in the subarray.
@@ -69,11 +69,11 @@ class SimulatedExposure(Readout):
 
     Attributes
     ----------
-    truth : Truth
+    truth : SimulatedTruth
         What is behind it.
     """
 
-    truth: Truth
+    truth: SimulatedTruth
 
     def write_uncal(self, folder: str | Path, *, date: datetime | None = None, overwrite: bool = False) -> Path:
         """Write the raw exposure as a JWST Level-1b file; see `miripool.simulate.files.write_uncal`."""
@@ -279,7 +279,7 @@ def _to_utc(start: datetime) -> datetime:
 
 def _expose(
     detector: Detector, slopes: Map, counts: tuple[int, int], group_time: float, cosmic_ray_rate: float, seed: int
-) -> tuple[NDArray[np.uint16], NDArray[np.uint16], Truth]:
+) -> tuple[NDArray[np.uint16], NDArray[np.uint16], SimulatedTruth]:
     nints, _ = counts
     sci = np.empty(counts + detector.mask.shape, np.uint16)
     refout = np.empty(counts + detector.refout_level.shape, np.uint16)
@@ -293,7 +293,7 @@ def _expose(
         cosmic_rays.append(hits)
         _integrate(detector, slopes, group_time, hits, rng, sci[i], saturated_from[i])
         _read_refout(detector, rng, refout[i])
-    return sci, refout, Truth(slopes, np.concatenate(cosmic_rays), saturated_from, detector.mask)
+    return sci, refout, SimulatedTruth(slopes, np.concatenate(cosmic_rays), saturated_from, detector.mask)
 
 
 def _draw_cosmic_rays(rng: Generator, rate: float, shape: tuple[int, ...]) -> NDArray[np.void]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from miripool.simulate.calibration import Calibration, Ramp, Rate, RateInts
+    from miripool.simulate.calibration import Calibration, RampArrays, RateArrays, RateIntsArrays
     from miripool.simulate.headers import Card
     from miripool.simulate.readout import Readout
 
@@ -168,7 +168,7 @@ def _tables(exposure: Readout) -> list[Extension]:
     return [(name, table, "") for name, table in tables(exposure).items()]
 
 
-def _ramp_extensions(ramp: Ramp, exposure: Readout) -> list[Extension]:
+def _ramp_extensions(ramp: RampArrays, exposure: Readout) -> list[Extension]:
     images: list[Extension] = [
         ("SCI", ramp.sci, ""),
         ("PIXELDQ", ramp.pixeldq, ""),
@@ -178,7 +178,7 @@ def _ramp_extensions(ramp: Ramp, exposure: Readout) -> list[Extension]:
     return [*images, *_tables(exposure)]
 
 
-def _rate_extensions(rate: RateInts | Rate, tables: list[Extension]) -> list[Extension]:
+def _rate_extensions(rate: RateIntsArrays | RateArrays, tables: list[Extension]) -> list[Extension]:
     return [
         ("SCI", rate.sci, "DN/s"),
         ("ERR", rate.err, "DN/s"),

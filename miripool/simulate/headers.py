@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from miripool.errors import InvalidInput
-from miripool.formats.level1b import Timing, group_table, int_times_table, isoformat, to_mjd
+from miripool.formats.level1b import GroupTiming, group_table, int_times_table, isoformat, to_mjd
 from miripool.simulate.flags import JUMP_DET
 from miripool.simulate.subarrays import find_subarray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from miripool.simulate.calibration import Calibration, Ramp
+    from miripool.simulate.calibration import Calibration, RampArrays
     from miripool.simulate.readout import Readout
 
     Card = tuple[str, Any, str]
@@ -255,7 +255,7 @@ def _place_cards(exposure: Readout) -> list[Card]:
     ]
 
 
-def calibration_cards(exposure: Readout, calibration: Calibration, ramp: Ramp, *, fitted: bool) -> list[Card]:
+def calibration_cards(exposure: Readout, calibration: Calibration, ramp: RampArrays, *, fitted: bool) -> list[Card]:
     """Give the cards that a calibration adds.
 
     References are named after the values they hold, so that two calibrations name the same gain reference exactly if
@@ -322,7 +322,7 @@ def tables(exposure: Readout) -> dict[str, NDArray[np.void]]:
         GROUP, shape (nints * ngroups,), and INT_TIMES, shape (nints,).
     """
     place = find_subarray(exposure.subarray)
-    timing = Timing(exposure.nints, exposure.ngroups, exposure.group_time, exposure.start)
+    timing = GroupTiming(exposure.nints, exposure.ngroups, exposure.group_time, exposure.start)
     return {
         "GROUP": group_table(timing, columns=place.xsize, rows=place.ysize),
         "INT_TIMES": int_times_table(timing),

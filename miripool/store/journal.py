@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..errors import IntegrityError, NewerFormat, NotFound
 from ..model.canonical import canonical_json, digest_bytes
+from ..model.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -130,6 +131,12 @@ _ACTIONS: Mapping[str, type[Action]] = {c.do: c for c in (Save, Tag, Untag, Remo
 
 _NUMBERS = frozenset({"serial", "version", "stored_bytes"})
 """Fields of actions that are not text."""
+
+_MOST_NUMBER = (1 << 63) - 1
+_MOST_VERSION = (1 << 31) - 1
+"""Numbers that an index can hold."""
+
+_DIGEST = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +263,7 @@ class Entry:
             entry = cls(
                 _read_number(record["n"]), time, previous, actions, *numbers, user, host, nonce, form=form
             ).sealed()
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise IntegrityError(f"{where} can't be read ({error!r}); restore it from a copy of the pool") from error
         if entry.to_bytes() != data:
             raise IntegrityError(
@@ -283,6 +290,22 @@ def _read_field(name: str, value: Any) -> str | int | tuple[int, ...]:
     if name == "serials":
         return tuple(_read_number(serial) for serial in value)
     return _read_number(value) if name in _NUMBERS else _read_text(value)
+
+
+def _impossible(action: Action) -> str | None:
+    """Give what no miripool writes and no index can hold: a stranger may have made the entry."""
+    if isinstance(action, Save):
+        if not _DIGEST.fullmatch(action.manifest):
+            return action.manifest
+        numbers: tuple[int, ...] = (action.serial, action.stored_bytes)
+        texts: tuple[str, ...] = (action.kind, action.name, action.content)
+        if action.version > _MOST_VERSION:
+            return str(action.version)
+    else:
+        numbers = action.serials
+        texts = (action.label,) if isinstance(action, Tag | Untag) else ()
+    great = (str(number) for number in numbers if number > _MOST_NUMBER)
+    return next(great, next((text for text in texts if "\0" in text), None))
 
 
 def _read_number(value: Any) -> int:
@@ -392,6 +415,11 @@ class Journal:
         entry = Entry.from_bytes(self._storage.read(self.key(n)), self.key(n))
         if entry.n != n:
             raise IntegrityError(f"{self.key(n)} holds entry {entry.n}; restore it from a copy of the pool")
+        wrong = next((found for action in entry.actions if (found := _impossible(action)) is not None), None)
+        if wrong is not None:
+            raise IntegrityError(
+                f"{self.key(n)} says {shown(wrong)}, which can't be; restore it from a copy of the pool"
+            )
         return entry
 
     def has(self, n: int, digest: str | None) -> bool:

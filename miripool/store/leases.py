@@ -66,6 +66,9 @@ class Leases(Protocol):
     def is_over(self, lease: Lease) -> bool:
         """Tell whether the owner is known to be no more; False where that can't be known."""
 
+    def is_on(self, lease: Lease) -> bool:
+        """Tell whether the owner is known to live; False where that can't be known."""
+
     def sweep(self) -> None:
         """Remove what ended processes left of their leases; the notes that name them go first."""
 
@@ -106,9 +109,27 @@ class FolderLeases:
         bool
             True if its lock is free or gone, and was taken under this very kernel.
         """
+        return self._is_held_here(lease) is False
+
+    def is_on(self, lease: Lease) -> bool:
+        """Tell whether the owner of a lease is known to live, however old its notes seem: clocks are set.
+
+        Parameters
+        ----------
+        lease : Lease
+            From a note, which may hold anything.
+
+        Returns
+        -------
+        bool
+            True if its lock is held, and was taken under this very kernel.
+        """
+        return self._is_held_here(lease) is True
+
+    def _is_held_here(self, lease: Lease) -> bool | None:
         if not lease.boot or lease.boot != boot_id() or _NAME.fullmatch(lease.lock) is None:
-            return False
-        return self._is_free(lease.lock)
+            return None
+        return self._is_held(lease.lock)
 
     def sweep(self) -> None:
         """Remove the lock files of processes that are no more."""
@@ -118,28 +139,31 @@ class FolderLeases:
             return
         for name in names:
             # A name is never used twice: a lock that is free stays free.
-            if _NAME.fullmatch(name) and self._is_free(name):
+            if _NAME.fullmatch(name) and self._is_held(name) is False:
                 with contextlib.suppress(OSError):
                     (self._folder / name).unlink()
 
-    def _is_free(self, name: str) -> bool:
+    def _is_held(self, name: str) -> bool | None:
+        """Tell whether a lock is held; None where that can't be known."""
         path = self._folder / name
         if _held.holds(path):
-            return False
+            return True
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            return True
-        except OSError:
             return False
+        except OSError:
+            return None
         try:
             # Shared: that wants no permission to write, and two who ask at a time don't mislead each other.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:  # somebody holds it, or the file system has no locks
-            return False
+        except BlockingIOError:
+            return True
+        except OSError:  # the file system has no locks
+            return None
         finally:
             os.close(descriptor)
-        return True
+        return False
 
 
 class _Held:

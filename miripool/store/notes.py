@@ -273,8 +273,11 @@ class Notes:
         return removed
 
     def _counts(self, note: dict[str, Any]) -> bool:
-        if self._leases.is_over(_lease_of(note)):
+        lease = _lease_of(note)
+        if self._leases.is_over(lease):
             return False
+        if self._leases.is_on(lease):
+            return True
         try:
             return datetime.now(UTC) - datetime.fromisoformat(note["time"]) < _COUNTS_FOR
         except (ValueError, TypeError):

@@ -6,15 +6,17 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ..errors import AlreadyExists, DiskFull, FileMissing, InvalidInput, StorageError
+from .files import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["writing_file"]
+__all__ = ["is_folder", "writing_file"]
 
 
 @contextlib.contextmanager
@@ -38,30 +40,64 @@ def writing_file(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     AlreadyExists
         If there is a file of that name.
     InvalidInput
-        If it is a folder.
+        If it is a folder, a pipe or a device: it would no longer be one.
     FileMissing, StorageError, DiskFull
         If the folder is not there or can't be written.
     """
-    if path.is_dir():
-        raise InvalidInput(f"{path} is a folder; name a file")
-    if not overwrite and path.exists():
+    _refuse_other_than_files(path)
+    if not overwrite and os.path.lexists(path):
         raise AlreadyExists(
             f"{path}: there is a file of that name; choose another, or overwrite it (overwrite=True, --overwrite)"
         )
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise FileMissing(f"{path.parent}: no such folder; make it first")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
+        with part.open("xb") as file, _gone_afterwards(part):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _publish(part, path, overwrite=overwrite)
+            _publish(part, path, overwrite=overwrite)
     except OSError as error:
         kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
         raise kind(f"{path}: can't be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _gone_afterwards(part: Path) -> Iterator[None]:
+    try:
+        yield
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder; unlike `Path.is_dir` it does so for names that can be none.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        What a user names.
+
+    Returns
+    -------
+    bool
+        False also where it can't be looked at: who writes there is told why.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _refuse_other_than_files(path: Path) -> None:
+    """Refuse what a file would replace for good."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing is there, or a link to nothing; what else is wrong, writing tells
+        return
+    if not stat.S_ISREG(mode):
+        raise InvalidInput(f"{path} is {kind_of(mode)}; name a file")
 
 
 def _publish(part: Path, path: Path, *, overwrite: bool) -> None:

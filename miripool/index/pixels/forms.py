@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...instruments.miri import COLUMNS, FIRST_REFERENCE, REFERENCE_COLUMNS
-from .wire import Field, Rows
+from .wire import Rows, WireField
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,13 @@ _BAND_BYTES = 48 << 20
 """Bytes of a dataset that are in memory at a time; at least one row of tiles."""
 _SAMPLED_ROWS = 2
 
-_PLACE = (Field("exp_id", "i4"), Field("set_id", "i4"), Field("pixel_id", "i4"), Field("y", "i2"), Field("x", "i2"))
+_PLACE = (
+    WireField("exp_id", "i4"),
+    WireField("set_id", "i4"),
+    WireField("pixel_id", "i4"),
+    WireField("y", "i2"),
+    WireField("x", "i2"),
+)
 _CODES = {"dn": "i2", "reference": "i2", "sci": "f4", "groupdq": "i2", "rate": "f4", "err": "f4"}
 
 
@@ -119,9 +125,9 @@ class _Work:
         """Tell whether the product has a column's dataset."""
         return column in self.pixels.datasets
 
-    def field(self, column: str) -> Field:
+    def field(self, column: str) -> WireField:
         """Give the form of a column with integrations and groups."""
-        return Field(column, _CODES.get(column, "i8"), self.depth)
+        return WireField(column, _CODES.get(column, "i8"), self.depth)
 
     def bands(self, columns: Sequence[str], width: int) -> Iterator[tuple[int, Arrays]]:
         """Read columns by detector rows; gives the first row, 0-based, and elements by (row, column, …)."""
@@ -167,7 +173,7 @@ def _reference(work: _Work) -> tuple[list[str], Chunks]:
 
 
 def _dn(work: _Work, column: str, width: int, columns: int, start: int) -> tuple[list[str], Chunks]:
-    fields = [*_PLACE, Field("dn", "i2", work.depth)]
+    fields = [*_PLACE, WireField("dn", "i2", work.depth)]
 
     def chunks() -> Chunks:
         form = None
@@ -183,7 +189,7 @@ def _dn(work: _Work, column: str, width: int, columns: int, start: int) -> tuple
 
 
 def _ramp(work: _Work) -> tuple[list[str], Chunks]:
-    fields = [Field("pixeldq", "i8"), *_PLACE, *map(work.field, ("sci", "groupdq", "err"))]
+    fields = [WireField("pixeldq", "i8"), *_PLACE, *map(work.field, ("sci", "groupdq", "err"))]
     return _with_nulls(work, fields, "groupdq", lambda flags: np.any(flags != work.common, axis=(1, 2)))
 
 
@@ -193,12 +199,12 @@ def _rateints(work: _Work) -> tuple[list[str], Chunks]:
 
 
 def _rate(work: _Work) -> tuple[list[str], Chunks]:
-    fields = [Field("dq", "i8"), *_PLACE, Field("rate", "f4"), Field("err", "f4")]
+    fields = [WireField("dq", "i8"), *_PLACE, WireField("rate", "f4"), WireField("err", "f4")]
     return _with_nulls(work, fields, "dq", lambda flags: flags != 0)
 
 
 def _with_nulls(
-    work: _Work, fields: list[Field], flags: str, differs: Callable[[NDArray[Any]], Any]
+    work: _Work, fields: list[WireField], flags: str, differs: Callable[[NDArray[Any]], Any]
 ) -> tuple[list[str], Chunks]:
     """Give rows of which those have a NULL for `flags` that have nothing of their own to tell."""
     width = work.pixels.placement.columns

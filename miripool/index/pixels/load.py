@@ -18,7 +18,7 @@ from ..connection import quote
 from ..schema import exposure, pixel_set, pixel_use, product
 from .blocks import find_block
 from .forms import TABLES, common_groupdq, rows_of
-from .wire import Reader
+from .wire import CopyReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +151,7 @@ def _load_table(
         f"CONSTRAINT {constraint} CHECK (exp_id = {exp_id} AND set_id = {set_id})) "
         "WITH (toast_tuple_target = 8160, autovacuum_enabled = off)",
     )
-    reader = Reader(chunks)
+    reader = CopyReader(chunks)
     try:
         database.copy(connection, name, columns, reader, options="FORMAT binary, FREEZE")
     except BaseException:

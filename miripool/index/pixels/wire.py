@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["HEADER", "TRAILER", "Field", "Reader", "Rows"]
+__all__ = ["HEADER", "TRAILER", "CopyReader", "Rows", "WireField"]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """Signature, flags and length of the header's extension."""
@@ -28,7 +28,7 @@ _OIDS = {"i2": 21, "i4": 23, "i8": 20, "f4": 700}
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class WireField:
     """One column of the rows to load.
 
     Attributes
@@ -70,7 +70,7 @@ class Rows:
 
     Parameters
     ----------
-    fields : sequence of Field
+    fields : sequence of WireField
         In the order of the columns; those that `null` names are sent as NULL.
     capacity : int
         Rows that it holds at most.
@@ -78,7 +78,7 @@ class Rows:
         Names of fields.
     """
 
-    def __init__(self, fields: Sequence[Field], capacity: int, null: Sequence[str] = ()) -> None:
+    def __init__(self, fields: Sequence[WireField], capacity: int, null: Sequence[str] = ()) -> None:
         kinds = [(f.name, ">i4" if f.name in null else f._dtype()) for f in fields]
         self._rows = np.zeros(capacity, [("fields", ">i2"), *kinds])
         self._rows["fields"] = len(fields)
@@ -115,7 +115,7 @@ class Rows:
         return memoryview(self._rows[:count].view(np.uint8))  # type: ignore[arg-type]
 
 
-class Reader:
+class CopyReader:
     """Lets COPY read rows as they are made.
 
     Parameters

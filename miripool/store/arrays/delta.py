@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ...model.tiles import Tile
     from .tilelist import TileList
-    from .tilereader import Found, Places
+    from .tilereader import FoundTile, Places
 
 __all__ = ["DeltaTiles", "Mapping", "Part", "Relatives", "mappings", "may_share"]
 
@@ -91,7 +91,7 @@ class DeltaTiles:
         self._part = part
         self._open_part = open_part
 
-    def find(self, tile: Tile) -> Found:
+    def find(self, tile: Tile) -> FoundTile:
         """Tell where a tile is."""
         part = self._part
         passed: list[str] = []

@@ -15,7 +15,7 @@ from . import bitshuffle
 from .delta import mappings
 from .digest import tile_digest
 from .hdf5library import load_hdf5
-from .tilereader import MAX_TILE, Found
+from .tilereader import MAX_TILE, FoundTile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,20 +254,20 @@ class Hdf5File:
             raise blob.damaged("has other values than were stored")
         return whole
 
-    def find(self, tile: Tile) -> Found:
+    def find(self, tile: Tile) -> FoundTile:
         """Tell where in the file a tile is; read it where the codec can't be had outside HDF5."""
         import h5py
 
         try:
             if not bitshuffle.available():
-                return Found(tile, self._blob, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside]))
+                return FoundTile(tile, self._blob, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside]))
             found = self._tiles.get_chunk_info_by_coord(tile.start)
         except (OSError, RuntimeError, ValueError) as error:
             raise self._blob.unreadable("can't be read", error) from error
         most = bitshuffle.most_for(math.prod(self.chunks), self._blob.dtype.itemsize)
         if found.byte_offset is None or not 0 < found.size <= most:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return Found(tile, self._blob, self.descriptor, found.byte_offset, found.size)
+        return FoundTile(tile, self._blob, self.descriptor, found.byte_offset, found.size)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

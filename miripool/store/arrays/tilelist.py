@@ -28,7 +28,7 @@ import xxhash
 
 from ...model.tiles import Tile, grid
 from . import bitshuffle
-from .tilereader import MAX_TILE, Found
+from .tilereader import MAX_TILE, FoundTile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,13 +95,13 @@ class ListedTiles:
         self.chunks = tiles.chunks
         self._records = tiles.records
 
-    def find(self, tile: Tile) -> Found:
+    def find(self, tile: Tile) -> FoundTile:
         """Tell where in the file a tile is."""
         record = self._records[tile.number]
         offset, size = int(record["offset"]), int(record["size"])
         if not 0 < size <= self._most or offset + size > self._end:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return Found(tile, self._blob, self._descriptor, offset, size)
+        return FoundTile(tile, self._blob, self._descriptor, offset, size)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

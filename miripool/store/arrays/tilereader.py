@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...model.dataset import Choose
     from .stored import StoredArray
 
-__all__ = ["MAX_TILE", "Found", "Places", "TileReader"]
+__all__ = ["MAX_TILE", "FoundTile", "Places", "TileReader"]
 
 MAX_TILE = 1 << 26
 """Bytes of a tile beyond which a file is not ours."""
@@ -39,7 +39,7 @@ _MOST_BUFFERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTile:
     """Where a tile is: descriptor of an open blob, offset and length in bytes; or its elements, if HDF5 had to read."""
 
     tile: Tile
@@ -61,7 +61,7 @@ class Places(Protocol):
 
     chunks: tuple[int, ...]
 
-    def find(self, tile: Tile) -> Found:
+    def find(self, tile: Tile) -> FoundTile:
         """Tell where a tile is."""
 
     def digests(self) -> Sequence[bytes]:
@@ -74,7 +74,7 @@ class Places(Protocol):
 _room = Room()
 
 
-def _stretches(run: Sequence[Found], most: int) -> Iterator[Sequence[Found]]:
+def _stretches(run: Sequence[FoundTile], most: int) -> Iterator[Sequence[FoundTile]]:
     """Cut a list of tiles into those that stand one behind the other in a file, so many at most."""
     first = 0
     while first < len(run):
@@ -85,12 +85,12 @@ def _stretches(run: Sequence[Found], most: int) -> Iterator[Sequence[Found]]:
         first = end
 
 
-def _follows(one: Found, other: Found) -> bool:
+def _follows(one: FoundTile, other: FoundTile) -> bool:
     """Tell whether a tile stands right behind another."""
     return (one.descriptor, one.offset + one.size) == (other.descriptor, other.offset) and other.elements is None
 
 
-def _read_apart(stretch: Sequence[Found]) -> tuple[bytes, NDArray[np.uint8], list[int]]:
+def _read_apart(stretch: Sequence[FoundTile]) -> tuple[bytes, NDArray[np.uint8], list[int]]:
     """Read tiles that stand one behind the other: their headers, all else, and where in that each ends.
 
     What is given is this thread's, until it reads again; it is shorter where the file is.
@@ -152,7 +152,7 @@ class TileReader:
         """Read boxes, several at a time on as many cores; give them in their order."""
         fill = self._filler()
 
-        def read(job: tuple[list[Found], tuple[int, ...], tuple[int, ...]]) -> NDArray[Any]:
+        def read(job: tuple[list[FoundTile], tuple[int, ...], tuple[int, ...]]) -> NDArray[Any]:
             found, starts, shape = job
             return fill((found, np.empty(shape, self._blob.dtype), starts))
 
@@ -165,7 +165,7 @@ class TileReader:
         """Read tiles, several at a time on as many cores: whole ones stacked along a new axis, others alone."""
         fill, dtype, chunks = self._filler(), self._blob.dtype, self._chunks
 
-        def read(found: list[Found]) -> NDArray[Any]:
+        def read(found: list[FoundTile]) -> NDArray[Any]:
             if len(found) == 1:
                 inside = found[0].tile.inside
                 return fill((found, np.empty([s.stop - s.start for s in inside], dtype), found[0].tile.start))
@@ -192,10 +192,10 @@ class TileReader:
         ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, shape, self._chunks, strict=True)]
         return (tile_at(index, self._blob.shape, self._chunks) for index in itertools.product(*ranges))
 
-    def _in_runs(self, tiles: Iterable[Tile], *, whole: bool = False) -> Iterator[list[Found]]:
+    def _in_runs(self, tiles: Iterable[Tile], *, whole: bool = False) -> Iterator[list[FoundTile]]:
         """Give the tiles in lists that are worth a thread's while; with `whole`, those cut by the edge alone."""
         most = self._tiles_at_once()
-        run: list[Found] = []
+        run: list[FoundTile] = []
         for tile in tiles:
             alone = whole and any(s.stop - s.start < n for s, n in zip(tile.inside, self._chunks, strict=True))
             if run and (alone or len(run) == most):
@@ -208,7 +208,7 @@ class TileReader:
         if run:
             yield run
 
-    def _filler(self) -> Callable[[tuple[list[Found], NDArray[Any], tuple[int, ...] | None]], NDArray[Any]]:
+    def _filler(self) -> Callable[[tuple[list[FoundTile], NDArray[Any], tuple[int, ...] | None]], NDArray[Any]]:
         """Give the function that reads and decodes tiles, checks them and puts them where they belong; for any thread.
 
         It takes the tiles, a box, and where the box starts; None for a box with a first axis of one place for each.
@@ -216,7 +216,7 @@ class TileReader:
         digests = self._places.digests()
         most = self._tiles_at_once()
 
-        def fill(job: tuple[list[Found], NDArray[Any], tuple[int, ...] | None]) -> NDArray[Any]:
+        def fill(job: tuple[list[FoundTile], NDArray[Any], tuple[int, ...] | None]) -> NDArray[Any]:
             run, target, starts = job
             done = 0
             for stretch in _stretches(run, most):
@@ -242,7 +242,7 @@ class TileReader:
         tile_bytes = math.prod(self._chunks) * self._blob.dtype.itemsize
         return min(_MOST_BUFFERS // 2, max(1, _RUN_BYTES // max(1, tile_bytes)))
 
-    def _elements(self, stretch: Sequence[Found], here: NDArray[Any] | None) -> NDArray[Any]:
+    def _elements(self, stretch: Sequence[FoundTile], here: NDArray[Any] | None) -> NDArray[Any]:
         """Give the elements of tiles that stand one behind the other, with padding, along a new first axis.
 
         They are decoded to the place given, if it has their byte order; else to memory of this thread, until the next
@@ -267,7 +267,7 @@ class TileReader:
                 raise found.blob.damaged(how) from error
         return whole
 
-    def _at_fault(self, found: Found, digest: bytes) -> StoredArray:
+    def _at_fault(self, found: FoundTile, digest: bytes) -> StoredArray:
         """Tell which blob is damaged where a tile has other elements than it should: who has it, or who lists it."""
         if found.blob is not self._blob:
             listed = found.blob.tile_list()
