@@ -121,6 +121,7 @@ def test_conditions_are_read(text: str, kind: str, node: Node) -> None:
         ("(rate > 1) > 1", "RateInts", "this is a condition, where a value is needed"),
         ("ALL(rate > 1 and rate < 5)", "RateInts", "ALL and ANY take one comparison"),
         ("rate > 1 > 0", "RateInts", "low < column < high"),
+        ("x > 1 & dq & 4", "RateInts", "join conditions with 'and'"),
         ("dq & 4 in (1, 2)", "RateInts", "ask for a column"),
         ("rate > 1 foo", "RateInts", "unexpected 'foo'; expected 'and', 'or' or the end"),
         ("1 < rate > 2", "RateInts", "low < column < high"),
@@ -271,6 +272,14 @@ def test_any_words(words: list[str], blank: str, kind: str) -> None:
         if isinstance(node, PixelTest):
             assert len(node.items) <= PIXEL_COLUMNS[kind][node.column]
             assert all(item is None or item >= 1 for item in node.items)
+
+
+def test_named_brackets_come_back() -> None:
+    asked = PixelQuery(Ramp, "sci[group = 5, integration = 1] > 20000 and not has(groupdq[group == 5], 'JUMP_DET')")
+    assert asked == PixelQuery(Ramp, "sci[integration == 1, group == 5] > 20000 and not groupdq[group == 5] & 4")
+    assert asked != PixelQuery(Ramp, "sci[integration == 5, group == 1] > 20000 and not groupdq[group == 5] & 4")
+    assert pickle.loads(pickle.dumps(asked)) == asked
+    assert eval(repr(asked), {"PixelQuery": PixelQuery, "Ramp": Ramp}) == asked
 
 
 def test_flags_are_those_of_jwst() -> None:

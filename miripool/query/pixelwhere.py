@@ -293,7 +293,9 @@ class _Words:
                 return PixelTest(name, items, "in", tuple(_number(value, name) for value in values))
             case IsNull(_Column(name, items)):
                 return PixelTest(name, items, "null")
-            case Arithmetic("&", Literal() as bits, _Column() as column) | Arithmetic("&", column, Literal() as bits):
+            case Arithmetic("&", Literal() as bits, _Column() as column) | Arithmetic(
+                "&", _Column() as column, Literal() as bits
+            ):
                 return _Bits(_flags_of(column), _bits(bits))
             case Like():
                 raise QueryError("'like' asks for texts; columns of pixels hold numbers")
