@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
 
 from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import IncompleteAnswer, InvalidInput, QueryError
+from miripool.model.keywords import dictionary
 from miripool.model.kinds import pixel_axes, pixel_kinds
 from miripool.pixels.pixel import flag_names
 from miripool.pool.core import core_of
+from miripool.query.parser import parse
 from miripool.query.pixelwhere import FLAGS, PixelTest, parse_pixels
-from miripool.query.tree import And, Node, Not, Or
+from miripool.query.tree import And, Compare, Keyword, Literal, Node, Not, Or, Range, walk
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -56,9 +59,14 @@ def array(path: Path, name: str) -> Any:
         ("1 < rate", "Rate", PixelTest("rate", (), ">", (1,))),
         ("-1 < RATE <= 5", "RateInts", PixelTest("rate", (), "range", (-1, 5), (">", "<="))),
         ("5 > rate >= 1", "RateInts", PixelTest("rate", (), "range", (1, 5), (">=", "<"))),
-        ("sci[2, 5] != 0", "Ramp", PixelTest("sci", (2, 5), "!=", (0,))),
-        ("sci[:, 5] = 0", "Ramp", PixelTest("sci", (None, 5), "==", (0,))),
-        ("sci[2] <> 0", "Ramp", PixelTest("sci", (2,), "!=", (0,))),
+        ("sci[integration == 2, group == 5] != 0", "Ramp", PixelTest("sci", (2, 5), "!=", (0,))),
+        ("SCI[Group = 5, INTEGRATION = 2] != 0", "Ramp", PixelTest("sci", (2, 5), "!=", (0,))),
+        ("sci[group == 5] = 0", "Ramp", PixelTest("sci", (None, 5), "==", (0,))),
+        ("sci[integration=2] <> 0", "Ramp", PixelTest("sci", (2,), "!=", (0,))),
+        ("1 < rate[2 == integration] < 5", "RateInts", PixelTest("rate", (2,), "range", (1, 5), (">", "<"))),
+        ("rate[integration == 2] is null", "RateInts", PixelTest("rate", (2,), "null")),
+        ("has(groupdq[group == 3], HOT)", "Ramp", PixelTest("groupdq", (None, 3), "flag", (2048,))),
+        ("ALL(groupdq[group == 3] & 4)", "Ramp", PixelTest("groupdq", (None, 3), "flag", (4,), every=True)),
         ("ALL(dn < 65535)", "Raw", PixelTest("dn", (), "<", (65535,), every=True)),
         ("any(dn < 65535)", "Raw", PixelTest("dn", (), "<", (65535,))),
         ("dq is null", "Rate", PixelTest("dq", (), "null")),
@@ -67,6 +75,11 @@ def array(path: Path, name: str) -> Any:
         ("has(groupdq, SATURATED)", "Ramp", PixelTest("groupdq", (), "flag", (2,))),
         ("dq & 6", "Rate", PixelTest("dq", (), "flag", (6,))),
         ("dq & 0x4 == 0", "Rate", Not(PixelTest("dq", (), "flag", (4,)))),
+        ("0 < (4 & dq)", "Rate", PixelTest("dq", (), "flag", (4,))),
+        ("x in [1, -2]", "Rate", PixelTest("x", (), "in", (1, -2))),
+        ("~(x > 1) & (y > 2)", "Rate", And((Not(PixelTest("x", (), ">", (1,))), PixelTest("y", (), ">", (2,))))),
+        ("x > 1 || y > 2", "Rate", Or((PixelTest("x", (), ">", (1,)), PixelTest("y", (), ">", (2,))))),
+        ("rate < 99999999999999999999", "Rate", PixelTest("rate", (), "<", (1e20,))),
         ("x in (1, 2)", "Rate", PixelTest("x", (), "in", (1, 2))),
         ("x not in (1, 2)", "Rate", Not(PixelTest("x", (), "in", (1, 2)))),
         ("y between 3 and 4", "Rate", PixelTest("y", (), "range", (3, 4), (">=", "<="))),
@@ -91,12 +104,27 @@ def test_conditions_are_read(text: str, kind: str, node: Node) -> None:
     [
         ("sci > 1", "RateInts", "RateInts has no column 'sci'; It has rate, err, dq, x, y, pixel_id"),
         ("rats > 1", "RateInts", "did you mean rate"),
-        ("rate", "RateInts", "expected a comparison of rate instead of the end, e.g. rate > 1"),
-        ("rate >", "RateInts", "expected a number instead of the end"),
-        ("rate > 'a'", "RateInts", "expected a number instead of 'a'"),
-        ("rate[0] > 1", "RateInts", "count from 1"),
-        ("rate[1, 2] > 1", "RateInts", "rate has 1 axes"),
-        ("rate > 1 foo", "RateInts", "expected 'and', 'or' or the end instead of 'foo'"),
+        ("rate", "RateInts", "rate is a column, not a condition; compare it, e.g. rate > 1, rate is null"),
+        ("rate >", "RateInts", "expected a value instead of the end"),
+        ("rate > 'a'", "RateInts", "expected a number instead of 'a': rate is compared with numbers"),
+        ("rate > err", "RateInts", "expected a number instead of err: rate is compared with numbers"),
+        ("rate == true", "RateInts", "expected a number instead of True"),
+        ("rate == null", "RateInts", "nothing equals null; write 'is null'"),
+        ("1 < 2", "RateInts", "a comparison has a column and a number, e.g. rate > 1"),
+        ("rate in ()", "RateInts", "the list is empty"),
+        ("rate in ('a')", "RateInts", "expected a number instead of 'a'"),
+        ("rate like 'a*'", "RateInts", "'like' asks for texts"),
+        ("'HOT' in dq", "RateInts", r"a flag is asked for by has\(dq, 'JUMP_DET'\)"),
+        ("rate + 1 > 2", "RateInts", "without arithmetic"),
+        ("-rate > 2", "RateInts", "without arithmetic"),
+        ("rate.max() > 2", "RateInts", "nothing stands behind a dot"),
+        ("f(rate) > 2", "RateInts", "no function 'f' here; there are ALL, ANY and has"),
+        ("(rate > 1) > 1", "RateInts", "this is a condition, where a value is needed"),
+        ("ALL(rate > 1 and rate < 5)", "RateInts", "ALL and ANY take one comparison"),
+        ("rate > 1 > 0", "RateInts", "low < column < high"),
+        ("x > 1 & dq & 4", "RateInts", "join conditions with 'and'"),
+        ("dq & 4 in (1, 2)", "RateInts", "ask for a column"),
+        ("rate > 1 foo", "RateInts", "unexpected 'foo'; expected 'and', 'or' or the end"),
         ("1 < rate > 2", "RateInts", "low < column < high"),
         ("has(rate, 'HOT')", "RateInts", "rate holds no flags"),
         ("has(dq, 'HOTT')", "RateInts", "there is no flag 'HOTT'; did you mean HOT"),
@@ -104,14 +132,155 @@ def test_conditions_are_read(text: str, kind: str, node: Node) -> None:
         ("dq & 1.5", "RateInts", "bits of a whole number"),
         ("dq & 4 == 4", "RateInts", "compared with 0 only"),
         ("ALL(dq is null)", "RateInts", "ALL takes a comparison"),
-        ("__import__('os')", "RateInts", "no column '__import__'"),
-        ("rate > 99999999999999999999", "RateInts", "too large"),
+        ("__import__('os')", "RateInts", "'__import__' is not allowed"),
+        ("rate > 1e999", "RateInts", "too large"),
         ("(" * 300 + "rate > 1" + ")" * 300, "RateInts", "more than|nested|deep|too"),
     ],
 )
 def test_conditions_that_are_none(text: str, kind: str, words: str) -> None:
     with pytest.raises(QueryError, match=words):
         parse_pixels(text, kind)
+
+
+HEADERS = "count from 1, as in JWST's headers"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("rate[2] > 1", "RateInts", f"rate[2]: write rate[integration == 2] (integrations {HEADERS})"),
+        (
+            "rate[0] > 1",
+            "RateInts",
+            f"rate[0]: counted from 0, that is rate[integration == 1] (integrations {HEADERS})",
+        ),
+        ("rate[:] > 1", "RateInts", "rate[:]: write rate, which asks for any integration"),
+        ("rate[-1] > 1", "RateInts", "rate[-1]: brackets name one integration; write e.g. rate[integration == 2]"),
+        ("rate[1:3] > 1", "RateInts", "rate[1:3]: brackets name one integration; write e.g. rate[integration == 2]"),
+        ("rate[1, 2] > 1", "RateInts", "rate[1, 2]: rate has integrations only; write rate[integration == 1]"),
+        ("rate[] > 1", "RateInts", "rate[]: brackets name one integration; write e.g. rate[integration == 2]"),
+        ("rate['a'] > 1", "RateInts", "rate['a']: brackets name one integration; write e.g. rate[integration == 2]"),
+        ("rate[1.5] > 1", "RateInts", "brackets name integrations and groups; write e.g. rate[integration == 2]"),
+        ("sci[2] > 1", "Ramp", f"sci[2]: write sci[integration == 2] (integrations and groups {HEADERS})"),
+        ("sci[2, 5] > 1", "Ramp", "sci[2, 5]: write sci[integration == 2, group == 5] (integrations and groups"),
+        ("sci[:, 5] > 1", "Ramp", "sci[:, 5]: write sci[group == 5] ("),
+        ("sci[..., 5] > 1", "Ramp", "sci[..., 5]: write sci[group == 5] ("),
+        ("sci[2, :] > 1", "Ramp", "sci[2, :]: write sci[integration == 2] ("),
+        ("sci[0, 5] > 1", "Ramp", "sci[0, 5]: counted from 0, that is sci[integration == 1, group == 6] ("),
+        ("sci[:, :] > 1", "Ramp", "sci[:, :]: write sci, which asks for any integration and group"),
+        ("sci[integration == 1, 5] > 1", "Ramp", "write e.g. sci[integration == 1, group == 5] ("),
+        ("has(groupdq[2, 5], HOT)", "Ramp", "groupdq[2, 5]: write groupdq[integration == 2, group == 5] ("),
+        ("dq[1] is null", "Rate", "dq of a Rate has neither integrations nor groups; write dq"),
+        ("dq[integration == 1] is null", "Rate", "dq of a Rate has neither integrations nor groups; write dq"),
+        ("x[1] > 1", "Ramp", "x of a Ramp has neither integrations nor groups; write x"),
+        ("rate[group == 5] > 1", "RateInts", "rate has no groups; it has integrations: rate[integration == 2]"),
+        ("rate[integration == 0] > 1", "RateInts", f"integrations {HEADERS}: the first is integration == 1"),
+        ("sci[group == -1] > 1", "Ramp", f"groups {HEADERS}: the first is group == 1"),
+        ("sci[group == 1.5] > 1", "Ramp", "groups have whole numbers: group == 2"),
+        ("sci[group > 1] > 1", "Ramp", "brackets name one group: group == 2; for several, join conditions"),
+        ("sci[group in (1, 2)] > 1", "Ramp", "brackets name one group: group == 2; for several, join conditions"),
+        ("sci[group == 'a'] > 1", "Ramp", "expected a number instead of 'a': group is compared with numbers"),
+        ("sci[group == 1, group == 2] > 1", "Ramp", "group is named twice"),
+        ("sci[integration == 1 and group == 2] > 1", "Ramp", "write e.g. sci[integration == 1, group == 5]"),
+        ("sci[group] > 1", "Ramp", "sci[…]: brackets name one integration or group; write e.g. sci["),
+        ("sci[rate > 1] > 1", "Ramp", "Ramp has no column 'rate'"),
+        ("sci[grup == 1] > 1", "Ramp", "Ramp has no column 'grup'; did you mean group"),
+        ("integration == 1 and rate > 1", "RateInts", "stands in the brackets of a column"),
+        ("integration == 1", "Rate", "a Rate has neither integrations nor groups"),
+        ("integration > 1", "RateInts", "brackets name one integration: integration == 2"),
+        ("rate[integration == 1][integration == 2] > 1", "RateInts", "behind a column's name, once"),
+        ("rate[1.5] > 1", "Rate", "a Rate has neither integrations nor groups"),
+        ("true[integration == 2]", "Rate", "a Rate has neither integrations nor groups"),
+        ("(rate > 1)[2]", "RateInts", "brackets stand behind a column's name"),
+    ],
+)
+def test_brackets_name_integrations_and_groups(text: str, kind: str, words: str) -> None:
+    with pytest.raises(QueryError, match=re.escape(words)):
+        parse_pixels(text, kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("x > 1 and rate[2] > 1", 14),
+        ("rate[integration == 0] > 1", 20),
+        ("rate[integration == 2] > 'a'", 25),
+        ("rate + 1 > 2", 0),
+        ("x > 1 and rats > 1", 10),
+        ("x > 1 and dq & 4 == 3", 20),
+        ("rate > 1 foo", 9),
+    ],
+)
+def test_errors_point_at_the_column(text: str, column: int) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_pixels(text, "RateInts")
+    assert caught.value.column == column, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["x > 1", "x > 1 or y < 2 and not x == 3", "1 < x <= 5", "x between 1 and 5", "not x = 2"]
+)
+def test_pixels_and_products_are_read_alike(text: str) -> None:
+    """By one grammar: the same operators join the same conditions."""
+    product, pixel = (shape(node) for node in (parse(text, names=dictionary()), parse_pixels(text, "Rate")))
+    assert product == pixel
+
+
+def shape(node: Node) -> object:
+    """Give what is joined with what: pixels, whose negation is at the leaves here, as products are."""
+    if isinstance(node, Not):
+        inner = shape(node.part)
+        assert inner[0] == "=="  # type: ignore[index]
+        return "!=", *inner[1:]  # type: ignore[index]
+    if isinstance(node, And | Or):
+        return type(node).__name__, *map(shape, node.parts)
+    if isinstance(node, PixelTest):
+        ends = (">" in node.ends, "<" in node.ends) if node.op == "range" else ()
+        return node.op, node.column, *node.values, *ends
+    if isinstance(node, Range):
+        assert isinstance(node.operand, Keyword)
+        return "range", node.operand.key.lower(), node.low.value, node.high.value, node.low_open, node.high_open
+    assert isinstance(node, Compare)
+    assert isinstance(node.left, Keyword)
+    assert isinstance(node.right, Literal)
+    return node.op, node.left.key.lower(), node.right.value
+
+
+WORDS = """
+rate sci dq groupdq x y pixel_id integration group [ ] ( ) , : . ... == = != <> < <= > >= & | && || ! ~ ^ + - * / // %
+** and or not in is like between null true 1 2.5 -3 0 0x4 1e300 9223372036854775807 'x' "MIRI" ANY( ALL( has( HOT
+f( now p . [integration==2] [group=1] [integration==1,group==5] [2] [:,1] [0] [-1] [...] has(dq,'HOT') in(1,2) >1 <=5
+"""
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.lists(st.sampled_from(WORDS.split()), max_size=12), st.sampled_from(["", " "]), st.sampled_from(pixel_kinds())
+)
+def test_any_words(words: list[str], blank: str, kind: str) -> None:
+    """Are a condition made of tests, or an error that points into the text."""
+    text = blank.join(words)
+    column, found = None, None
+    try:
+        found = parse_pixels(text, kind)
+    except QueryError as error:
+        column = error.column
+    assert column is None or 0 <= column <= len(text)
+    if found is None:
+        return
+    assert all(isinstance(node, PixelTest | And | Or | Not) for node in walk(found))
+    for node in walk(found):
+        if isinstance(node, PixelTest):
+            assert len(node.items) <= pixel_axes(kind)[node.column]
+            assert all(item is None or item >= 1 for item in node.items)
+
+
+def test_named_brackets_come_back() -> None:
+    asked = PixelQuery(Ramp, "sci[group = 5, integration = 1] > 20000 and not has(groupdq[group == 5], 'JUMP_DET')")
+    assert asked == PixelQuery(Ramp, "sci[integration == 1, group == 5] > 20000 and not groupdq[group == 5] & 4")
+    assert asked != PixelQuery(Ramp, "sci[integration == 5, group == 1] > 20000 and not groupdq[group == 5] & 4")
+    assert pickle.loads(pickle.dumps(asked)) == asked
+    assert eval(repr(asked), {"PixelQuery": PixelQuery, "Ramp": Ramp}) == asked
 
 
 def test_flags_are_those_of_jwst() -> None:
@@ -132,20 +301,22 @@ def leaf(draw: st.DrawFn, kind: str) -> tuple[str, Any]:
     """Give a condition, and a function that says for each pixel's columns whether it holds."""
     columns = pixel_axes(kind)
     column = draw(st.sampled_from([c for c in columns if c not in ("pixel_id", "err")]))
-    axes, index, subscript = columns[column], (), ""
+    axes, index, subscript = columns[column], {}, ""
     if axes and draw(st.booleans()):
-        index = tuple(draw(st.integers(1, 3)) for _ in range(draw(st.integers(1, axes))))
-        subscript = f"[{', '.join(map(str, index))}]"
+        named = draw(st.lists(st.sampled_from(range(axes)), min_size=1, max_size=axes, unique=True))
+        index = {axis: draw(st.integers(1, 3)) for axis in named}
+        equals = draw(st.sampled_from([" == ", "="]))
+        subscript = f"[{', '.join(('integration', 'group')[axis] + equals + str(i) for axis, i in index.items())}]"
     name = f"{column}{subscript}"
     whole = column not in ("sci", "rate")
     number = draw(NUMBERS.map(lambda n: int(abs(n))) if whole else NUMBERS)
 
     def elements(pixel: dict[str, Any]) -> list[float]:
         value = np.asarray(pixel[column], float)
-        for i in index:
-            if i > value.shape[0]:
+        for axis, i in index.items():
+            if i > value.shape[axis]:
                 return []
-            value = value[i - 1]
+            value = value.take([i - 1], axis)
         return [v for v in value.reshape(-1) if not math.isnan(v)]
 
     form = draw(st.sampled_from(["compare", "all", "null", "in", "between", "flag"]))
@@ -393,15 +564,15 @@ def test_pixels_of_unlike_lengths(pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ("dn[3] > 1", "names integration 3, and the versions that are asked have at most 2"),
-        ("x == 1 and not (dn[:, 6] > 1)", "names group 6, and the versions that are asked have at most 5"),
+        ("dn[integration == 3] > 1", "names integration == 3; the versions that are asked have at most 2 integrations"),
+        ("x == 1 and not (dn[group == 6] > 1)", "names group == 6; the versions that are asked have at most 5 groups"),
     ],
 )
 def test_integrations_that_no_version_has(pool: Pool, condition: str, words: str) -> None:
     for name, groups in (("a", 3), ("b", 5)):
         pool.save(Raw(CARDS, {"SCI": np.full((2, groups, 6, 8), groups, "u2")}, name=name))
-    assert pool.pixels(Raw, "dn[2, 5] > 1").count() == 48  # one of the two is long enough
-    assert pool.select(PixelQuery(Raw, "dn[2, 5] > 1")).size() == 1
+    assert pool.pixels(Raw, "dn[integration == 2, group == 5] > 1").count() == 48  # one of the two is long enough
+    assert pool.select(PixelQuery(Raw, "dn[integration == 2, group == 5] > 1")).size() == 1
     assert pool.pixels(Raw, condition, query="ngroups > 99").count() == 0
     with pytest.warns(IncompleteAnswer, match=words):
         assert pool.pixels(Raw, condition).count() in (0, 12)

@@ -99,8 +99,9 @@ def _pixels(
     """Find the pixels that satisfy a condition.
 
     \b
-      --kind RateInts --where "rate > 1.0 and dq is null"    in any integration; rate[1]: in the first; ALL(rate > 1)
-      --kind Ramp --where "has(groupdq, 'JUMP_DET') and sci[1, 5] > 20000"    group 5 of integration 1
+      --kind RateInts --where "rate > 1.0 and dq is null"    in any integration; in each: "ALL(rate > 1.0)"
+      --kind RateInts --where "rate[integration == 1] > 1.0"    in the first
+      --kind Ramp --where "has(groupdq, 'JUMP_DET') and sci[integration == 1, group == 5] > 20000"
       --kind Raw --where "dn >= 65535" --x 1:72 --y 779:842
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     one_form(as_json=as_json, as_csv=as_csv)

@@ -271,8 +271,8 @@ def warn_beyond(condition: Node, sets: Sequence[SetRow]) -> None:
     for axis, (what, there) in enumerate(zip(("integration", "group"), most, strict=True)):
         named = max((of[axis] or 0 for of in items if len(of) > axis), default=0)
         if there and named > there:
-            many = "only 1" if there == 1 else f"at most {there}"
-            message = f"the condition names {what} {named}, and the versions that are asked have {many}"
+            many = f"only 1 {what}" if there == 1 else f"at most {there} {what}s"
+            message = f"the condition names {what} == {named}; the versions that are asked have {many}"
             warn_caller(message, IncompleteAnswer)
 
 

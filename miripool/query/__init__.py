@@ -1,8 +1,8 @@
 """Questions to a pool: `Query`, `MetaQuery`, `AttribQuery`, `FullQuery`, and how predicates are read and answered.
 
-Bottom up: `tree` (the nodes), `values` (what they mean), `lexer`, `places` and `parser` (from text), `normal` (normal
-form), `text` (back to text), `evaluator` (answers on products), `division` (who answers what), `pixelwhere` (conditions
-on pixels), `queries`.
+Bottom up: `tree` (the nodes), `values` (what they mean), `lexer`, `reader` and `grammar` (from text, whatever it is
+about), `places` and `parser` (what text about products means), `pixelwhere` (what text about pixels means), `normal`
+(normal form), `text` (back to text), `evaluator` (answers on products), `division` (who answers what), `queries`.
 """
 
 from __future__ import annotations

@@ -10,10 +10,11 @@ import dataclasses
 from .tree import And, Compare, In, Literal, Node, Not, Or, PythonCall, Range, Truth, is_array, is_condition
 from .values import as_time
 
-__all__ = ["negate", "normalise"]
+__all__ = ["MIRRORED", "negate", "normalise"]
 
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-_MIRRORED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+MIRRORED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+"""The comparison that says the same with its sides exchanged."""
 
 
 def normalise(node: Node) -> Node:
@@ -107,7 +108,7 @@ def _inside(node: Node) -> Node:
 def _orient(node: Node) -> Node:
     """Put the constant of a comparison on the right."""
     if isinstance(node, Compare) and isinstance(node.left, Literal) and not isinstance(node.right, Literal):
-        return Compare(_MIRRORED[node.op], node.right, node.left)
+        return Compare(MIRRORED[node.op], node.right, node.left)
     return node
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import QueryError
 from ..model.reductions import REDUCTIONS
+from .grammar import Place
 from .tree import (
     Arithmetic,
     Call,
@@ -38,13 +39,13 @@ __all__ = [
     "REDUCTIONS",
     "MetaPlace",
     "Names",
-    "Place",
     "ProductPlace",
     "TagsPlace",
     "apply_function",
     "apply_method",
     "escape_pattern",
     "find_keyword",
+    "take_as_true",
     "take_attribute",
     "take_subscript",
 ]
@@ -80,13 +81,21 @@ class Names(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Base of what is not a value yet."""
-
-
-@dataclass(frozen=True, slots=True)
 class ProductPlace(Place):
-    """The product itself."""
+    """The product itself.
+
+    Attributes
+    ----------
+    variable : str
+        What the predicate calls it.
+    """
+
+    variable: str
+
+    @property
+    def complaint(self) -> str:
+        """Say that something of it must be asked for."""
+        return f"'{self.variable}' is the product; ask for something of it, e.g. {self.variable}.version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,11 @@ class MetaPlace(Place):
 @dataclass(frozen=True, slots=True)
 class TagsPlace(Place):
     """Its tags."""
+
+    @property
+    def complaint(self) -> str:
+        """Say how tags are asked for."""
+        return "tags are asked for by: 'using cal v1' in p.tags"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +271,29 @@ def _allowed(base: Node | Place) -> str:
     return f"a text has .{'(), .'.join(_TEXT_METHODS)}()"
 
 
+def take_as_true(value: Node) -> Truth:
+    """Make a condition of a value: keywords and results of ``any`` and the like are conditions by being true.
+
+    Parameters
+    ----------
+    value : Node
+        No condition yet.
+
+    Returns
+    -------
+    Truth
+        That it is true.
+
+    Raises
+    ------
+    QueryError
+        If it has to be compared with something.
+    """
+    if isinstance(value, (Unit, Field)) or (isinstance(value, (Arithmetic, Call)) and not is_array(value)):
+        raise QueryError("this is a value, not a condition; compare it with something")
+    return Truth(value)
+
+
 def take_subscript(base: Node | Place, items: tuple[Item, ...], names: Names) -> Node | Place:
     """Tell what ``base[items]`` is.
 
@@ -279,6 +316,8 @@ def take_subscript(base: Node | Place, items: tuple[Item, ...], names: Names) ->
     QueryError
         If it is nothing.
     """
+    if not items or len(items) > 32:
+        raise QueryError("a subscript has 1 to 32 items")
     only = items[0] if len(items) == 1 else None
     if isinstance(base, MetaPlace):
         if isinstance(only, str):
@@ -373,7 +412,7 @@ def _apply_text_method(base: Node, name: str, arguments: Arguments) -> Node:
 def _reduce(name: str, operand: Node, axis: tuple[int, ...] | None = None) -> Node:
     if not is_array(operand):
         if name in ("any", "all") and axis is None:
-            return operand if is_condition(operand) else Truth(operand)
+            return operand if is_condition(operand) else take_as_true(operand)
         raise QueryError(f"{name} is for arrays; this is one value")
     if isinstance(operand, Dataset) and axis is None and name in _STATISTICS:
         return Statistic(operand.name, name)

@@ -7,6 +7,7 @@
     conditions   Compare Range In Like IsNull Truth HasKey HasTag HasDataset
     junctions    And Or Not
 
+Text about pixels has values and a condition of its own, in `miripool.query.pixelwhere`, and the same junctions.
 What the nodes mean (types, unknown values, NaN) is told once, in `miripool.query.values`.
 """
 
@@ -26,6 +27,7 @@ __all__ = [
     "Arithmetic",
     "Call",
     "Compare",
+    "Condition",
     "Dataset",
     "Field",
     "HasDataset",
@@ -59,6 +61,11 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Node:
     """Base of all nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition(Node):
+    """Base of the nodes that hold or don't, and are no values."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,7 +223,7 @@ class PythonCall(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Compare(Node):
+class Compare(Condition):
     """``==``, ``!=``, ``<``, ``<=``, ``>`` or ``>=`` of two values."""
 
     op: str
@@ -225,7 +232,7 @@ class Compare(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Range(Node):
+class Range(Condition):
     """A value between two literals of one type: one scan of an index instead of two.
 
     Attributes
@@ -246,7 +253,7 @@ class Range(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class In(Node):
+class In(Condition):
     """A value that equals one of the literals."""
 
     operand: Node
@@ -254,7 +261,7 @@ class In(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Like(Node):
+class Like(Condition):
     r"""A text that has a form.
 
     Attributes
@@ -270,21 +277,21 @@ class Like(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class IsNull(Node):
+class IsNull(Condition):
     """A value that is missing or undefined."""
 
     operand: Node
 
 
 @dataclass(frozen=True, slots=True)
-class Truth(Node):
+class Truth(Condition):
     """A value that is true; elements of an array that are not zero."""
 
     operand: Node
 
 
 @dataclass(frozen=True, slots=True)
-class HasKey(Node):
+class HasKey(Condition):
     """The product has the keyword, be its value undefined."""
 
     hdu: str | None
@@ -292,35 +299,35 @@ class HasKey(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class HasTag(Node):
+class HasTag(Condition):
     """The tag marks this version."""
 
     label: str
 
 
 @dataclass(frozen=True, slots=True)
-class HasDataset(Node):
+class HasDataset(Condition):
     """The product has a dataset of that name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class And(Node):
+class And(Condition):
     """All of the parts; without parts: always."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Or(Node):
+class Or(Condition):
     """Any of the parts; without parts: never."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Not(Node):
+class Not(Condition):
     """The part is known to be false."""
 
     part: Node
@@ -328,8 +335,6 @@ class Not(Node):
 
 ALL = And(())
 """The predicate that every product satisfies."""
-
-_CONDITIONS = (Compare, Range, In, Like, IsNull, Truth, HasKey, HasTag, HasDataset, And, Or, Not)
 
 
 @functools.cache
@@ -407,7 +412,7 @@ def is_condition(node: Node) -> bool:
     bool
         True for comparisons, junctions and the like.
     """
-    return isinstance(node, _CONDITIONS)
+    return isinstance(node, Condition)
 
 
 def is_array(node: Node) -> bool:

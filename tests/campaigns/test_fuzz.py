@@ -28,7 +28,8 @@ WORDS = (
     "ngroups exposure meta p i data .data .meta .tags .max() .any() SCI.BUNIT DATE-OBS 'x' 'a*' 1 2.5 -3 0x4 1e400 "
     "( ) [ ] { } , : . ... == = != <> < <= > >= & | && || ! ~ ^ + - * / // % ** @ and or not in is like between null "
     "true ANY( ALL( abs( isnan( max( f( p) axis=0 .value .unit .lower() .containsKey('x') ['SCI'] [0] [:,1:2] "
-    ".shape[0] __class__ lambda: import has(groupdq,'JUMP_DET') rate sci dq x y pixel_id rate[2] \\u00e9 \\u2028 '"
+    ".shape[0] __class__ lambda: import has(groupdq,'JUMP_DET') rate sci dq x y pixel_id rate[2] "
+    "rate[integration==2] [group==1] integration group \\u00e9 \\u2028 '"
 ).split()
 ALPHABET = [chr(c) for c in range(32, 127)] + list("\\t\\n\\0\\u00e9\\u2028\\U0001f600\\ud800'\\"\\\\")
 VALUES = ["ngroups", "p.meta['flag'].value", "SCI.BUNIT", "p.version", "p.data.max()", "p['ERR'].shape[0]",
