@@ -22,6 +22,8 @@ from miripool import Context, Home, Pool, Product, Ramp, Rate, RateInts
 from miripool.exchange.copy import PoolShelf
 from miripool.exchange.pack import pack
 from miripool.maintenance.gc import collect
+from miripool.pool.core import core_of
+from miripool.pool.save import keep_exposures
 from miripool.simulate import Calibration, simulate_exposure
 from miripool.store import journal
 from miripool.store.poolinfo import FORMAT
@@ -33,8 +35,9 @@ CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR
 
 def describe(pool: Pool) -> dict[str, Any]:
     """Tell all that a reader gets from a pool: listing, tags with their history, files, one pixel."""
-    pool.catch_up()
-    rows = pool.catalog.rows(range(pool.catalog.position().next_serial))
+    core = core_of(pool)
+    core.catch_up()
+    rows = core.catalog.rows(range(core.catalog.position().next_serial))
     versions = []
     for row in rows:
         told = {
@@ -49,7 +52,7 @@ def describe(pool: Pool) -> dict[str, Any]:
             "purged": row.purged and row.purged.isoformat(),
             "stored_bytes": row.stored_bytes,
         }
-        ref = pool.fetch([row.serial])[0]
+        ref = core.fetch([row.serial])[0]
         if row.purged is None:
             with tempfile.TemporaryDirectory() as folder:
                 data = pool.export(ref, Path(folder) / "x.fits").read_bytes()
@@ -73,7 +76,7 @@ def fill(pool: Pool, folder: Path) -> None:
         (folder / label).mkdir()
         exposure.write_products(folder / label, Calibration(label, gain=gain), date=DATE)
         made = [pool.save(path, tag=f"using cal {label}") for path in sorted((folder / label).glob("*rateints.fits"))]
-        pool.keep_exposures(made, [pool.ref("Raw/jw01033005001_03103_00001_mirimage")])
+        keep_exposures(core_of(pool), made, [pool.ref("Raw/jw01033005001_03103_00001_mirimage")])
     random = np.random.default_rng(1)
     ramp = random.normal(size=(1, 3, 6, 8)).astype("f4")
     ramp[0, 0, 0, 0] = np.nan
@@ -94,7 +97,7 @@ def fill(pool: Pool, folder: Path) -> None:
     pool.remove("Rate/three@0")
     pool.remove("Rate/three@2")
     pool.purge("Rate/three@0")
-    collect(pool.archive)
+    collect(core_of(pool).archive)
     pool.remove("Product/other")
     pool.restore("Product/other")
 
@@ -112,13 +115,15 @@ def main() -> None:
         try:
             with home.create("golden") as pool:
                 fill(pool, Path(folder) / "files")
-                root = pool.archive.storage.path("pool.json").parent
+                root = core_of(pool).archive.storage.path("pool.json").parent
                 FOLDER.mkdir(parents=True)
                 shutil.copytree(
                     root, FOLDER / "pool", ignore=shutil.ignore_patterns("pending", "collecting", "leases", "work")
                 )
-                shelf = PoolShelf(pool, ["Context/a context", "Product/other", "RateInts/small"])  # not what is large
-                pack(shelf, pool.archive, FOLDER / "versions.tar")
+                shelf = PoolShelf(
+                    core_of(pool), ["Context/a context", "Product/other", "RateInts/small"]
+                )  # not what is large
+                pack(shelf, core_of(pool).archive, FOLDER / "versions.tar")
                 (FOLDER / "expected.json").write_text(json.dumps(describe(pool), indent=1, ensure_ascii=False) + "\n")
         finally:
             home.server.stop()
