@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .model.dataset import Dataset
+    from .model.kinds import Ramp, Rate, RateInts, Raw
     from .model.metadata import MetaData, Parameter
     from .model.names import Urn
-    from .model.product import Context, Exposure, Product, Ramp, Rate, RateInts, Raw
+    from .model.product import Context, Exposure, Product
     from .pool.reference import ProductRef, ProductRefs
     from .query import AttribQuery, FullQuery, MetaQuery, PixelQuery, Query
     from .session.home import Home
@@ -47,10 +48,10 @@ _WHERE = {
     "ProductRefs": "pool.reference",
     "ProductStorage": "session.manager",
     "Query": "query",
-    "Ramp": "model.product",
-    "Rate": "model.product",
-    "RateInts": "model.product",
-    "Raw": "model.product",
+    "Ramp": "model.kinds",
+    "Rate": "model.kinds",
+    "RateInts": "model.kinds",
+    "Raw": "model.kinds",
     "Urn": "model.names",
 }
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from miripool.errors import DiskFull, FormatError, IntegrityError, NewerFormat, NotFound, StorageError
 from miripool.model.canonical import digest_bytes
 from miripool.model.dataset import Scale
-from miripool.model.product import Hdu, Layout, Origin, Ramp
+from miripool.model.kinds import Ramp
+from miripool.model.product import Hdu, Layout, Origin
 from miripool.store import archive as module
 from miripool.store.archive import Archive, Measured
 from miripool.store.arrays.digest import array_digest

@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from miripool.errors import QueryError
 from miripool.model.dataset import Dataset
 from miripool.model.keywords import dictionary
-from miripool.model.product import _ATTRIBUTES, Product, Ramp, RateInts
+from miripool.model.kinds import Ramp, RateInts
+from miripool.model.product import _ATTRIBUTES, Product
 from miripool.query import places
 from miripool.query.division import index_answers, needs, split
 from miripool.query.evaluator import evaluate

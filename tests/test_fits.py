@@ -23,7 +23,8 @@ from miripool.errors import AlreadyExists, FileMissing, FormatError, IntegrityEr
 from miripool.formats import iter_bytes, layout_of, read_fits, to_hdulist, write_fits
 from miripool.formats import sources as sources_module
 from miripool.model.dataset import Dataset
-from miripool.model.product import Product, Ramp, Rate
+from miripool.model.kinds import Ramp, Rate
+from miripool.model.product import Product
 from miripool.model.table import TableDataset
 
 SHARED = Path(os.environ.get("MIRIPOOL_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -108,7 +108,7 @@ def test_datamodels(path: Path) -> None:
 
 @pytest.mark.jwst
 def test_datamodel_of_a_product_made_in_memory() -> None:
-    from miripool.model.product import Ramp
+    from miripool.model.kinds import Ramp
 
     ramp = Ramp({"ngroups": 2}, {"SCI": np.ones((1, 2, 3, 4), np.float32)}, name="x")
     model = to_datamodel(ramp)

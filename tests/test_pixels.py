@@ -21,10 +21,11 @@ from stdatamodels.jwst.datamodels.dqflags import pixel as flags_of_jwst
 from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import IncompleteAnswer, InvalidInput, QueryError
 from miripool.model.keywords import dictionary
+from miripool.model.kinds import pixel_axes, pixel_kinds
 from miripool.pixels.pixel import flag_names
 from miripool.pool.core import core_of
 from miripool.query.parser import parse
-from miripool.query.pixelwhere import FLAGS, PIXEL_COLUMNS, PixelTest, parse_pixels
+from miripool.query.pixelwhere import FLAGS, PixelTest, parse_pixels
 from miripool.query.tree import And, Compare, Keyword, Literal, Node, Not, Or, Range, walk
 
 home = homes.home
@@ -254,7 +255,7 @@ f( now p . [integration==2] [group=1] [integration==1,group==5] [2] [:,1] [0] [-
 
 @settings(max_examples=1500, deadline=None)
 @given(
-    st.lists(st.sampled_from(WORDS.split()), max_size=12), st.sampled_from(["", " "]), st.sampled_from([*PIXEL_COLUMNS])
+    st.lists(st.sampled_from(WORDS.split()), max_size=12), st.sampled_from(["", " "]), st.sampled_from(pixel_kinds())
 )
 def test_any_words(words: list[str], blank: str, kind: str) -> None:
     """Are a condition made of tests, or an error that points into the text."""
@@ -270,7 +271,7 @@ def test_any_words(words: list[str], blank: str, kind: str) -> None:
     assert all(isinstance(node, PixelTest | And | Or | Not) for node in walk(found))
     for node in walk(found):
         if isinstance(node, PixelTest):
-            assert len(node.items) <= PIXEL_COLUMNS[kind][node.column]
+            assert len(node.items) <= pixel_axes(kind)[node.column]
             assert all(item is None or item >= 1 for item in node.items)
 
 
@@ -298,7 +299,7 @@ COMPARISONS = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
 @st.composite
 def leaf(draw: st.DrawFn, kind: str) -> tuple[str, Any]:
     """Give a condition, and a function that says for each pixel's columns whether it holds."""
-    columns = PIXEL_COLUMNS[kind]
+    columns = pixel_axes(kind)
     column = draw(st.sampled_from([c for c in columns if c not in ("pixel_id", "err")]))
     axes, index, subscript = columns[column], {}, ""
     if axes and draw(st.booleans()):
@@ -389,7 +390,7 @@ def pixels_of(product: Product) -> list[dict[str, Any]]:
 
 
 @pytest.mark.filterwarnings("ignore:the condition names:miripool.errors.IncompleteAnswer")
-@pytest.mark.parametrize("kind", PIXEL_COLUMNS)
+@pytest.mark.parametrize("kind", pixel_kinds())
 def test_conditions_against_brute_force(pool: Pool, kind: str) -> None:
     product = random_product(kind, 1)
     pool.save(product)

@@ -12,20 +12,9 @@ from manifests import make_header
 
 from miripool.errors import InvalidInput, ProductNotFound
 from miripool.model.dataset import Dataset, Scale
+from miripool.model.kinds import KINDS, Ramp, Rate, RateInts, Raw, kind_class, kinds_matching
 from miripool.model.metadata import MetaData
-from miripool.model.product import (
-    KINDS,
-    Context,
-    Hdu,
-    Layout,
-    Product,
-    Ramp,
-    Rate,
-    RateInts,
-    Raw,
-    kind_class,
-    kinds_matching,
-)
+from miripool.model.product import Context, Hdu, Layout, Product
 from miripool.model.statistics import Statistics
 from miripool.model.table import TableDataset
 
@@ -208,8 +197,9 @@ def test_from_layout_reads_nothing() -> None:
 
 
 def test_kinds_have_their_class() -> None:
-    assert {name: cls.kind for name, cls in KINDS.items()} == {name: name for name in KINDS}
-    for name, cls in KINDS.items():
+    assert {name: known.cls.kind for name, known in KINDS.items()} == {name: name for name in KINDS}
+    for name, known in KINDS.items():
+        cls = known.cls
         assert kind_class(name) is kind_class(name.upper()) is kind_class(name.lower()) is cls
         assert cls().type == name
     with pytest.raises(InvalidInput, match="no kind 'Dark'; the kinds are Product, Raw, Ramp, RateInts, Rate"):

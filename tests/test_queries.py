@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from miripool.errors import InvalidInput, QueryError
-from miripool.model.product import Context, Product, Ramp, RateInts
+from miripool.model.kinds import Ramp, RateInts
+from miripool.model.product import Context, Product
 from miripool.query import AttribQuery, FullQuery, MetaQuery, Query, as_query
 from miripool.query.queries import functions_in
 from miripool.query.tree import ALL

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miripool.errors import UnknownKeyword
-from miripool.model.product import Ramp
+from miripool.model.kinds import Ramp
 from miripool.pool import reference
 from miripool.pool.reference import ProductRef, ProductRefs
 

@@ -228,7 +228,7 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
         If a SPEC fits nothing in the trash.
     """
     from ..errors import InvalidInput, ProductNotFound
-    from ..model.product import kind_class
+    from ..model.kinds import kind_class
     from ..pool.trash import in_trash
 
     if not specs and kind is None:
@@ -295,7 +295,7 @@ def _exact(pool: Pool, spec: str, *, removed: bool, cls: type[Product] | None = 
 
 def _is_name(pool: Pool, name: str) -> bool:
     """Tell whether a product has this very name, be it in the trash."""
-    from ..model.product import KINDS
+    from ..model.kinds import KINDS
 
     core = core_of(pool)
     core.catch_up()
@@ -362,13 +362,14 @@ class _Pattern:
 
     def find(self, pool: Pool, which: Which, *, cls: type[Product] | None) -> Iterator[ProductRef]:
         """Find the living versions that fit."""
-        from ..model.product import KINDS, Product, kind_class
+        from ..model.kinds import KINDS, kind_class
+        from ..model.product import Product
         from ..query import Query
 
         if self.kind is None:
             kinds = [cls or Product]
         elif _WILD.search(self.kind):
-            kinds = [KINDS[k] for k in KINDS if _match(self.kind.lower(), k.lower())]
+            kinds = [KINDS[k].cls for k in KINDS if _match(self.kind.lower(), k.lower())]
         else:
             kinds = [kind_class(self.kind)]
         every = self.version is not None or which.all_versions
@@ -400,7 +401,8 @@ def _select(
     marked: str | None = None,
 ) -> Iterable[ProductRef]:
     from ..errors import InvalidInput
-    from ..model.product import Product, kind_class
+    from ..model.kinds import kind_class
+    from ..model.product import Product
     from ..query import Query
 
     if which.where is not None and not which.where.strip():

@@ -55,7 +55,7 @@ def _reprocess(
     References come from CRDS_SERVER_URL if that is set, else from a CRDS cache without any server, else they are all
     given with --override.
     """
-    from ..model.product import Raw
+    from ..model.kinds import Raw
     from ..pipeline import Recipe, reprocess
 
     one_form(as_json=as_json, as_csv=as_csv)

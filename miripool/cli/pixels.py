@@ -56,13 +56,13 @@ def _pixel(
     as_csv: Csv = False,
 ) -> None:
     """Follow one pixel through all exposures: its ramps (Raw, Ramp) or rates (RateInts, Rate)."""
-    from ..model.product import kind_class
+    from ..model.kinds import KINDS, kind_class
 
     one_form(as_json=as_json, as_csv=as_csv)
     cls = kind_class(kind)
     with open_pool(context, name) as pool:
         pixel = pool.pixel(x, y, detector=detector)
-        read = pixel.ramps if cls.kind in ("Raw", "Ramp") else pixel.history
+        read = pixel.history if KINDS[cls.kind].is_rate else pixel.ramps
         table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
         if plot is not None:
             from ..pixels.plots import plot_pixel

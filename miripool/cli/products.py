@@ -170,7 +170,8 @@ def _ls(
       --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     from ..errors import InvalidInput
-    from ..model.product import Product, kind_class
+    from ..model.kinds import kind_class
+    from ..model.product import Product
     from ..pool.listing import BASIC, column_names
     from ..query import Query
 

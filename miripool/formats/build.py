@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..model.cards import CARD, close_header, format_card, is_structural, parse_header
+from ..model.kinds import kind_of
 from ..model.product import Hdu, Layout
 from ..model.table import TableDataset
-from .jwst import MODELS
 from .sources import is_folded
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from ..model.cards import Value
     from ..model.dataset import ArraySource, Dataset
+    from ..model.kinds import kind_of
     from ..model.metadata import MetaData
-    from ..model.product import Product
+from ..model.product import Product
 
 __all__ = ["layout_of"]
 
@@ -108,11 +109,12 @@ def _own_cards(header: bytes) -> list[bytes]:
 def _implied_cards(product: Product, name: str) -> bytes:
     """Say what the kind of the product and the units of its datasets mean, where its metadata do not."""
     cards = b""
-    if name == "PRIMARY" and product.kind in MODELS and "PRIMARY.DATAMODL" not in product.meta:
-        cards += format_card("DATAMODL", MODELS[product.kind], "Type of data model")
+    kind = kind_of(product)
+    if name == "PRIMARY" and kind.datamodel and "PRIMARY.DATAMODL" not in product.meta:
+        cards += format_card("DATAMODL", kind.datamodel, "Type of data model")
     if name in product and f"{name}.BUNIT" not in product.meta:
-        rate = product.kind in ("Rate", "RateInts") and name in ("SCI", "ERR")
-        if unit := product[name].unit_text or ("DN/s" if rate else None):
+        implied = kind.unit if kind.is_rate and name in ("SCI", "ERR") else None
+        if unit := product[name].unit_text or implied:
             cards += format_card("BUNIT", unit, "physical units of the array values")
     return cards
 

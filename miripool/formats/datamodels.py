@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
-from .jwst import MODELS
+from ..model.kinds import kind_of
 from .write import to_hdulist
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def to_datamodel(product: Product) -> Any:
     from stdatamodels.jwst import datamodels
 
     named = product.meta.get("PRIMARY.DATAMODL")
-    model = str(named.value) if named is not None else MODELS.get(product.kind)
+    model = str(named.value) if named is not None else kind_of(product).datamodel or None
     cls = getattr(datamodels, model or "", None)
     if cls is None or model not in datamodels.__all__:
         raise InvalidInput(

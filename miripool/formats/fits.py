@@ -17,7 +17,8 @@ import xxhash
 
 from ..errors import FormatError, InvalidInput
 from ..model.dataset import Scale
-from ..model.product import Hdu, Layout, Origin, Product, Raw, kind_class
+from ..model.kinds import Raw, kind_class
+from ..model.product import Hdu, Layout, Origin, Product
 from ..model.table import columns_from_cards
 from .ground import ground_values, to_level1b
 from .jpl import Jpl

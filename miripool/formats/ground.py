@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FormatError
-from ..instruments.miri import Placement, subarray_at
+from ..instruments.known import detector_named
+from ..instruments.miri import IMAGER, subarray_at
 from ..model.cards import parse_header
-from ..model.product import Layout, Original, Raw
+from ..model.kinds import Raw
+from ..model.product import Layout, Original
 from .build import layout_of
 from .frames import ReferenceSource, RestSource, ScienceSource
 from .level1b import GroupTiming, asdf_table, group_table, int_times_table, to_mjd
@@ -25,6 +27,7 @@ from .level1b import GroupTiming, asdf_table, group_table, int_times_table, to_m
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..instruments.detector import Placement
     from ..model.cards import Value
     from ..model.dataset import ArraySource
 
@@ -307,7 +310,7 @@ def _place(setup: Setup, shape: tuple[int, ...]) -> Placement:
             f"can't be reference output, one value for four pixels"
         )
     values = {"SUBSTRT1": setup.x, "SUBSTRT2": setup.y, "SUBSIZE1": columns, "SUBSIZE2": setup.rows}
-    return Placement.of(Raw(values).meta)
+    return detector_named(setup.detector).place(Raw(values).meta)
 
 
 def _tables(setup: Setup, nints: int, place: Placement) -> dict[str, Any]:
@@ -331,9 +334,9 @@ def _cards(setup: Setup, nints: int, place: Placement, values: Mapping[str, Valu
     if start is not None:
         cards |= {"DATE-OBS": start.date().isoformat(), "TIME-OBS": start.time().isoformat()}
     cards |= {key: setup.cards.get(key) for key in ("OBS_ID", "EXPOSURE")}
-    imager = setup.detector == "MIRIMAGE"
+    imager = setup.detector == IMAGER.name
     cards |= {
-        "INSTRUME": "MIRI",
+        "INSTRUME": IMAGER.instrument,
         "DETECTOR": setup.detector,
         "FILTER": "OPAQUE" if imager else None,
         "LAMP": "OFF",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import FormatError
+from ..instruments.miri import IMAGER, NAMES
 from .ground import Bench, GroundHeader, Setup
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Jpl"]
 
 _KEYS = frozenset({"ROWSTART", "COLSTART", "NGROUPS", "NINT", "SCA_ID"})
-_DETECTORS = {20: "MIRIMAGE", 493: "MIRIMAGE", 494: "MIRIFULONG", 495: "MIRIFUSHORT"}
+_DETECTORS = {20: IMAGER.name, **NAMES}
 """By SCA_ID: the bench numbered the imager 20, and called it IC."""
 
 
@@ -88,4 +89,4 @@ class Jpl(Bench):
 
     def _detector(self, header: GroundHeader) -> str | None:
         found = _DETECTORS.get(header.integer("SCA_ID", least=0))
-        return found or ("MIRIMAGE" if header.text("DETECTOR") == "IC" else None)
+        return found or (IMAGER.name if header.text("DETECTOR") == "IC" else None)

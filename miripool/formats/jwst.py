@@ -6,26 +6,19 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..model.cards import parse_header
+from ..model.kinds import KINDS, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..model.product import Hdu, Layout, Product
 
-__all__ = ["MODELS", "classify", "doubt_kind", "track_name"]
+__all__ = ["classify", "doubt_kind", "track_name"]
 
-MODELS: Mapping[str, str] = {
-    "Raw": "Level1bModel",
-    "Ramp": "RampModel",
-    "RateInts": "CubeModel",
-    "Rate": "ImageModel",
-}
-"""The datamodel (card DATAMODL) of each kind."""
+_RAMP_AXES = 4
+"""Integrations, groups, rows, columns."""
 
 _STEM = re.compile(r"(.*?)(?:\.fits|\.fit)?(?:\.gz)?", re.IGNORECASE | re.DOTALL)
-_SUFFIX = re.compile(r"(.+)_(uncal|ramp|rateints|rate)", re.IGNORECASE | re.DOTALL)
-_SUFFIX_KINDS = {"uncal": "Raw", "ramp": "Ramp", "rateints": "RateInts", "rate": "Rate"}
-_RATE_UNIT = "DN/S"
 
 
 def track_name(filename: str) -> str:
@@ -43,8 +36,7 @@ def track_name(filename: str) -> str:
         ``jw01033005001_03103_00001_mirimage``. Other endings stay.
     """
     stem = _stem(filename)
-    found = _SUFFIX.fullmatch(stem)
-    return found[1] if found else stem
+    return stem[: -len(suffix) - 1] if (suffix := _suffix_of(filename)) else stem
 
 
 def _stem(filename: str) -> str:
@@ -52,9 +44,17 @@ def _stem(filename: str) -> str:
     return found[1] if found and found[1] else filename
 
 
-def _suffix_kind(filename: str) -> str | None:
-    found = _SUFFIX.fullmatch(_stem(filename))
-    return _SUFFIX_KINDS[found[2].lower()] if found else None
+def _suffix_of(filename: str) -> str:
+    """Give the suffix of a file's name, as its kind has it; empty where it has none of them."""
+    first, _, last = _stem(filename).lower().rpartition("_")
+    return last if first and any(kind.suffix == last for kind in KINDS.values()) else ""
+
+
+def _kinds_for(primary: Mapping[str, Any]) -> list[Kind]:
+    """Give the kinds of files that an instrument can have, its own before those of any."""
+    instrument = primary.get("INSTRUME") or ""
+    fitting = [kind for kind in KINDS.values() if kind.datamodel and kind.instrument in ("", instrument)]
+    return sorted(fitting, key=lambda kind: not kind.instrument)
 
 
 def classify(layout: Layout, filename: str = "") -> str:
@@ -74,7 +74,7 @@ def classify(layout: Layout, filename: str = "") -> str:
     Returns
     -------
     str
-        ``Raw``, ``Ramp``, ``RateInts``, ``Rate`` or, for anything else, ``Product``.
+        Name of a kind that has a datamodel or, for anything else, ``Product``.
     """
     primary = _values(layout.hdus[0])
     hdus = {hdu.name: hdu for hdu in layout.hdus}
@@ -82,20 +82,22 @@ def classify(layout: Layout, filename: str = "") -> str:
     if science is None or science.data is None:
         return "Product"
     ndim = len(science.data.shape)
+    kinds = _kinds_for(primary)
+    suffix = _suffix_of(filename)
     model = primary.get("DATAMODL")
     if isinstance(model, str) and model:
-        kind = next((kind for kind, name in MODELS.items() if name == model), "Product")
-    elif ndim == 4:
-        kind = _classify_ramps(science.data.dtype.kind, "GROUPDQ" in hdus, _suffix_kind(filename))
-    else:
-        named = _suffix_kind(filename)
-        in_rate_unit = (science.unit or "").upper() == _RATE_UNIT
-        kind = {2: "Rate", 3: "RateInts"}.get(ndim, "Product") if named or in_rate_unit else "Product"
-        if named not in (None, kind):
+        kind = next((kind for kind in kinds if kind.datamodel == model), None)
+    elif ndim == _RAMP_AXES:
+        kind = _classify_ramps(kinds, science.data.dtype.kind, "GROUPDQ" in hdus, suffix)
+    elif suffix or (science.unit or "").upper() == "DN/S":
+        kind = next((kind for kind in kinds if kind.is_rate and kind.axes == ndim), None)
+        if suffix and kind is not None and kind.suffix != suffix:
             return "Product"
-    if kind in ("Rate", "RateInts") and _is_calibrated(primary, science, strict=bool(model)):
+    else:
         return "Product"
-    return kind if ndim == {"Rate": 2, "RateInts": 3}.get(kind, 4) else "Product"
+    if kind is None or kind.axes != ndim:
+        return "Product"
+    return "Product" if kind.is_rate and _is_calibrated(primary, science, kind, strict=bool(model)) else kind.name
 
 
 def doubt_kind(product: Product, filename: str) -> str | None:
@@ -113,36 +115,46 @@ def doubt_kind(product: Product, filename: str) -> str | None:
     str or None
         For the user; None where the kind is the one that the name says, or where the name says none.
     """
-    named = _suffix_kind(filename)
+    suffix = _suffix_of(filename)
     layout = product.layout
-    if named is None or product.kind != "Product" or layout is None or classify(layout, filename) != "Product":
+    if not suffix or product.kind != "Product" or layout is None or classify(layout, filename) != "Product":
+        return None
+    primary = _values(layout.hdus[0])
+    named = next((kind for kind in _kinds_for(primary) if kind.suffix == suffix), None)
+    if named is None:
         return None
     science = next((hdu for hdu in layout.hdus if hdu.name == "SCI" and hdu.data is not None), None)
     if science is None or science.data is None:
         why = "it has no image SCI"
-    elif named in ("Rate", "RateInts") and not science.unit:
-        why = "SCI has no unit, and that of a rate is BUNIT = 'DN/s'"
-    elif named in ("Rate", "RateInts") and (science.unit or "").upper().replace(" ", "") != _RATE_UNIT:
-        why = f"SCI is in {science.unit}, and a rate in DN/s"
+    elif named.is_rate and not science.unit:
+        why = f"SCI has no unit, and that of a rate is BUNIT = '{named.unit}'"
+    elif named.is_rate and not _has_unit(science, named):
+        why = f"SCI is in {science.unit}, and a rate in {named.unit}"
     else:
-        model = _values(layout.hdus[0]).get("DATAMODL")
+        model = primary.get("DATAMODL")
         why = f"its header (DATAMODL {model!r}) and the {len(science.data.shape)} axes of SCI say otherwise"
-    return f"kept as a Product, not as a {named}, as its name says: {why}"
+    return f"kept as a Product, not as a {named.name}, as its name says: {why}"
 
 
-def _classify_ramps(dtype_kind: str, has_groupdq: bool, named: str | None) -> str:
-    if dtype_kind == "u" and not has_groupdq:
-        return "Raw"
-    if dtype_kind == "f" and (has_groupdq or named == "Ramp"):
-        return "Ramp"
-    return named if named in ("Raw", "Ramp") else "Product"
+def _classify_ramps(kinds: Sequence[Kind], dtype_kind: str, has_groupdq: bool, suffix: str) -> Kind | None:
+    """Choose by the type of SCI and by what is beside it, or else by the file's name."""
+    ramps = [kind for kind in kinds if kind.axes == _RAMP_AXES]
+    for kind in ramps:
+        flagged = any(column.dataset == "GROUPDQ" for column in kind.columns)
+        held = "u" if kind.science is not None and kind.science.holds == "dn" else "f"
+        if held == dtype_kind and (has_groupdq == flagged or (flagged and kind.suffix == suffix)):
+            return kind
+    return next((kind for kind in ramps if kind.suffix == suffix), None)
 
 
-def _is_calibrated(primary: Mapping[str, Any], science: Hdu, *, strict: bool) -> bool:
-    """Tell whether photometric calibration was done, or the unit says something else than DN/s."""
+def _has_unit(science: Hdu, kind: Kind) -> bool:
+    return (science.unit or "").upper().replace(" ", "") == kind.unit.upper()
+
+
+def _is_calibrated(primary: Mapping[str, Any], science: Hdu, kind: Kind, *, strict: bool) -> bool:
+    """Tell whether photometric calibration was done, or the unit says something else than the kind's."""
     header = {**_values(science), **primary}
-    unit = (science.unit or "").upper().replace(" ", "")
-    if unit != _RATE_UNIT and (unit or strict):
+    if not _has_unit(science, kind) and ((science.unit or "").strip() or strict):
         return True
     photometry = header.get("PHOTMJSR", header.get("PHOTUJA2"))
     return header.get("S_PHOTOM") == "COMPLETE" or isinstance(photometry, (int, float))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import FormatError
+from ..instruments.miri import NAMES
 from .ground import Bench, GroundHeader, Setup
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Otis"]
 
 _KEYS = frozenset({"COLCORNR", "ROWCORNR", "NREFIMG", "NINT", "NGROUP"})
-_DETECTORS = {493: "MIRIMAGE", 494: "MIRIFULONG", 495: "MIRIFUSHORT"}
-"""By SCA_ID."""
 _PATTERNS = {"FAST": "FASTR1", "SLOW": "SLOWR1"}
 
 
@@ -73,7 +72,7 @@ class Otis(Bench):
             rows=shape[1] - reference,
             x=header.integer("COLCORNR"),
             y=header.integer("ROWCORNR"),
-            detector=_DETECTORS.get(header.integer("SCA_ID", least=0)) if "SCA_ID" in header.values else None,
+            detector=NAMES.get(header.integer("SCA_ID", least=0)) if "SCA_ID" in header.values else None,
             readpatt=_PATTERNS.get(pattern, pattern or None),
             group_time=group or header.number("TGROUP") or header.number("TFRAME"),
             start=header.time(("DATE-OBS", "TIME-OBS"), ("DATE_OBS", "TIME_OBS")),

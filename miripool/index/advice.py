@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg2
 
+from ..model.kinds import pixel_tables
 from ..server.libpq import is_embedded, settled
 from .connection import Database, engine_url, quote
-from .pixels.forms import TABLES
 from .reader import READER
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _room(cursor: Any) -> Iterator[Advice]:
         "SELECT coalesce(max(n), 0), coalesce(sum(n), 0) FROM ("
         "SELECT count(*) AS n FROM pg_class WHERE relispartition AND relkind = 'r' "
         "AND split_part(relname, '_pixel_', 1) || '_pixel' = ANY (%s) GROUP BY relnamespace) found",
-        ([*TABLES.values(), "ref_pixel"],),
+        (list(pixel_tables()),),
     )
     locks, connections, prepared, used = _one(
         cursor,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select
 
 from ..errors import PoolNotFound
-from ..model.product import Context, kinds_matching
+from ..model.kinds import kinds_matching
+from ..model.product import Context
 from . import apply, migrate, vocabulary
 from .compile import compile_where, count_matches
 from .connection import Database, write_out

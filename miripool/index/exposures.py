@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from ..model.kinds import pixel_kinds
 from ..model.product import Exposure
-from .pixelset import PIXEL_KINDS
 from .schema import link, product
 from .selection import array_text, is_one_of
 
@@ -105,10 +105,11 @@ def follow(connection: Connection, schema: str, tracks: Tracks) -> None:
     tracks : Tracks
         What the entries did.
     """
-    saved = [save.serial for _, save in tracks.saves if save.kind in PIXEL_KINDS]
+    kinds = pixel_kinds()
+    saved = [save.serial for _, save in tracks.saves if save.kind in kinds]
     moved = [v.serial for v in tracks.changed() if v.stored is not None and v.stored[1] != v.removed]
     if not saved and not moved:
         return
     script = "; ".join((f"SET LOCAL search_path TO {schema}".replace("%", "%%"), _ADD_EXPOSURES, _FORGET_PAIRS, _PAIR))
-    values = {"saved": array_text(saved), "changed": array_text([*saved, *moved]), "kinds": list(PIXEL_KINDS)}
+    values = {"saved": array_text(saved), "changed": array_text([*saved, *moved]), "kinds": list(kinds)}
     connection.exec_driver_sql(script, values)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FormatError
-from ..instruments.miri import PLACE_KEYS, Placement
+from ..instruments.detector import PLACE_KEYS, DetectorRecord, Placement
+from ..instruments.known import detector_of
+from ..instruments.miri import IMAGER
 from ..model.canonical import canonical_json, digest_bytes
+from ..model.kinds import KINDS, Kind, PixelColumn
 from ..model.metadata import MetaData
 
 if TYPE_CHECKING:
@@ -20,13 +23,10 @@ if TYPE_CHECKING:
 
     from ..store.manifest import HduRecord, Manifest
 
-__all__ = ["PIXEL_KINDS", "PixelSet", "pixel_set_of"]
+__all__ = ["REFERENCE", "PixelSet", "pixel_set_of"]
 
-PIXEL_KINDS = ("Raw", "Ramp", "RateInts", "Rate")
-"""Kinds of products that have pixel rows."""
-
-_MOST_GROUP_FLAGS = 32767
-"""Greatest group DQ that two bytes with a sign hold; JWST's are of one byte."""
+REFERENCE = "reference"
+"""What `PixelSet.datasets` calls the reference output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +36,26 @@ class PixelSet:
     Attributes
     ----------
     kind : str
-        One of `PIXEL_KINDS`.
+        One that has pixel rows.
     digest : str
         Its name.
+    detector : DetectorRecord
+        Whose pixels they are.
     placement : Placement
         On the detector.
     nints, ngroups : int or None
         Length of the axes of integrations and of groups; None where the arrays have none.
     datasets : mapping
-        For each column the name of the dataset that it comes from.
+        For each column, and for the reference output, the name of the dataset that it comes from.
     """
 
     kind: str
     digest: str
+    detector: DetectorRecord
     placement: Placement
     nints: int | None
     ngroups: int | None
     datasets: Mapping[str, str]
-
-
-_COLUMNS: Mapping[str, Mapping[str, tuple[str, int]]] = {
-    "Raw": {"dn": ("SCI", 4), "reference": ("REFOUT", 4)},
-    "Ramp": {"sci": ("SCI", 4), "groupdq": ("GROUPDQ", 4), "pixeldq": ("PIXELDQ", 2), "err": ("ERR", 4)},
-    "RateInts": {"rate": ("SCI", 3), "err": ("ERR", 3), "dq": ("DQ", 3)},
-    "Rate": {"rate": ("SCI", 2), "err": ("ERR", 2), "dq": ("DQ", 2)},
-}
-"""Columns of each kind: their dataset and its number of axes."""
 
 
 def pixel_set_of(manifest: Manifest) -> PixelSet | None:
@@ -82,8 +76,8 @@ def pixel_set_of(manifest: Manifest) -> PixelSet | None:
     FormatError
         If arrays and header contradict each other, or the arrays are none that the rows can hold as they are.
     """
-    columns = _COLUMNS.get(manifest.kind)
-    if columns is None:
+    kind = KINDS.get(manifest.kind)
+    if kind is None or not kind.pixel_table:
         return None
     meta = MetaData([(hdu.name, hdu.header) for hdu in manifest.hdus])
     if not any(key in meta for key in PLACE_KEYS):
@@ -91,29 +85,35 @@ def pixel_set_of(manifest: Manifest) -> PixelSet | None:
     hdus = {hdu.name: hdu for hdu in manifest.hdus if hdu.data is not None}
     if "SCI" not in hdus:
         raise FormatError("it has no dataset SCI, so there are no pixels to tell")
-    placement = Placement.of(meta)
-    shape = _axes(hdus["SCI"])
-    nints, ngroups = _depth(manifest.kind, shape, meta)
-    found = {column: name for column, (name, _) in columns.items() if name in hdus}
-    for column, name in found.items():
-        _check(hdus[name], column, _expected(column, columns[column][1], nints, ngroups, placement))
+    detector = detector_of(meta)
+    placement = detector.place(meta)
+    nints, ngroups = _depth(kind, _axes(hdus["SCI"]), meta)
+    columns = {column.name: column for column in kind.columns}
+    if kind.reference is not None and detector.outputs:
+        columns[REFERENCE] = kind.reference
+    found = {name: column.dataset for name, column in columns.items() if column.dataset in hdus}
+    for name, dataset in found.items():
+        depth = [n for n in (nints, ngroups) if n is not None][: columns[name].axes]
+        width = _reference_width(placement, detector.outputs) if name == REFERENCE else placement.columns
+        _check(hdus[dataset], columns[name], (*depth, placement.rows, width))
     named = {name: hdus[name].data.digest for name in found.values()}  # type: ignore[union-attr]
     place = [placement.x, placement.y, placement.columns, placement.rows]
+    if detector.columns != IMAGER.columns:
+        place.append(detector.columns)  # their numbers depend on it; digests of before it was told stay as they are
     digest = digest_bytes(canonical_json({"kind": manifest.kind, "place": place, "arrays": named}))
-    return PixelSet(manifest.kind, digest, placement, nints, ngroups, found)
+    return PixelSet(manifest.kind, digest, detector, placement, nints, ngroups, found)
 
 
 def _axes(hdu: HduRecord) -> tuple[int, ...]:
     return () if hdu.data is None else hdu.data.shape
 
 
-def _depth(kind: str, shape: tuple[int, ...], meta: MetaData) -> tuple[int | None, int | None]:
+def _depth(kind: Kind, shape: tuple[int, ...], meta: MetaData) -> tuple[int | None, int | None]:
     """Give the integrations and groups of SCI, once the header agrees."""
-    wanted = {"Raw": 4, "Ramp": 4, "RateInts": 3, "Rate": 2}[kind]
-    if len(shape) != wanted:
-        raise FormatError(f"its dataset SCI has {len(shape)} axes {shape}; a {kind} has {wanted}")
-    nints = shape[0] if wanted > 2 else None
-    ngroups = shape[1] if wanted > 3 else None
+    if len(shape) != kind.axes:
+        raise FormatError(f"its dataset SCI has {len(shape)} axes {shape}; a {kind.name} has {kind.axes}")
+    nints = shape[0] if kind.axes > 2 else None
+    ngroups = shape[1] if kind.axes > 3 else None
     first, last = _number(meta, "INTSTART"), _number(meta, "INTEND")
     announced = _number(meta, "NINTS")
     if announced is not None and first is not None and last is not None and 1 <= first <= last <= announced:
@@ -129,33 +129,29 @@ def _number(meta: MetaData, key: str) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _expected(column: str, axes: int, nints: int | None, ngroups: int | None, placement: Placement) -> tuple[int, ...]:
-    depth = [n for n in (nints, ngroups) if n is not None] if axes > 2 else []
-    columns = placement.columns
-    if column == "reference":
-        if columns % 4 or (placement.x - 1) % 4:
-            raise FormatError(
-                f"its columns {placement.x} to {placement.x + columns - 1} are no whole groups of four, "
-                "so its reference output has no place on the detector"
-            )
-        columns //= 4
-    return (*depth, placement.rows, columns)
+def _reference_width(placement: Placement, outputs: int) -> int:
+    if placement.columns % outputs or (placement.x - 1) % outputs:
+        raise FormatError(
+            f"its columns {placement.x} to {placement.x + placement.columns - 1} are no whole groups of {outputs}, "
+            "so its reference output has no place on the detector"
+        )
+    return placement.columns // outputs
 
 
-def _check(hdu: HduRecord, column: str, shape: tuple[int, ...]) -> None:
+def _check(hdu: HduRecord, column: PixelColumn, shape: tuple[int, ...]) -> None:
     data = hdu.data
     if data is None or data.dtype.names is not None:
         raise FormatError(f"its dataset {hdu.name} is not an image")
     if data.shape != shape:
         raise FormatError(f"its dataset {hdu.name} has the shape {data.shape}; with its header it should have {shape}")
     held = data.dtype if hdu.scale is None else hdu.scale.physical_dtype(data.dtype)
-    if column in ("dn", "reference"):
+    if column.holds == "dn":
         good = held == np.uint16
-    elif column in ("groupdq", "pixeldq", "dq"):
-        most = _MOST_GROUP_FLAGS if column == "groupdq" else 2**63 - 1
+    elif column.holds == "flags":
+        most = np.iinfo(column.code).max
         good = held.kind in "ui" and (hdu.statistics is None or (hdu.statistics.max or 0) <= most)
     else:
         good = held == np.float32
     if not good:
-        wanted = "16-bit DN" if column in ("dn", "reference") else "flags" if column.endswith("dq") else "float32"
+        wanted = {"dn": "16-bit DN", "flags": "flags", "real": "float32"}[column.holds]
         raise FormatError(f"its dataset {hdu.name} holds {held}, and pixel rows hold {wanted}")

@@ -1,139 +1,34 @@
-"""MIRI's detectors: which pixel is where, in coordinates of the FULL array.
+"""MIRI's detectors and subarrays.
 
-Column ``x`` counts from 1 to 1032, row ``y`` from 1 to 1024, as in FITS and DS9, and
-``pixel_id = (y - 1) * 1032 + x``. Reference output has one value for each group of four columns, numbered behind the
-pixels: ``pixel_id = 1056769 + (y - 1) * 258 + (x - 1) // 4``, row by row.
+Its detectors are alike: columns from 1 to 1032, rows from 1 to 1024, and ``pixel_id = (y - 1) * 1032 + x``. Reference
+output has one value for each group of four columns, numbered behind the pixels:
+``pixel_id = 1056769 + (y - 1) * 258 + (x - 1) // 4``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ..errors import FormatError, InvalidInput
+from .detector import DetectorRecord, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..model.metadata import MetaData
+__all__ = ["DETECTORS", "IMAGER", "NAMES", "SUBARRAYS", "subarray_at"]
 
-__all__ = [
-    "COLUMNS",
-    "FIRST_REFERENCE",
-    "PLACE_KEYS",
-    "REFERENCE_COLUMNS",
-    "ROWS",
-    "SUBARRAYS",
-    "Placement",
-    "pixel_id_at",
-    "subarray_at",
-]
+IMAGER = DetectorRecord("MIRIMAGE", "MIRI", 493, columns=1032, rows=1024, first_science_column=5, outputs=4)
+"""The imager's, which also takes the low-resolution spectra and the coronagraphs' images."""
 
-COLUMNS = 1032
-ROWS = 1024
-"""Size of the FULL array."""
+DETECTORS = (
+    IMAGER,
+    DetectorRecord("MIRIFULONG", "MIRI", 494, columns=1032, rows=1024, first_science_column=5, outputs=4),
+    DetectorRecord("MIRIFUSHORT", "MIRI", 495, columns=1032, rows=1024, first_science_column=5, outputs=4),
+)
+"""The imager's and the spectrometer's two."""
 
-REFERENCE_COLUMNS = COLUMNS // 4
-"""Values of reference output in a row."""
-
-FIRST_REFERENCE = ROWS * COLUMNS + 1
-"""pixel_id of the first reference output."""
-
-PLACE_KEYS = ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
-"""Keywords of first column and row, and of the numbers of columns and rows."""
-
-
-def pixel_id_at(x: int, y: int) -> int:
-    """Number a pixel.
-
-    Parameters
-    ----------
-    x, y : int
-        Column 1…1032 and row 1…1024 of the FULL array.
-
-    Returns
-    -------
-    int
-        From 1.
-
-    Raises
-    ------
-    InvalidInput
-        If there is no such pixel.
-    """
-    if not (1 <= x <= COLUMNS and 1 <= y <= ROWS):
-        raise InvalidInput(
-            f"there is no pixel x={x}, y={y}: columns x go from 1 to {COLUMNS}, rows y from 1 to {ROWS} (FULL array)"
-        )
-    return (y - 1) * COLUMNS + x
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A rectangle of the FULL array.
-
-    Attributes
-    ----------
-    x, y : int
-        Its first column and row, from 1.
-    columns, rows : int
-        Its size.
-    """
-
-    x: int
-    y: int
-    columns: int
-    rows: int
-
-    @classmethod
-    def of(cls, meta: MetaData) -> Placement:
-        """Read SUBSTRT1, SUBSTRT2, SUBSIZE1 and SUBSIZE2.
-
-        Parameters
-        ----------
-        meta : MetaData
-            Of a product.
-
-        Returns
-        -------
-        Placement
-            Inside the FULL array.
-
-        Raises
-        ------
-        FormatError
-            If a keyword is missing or they don't lie inside the FULL array.
-        """
-        values = []
-        for key in PLACE_KEYS:
-            value = meta[key].value if key in meta else None
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 1:
-                raise FormatError(f"its header has {key} = {value!r}, so its pixels have no place on the detector")
-            values.append(int(value))
-        found = cls(*values)
-        if found.x + found.columns - 1 > COLUMNS or found.y + found.rows - 1 > ROWS:
-            raise FormatError(
-                f"its subarray (columns {found.x} to {found.x + found.columns - 1}, rows {found.y} to "
-                f"{found.y + found.rows - 1}) lies outside the detector's {COLUMNS} columns and {ROWS} rows"
-            )
-        return found
-
-    def covers(self, x: int, y: int) -> bool:
-        """Tell whether a pixel is inside.
-
-        Parameters
-        ----------
-        x, y : int
-            Column and row of the FULL array.
-
-        Returns
-        -------
-        bool
-            True if so.
-        """
-        return self.x <= x < self.x + self.columns and self.y <= y < self.y + self.rows
-
+NAMES: Mapping[int, str] = MappingProxyType({detector.sca: detector.name for detector in DETECTORS})
+"""By SCA_ID."""
 
 SUBARRAYS: Mapping[str, Placement] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""Product: metadata and named datasets, and the kinds of product there are."""
+"""Product: metadata and named datasets, and products that refer to products."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from .notebook import html_table
 from .table import TableDataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from .statistics import Statistics
 
 __all__ = [
-    "KINDS",
     "Context",
     "Encoding",
     "Exposure",
@@ -35,12 +34,6 @@ __all__ = [
     "Origin",
     "Original",
     "Product",
-    "Ramp",
-    "Rate",
-    "RateInts",
-    "Raw",
-    "kind_class",
-    "kinds_matching",
 ]
 
 Encoding: TypeAlias = Literal["none", "image", "table", "opaque"]
@@ -392,30 +385,6 @@ class Product(Mapping[str, Dataset]):
         return html_table(f"{self.kind} {self.name or '(not named)'}", ("dataset", "dtype", "shape", "unit"), rows)
 
 
-class Raw(Product):
-    """Level-1b: DN as read out. SCI uint16 (nints, ngroups, ny, nx); REFOUT (nints, ngroups, ny, nx/4)."""
-
-    kind = "Raw"
-
-
-class Ramp(Product):
-    """Corrected ramps in DN. SCI float32 (nints, ngroups, ny, nx), GROUPDQ uint8, PIXELDQ uint32 (ny, nx)."""
-
-    kind = "Ramp"
-
-
-class RateInts(Product):
-    """Slopes per integration in DN/s. SCI, ERR float32, DQ uint32, each (nints, ny, nx)."""
-
-    kind = "RateInts"
-
-
-class Rate(Product):
-    """Slopes per exposure in DN/s. SCI, ERR float32, DQ uint32, each (ny, nx)."""
-
-    kind = "Rate"
-
-
 class Context(Product):
     """A product that refers to products by names of its choice: the same versions for ever, like any version.
 
@@ -509,50 +478,6 @@ class Exposure(Context):
     """
 
     kind = "Exposure"
-
-
-KINDS: Mapping[str, type[Product]] = {c.kind: c for c in (Product, Raw, Ramp, RateInts, Rate, Context, Exposure)}
-
-
-def kind_class(kind: str) -> type[Product]:
-    """Give the class of a kind, any case.
-
-    Parameters
-    ----------
-    kind : str
-        E.g. ``RateInts``.
-
-    Returns
-    -------
-    type of Product
-        The class.
-
-    Raises
-    ------
-    InvalidInput
-        If there is no such kind; the message lists them.
-    """
-    for name, cls in KINDS.items():
-        if name.lower() == kind.lower():
-            return cls
-    raise InvalidInput(f"no kind {kind!r}; the kinds are {', '.join(KINDS)}")
-
-
-def kinds_matching(cls: type[Product]) -> Sequence[str]:
-    """List the names of a class's kind and of all kinds derived from it, for "subclasses match".
-
-    Parameters
-    ----------
-    cls : type of Product
-        The class asked for; `Product` means every kind.
-
-    Returns
-    -------
-    sequence of str
-        Names of kinds.
-    """
-    contexts = issubclass(cls, Context)
-    return [name for name, c in KINDS.items() if issubclass(c, cls) and issubclass(c, Context) == contexts]
 
 
 class _Opened(Mapping[str, Dataset]):

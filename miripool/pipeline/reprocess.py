@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, MiripoolError
 from ..formats import read_fits, write_fits
+from ..model.kinds import sources
 from ..model.names import check_label
 from ..pool import save
 from ..pool.core import core_of
@@ -115,7 +116,7 @@ def reprocess(
     """
     recipe = recipe or Recipe()
     for raw in raws:
-        if raw.kind != "Raw":
+        if raw.kind not in sources():
             raise InvalidInput(f"{raw.urn} is a {raw.kind}; the pipeline takes Raw products")
     if jobs < 1:
         raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")

@@ -12,26 +12,28 @@ import numpy as np
 
 from ..errors import FormatError, IncompleteAnswer, InvalidInput
 from ..index import pixels as rows
-from ..index.pixelset import PIXEL_KINDS, pixel_set_of
-from ..instruments.miri import COLUMNS, PLACE_KEYS, ROWS, Placement, pixel_id_at
+from ..index.pixelset import pixel_set_of
+from ..instruments.detector import PLACE_KEYS, Placement
+from ..instruments.known import detector_named, extent, pixel_id_at
+from ..model.kinds import KINDS, Ramp, RateInts, kind_class, pixel_axes, pixel_columns, pixel_kinds
 from ..model.names import Urn
-from ..model.product import Ramp, RateInts, kind_class
 from ..model.times import time_column
 from ..pool.find import find
 from ..pool.select import detectors_of, of_detector, refuse_unknown_detector, warn_beyond, warn_without_rows
-from ..query.pixelwhere import FLAGS, PIXEL_COLUMNS, parse_pixels
+from ..query.pixelwhere import FLAGS, parse_pixels
 from ..query.queries import Query, check_detector
 from ..system.warning import warn_caller
 from .times import time_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from astropy.table import Table
 
     from ..index import ProductRow
     from ..index.pixels import SetRow
     from ..model.dataset import Dataset
+    from ..model.kinds import PixelColumn
     from ..model.product import Product
     from ..pool.core import Core
     from ..pool.reference import ProductRefs
@@ -42,7 +44,6 @@ __all__ = ["Pixel", "Pixels", "first_disagreement", "flag_names"]
 
 _log = logging.getLogger("miripool")
 
-_UNITS = {"dn": "DN", "sci": "DN", "ramp": "DN", "rate": "DN / s", "raw": "DN"}
 _MOST_ROWS = 20_000_000
 """Rows of one table; a table of more would take tens of gigabytes."""
 
@@ -74,7 +75,7 @@ class Pixel:
     pool : Core
         The pool.
     x, y : int
-        Column 1…1032 and row 1…1024 of the FULL array.
+        Column and row of the FULL array, from 1; MIRI's has 1032 columns and 1024 rows.
     detector : str, optional
         Its name, in capitals or not. Without it, versions that are asked about must be of one detector; those whose
         header has no DETECTOR are taken along then, and left out where a detector is named.
@@ -82,15 +83,15 @@ class Pixel:
     Attributes
     ----------
     pixel_id : int
-        ``(y - 1) * 1032 + x``.
+        ``(y - 1) * 1032 + x`` for MIRI, and likewise for a detector of another width.
     detector : str or None
         In capitals.
     """
 
     def __init__(self, pool: Core, x: int, y: int, detector: str | None = None) -> None:
         self.x, self.y = _whole(x, "x"), _whole(y, "y")
-        self.pixel_id = pixel_id_at(self.x, self.y)
         self.detector = check_detector(detector)
+        self.pixel_id = pixel_id_at(self.x, self.y, self.detector)
         self._pool = pool
 
     def __repr__(self) -> str:
@@ -137,10 +138,11 @@ class Pixel:
             several detectors and none was named, or the pool has no such detector (the message lists them).
         """
         cls = _class(kind)
-        if cls.kind not in ("Raw", "Ramp"):
-            raise InvalidInput(f"a {cls.kind} has no ramps; ask for Ramp or Raw, or for the pixel's history()")
-        value = "dn" if cls.kind == "Raw" else "sci"
-        return self._table(cls, query, tag, all_versions, {value: "ramp"}, dq_names)
+        science = KINDS[cls.kind].science
+        if KINDS[cls.kind].is_rate or science is None:
+            ramps = _either(name for name in reversed(pixel_kinds()) if not KINDS[name].is_rate)
+            raise InvalidInput(f"a {cls.kind} has no ramps; ask for {ramps}, or for the pixel's history()")
+        return self._table(cls, query, tag, all_versions, {science.name: "ramp"}, dq_names)
 
     def history(
         self,
@@ -172,8 +174,9 @@ class Pixel:
             If the kind has no rates, or for the reasons that `ramps` names.
         """
         cls = _class(kind)
-        if cls.kind not in ("RateInts", "Rate"):
-            raise InvalidInput(f"a {cls.kind} has no rates; ask for RateInts or Rate, or for the pixel's ramps()")
+        if not KINDS[cls.kind].is_rate:
+            rates = _either(name for name in pixel_kinds() if KINDS[name].is_rate)
+            raise InvalidInput(f"a {cls.kind} has no rates; ask for {rates}, or for the pixel's ramps()")
         return self._table(cls, query, tag, all_versions, {}, dq_names)
 
     def _table(
@@ -193,7 +196,7 @@ class Pixel:
             raise InvalidInput(self._nowhere(versions))
         versions = [v for v in versions if v.serial in found]
         versions.sort(key=lambda v: (v.start_time is None, v.start_time or v.created, v.name, v.version))
-        columns = [c for c in PIXEL_COLUMNS[cls.kind] if c not in ("x", "y", "pixel_id")]
+        columns = list(pixel_columns(cls.kind))
         present = [c for c in columns if any(found[v.serial][c] is not None for v in versions)] or columns
         # Columns of the pixel as a whole stay the same in each of its integrations.
         lengths = [_length(found[v.serial]) for v in versions]
@@ -205,18 +208,20 @@ class Pixel:
             "time": None,
             "detector": _repeat([v.detector or "" for v in versions], count),
         }
-        if cls.kind != "Rate":
+        if KINDS[cls.kind].axes > 2:
             table["integration"] = np.concatenate([np.arange(1, n + 1) for n in count] or [np.arange(0)])
         for column in present:
             values = [found[v.serial][column] for v in versions]
-            axes = PIXEL_COLUMNS[cls.kind][column]
+            axes = pixel_axes(cls.kind)[column]
             name = names.get(column, column)
             table[name] = _joined(values, axes, lengths)
             if dq_names and column.endswith("dq"):
                 table[name] = _spelled(table[name])
         table |= time_columns(self._pool, versions, count)
-        made = _astropy(table, "start of the integration, or of the exposure where time_of says so, UTC")
-        told = {"x": self.x, "y": self.y, "pixel_id": self.pixel_id, "detector": detector, "kind": cls.kind}
+        units = {names.get(name, name): column.unit for name, column in pixel_columns(cls.kind).items()}
+        made = _astropy(table, units, "start of the integration, or of the exposure where time_of says so, UTC")
+        number = pixel_id_at(self.x, self.y, detector or None)
+        told = {"x": self.x, "y": self.y, "pixel_id": number, "detector": detector, "kind": cls.kind}
         made.meta.update(told)
         return made
 
@@ -244,7 +249,14 @@ class Pixel:
         database = self._pool.catalog.database
         sets = rows.sets_of(database, [v.serial for v in versions])
         covering = [s for s in sets if s.placement.covers(self.x, self.y)]
-        read = rows.read_pixel(database, kind, covering, self.pixel_id)
+        detectors = {v.serial: v.detector for v in versions}
+        numbered: dict[int, list[SetRow]] = {}
+        for s in covering:
+            number = detector_named(detectors[s.serial]).pixel_id(self.x, self.y)
+            numbered.setdefault(number, []).append(s)
+        read: dict[int, dict[str, Any]] = {}
+        for number, those in numbered.items():
+            read |= rows.read_pixel(database, kind, those, number)
         found = {s.serial: _completed(kind, s, read[s.set_id]) for s in covering if s.set_id in read}
         having = {s.serial for s in sets}
         nowhere = 0
@@ -285,12 +297,8 @@ class Pixel:
 
 def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
     """Give a row's columns with what is not stored in each row."""
-    filled = dict(values)
-    if kind == "Ramp" and filled["groupdq"] is None:
-        filled["groupdq"] = chosen.common
-    if kind in ("RateInts", "Rate") and filled["dq"] is None:
-        filled["dq"] = 0 if kind == "Rate" else np.zeros(chosen.nints or 0, np.int64)
-    return filled
+    columns = pixel_columns(kind)
+    return {name: _filled(columns[name], value, chosen) for name, value in values.items()}
 
 
 def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]] | None:
@@ -310,9 +318,7 @@ def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]
     product = pool.load_version(version)
     corners = [(y - described.placement.y, x - described.placement.x) for x, y in places]
     found: list[dict[str, Any]] = [{} for _ in places]
-    for name in PIXEL_COLUMNS[version.kind]:
-        if name in ("x", "y", "pixel_id"):
-            continue
+    for name in pixel_columns(version.kind):
         dataset = described.datasets.get(name)
         read = [None] * len(places) if dataset is None else _read_columns(product[dataset], corners)
         for values, value in zip(found, read, strict=True):
@@ -351,7 +357,7 @@ def first_disagreement(
     (int, int) or None
         The first whose row is missing, or holds something else in any column; None if there is none.
     """
-    ids = [pixel_id_at(x, y) for x, y in places]
+    ids = [detector_named(version.detector).pixel_id(x, y) for x, y in places]
     stored = rows.read_pixels(pool.catalog.database, version.kind, chosen, ids)
     read = _read_data(pool, version, places)
     for place, number, data in itertools.zip_longest(places, ids, read or []):
@@ -411,8 +417,9 @@ class Pixels:
         self.where = where
         self._pool = pool
         self._condition = parse_pixels(where, cls.kind)
-        self._box = rows.Box(_ends(x, "x", COLUMNS), _ends(y, "y", ROWS))
         name = check_detector(detector)
+        columns, lines = extent(name)
+        self._box = rows.Box(_ends(x, "x", columns), _ends(y, "y", lines))
         serials = [serial for _, serial in _select(pool, cls, query, tag, all_versions).keys]
         if name is not None:
             serials = [version.serial for version in of_detector(pool.catalog.rows(serials), name)]
@@ -514,18 +521,17 @@ class Pixels:
             "time": time_column([version.start_time], [count]),
             "detector": [version.detector or ""] * count,
         }
-        for column in ("pixel_id", "x", "y"):
-            table[column] = np.asarray([row[column] for row in part])
-        for column, axes in PIXEL_COLUMNS[self.kind].items():
-            if column in table:
-                continue
-            values = [_filled(self.kind, column, row[column], s) for row in part]
+        for name in ("pixel_id", "x", "y"):
+            table[name] = np.asarray([row[name] for row in part])
+        columns = pixel_columns(self.kind)
+        for name, column in columns.items():
+            values = [_filled(column, row[name], s) for row in part]
             if all(v is None for v in values):
                 continue
-            table[column] = np.stack(values) if axes else np.asarray(values)
-            if dq_names and column.endswith("dq"):
-                table[column] = _spelled(table[column])
-        return _astropy(table)
+            table[name] = np.stack(values) if column.axes else np.asarray(values)
+            if dq_names and column.holds == "flags":
+                table[name] = _spelled(table[name])
+        return _astropy(table, {name: column.unit for name, column in columns.items()})
 
 
 def _alike(tables: list[Table]) -> list[Table]:
@@ -564,22 +570,25 @@ def _ends(given: Any, what: str, most: int) -> tuple[int, int] | None:
     return first, last
 
 
-def _filled(kind: str, column: str, value: Any, s: rows.SetRow) -> Any:
-    """Give what a NULL stands for."""
-    if value is not None:
+def _filled(column: PixelColumn, value: Any, s: rows.SetRow) -> Any:
+    """Give a value, or what a NULL stands for."""
+    if value is not None or not column.null:
         return value
-    if column == "groupdq":
+    if column.null == "common":
         return s.common
-    if column == "dq":
-        return 0 if kind == "Rate" else np.zeros(s.nints or 0, np.int64)
-    return None
+    shape = (s.nints or 0, s.ngroups or 0)[: column.axes]
+    return np.zeros(shape, np.int64) if shape else 0
 
 
 def _class(kind: Kind) -> type[Product]:
     cls = kind_class(kind) if isinstance(kind, str) else kind
-    if cls.kind not in PIXEL_KINDS:
-        raise InvalidInput(f"a {cls.kind} has no pixel rows; {', '.join(PIXEL_KINDS)} have")
+    if cls.kind not in pixel_kinds():
+        raise InvalidInput(f"a {cls.kind} has no pixel rows; {', '.join(pixel_kinds())} have")
     return cls
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(names)
 
 
 def _select(pool: Core, cls: type[Product], query: Any, tag: str | None, all_versions: bool) -> ProductRefs:
@@ -636,13 +645,12 @@ def _spelled(values: Any) -> Any:
     return np.asarray(flat, dtype=str).reshape(values.shape)
 
 
-def _astropy(columns: Mapping[str, Any], time: str = "start of the exposure, UTC") -> Table:
+def _astropy(columns: Mapping[str, Any], units: Mapping[str, str], time: str = "start of the exposure, UTC") -> Table:
     from astropy.table import Table
 
     table = Table(dict(columns), copy=False)
     for name in table.colnames:
-        unit = _UNITS.get(name) or (("DN / s" if "rate" in columns else "DN") if name == "err" else None)
-        if unit is not None:
+        if unit := units.get(name):
             table[name].unit = unit
     table.meta["time"] = time
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, InvalidInput, ProductNotFound
+from ..model.kinds import slots
 from ..model.names import Urn
 from ..model.product import Context, Exposure, Link, Product
 from .reference import ProductRef
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from ..store.archive import Archive
     from .resolve import Reference
 
-__all__ = ["EXPOSURE_REFS", "follow_exposures", "gather", "link_to", "reached", "widen_removal", "widen_restoring"]
-
-EXPOSURE_REFS: Mapping[str, str] = {"Raw": "raw", "Ramp": "ramp", "RateInts": "rateints", "Rate": "rate"}
-"""Name of the reference in an `Exposure`, by kind."""
+__all__ = ["follow_exposures", "gather", "link_to", "reached", "widen_removal", "widen_restoring"]
 
 _ABOUT = (
     "TELESCOP", "ORIGIN", "INSTRUME", "DETECTOR", "CHANNEL", "BAND", "FILTER", "SUBARRAY", "READPATT", "EXP_TYPE",
@@ -239,7 +237,7 @@ def _kept_parts(catalog: Catalog, context: ProductRow) -> list[ProductRow]:
         return []
     links = catalog.links(context.serial)
     parts = catalog.rows(list(links.values()))
-    named = {row.serial: EXPOSURE_REFS.get(row.kind) for row in parts if row.name == context.name}
+    named = {row.serial: slots().get(row.kind) for row in parts if row.name == context.name}
     return parts if all(named.get(serial) == name for name, serial in links.items()) else []
 
 

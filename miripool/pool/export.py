@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import AlreadyExists, FileMissing, IntegrityError, NotFound, ProductNotFound
 from ..formats import track_name, write_fits
+from ..model.kinds import KINDS, kind_class, sources
 from ..model.names import check_product_name
-from ..model.product import kind_class
 from ..store.storage.local import storage_error
 from ..system.outfile import is_folder
 
@@ -71,8 +71,8 @@ def export_name(ref: ProductRef, *, jwst: bool = False) -> str:
         A file name without folder, ending in ``.fits``.
     """
     name = check_product_name(ref.name)  # in a pool that somebody else made it may be anything
-    if jwst and ref.kind == "Raw":
-        return f"{name}_uncal.fits"
+    if jwst and ref.kind in sources():
+        return f"{name}_{KINDS[ref.kind].suffix}.fits"
     filename = ref.filename
     if filename and track_name(filename) == ref.name and Path(filename).name == filename:
         return filename.removesuffix(".gz")

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ..index.exposures import held_by_exposures
-from ..model.product import Exposure, Raw
-from .contexts import EXPOSURE_REFS, follow_exposures, link_to
-from .runs import DERIVED, group, is_same_run, raws_of, read_inputs, read_makings
+from ..model.kinds import derived as derived_kinds
+from ..model.kinds import slots, sources
+from ..model.product import Exposure
+from .contexts import follow_exposures, link_to
+from .runs import group, is_same_run, raws_of, read_inputs, read_makings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,7 +66,7 @@ def plan(
         rows += catalog.rows([serial for serial in piece if serial not in held])
     by_name: dict[str, list[ProductRow]] = {}
     for row in rows:
-        if row.kind in EXPOSURE_REFS and row.removed is None:
+        if row.kind in slots() and row.removed is None:
             by_name.setdefault(row.name, []).append(row)
     plans = _Plans(archive, catalog, is_ours)
     waiting = [planned for names in _pieces(list(by_name)) for planned in plans.of(names, by_name)]
@@ -72,7 +74,7 @@ def plan(
         turn = {one.name: one for one in reversed(waiting)}
         waiting = [one for one in waiting if turn[one.name] is not one]
         first = list(reversed(turn.values()))
-        changes = {one.name: {EXPOSURE_REFS[row.kind]: link_to(row) for row in one.rows} for one in first}
+        changes = {one.name: {slots()[row.kind]: link_to(row) for row in one.rows} for one in first}
         inherit = {one.name: _inheriting(archive, catalog, one) for one in first}
         yield follow_exposures(archive, changes, lambda name, turn=turn: load(turn[name].rows[0]), inherit)  # type: ignore[misc]
 
@@ -105,10 +107,11 @@ class _Plans:
             living.setdefault(row.name, []).append(row)
         wanted = {row.serial: row for name in names for row in (*by_name[name], *_raws(living.get(name, ())))}
         makings = {making.row.serial: making for making in read_makings(self._catalog, wanted.values())}
-        inputs = read_inputs(self._catalog, [s for s, row in wanted.items() if row.kind in DERIVED], self._is_ours)
+        made = [serial for serial, row in wanted.items() if row.kind in derived_kinds()]
+        inputs = read_inputs(self._catalog, made, self._is_ours)
         for name in names:
             raws = [makings[row.serial] for row in _raws(living.get(name, ()))]
-            derived = [makings[row.serial] for row in by_name[name] if row.kind in DERIVED]
+            derived = [makings[row.serial] for row in by_name[name] if row.kind in derived_kinds()]
             parents: dict[int, list[ProductRow]] = {}
             for making in derived:
                 recorded = inputs.get(making.row.serial)
@@ -133,14 +136,15 @@ class _Plans:
         for number, found in enumerate(without):
             if any(found <= other for other in (*complete, *without[number + 1 :])):
                 continue
-            run = read_makings(self._catalog, [row for row in self._catalog.rows(sorted(found)) if row.kind in DERIVED])
+            made = [row for row in self._catalog.rows(sorted(found)) if row.kind in derived_kinds()]
+            run = read_makings(self._catalog, made)
             if run and all([row.serial for row in raws_of(making, raws)] == [raw.serial] for making in run):
                 yield _Plan(raw.name, [raw, *(making.row for making in run)], run)
 
 
 def _raws(rows: Iterable[ProductRow], *, living: str | None = None) -> list[ProductRow]:
     """Give the raw exposures among some versions; with a name, those of that name that are not in the trash."""
-    found = [row for row in rows if row.kind == Raw.kind]
+    found = [row for row in rows if row.kind in sources()]
     return found if living is None else [row for row in found if row.name == living and row.removed is None]
 
 
@@ -155,7 +159,7 @@ def _inheriting(archive: Archive, catalog: Catalog, plan: _Plan) -> Callable[[Se
             if not {link.serial for link in references if link.name == "raw"} <= raw:
                 continue  # of another raw exposure, as far as is known
             links = [link for link in references if link.name != "raw"]
-            own = [link.serial for link in links if EXPOSURE_REFS.get(link.kind) == link.name]
+            own = [link.serial for link in links if slots().get(link.kind) == link.name]
             others = read_makings(catalog, catalog.rows(own))
             if not others or not all(is_same_run(one, other) for one in plan.run for other in others):
                 continue

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InvalidInput
+from ..model.kinds import KINDS, derived, sources
 from ..model.names import Urn
-from ..model.product import Exposure, Ramp, Rate, RateInts, Raw
-from .runs import DERIVED, Inputs, Making, is_same_run, raws_of, read_inputs, read_makings
+from ..model.product import Exposure
+from .runs import Inputs, Making, is_same_run, raws_of, read_inputs, read_makings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -141,7 +142,8 @@ class _Family:
 
     def _look_up(self, row: ProductRow) -> tuple[list[ProductRow], Source | None]:
         recorded = self._recorded(row)
-        if row.kind in (RateInts.kind, Rate.kind):
+        parents = KINDS[row.kind].parents if row.kind in KINDS else ()
+        if any(parent in derived() for parent in parents):
             ramp = self._ramp_of(row, recorded)
             if ramp is not None:
                 both = recorded.names and recorded.names == self._recorded(ramp).names
@@ -151,14 +153,14 @@ class _Family:
             elsewhere = [name for name in recorded.names if _serial_of(name) not in there]
             why = f"{', '.join(elsewhere)}, which is not in this pool" if elsewhere else "its history names it"
             return list(recorded.rows), Source("recorded", why)
-        if row.kind not in DERIVED:
+        if not parents:
             return [], None
         track = self._track(row.name)
-        raws = raws_of(track[row.serial], [making for making in track.values() if making.row.kind == Raw.kind])
+        raws = raws_of(track[row.serial], [making for making in track.values() if making.row.kind in sources()])
         if len(raws) == 1:
             return raws, Source("inferred", "same exposure")
         words = ", ".join(f"{raw.kind}/{raw.name}@{raw.version}" for raw in raws)
-        why = f"{words} fit its header equally" if raws else f"no Raw/{row.name} in this pool fits its header"
+        why = f"{words} fit its header equally" if raws else f"no {parents[-1]}/{row.name} in this pool fits its header"
         return [], Source("unknown", why, tuple(raws))
 
     def _recorded(self, row: ProductRow) -> Inputs:
@@ -169,7 +171,7 @@ class _Family:
     def _track(self, name: str) -> dict[int, Making]:
         """Give what the headers of all versions of a name tell, by serial, those of the trash too."""
         if name not in self._tracks:
-            rows = [row for kind in (Raw.kind, *DERIVED) for row in self._catalog.track(kind, name)]
+            rows = [row for kind in (*sources(), *derived()) for row in self._catalog.track(kind, name)]
             makings = sorted(read_makings(self._catalog, rows), key=lambda making: making.row.serial)
             serials = [making.row.serial for making in makings]
             self._inputs |= dict.fromkeys(serials, Inputs()) | read_inputs(self._catalog, serials, self._is_ours)
@@ -180,7 +182,8 @@ class _Family:
         """Find the ramp that the run which made some slopes made before: an exposure has both, or the headers tell."""
         track = self._track(row.name)
         slopes = track[row.serial]
-        fitting = [m for m in track.values() if m.row.kind == Ramp.kind and is_same_run(slopes, m)]
+        nearer = [parent for parent in KINDS[row.kind].parents if parent in derived()]
+        fitting = [m for m in track.values() if m.row.kind in nearer and is_same_run(slopes, m)]
         fitting = [m for m in fitting if not recorded.names or self._agree(recorded, self._recorded(m.row), m.row)]
         for exposure in self._exposures(row):
             held = set(self._catalog.links(exposure.serial).values())
@@ -198,7 +201,7 @@ class _Family:
         """Give what was made of a version."""
         made = [origin.serial for origin in self._catalog.origins(inputs=[row.serial]) if origin.input == row.serial]
         found = {other.serial: other for other in self._catalog.rows(sorted(set(made)))}
-        if row.kind in (Raw.kind, *DERIVED):
+        if row.kind in (*sources(), *derived()):
             found |= {serial: making.row for serial, making in self._track(row.name).items()}
         rows = [found[serial] for serial in sorted(found) if serial != row.serial]
         return [other for other in rows if any(parent.serial == row.serial for parent in self.parents(other))]

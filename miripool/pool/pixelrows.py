@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import FormatError, MiripoolError, ServerUnavailable
 from ..index import pixels as rows
-from ..index.pixelset import PIXEL_KINDS, pixel_set_of
+from ..index.pixelset import pixel_set_of
+from ..model.kinds import pixel_kinds
 from ..model.names import Urn
 from ..model.timing import timing_of
 
@@ -82,7 +83,7 @@ class PixelRows:
         MiripoolError
             If it failed otherwise: the rows stay pending.
         """
-        if row.kind not in PIXEL_KINDS:
+        if row.kind not in pixel_kinds():
             return False
         manifest = self._archive.manifest(row.manifest)
         try:
@@ -120,7 +121,7 @@ class PixelRows:
         ServerUnavailable
             If the server does not answer, e.g. for it was stopped.
         """
-        if row.kind not in PIXEL_KINDS:
+        if row.kind not in pixel_kinds():
             return None
         known = rows.reasons(self._database, [row.serial])
         if wanted is False:
@@ -160,7 +161,7 @@ class PixelRows:
         known = rows.reasons(self._database, [row.serial for row in versions])
 
         def is_settled(row: ProductRow) -> bool:
-            if row.kind not in PIXEL_KINDS:
+            if row.kind not in pixel_kinds():
                 return True
             if wanted:
                 return known.get(row.serial, _LEFT_OUT) is None

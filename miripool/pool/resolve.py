@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import AmbiguousSpec, ProductNotFound
 from ..model.keywords import suggest
+from ..model.kinds import KINDS, kind_class, kinds_matching
 from ..model.names import Spec, Urn, parse_spec
-from ..model.product import KINDS, Context, kind_class, kinds_matching
+from ..model.product import Context
 from .reference import ProductRef
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..model.names import Urn
-from ..model.product import Ramp, Rate, RateInts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
     from ..index import Catalog, ProductRow
     from ..index.rows import KeywordValue
 
-__all__ = ["DERIVED", "Inputs", "Making", "group", "is_same_run", "raws_of", "read_inputs", "read_makings"]
-
-DERIVED = (Ramp.kind, RateInts.kind, Rate.kind)
-"""Kinds that the pipeline makes of a raw exposure."""
+__all__ = ["Inputs", "Making", "group", "is_same_run", "raws_of", "read_inputs", "read_makings"]
 
 _RUN = (
     "CAL_VER", "CRDS_CTX",

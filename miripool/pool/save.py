@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, MiripoolError
 from ..formats import doubt_kind, layout_of, read_fits
-from ..model.product import Context, Product, kind_class
+from ..model.kinds import kind_class, slots
+from ..model.product import Context, Product
 from . import contexts, exposures
 from .reference import ProductRef
 from .saving import Prepared, Saved, from_file, save_known, save_together, write_ahead
@@ -267,8 +268,8 @@ def commit_together(
     core.catch_up()
     prepared = [r if isinstance(r, Prepared) else r.measure(core.archive) for r in ready]
     if raw is not None:
-        targets: dict[str, Link | Prepared] = {"raw": contexts.link_to(core.finder.row(raw))}
-        targets |= {contexts.EXPOSURE_REFS[p.manifest.kind]: p for p in prepared}
+        targets: dict[str, Link | Prepared] = {slots()[raw.kind]: contexts.link_to(core.finder.row(raw))}
+        targets |= {slots()[p.manifest.kind]: p for p in prepared}
         prepared += contexts.follow_exposures(core.archive, {raw.name: targets}, lambda _: raw.product)
     saves = save_together(core.archive, core.catalog, core.committer, prepared, tag=tag)
     done = [finish(core, saved, pixels=pixels) for saved in saves]

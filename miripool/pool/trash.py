@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ..errors import MiripoolError, ProductNotFound
 from ..index import order_by
 from ..model.keywords import dictionary
+from ..model.kinds import kind_class
 from ..model.names import Urn
-from ..model.product import Product, kind_class
+from ..model.product import Product
 from ..query.queries import as_query
 from ..store.journal import Action, Purge, Remove, Restore
 from . import contexts

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import QueryError
 from ..model.keywords import suggest
+from ..model.kinds import pixel_axes, pixel_columns, pixel_kinds
 from .grammar import read
 from .normal import MIRRORED
 from .tree import And, Arithmetic, Compare, Condition, In, IsNull, Like, Literal, Node, Not, Slice
@@ -34,17 +35,7 @@ if TYPE_CHECKING:
     from .lexer import Token
     from .tree import Item
 
-__all__ = ["FLAGS", "PIXEL_COLUMNS", "PixelTest", "parse_pixels"]
-
-_PLACE = {"x": 0, "y": 0, "pixel_id": 0}
-
-PIXEL_COLUMNS: Mapping[str, Mapping[str, int]] = {
-    "Raw": {"dn": 2, **_PLACE},
-    "Ramp": {"sci": 2, "groupdq": 2, "err": 2, "pixeldq": 0, **_PLACE},
-    "RateInts": {"rate": 1, "err": 1, "dq": 1, **_PLACE},
-    "Rate": {"rate": 0, "err": 0, "dq": 0, **_PLACE},
-}
-"""Columns of the pixel rows of each kind, with the number of their axes: integrations, groups."""
+__all__ = ["FLAGS", "PixelTest", "parse_pixels"]
 
 _FLAGS = (
     "DO_NOT_USE",
@@ -85,7 +76,6 @@ FLAGS: Mapping[str, int] = {name: 1 << bit for bit, name in enumerate(_FLAGS)}
 
 _AXES = ("integration", "group")
 """Axes of a pixel's values, as brackets name them, in the order in which they are stored."""
-_FLAG_COLUMNS = frozenset({"dq", "groupdq", "pixeldq"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ class PixelTest(Condition):
     Attributes
     ----------
     column : str
-        Of `PIXEL_COLUMNS`.
+        Of the kind's pixel rows, see `miripool.model.kinds.pixel_axes`.
     items : tuple of int or None
         Integration and group, from 1; None for any; empty for a whole column.
     op : str
@@ -124,7 +114,7 @@ def parse_pixels(text: str, kind: str) -> Node:
     text : str
         The condition; empty for all pixels.
     kind : str
-        ``Raw``, ``Ramp``, ``RateInts`` or ``Rate``.
+        One that has pixel rows, e.g. ``Rate``.
 
     Returns
     -------
@@ -136,9 +126,9 @@ def parse_pixels(text: str, kind: str) -> Node:
     QueryError
         If it can't be read; the message points at the column.
     """
-    columns = PIXEL_COLUMNS.get(kind)
-    if columns is None:
-        raise QueryError(f"{kind} has no pixel rows; {', '.join(PIXEL_COLUMNS)} have")
+    columns = pixel_axes(kind)
+    if not columns:
+        raise QueryError(f"{kind} has no pixel rows; {', '.join(pixel_kinds())} have")
     return read(text, _Words(kind, columns))
 
 
@@ -181,6 +171,7 @@ class _Words:
     def __init__(self, kind: str, columns: Mapping[str, int]) -> None:
         self.kind = kind
         self.columns = columns
+        self.flags = {name for name, column in pixel_columns(kind).items() if column.holds == "flags"}
         self.axes = _AXES[: max(columns.values())]
         self._with_axes = max(columns, key=columns.__getitem__)
 
@@ -222,7 +213,7 @@ class _Words:
     def _has(self, words: Grammar) -> Node:
         at = words.token.column
         with words.located(at):
-            column = _flags_of(words.operand(words.expression(), at))
+            column = self._flags_of(words.operand(words.expression(), at))
         words.expect(",")
         word = words.take()
         flag = FLAGS.get(word.text.upper()) if word.type in ("name", "string") else None
@@ -232,6 +223,11 @@ class _Words:
             words.fail(f"there is no flag {word.text!r}{hint}", word.column)
         words.expect(")")
         return PixelTest(column.name, column.items, "flag", (flag,))
+
+    def _flags_of(self, node: Node) -> _Column:
+        if isinstance(node, _Column) and node.name in self.flags:
+            return node
+        raise QueryError(f"{getattr(node, 'name', 'this')} holds no flags")
 
     def attribute(self, words: Grammar, base: Node | Place) -> NoReturn:  # noqa: ARG002
         raise QueryError("nothing stands behind a dot here; a column's name is written alone, e.g. rate > 1")
@@ -296,7 +292,7 @@ class _Words:
             case Arithmetic("&", Literal() as bits, _Column() as column) | Arithmetic(
                 "&", _Column() as column, Literal() as bits
             ):
-                return _Bits(_flags_of(column), _bits(bits))
+                return _Bits(self._flags_of(column), _bits(bits))
             case Like():
                 raise QueryError("'like' asks for texts; columns of pixels hold numbers")
             case In(_Axis(name)) | IsNull(_Axis(name)):
@@ -345,12 +341,6 @@ def _number(node: Node, beside: str) -> int | float:
         return node.value
     name = repr(node.value) if isinstance(node, Literal) else getattr(node, "name", "this")
     raise QueryError(f"expected a number instead of {name}: {beside} is compared with numbers")
-
-
-def _flags_of(node: Node) -> _Column:
-    if isinstance(node, _Column) and node.name in _FLAG_COLUMNS:
-        return node
-    raise QueryError(f"{getattr(node, 'name', 'this')} holds no flags")
 
 
 def _bits(node: Literal) -> int:

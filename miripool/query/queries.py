@@ -10,9 +10,10 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..errors import InvalidInput, QueryError
-from ..instruments.miri import COLUMNS, ROWS
+from ..instruments.known import extent
 from ..model.keywords import dictionary
-from ..model.product import KINDS, Product, kind_class, kinds_matching
+from ..model.kinds import KINDS, kind_class, kinds_matching
+from ..model.product import Product
 from .division import needs
 from .evaluator import evaluate
 from .parser import parse
@@ -243,7 +244,8 @@ class PixelQuery(Query):
         super().__init__(cls, "p", where, allVersions=allVersions, all_versions=all_versions, tag=tag, functions={})
         if isinstance(at_least, bool) or not isinstance(at_least, Integral) or at_least < 1:
             raise InvalidInput(f"at_least={at_least!r}: a whole number from 1 on is wanted")
-        self._ask(parse_pixels(pixels, cls.kind), pixels, int(at_least), check_region(region), check_detector(detector))
+        name = check_detector(detector)
+        self._ask(parse_pixels(pixels, cls.kind), pixels, int(at_least), check_region(region, name), name)
 
     def _ask(
         self,
@@ -281,13 +283,15 @@ class PixelQuery(Query):
         return f"PixelQuery({self.kinds[0]}, {self.text!r}, {options})"
 
 
-def check_region(region: Any) -> tuple[int, int, int, int] | None:
+def check_region(region: Any, detector: str | None = None) -> tuple[int, int, int, int] | None:
     """Insist that a region is one of the FULL array.
 
     Parameters
     ----------
     region : (int, int, int, int) or None
         First and last column, first and last row.
+    detector : str, optional
+        Of this detector; of any unless given.
 
     Returns
     -------
@@ -305,9 +309,10 @@ def check_region(region: Any) -> tuple[int, int, int, int] | None:
         x1, x2, y1, y2 = (operator.index(n) for n in region)
     except (TypeError, ValueError):
         raise InvalidInput(f"region={region!r}: write (first column, last column, first row, last row)") from None
-    if not (1 <= x1 <= x2 <= COLUMNS and 1 <= y1 <= y2 <= ROWS):
+    columns, rows = extent(detector)
+    if not (1 <= x1 <= x2 <= columns and 1 <= y1 <= y2 <= rows):
         raise InvalidInput(
-            f"region={region!r} is none of the detector: columns go from 1 to {COLUMNS}, rows from 1 to {ROWS}, "
+            f"region={region!r} is none of the detector: columns go from 1 to {columns}, rows from 1 to {rows}, "
             "written (first column, last column, first row, last row)"
         )
     return x1, x2, y1, y2

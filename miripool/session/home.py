@@ -30,8 +30,9 @@ from ..errors import (
 )
 from ..index import READER, Catalog, ask, find_owner, grant_reader, schema_bytes, schema_name
 from ..model.keywords import suggest
+from ..model.kinds import kinds_matching
 from ..model.names import can_name_pool, check_pool_name
-from ..model.product import Context, kinds_matching
+from ..model.product import Context
 from ..pixels.gaps import notice_of_gaps
 from ..pool.core import Core, core_of
 from ..server import EmbeddedServer

@@ -669,7 +669,7 @@ class Pool:
         Parameters
         ----------
         x, y : int
-            Column 1…1032 and row 1…1024 of the FULL array.
+            Column and row of the FULL array, from 1; MIRI's has 1032 columns and 1024 rows.
         detector : str, optional
             E.g. ``"MIRIMAGE"``, in capitals or not; needed where the versions asked about are of several.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MiripoolError
-from ..model.product import Ramp, RateInts, Raw
+from ..model.kinds import Ramp, RateInts, Raw
 from ..pipeline import Recipe, reprocess
 from ..pool.core import core_of
 from ..pool.ingest import ingest

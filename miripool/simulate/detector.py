@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from miripool.errors import InvalidInput
+from miripool.instruments import miri
 from miripool.simulate.flags import DEAD, DO_NOT_USE, HOT, REFERENCE_PIXEL
 from miripool.simulate.subarrays import FULL_SHAPE
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DETECTORS", "Detector"]
 
-DETECTORS: Final = ("MIRIMAGE", "MIRIFULONG", "MIRIFUSHORT")
+DETECTORS: Final = tuple(detector.name for detector in miri.DETECTORS)
 """The three detectors of MIRI, as in the keyword DETECTOR."""
 
 GAIN: Final = 5.5
@@ -31,7 +32,6 @@ GAIN: Final = 5.5
 _DEAD_FRACTION = 1.5e-3
 _HOT_FRACTION = 2e-3
 _SATURATION_MARGIN = 0.98
-_REFERENCE_COLUMNS = (slice(0, 4), slice(1028, 1032))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,7 +240,7 @@ def _draw_mask(rng: Generator) -> NDArray[np.uint32]:
     mask = np.zeros(FULL_SHAPE, np.uint32)
     mask[chance < _DEAD_FRACTION] = DEAD | DO_NOT_USE
     mask[chance > 1 - _HOT_FRACTION] = HOT | DO_NOT_USE
-    for columns in _REFERENCE_COLUMNS:
+    for columns in miri.IMAGER.reference_columns:
         mask[:, columns] = REFERENCE_PIXEL | DO_NOT_USE
     return mask
 

@@ -6,14 +6,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from miripool.errors import InvalidInput
-from miripool.instruments import miri as detector
+from miripool.instruments import miri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["FULL_SHAPE", "SUBARRAYS", "Subarray", "find_group_time", "find_subarray"]
 
-FULL_SHAPE: Final = (1024, 1032)
+FULL_SHAPE: Final = (miri.IMAGER.rows, miri.IMAGER.columns)
 """Rows and columns of the FULL array."""
 
 
@@ -48,7 +48,7 @@ class Subarray(NamedTuple):
 SUBARRAYS: Final[Mapping[str, Subarray]] = MappingProxyType(
     {
         name: Subarray(place.x, place.y, place.columns, place.rows)
-        for name, place in detector.SUBARRAYS.items()
+        for name, place in miri.SUBARRAYS.items()
         if name != "ILLUM"
     }
 )

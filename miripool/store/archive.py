@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import IntegrityError, NotFound, PoolNotFound, StorageError
 from ..model.canonical import digest_bytes
 from ..model.dataset import holds_flags
-from ..model.product import Context, Hdu, Layout, Original, Product, kind_class
+from ..model.kinds import kind_class
+from ..model.product import Context, Hdu, Layout, Original, Product
 from .arrays.blobs import BlobStore
 from .givenup import GivenUp
 from .heldfolder import held_folder

@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...instruments.miri import COLUMNS, FIRST_REFERENCE, REFERENCE_COLUMNS
+from ...model.kinds import KINDS
+from ..pixelset import REFERENCE
 from .wire import Rows, WireField
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ...model.dataset import Dataset
+    from ...model.kinds import Kind, PixelColumn
     from ..pixelset import PixelSet
 
     Arrays = Mapping[str, NDArray[Any]]
     Chunks = Iterator[memoryview[int]]
 
-__all__ = ["TABLES", "common_groupdq", "rows_of"]
-
-TABLES = {"Raw": "raw_pixel", "Ramp": "ramp_pixel", "RateInts": "rateints_pixel", "Rate": "rate_pixel"}
-"""Table of each kind; the reference output of a Raw goes to ``ref_pixel``."""
+__all__ = ["common_groupdq", "rows_of"]
 
 _ELEMENTS = 1 << 19
 """Elements in COPY's form at a time: a few megabytes, which stay in the cache."""
@@ -42,7 +41,6 @@ _PLACE = (
     WireField("y", "i2"),
     WireField("x", "i2"),
 )
-_CODES = {"dn": "i2", "reference": "i2", "sci": "f4", "groupdq": "i2", "rate": "f4", "err": "f4"}
 
 
 def common_groupdq(pixels: PixelSet, product: Mapping[str, Dataset]) -> NDArray[np.int16] | None:
@@ -51,7 +49,7 @@ def common_groupdq(pixels: PixelSet, product: Mapping[str, Dataset]) -> NDArray[
     Parameters
     ----------
     pixels : PixelSet
-        Of a Ramp; others have none.
+        Of a kind with group DQ; others have none.
     product : mapping of str to Dataset
         The version.
 
@@ -60,7 +58,8 @@ def common_groupdq(pixels: PixelSet, product: Mapping[str, Dataset]) -> NDArray[
     ndarray of int16, shape (nints, ngroups), or None
         The pattern; None where there is no group DQ.
     """
-    name = pixels.datasets.get("groupdq")
+    columns = KINDS[pixels.kind].columns
+    name = next((pixels.datasets.get(column.name) for column in columns if column.null == "common"), None)
     if name is None or pixels.nints is None or pixels.ngroups is None:
         return None
     middle = pixels.placement.rows // 2
@@ -88,7 +87,7 @@ def rows_of(
     product : mapping of str to Dataset
         The version.
     table : str
-        One of `TABLES`, or ``ref_pixel``.
+        The kind's, of pixels or of the reference output.
     exp_id, set_id : int, keyword-only
         Numbers that all rows get.
     common : ndarray, keyword-only, optional
@@ -101,7 +100,9 @@ def rows_of(
     chunks : iterator of memoryview
         Rows for COPY; each is good until the next is asked for.
     """
-    return _MAKERS[table](_Work(pixels, product, exp_id, set_id, common))
+    work = _Work(pixels, product, exp_id, set_id, common)
+    kind = KINDS[pixels.kind]
+    return _reference(work, kind) if table == kind.reference_table else _pixels(work, kind)
 
 
 class _Work:
@@ -125,9 +126,9 @@ class _Work:
         """Tell whether the product has a column's dataset."""
         return column in self.pixels.datasets
 
-    def field(self, column: str) -> WireField:
-        """Give the form of a column with integrations and groups."""
-        return WireField(column, _CODES.get(column, "i8"), self.depth)
+    def field(self, column: PixelColumn) -> WireField:
+        """Give the form of a column."""
+        return WireField(column.name, column.code, self.depth[: column.axes])
 
     def bands(self, columns: Sequence[str], width: int) -> Iterator[tuple[int, Arrays]]:
         """Read columns by detector rows; gives the first row, 0-based, and elements by (row, column, …)."""
@@ -144,13 +145,14 @@ class _Work:
                 part = slice(start - first, min(start + step, last) - first)
                 yield start, {column: _by_pixel(array[..., part, :], width) for column, array in read.items()}
 
-    def place(self, first: int, count: int, width: int, columns: int, start: int) -> dict[str, Any]:
-        """Number pixels: those of `count` detector rows of `width` values each, from row `first` (0-based) on."""
+    def place(self, first: int, count: int, step: int = 1, start: int = 1) -> dict[str, Any]:
+        """Number values: those of `count` detector rows, one for `step` columns, from row `first` (0-based) on."""
         p = self.pixels.placement
+        width = p.columns // step
         y = np.repeat(np.arange(p.y + first, p.y + first + count), width)
         column = np.tile(np.arange(width), count)
-        ids = (y - 1) * columns + (p.x - 1) * columns // COLUMNS + column + start
-        return {**self._numbers, "pixel_id": ids, "y": y, "x": p.x + column * (COLUMNS // columns)}
+        ids = (y - 1) * (self.pixels.detector.columns // step) + (p.x - 1) // step + column + start
+        return {**self._numbers, "pixel_id": ids, "y": y, "x": p.x + column * step}
 
 
 def _band_rows(row_bytes: int) -> int:
@@ -164,77 +166,60 @@ def _by_pixel(array: NDArray[Any], width: int) -> NDArray[Any]:
     return np.moveaxis(flat, -1, 0)
 
 
-def _raw(work: _Work) -> tuple[list[str], Chunks]:
-    return _dn(work, "dn", work.pixels.placement.columns, COLUMNS, 1)
-
-
-def _reference(work: _Work) -> tuple[list[str], Chunks]:
-    return _dn(work, "reference", work.pixels.placement.columns // 4, REFERENCE_COLUMNS, FIRST_REFERENCE)
-
-
-def _dn(work: _Work, column: str, width: int, columns: int, start: int) -> tuple[list[str], Chunks]:
-    fields = [*_PLACE, WireField("dn", "i2", work.depth)]
+def _reference(work: _Work, kind: Kind) -> tuple[list[str], Chunks]:
+    assert kind.reference is not None  # noqa: S101 - its table is named
+    fields = [*_PLACE, work.field(kind.reference)]
+    detector = work.pixels.detector
+    width = work.pixels.placement.columns // detector.outputs
 
     def chunks() -> Chunks:
         form = None
-        for first, arrays in work.bands([column], width):
-            values = arrays[column]
-            count = len(values) // width
+        for first, arrays in work.bands([REFERENCE], width):
+            values = arrays[REFERENCE]
             form = form or Rows(fields, len(values))
-            # DN - 32768: the other signedness of the same bits but the first.
-            signed = np.bitwise_xor(values, np.uint16(0x8000)).view(np.int16)
-            yield form.fill({**work.place(first, count, width, columns, start), "dn": signed})
+            place = work.place(first, len(values) // width, detector.outputs, detector.first_reference)
+            yield form.fill({**place, fields[-1].name: _signed(values)})
 
     return [f.name for f in fields], chunks()
 
 
-def _ramp(work: _Work) -> tuple[list[str], Chunks]:
-    fields = [WireField("pixeldq", "i8"), *_PLACE, *map(work.field, ("sci", "groupdq", "err"))]
-    return _with_nulls(work, fields, "groupdq", lambda flags: np.any(flags != work.common, axis=(1, 2)))
+def _signed(values: NDArray[Any]) -> NDArray[np.int16]:
+    """Give DN - 32768: the other signedness of the same bits but the first."""
+    signed: NDArray[np.int16] = np.bitwise_xor(values, np.uint16(0x8000)).view(np.int16)
+    return signed
 
 
-def _rateints(work: _Work) -> tuple[list[str], Chunks]:
-    fields = [*_PLACE, *map(work.field, ("rate", "err", "dq"))]
-    return _with_nulls(work, fields, "dq", lambda flags: flags.any(axis=1))
-
-
-def _rate(work: _Work) -> tuple[list[str], Chunks]:
-    fields = [WireField("dq", "i8"), *_PLACE, WireField("rate", "f4"), WireField("err", "f4")]
-    return _with_nulls(work, fields, "dq", lambda flags: flags != 0)
-
-
-def _with_nulls(
-    work: _Work, fields: list[WireField], flags: str, differs: Callable[[NDArray[Any]], Any]
-) -> tuple[list[str], Chunks]:
-    """Give rows of which those have a NULL for `flags` that have nothing of their own to tell."""
+def _pixels(work: _Work, kind: Kind) -> tuple[list[str], Chunks]:
+    """Give rows of which those have a NULL for flags that have no flags of their own to tell."""
     width = work.pixels.placement.columns
-    wanted = [f.name for f in fields if f not in _PLACE]
+    fields = [*_PLACE, *map(work.field, kind.columns)]
+    wanted = [column.name for column in kind.columns]
     missing = [name for name in wanted if not work.has(name)]
-    names = [f.name for f in fields]
+    dn = [column.name for column in kind.columns if column.holds == "dn"]
+    flags = next((column for column in kind.columns if column.null and work.has(column.name)), None)
 
     def chunks() -> Chunks:
         forms: dict[bool, Rows] = {}
         for first, arrays in work.bands(wanted, width):
             count = len(next(iter(arrays.values())))
-            values = {**work.place(first, count // width, width, COLUMNS, 1), **arrays}
-            own = differs(arrays[flags]) if flags in arrays else np.zeros(count, bool)
+            values = {**work.place(first, count // width), **arrays}
+            values |= {name: _signed(arrays[name]) for name in dn}
+            own = np.zeros(count, bool) if flags is None else _differ(arrays[flags.name], flags, work.common)
             for with_flags in (False, True):
                 chosen = own if with_flags else ~own
                 if not chosen.any():
                     continue
-                null = missing if with_flags else [*missing, flags]
+                null = missing if with_flags or flags is None else [*missing, flags.name]
                 if with_flags not in forms:
                     forms[with_flags] = Rows(fields, count, null)
                 part = values if chosen.all() else {n: v[chosen] if np.ndim(v) else v for n, v in values.items()}
                 yield forms[with_flags].fill(part)
 
-    return names, chunks()
+    return [f.name for f in fields], chunks()
 
 
-_MAKERS: Mapping[str, Callable[[_Work], tuple[list[str], Chunks]]] = {
-    "raw_pixel": _raw,
-    "ref_pixel": _reference,
-    "ramp_pixel": _ramp,
-    "rateints_pixel": _rateints,
-    "rate_pixel": _rate,
-}
+def _differ(flags: NDArray[Any], column: PixelColumn, common: NDArray[np.int16] | None) -> NDArray[np.bool_]:
+    """Find the pixels of which the flags are not what NULL stands for."""
+    differ: NDArray[np.bool_] = flags != (common if column.null == "common" else 0)
+    found: NDArray[np.bool_] = np.any(differ, axis=tuple(range(1, differ.ndim)))
+    return found

@@ -14,10 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 
 from ...errors import FormatError, ProductNotFound
+from ...model.kinds import KINDS
 from ..connection import quote
+from ..pixelset import REFERENCE
 from ..schema import exposure, pixel_set, pixel_use, product
 from .blocks import find_block
-from .forms import TABLES, common_groupdq, rows_of
+from .forms import common_groupdq, rows_of
 from .wire import CopyReader
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ __all__ = ["load_rows"]
 
 _MOST_NUMBERED = (1 << 20) - 1
 """Greatest exp_id, and serial, that fits into the keys of the views: 20 bits of 63."""
+_MOST_PIXELS = (1 << 21) - 1
+"""Greatest pixel_id that fits into the keys."""
+_IN_VIEWS = frozenset({"raw_pixel", "ramp_pixel", "rateints_pixel"})
+"""Tables that the views read, which are MIRI's."""
 _MOST_GROUPS = (1 << 22) - 1
 """Groups of one pixel, through all integrations, that fit into the keys."""
 
@@ -90,6 +96,12 @@ def _refuse_what_has_no_key(exp_id: int, serial: int, pixels: PixelSet) -> None:
     groups = (pixels.nints or 1) * (pixels.ngroups or 1)
     if groups > _MOST_GROUPS:
         raise FormatError(f"it has {groups} groups of each pixel, and the keys of the pixel rows hold {_MOST_GROUPS}")
+    detector = pixels.detector
+    if KINDS[pixels.kind].pixel_table in _IN_VIEWS and detector.pixels > _MOST_PIXELS:
+        raise FormatError(
+            f"{detector.name} has {detector.pixels} pixels, and the keys of the views, which are MIRI's, hold "
+            f"{_MOST_PIXELS}; a kind of its own is needed, with a table of its own"
+        )
     if exp_id > _MOST_NUMBERED or serial > _MOST_NUMBERED:
         raise FormatError(
             f"the keys of the pixel rows hold {_MOST_NUMBERED} exposures and serials; this is exposure {exp_id}, "
@@ -98,7 +110,8 @@ def _refuse_what_has_no_key(exp_id: int, serial: int, pixels: PixelSet) -> None:
 
 
 def _tables(pixels: PixelSet) -> list[str]:
-    return [TABLES[pixels.kind], *(["ref_pixel"] if "reference" in pixels.datasets else [])]
+    kind = KINDS[pixels.kind]
+    return [kind.pixel_table, *([kind.reference_table] if REFERENCE in pixels.datasets else [])]
 
 
 def _claim(

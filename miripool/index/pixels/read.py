@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import func, select, text
 
-from ...instruments.miri import Placement
-from ...query.pixelwhere import PIXEL_COLUMNS, PixelTest
+from ...instruments.detector import Placement
+from ...model.kinds import KINDS, PixelColumn, pixel_axes, pixel_columns
+from ...query.pixelwhere import PixelTest
 from ...query.tree import And, Node, Not, Or
 from ..connection import quote
 from ..schema import pixel_set, pixel_use
 from ..selection import array_text, is_one_of
-from .forms import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -154,7 +153,7 @@ def read_pixel(database: Database, kind: str, sets: Sequence[SetRow], pixel_id: 
         return {}
     exposures = {s.exp_id for s in sets}
     statement = (
-        f"SELECT p.set_id, {_sent_all(kind)} FROM {TABLES[kind]} p "
+        f"SELECT p.set_id, {_sent_all(kind)} FROM {KINDS[kind].pixel_table} p "
         "JOIN unnest(CAST(:sets AS integer[])) s ON s = p.set_id "
         "WHERE p.pixel_id = :pixel AND p.exp_id BETWEEN :first AND :last"
     )
@@ -193,7 +192,7 @@ def read_pixels(database: Database, kind: str, chosen: SetRow, pixels: Sequence[
         For each pixel_id that the set has its columns, as `read_pixel` gives them.
     """
     statement = (
-        f"SELECT p.pixel_id, {_sent_all(kind)} FROM {TABLES[kind]} p WHERE p.exp_id = {chosen.exp_id} "
+        f"SELECT p.pixel_id, {_sent_all(kind)} FROM {KINDS[kind].pixel_table} p WHERE p.exp_id = {chosen.exp_id} "
         f"AND p.set_id = {chosen.set_id} AND p.pixel_id = ANY(CAST(:pixels AS integer[]))"
     )
     with database.read() as connection:
@@ -221,7 +220,7 @@ def count_rows(database: Database, sets: Mapping[int, tuple[str, int]]) -> dict[
     with database.read() as connection:
         connection.exec_driver_sql(_path(database))
         for set_id, (kind, exp_id) in sets.items():
-            statement = f"SELECT count(*) FROM {TABLES[kind]} WHERE exp_id = :exp AND set_id = :set"
+            statement = f"SELECT count(*) FROM {KINDS[kind].pixel_table} WHERE exp_id = :exp AND set_id = :set"
             found[set_id] = connection.execute(text(statement), {"exp": exp_id, "set": set_id}).scalar_one()
     return found
 
@@ -250,7 +249,7 @@ def count_pixels(
         connection.exec_driver_sql(_path(database))
         for chosen in {s.set_id: s for s in sets}.values():
             where, parameters = _where(kind, chosen, condition, box or Box())
-            statement = f"SELECT count(*) FROM {TABLES[kind]} p WHERE {where}"
+            statement = f"SELECT count(*) FROM {KINDS[kind].pixel_table} p WHERE {where}"
             number = connection.execute(text(statement), parameters).scalar_one()
             if number:
                 found[chosen.set_id] = number
@@ -280,7 +279,7 @@ def scan_pixels(
     """
     where, parameters = _where(kind, chosen, condition, box or Box())
     chosen_columns = f"p.pixel_id, p.x, p.y, {_sent_all(kind)}"
-    statement = f"SELECT {chosen_columns} FROM {TABLES[kind]} p WHERE {where} ORDER BY p.pixel_id"
+    statement = f"SELECT {chosen_columns} FROM {KINDS[kind].pixel_table} p WHERE {where} ORDER BY p.pixel_id"
     if limit is not None:
         statement += f" LIMIT {int(limit)}"
     with database.read() as connection:
@@ -304,37 +303,29 @@ def _path(database: Database) -> str:
     return f"SET LOCAL search_path TO {quote(database.schema)}".replace("%", "%%")
 
 
-@functools.cache
-def _value_columns(kind: str) -> tuple[str, ...]:
-    return tuple(column for column in PIXEL_COLUMNS[kind] if column not in ("x", "y", "pixel_id"))
-
-
 # Values travel as PostgreSQL's binary form of arrays: reading thousands of numbers as text would take most of the time.
 
 
-def _sent(kind: str, column: str) -> str:
-    return f"array_send(p.{column})" if PIXEL_COLUMNS[kind][column] else f"p.{column}"
-
-
 def _sent_all(kind: str) -> str:
-    return ", ".join(_sent(kind, column) for column in _value_columns(kind))
+    columns = pixel_columns(kind).values()
+    return ", ".join(f"array_send(p.{column.name})" if column.axes else f"p.{column.name}" for column in columns)
 
 
 def _unpacked_all(kind: str, values: Sequence[Any]) -> dict[str, Any]:
-    return {c: _unpacked(kind, c, v) for c, v in zip(_value_columns(kind), values, strict=True)}
+    return {c.name: _unpacked(c, v) for c, v in zip(KINDS[kind].columns, values, strict=True)}
 
 
 _ELEMENTS = {21: np.dtype(">i2"), 20: np.dtype(">i8"), 700: np.dtype(">f4")}
 
 
-def _unpacked(kind: str, column: str, value: Any) -> Any:
+def _unpacked(column: PixelColumn, value: Any) -> Any:
     if value is None:
         return None
-    if not PIXEL_COLUMNS[kind][column]:
+    if not column.axes:
         # A real comes as the shortest text that means it, which is another number in float64.
-        return np.float32(value) if column in _FLOATS else value
+        return np.float32(value) if column.holds == "real" else value
     values = _array_of(value)
-    return (values.astype(np.int32) + 32768).astype(np.uint16) if column == "dn" else values
+    return (values.astype(np.int32) + 32768).astype(np.uint16) if column.holds == "dn" else values
 
 
 def _array_of(sent: Any) -> NDArray[Any]:
@@ -364,7 +355,8 @@ class _Writer:
     """Writes a condition as SQL with bound values."""
 
     def __init__(self, kind: str, chosen: SetRow) -> None:
-        self.axes = PIXEL_COLUMNS[kind]
+        self.axes = pixel_axes(kind)
+        self.columns = pixel_columns(kind)
         self.common = chosen.common
         self.nints = chosen.nints
         self.parameters: dict[str, Any] = {}
@@ -373,6 +365,11 @@ class _Writer:
         name = f"v{len(self.parameters)}"
         self.parameters[name] = value
         return f":{name}"
+
+    def holds(self, test: PixelTest, what: str) -> bool:
+        """Tell whether a column holds ``dn``, ``flags`` or ``real``; those of the place hold none of them."""
+        column = self.columns.get(test.column)
+        return column is not None and column.holds == what
 
     def write(self, node: Node) -> str:
         if isinstance(node, And):
@@ -387,7 +384,8 @@ class _Writer:
 
     def test(self, test: PixelTest) -> str:
         column = f"p.{test.column}"
-        if test.column == "groupdq" and self.common is not None:
+        null = self.columns[test.column].null if test.column in self.columns else ""
+        if null == "common" and self.common is not None:
             column = f"coalesce({column}, CAST({self.bind(_literal(self.common))} AS smallint[]))"
         axes = self.axes[test.column]
         if test.op == "null":
@@ -397,8 +395,8 @@ class _Writer:
             found = self.compare(test, f"({column}){subscript}" if axes else column)
         else:
             found = self.among(test, self.elements(test, column, axes))
-        if test.column == "dq" and self._is_inside(test):  # NULL stands for zeros
-            return f"CASE WHEN p.dq IS NULL THEN {self.compare(test, '0')} ELSE {found} END"
+        if null == "zeros" and self._is_inside(test):
+            return f"CASE WHEN {column} IS NULL THEN {self.compare(test, '0')} ELSE {found} END"
         return found
 
     def _is_inside(self, test: PixelTest) -> bool:
@@ -414,7 +412,7 @@ class _Writer:
         condition = self.compare(test, "v")
         if not test.every:
             return f"EXISTS (SELECT FROM {elements} v WHERE {condition})"
-        number = "v <> 'NaN'" if test.column in _FLOATS else "v IS NOT NULL"
+        number = "v <> 'NaN'" if self.holds(test, "real") else "v IS NOT NULL"
         return (
             f"(EXISTS (SELECT FROM {elements} v WHERE {number}) "
             f"AND NOT EXISTS (SELECT FROM {elements} v WHERE {number} AND NOT ({condition})))"
@@ -422,9 +420,9 @@ class _Writer:
 
     def is_null(self, test: PixelTest, column: str, axes: int) -> str:
         nothing = "v IS NULL"
-        if test.column in _FLOATS:
+        if self.holds(test, "real"):
             nothing += " OR v = 'NaN'"
-        elif test.column in _FLAG_COLUMNS:
+        elif self.holds(test, "flags"):
             nothing += " OR v = 0"
         if not axes:
             return f"({nothing.replace('v ', f'{column} ')})"
@@ -436,8 +434,8 @@ class _Writer:
     def compare(self, test: PixelTest, value: str) -> str:
         if test.op == "flag":
             return f"({value} & {self.bind(int(test.values[0]))}) <> 0"
-        number = f"({value} + 32768)" if test.column == "dn" else value
-        real = test.column in _FLOATS
+        number = f"({value} + 32768)" if self.holds(test, "dn") else value
+        real = self.holds(test, "real")
         wanted = [self.number(v, real=real) for v in test.values]
         if test.op == "in":
             found = f"{number} IN ({', '.join(wanted)})"
@@ -454,8 +452,6 @@ class _Writer:
         return f"CAST({self.bind(value)} AS bigint)"
 
 
-_FLOATS = frozenset({"sci", "err", "rate"})
-_FLAG_COLUMNS = frozenset({"dq", "groupdq", "pixeldq"})
 _SQL = {"==": "=", "!=": "<>"}
 
 

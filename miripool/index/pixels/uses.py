@@ -8,11 +8,10 @@ from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, or_, s
 from sqlalchemy.dialects import postgresql
 
 from ...errors import ServerError
+from ...model.kinds import KINDS, pixel_kinds
 from ..connection import quote
-from ..pixelset import PIXEL_KINDS
 from ..schema import pixel_set, pixel_use, product, tag
 from ..selection import GIVEN_SERIALS, array_text
-from .forms import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ _LEAVE_OUT = _insert.on_conflict_do_update(
 
 def _wanted(policy: str) -> ColumnElement[bool]:
     p = product.c
-    living = and_(p.kind.in_(PIXEL_KINDS), p.removed.is_(None))
+    living = and_(p.kind.in_(pixel_kinds()), p.removed.is_(None))
     if policy == "all":
         return living
     tagged = exists(select(tag.c.serial).where(tag.c.serial == p.serial))
@@ -81,7 +80,7 @@ def detectors(database: Database) -> list[str]:
         As headers have them; versions whose header names none count for nothing.
     """
     p = product.c
-    living = and_(p.kind.in_(PIXEL_KINDS), p.removed.is_(None), p.detector.is_not(None))
+    living = and_(p.kind.in_(pixel_kinds()), p.removed.is_(None), p.detector.is_not(None))
     with database.read() as connection:
         return list(connection.execute(select(p.detector).where(living).distinct()).scalars())
 
@@ -176,7 +175,8 @@ def sweep(database: Database) -> int:
         orphans = list(connection.execute(select(s.set_id, s.exp_id, s.kind).where(~used)))
     dropped = 0
     for set_id, exp_id, kind in orphans:
-        names = [f"{table}_{exp_id}_{set_id}" for table in (TABLES[kind], *(["ref_pixel"] if kind == "Raw" else []))]
+        tables = (KINDS[kind].pixel_table, KINDS[kind].reference_table)
+        names = [f"{table}_{exp_id}_{set_id}" for table in tables if table]
         try:
             with database.write() as connection:
                 connection.execute(select(func.set_config("lock_timeout", f"{_LOCK_SECONDS}s", True)))
