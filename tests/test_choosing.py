@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from homes import call
 
-from miripool import Home, Pool, RateInts
+from miripool import Home, Pool, Product, RateInts
 from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
 from miripool.pool.core import core_of
 from miripool.store.journal import user_name
@@ -74,6 +74,32 @@ def test_what_ls_takes(campaign: Pool, arguments: list[str], expected: list[tupl
             call("ls", "jpl8", *arguments)
         return
     assert listed(*arguments) == expected
+
+
+@pytest.mark.parametrize("kind", ["Product", "product"])
+def test_a_kind_named_by_an_option_is_that_kind_alone(campaign: Pool, tmp_path: Path, kind: str) -> None:
+    dark = homes.write_image(tmp_path / "dark.fits", {"CAL_VER": "v1"}, [[7]])
+    campaign.save(dark, name="dark", kind="Product")
+    alone = [("Product", "dark", 0)]
+    assert listed("--kind", kind) == listed("*", "--kind", kind) == listed("Product/*") == alone
+    assert listed("--where", "kind == 'Product'") == alone
+    done = call("rm", "jpl8", "*", "--kind", kind, "--dry-run").stderr
+    assert [line.split()[-1] for line in done.splitlines()] == ["Product/dark@0"]
+    assert "newly marks 1 of 1 version" in call("tag", "jpl8", "flat", "--kind", kind).stderr
+    assert json.loads(call("show", "jpl8", "--kind", kind, "--json").stdout)[0]["name"] == "dark"
+    # In Python subclasses match, as in HIPE.
+    assert {ref.kind for ref in campaign.select(Product)} == {"Product", "Rate", "RateInts"}
+
+
+def test_a_kind_named_by_an_option_is_that_kind_alone_in_the_trash(campaign: Pool, tmp_path: Path) -> None:
+    dark = homes.write_image(tmp_path / "dark.fits", {"CAL_VER": "v1"}, [[7]])
+    campaign.save(dark, name="dark", kind="Product")
+    call("rm", "jpl8", "Product/dark", f"Rate/{A}")
+    alone = [("Product", "dark", 0)]
+    assert listed("--trash", "--kind", "Product") == listed("--trash", "*", "--kind", "Product") == alone
+    assert listed("--trash", "--kind", "Product", "--limit", "1") == alone
+    assert "restored 1 of 1 version" in call("restore", "jpl8", "--kind", "Product").stderr
+    assert listed("--trash") == [("Rate", A, 1)]
 
 
 def test_a_beginning_must_be_clear(campaign: Pool) -> None:

@@ -15,7 +15,18 @@ import typer
 from ..errors import AlreadyExists
 from ..model.cards import is_structural
 from ..model.names import Urn
-from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, choose_in_trash, count_versions
+from .choosing import (
+    AllVersions,
+    Kind,
+    SomeSpecs,
+    Tagged,
+    Where,
+    Which,
+    choose,
+    choose_in_trash,
+    count_versions,
+    query_of,
+)
 from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, visible, write
 from .progress import counting
@@ -24,7 +35,7 @@ from .session import Csv, DryRun, Json, PoolName, Spec, core_of, moment, one_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..model.product import Link, Product
+    from ..model.product import Link
     from ..pool.difference import Difference
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
@@ -139,7 +150,7 @@ def _ls(
     context: typer.Context,
     name: PoolName,
     specs: SomeSpecs = None,
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts, Rate …")] = None,
+    kind: Kind = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="A condition; see above.", show_default=False)
     ] = None,
@@ -170,26 +181,19 @@ def _ls(
       --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     from ..errors import InvalidInput
-    from ..model.product import Product, kind_class
     from ..pool.listing import BASIC, column_names
-    from ..query import Query
 
     one_form(as_json=as_json, as_csv=as_csv)
-    if where is not None and not where.strip():
-        raise InvalidInput("--where is empty; leave it out to list all")
     if trash and (where is not None or tag is not None or all_versions):
         raise InvalidInput("--trash goes with --kind, --columns, --sort and --limit only")
     chosen = column_names(columns)
     basic = [*BASIC, "removed"] if trash else list(BASIC)
-    cls = kind_class(kind) if kind is not None else Product
+    query = query_of(Which(kind, where, tag, all_versions))
     order = [sort, "-serial"]
     with open_pool(context, name) as pool:
         if trash:
-            refs = _in_trash(pool, specs, None if kind is None else cls, order, limit)
+            refs = _in_trash(pool, specs, kind, order, limit)
         else:
-            # functions={}: what a user types calls no function of this program.
-            text = "1" if where is None else where
-            query = Query(cls, "p", text, all_versions=all_versions, tag=tag, functions={})
             if explain:
                 _show_steps(pool.explain(query), as_json=as_json, as_csv=as_csv)
                 return
@@ -205,14 +209,14 @@ def _ls(
 
 
 def _in_trash(
-    pool: Pool, specs: list[str] | None, cls: type[Product] | None, order: list[str], limit: int | None
+    pool: Pool, specs: list[str] | None, kind: str | None, order: list[str], limit: int | None
 ) -> ProductRefs:
     from ..pool.reference import ProductRefs
 
-    refs = pool.trash(cls, order=order, limit=None if specs else limit)
-    if not specs:
-        return refs
-    named = {ref.serial for ref in choose_in_trash(pool, specs).refs}
+    if not specs and kind is None:
+        return pool.trash(order=order, limit=limit)
+    refs = pool.trash(order=order)
+    named = {ref.serial for ref in choose_in_trash(pool, specs or [], kind=kind).refs}
     return ProductRefs([key for key in refs.keys if key[1] in named][:limit])
 
 
