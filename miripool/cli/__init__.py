@@ -35,7 +35,10 @@ def main() -> None:
         say(f"miripool: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        say("miripool: interrupted; what was saved before is in the pool")
+        from .app import saves_one_by_one
+
+        stays = "; what was saved before is in the pool" if saves_one_by_one() else ""
+        say(f"miripool: interrupted{stays}")
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout went away (`miripool ls … | head`): nothing more to say, not even at exit.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .migrate import find_owner
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
+    from .rebuild import identify
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .size import schema_bytes
     from .vocabulary import nearest_values
@@ -34,6 +35,7 @@ __all__ = [
     "describe_url",
     "find_owner",
     "grant_reader",
+    "identify",
     "nearest_values",
     "order_by",
     "psql_call",
@@ -55,6 +57,7 @@ _WHERE = {
     "describe_url": "connection",
     "find_owner": "migrate",
     "grant_reader": "reader",
+    "identify": "rebuild",
     "nearest_values": "vocabulary",
     "order_by": "compile",
     "psql_call": "psql",
