@@ -286,6 +286,58 @@ def test_who_did_what(campaign: Pool) -> None:
     assert {row["saved_by"] for row in json.loads(call("ls", "jpl8", "--columns", "saved_by", "--json").stdout)} == {ME}
 
 
+def test_log_tells_what_went_into_the_trash_and_came_back(campaign: Pool) -> None:
+    before = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
+    call("rm", "jpl8", f"Rate/{B}@1")
+    call("restore", "jpl8", f"Rate/{B}@1")
+    lines = call("log", "jpl8", f"Rate/{B}").stdout.splitlines()
+    assert f"version 1 was put into the trash by {ME}" in lines[-2]
+    assert f"version 1 came back from the trash by {ME}" in lines[-1]
+    call("rm", "jpl8", f"Rate/{B}@1")
+    call("gc", "jpl8", "--grace", "0")
+    told = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
+    moves = [(event["what"], event["version"], event["by"]) for event in told["trash"]]
+    assert moves == [("removed", 1, ME), ("restored", 1, ME), ("removed", 1, ME), ("purged", 1, ME)]
+    assert told["versions"][0] == before["versions"][0]
+    last = told["trash"][-1]["time"]
+    later = json.loads(call("log", "jpl8", f"Rate/{B}", "--since", last, "--json").stdout)
+    assert [event["what"] for event in later["trash"]] == ["purged"]
+    assert [version["version"] for version in later["versions"]] == [1]
+    assert json.loads(call("log", "jpl8", f"Rate/{A}", "--json").stdout)["trash"] == []
+
+
+def test_log_of_a_whole_pool(campaign: Pool) -> None:
+    call("tag", "jpl8", "good", "Rate/*")
+    call("untag", "jpl8", "good", f"Rate/{A}")
+    call("rm", "jpl8", f"Rate/{B}@1")
+    call("restore", "jpl8", f"Rate/{B}@1")
+    lines = call("log", "jpl8").stdout.splitlines()
+    assert [line.split("UTC  ")[1] for line in lines[-4:]] == [
+        f"tagged 'good' Rate/{A}@1, Rate/{B}@1, Rate/{C}@1 by {ME}",
+        f"untagged 'good' Rate/{A}@1 by {ME}",
+        f"removed Rate/{B}@1 by {ME}",
+        f"restored Rate/{B}@1 by {ME}",
+    ]
+    told = json.loads(call("log", "jpl8", "--json").stdout)
+    assert [event["what"] for event in told].count("saved") == 7
+    assert told[0] == told[0] | {"entry": 0, "what": "saved", "tag": None, "versions": [f"Rate/{A}@0"], "by": ME}
+    assert json.loads(call("log", "jpl8", "--limit", "2", "--json").stdout) == told[-2:]
+    assert json.loads(call("log", "jpl8", "--since", told[-3]["time"], "--json").stdout) == told[-3:]
+    assert "nothing since 2999-01-01 00:00:00 UTC" in call("log", "jpl8", "--since", "2999-01-01").stderr
+    assert call("log", "jpl8", "--limit", "0").stdout == ""
+    with pytest.raises(InvalidInput, match="--limit goes with the log of a whole pool"):
+        call("log", "jpl8", f"Rate/{A}", "--limit", "1")
+
+
+def test_log_without_a_whole_journal_tells_the_rest(campaign: Pool) -> None:
+    journal = core_of(campaign).archive.journal
+    path = campaign.path / journal.key(core_of(campaign).catch_up().n - 1)
+    path.write_bytes(b"{}")
+    done = call("log", "jpl8", f"Rate/{A}")
+    assert "what went into the trash before is not told" in done.stderr
+    assert "version 1 " in done.stdout
+
+
 def test_log_since(campaign: Pool) -> None:
     whole = json.loads(call("log", "jpl8", f"Rate/{A}", "--json").stdout)
     for since in ("1h", "2 days", "1w", "30m", "2026-01-01", whole["versions"][0]["created"]):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
+from . import demo, log, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
 from .output import write
 
 __all__ = ["app", "saves_one_by_one"]
@@ -73,6 +73,7 @@ def _options(
 
 pools.register(app)
 products.register(app)
+log.register(app)
 tags.register(app)
 pipeline.register(app)
 provenance.register(app)
