@@ -13,7 +13,7 @@ import pytest
 from homes import call
 
 from miripool import Home, Pool, Product, RateInts
-from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
+from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound, QueryError
 from miripool.pool.core import core_of
 from miripool.store.journal import user_name
 
@@ -131,6 +131,31 @@ def test_what_takes_away_wants_whole_names(campaign: Pool, verb: str) -> None:
 def test_nothing_is_chosen_by_saying_nothing(campaign: Pool, verb: str) -> None:
     with pytest.raises(InvalidInput, match="say which versions"):
         call(verb, "jpl8", *(["x"] if verb == "tag" else []))
+
+
+@pytest.mark.parametrize(
+    ("condition", "hint"),
+    [
+        ("p.dta.max() > 1", r"no product of pool jpl8 has a dataset DTA; did you mean p.data"),
+        ("p['NIX'].max() > 1", "no product of pool jpl8 has a dataset NIX; there are SCI$"),
+        ("ANY(p['SCJ'][0, 0] > 1)", r"no product of pool jpl8 has a dataset SCJ; did you mean SCI"),
+        (
+            "ngroups == 10 and p.groupqd.shape[0] > 1",
+            r"no product of pool jpl8 has a dataset GROUPQD; did you mean GROUPDQ",
+        ),
+    ],
+)
+def test_a_misspelt_dataset(campaign: Pool, condition: str, hint: str) -> None:
+    with pytest.raises(QueryError, match=hint):
+        call("ls", "jpl8", "--where", condition)
+    with pytest.raises(QueryError, match=hint):
+        campaign.select(condition)
+
+
+def test_a_dataset_that_may_be_missing(campaign: Pool) -> None:
+    for condition in ("p.groupdq.max() > 1", "p['err'].max() > 1", "'NIX' in p"):
+        assert campaign.select(condition).size() == 0
+    assert campaign.select("p['sci'].max() >= 1").size() == 4
 
 
 # What commands do with a selection

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .rebuild import identify
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .size import schema_bytes
-    from .vocabulary import nearest_values
+    from .vocabulary import datasets, nearest_values
 
 __all__ = [
     "READER",
@@ -32,6 +32,7 @@ __all__ = [
     "TagSummary",
     "advise",
     "ask",
+    "datasets",
     "describe_url",
     "find_owner",
     "grant_reader",
@@ -54,6 +55,7 @@ _WHERE = {
     "TagSummary": "rows",
     "advise": "advice",
     "ask": "reader",
+    "datasets": "vocabulary",
     "describe_url": "connection",
     "find_owner": "migrate",
     "grant_reader": "reader",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS",
     "FUNCTIONS",
+    "KNOWN_DATASETS",
     "OF_ROW",
     "REDUCTIONS",
     "MetaPlace",
@@ -152,6 +153,8 @@ _DATASETS = frozenset(
 )
 _EXTENSIONS = {"avg_dark_current": "AVDRKCUR"}
 """As in `miripool.model.product`: names of the jwst datamodels that are not their FITS extensions' names."""
+KNOWN_DATASETS = frozenset(_EXTENSIONS.get(name, name.upper()) for name in _DATASETS - {"data"})
+"""Names of datasets that mean something whether a product has them or not."""
 _STATISTICS = frozenset({"min", "max", "mean", "std"})
 _FACTS = {"size": "n", "ndim": "ndim", "unit": "unit", "n_nan": "n_nan", "n_flagged": "n_flagged"}
 _TEXT_METHODS = ("startswith", "endswith", "contains", "lower", "upper")
