@@ -237,11 +237,16 @@ def _make_rows(
     tag: Tagged = None,
     all_versions: AllVersions = False,
 ) -> None:
-    """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen."""
+    """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen.
+
+    Rows that were asked for stay until `index drop` or the trash. Under the policy `tagged` only newest and tagged
+    versions can be chosen, for rows of others would go at once.
+    """
     which = Which(kind, where, tag, all_versions)
     with open_pool(context, name) as pool:
         core_of(pool).catch_up()
         serials = [ref.serial for ref in choose(pool, specs, which).refs] if specs or which else None
+        core_of(pool).pixel_rows.refuse_unwanted(serials or [])
         with counting("pixel rows") as told:
             made, failures = core_of(pool).pixel_rows.make_pending(serials, told)
         core_of(pool).pixel_rows.tidy()
