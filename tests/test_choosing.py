@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import socket
 from pathlib import Path
@@ -156,6 +157,28 @@ def test_a_dataset_that_may_be_missing(campaign: Pool) -> None:
     for condition in ("p.groupdq.max() > 1", "p['err'].max() > 1", "'NIX' in p"):
         assert campaign.select(condition).size() == 0
     assert campaign.select("p['sci'].max() >= 1").size() == 4
+
+
+@pytest.mark.parametrize("text", ["29.11.2026", "2026-11-29T10:00:00 CET"])
+def test_a_time_that_can_not_be_read(campaign: Pool, text: str) -> None:
+    told = f"p.created is a time, and {text!r} can't be read as one; write p.created > '2018-03-08'"
+    with pytest.raises(QueryError, match=re.escape(told)):
+        call("ls", "jpl8", "--where", f"created > '{text}'")
+    assert listed("--where", "created > '2018-03-08T01:02:30+01:00'", "--kind", "RateInts") == [("RateInts", A, 0)]
+
+
+def test_arguments_that_can_not_be_meant(campaign: Pool, tmp_path: Path) -> None:
+    for statement in ("", " \n"):
+        with pytest.raises(InvalidInput, match="the statement is empty; write one such as 'SELECT"):
+            call("sql", "jpl8", statement)
+    done = call("pixels", "jpl8", "--limit", "99999999999999999999")
+    assert done.exit_code == 2
+    assert "Invalid value for '--limit'" in done.stderr
+    assert call("pixels", "jpl8", "--limit", 2**63 - 1, "--json").exit_code == 0
+    make = ("simulate", tmp_path / "made", "--nints", "1", "--ngroups", "2")
+    call(*make)
+    with pytest.raises(AlreadyExists, match="--overwrite"):
+        call(*make)
 
 
 # What commands do with a selection

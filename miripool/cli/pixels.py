@@ -93,7 +93,7 @@ def _pixels(
     columns: _Columns = None,
     dq_names: _Names = False,
     count: Annotated[bool, typer.Option("--count", help="Only their number.")] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=2**63 - 1, help="At most so many.")] = 1000,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -175,6 +175,10 @@ def _sql(
     if statement is None:
         _psql(context, name)
         return
+    if not statement.strip():
+        from ..errors import InvalidInput
+
+        raise InvalidInput("the statement is empty; write one such as 'SELECT * FROM exposures', or none to open psql")
     with _gaps_said(), home.sql(name, statement) as answer:
         columns = _unique(answer.columns)
         rows = [dict(zip(columns, row, strict=True)) for row in answer]

@@ -30,7 +30,7 @@ from .choosing import (
 from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, visible, write
 from .progress import counting
-from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool
+from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +75,7 @@ def _add(
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
+        refuse_reader(pool)
         found = find_files(files)
         listed = as_json or as_csv
         outcomes = []
@@ -414,6 +415,8 @@ def _rm(
     from ..pool.trash import removed_with
 
     with open_pool(context, name) as pool:
+        if not dry_run:
+            refuse_reader(pool)
         chosen = choose(pool, specs, Which(kind, where, tag, all_versions), whole_names=True)
         refs = removed_with(core_of(pool), chosen.refs, cascade=cascade)
         for ref in refs:
@@ -433,6 +436,7 @@ def _named(ref: ProductRef) -> str:
 def _restore(context: typer.Context, name: PoolName, specs: SomeSpecs = None, kind: Kind = None) -> None:
     """Take versions out of the trash. Names must be whole."""
     with open_pool(context, name) as pool:
+        refuse_reader(pool)
         chosen = choose_in_trash(pool, specs or [], kind=kind)
         for ref in chosen.refs:
             if ref.removed is None:
