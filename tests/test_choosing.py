@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import socket
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 from homes import call
 
-from miripool import Home, Pool, RateInts
-from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound
+from miripool import Home, Pool, Product, RateInts
+from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound, QueryError
 from miripool.pool.core import core_of
 from miripool.store.journal import user_name
 
@@ -76,6 +77,32 @@ def test_what_ls_takes(campaign: Pool, arguments: list[str], expected: list[tupl
     assert listed(*arguments) == expected
 
 
+@pytest.mark.parametrize("kind", ["Product", "product"])
+def test_a_kind_named_by_an_option_is_that_kind_alone(campaign: Pool, tmp_path: Path, kind: str) -> None:
+    dark = homes.write_image(tmp_path / "dark.fits", {"CAL_VER": "v1"}, [[7]])
+    campaign.save(dark, name="dark", kind="Product")
+    alone = [("Product", "dark", 0)]
+    assert listed("--kind", kind) == listed("*", "--kind", kind) == listed("Product/*") == alone
+    assert listed("--where", "kind == 'Product'") == alone
+    done = call("rm", "jpl8", "*", "--kind", kind, "--dry-run").stderr
+    assert [line.split()[-1] for line in done.splitlines()] == ["Product/dark@0"]
+    assert "newly marks 1 of 1 version" in call("tag", "jpl8", "flat", "--kind", kind).stderr
+    assert json.loads(call("show", "jpl8", "--kind", kind, "--json").stdout)[0]["name"] == "dark"
+    # In Python subclasses match, as in HIPE.
+    assert {ref.kind for ref in campaign.select(Product)} == {"Product", "Rate", "RateInts"}
+
+
+def test_a_kind_named_by_an_option_is_that_kind_alone_in_the_trash(campaign: Pool, tmp_path: Path) -> None:
+    dark = homes.write_image(tmp_path / "dark.fits", {"CAL_VER": "v1"}, [[7]])
+    campaign.save(dark, name="dark", kind="Product")
+    call("rm", "jpl8", "Product/dark", f"Rate/{A}")
+    alone = [("Product", "dark", 0)]
+    assert listed("--trash", "--kind", "Product") == listed("--trash", "*", "--kind", "Product") == alone
+    assert listed("--trash", "--kind", "Product", "--limit", "1") == alone
+    assert "restored 1 of 1 version" in call("restore", "jpl8", "--kind", "Product").stderr
+    assert listed("--trash") == [("Rate", A, 1)]
+
+
 def test_a_beginning_must_be_clear(campaign: Pool) -> None:
     with pytest.raises(AmbiguousSpec, match=rf"'Rate/jw01' is not clear: Rate/{A}, Rate/{B} begin so"):
         call("show", "jpl8", "Rate/jw01")
@@ -105,6 +132,53 @@ def test_what_takes_away_wants_whole_names(campaign: Pool, verb: str) -> None:
 def test_nothing_is_chosen_by_saying_nothing(campaign: Pool, verb: str) -> None:
     with pytest.raises(InvalidInput, match="say which versions"):
         call(verb, "jpl8", *(["x"] if verb == "tag" else []))
+
+
+@pytest.mark.parametrize(
+    ("condition", "hint"),
+    [
+        ("p.dta.max() > 1", r"no product of pool jpl8 has a dataset DTA; did you mean p.data"),
+        ("p['NIX'].max() > 1", "no product of pool jpl8 has a dataset NIX; there are SCI$"),
+        ("ANY(p['SCJ'][0, 0] > 1)", r"no product of pool jpl8 has a dataset SCJ; did you mean SCI"),
+        (
+            "ngroups == 10 and p.groupqd.shape[0] > 1",
+            r"no product of pool jpl8 has a dataset GROUPQD; did you mean GROUPDQ",
+        ),
+    ],
+)
+def test_a_misspelt_dataset(campaign: Pool, condition: str, hint: str) -> None:
+    with pytest.raises(QueryError, match=hint):
+        call("ls", "jpl8", "--where", condition)
+    with pytest.raises(QueryError, match=hint):
+        campaign.select(condition)
+
+
+def test_a_dataset_that_may_be_missing(campaign: Pool) -> None:
+    for condition in ("p.groupdq.max() > 1", "p['err'].max() > 1", "'NIX' in p"):
+        assert campaign.select(condition).size() == 0
+    assert campaign.select("p['sci'].max() >= 1").size() == 4
+
+
+@pytest.mark.parametrize("text", ["29.11.2026", "2026-11-29T10:00:00 CET"])
+def test_a_time_that_can_not_be_read(campaign: Pool, text: str) -> None:
+    told = f"p.created is a time, and {text!r} can't be read as one; write p.created > '2018-03-08'"
+    with pytest.raises(QueryError, match=re.escape(told)):
+        call("ls", "jpl8", "--where", f"created > '{text}'")
+    assert listed("--where", "created > '2018-03-08T01:02:30+01:00'", "--kind", "RateInts") == [("RateInts", A, 0)]
+
+
+def test_arguments_that_can_not_be_meant(campaign: Pool, tmp_path: Path) -> None:
+    for statement in ("", " \n"):
+        with pytest.raises(InvalidInput, match="the statement is empty; write one such as 'SELECT"):
+            call("sql", "jpl8", statement)
+    done = call("pixels", "jpl8", "--limit", "99999999999999999999")
+    assert done.exit_code == 2
+    assert "Invalid value for '--limit'" in done.stderr
+    assert call("pixels", "jpl8", "--limit", 2**63 - 1, "--json").exit_code == 0
+    make = ("simulate", tmp_path / "made", "--nints", "1", "--ngroups", "2")
+    call(*make)
+    with pytest.raises(AlreadyExists, match="--overwrite"):
+        call(*make)
 
 
 # What commands do with a selection
@@ -258,6 +332,58 @@ def test_who_did_what(campaign: Pool) -> None:
     again = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
     assert [version["removed_by"] for version in again["versions"]] == [None, None]
     assert {row["saved_by"] for row in json.loads(call("ls", "jpl8", "--columns", "saved_by", "--json").stdout)} == {ME}
+
+
+def test_log_tells_what_went_into_the_trash_and_came_back(campaign: Pool) -> None:
+    before = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
+    call("rm", "jpl8", f"Rate/{B}@1")
+    call("restore", "jpl8", f"Rate/{B}@1")
+    lines = call("log", "jpl8", f"Rate/{B}").stdout.splitlines()
+    assert f"version 1 was put into the trash by {ME}" in lines[-2]
+    assert f"version 1 came back from the trash by {ME}" in lines[-1]
+    call("rm", "jpl8", f"Rate/{B}@1")
+    call("gc", "jpl8", "--grace", "0")
+    told = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
+    moves = [(event["what"], event["version"], event["by"]) for event in told["trash"]]
+    assert moves == [("removed", 1, ME), ("restored", 1, ME), ("removed", 1, ME), ("purged", 1, ME)]
+    assert told["versions"][0] == before["versions"][0]
+    last = told["trash"][-1]["time"]
+    later = json.loads(call("log", "jpl8", f"Rate/{B}", "--since", last, "--json").stdout)
+    assert [event["what"] for event in later["trash"]] == ["purged"]
+    assert [version["version"] for version in later["versions"]] == [1]
+    assert json.loads(call("log", "jpl8", f"Rate/{A}", "--json").stdout)["trash"] == []
+
+
+def test_log_of_a_whole_pool(campaign: Pool) -> None:
+    call("tag", "jpl8", "good", "Rate/*")
+    call("untag", "jpl8", "good", f"Rate/{A}")
+    call("rm", "jpl8", f"Rate/{B}@1")
+    call("restore", "jpl8", f"Rate/{B}@1")
+    lines = call("log", "jpl8").stdout.splitlines()
+    assert [line.split("UTC  ")[1] for line in lines[-4:]] == [
+        f"tagged 'good' Rate/{A}@1, Rate/{B}@1, Rate/{C}@1 by {ME}",
+        f"untagged 'good' Rate/{A}@1 by {ME}",
+        f"removed Rate/{B}@1 by {ME}",
+        f"restored Rate/{B}@1 by {ME}",
+    ]
+    told = json.loads(call("log", "jpl8", "--json").stdout)
+    assert [event["what"] for event in told].count("saved") == 7
+    assert told[0] == told[0] | {"entry": 0, "what": "saved", "tag": None, "versions": [f"Rate/{A}@0"], "by": ME}
+    assert json.loads(call("log", "jpl8", "--limit", "2", "--json").stdout) == told[-2:]
+    assert json.loads(call("log", "jpl8", "--since", told[-3]["time"], "--json").stdout) == told[-3:]
+    assert "nothing since 2999-01-01 00:00:00 UTC" in call("log", "jpl8", "--since", "2999-01-01").stderr
+    assert call("log", "jpl8", "--limit", "0").stdout == ""
+    with pytest.raises(InvalidInput, match="--limit goes with the log of a whole pool"):
+        call("log", "jpl8", f"Rate/{A}", "--limit", "1")
+
+
+def test_log_without_a_whole_journal_tells_the_rest(campaign: Pool) -> None:
+    journal = core_of(campaign).archive.journal
+    path = campaign.path / journal.key(core_of(campaign).catch_up().n - 1)
+    path.write_bytes(b"{}")
+    done = call("log", "jpl8", f"Rate/{A}")
+    assert "what went into the trash before is not told" in done.stderr
+    assert "version 1 " in done.stdout
 
 
 def test_log_since(campaign: Pool) -> None:

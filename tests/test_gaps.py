@@ -18,7 +18,7 @@ from homes import call
 from postgresql import reachable_folder
 
 from miripool import Home, Pool, Product, Ramp, RateInts, Raw
-from miripool.errors import IncompleteAnswer
+from miripool.errors import IncompleteAnswer, InvalidInput
 from miripool.pixels.gaps import notice_of_gaps
 from miripool.pool.core import core_of
 
@@ -141,9 +141,16 @@ def test_what_the_policy_leaves_out(own: Home, pool: Pool, policy: str) -> None:
     urns = [urn for urn, _, _ in missing(own)]
     assert first.urn in urns
     assert len(urns) == {"none": 2, "tagged": 1}[policy]
-    call("index", "pixels", "my pool", *urns)
-    if policy == "none":
-        assert notice_of_gaps(pool) is None
+    told = f"2: not wanted by the pool's policy, which is '{policy}'" if policy == "none" else "1: not wanted by"
+    assert told in str(notice_of_gaps(pool))
+    if policy == "tagged":
+        with pytest.raises(InvalidInput, match=r"RateInts/r@0 is neither the newest of its product nor tagged"):
+            call("index", "pixels", "my pool", *urns)
+        pool.tag(first, "good")
+        assert "1: not made yet" in str(notice_of_gaps(pool))
+    assert "pixel rows of" in call("index", "pixels", "my pool", *urns).stderr
+    core_of(pool).pixel_rows.tidy()
+    assert notice_of_gaps(pool) is None
 
 
 def test_a_new_index_has_gaps_until_they_are_filled(own: Home, pool: Pool) -> None:

@@ -21,6 +21,8 @@ from miripool.store.storage.local import LocalStorage
 
 home = homes.home
 
+PLACE = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
+
 WHILE_LOADING = """
 import os, signal, sys
 from miripool import Home
@@ -109,18 +111,58 @@ def test_while_the_command_line_is_imported(module: str) -> None:
 
 
 REINDEX = """
-import signal
+import signal, sys
 from miripool.cli import main
 from miripool.index import rebuild
-rebuild._swap = lambda *_: signal.raise_signal(signal.SIGINT)
+from miripool.pool.pixelrows import PixelRows
+calls = []
+def interrupt(work, number):
+    def worked(*given, **options):
+        calls.append(1)
+        if len(calls) == number:
+            signal.raise_signal(signal.SIGINT)
+        return work(*given, **options)
+    return worked
+what = sys.argv.pop()
+if what == "before the new one answers":
+    rebuild._swap = interrupt(rebuild._swap, 1)
+elif what == "when the new one answers":
+    rebuild.drop_now = interrupt(rebuild.drop_now, 1)
+else:
+    PixelRows.make = interrupt(PixelRows.make, 2)
 main()
 """
+OLD_ANSWERS = "the old index still answers, with its pixel rows; `miripool reindex jpl8` goes on, or starts again"
+NEW_ANSWERS = (
+    "the new index has taken the place of the old one; pixel rows of {} are not made yet: "
+    "`miripool index pixels jpl8` makes them"
+)
 
 
-def test_a_reindex(pool: Pool, tmp_path: Path) -> None:
-    pool.save(write_image(tmp_path / "a.fits"))
-    command = [sys.executable, "-c", REINDEX, "reindex", "jpl8"]
+@pytest.mark.parametrize(
+    ("when", "told", "with_rows"),
+    [
+        ("before the new one answers", OLD_ANSWERS, 2),
+        ("when the new one answers", NEW_ANSWERS.format("2 versions"), 0),
+        ("while rows are made", NEW_ANSWERS.format("1 version"), 1),
+    ],
+)
+def test_a_reindex(pool: Pool, when: str, told: str, with_rows: int) -> None:
+    for name in ("a", "b"):
+        pool.save(Rate(PLACE, {"SCI": np.ones((6, 8), "f4")}, name=name))
+    command = [sys.executable, "-c", REINDEX, "reindex", "jpl8", when]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 130
-    assert "the old index still answers" in done.stderr
-    assert pool.select().size() == 1
+    said = done.stderr.splitlines()
+    assert said[-2:] == [told, "miripool: interrupted"]
+    core_of(pool).close()
+    assert pool.select().size() == 2
+    assert len(core_of(pool).pixel_rows.pending()) == 2 - with_rows
+    homes.call("index", "pixels", "jpl8")
+    assert core_of(pool).pixel_rows.pending() == []
+
+
+def test_a_reindex_without_rows_says_how_to_make_them(pool: Pool) -> None:
+    pool.save(Rate(PLACE, {"SCI": np.ones((6, 8), "f4")}, name="a"))
+    told = "pixel rows of 1 version are not made yet: `miripool index pixels jpl8` makes them"
+    assert told in homes.call("reindex", "jpl8", "--no-pixels").stderr

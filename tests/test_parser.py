@@ -21,7 +21,6 @@ from miripool.query.tree import (
     Arithmetic,
     Call,
     Compare,
-    Dataset,
     Field,
     HasDataset,
     HasKey,
@@ -42,6 +41,7 @@ from miripool.query.tree import (
     Subscript,
     Truth,
     Unit,
+    WholeArray,
     walk,
 )
 
@@ -69,7 +69,7 @@ def is_(op, left, right):
 
 NGROUPS = key("NGROUPS")
 MIRI = is_("==", key("INSTRUME"), "MIRI")
-DATA = Dataset(None)
+DATA = WholeArray(None)
 
 FORMS = [
     # joining
@@ -197,7 +197,7 @@ FORMS = [
                 is_(">", Statistic(None, "max"), 5),
                 is_(">=", Statistic("DQ", "max"), 0),
                 is_("<=", Statistic("DQ", "min"), 0),
-                Truth(Reduce("any", And((is_(">", DATA, 5), is_("==", Dataset("DQ"), 0))))),
+                Truth(Reduce("any", And((is_(">", DATA, 5), is_("==", WholeArray("DQ"), 0))))),
             )
         ),
     ),
@@ -207,19 +207,19 @@ FORMS = [
     ),
     ("(p.data > 5).sum() < 3", is_("<", Reduce("sum", is_(">", DATA, 5)), 3)),
     ("(p.data > 5).sum() >= 0", is_(">=", Reduce("sum", is_(">", DATA, 5)), 0)),
-    ("(p.dq & 4).any()", Truth(Reduce("any", Arithmetic("&", Dataset("DQ"), Literal(4))))),
+    ("(p.dq & 4).any()", Truth(Reduce("any", Arithmetic("&", WholeArray("DQ"), Literal(4))))),
     ("ANY(~(p.data > 5))", is_("<=", Statistic(None, "min"), 5)),
     ("ANY(ngroups > 5)", is_(">", NGROUPS, 5)),
     (
         "(p['SCI'][:, 10:20] > 5).sum() > 3",
-        is_(">", Reduce("sum", is_(">", Subscript(Dataset("SCI"), (Slice(), Slice(10, 20))), 5)), 3),
+        is_(">", Reduce("sum", is_(">", Subscript(WholeArray("SCI"), (Slice(), Slice(10, 20))), 5)), 3),
     ),
     (
         "p.data[0, ..., ::2, -1].max() > 1",
         is_(">", Reduce("max", Subscript(DATA, (0, ..., Slice(None, None, 2), -1))), 1),
     ),
-    ("p.data[p.dq == 0].max() > 1", is_(">", Reduce("max", Subscript(DATA, (is_("==", Dataset("DQ"), 0),))), 1)),
-    ("p['GROUP']['bjd'].max() > 1", is_(">", Reduce("max", Subscript(Dataset("GROUP"), ("bjd",))), 1)),
+    ("p.data[p.dq == 0].max() > 1", is_(">", Reduce("max", Subscript(DATA, (is_("==", WholeArray("DQ"), 0),))), 1)),
+    ("p['GROUP']['bjd'].max() > 1", is_(">", Reduce("max", Subscript(WholeArray("GROUP"), ("bjd",))), 1)),
     # all
     ("1", ALL),
     ("", ALL),

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from homes import ask, call, write_image
 from postgresql import throwaway_server
+from typer.testing import CliRunner
 
 from miripool import Home, Pool, RateInts
+from miripool.cli.app import app
 from miripool.errors import IncompleteAnswer, ReadOnly
 from miripool.maintenance.verify import verify
 from miripool.pool.core import core_of
@@ -74,6 +76,22 @@ def test_a_read_only_mount(read_only_pool: Path, home: Home, tmp_path: Path) -> 
     assert "a" in call("ls", "jpl8").stdout
     assert call("verify", "jpl8").exit_code == 0
     assert "would free 0 files" in call("gc", "jpl8", "--dry-run").stderr
+
+
+def test_commands_that_change_say_first_that_the_pool_is_read_only(read_only_pool: Path, tmp_path: Path) -> None:
+    new = write_image(tmp_path / "new.fits")
+    told = rf"pool jpl8 is read-only for this user: nothing can be written in {read_only_pool}; nothing was changed"
+    for command in (
+        ("rm", "jpl8", "a"),
+        ("add", "jpl8", str(new)),
+        ("tag", "jpl8", "u", "a"),
+        ("untag", "jpl8", "t"),
+        ("restore", "jpl8", "b"),
+    ):
+        result = CliRunner().invoke(app, command)
+        assert isinstance(result.exception, ReadOnly), command
+        assert (str(result.exception), result.output) == (told, "")
+    assert "would remove" in call("rm", "jpl8", "a", "--dry-run").stderr
 
 
 def test_a_read_only_mount_in_another_home(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,30 +27,49 @@ def main() -> None:
     sys.excepthook = _show_uncaught
     with _quiet_interrupts():
         from ..errors import MiripoolError
-        from .output import say
     try:
         _run()
     except MiripoolError as error:
         if os.environ.get("MIRIPOOL_DEBUG"):
             raise
-        say(f"miripool: {error}")
-        sys.exit(error.exit_code)
+        _end(error.exit_code, f"miripool: {error}")
     except KeyboardInterrupt:
-        say("miripool: interrupted; what was saved before is in the pool")
-        sys.exit(_INTERRUPTED)
+        from .app import saves_one_by_one
+
+        stays = "; what was saved before is in the pool" if saves_one_by_one() else ""
+        _end(_INTERRUPTED, f"miripool: interrupted{stays}")
     except BrokenPipeError:
         # The reader of stdout went away (`miripool ls … | head`): nothing more to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_NO_READER)
+        _end(_NO_READER)
     except MemoryError:
-        say("miripool: not enough memory for that; nothing was changed")
-        sys.exit(1)
+        _end(1, "miripool: not enough memory for that; nothing was changed")
     except Exception as error:
         if os.environ.get("MIRIPOOL_DEBUG"):
             raise
-        say(f"miripool: internal error, please report it: {type(error).__name__}: {error}")
-        say("miripool: MIRIPOOL_DEBUG=1 shows where")
-        sys.exit(1)
+        _end(
+            1,
+            f"miripool: internal error, please report it: {type(error).__name__}: {error}",
+            "miripool: MIRIPOOL_DEBUG=1 shows where",
+        )
+
+
+def _end(code: int, *words: str) -> NoReturn:
+    """End the process with an exit code and some words, where anybody can hear them.
+
+    What stdout or stderr does not take is given up: Python would try again at exit, and end with a code of its own.
+    """
+    from .output import say
+
+    def speak() -> None:
+        for line in words:
+            say(line)
+
+    for write, stream in ((speak, sys.stderr), (sys.stdout.flush, sys.stdout)):
+        try:
+            write()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
 
 
 def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -82,6 +102,7 @@ def _quiet_interrupts() -> Iterator[None]:
 def _run() -> None:
     with _quiet_interrupts():
         from .app import app
+        from .output import writing_stdout
 
     try:
         app()
@@ -89,5 +110,11 @@ def _run() -> None:
         if ended.code == _INTERRUPTED:  # typer has caught the KeyboardInterrupt
             raise KeyboardInterrupt from None
         raise
+    except OSError as error:
+        if error.filename is not None or error.errno != errno.ENOSPC:
+            raise
+        with writing_stdout():  # typer's, of a help: all else that writes names its file
+            raise
     finally:
-        sys.stdout.flush()
+        with writing_stdout():
+            sys.stdout.flush()

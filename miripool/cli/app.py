@@ -9,10 +9,27 @@ from typing import Annotated
 
 import typer
 
-from . import demo, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
+from . import demo, log, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
 from .output import write
 
-__all__ = ["app"]
+__all__ = ["app", "saves_one_by_one"]
+
+_SAVING = frozenset({"add", "copy", "demo", "reprocess", "unpack"})
+"""Commands that save version after version: interrupted, they have saved some."""
+_begun: list[str | None] = []
+"""The command that this process runs."""
+
+
+def saves_one_by_one() -> bool:
+    """Tell whether the command that was begun last saves version after version.
+
+    Returns
+    -------
+    bool
+        Where it does, what it has saved stays when it is interrupted.
+    """
+    return bool(_begun) and _begun[-1] in _SAVING
+
 
 app = typer.Typer(
     name="miripool",
@@ -51,10 +68,12 @@ def _options(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding has not
     context.obj = home
+    _begun[:] = [context.invoked_subcommand]
 
 
 pools.register(app)
 products.register(app)
+log.register(app)
 tags.register(app)
 pipeline.register(app)
 provenance.register(app)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..model.product import Product
     from ..pool.reference import ProductRef
+    from ..query import Query
     from ..session.pool import Pool
 
 __all__ = [
@@ -30,11 +31,17 @@ __all__ = [
     "choose",
     "choose_in_trash",
     "count_versions",
+    "query_of",
 ]
 
 Kind = Annotated[
     str | None,
-    typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts, Rate …", show_default=False),
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="Raw, Ramp, RateInts, Rate …: of this kind alone; Product means those of no other kind.",
+        show_default=False,
+    ),
 ]
 Where = Annotated[
     str | None, typer.Option("--where", metavar="EXPR", help="A condition, as for `ls`.", show_default=False)
@@ -64,7 +71,7 @@ class Which:
     Attributes
     ----------
     kind, where, tag : str or None
-        Of this kind only, of those that a condition holds for, of those that a tag marks.
+        Of this kind alone, of those that a condition holds for, of those that a tag marks.
     all_versions : bool
         Not only the newest.
     """
@@ -213,7 +220,7 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
     specs : sequence of str
         URNs, SPECs, or with ``*`` and ``?``.
     kind : str, keyword-only, optional
-        Of this kind only.
+        Of this kind alone.
 
     Returns
     -------
@@ -233,8 +240,9 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
 
     if not specs and kind is None:
         raise InvalidInput("say which versions: SPECs, wildcards such as 'Ramp/jw01033*', or --kind")
+    only = None if kind is None else kind_class(kind).kind
     if not specs:
-        return Chosen(list(pool.trash(kind)), selected=True)
+        return Chosen([ref for ref in pool.trash(only) if ref.kind == only], selected=True)
     found: dict[int, ProductRef] = {}
     selected = kind is not None
     for spec in specs:
@@ -246,7 +254,6 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
             if not refs:
                 raise ProductNotFound(f"nothing in the trash of pool {pool.name} fits {spec!r}")
         found |= {ref.serial: ref for ref in refs}
-    only = None if kind is None else kind_class(kind).kind
     return Chosen([ref for ref in found.values() if only in (None, ref.kind)], selected)
 
 
@@ -400,16 +407,39 @@ def _select(
     cls: type[Product] | None = None,
     marked: str | None = None,
 ) -> Iterable[ProductRef]:
+    query = query_of(which, cls=cls, marked=marked)
+    with counting("looking at data") as told:
+        return pool.select(query, among, progress=told)
+
+
+def query_of(which: Which, *, cls: type[Product] | None = None, marked: str | None = None) -> Query:
+    """Make the query that options mean.
+
+    Parameters
+    ----------
+    which : Which
+        The options. The kind is that kind alone, as in ``Product/*`` and in ``kind == 'Product'``.
+    cls : type of Product, keyword-only, optional
+        The class to look for where no kind is named; its subclasses match.
+    marked : str, keyword-only, optional
+        Look among the versions that this tag marks, where the options name no tag.
+
+    Returns
+    -------
+    Query
+        It calls no function of this program, whatever the user types.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such kind, or the condition is empty or can't be read.
+    """
     from ..errors import InvalidInput
-    from ..model.kinds import kind_class
     from ..model.product import Product
     from ..query import Query
 
     if which.where is not None and not which.where.strip():
         raise InvalidInput("--where is empty; leave it out for all")
-    kind = kind_class(which.kind) if which.kind is not None else cls or Product
-    # functions={}: what a user types calls no function of this program.
     text = "1" if which.where is None else which.where
-    query = Query(kind, "p", text, all_versions=which.all_versions, tag=which.tag or marked, functions={})
-    with counting("looking at data") as told:
-        return pool.select(query, among, progress=told)
+    query = Query(cls or Product, "p", text, all_versions=which.all_versions, tag=which.tag or marked, functions={})
+    return query if which.kind is None else query.of_kind(which.kind)

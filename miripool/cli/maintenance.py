@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,11 @@ from .output import as_json as to_json
 from .output import emit, human_bytes, say, visible, write
 from .progress import counting
 from .session import DryRun, Json, PoolName, confirm, core_of, home_of, open_pool
+
+if TYPE_CHECKING:
+    from ..errors import MiripoolError
+    from ..pool.core import Core
+    from ..session.pool import Pool
 
 __all__ = ["register"]
 
@@ -124,7 +129,11 @@ def _reindex(
         bool, typer.Option("--yes", "-y", help="Replace an index of that name that is another pool's; don't ask.")
     ] = False,
 ) -> None:
-    """Make the index anew from the folder alone; others may read and write meanwhile."""
+    """Make the index anew from the folder alone; others may read and write meanwhile.
+
+    The old index answers until the new one takes its place. The new one has no pixel rows yet: they are made from the
+    arrays afterwards, of the versions that the pool's policy wants.
+    """
     home = home_of(context)
     owner = home.foreign_index(name)
     if owner is not None:
@@ -138,23 +147,57 @@ def _reindex(
                 f"the index knows {position.n + 1} entries of the journal, and the folder has {total}: what the others "
                 "said is given up with the old index; `miripool repair --from` a copy of the folder would bring it back"
             )
+        before = core_of(pool).index_identity()
         try:
-            with counting("entries") as told:
-                pool.reindex(progress=None if told is None else lambda done: told(done, total))
+            made, failures = _make_index(pool, total, pixels=pixels)
         except KeyboardInterrupt:
-            say("the old index still answers; `miripool reindex` again goes on, or starts again")
+            say(_where_it_stands(core_of(pool), before))
             raise
-        statistics = core_of(pool).catalog.statistics()
-        say(f"{statistics.total.products} versions of {statistics.total.tracks} tracks")
-        if not pixels:
-            return
-        with counting("pixel rows") as told:
-            made, failures = core_of(pool).pixel_rows.make_pending(None, told)
+        waiting = None if pixels else _rows_to_make(core_of(pool))
     for error in failures:
         say(str(error))
-    say(f"pixel rows of {made} versions made, {len(failures)} failed")
+    if pixels:
+        say(f"pixel rows of {made} versions made, {len(failures)} failed")
+    if waiting is not None:
+        say(waiting)
     if failures:
         raise typer.Exit(failures[0].exit_code)
+
+
+def _make_index(pool: Pool, total: int, *, pixels: bool) -> tuple[int, list[MiripoolError]]:
+    """Make the index, and then the pixel rows; give how many versions got rows, and what failed."""
+    with counting("entries") as told:
+        pool.reindex(progress=None if told is None else lambda done: told(done, total))
+    statistics = core_of(pool).catalog.statistics()
+    say(f"{statistics.total.products} versions of {statistics.total.tracks} tracks")
+    if not pixels:
+        return 0, []
+    with counting("pixel rows") as told:
+        return core_of(pool).pixel_rows.make_pending(None, told)
+
+
+def _where_it_stands(core: Core, before: int | None) -> str:
+    """Say which index answers after an interruption, and what is to be done."""
+    from ..errors import MiripoolError
+
+    again = f"`miripool reindex {shlex.quote(core.name)}`"
+    answers = core.index_identity()
+    if answers is not None and answers == before:
+        return f"the old index still answers, with its pixel rows; {again} goes on, or starts again"
+    try:
+        waiting = _rows_to_make(core)
+    except MiripoolError as error:
+        return f"the index does not answer ({error}); the folder is as it was, and {again} begins again"
+    return f"the new index has taken the place of the old one; {waiting or 'it is whole'}"
+
+
+def _rows_to_make(core: Core) -> str | None:
+    """Say how many versions should have pixel rows and have none; None where all have theirs."""
+    from .choosing import count_versions
+
+    waiting = len(core.pixel_rows.pending())
+    command = f"`miripool index pixels {shlex.quote(core.name)}`"
+    return f"pixel rows of {count_versions(waiting)} are not made yet: {command} makes them" if waiting else None
 
 
 def _repair(

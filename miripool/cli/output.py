@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -15,11 +17,23 @@ from typing import TYPE_CHECKING, Any
 from ..model.canonical import json_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-__all__ = ["as_json", "ask", "console", "copied_from", "emit", "human_bytes", "plain", "say", "visible", "write"]
+__all__ = [
+    "as_json",
+    "ask",
+    "console",
+    "copied_from",
+    "emit",
+    "human_bytes",
+    "plain",
+    "say",
+    "visible",
+    "write",
+    "writing_stdout",
+]
 
 _DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
@@ -113,8 +127,37 @@ def write(text: str) -> None:
     _write(visible(text))
 
 
+@contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Report what stdout does not take as an error of storage: its disk may be full.
+
+    Yields
+    ------
+    None
+        A reader that went away stays a BrokenPipeError.
+
+    Raises
+    ------
+    DiskFull, StorageError
+        If it can't be written.
+    """
+    from ..errors import DiskFull, StorageError
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise DiskFull(
+                "no space left to write standard output: what it got is not whole; make room and try again"
+            ) from error
+        raise StorageError(f"standard output can't be written: {error.strerror or error}") from error
+
+
 def _write(text: str) -> None:
-    print(text)  # noqa: T201 - this is the one place that prints data
+    with writing_stdout():
+        print(text)  # noqa: T201 - this is the one place that prints data
 
 
 def human_bytes(count: int | None) -> str:
@@ -299,7 +342,8 @@ def _rich_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title
         table.add_column(titles.get(column, column), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(c, _short(row[c]))) for c in columns))
-    console().print(table, soft_wrap=False)
+    with writing_stdout():
+        console().print(table, soft_wrap=False)
 
 
 def _aligned(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: Mapping[str, str]) -> None:

@@ -92,7 +92,7 @@ def _pixels(
     columns: _Columns = None,
     dq_names: _Names = False,
     count: Annotated[bool, typer.Option("--count", help="Only their number.")] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=2**63 - 1, help="At most so many.")] = 1000,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -175,6 +175,10 @@ def _sql(
     if statement is None:
         _psql(context, name)
         return
+    if not statement.strip():
+        from ..errors import InvalidInput
+
+        raise InvalidInput("the statement is empty; write one such as 'SELECT * FROM exposures', or none to open psql")
     with gaps_said(), home.sql(name, statement) as answer:
         columns = _unique(answer.columns)
         rows = [dict(zip(columns, row, strict=True)) for row in answer]
@@ -216,11 +220,16 @@ def _make_rows(
     tag: Tagged = None,
     all_versions: AllVersions = False,
 ) -> None:
-    """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen."""
+    """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen.
+
+    Rows that were asked for stay until `index drop` or the trash. Under the policy `tagged` only newest and tagged
+    versions can be chosen, for rows of others would go at once.
+    """
     which = Which(kind, where, tag, all_versions)
     with open_pool(context, name) as pool:
         core_of(pool).catch_up()
         serials = [ref.serial for ref in choose(pool, specs, which).refs] if specs or which else None
+        core_of(pool).pixel_rows.refuse_unwanted(serials or [])
         with counting("pixel rows") as told:
             made, failures = core_of(pool).pixel_rows.make_pending(serials, told)
         core_of(pool).pixel_rows.tidy()

@@ -15,17 +15,27 @@ import typer
 from ..errors import AlreadyExists
 from ..model.cards import is_structural
 from ..model.names import Urn
-from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, choose_in_trash, count_versions
+from .choosing import (
+    AllVersions,
+    Kind,
+    SomeSpecs,
+    Tagged,
+    Where,
+    Which,
+    choose,
+    choose_in_trash,
+    count_versions,
+    query_of,
+)
 from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, visible, write
 from .progress import counting
-from .session import Csv, DryRun, Json, PoolName, Spec, core_of, moment, one_form, open_pool
+from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..model.product import Link, Product
-    from ..pool.difference import Difference
+    from ..model.product import Link
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
     from ..pool.reference import ProductRef, ProductRefs
@@ -65,6 +75,7 @@ def _add(
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
+        refuse_reader(pool)
         found = find_files(files)
         listed = as_json or as_csv
         outcomes = []
@@ -139,7 +150,7 @@ def _ls(
     context: typer.Context,
     name: PoolName,
     specs: SomeSpecs = None,
-    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts, Rate …")] = None,
+    kind: Kind = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="A condition; see above.", show_default=False)
     ] = None,
@@ -170,27 +181,19 @@ def _ls(
       --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     from ..errors import InvalidInput
-    from ..model.kinds import kind_class
-    from ..model.product import Product
     from ..pool.listing import BASIC, column_names
-    from ..query import Query
 
     one_form(as_json=as_json, as_csv=as_csv)
-    if where is not None and not where.strip():
-        raise InvalidInput("--where is empty; leave it out to list all")
     if trash and (where is not None or tag is not None or all_versions):
         raise InvalidInput("--trash goes with --kind, --columns, --sort and --limit only")
     chosen = column_names(columns)
     basic = [*BASIC, "removed"] if trash else list(BASIC)
-    cls = kind_class(kind) if kind is not None else Product
+    query = query_of(Which(kind, where, tag, all_versions))
     order = [sort, "-serial"]
     with open_pool(context, name) as pool:
         if trash:
-            refs = _in_trash(pool, specs, None if kind is None else cls, order, limit)
+            refs = _in_trash(pool, specs, kind, order, limit)
         else:
-            # functions={}: what a user types calls no function of this program.
-            text = "1" if where is None else where
-            query = Query(cls, "p", text, all_versions=all_versions, tag=tag, functions={})
             if explain:
                 _show_steps(pool.explain(query), as_json=as_json, as_csv=as_csv)
                 return
@@ -206,14 +209,14 @@ def _ls(
 
 
 def _in_trash(
-    pool: Pool, specs: list[str] | None, cls: type[Product] | None, order: list[str], limit: int | None
+    pool: Pool, specs: list[str] | None, kind: str | None, order: list[str], limit: int | None
 ) -> ProductRefs:
     from ..pool.reference import ProductRefs
 
-    refs = pool.trash(cls, order=order, limit=None if specs else limit)
-    if not specs:
-        return refs
-    named = {ref.serial for ref in choose_in_trash(pool, specs).refs}
+    if not specs and kind is None:
+        return pool.trash(order=order, limit=limit)
+    refs = pool.trash(order=order)
+    named = {ref.serial for ref in choose_in_trash(pool, specs or [], kind=kind).refs}
     return ProductRefs([key for key in refs.keys if key[1] in named][:limit])
 
 
@@ -352,102 +355,6 @@ def _number(value: float | None, *, whole: bool) -> float | int:
     return int(value) if whole and value.is_integer() else value
 
 
-def _log(
-    context: typer.Context,
-    name: PoolName,
-    spec: Spec,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="WHEN", help="Only from then on: 1d, 12h, 2w, or a date in UTC."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Show the versions of a product, who saved them, what changed in each, and the moves of its tags."""
-    begin = None if since is None else moment(since)
-    with open_pool(context, name) as pool:
-        track = list(_track(pool, spec))
-        versions = [version for version, _ in track]
-        words = {v["version"]: ["first version"] if c is None else c.words() for v, c in track}
-        first = pool.ref(spec, removed=True)
-        number = {v["serial"]: v["version"] for v in versions}
-        events = [
-            {
-                "time": e.time,
-                "tag": e.label,
-                "version": number.get(e.serial),
-                "previous": number.get(e.previous),
-                "by": e.by,
-            }
-            for e in pool.tag_events(kind=first.kind, name=first.name)
-            if begin is None or e.time >= begin
-        ]
-    if begin is not None:
-        moved = ("created", "removed", "purged")
-        versions = [v for v in versions if any(v[key] is not None and v[key] >= begin for key in moved)]
-    if as_json:
-        write(to_json({"kind": first.kind, "name": first.name, "versions": versions, "tags": events}))
-        return
-    write(f"{first.kind}/{first.name}")
-    if begin is not None and not versions and not events:
-        say(f"nothing since {begin:%Y-%m-%d %H:%M:%S} UTC")
-    for v in versions:
-        tags = f"  [{', '.join(v['tags'])}]" if v["tags"] else ""
-        gone = f"  removed for good on {v['purged']:%Y-%m-%d %H:%M:%S} UTC" if v["purged"] else ""
-        trash = gone
-        if v["removed"] and not gone:
-            trash = f"  in the trash since {v['removed']:%Y-%m-%d %H:%M:%S} UTC{_by(v['removed_by'])}"
-        sizes = f"{human_bytes(v['bytes'])}, {human_bytes(v['stored_bytes'])} stored"
-        saved = f"{v['created']:%Y-%m-%d %H:%M:%S} UTC{_by(v['saved_by'])}"
-        write(f"version {v['version']}  {saved}  {v['urn']}  {sizes}{tags}{trash}")
-        for line in words[v["version"]]:
-            write(f"    {line}")
-    for e in events:
-        came = "was taken off" if e["version"] is None else f"marks version {e['version']}"
-        before = "" if e["previous"] is None else f" (before: version {e['previous']})"
-        write(f"{e['time']:%Y-%m-%d %H:%M:%S} UTC  tag {e['tag']!r} {came}{before}{_by(e['by'])}")
-
-
-def _by(who: object) -> str:
-    return "" if who is None else f" by {who}"
-
-
-def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference | None]]:
-    """Give the versions of a track, each with what changed against the one before."""
-    previous = None
-    for ref in pool.versions(spec, removed=True):
-        pool.history(ref)  # a version whose manifest is lost is told of, even if there is nothing to compare
-        change = None if previous is None else _changes(pool, previous, ref)
-        yield (
-            {
-                "urn": ref.urn,
-                "serial": ref.serial,
-                "version": ref.version,
-                "created": ref.created,
-                "saved_by": ref.row.saved_by,
-                "removed": ref.removed,
-                "removed_by": ref.row.removed_by,
-                "purged": ref.purged,
-                "tags": list(ref.row.tags),
-                "bytes": ref.bytes,
-                "stored_bytes": ref.stored_bytes,
-                "changes": None if change is None else change.to_json(),
-            },
-            change,
-        )
-        previous = ref
-
-
-def _changes(pool: Pool, old: ProductRef, new: ProductRef) -> Difference:
-    """Tell what changed; of damaged arrays, that they did."""
-    from ..errors import IntegrityError
-
-    try:
-        return pool.diff(old, new)
-    except IntegrityError as error:
-        say(f"{error}; their elements are not compared")
-        return pool.diff(old, new, elements=False)
-
-
 def _export(
     context: typer.Context,
     name: PoolName,
@@ -508,6 +415,8 @@ def _rm(
     from ..pool.trash import removed_with
 
     with open_pool(context, name) as pool:
+        if not dry_run:
+            refuse_reader(pool)
         chosen = choose(pool, specs, Which(kind, where, tag, all_versions), whole_names=True)
         refs = removed_with(core_of(pool), chosen.refs, cascade=cascade)
         for ref in refs:
@@ -527,6 +436,7 @@ def _named(ref: ProductRef) -> str:
 def _restore(context: typer.Context, name: PoolName, specs: SomeSpecs = None, kind: Kind = None) -> None:
     """Take versions out of the trash. Names must be whole."""
     with open_pool(context, name) as pool:
+        refuse_reader(pool)
         chosen = choose_in_trash(pool, specs or [], kind=kind)
         for ref in chosen.refs:
             if ref.removed is None:
@@ -549,7 +459,6 @@ def register(app: typer.Typer) -> None:
     app.command("add")(_add)
     app.command("ls")(_ls)
     app.command("show")(_show)
-    app.command("log")(_log)
     app.command("export")(_export)
     app.command("rm")(_rm)
     app.command("restore")(_restore)

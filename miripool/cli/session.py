@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ __all__ = [
     "moment",
     "one_form",
     "open_pool",
+    "refuse_reader",
 ]
 
 PoolName = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False)]
@@ -122,6 +124,27 @@ def open_pool(context: typer.Context, name: str) -> Iterator[Pool]:
     """
     with gaps_said(), home_of(context).pool(name) as pool:
         yield pool
+
+
+def refuse_reader(pool: Pool) -> None:
+    """Refuse to change a pool that this user may only read, before anything is said or done.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+
+    Raises
+    ------
+    ReadOnly
+        If its journal can't be written.
+    """
+    from ..errors import ReadOnly
+
+    if not os.access(pool.path / "journal", os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ReadOnly(
+            f"pool {pool.name} is read-only for this user: nothing can be written in {pool.path}; nothing was changed"
+        )
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -12,7 +12,7 @@ from ..errors import MiripoolError, ProductNotFound
 from ..model.names import Urn, check_label
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .output import emit, say
-from .session import Csv, Json, PoolName, core_of, one_form, open_pool
+from .session import Csv, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ def _tag(
     from ..pool import tags as tagging
 
     with open_pool(context, name) as pool:
+        refuse_reader(pool)
         try:
             chosen = choose(pool, specs, Which(kind, where, tag, all_versions))
         except ProductNotFound as error:
@@ -78,6 +79,7 @@ def _untag(
     from ..pool import tags as tagging
 
     with open_pool(context, name) as pool:
+        refuse_reader(pool)
         serials = None
         if specs or kind or where:
             chosen = choose(pool, specs, Which(kind, where), whole_names=True, marked=label)

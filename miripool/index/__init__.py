@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from .migrate import find_owner
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
+    from .rebuild import identify
     from .rows import Position, ProductRow, TagEvent, TagSummary
     from .size import schema_bytes
-    from .vocabulary import nearest_values
+    from .vocabulary import datasets, nearest_values
 
 __all__ = [
     "READER",
@@ -31,9 +32,11 @@ __all__ = [
     "TagSummary",
     "advise",
     "ask",
+    "datasets",
     "describe_url",
     "find_owner",
     "grant_reader",
+    "identify",
     "nearest_values",
     "order_by",
     "psql_call",
@@ -52,9 +55,11 @@ _WHERE = {
     "TagSummary": "rows",
     "advise": "advice",
     "ask": "reader",
+    "datasets": "vocabulary",
     "describe_url": "connection",
     "find_owner": "migrate",
     "grant_reader": "reader",
+    "identify": "rebuild",
     "nearest_values": "vocabulary",
     "order_by": "compile",
     "psql_call": "psql",

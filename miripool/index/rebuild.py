@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..store.manifest import Manifest
     from .connection import Database
 
-__all__ = ["compare_with", "renew"]
+__all__ = ["compare_with", "identify", "renew"]
 
 _TABLES: tuple[Table, ...] = (
     state, product, dataset, keyword, keyword_name, tag, tag_event, link, made_from, exposure, corrected_exposure,
@@ -132,6 +132,24 @@ def _compare_at_once(
 
 def _until(n: int, entries: Iterable[Entry]) -> Iterator[Entry]:
     return itertools.takewhile(lambda entry: entry.n <= n, entries)
+
+
+def identify(database: Database) -> int | None:
+    """Tell an index from the one that takes its place.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+
+    Returns
+    -------
+    int or None
+        PostgreSQL's number of its schema: another one once `renew` has put a new index there. None where there is none.
+    """
+    with database.read() as connection:
+        found: int | None = connection.execute(_SCHEMA, {"schema": database.schema}).scalar()
+    return found
 
 
 def renew(

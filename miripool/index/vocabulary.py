@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ARRAY, Text, cast, exists, func, select
 
 from .keyword_indexes import LONG_TEXT
-from .schema import keyword, keyword_name
+from .schema import dataset, keyword, keyword_name
 from .selection import is_one_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .connection import Database
     from .rows import KeywordValue
 
-__all__ = ["has_keyword", "keyword_types", "keyword_values", "keywords", "nearest_values", "values_near"]
+__all__ = ["datasets", "has_keyword", "keyword_types", "keyword_values", "keywords", "nearest_values", "values_near"]
 
 _DISTINCT = 300
 """Values looked at for suggestions: each is one step down an index, some 20 microseconds."""
@@ -41,6 +41,23 @@ def keywords(connection: Connection) -> list[str]:
     """
     statement = select(keyword_name.c.key).distinct().order_by(keyword_name.c.key)
     return list(connection.execute(statement).scalars())
+
+
+def datasets(database: Database) -> list[str]:
+    """List the names of the datasets of all products.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+
+    Returns
+    -------
+    list of str
+        Sorted, each once.
+    """
+    with database.read() as connection:
+        return list(connection.execute(select(dataset.c.name).distinct().order_by(dataset.c.name)).scalars())
 
 
 def has_keyword(connection: Connection, key: str, hdu: str | None = None) -> bool:

@@ -194,7 +194,9 @@ class _Verification:
             if not self.chosen:
                 self._index(entries)
                 self._server()
-                self.report.without_pixel_rows = sum(rows.missing(self.pool.catalog.database).values())
+                self.report.without_pixel_rows = sum(
+                    rows.missing(self.pool.catalog.database, self.pool.pixel_rows.policy).values()
+                )
             self._pixels([save.serial for save in saves])
 
     def _journal(self) -> list[Entry]:

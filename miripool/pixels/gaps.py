@@ -31,7 +31,7 @@ def notice_of_gaps(pool: HasCore) -> str | None:
     core = core_of(pool)
     position = core.catch_up()
     parts = []
-    missing = rows.missing(core.catalog.database)
+    missing = rows.missing(core.catalog.database, core.pixel_rows.policy)
     if missing:
         number = sum(missing.values())
         have = "1 version has" if number == 1 else f"{number} versions have"

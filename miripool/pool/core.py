@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from ..errors import IntegrityError, MiripoolError, ServerUnavailable
+from ..index import identify
 from ..model.names import Urn
 from .commit import Committer
 from .export import export
@@ -175,6 +176,20 @@ class Core:
         try:
             with self._open_catalog() as catalog:
                 return catalog.position()
+        except MiripoolError:
+            return None
+
+    def index_identity(self) -> int | None:
+        """Tell the index from the one that `reindex` puts in its place, whether the folder agrees with it or not.
+
+        Returns
+        -------
+        int or None
+            Another number once the new index answers; None where there is no index to ask.
+        """
+        try:
+            with self._open_catalog() as catalog:
+                return identify(catalog.database)
         except MiripoolError:
             return None
 

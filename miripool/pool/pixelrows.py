@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 from typing import TYPE_CHECKING
 
-from ..errors import FormatError, MiripoolError, ServerUnavailable
+from ..errors import FormatError, InvalidInput, MiripoolError, ServerUnavailable
 from ..index import pixels as rows
 from ..index.pixelset import pixel_set_of
 from ..model.kinds import pixel_kinds
@@ -198,6 +199,31 @@ class PixelRows:
             if progress is not None:
                 progress(done, len(wanted))
         return made, failures
+
+    def refuse_unwanted(self, serials: Sequence[int]) -> None:
+        """Refuse to make rows that the pool's setting would take away again.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            Versions whose rows are asked for.
+
+        Raises
+        ------
+        InvalidInput
+            If some are neither heads nor tagged, and only such are to have rows.
+        """
+        refused = rows.unwanted(self._database, self.policy, serials)
+        if not refused:
+            return
+        row = self._catalog.rows(refused[:1])[0]
+        more = f" and {len(refused) - 1} more are" if len(refused) > 1 else " is"
+        pool = shlex.quote(self._name)
+        raise InvalidInput(
+            f"no pixel rows were made: {row.kind}/{row.name}@{row.version}{more} neither the newest of its product nor "
+            f"tagged, and the pool's policy, {self.policy!r}, takes rows of such versions away; tag them, or set "
+            f"another policy before: miripool index policy {pool} all"
+        )
 
     def drop(self, serials: Sequence[int]) -> int:
         """Take their rows from versions, until they are asked for again.

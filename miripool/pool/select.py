@@ -16,6 +16,7 @@ from ..query.places import FIELDS, find_keyword
 from ..query.queries import PixelQuery
 from ..query.tree import Keyword, walk
 from ..system.warning import warn_caller
+from .datasetnames import refuse_unknown_datasets
 from .reference import ProductRef, ProductRefs
 from .scan import judge
 from .valuetypes import refuse_other_types
@@ -95,7 +96,8 @@ def refuse_unknown(pools: Sequence[Core], asked: Query, order: Iterable[str] = (
     UnknownKeyword
         If neither a product of any of the pools nor the datamodels' schemas have a keyword; the message suggests.
     QueryError
-        If a condition compares values of two types, such as a text with a number.
+        If a condition compares values of two types, such as a text with a number, or names a dataset that no product of
+        the pools has; the message suggests.
     InvalidInput
         If none of the pools has the detector of a `PixelQuery`.
     """
@@ -116,6 +118,7 @@ def refuse_unknown(pools: Sequence[Core], asked: Query, order: Iterable[str] = (
         where = " or ".join(pool.name for pool in pools)
         named = f"{keyword.hdu}.{keyword.key}" if keyword.hdu else keyword.key
         raise UnknownKeyword(f"no product of pool {where} has a keyword {named}{hint}")
+    refuse_unknown_datasets(pools, asked.node)
     refuse_other_types(pools, asked.node)
 
 

@@ -122,6 +122,12 @@ def _message(leaf: Node, operand: Node, literals: Sequence[Literal], there: froz
         known = _WORDS["time"]
     if isinstance(leaf, Like):
         return f"{shown} is {known}, and 'like' is for text"
+    if "time" in there and (unread := [item.value for item in literals if isinstance(item.value, str)]):
+        words = " or ".join(map(repr, unread))
+        return (
+            f"{shown} is a time, and {words} can't be read as one; write {shown} > '2018-03-08' or "
+            "'2018-03-08T01:02:30', in UTC, or with an offset: '2018-03-08T01:02:30+01:00'"
+        )
     meant = [_as_type(item.value, there) for item in literals]
     asked = " or ".join(dict.fromkeys(_WORDS[one] for item in literals for one in _one_type(item.value)))
     said = f"{shown} is {known}, and can't be compared with {asked}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from .tree import And, Compare, Dataset, Literal, Node, Or, Reduce, Statistic, Truth
+from .tree import And, Compare, Literal, Node, Or, Reduce, Statistic, Truth, WholeArray
 
 __all__ = ["add_bounds"]
 
@@ -69,7 +69,7 @@ def _some(condition: Node) -> Compare | And | None:
     if isinstance(condition, And):
         found = [bound for part in condition.parts if (bound := _some(part)) is not None]
         return And(tuple(p for bound in found for p in (bound.parts if isinstance(bound, And) else (bound,))))
-    if not isinstance(condition, Compare) or not isinstance(condition.left, Dataset):
+    if not isinstance(condition, Compare) or not isinstance(condition.left, WholeArray):
         return None
     name, value = condition.left.name, condition.right
     if not _is_number(value) or condition.op == "!=":
@@ -85,7 +85,7 @@ def _every(condition: Node) -> Node | None:
         parts = [_every(part) for part in condition.parts]
         known = tuple(part for part in parts if part is not None)
         return And(known) if len(known) == len(parts) else None
-    if isinstance(condition, Compare) and isinstance(condition.left, Dataset) and condition.op in _EXTREME:
+    if isinstance(condition, Compare) and isinstance(condition.left, WholeArray) and condition.op in _EXTREME:
         other = "min" if _EXTREME[condition.op] == "max" else "max"
         value = condition.right
         return Compare(condition.op, Statistic(condition.left.name, other), value) if _is_number(value) else None

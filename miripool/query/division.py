@@ -8,7 +8,6 @@ from .tree import (
     And,
     Arithmetic,
     Call,
-    Dataset,
     Field,
     HasDataset,
     HasKey,
@@ -21,6 +20,7 @@ from .tree import (
     Statistic,
     Subscript,
     Unit,
+    WholeArray,
     children,
     conjuncts,
     is_condition,
@@ -67,7 +67,7 @@ def _needs_of(node: Node) -> Iterable[str]:
         return ("tags",)
     if isinstance(node, (Statistic, HasDataset)):
         return ("statistics",)
-    if isinstance(node, (Dataset, Subscript, Reduce)):
+    if isinstance(node, (WholeArray, Subscript, Reduce)):
         return ("data",)
     if isinstance(node, PythonCall):
         return ("python",)

@@ -17,7 +17,6 @@ from .tree import (
     Arithmetic,
     Call,
     Compare,
-    Dataset,
     Field,
     HasDataset,
     HasKey,
@@ -37,6 +36,7 @@ from .tree import (
     Subscript,
     Truth,
     Unit,
+    WholeArray,
     is_array,
     is_condition,
     walk,
@@ -264,7 +264,7 @@ class _Evaluation:
         below = list(walk(node.operand))
         if node.function not in known or any(isinstance(n, Subscript) for n in below):
             return None
-        (name,) = {n.name for n in below if isinstance(n, Dataset)}
+        (name,) = {n.name for n in below if isinstance(n, WholeArray)}
 
         def choose(low: NDArray[Any], high: NDArray[Any], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
             statistics = dataset.statistics
@@ -282,7 +282,7 @@ class _Evaluation:
         if (
             isinstance(node, Compare)
             and node.op in ("<", "<=", ">", ">=")
-            and isinstance(node.left, Dataset)
+            and isinstance(node.left, WholeArray)
             and isinstance(node.right, Literal)
         ):
             highest = self._mask_at(node, name, high)
@@ -356,7 +356,7 @@ class _Evaluation:
             return Mask(nan, ~nan)
         return self._mask(operand)
 
-    def _array_dataset(self, node: Dataset) -> NDArray[Any] | None:
+    def _array_dataset(self, node: WholeArray) -> NDArray[Any] | None:
         if self._parts is not None:
             return self._parts[node.name]
         dataset = self.find_dataset(node.name)
@@ -367,7 +367,7 @@ class _Evaluation:
         if isinstance(only, Node):
             operand, mask = self._numbers(node.operand), self._mask(only)
             return None if operand is None or mask is None else operand[mask.true]
-        if isinstance(node.operand, Dataset) and not isinstance(only, str):
+        if isinstance(node.operand, WholeArray) and not isinstance(only, str):
             dataset = self.find_dataset(node.operand.name)
             return None if dataset is None else index(dataset, node.items)
         operand = self._numbers(node.operand)
@@ -524,7 +524,7 @@ _VALUE: dict[type[Node], Callable[[_Evaluation, Any], Value]] = {
     PythonCall: _Evaluation._python_value,
 }
 _ARRAY: dict[type[Node], Callable[[_Evaluation, Any], Any]] = {
-    Dataset: _Evaluation._array_dataset,
+    WholeArray: _Evaluation._array_dataset,
     Subscript: _Evaluation._array_subscript,
     Reduce: _Evaluation._array_reduce,
     Arithmetic: _Evaluation._array_arithmetic,

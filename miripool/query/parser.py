@@ -47,7 +47,6 @@ from .places import (
 )
 from .reader import MAX_CONDITIONS, MAX_DEPTH
 from .tree import (
-    Dataset,
     Field,
     HasDataset,
     HasKey,
@@ -58,6 +57,7 @@ from .tree import (
     Literal,
     Node,
     PythonCall,
+    WholeArray,
     is_array,
     walk,
 )
@@ -132,7 +132,7 @@ class _Words:
 
     def whole(self, found: Node) -> Node:
         if is_array(found):
-            datasets = sorted({d.name or "data" for d in walk(found) if isinstance(d, Dataset)})
+            datasets = sorted({d.name or "data" for d in walk(found) if isinstance(d, WholeArray)})
             raise QueryError(f"this is a condition on each element of {', '.join(datasets)}; say ANY(…) or ALL(…)")
         return normalise(add_bounds(normalise(found)))
 

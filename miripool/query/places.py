@@ -12,7 +12,6 @@ from .tree import (
     Arithmetic,
     Call,
     Compare,
-    Dataset,
     Field,
     HasKey,
     Item,
@@ -25,6 +24,7 @@ from .tree import (
     Subscript,
     Truth,
     Unit,
+    WholeArray,
     is_array,
     is_condition,
 )
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS",
     "FUNCTIONS",
+    "KNOWN_DATASETS",
     "OF_ROW",
     "REDUCTIONS",
     "MetaPlace",
@@ -117,7 +118,7 @@ class TagsPlace(Place):
 class _ShapePlace(Place):
     """The lengths of a dataset's axes."""
 
-    dataset: Dataset
+    dataset: WholeArray
 
 
 class Arguments(NamedTuple):
@@ -166,6 +167,8 @@ _DATASETS = frozenset(
 )
 _EXTENSIONS = {"avg_dark_current": "AVDRKCUR"}
 """As in `miripool.model.product`: names of the jwst datamodels that are not their FITS extensions' names."""
+KNOWN_DATASETS = frozenset(_EXTENSIONS.get(name, name.upper()) for name in _DATASETS - {"data"})
+"""Names of datasets that mean something whether a product has them or not."""
 _STATISTICS = frozenset({"min", "max", "mean", "std"})
 _FACTS = {"size": "n", "ndim": "ndim", "unit": "unit", "n_nan": "n_nan", "n_flagged": "n_flagged"}
 _TEXT_METHODS = ("startswith", "endswith", "contains", "lower", "upper")
@@ -238,7 +241,7 @@ def take_attribute(base: Node | Place, name: str, names: Names) -> Node | Place:
         return _take_from_product(name, names)
     if isinstance(base, Keyword) and name in ("value", "unit"):
         return base if name == "value" else Unit(base.hdu, base.key)
-    if isinstance(base, Dataset) and (name in _FACTS or name == "shape"):
+    if isinstance(base, WholeArray) and (name in _FACTS or name == "shape"):
         return _ShapePlace(base) if name == "shape" else Statistic(base.name, _FACTS[name])
     if name in REDUCTIONS or name in _TEXT_METHODS or name == "containsKey":
         raise QueryError(f"'{name}' is a method: write {name}(…)")
@@ -254,13 +257,13 @@ def _take_from_product(name: str, names: Names) -> Node | Place:
         return Field(FIELDS[name])
     if name not in _DATASETS and names.knows(name):
         return find_keyword(name, names)
-    return Dataset(None if name == "data" else _EXTENSIONS.get(name, name.upper()))
+    return WholeArray(None if name == "data" else _EXTENSIONS.get(name, name.upper()))
 
 
 def _allowed(base: Node | Place) -> str:
     if isinstance(base, Keyword):
         return "a keyword has .value and .unit, and datasets are reached as p.data or p['SCI']"
-    if isinstance(base, Dataset):
+    if isinstance(base, WholeArray):
         return f"a dataset has .shape, .{', .'.join(_FACTS)} and .{'(), .'.join(sorted(REDUCTIONS))}()"
     if isinstance(base, _ShapePlace):
         return "the shape's elements are reached as shape[0]"
@@ -325,7 +328,7 @@ def take_subscript(base: Node | Place, items: tuple[Item, ...], names: Names) ->
         raise QueryError("the name of a keyword is a string: p.meta['ngroups']")
     if isinstance(base, ProductPlace):
         if isinstance(only, str):
-            return Dataset(only)
+            return WholeArray(only)
         raise QueryError("the name of a dataset is a string: p['SCI']")
     if isinstance(base, _ShapePlace):
         if isinstance(only, int) and -64 <= only < 64:
@@ -414,9 +417,9 @@ def _reduce(name: str, operand: Node, axis: tuple[int, ...] | None = None) -> No
         if name in ("any", "all") and axis is None:
             return operand if is_condition(operand) else take_as_true(operand)
         raise QueryError(f"{name} is for arrays; this is one value")
-    if isinstance(operand, Dataset) and axis is None and name in _STATISTICS:
+    if isinstance(operand, WholeArray) and axis is None and name in _STATISTICS:
         return Statistic(operand.name, name)
-    if isinstance(operand, Dataset) and axis is None and name == "var":
+    if isinstance(operand, WholeArray) and axis is None and name == "var":
         return Arithmetic("*", Statistic(operand.name, "std"), Statistic(operand.name, "std"))
     counted = _nan_of(operand)
     if counted is not None and axis is None and name in ("any", "sum"):
@@ -425,11 +428,11 @@ def _reduce(name: str, operand: Node, axis: tuple[int, ...] | None = None) -> No
     return Reduce(name, operand, axis)
 
 
-def _nan_of(node: Node) -> Dataset | None:
+def _nan_of(node: Node) -> WholeArray | None:
     """Give the dataset if this is ``isnan`` of a whole one: its NaN are counted already."""
     if isinstance(node, Truth):
         node = node.operand
-    if isinstance(node, Call) and node.function == "isnan" and isinstance(node.arguments[0], Dataset):
+    if isinstance(node, Call) and node.function == "isnan" and isinstance(node.arguments[0], WholeArray):
         return node.arguments[0]
     return None
 
@@ -478,7 +481,7 @@ def _apply_simple(name: str, value: Node) -> Node:
     if is_condition(value):
         raise QueryError(f"{name} takes a value, not a condition")
     if name == "len" and is_array(value):
-        if isinstance(value, Dataset):
+        if isinstance(value, WholeArray):
             return Statistic(value.name, "shape", 0)
         raise QueryError("len is for whole datasets and texts; use .shape[0]")
     made = Call(name, (value,))

@@ -151,6 +151,28 @@ class Query:
         made._fill(self.kinds, self.variable, self.node, versions, self.tag if tag is None else tag)
         return made
 
+    def of_kind(self, kind: str) -> Self:
+        """Ask the same of one kind alone, without those derived from it.
+
+        Parameters
+        ----------
+        kind : str
+            E.g. ``RateInts``, any case; ``Product`` means products of no other kind.
+
+        Returns
+        -------
+        Query
+            Of the same class.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such kind.
+        """
+        made = self.replace()
+        object.__setattr__(made, "kinds", (kind_class(kind).kind,))
+        return made
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Query) and self._key() == other._key()
 
@@ -164,7 +186,8 @@ class Query:
         return _restore, (type(self), self.kinds, self.variable, self.node, self.all_versions, self.tag)
 
     def __repr__(self) -> str:
-        kinds = "Product" if self.kinds == tuple(kinds_matching(Product)) else "|".join(self.kinds)
+        every = self.kinds == tuple(kinds_matching(Product))
+        kinds = "Product" if every else "Product alone" if self.kinds == ("Product",) else "|".join(self.kinds)
         versions = ", allVersions=True" if self.all_versions else ""
         tag = "" if self.tag is None else f", tag={self.tag!r}"
         return f"{type(self).__name__}({kinds}, {self.variable!r}, {self.where!r}{versions}{tag})"

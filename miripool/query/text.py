@@ -11,7 +11,6 @@ from .tree import (
     Arithmetic,
     Call,
     Compare,
-    Dataset,
     Field,
     HasDataset,
     HasKey,
@@ -32,6 +31,7 @@ from .tree import (
     Subscript,
     Truth,
     Unit,
+    WholeArray,
     is_condition,
 )
 
@@ -97,7 +97,7 @@ class _Writer:
     def _inner(self, node: Node) -> str:
         """Write an operand: in brackets unless it is one word."""
         text = self.write(node)
-        whole = isinstance(node, (Keyword, Unit, Field, Dataset, Statistic, Subscript, Reduce, PythonCall))
+        whole = isinstance(node, (Keyword, Unit, Field, WholeArray, Statistic, Subscript, Reduce, PythonCall))
         literal = isinstance(node, Literal) and not text.startswith("-")
         function = isinstance(node, Call) and node.function not in ("neg", "invert")
         return text if whole or literal or function else f"({text})"
@@ -136,11 +136,11 @@ class _Writer:
     def _field(self, node: Field) -> str:
         return f"{self.variable}.{node.name}"
 
-    def _dataset(self, node: Dataset) -> str:
+    def _dataset(self, node: WholeArray) -> str:
         return f"{self.variable}.data" if node.name is None else f"{self.variable}[{self._literal(Literal(node.name))}]"
 
     def _statistic(self, node: Statistic) -> str:
-        base = self._dataset(Dataset(node.dataset))
+        base = self._dataset(WholeArray(node.dataset))
         if node.which == "shape":
             return f"{base}.shape[{node.axis}]"
         called = "()" if node.which in ("min", "max", "mean", "std") else ""

@@ -28,7 +28,6 @@ __all__ = [
     "Call",
     "Compare",
     "Condition",
-    "Dataset",
     "Field",
     "HasDataset",
     "HasKey",
@@ -50,6 +49,7 @@ __all__ = [
     "Subscript",
     "Truth",
     "Unit",
+    "WholeArray",
     "children",
     "conjuncts",
     "is_array",
@@ -126,7 +126,7 @@ class Field(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset(Node):
+class WholeArray(Node):
     """A whole array of the product.
 
     Attributes
@@ -428,7 +428,7 @@ def is_array(node: Node) -> bool:
     bool
         True for datasets, for what is computed from them element by element, and for reductions along an axis.
     """
-    if isinstance(node, Dataset):
+    if isinstance(node, WholeArray):
         return True
     if isinstance(node, Reduce) and node.axis is None:
         return False

@@ -15,7 +15,7 @@ import numpy as np
 from ..model.statistics import Accumulator
 from ..model.tiles import grid, slabs, tile_shape
 from .arrays import Bools, Mask, reduce_array, reduce_mask
-from .tree import Dataset, Node, PythonCall, Reduce, Subscript, walk
+from .tree import Node, PythonCall, Reduce, Subscript, WholeArray, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def find_windows(
             return None
         if isinstance(below, Subscript) and not isinstance(below.items[0], Node):
             return None
-        if isinstance(below, Dataset):
+        if isinstance(below, WholeArray):
             dataset = find_dataset(below.name)
             if dataset is None or dataset.dtype.names is not None:
                 return None

@@ -198,7 +198,7 @@ def _plan(folder: str | Path, filename: str, date: datetime | None, overwrite: b
         raise InvalidInput(msg)
     path = Path(folder) / filename
     if path.exists() and not overwrite:
-        msg = f"{path} is there already; remove it, or say overwrite=True."
+        msg = f"{path} is there already; remove it, or overwrite it (overwrite=True, --overwrite)"
         raise AlreadyExists(msg)
     return path
 

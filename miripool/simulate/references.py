@@ -147,7 +147,7 @@ def write_references(
     paths = {kind: Path(folder) / f"miri_{kind}_{calibration.label}.fits" for kind in kinds}
     for path in paths.values():
         if path.exists() and not overwrite:
-            raise AlreadyExists(f"{path} is there already; remove it, or say overwrite=True")
+            raise AlreadyExists(f"{path} is there already; remove it, or overwrite it (overwrite=True, --overwrite)")
     for kind, path in paths.items():
         hdus = fits.HDUList([fits.PrimaryHDU()])
         hdus[0].header.extend(fits.Card(*card) for card in _cards(exposure, kind, path.name, date))

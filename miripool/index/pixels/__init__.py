@@ -3,7 +3,7 @@
 from .load import load_rows
 from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
 from .timing import keep_timings, read_timings
-from .uses import detectors, leave_out, missing, pending, reasons, release, sweep
+from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
 
 __all__ = [
     "Box",
@@ -24,4 +24,5 @@ __all__ = [
     "scan_pixels",
     "sets_of",
     "sweep",
+    "unwanted",
 ]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, or_, select, text
+from sqlalchemy import Text, and_, bindparam, case, cast, delete, exists, func, or_, select, text
 from sqlalchemy.dialects import postgresql
 
 from ...errors import ServerError
 from ...model.kinds import KINDS, pixel_kinds
-from ..connection import quote
 from ..schema import pixel_set, pixel_use, product, tag
 from ..selection import GIVEN_SERIALS, array_text
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..connection import Database
 
-__all__ = ["detectors", "leave_out", "missing", "pending", "reasons", "release", "sweep"]
+__all__ = ["detectors", "leave_out", "missing", "pending", "reasons", "release", "sweep", "unwanted"]
 
 _LOCK_SECONDS = 5
 """How long a drop waits for those who read; they would have to wait behind it."""
@@ -85,23 +84,59 @@ def detectors(database: Database) -> list[str]:
         return list(connection.execute(select(p.detector).where(living).distinct()).scalars())
 
 
-def missing(database: Database) -> dict[str, int]:
+def missing(database: Database, policy: str) -> dict[str, int]:
     """Count the living versions that have no pixel rows, by the reason.
 
     Parameters
     ----------
     database : Database
         The index.
+    policy : {'all', 'tagged', 'none'}
+        The pool's.
 
     Returns
     -------
     dict of str to int
-        As the view `missing_pixel_rows` tells them, the most frequent first.
+        The most frequent first. The view `missing_pixel_rows` knows no policy: it gives one reason for what is not made
+        yet and for what the policy does not want.
     """
-    statement = "SELECT reason, count(*) FROM missing_pixel_rows GROUP BY reason ORDER BY 2 DESC, 1"
+    p, used = product.c, pixel_use.c
+    by_itself = case((_wanted(policy), "not made yet"), else_=f"not wanted by the pool's policy, which is {policy!r}")
+    reason = func.coalesce(used.reason, by_itself).label("reason")
+    statement = (
+        select(reason, func.count())
+        .select_from(product.outerjoin(pixel_use, used.serial == p.serial))
+        .where(p.kind.in_(pixel_kinds()), p.removed.is_(None), used.set_id.is_(None))
+        .group_by(reason)
+        .order_by(func.count().desc(), reason)
+    )
     with database.read() as connection:
-        connection.exec_driver_sql(f"SET LOCAL search_path TO {quote(database.schema)}".replace("%", "%%"))
-        return {row[0]: row[1] for row in connection.execute(text(statement))}
+        return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def unwanted(database: Database, policy: str, serials: Sequence[int]) -> list[int]:
+    """Find the versions from which `release` would take their pixel rows again.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    policy : {'all', 'tagged', 'none'}
+        The pool's.
+    serials : sequence of int
+        Versions.
+
+    Returns
+    -------
+    list of int
+        In order; versions of kinds without pixels are left out.
+    """
+    p = product.c
+    statement = select(p.serial).where(
+        p.kind.in_(pixel_kinds()), p.serial == func.any(GIVEN_SERIALS), _released(policy)
+    )
+    with database.read() as connection:
+        return sorted(connection.execute(statement, {"serials": array_text(serials)}).scalars())
 
 
 def leave_out(database: Database, serials: Sequence[int], reason: str) -> None:
@@ -148,12 +183,17 @@ def release(database: Database, policy: str) -> None:
     policy : {'all', 'tagged', 'none'}
         The pool's; under ``none`` and ``all`` only the trash counts: what somebody asked for stays.
     """
-    p, u = product.c, pixel_use.c
+    gone = select(product.c.serial).where(_released(policy))
+    with database.write() as connection:
+        connection.execute(delete(pixel_use).where(pixel_use.c.serial.in_(gone)))
+
+
+def _released(policy: str) -> ColumnElement[bool]:
+    p = product.c
     gone: ColumnElement[bool] = p.removed.is_not(None)
     if policy == "tagged":
         gone = or_(gone, and_(~p.head, ~exists(select(tag.c.serial).where(tag.c.serial == p.serial))))
-    with database.write() as connection:
-        connection.execute(delete(pixel_use).where(u.serial.in_(select(p.serial).where(gone))))
+    return gone
 
 
 def sweep(database: Database) -> int:
