@@ -136,7 +136,7 @@ class _Writer:
     def _field(self, node: Field) -> str:
         return f"{self.variable}.{node.name}"
 
-    def _dataset(self, node: WholeArray) -> str:
+    def _wholearray(self, node: WholeArray) -> str:
         return f"{self.variable}.data" if node.name is None else f"{self.variable}[{self._literal(Literal(node.name))}]"
 
     def _statistic(self, node: Statistic) -> str:
