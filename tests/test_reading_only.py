@@ -78,6 +78,10 @@ def test_a_read_only_mount(read_only_pool: Path, home: Home, tmp_path: Path) -> 
     assert "would free 0 files" in call("gc", "jpl8", "--dry-run").stderr
 
 
+def test_the_first_entry_of_a_pool(pool: Pool, tmp_path: Path) -> None:
+    assert "1 added" in call("add", "jpl8", write_image(tmp_path / "new.fits")).stderr
+
+
 def test_commands_that_change_say_first_that_the_pool_is_read_only(read_only_pool: Path, tmp_path: Path) -> None:
     new = write_image(tmp_path / "new.fits")
     told = rf"pool jpl8 is read-only for this user: nothing can be written in {read_only_pool}; nothing was changed"

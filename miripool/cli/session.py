@@ -141,7 +141,9 @@ def refuse_reader(pool: Pool) -> None:
     """
     from ..errors import ReadOnly
 
-    if not os.access(pool.path / "journal", os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+    journal = pool.path / "journal"
+    folder = journal if journal.exists() else pool.path  # the first entry makes it
+    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise ReadOnly(
             f"pool {pool.name} is read-only for this user: nothing can be written in {pool.path}; nothing was changed"
         )
