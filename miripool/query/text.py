@@ -140,7 +140,7 @@ class _Writer:
         return f"{self.variable}.data" if node.name is None else f"{self.variable}[{self._literal(Literal(node.name))}]"
 
     def _statistic(self, node: Statistic) -> str:
-        base = self._dataset(WholeArray(node.dataset))
+        base = self._wholearray(WholeArray(node.dataset))
         if node.which == "shape":
             return f"{base}.shape[{node.axis}]"
         called = "()" if node.which in ("min", "max", "mean", "std") else ""
