@@ -33,7 +33,8 @@ def test_pools_and_tags_count_what_ls_lists(pool: Pool, simulated: Path) -> None
     (told,) = rows("pools")
     assert told["products"] == len(rows("ls", "jpl8")) == 4
     assert told["versions"] == len(rows("ls", "jpl8", "--all-versions")) == 7
-    assert told["contexts"] == len(rows("ls", "jpl8", "--kind", "Context")) == 2
+    contexts = [row for kind in ("Context", "Exposure") for row in rows("ls", "jpl8", "--kind", kind)]
+    assert told["contexts"] == len(contexts) == 2
     assert (told["bytes"], told["tags"]) == (Home().summary("jpl8").bytes, 4)
     for tag in rows("tags", "jpl8"):
         assert tag["count"] == len(rows("ls", "jpl8", "--tag", tag["label"])), tag["label"]

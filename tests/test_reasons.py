@@ -51,7 +51,7 @@ def pool(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]
         ("version == '1'", "version is a number, and can't be compared with text; write p.version == 1"),
         ("name == 1", "name is text"),
         ("start_time > 5", "start_time is a time"),
-        ("created > 'yesterday'", "created is a time, and can't be compared with text"),
+        ("created > 'yesterday'", "created is a time, and 'yesterday' can't be read as one; write p.created > '2018"),
         ("p.data.max() > '5'", "write p.data.max.. > 5"),
         ("p.data.any() == 1", "is true or false"),
         ("len(OBS_ID) == '4'", "is a number"),
