@@ -10,7 +10,9 @@ import pytest
 from miripool import errors
 from miripool.errors import InvalidInput, MiripoolError, NotFound, QueryError
 
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+PUBLIC = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [cls for cls in PUBLIC if not issubclass(cls, Warning)]
+WARNINGS = [cls for cls in PUBLIC if issubclass(cls, Warning)]
 
 LINE = re.compile(r"(?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+)(?: \((?P<also>\w+)\))? +(?P<code>\d+)(?: {2,}\S.*)?")
 
@@ -37,6 +39,12 @@ def test_every_class_is_public_and_sorted() -> None:
     }
     assert defined == set(errors.__all__)
     assert errors.__all__ == sorted(errors.__all__)
+
+
+def test_what_is_no_error_is_a_warning() -> None:
+    assert [errors.IncompleteAnswer] == WARNINGS
+    assert issubclass(errors.IncompleteAnswer, UserWarning)
+    assert len(CLASSES) + len(WARNINGS) == len(errors.__all__)
 
 
 def test_tree_of_the_docstring_is_the_tree() -> None:

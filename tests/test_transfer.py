@@ -119,9 +119,9 @@ def test_contexts_of_contexts(pool: Pool, other: Pool) -> None:
 def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> None:
     source = filled.ref(f"RateInts/{NAME}@0").product["SCI"].source
     assert isinstance(source, Blob)
-    data = bytearray(source._path.read_bytes())
+    data = bytearray(source.path.read_bytes())
     data[len(data) // 2] ^= 1
-    source._path.write_bytes(data)
+    source.path.write_bytes(data)
     with pytest.raises(IntegrityError):
         receive(other, PoolShelf(filled, f"RateInts/{NAME}@0"))
     assert shown(other) == []

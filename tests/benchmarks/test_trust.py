@@ -28,7 +28,7 @@ def test_verifying_a_full_exposure(pool: Pool, tmp_path: Path, figure: Callable[
     for path in paths:
         ref = pool.save(path, pixels=False)
         sources = [ref.product[name].source for name in ref.product]
-        blobs += [source._path for source in sources if isinstance(source, Blob)]
+        blobs += [source.path for source in sources if isinstance(source, Blob)]
 
     def read_by_hdf5() -> float:
         begin = time.perf_counter()
