@@ -401,3 +401,11 @@ def test_log_since(campaign: Pool) -> None:
     for wrong in ("yesterday", "1 fortnight", "-1d", "99999999999w", ""):
         with pytest.raises(InvalidInput, match="is no time"):
             call("log", "jpl8", f"Rate/{A}", "--since", wrong)
+
+
+def test_a_selection_of_nothing_is_told(campaign: Pool) -> None:
+    for words in (
+        ("rm", "jpl8", "--kind", "Product", "*", "--dry-run"),
+        ("tag", "jpl8", "x", "--where", "ngroups > 999"),
+    ):
+        assert "no version in pool jpl8 fits all that was asked for" in call(*words).stderr

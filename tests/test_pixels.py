@@ -596,8 +596,9 @@ def test_a_reason_does_not_speak_of_what_was_not_looked_at(pool: Pool) -> None:
     query = PixelQuery(Raw, "dn > 20000")
     with pytest.warns(IncompleteAnswer, match="1 of 1 versions has no pixel rows"):
         refs = pool.select(query)
-    without = "1 newest version without pixel rows: `miripool index pixels jpl8` makes them"
-    assert refs.reason == f"nothing was looked at: there are only {without}"
+    makes = "`miripool index pixels jpl8` makes them, `… SPEC` those that were dropped or left out"
+    without = f"1 newest version without pixel rows: {makes}"
+    assert refs.reason == f"nothing was looked at, for there is nothing but {without}"
     pool.save(Raw(CARDS, image, name="b"))
     with pytest.warns(IncompleteAnswer, match="1 of 2 versions has no pixel rows"):
         refs = pool.select(query)

@@ -197,7 +197,7 @@ def choose(
     if not specs:
         if not which:
             raise InvalidInput("say which versions: SPECs, wildcards such as 'Ramp/jw01033*', --where, --kind or --tag")
-        return Chosen(list(_select(pool, which, cls=cls, marked=marked)), selected=True)
+        return _told(pool, Chosen(list(_select(pool, which, cls=cls, marked=marked)), selected=True))
     found: dict[int, ProductRef] = {}
     selected = bool(which)
     for spec in specs:
@@ -207,7 +207,14 @@ def choose(
     refs = list(found.values())
     if which and refs:
         refs = list(_select(pool, which, among=refs, cls=cls))
-    return Chosen(refs, selected)
+    return _told(pool, Chosen(refs, selected))
+
+
+def _told(pool: Pool, chosen: Chosen) -> Chosen:
+    """Say so where nothing was selected."""
+    if not chosen.refs:
+        say(f"no version in pool {pool.name} fits all that was asked for")
+    return chosen
 
 
 def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None) -> Chosen:

@@ -124,9 +124,11 @@ def _no_pixels(pool: Core, asked: PixelQuery, serials: Sequence[int], *, heads: 
     told = f"none of the {_products(seen, heads=heads)} has {wanted}"
     if not unseen:
         return told
-    command = f"`miripool index pixels {shlex.quote(pool.name)}` makes them"
+    command = (
+        f"`miripool index pixels {shlex.quote(pool.name)}` makes them, `… SPEC` those that were dropped or left out"
+    )
     where = f"{_products(unseen, heads=heads)} without pixel rows: {command}"
-    return f"{told}; not looked at: {where}" if seen else f"nothing was looked at: there are only {where}"
+    return f"{told}; not looked at: {where}" if seen else f"nothing was looked at, for there is nothing but {where}"
 
 
 def _products(number: int, *, heads: bool) -> str:
