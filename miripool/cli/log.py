@@ -182,7 +182,7 @@ def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference |
     """Give the versions of a track, each with what changed against the one before."""
     previous = None
     for ref in pool.versions(spec, removed=True):
-        pool.history(ref)  # a version whose manifest is lost is told of, even if there is nothing to compare
+        pool.history(ref)  # a lost manifest is an error, even if there is nothing to compare
         change = None if previous is None else _changes(pool, previous, ref)
         yield (
             {

@@ -129,7 +129,7 @@ def _reindex(
         bool, typer.Option("--yes", "-y", help="Replace an index of that name that is another pool's; don't ask.")
     ] = False,
 ) -> None:
-    """Make the index anew from the folder alone; others may read and write meanwhile.
+    """Make the index again from the folder alone; others may read and write meanwhile.
 
     The old index answers until the new one takes its place. The new one has no pixel rows yet: they are made from the
     arrays afterwards, of the versions that the pool's policy wants.

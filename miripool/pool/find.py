@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
+    from ..query import Query
     from .core import Core
 
-__all__ = ["find"]
+__all__ = ["as_asked", "find"]
 
 
 def find(
@@ -49,15 +50,10 @@ def find(
     ProductRefs
         Lazily loading references.
     """
-    asked = as_query(query)
     previous = _earlier(previous)
     tags.check_tag(tag)
     keys = sort_keys(order)
-    label = asked.tag if tag is None else tag
-    if label is not None and not tags.exists(core, label):
-        raise tags.no_such_tag(core, label)
-    core.catch_up()
-    refuse_unknown([core], asked, keys)
+    asked, label = as_asked(core, query, tag, keys)
     serials = select(
         core,
         asked,
@@ -71,6 +67,41 @@ def find(
     )
     why = partial(why_empty, core, asked, previous, tag=label, all_versions=all_versions)
     return ProductRefs([(core, s) for s in serials], why=None if limit == 0 else why)
+
+
+def as_asked(core: Core, query: Any, tag: str | None = None, order: Sequence[str] = ()) -> tuple[Query, str | None]:
+    """Make a question ready to be answered: the index is caught up, and what nobody can know is refused.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    query : Query, or what `as_query` makes one of
+        What to look for.
+    tag : str, optional
+        As for `Pool.select`.
+    order : sequence of str, optional
+        What is sorted by.
+
+    Returns
+    -------
+    Query, str or None
+        The question, and the tag among whose versions to look: the query's own unless one was given.
+
+    Raises
+    ------
+    TagNotFound
+        If the tag marks no version.
+    UnknownKeyword, QueryError, InvalidInput
+        As for `refuse_unknown`.
+    """
+    asked = as_query(query)
+    label = asked.tag if tag is None else tag
+    if label is not None and not tags.exists(core, label):
+        raise tags.no_such_tag(core, label)
+    core.catch_up()
+    refuse_unknown([core], asked, order)
+    return asked, label
 
 
 def _earlier(previous: Any) -> Sequence[ProductRef] | None:

@@ -5,7 +5,6 @@ They are the index's: without them the pool is whole, and they can always be mad
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shlex
 from typing import TYPE_CHECKING
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..index import Catalog, ProductRow
+    from ..model.product import Product
+    from ..model.timing import Timing
     from ..store.archive import Archive
 
 __all__ = ["PixelRows"]
@@ -93,14 +94,11 @@ class PixelRows:
                 rows.leave_out(self._database, [row.serial], _NOWHERE)
                 return False
             product = self._archive.product(manifest)
-            made = rows.load_rows(self._database, row.serial, described, product)
+            return rows.load_rows(self._database, row.serial, described, product, _timing_of(product))
         except FormatError as error:
             rows.leave_out(self._database, [row.serial], str(error))
             urn = Urn(self._name, row.kind, row.serial)
             raise FormatError(f"{urn} has no pixel rows: {error}") from error
-        with contextlib.suppress(FormatError):  # a pixel's history says that the times can't be read
-            rows.keep_timings(self._database, {row.serial: timing_of(product)})
-        return made
 
     def after_save(self, row: ProductRow, *, wanted: bool | None = None) -> str | None:
         """Do what the pool's setting says once a version is saved; the save stands whatever happens here.
@@ -251,3 +249,11 @@ class PixelRows:
         """
         rows.release(self._database, self.policy)
         return rows.sweep(self._database)
+
+
+def _timing_of(product: Product) -> Timing | None:
+    """Read a version's times; None where they can't be read, which a pixel's history says when they are asked for."""
+    try:
+        return timing_of(product)
+    except MiripoolError:
+        return None

@@ -13,13 +13,12 @@ from ..model.notebook import html_table
 from ..model.product import Product
 from ..pool import save as saving
 from ..pool import tags as tagging
-from ..pool import trash as bin_
+from ..pool import trash as trashing
 from ..pool.difference import Difference, compare, compare_products
-from ..pool.find import find
+from ..pool.find import as_asked, find
 from ..pool.lineage import Lineage, Use, find_uses, trace
 from ..pool.reference import ProductRef, ProductRefs
 from ..pool.resolve import only_one
-from ..pool.select import refuse_unknown
 from ..pool.trash import serials_among
 from ..query.queries import as_query, functions_in
 from ..store.poolinfo import PIXEL_POLICIES
@@ -335,12 +334,7 @@ class Pool:
 
         frame = inspect.currentframe()
         functions = functions_in(frame.f_back if frame is not None else None) if isinstance(query, str) else None
-        asked = as_query(query, functions=functions)
-        label = asked.tag if tag is None else tag
-        if label is not None and not self.tag_exists(label):
-            raise tagging.no_such_tag(self._core, label)
-        self._core.catch_up()
-        refuse_unknown([self._core], asked)
+        asked, label = as_asked(self._core, as_query(query, functions=functions), tag)
         return explain(self._core, asked, tag=label, all_versions=all_versions)
 
     def ref(self, spec: Reference, *, removed: bool = False) -> ProductRef:
@@ -583,7 +577,7 @@ class Pool:
         Conflict
             If contexts of users refer to them, without `cascade`.
         """
-        return bin_.remove(self._core, refs, cascade=cascade)
+        return trashing.remove(self._core, refs, cascade=cascade)
 
     def trash(
         self,
@@ -606,7 +600,7 @@ class Pool:
         ProductRefs
             In the order of saving, unless ordered otherwise.
         """
-        return bin_.trash(self._core, kind, order=order, limit=limit)
+        return trashing.trash(self._core, kind, order=order, limit=limit)
 
     def restore(self, refs: Reference | Iterable[Reference]) -> int:
         """Take versions out of the trash. A tag that they had is theirs again, unless it has moved on meanwhile.
@@ -627,7 +621,7 @@ class Pool:
         Conflict
             If a context refers to what was removed for good.
         """
-        return bin_.restore(self._core, refs)
+        return trashing.restore(self._core, refs)
 
     def expired(self, grace: timedelta) -> list[ProductRef]:
         """List what has been in the trash for long.
@@ -642,7 +636,7 @@ class Pool:
         list of ProductRef
             In the order of saving.
         """
-        return bin_.expired(self._core, grace)
+        return trashing.expired(self._core, grace)
 
     def purge(self, refs: Reference | Iterable[Reference]) -> int:
         """Give versions in the trash up for good: `restore` does not bring them back, `miripool gc` frees their arrays.
@@ -659,7 +653,7 @@ class Pool:
         int
             How many; what is not in the trash does not count, nor what somebody else has given up meanwhile.
         """
-        return bin_.purge(self._core, refs)
+        return trashing.purge(self._core, refs)
 
     # Pixels
 

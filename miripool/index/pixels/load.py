@@ -20,6 +20,7 @@ from ..pixelset import REFERENCE
 from ..schema import exposure, pixel_set, pixel_use, product
 from .blocks import find_block
 from .forms import common_groupdq, rows_of
+from .timing import insert_timings
 from .wire import CopyReader
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ...model.dataset import Dataset
+    from ...model.timing import Timing
     from ..connection import Database
     from ..pixelset import PixelSet
 
@@ -43,7 +45,13 @@ _MOST_GROUPS = (1 << 22) - 1
 """Groups of one pixel, through all integrations, that fit into the keys."""
 
 
-def load_rows(database: Database, serial: int, pixels: PixelSet, datasets: Mapping[str, Dataset]) -> bool:
+def load_rows(
+    database: Database,
+    serial: int,
+    pixels: PixelSet,
+    datasets: Mapping[str, Dataset],
+    timing: Timing | None = None,
+) -> bool:
     """Give a version its pixel rows: those that are there, or new ones.
 
     Parameters
@@ -56,6 +64,8 @@ def load_rows(database: Database, serial: int, pixels: PixelSet, datasets: Mappi
         What they are made from.
     datasets : mapping of str to Dataset
         The version's.
+    timing : Timing, optional
+        When the version's integrations took place, to be kept with the rows.
 
     Returns
     -------
@@ -89,6 +99,8 @@ def load_rows(database: Database, serial: int, pixels: PixelSet, datasets: Mappi
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["serial"], set_={"set_id": set_id, "reason": None})
             )
+            if timing is not None:
+                insert_timings(connection, {serial: timing})
             return made
 
 

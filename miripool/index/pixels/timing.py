@@ -15,9 +15,11 @@ from ..selection import GIVEN_SERIALS, array_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import Connection
+
     from ..connection import Database
 
-__all__ = ["keep_timings", "read_timings"]
+__all__ = ["insert_timings", "keep_timings", "read_timings"]
 
 
 _READ = select(timing).where(timing.c.serial == func.any(GIVEN_SERIALS))
@@ -55,6 +57,21 @@ def keep_timings(database: Database, timings: Mapping[int, Timing]) -> None:
     timings : mapping of int to Timing
         By serial.
     """
+    if timings:
+        with database.write() as connection:
+            insert_timings(connection, timings)
+
+
+def insert_timings(connection: Connection, timings: Mapping[int, Timing]) -> None:
+    """Keep the times of versions within a transaction.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        The transaction.
+    timings : mapping of int to Timing
+        By serial; not empty. What is there already stays.
+    """
     rows = [
         {
             "serial": serial,
@@ -64,6 +81,4 @@ def keep_timings(database: Database, timings: Mapping[int, Timing]) -> None:
         }
         for serial, found in timings.items()
     ]
-    if rows:
-        with database.write() as connection:
-            connection.execute(postgresql.insert(timing).on_conflict_do_nothing(), rows)
+    connection.execute(postgresql.insert(timing).on_conflict_do_nothing(), rows)
