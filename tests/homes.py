@@ -23,6 +23,9 @@ from typer.testing import CliRunner, Result
 from miripool import Home, Pool
 from miripool.cli.app import app
 from miripool.pool.core import core_of
+from miripool.store.arrays.blob import Blob
+from miripool.store.manifest import BlobRef
+from miripool.store.storage.local import LocalStorage
 
 _made: dict[str, str] = {}
 _SCHEMAS = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'"
@@ -38,6 +41,17 @@ def own_database(server: str, name: str = "homes") -> str:
         head, _, query = server.partition("?")
         _made[key] = f"{head.rpartition('/')[0]}/{name}?{query}"
     return _made[key]
+
+
+def file_of(blob: Any) -> Path:
+    """Give the file of a blob of a folder."""
+    path: Path = blob._storage.files.path(blob.key)
+    return path
+
+
+def blob_at(path: Path, ref: BlobRef) -> Blob:
+    """Give the blob in a file, which is below the folders of a pool."""
+    return Blob(LocalStorage(path.parents[2]), ref, key="/".join(path.parts[-3:]))
 
 
 def ask(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -93,7 +93,7 @@ def replay(folder: Path) -> Replay:
 
 def assert_index_is_journal(pool: Pool) -> Replay:
     """Hold every row and tag of a pool's index against its journal; gives what the journal says."""
-    played = replay(core_of(pool).archive.storage.path("journal").parent)
+    played = replay(pool.path)
     position = core_of(pool).catalog.position()
     assert (position.n, position.next_serial) == (played.entries - 1, max(played.next_serial, position.next_serial))
     assert played.entries == 0 or position.next_serial >= played.next_serial
@@ -123,4 +123,4 @@ def files(folder: Path) -> set[str]:
 
 def folder_of(pool: Pool) -> Path:
     """Give a pool's folder."""
-    return core_of(pool).archive.storage.path("journal").parent
+    return pool.path

@@ -85,7 +85,7 @@ def manifest_of(measured: Measured, name: str = "a") -> Manifest:
 
 
 def files(archive: Archive, folder: str) -> set[str]:
-    return {p.name for p in archive.storage.path(folder).rglob("*") if p.is_file()}
+    return {p.name for p in archive.storage.files.path(folder).rglob("*") if p.is_file()}
 
 
 # pool.json
@@ -167,7 +167,7 @@ def test_names_are_remembered_in_order_and_once(archive: Archive) -> None:
         archive.remember_name(name)
     assert archive.info.former_names == ("second", "first")
     assert Archive.open(archive.storage).info == archive.info
-    assert {p.name for p in archive.storage.path("x").parent.iterdir()} == {"pool.json"}
+    assert {p.name for p in archive.storage.files.path("x").parent.iterdir()} == {"pool.json"}
 
 
 def test_names_that_another_process_remembered_are_kept(archive: Archive) -> None:
@@ -190,7 +190,7 @@ def test_a_name_that_can_not_be_remembered_leaves_the_pool_as_it_is(
         archive.remember_name("lost")
     assert archive.info == before
     assert Archive.open(archive.storage).info == before
-    assert {p.name for p in archive.storage.path("x").parent.iterdir()} == {"pool.json"}
+    assert {p.name for p in archive.storage.files.path("x").parent.iterdir()} == {"pool.json"}
 
 
 # Measuring
@@ -226,7 +226,7 @@ def test_measuring_names_everything_and_writes_nothing(archive: Archive) -> None
     assert len(measured.sources) == 7
     with pytest.raises(LookupError, match="HDU 0 has no data"):
         measured.digest_of(0, "data")
-    assert {p.name for p in archive.storage.path("x").parent.iterdir()} == {"pool.json"}
+    assert {p.name for p in archive.storage.files.path("x").parent.iterdir()} == {"pool.json"}
 
 
 def test_equal_arrays_are_measured_to_one_source(archive: Archive) -> None:
@@ -293,7 +293,9 @@ def test_writing_is_idempotent(archive: Archive) -> None:
     measured = archive.measure(make_layout())
     manifest = manifest_of(measured)
     added = archive.write(manifest, measured.sources)
-    stored = [p for folder in ("blobs", "manifests") for p in archive.storage.path(folder).rglob("*") if p.is_file()]
+    stored = [
+        p for folder in ("blobs", "manifests") for p in archive.storage.files.path(folder).rglob("*") if p.is_file()
+    ]
     assert added == sum(p.stat().st_size for p in stored)
     assert files(archive, "blobs") == {f"{digest}.h5" for digest in measured.sources}
     assert files(archive, "manifests") == {f"{digest_bytes(manifest.to_bytes())}.json"}
@@ -374,7 +376,7 @@ def test_a_product_comes_back(saved: tuple[Archive, str]) -> None:
 
 def test_a_product_opens_no_blob_before_it_is_touched(saved: tuple[Archive, str]) -> None:
     archive, digest = saved
-    for path in archive.storage.path("blobs").rglob("*.h5"):
+    for path in archive.storage.files.path("blobs").rglob("*.h5"):
         path.unlink()
     product = archive.product(archive.manifest(digest))
     assert product["SCI"].shape == SCI.shape
@@ -396,7 +398,7 @@ def test_a_manifest_is_read_once(saved: tuple[Archive, str]) -> None:
 
 def test_a_damaged_manifest_is_found(saved: tuple[Archive, str]) -> None:
     archive, digest = saved
-    path = archive.storage.path(Archive.manifest_key(digest))
+    path = archive.storage.files.path(Archive.manifest_key(digest))
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 4
     path.write_bytes(data)

@@ -30,7 +30,6 @@ from miripool.errors import (
     StorageError,
 )
 from miripool.model.canonical import canonical_json, digest_bytes
-from miripool.pool.core import core_of
 
 home = homes.home
 
@@ -52,7 +51,7 @@ def theirs(home: Home, pool: Pool, tmp_path: Path, database_url: str, monkeypatc
 
 
 def folder_of(pool: Pool) -> Path:
-    return core_of(pool).archive.storage.path("pool.json").parent
+    return pool.path
 
 
 def schemas(home: Home) -> set[str]:

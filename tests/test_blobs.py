@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from arrays import PLAIN, TABLES, any_array
 from disks import reachable_by_all, tiny_disk, unprivileged
+from homes import blob_at, file_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -34,6 +35,7 @@ from miripool.store.arrays import blob as blob_module
 from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.arrays.digest import array_digest, tile_digest
+from miripool.store.arrays.openfile import DescriptorFile
 from miripool.store.arrays.tilelist import TileList, read_tile_list, write_tile_list
 from miripool.store.manifest import BlobRef
 from miripool.store.storage.local import LocalStorage
@@ -74,7 +76,7 @@ def stored(store: BlobStore, array: NDArray[Any]) -> Blob:
 
 
 def path_of(store: BlobStore, blob: Blob) -> Path:
-    return store._storage.path(store.key(blob.ref.digest))
+    return store._storage.files.path(store.key(blob.ref.digest))
 
 
 def make_ramp(shape: tuple[int, ...] = (2, 5, 96, 80), dtype: str = "u2") -> NDArray[Any]:
@@ -126,7 +128,7 @@ def test_with_and_without_direct_coding_is_the_same(
     monkeypatch.setattr(bitshuffle, "available", lambda: writes)
     blob = stored(store, array)
     assert blob.ref == reference.ref
-    with h5py.File(path_of(store, blob)) as one, h5py.File(reference.path) as other:
+    with h5py.File(path_of(store, blob)) as one, h5py.File(file_of(reference)) as other:
         assert np.array_equal(one["tile_digests"][()], other["tile_digests"][()])
     monkeypatch.setattr(bitshuffle, "available", lambda: reads)
     assert np.array_equal(blob[...], array)
@@ -224,7 +226,7 @@ def test_the_pool_s_files_may_be_used_read_only() -> None:
             path.chmod(0o555 if path.is_dir() else 0o444)
         with unprivileged():
             assert np.array_equal(blob[...], make_ramp())
-        blob.path.chmod(0)
+        file_of(blob).chmod(0)
         with unprivileged(), pytest.raises(ReadOnly, match="can't be written or read by this user"):
             blob[...]
         for path in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
@@ -250,7 +252,7 @@ def test_layout_of_the_file(store: BlobStore) -> None:
         assert file["tile_digests"].shape == (data.id.get_num_chunks(), 16)
         info = [data.id.get_chunk_info(i) for i in range(data.id.get_num_chunks())]
     with path_of(store, blob).open("rb") as opened:
-        tiles_of = read_tile_list(opened.fileno(), blob.ref)
+        tiles_of = read_tile_list(DescriptorFile(opened.fileno()), blob.ref)
     assert tiles_of is not None
     assert tiles_of.chunks == tiles.tile_shape(array.shape, 4)
     assert tiles_of.records["digest"][0].tobytes() == tile_digest(first)
@@ -345,7 +347,7 @@ def test_the_ramp_of_one_pixel_reads_one_tile(store: BlobStore) -> None:
 
 
 def edit(blob: Blob, change: Callable[[h5py.File], None]) -> None:
-    with h5py.File(blob.path, "r+") as file:
+    with h5py.File(file_of(blob), "r+") as file:
         change(file)
 
 
@@ -367,13 +369,13 @@ def test_the_disk_is_told_of_each_byte_once_while_a_blob_is_written(
     ends = [offset + length for offset, length in asked]
     assert [0, *ends] == [*(offset for offset, _ in asked), ends[-1]]
     assert len(asked) > 3
-    assert blob.path.stat().st_size - ends[-1] < 10 << 20
+    assert file_of(blob).stat().st_size - ends[-1] < 10 << 20
     assert np.array_equal(blob[...], array)
 
 
 def test_a_changed_element_is_found_and_the_other_tiles_are_still_read(ramp: Blob) -> None:
     array = make_ramp()
-    with h5py.File(ramp.path, "r+") as file:
+    with h5py.File(file_of(ramp), "r+") as file:
         chunks = file["data"].chunks
         file["data"][1, 2, 95, 79] += 1
     assert chunks[2] < 96
@@ -411,7 +413,7 @@ def test_a_changed_element_of_a_small_array_is_found(store: BlobStore) -> None:
 
 
 def test_a_missing_file(ramp: Blob) -> None:
-    ramp.path.unlink()
+    file_of(ramp).unlink()
     with pytest.raises(IntegrityError, match=rf"{ramp.ref.digest}\.h5 is missing; restore it"):
         ramp[0]
 
@@ -419,7 +421,7 @@ def test_a_missing_file(ramp: Blob) -> None:
 def test_another_array_under_this_name(store: BlobStore) -> None:
     for size in (10, 10_000):
         mine, other = stored(store, np.arange(size)), stored(store, np.arange(size) + 1)
-        shutil.copy(other.path, mine.path)
+        shutil.copy(file_of(other), file_of(mine))
         with pytest.raises(IntegrityError, match="another array's"):
             mine[0]
 
@@ -427,7 +429,7 @@ def test_another_array_under_this_name(store: BlobStore) -> None:
 def test_another_shape_or_type_than_the_manifest_s(store: BlobStore) -> None:
     blob = stored(store, np.arange(12.0).reshape(3, 4))
     for dtype, shape in (("f8", (4, 3)), ("f8", (12,)), ("i8", (3, 4)), ("f4", (3, 4))):
-        other = Blob(blob.path, BlobRef(blob.ref.digest, np.dtype(dtype), shape))
+        other = blob_at(file_of(blob), BlobRef(blob.ref.digest, np.dtype(dtype), shape))
         with pytest.raises(IntegrityError, match=r"holds float64 \(3, 4\), not"):
             other[...]
 
@@ -534,16 +536,16 @@ def test_newer_format(ramp: Blob) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(5000)])
 def test_garbage_is_damage(ramp: Blob, data: bytes) -> None:
-    ramp.path.write_bytes(data)
+    file_of(ramp).write_bytes(data)
     with pytest.raises(IntegrityError, match=r"can't be opened as HDF5|too few for an array"):
         ramp[...]
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_file_is_damage(ramp: Blob, keep: float) -> None:
-    data = ramp.path.read_bytes()
+    data = file_of(ramp).read_bytes()
     within_hdf5 = len(data) - list_bytes(ramp)
-    ramp.path.write_bytes(data[: int(within_hdf5 * keep)])
+    file_of(ramp).write_bytes(data[: int(within_hdf5 * keep)])
     with pytest.raises(IntegrityError):
         ramp[...]
     assert not ramp.is_sound()
@@ -551,8 +553,8 @@ def test_a_truncated_file_is_damage(ramp: Blob, keep: float) -> None:
 
 def list_bytes(blob: Blob) -> int:
     """Length of the list of tiles behind the HDF5 file."""
-    with blob.path.open("rb") as file:
-        tiles = read_tile_list(file.fileno(), blob.ref)
+    with file_of(blob).open("rb") as file:
+        tiles = read_tile_list(DescriptorFile(file.fileno()), blob.ref)
         assert tiles is not None
         file.seek(-32, os.SEEK_END)
         header_size, count = struct.unpack("<II", file.read(8))
@@ -564,10 +566,10 @@ def list_bytes(blob: Blob) -> int:
 def test_without_its_list_of_tiles_a_file_is_read_by_hdf5(
     store: BlobStore, ramp: Blob, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size, data = list_bytes(ramp), bytearray(ramp.path.read_bytes())
+    size, data = list_bytes(ramp), bytearray(file_of(ramp).read_bytes())
     opened = []
     kept = blob_module.open_hdf5
-    monkeypatch.setattr(blob_module, "open_hdf5", lambda path: opened.append(path) or kept(path))
+    monkeypatch.setattr(blob_module, "open_hdf5", lambda path, image=None: opened.append(path) or kept(path, image))
     expected = ramp[...]
     assert opened == []
     if damage == "cut":
@@ -580,8 +582,8 @@ def test_without_its_list_of_tiles_a_file_is_read_by_hdf5(
         data += b"x"
     else:
         other = stored(store, make_ramp() + np.uint16(1))
-        data[-size:] = other.path.read_bytes()[-list_bytes(other) :]
-    ramp.path.write_bytes(data)
+        data[-size:] = file_of(other).read_bytes()[-list_bytes(other) :]
+    file_of(ramp).write_bytes(data)
     assert np.array_equal(ramp[...], expected)
     assert np.array_equal(ramp[1, :, 7, 9], expected[1, :, 7, 9])
     assert len(opened) == 2
@@ -589,8 +591,8 @@ def test_without_its_list_of_tiles_a_file_is_read_by_hdf5(
 
 
 def test_a_list_that_points_elsewhere_is_noticed(ramp: Blob) -> None:
-    with ramp.path.open("rb") as file:
-        tiles = read_tile_list(file.fileno(), ramp.ref)
+    with file_of(ramp).open("rb") as file:
+        tiles = read_tile_list(DescriptorFile(file.fileno()), ramp.ref)
     assert tiles is not None
     for name, value in (
         ("offset", 3),
@@ -601,7 +603,7 @@ def test_a_list_that_points_elsewhere_is_noticed(ramp: Blob) -> None:
     ):
         records = tiles.records.copy()
         records[name][2] = np.void(value) if isinstance(value, bytes) else value
-        write_tile_list(ramp.path, ramp.ref, TileList(tiles.chunks, records))
+        write_tile_list(file_of(ramp), ramp.ref, TileList(tiles.chunks, records))
         with pytest.raises((IntegrityError, StorageError)):
             ramp[...]
 
@@ -616,9 +618,10 @@ import numpy as np
 from miripool.store.arrays.blob import Blob
 from miripool.errors import IntegrityError, NewerFormat, NotFound
 from miripool.store.manifest import BlobRef
+from miripool.store.storage.local import LocalStorage
 
 path, seed, rounds = Path(sys.argv[1]), int(sys.argv[5]), int(sys.argv[6])
-blob = Blob(path, BlobRef(sys.argv[2], np.dtype(sys.argv[3]), eval(sys.argv[4])))
+blob = Blob(LocalStorage(path.parents[2]), BlobRef(sys.argv[2], np.dtype(sys.argv[3]), eval(sys.argv[4])))
 good = path.read_bytes()
 array = blob[...]
 rng = random.Random(seed)
@@ -644,7 +647,7 @@ print(found, harmless)
 @pytest.mark.parametrize("array", [make_ramp(), np.arange(40.0)], ids=["tiled", "plain"])
 def test_flipped_bits_are_found_or_harmless(store: BlobStore, array: NDArray[Any]) -> None:
     blob = stored(store, array)
-    arguments = [blob.path, blob.ref.digest, array.dtype.str, repr(array.shape), "1", "700"]
+    arguments = [file_of(blob), blob.ref.digest, array.dtype.str, repr(array.shape), "1", "700"]
     done = subprocess.run(
         [sys.executable, "-c", FLIPS, *map(str, arguments)],
         capture_output=True, text=True, check=False, timeout=200, cwd=Path(__file__).parents[1],
@@ -664,7 +667,7 @@ def test_writing_again_adds_nothing(store: BlobStore) -> None:
     assert not store.exists(ref.digest)
     size = store.write(ref, source)
     assert store.exists(ref.digest)
-    path = store._storage.path(store.key(ref.digest))
+    path = store._storage.files.path(store.key(ref.digest))
     assert size == path.stat().st_size
     before = path.stat()
     assert store.write(ref, source) == 0
@@ -841,7 +844,7 @@ def test_opening_opens_nothing(store: BlobStore) -> None:
 
 def test_file_of_today_is_told_by_its_attributes(store: BlobStore) -> None:
     blob = stored(store, np.arange(3, dtype=np.uint8))
-    with h5py.File(blob.path, "r") as file:
+    with h5py.File(file_of(blob), "r") as file:
         told = {name: file["data"].attrs[name] for name in file["data"].attrs}
     assert json.dumps({k: v.decode() if isinstance(v, bytes) else int(v) for k, v in told.items()}, sort_keys=True) == (
         f'{{"digest": "{blob.ref.digest}", "miripool_blob": 1}}'

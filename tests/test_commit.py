@@ -149,7 +149,7 @@ def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
     filled.tag("b", "t")
     rows = core_of(filled).catalog.rows(range(4))
     key = core_of(filled).archive.manifest_key(rows[1].manifest)
-    path = core_of(filled).archive.storage.path(key)
+    path = core_of(filled).archive.storage.files.path(key)
     kept = path.read_bytes()
     damage(path)
     filled.close()

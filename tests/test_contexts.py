@@ -34,7 +34,7 @@ def made(name: str, value: float = 1) -> Product:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.files.path("journal").iterdir()))
 
 
 # Contexts in general
@@ -208,7 +208,7 @@ def test_adding_keeps_the_exposure(pool: Pool, simulated: Path) -> None:
 def test_looking_at_an_exposure_opens_no_array(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     storage = core_of(pool).archive.storage
-    storage.path("blobs").rename(storage.path("elsewhere"))
+    storage.files.path("blobs").rename(storage.files.path("elsewhere"))
     (exposure,) = pool.select(Exposure)
     product = exposure.product
     assert [ref.product.data.shape for ref in product.refs.values()] == [

@@ -16,6 +16,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+from homes import blob_at, file_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.arrays.digest import tile_digest
 from miripool.store.arrays.hdf5file import DELTA_FORMAT
+from miripool.store.arrays.openfile import DescriptorFile
 from miripool.store.arrays.tilelist import read_tile_list, write_tile_list
 from miripool.store.manifest import BlobRef
 from miripool.store.poolfolder import list_folder
@@ -191,7 +193,7 @@ def test_any_part_of_any_version(data: st.DataObject, by_hdf5: bool, tmp_path_fa
             assert blob.is_sound()
             assert blob.is_consistent()
     for array, blob in zip(arrays, blobs, strict=True):
-        with h5py.File(blob.path) as file:
+        with h5py.File(file_of(blob)) as file:
             assert np.array_equal(file["data"][...], array)
 
 
@@ -199,7 +201,7 @@ def test_the_format_of_an_older_pool_is_raised(home: Home) -> None:
     """An earlier miripool does not know what delta blobs need, and would collect it."""
     base = make_ramp()
     with home.create("jpl8") as pool:
-        path = core_of(pool).archive.storage.path("pool.json")
+        path = core_of(pool).archive.storage.files.path("pool.json")
         path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
     with home.pool("jpl8") as pool:
         save(pool, base)
@@ -215,7 +217,7 @@ def test_other_tools_read_one_array(pool: Pool, monkeypatch: pytest.MonkeyPatch)
     base = make_ramp()
     save(pool, base)
     ref = save(pool, changed(base, (1, 50, 50)))
-    path = blob_of(ref).path
+    path = file_of(blob_of(ref))
     for folder in (path.parent, Path("/")):
         monkeypatch.chdir(folder)
         with h5py.File(os.path.relpath(path)) as file:
@@ -238,10 +240,10 @@ def test_a_pool_that_is_moved(pool: Pool, tmp_path: Path) -> None:
     base = make_ramp()
     save(pool, base)
     blob = blob_of(save(pool, changed(base, (1, 50, 50))))
-    shutil.copytree(blob.path.parents[2], tmp_path / "elsewhere" / "jpl8")
-    moved = Blob(tmp_path / "elsewhere" / "jpl8" / blob.key, blob.ref)
+    shutil.copytree(file_of(blob).parents[2], tmp_path / "elsewhere" / "jpl8")
+    moved = blob_at(tmp_path / "elsewhere" / "jpl8" / blob.key, blob.ref)
     assert np.array_equal(moved[...], blob[...])
-    with h5py.File(moved.path) as file:
+    with h5py.File(file_of(moved)) as file:
         assert np.array_equal(file["data"][...], blob[...])
 
 
@@ -288,7 +290,7 @@ def test_what_it_may_take_tiles_of_is_announced(pool: Pool, monkeypatch: pytest.
 def test_nobody_can_tell_what_a_damaged_one_needs(pool: Pool) -> None:
     base = make_ramp()
     save(pool, base)
-    path = blob_of(save(pool, changed(base, (0, 5, 5)))).path
+    path = file_of(blob_of(save(pool, changed(base, (0, 5, 5)))))
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(IntegrityError, match="is damaged"):
         collect(core_of(pool).archive)
@@ -298,7 +300,7 @@ def test_what_is_missing_is_told(pool: Pool) -> None:
     base = make_ramp()
     first = save(pool, base)
     second = save(pool, changed(base, (0, 5, 5)))
-    lost = blob_of(first).path
+    lost = file_of(blob_of(first))
     lost.unlink()
     assert np.array_equal(second.product["SCI"][0, :, 5, 5], base[0, :, 5, 5] + 3)  # a tile of its own
     for part in (..., (1, slice(None), 90, 70)):
@@ -319,11 +321,11 @@ def test_damage_of_what_it_needs_is_noticed(pool: Pool) -> None:
     base = make_ramp()
     first = blob_of(save(pool, base))
     second = save(pool, changed(base, (0, 5, 5)))
-    with h5py.File(first.path) as file:
+    with h5py.File(file_of(first)) as file:
         found = file["data"].id.get_chunk_info(20)
-    data = bytearray(first.path.read_bytes())
+    data = bytearray(file_of(first).read_bytes())
     data[found.byte_offset + found.size // 2] ^= 1
-    first.path.write_bytes(data)
+    file_of(first).write_bytes(data)
     with pytest.raises(IntegrityError, match="tile"):
         second.product["SCI"][...]
     assert len(verify(pool, level="full").findings) == 2
@@ -377,18 +379,18 @@ def test_repair_heals_what_is_needed_first(pool: Pool, tmp_path: Path) -> None:
     second = save(pool, changed(base, (0, 5, 5)))
     third = save(pool, changed(base, (0, 5, 5), (1, 60, 60)))
     mirror = tmp_path / "mirror"
-    shutil.copytree(blob_of(first).path.parents[2], mirror)
-    blob_of(first).path.write_bytes(b"gone")
+    shutil.copytree(file_of(blob_of(first)).parents[2], mirror)
+    file_of(blob_of(first)).write_bytes(b"gone")
     steps = repair(pool, [mirror])
     assert all(step.healed for step in steps)
     assert verify(pool, level="full").findings == []
     # What others need tiles of is made anew as a plain blob; they still find them there, and so do HDF5 tools.
-    blob_of(second).path.unlink()
+    file_of(blob_of(second)).unlink()
     assert all(step.healed for step in repair(pool, [mirror]))
     assert owners(second) == ()
     assert digest(second) in owners(third)
     assert verify(pool, level="full").findings == []
-    with h5py.File(blob_of(third).path) as file:
+    with h5py.File(file_of(blob_of(third))) as file:
         assert np.array_equal(file["data"][...], changed(base, (0, 5, 5), (1, 60, 60)))
 
 
@@ -407,9 +409,9 @@ def test_a_file_that_tells_two_things(pool: Pool) -> None:
 
 
 def flip_list(blob: Blob) -> None:
-    data = bytearray(blob.path.read_bytes())
+    data = bytearray(file_of(blob).read_bytes())
     data[-200] ^= 1
-    blob.path.write_bytes(data)
+    file_of(blob).write_bytes(data)
 
 
 def test_copies_and_packs_need_no_other_pool(pool: Pool, home: Home, tmp_path: Path) -> None:
@@ -423,7 +425,7 @@ def test_copies_and_packs_need_no_other_pool(pool: Pool, home: Home, tmp_path: P
             if name == "copied":
                 receive(other, PoolShelf(pool, second))
             else:
-                with Pack(tmp_path / "a.tar", core_of(other).work_folder) as shelf:
+                with Pack(tmp_path / "a.tar") as shelf:
                     receive(other, shelf)
             ref = other.ref("Ramp/x@0")
             assert owners(ref) == ()
@@ -454,7 +456,7 @@ def test_the_index_made_anew(pool: Pool) -> None:
 
 def edit(blob: Blob, change: Callable[[h5py.File], Any]) -> None:
     """Change the HDF5 file; the list behind it goes."""
-    with h5py.File(blob.path, "r+") as file:
+    with h5py.File(file_of(blob), "r+") as file:
         change(file)
 
 
@@ -523,15 +525,15 @@ def test_damage_is_told_of_the_file_that_has_it(pair: tuple[Blob, Blob], monkeyp
     right = changed(make_ramp(), (0, 5, 5))
     tiles_of = first.tile_list()
     assert tiles_of is not None
-    whole = first.path.read_bytes()
+    whole = file_of(first).read_bytes()
     offset = int(tiles_of.records["offset"][5])
     for at in (offset + 3, offset + 500):
-        first.path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        file_of(first).write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         with pytest.raises(IntegrityError, match=rf"{first.ref.digest}\.h5 is damaged: it .* tile 5"):
             second[...]
         assert second.is_sound_itself()
         assert not first.is_sound_itself()
-    first.path.write_bytes(whole)
+    file_of(first).write_bytes(whole)
     listed = second.tile_list()
     assert listed is not None
     records = listed.records.copy()
@@ -543,7 +545,7 @@ def test_damage_is_told_of_the_file_that_has_it(pair: tuple[Blob, Blob], monkeyp
     assert np.array_equal(second[...], right)
 
     for failing in pair:
-        inode = failing.path.stat().st_ino
+        inode = file_of(failing).stat().st_ino
 
         def fail(descriptor: int, *args: Any, inode: int = inode, read: Any = os.preadv) -> int:
             if os.fstat(descriptor).st_ino == inode:
@@ -576,7 +578,7 @@ def test_places_beyond_the_file(pair: tuple[Blob, Blob], owner: bool, field: str
 
 def relist(blob: Blob, tiles_of: Any) -> None:
     """Put another list behind the file, its digest right."""
-    write_tile_list(blob.path, blob.ref, tiles_of)
+    write_tile_list(file_of(blob), blob.ref, tiles_of)
 
 
 def test_a_huge_array_of_nothing(store: BlobStore) -> None:
@@ -585,7 +587,7 @@ def test_a_huge_array_of_nothing(store: BlobStore) -> None:
     paths = []
     for digest_of, other in (("a" * 32, "b" * 32), ("b" * 32, "a" * 32)):
         ref = BlobRef(digest_of, np.dtype("f4"), shape)
-        path = store._storage.path(store.key(digest_of))
+        path = store._storage.files.path(store.key(digest_of))
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
         records = np.zeros(256 * 64, hdf5write.record_type(ref.dtype, delta=True))
@@ -647,7 +649,7 @@ else:
 """
     np.save(store._storage.root / "new.npy", changed(make_ramp(), (0, 5, 5), (1, 9, 9)))
     before = sorted(store._storage.keys("blobs"))
-    size = pair[1].path.stat().st_size
+    size = file_of(pair[1]).stat().st_size
     told = [
         subprocess.run(
             [sys.executable, "-c", program, store._storage.root, store._storage.root / "new.npy",
@@ -671,8 +673,8 @@ def test_tiles_are_those_that_were_digested(pair: tuple[Blob, Blob]) -> None:
     assert differ.sum() == 1
     part = changed(make_ramp(), (0, 5, 5))[tuple(slice(0, n) for n in lists[1].chunks)]
     assert tile_digest(np.ascontiguousarray(part)) == lists[1].records["digest"][0].tobytes()
-    with second.path.open("rb") as file:
-        again = read_tile_list(file.fileno(), second.ref)
+    with file_of(second).open("rb") as file:
+        again = read_tile_list(DescriptorFile(file.fileno()), second.ref)
     assert again is not None
     assert again.owners == (first.ref.digest,)
 
@@ -782,7 +784,7 @@ def test_what_a_delta_needs_in_turn_is_kept(pool: Pool) -> None:
     third = save(pool, changed(array, (1, 9, 9)), "other")
     assert owners(third) == ()
     store = core_of(pool).archive.blobs
-    path = core_of(pool).archive.storage.path(store.key(blob_of(first).ref.digest))
+    path = core_of(pool).archive.storage.files.path(store.key(blob_of(first).ref.digest))
     path.unlink()
     assert store.write(blob_of(first).ref, array, near=store.family(blob_of(third).ref)) > 0
     chain = store.family(blob_of(second).ref)

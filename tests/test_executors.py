@@ -174,7 +174,7 @@ def job_of(pool: Pool, path: Path, *names: str) -> StoreJob:
 
 
 def store(pool: Pool, job: StoreJob, executor: Executor | None = None) -> Stored:
-    place = str(core_of(pool).archive.folder), pool.id
+    place = str(pool.path), pool.id
     return executor.submit(store_elsewhere, *place, job).result() if executor else store_elsewhere(*place, job)
 
 
@@ -295,7 +295,7 @@ def test_a_folder_that_is_no_such_pool_there(pool: Pool, tmp_path: Path) -> None
     with pytest.raises(PoolNotFound, match="no pool on host"):
         archive_at(str(tmp_path), pool.id)
     with pytest.raises(PoolNotFound, match="another pool on host"):
-        archive_at(str(core_of(pool).archive.folder), "00000000-0000-0000-0000-000000000000")
+        archive_at(str(pool.path), "00000000-0000-0000-0000-000000000000")
     job = job_of(pool, images(tmp_path, 1)[0])
     assert isinstance(store_elsewhere(str(tmp_path), pool.id, job).error, PoolNotFound)
 

@@ -42,7 +42,7 @@ def numbered(version: int, names: Sequence[str] = ALL) -> dict[str, int]:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.files.path("journal").iterdir()))
 
 
 def other_raw(pool: Pool, **cards: object) -> ProductRef:

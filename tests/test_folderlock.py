@@ -21,7 +21,7 @@ from miripool.exchange import copy as transfer
 from miripool.exchange.copy import PoolShelf, _alone, receive
 from miripool.pool.commit import _turn
 from miripool.pool.core import core_of
-from miripool.store.heldfolder import held_folder
+from miripool.store.storage.heldfolder import held_folder
 from miripool.system.folderlock import lock_folder, open_folder
 
 home = homes.home

@@ -32,7 +32,7 @@ print(json.dumps({
     "read": counted() - before,
     "peak": peak_memory(),
     "values": values.tolist(),
-    "blob": str(ref.pool._core.archive.storage.path(dataset.source.key)),
+    "blob": str(ref.pool._core.archive.storage.files.path(dataset.source.key)),
 }))
 """
 

@@ -57,7 +57,7 @@ def test_what_nobody_refers_to_is_freed(pool: Pool) -> None:
     pool.remove("Rate/a@0")
     kept = files(pool)
     left = {leave_a_blob(pool), leave_a_blob(pool, 8)}
-    size = sum(core_of(pool).archive.storage.size(key) for key in left)
+    size = sum(core_of(pool).archive.storage.status(key).size for key in left)
     told = collect(core_of(pool).archive, dry_run=True)
     assert (told.files, told.bytes) == (2, size)
     assert files(pool) == kept | left
@@ -161,7 +161,7 @@ def test_with_damage_nothing_is_collected(pool: Pool, damage: str) -> None:
         if damage == "manifest"
         else core_of(pool).archive.journal.key(0)
     )
-    core_of(pool).archive.storage.path(key).unlink()
+    core_of(pool).archive.storage.files.path(key).unlink()
     before = files(pool)
     with pytest.raises(IntegrityError):
         collect(core_of(pool).archive)
@@ -269,7 +269,7 @@ def test_notes_of_other_hosts_count_for_a_while(pool: Pool, monkeypatch: pytest.
 
 def test_temporary_files(pool: Pool) -> None:
     pool.save(made("a", 1))
-    root = core_of(pool).archive.storage.path("journal").parent
+    root = pool.path
     folder = next((root / "blobs").iterdir())
     old, new, strange = (f".tmp-{'a' * 16}", f".tmp-{'b' * 16}", ".tmp-of others")
     for name in (old, new, strange):

@@ -65,7 +65,7 @@ def test_a_pack_of_that_format(name: str, home: Home) -> None:
     files = {
         f"urn:golden:{version['kind']}:{version['serial']}": version.get("fits") for version in expected["versions"]
     }
-    with home.create("mine") as pool, Pack(GOLDEN / name / "versions.tar", core_of(pool).work_folder) as shelf:
+    with home.create("mine") as pool, Pack(GOLDEN / name / "versions.tar") as shelf:
         done = receive(pool, shelf)
         assert [received.saved.row.name for received in done] == ["small", "small", "three", "other", "a context"]
         told = {version["serial"]: version for version in generator().describe(pool)["versions"]}

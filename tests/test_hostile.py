@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 import psycopg2
 import pytest
-from homes import call
+from homes import blob_at, call, file_of
 from postgresql import PASSWORD, reachable_folder, throwaway_server
 
 from miripool import Home, Pool, Rate
@@ -114,7 +114,7 @@ def with_manifest(members: Members, change: Callable[[dict[str, Any]], None]) ->
 
 
 def unpack(file: Path, pool: Pool) -> None:
-    with Pack(file, core_of(pool).work_folder) as shelf:
+    with Pack(file) as shelf:
         receive(pool, shelf)
 
 
@@ -314,7 +314,7 @@ def test_a_truncated_pack(members: Members, other: Pool, tmp_path: Path) -> None
 
 
 def replace_blob(blob: Blob, write: Callable[[h5py.File], None]) -> None:
-    path = blob.path
+    path = file_of(blob)
     digests = np.zeros((1, 16), "u1")
     path.unlink()
     with h5py.File(path, "w") as file:
@@ -328,18 +328,18 @@ def replace_blob(blob: Blob, write: Callable[[h5py.File], None]) -> None:
 def test_links_out_of_the_folder(filled: Pool, tmp_path: Path) -> None:
     """External links, virtual and external sources are tested with blobs; here, what the file system has."""
     blob = blob_of(filled)
-    data = blob.path.read_bytes()
+    data = file_of(blob).read_bytes()
     outside = tmp_path / "outside.h5"
     outside.write_bytes(data)  # with the right content even
     for make in (lambda path: path.symlink_to(outside), os.mkfifo, Path.mkdir):
-        blob.path.unlink()
-        make(blob.path)
+        file_of(blob).unlink()
+        make(file_of(blob))
         assert not blob.is_sound()
         with pytest.raises(IntegrityError, match="is no plain file"):
             blob[...]
         assert [finding.what for finding in verify(filled, level="full").findings] == ["blob"]
-        blob.path.rmdir() if blob.path.is_dir() and not blob.path.is_symlink() else blob.path.unlink()
-        blob.path.write_bytes(data)
+        file_of(blob).rmdir() if file_of(blob).is_dir() and not file_of(blob).is_symlink() else file_of(blob).unlink()
+        file_of(blob).write_bytes(data)
     assert verify(filled, level="full").is_whole
 
 
@@ -347,7 +347,7 @@ def test_an_array_that_is_larger_than_its_file_can_be(filled: Pool) -> None:
     """A file of 10 kB whose dataset has 2**40 elements, none of them written."""
     blob = blob_of(filled)
     shape = (1 << 20, 1 << 20)
-    lying = Blob(blob.path, type(blob.ref)(blob.ref.digest, np.dtype("f4"), shape))
+    lying = blob_at(file_of(blob), type(blob.ref)(blob.ref.digest, np.dtype("f4"), shape))
     for options in ({"chunks": (64, 64), **hdf5plugin.Bitshuffle(cname="lz4")}, {}):
         replace_blob(blob, lambda file, options=options: file.create_dataset("data", shape, "f4", **options))
         before = psutil.Process().memory_info().rss
@@ -374,7 +374,7 @@ def test_elements_that_were_never_written(filled: Pool) -> None:
 def test_tiles_that_are_too_large(filled: Pool) -> None:
     blob = blob_of(filled)
     shape = (1 << 14, 1 << 14)
-    huge = Blob(blob.path, type(blob.ref)(blob.ref.digest, np.dtype("f8"), shape))
+    huge = blob_at(file_of(blob), type(blob.ref)(blob.ref.digest, np.dtype("f8"), shape))
 
     def write(file: h5py.File) -> None:
         file.create_dataset("data", shape, "<f8", chunks=shape, **hdf5plugin.Bitshuffle(cname="lz4"))
@@ -502,7 +502,7 @@ def test_modes_follow_the_umask(umask: int, file_mode: int, folder_mode: int, ho
         with home.create("jpl8") as pool:
             pool.save(Rate({}, {"SCI": np.ones((60, 70), "f4")}, name="a"))
             call("pack", "jpl8", tmp_path / "a.tar")
-            root = core_of(pool).archive.storage.path("pool.json").parent
+            root = pool.path
     finally:
         os.umask(old)
     paths = [root, *root.rglob("*"), tmp_path / "a.tar"]

@@ -11,7 +11,6 @@ from replay import assert_index_is_journal
 from miripool import Pool
 from miripool.errors import Conflict, FileMissing, FormatError
 from miripool.pool import save as saving
-from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
 from miripool.store.manifest import Manifest
 
@@ -42,7 +41,7 @@ def test_versions_count_in_the_order_of_the_files(pool: Pool, tmp_path: Path, at
     for ref, path in zip(pool.versions("a"), files * 2, strict=True):
         assert ref.to_fits(tmp_path / "out.fits", overwrite=True).read_bytes() == path.read_bytes()
     assert_index_is_journal(pool)
-    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
+    assert list((pool.path / "pending").glob("*")) == []
 
 
 def test_two_calibrations_of_one_exposure_at_once(pool: Pool, simulated: Path) -> None:
@@ -95,7 +94,7 @@ def test_a_mistake_of_ours_with_one_file_does_not_stop_the_others(
     outcomes = list(ingest(pool, files, jobs=jobs))
     assert [outcome.status for outcome in outcomes] == ["new", "failed", "version"]
     assert str(outcomes[1].error) == f"{files[1]}: internal error, please report it: ValueError: not foreseen"
-    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
+    assert list((pool.path / "pending").glob("*")) == []
 
 
 def test_an_interruption_leaves_no_note(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,13 +107,13 @@ def test_an_interruption_leaves_no_note(pool: Pool, tmp_path: Path, monkeypatch:
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
     monkeypatch.undo()
-    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
+    assert list((pool.path / "pending").glob("*")) == []
     assert pool.select(all_versions=True).size() == 1
     # Given up after the first.
     outcomes = ingest(pool, images(tmp_path), jobs=2, force=True)
     next(outcomes)
     outcomes.close()  # type: ignore[attr-defined]
-    assert list((core_of(pool).archive.storage.path("pending")).glob("*")) == []
+    assert list((pool.path / "pending").glob("*")) == []
 
 
 def test_a_pattern_without_files_stops_no_other(pool: Pool, tmp_path: Path) -> None:

@@ -362,7 +362,7 @@ def test_an_exchanged_entry_is_found(journal: Journal, storage: LocalStorage) ->
 
 def test_a_flipped_bit_on_disk_is_found(journal: Journal, storage: LocalStorage) -> None:
     written(journal, 2)
-    path = storage.path(Journal.key(1))
+    path = storage.files.path(Journal.key(1))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x10
     path.write_bytes(data)

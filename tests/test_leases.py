@@ -25,7 +25,7 @@ from slow_writer import SEED
 from miripool import Pool, Product
 from miripool.maintenance.verify import verify
 from miripool.pool.core import core_of
-from miripool.store.leases import FolderLeases
+from miripool.store.storage.leases import FolderLeases
 
 PROGRAM = Path(__file__).with_name("slow_writer.py")
 SAVED = Acknowledged("urn:jpl8:Product:0", "Product", "slow", 0, SEED)
@@ -93,12 +93,12 @@ def gc() -> dict[str, Any]:
 
 
 def pending(pool: Pool) -> list[Path]:
-    return sorted(core_of(pool).archive.folder.glob("pending/*.json"))
+    return sorted(pool.path.glob("pending/*.json"))
 
 
 def check_saved(pool: Pool, words: str) -> None:
     assert words == f"saved {SAVED.urn}"
-    assert losses(core_of(pool).archive.folder, [SAVED]) == []
+    assert losses(pool.path, [SAVED]) == []
     core_of(pool).catch_up()
     assert verify(pool, level="full").findings == []
 
@@ -224,7 +224,7 @@ def test_a_writer_whose_note_and_files_are_gone(pool: Pool, tmp_path: Path, gone
     with slow_writer(tmp_path / "steps") as writer:
         writer.send(signal.SIGSTOP)
         (path,) = pending(pool)
-        kept = next((core_of(pool).archive.folder / "manifests").rglob("*.json"))
+        kept = next((pool.path / "manifests").rglob("*.json"))
         content = kept.read_bytes()
         path.unlink()
         assert gc()["files"] == 2
@@ -239,7 +239,7 @@ def test_a_writer_whose_note_and_files_are_gone(pool: Pool, tmp_path: Path, gone
     else:
         assert words.startswith("failed ")
         assert pool.select("1").size() == 0
-        assert not list(core_of(pool).archive.folder.glob("journal/*.json"))
+        assert not list(pool.path.glob("journal/*.json"))
 
 
 def test_a_container_of_another_host_name(pool: Pool, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
 
 def test_what_is_left_of_locks(pool: Pool, tmp_path: Path) -> None:
     """A process that ends removes its lock, gc that of a process that was killed, and no other file."""
-    folder = core_of(pool).archive.folder / "leases"
+    folder = pool.path / "leases"
     pool.save(Product({}, {"SCI": array_of(1)}, name="own"))
     (own,) = folder.iterdir()
     with slow_writer(tmp_path / "1") as writer:

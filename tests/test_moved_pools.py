@@ -21,10 +21,10 @@ from miripool.errors import Conflict, NotFound, PoolNotFound
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
 from miripool.pool.core import core_of
-from miripool.store import heldfolder
-from miripool.store.heldfolder import held_folder
 from miripool.store.journal import Entry, Journal
 from miripool.store.notes import Notes
+from miripool.store.storage import heldfolder
+from miripool.store.storage.heldfolder import held_folder
 
 home = homes.home
 
@@ -71,7 +71,7 @@ Archive.write_blobs = lambda *a: (write(*a), stop())[0]
 """
 
 HELD = """
-from miripool.store import heldfolder
+from miripool.store.storage import heldfolder
 put = heldfolder._put
 heldfolder._put = lambda *a: (stop(), put(*a))[1]
 """
@@ -179,7 +179,7 @@ def test_a_killed_writer_holds_nobody_up(home: Home, images: list[Path]) -> None
 HOLD_AND_FORK = """
 import os, sys
 from pathlib import Path
-from miripool.store.heldfolder import held_folder
+from miripool.store.storage.heldfolder import held_folder
 with held_folder(Path(sys.argv[1])):
     if os.fork() == 0:
         print(os.getpid(), flush=True)

@@ -21,7 +21,7 @@ from miripool.errors import FileMissing, InvalidInput, PipelineError
 from miripool.pipeline import Recipe, reprocess
 from miripool.pipeline import run as running
 from miripool.pool.core import core_of
-from miripool.store.workfolder import work_folder
+from miripool.system.workfolder import work_folder
 
 pytestmark = pytest.mark.jwst
 
@@ -58,7 +58,7 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.files.path("journal").iterdir()))
 
 
 def same_as(product: Any, path: Path, *names: str) -> None:

@@ -23,7 +23,7 @@ from miripool.maintenance.verify import verify
 from miripool.pipeline import Recipe, references_in, reprocess
 from miripool.pool.core import core_of
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure, write_references
-from miripool.store.workfolder import work_folder
+from miripool.system.workfolder import work_folder
 
 pytestmark = pytest.mark.jwst
 
@@ -50,7 +50,7 @@ def raw(pool: Pool, exposure: SimulatedExposure, tmp_path: Path) -> ProductRef:
 
 
 def entries(pool: Pool) -> int:
-    return len(list(core_of(pool).archive.storage.path("journal").iterdir()))
+    return len(list(core_of(pool).archive.storage.files.path("journal").iterdir()))
 
 
 def exposures(pool: Pool) -> list[dict[str, int]]:

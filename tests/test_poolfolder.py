@@ -23,7 +23,7 @@ from miripool.store.arrays.blobs import BlobStore
 from miripool.store.manifest import BlobRef
 from miripool.store.poolfolder import FOLDERS, is_ours, list_folder
 from miripool.store.storage.local import LocalStorage
-from miripool.store.workfolder import work_folder
+from miripool.system.workfolder import work_folder
 
 home = homes.home
 
@@ -73,7 +73,7 @@ def test_a_pool_whose_folder_is_a_link_is_refused(filled: Pool, home: Home, outs
     before = everything(outside)
     filled.close()
     target = outside / "ab" if "/" in folder else outside
-    replace_by_link(core_of(filled).archive.folder / folder, target)
+    replace_by_link(filled.path / folder, target)
     for command in (["gc", "jpl8"], ["gc", "jpl8", "--dry-run"], ["verify", "jpl8"], ["ls", "jpl8"]):
         with pytest.raises(StorageError, match=rf"jpl8/{folder} is a symbolic link"):
             call(*command)
@@ -83,7 +83,7 @@ def test_a_pool_whose_folder_is_a_link_is_refused(filled: Pool, home: Home, outs
 
 def test_a_pool_that_is_behind_a_link_as_a_whole(filled: Pool, tmp_path: Path) -> None:
     filled.close()
-    folder = core_of(filled).archive.folder
+    folder = filled.path
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     assert call("gc", "jpl8").exit_code == 0
@@ -93,7 +93,7 @@ def test_a_pool_that_is_behind_a_link_as_a_whole(filled: Pool, tmp_path: Path) -
 @pytest.mark.parametrize("folder", ["blobs", "blobs/ab", "manifests/ab", "pending", "collecting"])
 def test_a_folder_that_turns_into_a_link_meanwhile(filled: Pool, outside: Path, folder: str) -> None:
     before = everything(outside)
-    replace_by_link(core_of(filled).archive.folder / folder, outside / "ab" if "/" in folder else outside)
+    replace_by_link(filled.path / folder, outside / "ab" if "/" in folder else outside)
     with pytest.raises(StorageError, match="is a symbolic link"):
         collect(core_of(filled).archive)
     for key in (f"{folder}/{DIGEST}.h5", f"{folder}/{DIGEST}.json"):
@@ -123,7 +123,7 @@ STRANGE = [
 
 
 def test_what_is_none_of_the_pools_stays_and_is_told(filled: Pool) -> None:
-    root = core_of(filled).archive.folder
+    root = filled.path
     for name in STRANGE:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def test_what_is_none_of_the_pools_stays_and_is_told(filled: Pool) -> None:
 
 def test_links_named_as_ours_go_and_what_they_point_to_stays(filled: Pool, outside: Path) -> None:
     storage = core_of(filled).archive.storage
-    root = core_of(filled).archive.folder
+    root = filled.path
     target = outside / "precious.txt"
     names = [
         f"blobs/ab/{DIGEST}.h5",
@@ -168,7 +168,7 @@ def test_links_named_as_ours_go_and_what_they_point_to_stays(filled: Pool, outsi
 
 
 def test_a_dry_run_tells_all_that_the_run_deletes(filled: Pool) -> None:
-    root = core_of(filled).archive.folder
+    root = filled.path
     saving.prepare(core_of(filled), Rate({}, {"SCI": np.full((40, 50), 7.0, "f4")}, name="left")).close()
     left = next(key for key in list_folder(core_of(filled).archive.storage).keys if key not in call_keys(filled))
     for name, content in (

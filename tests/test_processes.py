@@ -315,6 +315,6 @@ def test_what_the_index_refuses_is_not_saved(pool: Pool, tmp_path: Path) -> None
 
 def test_a_number_taken_by_something_else_is_an_error(pool: Pool, tmp_path: Path) -> None:
     pool.save(write_image(tmp_path / "a.fits"))
-    core_of(pool).archive.storage.path(Journal.key(1)).mkdir()
+    core_of(pool).archive.storage.files.path(Journal.key(1)).mkdir()
     with pytest.raises(IntegrityError, match=r"000000000001\.json is taken"):
         pool.save(write_image(tmp_path / "b.fits"))

@@ -63,7 +63,7 @@ def read_only_pool(home: Home, pool: Pool, tmp_path: Path) -> Iterator[Path]:
     """A pool's folder that can't be written, as on a mounted snapshot."""
     fill(pool, tmp_path)
     pool.close()
-    folder = core_of(pool).archive.storage.path("pool.json").parent
+    folder = pool.path
     with homes.unwritable(folder):
         yield folder
 

@@ -74,7 +74,7 @@ def test_pixel_rows_may_wait(filled: Pool) -> None:
 
 def test_a_damaged_journal_leaves_the_index_alone(filled: Pool, home: Home) -> None:
     before = seen(filled)
-    path = core_of(filled).archive.storage.path(core_of(filled).archive.journal.key(2))
+    path = core_of(filled).archive.storage.files.path(core_of(filled).archive.journal.key(2))
     kept = path.read_bytes()
     path.write_bytes(kept.replace(b'"version":0', b'"version":7'))
     with pytest.raises(IntegrityError):

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from homes import ask, call
+from homes import ask, call, file_of
 from postgresql import reachable_folder
 
 from miripool import Home, Pool, Ramp, Rate
@@ -36,7 +36,7 @@ def filled(pool: Pool, simulated: Path) -> Pool:
 
 @pytest.fixture
 def copy(filled: Pool, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(core_of(filled).archive.storage.path("journal").parent, tmp_path / "copy"))
+    return Path(shutil.copytree(filled.path, tmp_path / "copy"))
 
 
 def blob_of(pool: Pool, spec: str, dataset: str = "SCI") -> Blob:
@@ -60,8 +60,8 @@ def test_a_whole_pool_needs_nothing(filled: Pool, copy: Path) -> None:
 @pytest.mark.parametrize("source", ["the FITS file", "a folder of FITS files", "a copy of the pool"])
 def test_blobs_come_back(filled: Pool, simulated: Path, copy: Path, source: str) -> None:
     missing, damaged = blob_of(filled, f"Ramp/{NAME}"), blob_of(filled, f"RateInts/{NAME}@0")
-    missing.path.unlink()
-    bad = flip(damaged.path)
+    file_of(missing).unlink()
+    bad = flip(file_of(damaged))
     sources = {
         "the FITS file": [simulated / "v1" / f"{NAME}_ramp.fits", simulated / "v1" / f"{NAME}_rateints.fits"],
         "a folder of FITS files": [simulated],
@@ -69,34 +69,34 @@ def test_blobs_come_back(filled: Pool, simulated: Path, copy: Path, source: str)
     }[source]
     told = repair(filled, sources, dry_run=True)
     assert {step.where for step in told} == {missing.key, damaged.key}
-    assert not missing.path.exists()
-    assert damaged.path.read_bytes() == bad
+    assert not file_of(missing).exists()
+    assert file_of(damaged).read_bytes() == bad
     steps = repair(filled, sources)
     assert [(step.what, step.healed) for step in steps] == [("blob", True)] * 2
     assert all("restored from" in step.action for step in steps)
     assert verify(filled, level="full").findings == []
-    aside = core_of(filled).archive.storage.path(f"quarantine/{damaged.path.name}")
+    aside = core_of(filled).archive.storage.files.path(f"quarantine/{file_of(damaged).name}")
     assert aside.read_bytes() == bad
     assert repair(filled) == []
 
 
 def test_blobs_that_nobody_has(filled: Pool, tmp_path: Path) -> None:
     missing, damaged = blob_of(filled, f"Ramp/{NAME}"), blob_of(filled, f"RateInts/{NAME}@0")
-    missing.path.unlink()
-    bad = flip(damaged.path)
+    file_of(missing).unlink()
+    bad = flip(file_of(damaged))
     (tmp_path / "other.fits").write_bytes(b"no FITS file")
     steps = {step.where: step for step in repair(filled, [tmp_path / "other.fits"])}
     assert not any(step.healed for step in steps.values())
     assert "no source has it" in steps[missing.key].action
     assert steps[damaged.key].urns == (str(filled.ref(f"RateInts/{NAME}@0").urn),)
-    assert core_of(filled).archive.storage.path(f"quarantine/{damaged.path.name}").read_bytes() == bad
+    assert core_of(filled).archive.storage.files.path(f"quarantine/{file_of(damaged).name}").read_bytes() == bad
     # What is missing is told wherever it is asked for, and comes back by itself with the data.
     with pytest.raises(IntegrityError, match="is missing"):
         filled.ref(f"RateInts/{NAME}@0").product["SCI"][0, 0, 0]
 
 
 def test_what_is_added_again_heals(filled: Pool, simulated: Path) -> None:
-    blob_of(filled, f"RateInts/{NAME}@0").path.unlink()
+    file_of(blob_of(filled, f"RateInts/{NAME}@0")).unlink()
     assert not repair(filled)[0].healed
     call("add", "jpl8", simulated / "v1")
     assert verify(filled, level="full").is_whole
@@ -105,12 +105,12 @@ def test_what_is_added_again_heals(filled: Pool, simulated: Path) -> None:
 def test_manifests_and_entries_come_from_a_copy(filled: Pool, copy: Path, simulated: Path) -> None:
     storage = core_of(filled).archive.storage
     (row,) = core_of(filled).catalog.rows([filled.ref(f"Rate/{NAME}").serial])
-    manifest = storage.path(core_of(filled).archive.manifest_key(row.manifest))
-    entry, other = (storage.path(core_of(filled).archive.journal.key(n)) for n in (1, 3))
+    manifest = storage.files.path(core_of(filled).archive.manifest_key(row.manifest))
+    entry, other = (storage.files.path(core_of(filled).archive.journal.key(n)) for n in (1, 3))
     manifest.unlink()
     entry.unlink()
     other.write_bytes(other.read_bytes().replace(b"version", b"VERSION", 1))
-    blob_of(filled, f"Raw/{NAME}").path.unlink()
+    file_of(blob_of(filled, f"Raw/{NAME}")).unlink()
     steps = repair(filled, [copy], dry_run=True)
     assert not entry.exists()
     steps = repair(filled, [copy])
@@ -125,10 +125,10 @@ def test_manifests_and_entries_come_from_a_copy(filled: Pool, copy: Path, simula
 
 
 def test_an_entry_that_nobody_has(filled: Pool, simulated: Path, home: Home) -> None:
-    core_of(filled).archive.storage.path(core_of(filled).archive.journal.key(1)).unlink()
+    core_of(filled).archive.storage.files.path(core_of(filled).archive.journal.key(1)).unlink()
     with home.create("other") as other:
         assert all(outcome.error is None for outcome in ingest(other, find_files([str(simulated / "v1")])))
-        steps = repair(filled, [core_of(other).archive.storage.path("journal").parent])
+        steps = repair(filled, [other.path])
     assert (steps[0].what, steps[0].healed) == ("journal", False)
     assert "no copy has it" in steps[0].action
 
@@ -143,13 +143,13 @@ def test_the_index_is_made_anew(filled: Pool, home: Home) -> None:
 
 def test_on_the_command_line(filled: Pool, simulated: Path) -> None:
     blob = blob_of(filled, f"Ramp/{NAME}")
-    blob.path.unlink()
+    file_of(blob).unlink()
     failed = call("repair", "jpl8")
     assert failed.exit_code == IntegrityError.exit_code
     assert "0 things healed, 1 not" in failed.stderr
     told = call("repair", "jpl8", "--from", simulated / "v2", "--dry-run")
     assert "1 things would be healed, 0 not" in told.stderr
-    assert not blob.path.exists()
+    assert not file_of(blob).exists()
     (step,) = json.loads(call("repair", "jpl8", "--from", simulated / "v2", "--json").stdout)
     assert (step["where"], step["healed"]) == (blob.key, True)
     with pytest.raises(FileMissing, match="there is no"):
@@ -192,7 +192,7 @@ def cut(path: Path) -> None:
 
 def test_a_copy_that_went_another_way_since_takes_nothing_away(pool: Pool, tmp_path: Path) -> None:
     saved(pool, "a")
-    root = core_of(pool).archive.storage.path("journal").parent
+    root = pool.path
     fork = Path(shutil.copytree(root, tmp_path / "fork"))
     for name in ("real1", "real2", "real3"):
         saved(pool, name)
@@ -221,7 +221,7 @@ def test_the_newest_entry_is_lost(pool: Pool, tmp_path: Path, harm: str) -> None
     for name in ("a", "b", "c"):
         saved(pool, name)
     core_of(pool).catch_up()
-    root = core_of(pool).archive.storage.path("journal").parent
+    root = pool.path
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     path = root / "journal" / "000000000002.json"
     path.unlink() if harm == "gone" else path.write_bytes(b"")
@@ -238,7 +238,7 @@ def test_the_newest_entry_is_lost(pool: Pool, tmp_path: Path, harm: str) -> None
 def test_a_manifest_is_made_again_from_its_file(filled: Pool, simulated: Path) -> None:
     ref = filled.ref(f"Ramp/{NAME}@0")
     (row,) = core_of(filled).catalog.rows([ref.serial])
-    path = core_of(filled).archive.storage.path(core_of(filled).archive.manifest_key(row.manifest))
+    path = core_of(filled).archive.storage.files.path(core_of(filled).archive.manifest_key(row.manifest))
     data = path.read_bytes()
     path.unlink()
     findings = verify(filled).findings
@@ -253,21 +253,21 @@ def test_a_manifest_is_made_again_from_its_file(filled: Pool, simulated: Path) -
 def test_what_is_not_known_to_be_damaged_stays(pool: Pool) -> None:
     saved(pool, "new")
     blob = blob_of(pool, "Rate/new")
-    with h5py.File(blob.path, "a") as file:
+    with h5py.File(file_of(blob), "a") as file:
         file["data"].attrs["miripool_blob"] = 99
-    data = blob.path.read_bytes()
+    data = file_of(blob).read_bytes()
     (step,) = [step for step in repair(pool) if step.what == "blob"]
     assert (step.healed, "left alone" in step.action) == (False, True)
-    assert blob.path.read_bytes() == data
+    assert file_of(blob).read_bytes() == data
 
 
 def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> None:
     saved(pool, "a")
     blob = blob_of(pool, "Rate/a")
-    copy = Path(shutil.copytree(core_of(pool).archive.storage.path("journal").parent, tmp_path / "copy"))
+    copy = Path(shutil.copytree(pool.path, tmp_path / "copy"))
     for make in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent/x")):
-        blob.path.unlink()
-        make(blob.path)
+        file_of(blob).unlink()
+        make(file_of(blob))
         with pytest.raises(StorageError, match="no plain file is in the way of"):
             saved(pool, "b")
         assert not verify(pool, level="quick").is_whole
@@ -280,9 +280,9 @@ def test_a_file_that_tells_two_things_is_made_anew_from_itself(pool: Pool) -> No
     saved(pool, "a")
     blob = blob_of(pool, "Rate/a")
     sci = blob[...]
-    data = bytearray(blob.path.read_bytes())
+    data = bytearray(file_of(blob).read_bytes())
     data[-40] ^= 1  # in the list behind HDF5's end: HDF5 reads the array all the same
-    blob.path.write_bytes(data)
+    file_of(blob).write_bytes(data)
     assert np.array_equal(blob[...], sci)
     assert verify(pool).is_whole
     (finding,) = verify(pool, level="full").findings
@@ -305,19 +305,19 @@ def test_what_is_sound_and_lacks_another_blob_stays(pool: Pool, tmp_path: Path, 
     blobs = [blob_of(pool, f"Ramp/r@{i}") for i in range(4)]
     assert all(blob.owners() for blob in blobs[1:])
     if harm == "missing":
-        blobs[0].path.unlink()
+        file_of(blobs[0]).unlink()
     else:
-        flip(blobs[0].path)
+        flip(file_of(blobs[0]))
     steps = {step.where: step for step in repair(pool)}
     assert set(steps) == {blob.key for blob in blobs}
     assert not any(step.healed for step in steps.values())
     assert "no source has it" in steps[blobs[0].key].action
     for blob in blobs[1:]:
         assert steps[blob.key].action == f"left as it is: it is sound, and needs {blobs[0].ref.digest}"
-        assert blob.path.exists()
+        assert file_of(blob).exists()
     steps = {step.where: step for step in repair(pool, [tmp_path / "r.fits"])}
     assert all(step.healed for step in steps.values())
     assert verify(pool, level="full").findings == []
     assert np.array_equal(pool.ref("Ramp/r@3").product["SCI"][...], array)
-    flip(blobs[3].path)
+    flip(file_of(blobs[3]))
     assert "set aside" in {step.where: step for step in repair(pool)}[blobs[3].key].action

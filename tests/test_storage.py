@@ -1,10 +1,11 @@
-"""Storage: one class of tests that every storage has to pass, and what a folder promises beyond it."""
+"""Storage: one class of tests for every storage, run in memory and in a folder; what else a folder promises."""
 
 from __future__ import annotations
 
 import errno
 import multiprocessing
 import os
+import pickle
 import shutil
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,11 @@ from hypothesis import strategies as st
 from miripool import Home
 from miripool.errors import DiskFull, IntegrityError, InvalidInput, NotFound, ReadOnly, StorageError
 from miripool.maintenance.verify import verify
-from miripool.store.storage.local import LocalStorage, Storage, storage_error
+from miripool.store.storage import storage_at
+from miripool.store.storage.contract import Storage
+from miripool.store.storage.local import LocalStorage
+from miripool.store.storage.memory import MemoryStorage
+from miripool.system.oserrors import storage_error
 
 home = homes.home
 
@@ -67,9 +73,35 @@ class StorageConformance:
         assert storage.confirm("a/b")
         assert not storage.exists("a")
 
-    def test_path_gives_the_bytes(self, storage: Storage) -> None:
-        self.raw_set(storage, "a/b", b"content")
-        assert storage.path("a/b").read_bytes() == b"content"
+    def test_what_is_too_large_is_not_read(self, storage: Storage) -> None:
+        storage.put("key", b"12345678")
+        assert storage.read("key", limit=8) == b"12345678"
+        with pytest.raises(IntegrityError, match="has 8 bytes, more than the 7"):
+            storage.read("key", limit=7)
+
+    def test_ranges(self, storage: Storage) -> None:
+        self.raw_set(storage, "a/b", b"0123456789")
+        assert storage.read_ranges("a/b", []) == []
+        assert storage.read_ranges("a/b", [(0, 3)]) == [b"012"]
+        assert storage.read_ranges("a/b", [(8, 5), (2, 2), (2, 0), (10, 1), (99, 1)]) == [b"89", b"23", b"", b"", b""]
+        with pytest.raises(NotFound, match="is not there"):
+            storage.read_ranges("a/c", [(0, 1)])
+
+    def test_status(self, storage: Storage) -> None:
+        begin = datetime.now(UTC)
+        storage.put("a/b", b"12345")
+        status = storage.status("a/b")
+        assert status.size == 5
+        assert abs((status.changed - begin).total_seconds()) < 60
+        assert storage.status("a/b") == status
+        assert storage.is_free("a/c")
+        assert not storage.is_free("a/b")
+        with pytest.raises(NotFound, match="is not there"):
+            storage.status("a/c")
+
+    def test_a_name_says_where_a_key_is(self, storage: Storage) -> None:
+        assert storage.name("a/b").endswith("a/b")
+        assert storage.name("a/b").startswith(storage.place)
 
     def test_put(self, storage: Storage) -> None:
         assert storage.put("a/b/c", b"content")
@@ -101,6 +133,58 @@ class StorageConformance:
         assert self.raw_get(storage, "pool.json") == b"2"
         assert self.raw_names(storage) == {"pool.json"}
 
+    def test_replace_if_unchanged(self, storage: Storage) -> None:
+        storage.put("pool.json", b"first")
+        version = storage.status("pool.json").version
+        assert storage.replace("pool.json", b"2", version=version)
+        assert storage.status("pool.json").version != version
+        assert not storage.replace("pool.json", b"third", version=version)
+        assert self.raw_get(storage, "pool.json") == b"2"
+        assert self.raw_names(storage) == {"pool.json"}
+
+    def test_what_is_gone_is_not_replaced_if_unchanged(self, storage: Storage) -> None:
+        storage.put("a/b", b"first")
+        version = storage.status("a/b").version
+        storage.delete("a/b")
+        assert not storage.replace("a/b", b"second", version=version)
+        assert not storage.replace("no/such", b"second", version=version)
+        assert self.raw_names(storage) == set()
+
+    def test_no_change_is_lost(self, storage: Storage) -> None:
+        storage.put("count", b"0")
+
+        def add(_: int) -> None:
+            while True:
+                version = storage.status("count").version
+                number = int(storage.read("count")) + 1
+                if storage.replace("count", str(number).encode(), version=version):
+                    return
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(add, range(40)))
+        assert self.raw_get(storage, "count") == b"40"
+
+    def test_set_aside(self, storage: Storage) -> None:
+        storage.put("a/b", b"1")
+        storage.put("c/d", b"2")
+        storage.set_aside("a/b", "c/d")
+        assert self.raw_get(storage, "c/d") == b"1"
+        assert self.raw_names(storage) == {"c/d"}
+        with pytest.raises(NotFound, match="is not there"):
+            storage.set_aside("a/b", "c/e")
+
+    def test_a_held_storage_is_written_to(self, storage: Storage) -> None:
+        storage.put("pool.json", b"{}")
+        with storage.held() as held:
+            assert held.read("pool.json") == b"{}"
+            assert held.put("journal/0", b"entry")
+            assert not held.put("journal/0", b"other")
+            assert held.name("journal/0") == storage.name("journal/0")
+            with pytest.raises(NotFound, match="is not there"):
+                held.read("no.json")
+        with storage.turn("journal", seconds=1):
+            assert self.raw_get(storage, "journal/0") == b"entry"
+
     def test_delete(self, storage: Storage) -> None:
         self.raw_set(storage, "a/b", b"1")
         self.raw_set(storage, "a/c", b"2")
@@ -115,6 +199,14 @@ class StorageConformance:
         assert sorted(storage.keys("blobs/ab")) == ["blobs/ab/1", "blobs/ab/2"]
         assert list(storage.keys("blobs.h5")) == []
         assert list(storage.keys("missing/below")) == []
+        assert sorted(storage.everything()) == ["blobs.h5", "blobs/ab/1", "blobs/ab/2", "blobs/cd/3", "other/4"]
+
+    def test_only_temporary_files_are_discarded(self, storage: Storage) -> None:
+        storage.put("a/b", b"1")
+        with pytest.raises(InvalidInput, match="not a temporary file"):
+            storage.discard("a/b", age=0)
+        assert storage.discard("a/.tmp-0123456789abcdef", age=0) is None
+        assert self.raw_names(storage) == {"a/b"}
 
     def test_a_workspace_is_no_key_and_new_each_time(self, storage: Storage) -> None:
         first, second = storage.workspace("a/b"), storage.workspace("a/b")
@@ -126,12 +218,16 @@ class StorageConformance:
     @pytest.mark.parametrize("key", [*ESCAPES, "a/.tmp-b", ".tmp-a/b"])
     def test_no_other_keys(self, storage: Storage, key: str) -> None:
         calls: list[Callable[[], object]] = [
-            lambda: storage.path(key),
+            lambda: storage.name(key),
+            lambda: storage.status(key),
+            lambda: storage.is_free(key),
+            lambda: storage.read_ranges(key, [(0, 1)]),
             lambda: storage.read(key),
             lambda: storage.exists(key),
             lambda: storage.confirm(key),
             lambda: storage.put(key, b"x"),
             lambda: storage.replace(key, b"x"),
+            lambda: storage.replace(key, b"x", version="1"),
             lambda: storage.workspace(key),
             lambda: storage.delete(key),
             lambda: list(storage.keys(key)),
@@ -158,6 +254,33 @@ class StorageConformance:
             (winner,) = [i for i in range(n) if results[i][k]]
             assert self.raw_get(storage, f"race/{k}") == f"{winner}".encode() * 1000
         assert self.raw_names(storage) == {f"race/{k}" for k in range(20)}
+
+
+class TestMemoryStorage(StorageConformance):
+    """A dictionary."""
+
+    @pytest.fixture
+    def storage(self) -> MemoryStorage:
+        return MemoryStorage()
+
+    def raw_set(self, storage: MemoryStorage, key: str, data: bytes) -> None:
+        storage._objects[key] = storage._made(key, data)
+
+    def raw_get(self, storage: MemoryStorage, key: str) -> bytes | None:
+        found = storage._objects.get(key)
+        return None if found is None else found.data
+
+    def raw_names(self, storage: MemoryStorage) -> set[str]:
+        return set(storage._objects)
+
+
+def _add(root: Path, times: int) -> None:
+    storage = LocalStorage(root)
+    for _ in range(times):
+        while True:
+            version = storage.status("count").version
+            if storage.replace("count", str(int(storage.read("count")) + 1).encode(), version=version):
+                break
 
 
 def _put_all(root: Path, mark: bytes, keys: int) -> list[bool]:
@@ -195,15 +318,27 @@ class TestLocalStorage(StorageConformance):
             assert self.raw_get(storage, f"race/{k % 7}/{k}") == marks[winner] * 4000
         assert len(self.raw_names(storage)) == 60
 
+    def test_no_change_of_many_processes_is_lost(self, storage: LocalStorage) -> None:
+        storage.put("count", b"0")
+        with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as processes:
+            for job in [processes.submit(_add, storage.root, 30) for _ in range(3)]:
+                job.result()
+        assert self.raw_get(storage, "count") == b"90"
+
+    def test_it_is_found_by_its_place(self, storage: LocalStorage) -> None:
+        storage.put("a/b", b"1")
+        assert storage_at(storage.place).read("a/b") == b"1"
+        assert pickle.loads(pickle.dumps(storage)).read("a/b") == b"1"
+
     def test_files_follow_the_umask(self, storage: LocalStorage) -> None:
         old = os.umask(0o027)
         try:
             storage.put("a/b", b"1")
         finally:
             os.umask(old)
-        assert storage.path("a/b").stat().st_mode & 0o777 == 0o640
-        assert storage.path("a").stat().st_mode & 0o777 == 0o750
-        assert storage.path("a/b").stat().st_nlink == 1
+        assert storage.files.path("a/b").stat().st_mode & 0o777 == 0o640
+        assert storage.files.path("a").stat().st_mode & 0o777 == 0o750
+        assert storage.files.path("a/b").stat().st_nlink == 1
 
     def test_folder_in_the_way(self, storage: LocalStorage) -> None:
         self.raw_set(storage, "a/b", b"1")
@@ -235,7 +370,7 @@ class TestLocalStorage(StorageConformance):
 def test_no_key_leads_out_of_the_folder(key: str) -> None:
     root = Path("/srv/pool")
     try:
-        path = LocalStorage(root).path(key)
+        path = LocalStorage(root).files.path(key)
     except InvalidInput:
         return
     assert root in Path(os.path.normpath(path)).parents
@@ -268,14 +403,6 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path, make: Callable[[Path]
     make(tmp_path / "a" / "key")
     with pytest.raises(IntegrityError, match=message):
         storage.read("a/key")
-
-
-def test_a_file_is_as_large_as_its_kind_can_be(tmp_path: Path) -> None:
-    storage = LocalStorage(tmp_path)
-    storage.put("key", b"12345678")
-    assert storage.read("key", limit=8) == b"12345678"
-    with pytest.raises(IntegrityError, match="has 8 bytes, more than the 7"):
-        storage.read("key", limit=7)
 
 
 # Durability

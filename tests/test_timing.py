@@ -185,7 +185,7 @@ def test_a_damaged_table_costs_only_the_times(filled: Pool, simulated: Path, cap
     (digest,) = (
         h.data.digest for h in core_of(filled).manifest(ref).hdus if h.name == "INT_TIMES" and h.data is not None
     )
-    blob = core_of(filled).archive.storage.path(f"blobs/{digest[:2]}/{digest}.h5")
+    blob = core_of(filled).archive.storage.files.path(f"blobs/{digest[:2]}/{digest}.h5")
     blob.rename(blob.with_suffix(".away"))
     table = read(filled, RateInts)
     assert set(table["time_of"]) == {"exposure"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from awkward import AWKWARD
-from homes import call, empty_home, write_image
+from homes import call, empty_home, file_of, write_image
 from test_verify import NAME
 
 from miripool import Context, Home, Pool, Ramp, Rate
@@ -119,9 +119,9 @@ def test_contexts_of_contexts(pool: Pool, other: Pool) -> None:
 def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> None:
     source = filled.ref(f"RateInts/{NAME}@0").product["SCI"].source
     assert isinstance(source, Blob)
-    data = bytearray(source.path.read_bytes())
+    data = bytearray(file_of(source).read_bytes())
     data[len(data) // 2] ^= 1
-    source.path.write_bytes(data)
+    file_of(source).write_bytes(data)
     with pytest.raises(IntegrityError):
         receive(other, PoolShelf(filled, f"RateInts/{NAME}@0"))
     assert shown(other) == []
@@ -194,7 +194,7 @@ def test_every_flipped_bit_is_found(pool: Pool, other: Pool, tmp_path: Path) -> 
         place = int(generator.integers(len(good)))
         file.write_bytes(good[:place] + bytes([good[place] ^ (1 << int(generator.integers(8)))]) + good[place + 1 :])
         try:
-            with Pack(file, core_of(other).work_folder) as shelf:
+            with Pack(file) as shelf:
                 receive(other, shelf)
         except MiripoolError:
             caught += 1
@@ -251,7 +251,7 @@ from pathlib import Path
 from miripool import Home
 from miripool.exchange.pack import Pack
 from miripool.exchange.copy import receive
-with Home().pool("other") as pool, Pack(Path(sys.argv[1]), pool._core.work_folder) as shelf:
+with Home().pool("other") as pool, Pack(Path(sys.argv[1])) as shelf:
     print("ready", flush=True)
     sys.stdin.readline()
     receive(pool, shelf)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from homes import ask, call
+from homes import ask, call, file_of
 
 from miripool import Context, Home, Pool, Ramp, Rate, RateInts
 from miripool.errors import IntegrityError
@@ -38,7 +38,7 @@ def change(home: Home, statement: str) -> None:
 
 
 def contents(pool: Pool) -> dict[str, str]:
-    root = core_of(pool).archive.storage.path("journal").parent
+    root = pool.path
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
@@ -89,7 +89,7 @@ def test_an_empty_pool_is_whole(pool: Pool) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_missing_blob(filled: Pool, level: str) -> None:
     blob = blob_of(filled, f"Ramp/{NAME}@0")
-    blob.path.unlink()
+    file_of(blob).unlink()
     (finding,) = verify(filled, level=level).findings
     assert (finding.what, finding.where) == ("blob", blob.key)
     assert "is missing" in finding.problem
@@ -98,9 +98,9 @@ def test_a_missing_blob(filled: Pool, level: str) -> None:
 
 def test_a_flipped_bit_is_found_by_reading(filled: Pool) -> None:
     blob = blob_of(filled, f"RateInts/{NAME}@1")
-    data = bytearray(blob.path.read_bytes())
+    data = bytearray(file_of(blob).read_bytes())
     data[len(data) // 2] ^= 16
-    blob.path.write_bytes(data)
+    file_of(blob).write_bytes(data)
     (finding,) = verify(filled, level="full").findings
     assert (finding.what, finding.where) == ("blob", blob.key)
     assert finding.urns == (str(filled.ref(f"RateInts/{NAME}@1").urn),)
@@ -108,8 +108,8 @@ def test_a_flipped_bit_is_found_by_reading(filled: Pool) -> None:
 
 def test_a_truncated_blob_is_found_by_opening(filled: Pool) -> None:
     blob = blob_of(filled, f"Rate/{NAME}@0")  # in the trash: it has to be whole, too
-    data = blob.path.read_bytes()
-    blob.path.write_bytes(data[: len(data) // 2])
+    data = file_of(blob).read_bytes()
+    file_of(blob).write_bytes(data[: len(data) // 2])
     assert problems(verify(filled)) == [("blob", blob.key)]
     assert verify(filled, level="quick").is_whole
     chosen = core_of(filled).catalog.rows([filled.ref(f"Raw/{NAME}").serial])
@@ -123,7 +123,7 @@ def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -
     other = core_of(filled).archive.blobs
     values = blob[...]
     values[0, 0, 0] = 1234.5
-    blob.path.unlink()
+    file_of(blob).unlink()
     other.write(blob.ref, values)
     (finding,) = verify(filled, level="full").findings
     assert (finding.what, finding.where) == ("blob", blob.key)
@@ -134,14 +134,14 @@ def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -
 def test_a_damaged_manifest(filled: Pool, damage: Callable[[Path], object]) -> None:
     (row,) = core_of(filled).catalog.rows([filled.ref(f"RateInts/{NAME}@1").serial])
     key = core_of(filled).archive.manifest_key(row.manifest)
-    damage(core_of(filled).archive.storage.path(key))
+    damage(core_of(filled).archive.storage.files.path(key))
     findings = verify(filled, level="quick").findings
     assert ("manifest", key) in [(f.what, f.where) for f in findings]
     assert findings[0].urns == (f"urn:jpl8:RateInts:{row.serial}",)
 
 
 def test_a_damaged_journal(filled: Pool) -> None:
-    path = core_of(filled).archive.storage.path(core_of(filled).archive.journal.key(2))
+    path = core_of(filled).archive.storage.files.path(core_of(filled).archive.journal.key(2))
     kept = path.read_bytes()
     path.write_bytes(kept.replace(b'"version":0', b'"version":7'))
     report = verify(filled, level="quick")
@@ -203,7 +203,7 @@ def test_on_the_command_line(filled: Pool) -> None:
     assert "whole" in done.stderr
     told = json.loads(call("verify", "jpl8", f"Ramp/{NAME}@0", "--json").stdout)
     assert (told["whole"], told["versions"], told["findings"]) == (True, 1, [])
-    blob_of(filled, f"Raw/{NAME}").path.unlink()
+    file_of(blob_of(filled, f"Raw/{NAME}")).unlink()
     broken = call("verify", "jpl8", "--quick")
     assert broken.exit_code == IntegrityError.exit_code
     assert "is missing" in broken.stdout

@@ -14,14 +14,14 @@ from homes import unwritable
 from postgresql import reachable_folder
 
 from miripool.errors import ReadOnly, StorageError
-from miripool.store.workfolder import work_folder
+from miripool.system.workfolder import work_folder
 
 home = homes.home
 
 WORK_AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from miripool.store.workfolder import work_folder
+from miripool.system.workfolder import work_folder
 os.umask(0o002)
 os.setgroups([])
 os.setgid(65534)

@@ -69,7 +69,7 @@ def _simulate(
 
 
 def _make_folder(folder: Path) -> None:
-    from ..store.storage.local import storage_error
+    from ..system.oserrors import storage_error
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

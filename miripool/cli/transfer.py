@@ -87,7 +87,7 @@ def _unpack(
 
     with (
         open_pool(context, name) as pool,
-        Pack(file.expanduser(), core_of(pool).work_folder) as shelf,
+        Pack(file.expanduser()) as shelf,
         counting("versions") as told,
     ):
         done = receive(core_of(pool), shelf, tags=not no_tags, progress=told)

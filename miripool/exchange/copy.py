@@ -22,9 +22,9 @@ from ..pool.reference import ProductRef
 from ..pool.save import finish
 from ..pool.saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
 from ..store.journal import Tag
-from ..store.storage.local import storage_error
-from ..store.workfolder import make_parent
 from ..system.folderlock import lock_folder, open_folder
+from ..system.oserrors import storage_error
+from ..system.workfolder import make_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """Pack: versions of a pool in one tar file, with manifests, blobs, tags and provenance.
 
 The file holds, in this order: ``miripool-pack.json``, which lists the versions; ``manifests/ab/ab12….json``; and
-``blobs/ab/ab12….h5``, the same files as in the pool's folder. Whoever unpacks it trusts none of it: names are looked
-up, never used as paths; every array is read, held against its digest, and stored in a blob made anew.
+``blobs/ab/ab12….h5``, the same files as in the pool's folder. The reader trusts none of it: names are looked up, never
+used as paths; every array is read, held against its digest, and stored in a new blob.
 """
 
 from __future__ import annotations
@@ -11,29 +11,28 @@ import contextlib
 import io
 import json
 import re
-import shutil
-import stat
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import FileMissing, FormatError, IntegrityError, NewerFormat
+from ..errors import FormatError, IntegrityError, NewerFormat, NotFound
 from ..model.canonical import canonical_json, digest_bytes
 from ..model.names import check_label
 from ..store.archive import Archive
+from ..store.arrays.openfile import open_file
 from ..store.manifest import Manifest
 from ..store.poolinfo import PoolInfo
-from ..store.storage.local import LocalStorage, storage_error
-from ..store.workfolder import work_folder
 from ..system.outfile import writing_file
 from .copy import Parcel, PoolShelf
+from .packedfiles import LIST, PackedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ..store.arrays.openfile import OpenFile
     from ..store.manifest import BlobRef
 
 __all__ = ["Pack", "Packed", "pack"]
@@ -41,14 +40,8 @@ __all__ = ["Pack", "Packed", "pack"]
 FORMAT = 1
 """Number of the pack's format; a reader refuses greater ones."""
 
-_LIST = "miripool-pack.json"
-_MEMBER = re.compile(r"manifests/([0-9a-f]{2})/\1[0-9a-f]{30}\.json|blobs/([0-9a-f]{2})/\2[0-9a-f]{30}\.h5")
 _MOST_TEXT = 1 << 28
 """Bytes of the list, or of a manifest, beyond which it is not ours."""
-_NO_TAR = (tarfile.TarError, ValueError, OverflowError, IndexError, RecursionError, OSError)
-"""What tarfile raises over headers that somebody has made up."""
-_MOST_AT_ONCE = 1 << 24
-"""Bytes that are read at once: no header of the archive is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +112,7 @@ def pack(
     }
     text = canonical_json({**content, "digest": digest_bytes(canonical_json(content))})
     with writing_file(path, overwrite=overwrite) as file, tarfile.open(fileobj=file, mode="w") as tar:
-        _put(tar, _LIST, text)
+        _put(tar, LIST, text)
         for digest, data in manifests.items():
             _put(tar, archive.manifest_key(digest), data)
         for done, ref in enumerate(refs.values(), 1):
@@ -146,44 +139,36 @@ def _put(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _put_blob(tar: tarfile.TarFile, archive: Archive, ref: BlobRef, beside: Path) -> None:
-    found, _ = archive.blobs.measure(archive.blobs.open(ref), numeric=False)
-    key = archive.blobs.key(ref.digest)
-    path = archive.storage.path(key)
+    blob = archive.blobs.open(ref)
+    found, _ = archive.blobs.measure(blob, numeric=False)
     if found.digest != ref.digest:
-        raise IntegrityError(f"blob {path} is damaged: its array has the digest {found.digest}; nothing was packed")
-    with contextlib.ExitStack() as stack:
-        if len(archive.blobs.family(ref)) > 1:  # it needs blobs that may not come along
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".miripool-", dir=beside))) / "blob.h5"
-            archive.blobs.write_to(path, ref, archive.blobs.open(ref))
-        blob = stack.enter_context(path.open("rb"))
-        member = tarfile.TarInfo(key)
-        member.size = blob.seek(0, io.SEEK_END)
-        blob.seek(0)
-        tar.addfile(member, blob)
+        raise blob.damaged(f"holds an array with the digest {found.digest}; nothing was packed")
+    member = tarfile.TarInfo(blob.key)
+    if len(archive.blobs.family(ref)) == 1:
+        with open_file(archive.storage, blob.key) as file:
+            member.size = file.size
+            tar.addfile(member, _Stream(file))
+        return
+    with tempfile.TemporaryDirectory(prefix=".miripool-", dir=beside) as folder:
+        # It needs blobs that may not come along.
+        path = Path(folder) / "blob.h5"
+        archive.blobs.write_to(path, ref, blob)
+        member.size = path.stat().st_size
+        with path.open("rb") as made:
+            tar.addfile(member, made)
 
 
-class _Bounded(io.RawIOBase):
-    """A file of which nobody can read more at once than `_MOST_AT_ONCE`: no header is longer."""
+class _Stream(io.RawIOBase):
+    """The bytes of an open file one after the other."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: OpenFile) -> None:
         self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+        self._position = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        if not 0 <= size <= _MOST_AT_ONCE:
-            raise tarfile.ReadError(f"{size} bytes at once")
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
+        data = self._file.read(self._position, self._file.size - self._position if size < 0 else size)
+        self._position += len(data)
+        return data
 
 
 class Pack:
@@ -193,8 +178,6 @@ class Pack:
     ----------
     path : Path
         The file.
-    work : Path
-        A folder for what is unpacked, as long as it is needed.
 
     Raises
     ------
@@ -206,16 +189,14 @@ class Pack:
         If it is damaged.
     """
 
-    def __init__(self, path: Path, work: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            self._tar = _open_tar(stack, path)
-            self._members = _members(path, self._tar)
+            self._files = PackedFiles(path, stack)
             listed = self._read_list()
             self.pool, self.pool_id = listed["pool"], listed["pool_id"]
             self._versions = listed["versions"]
-            self._work = stack.enter_context(work_folder(work))
+            self._archive = Archive(self._files, PoolInfo(self.pool_id, datetime.now(UTC)))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Pack:
@@ -236,52 +217,25 @@ class Pack:
             yield Parcel(record["serial"], record["version"], created, tuple(record["tags"]), manifest)
 
     @contextlib.contextmanager
-    def opened(self, manifest: Manifest) -> Iterator[Archive]:
-        """Unpack the blobs of a version; they are gone afterwards."""
-        storage = LocalStorage(self._work / "pool")
-        archive = Archive(storage, PoolInfo(self.pool_id, datetime.now(UTC)))
+    def opened(self, manifest: Manifest) -> Iterator[Archive]:  # noqa: ARG002 - all of them are there
+        """Give what the blobs of a version are read from."""
         try:
-            for ref in manifest.blobs():
-                self._extract(archive.blobs.key(ref.digest), storage)
-            yield archive
+            yield self._archive
         except IntegrityError as error:
             raise IntegrityError(f"{self._path} is damaged, get it again: {error}") from error
-        finally:
-            shutil.rmtree(storage.root, ignore_errors=True)
-
-    def _extract(self, key: str, storage: LocalStorage) -> None:
-        path = storage.path(key)
-        if path.exists():
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self._member(key) as member, path.open("xb") as file:
-                shutil.copyfileobj(member, file, 1 << 20)
-        except tarfile.TarError as error:
-            raise IntegrityError(f"{key} can't be read ({error})") from error
-        except OSError as error:
-            raise storage_error(error, path) from error
-
-    def _member(self, name: str) -> IO[bytes]:
-        info = self._members.get(name)
-        file = None if info is None else self._tar.extractfile(info)
-        if file is None:
-            raise IntegrityError(f"{self._path} is damaged, or cut off: it has no {name}")
-        return file
 
     def _read(self, name: str) -> bytes:
-        with self._member(name) as member:
-            data = bytearray()
-            while block := member.read(_MOST_AT_ONCE // 2):
-                data += block
-                if len(data) > _MOST_TEXT:
-                    raise FormatError(f"{self._path} is no pack of miripool: {name} is too long")
-        return bytes(data)
+        try:
+            if self._files.status(name).size > _MOST_TEXT:
+                raise FormatError(f"{self._path} is no pack of miripool: {name} is too long")
+            return self._files.read(name, limit=_MOST_TEXT)
+        except NotFound:
+            raise IntegrityError(f"{self._path} is damaged, or cut off: it has no {name}") from None
 
     def _read_list(self) -> Mapping[str, Any]:
-        if _LIST not in self._members:
-            raise FormatError(f"{self._path} is no pack of miripool: it has no {_LIST}")
-        data = self._read(_LIST)
+        if not self._files.exists(LIST):
+            raise FormatError(f"{self._path} is no pack of miripool: it has no {LIST}")
+        data = self._read(LIST)
         try:
             record = json.loads(data)
             if record["format"] > FORMAT:
@@ -292,9 +246,9 @@ class Pack:
             whole = digest == digest_bytes(canonical_json(record))
             _check_list(record)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise FormatError(f"{self._path} is no pack of miripool: {_LIST} can't be read ({error!r})") from error
+            raise FormatError(f"{self._path} is no pack of miripool: {LIST} can't be read ({error!r})") from error
         if not whole:
-            raise IntegrityError(f"{self._path} is damaged: {_LIST} has another digest; get the file again")
+            raise IntegrityError(f"{self._path} is damaged: {LIST} has another digest; get the file again")
         return record  # type: ignore[no-any-return]
 
 
@@ -317,32 +271,3 @@ def _check_version(record: Mapping[str, Any]) -> None:
         raise TypeError(f"tags {record['tags']!r}")
     for label in record["tags"]:
         check_label(label)
-
-
-def _open_tar(stack: contextlib.ExitStack, path: Path) -> tarfile.TarFile:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise FormatError(f"{path} is no file")
-        file = stack.enter_context(path.open("rb"))
-    except FileNotFoundError:
-        raise FileMissing(f"there is no file {path}") from None
-    except OSError as error:
-        raise storage_error(error, path) from error
-    try:
-        return stack.enter_context(tarfile.open(fileobj=_Bounded(file), mode="r:"))
-    except _NO_TAR as error:
-        raise FormatError(f"{path} is no pack of miripool, or is cut off ({error})") from error
-
-
-def _members(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
-    """List what is in the file; anything but plain files with names of ours is refused."""
-    found: dict[str, tarfile.TarInfo] = {}
-    try:
-        for info in tar:
-            plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and getattr(info, "sparse", None) is None
-            if not plain or not (info.name == _LIST or _MEMBER.fullmatch(info.name)) or info.name in found:
-                raise FormatError(f"{path} is no pack of miripool: it holds {info.name[:100]!r}")
-            found[info.name] = info
-    except _NO_TAR as error:
-        raise FormatError(f"{path} is no pack of miripool, or is cut off ({error})") from error
-    return found

@@ -201,6 +201,6 @@ def referenced_keys(
 
 def _size(archive: Archive, key: str) -> int:
     try:
-        return archive.storage.size(key)
+        return archive.storage.status(key).size
     except NotFound:
         return 0

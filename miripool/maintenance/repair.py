@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from ..store.archive import Archive
 from ..store.arrays.blob import Blob
 from ..store.journal import Entry, Journal
 from ..store.manifest import BlobRef, Manifest
-from ..store.storage.local import LocalStorage
+from ..store.storage import storage_at
 from .verify import verify
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class _Sources:
         found = cls()
         for path in paths:
             if (path / "pool.json").is_file():
-                found.pools.append(Archive.open(LocalStorage(path)))
+                found.pools.append(Archive.open(storage_at(str(path))))
             elif path.is_dir():
                 found.files += sorted(p for p in path.rglob("*") if p.name.lower().endswith((".fits", ".fits.gz")))
             elif path.is_file():
@@ -86,7 +85,7 @@ class _Sources:
             blob = other.blobs.open(ref)
             try:
                 if other.blobs.measure(blob, numeric=False)[0].digest == ref.digest:
-                    return blob, str(other.storage.path(other.blobs.key(ref.digest)))
+                    return blob, blob.where
             except MiripoolError:
                 continue
         while ref.digest not in self.arrays and self.files:
@@ -130,7 +129,7 @@ class _Sources:
                 check(data)
             except MiripoolError:
                 continue
-            return data, str(other.storage.path(key))
+            return data, other.storage.name(key)
         return None
 
 
@@ -273,7 +272,7 @@ class _Repair:
 
     def _blob(self, key: str, ref: BlobRef, urns: tuple[str, ...]) -> RepairStep:
         archive = self.pool.archive
-        there = os.path.lexists(archive.storage.path(key))
+        there = not archive.storage.is_free(key)
         try:
             whole = self._is_whole(ref)
             lost = [] if whole else self._lacks(ref)
@@ -286,9 +285,9 @@ class _Repair:
             return RepairStep("blob", key, f"left as it is: it is sound, and needs {', '.join(lost)}", False, urns)
         if found is None and there and self._reads(ref):
             aside = self._set_aside(key)
-            kept = archive.storage.path(aside.rpartition(" ")[2]) if not self.dry_run else archive.storage.path(key)
-            itself = Blob(kept, ref, folder=archive.storage.path("blobs"))
-            found, whence = (itself, str(kept)), "itself: its array is whole"
+            kept = key if self.dry_run else aside.rpartition(" ")[2]
+            itself = Blob(archive.storage, ref, key=kept)
+            found, whence = (itself, itself.where), "itself: its array is whole"
         else:
             whence = "" if found is None else found[1]
             aside = self._set_aside(key)
@@ -336,11 +335,12 @@ class _Repair:
     def _set_aside(self, key: str) -> str:
         """Move what is there out of the way, to a name that nothing else has; tell which."""
         storage = self.pool.archive.storage
-        if not os.path.lexists(storage.path(key)):
+        if storage.is_free(key):
             return ""
-        aside, number = f"quarantine/{Path(key).name}", 1
-        while os.path.lexists(storage.path(aside)):
-            aside, number = f"quarantine/{number}-{Path(key).name}", number + 1
+        name = key.rpartition("/")[2]
+        aside, number = f"quarantine/{name}", 1
+        while not storage.is_free(aside):
+            aside, number = f"quarantine/{number}-{name}", number + 1
         if not self.dry_run:
             storage.set_aside(key, aside)
         return f"; what was there is set aside as {aside}"

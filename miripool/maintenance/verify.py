@@ -318,7 +318,7 @@ class _Verification:
             if key in used or key in spared:
                 continue
             with contextlib.suppress(NotFound):  # collected meanwhile
-                self.report.unreferenced_bytes += storage.size(key)
+                self.report.unreferenced_bytes += storage.status(key).size
                 self.report.unreferenced += 1
         if self.report.unreferenced:
             what = (

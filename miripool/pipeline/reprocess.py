@@ -19,8 +19,8 @@ from ..pool import save
 from ..pool.core import core_of
 from ..pool.saving import ArraysElsewhere, prepare, write_ahead
 from ..store.archive import archive_at
-from ..store.workfolder import work_folder
 from ..system.threads import work_ahead, workers_of
+from ..system.workfolder import work_folder
 from .run import Recipe, run_pipeline
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class _Work:
         self.pool.catch_up()
         rows = self.pool.catalog.living([raw.name])
         (row,) = self.pool.catalog.rows([raw.serial])
-        return _Job(str(archive.folder.absolute()), self.pool.id, str(raw.urn), row, recipe, tuple(rows), tickets)
+        return _Job(archive.place, self.pool.id, str(raw.urn), row, recipe, tuple(rows), tickets)
 
     def _saved(self, raw: ProductRef, job: _Job, future: Future[_Made]) -> Reprocessed:
         try:

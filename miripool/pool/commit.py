@@ -8,11 +8,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import IntegrityError, MiripoolError, NotFound, ReadOnly, ServerError, StorageError
-from ..system.folderlock import lock_folder, open_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from ..index import Catalog, Position
     from ..store.archive import Archive
@@ -39,15 +37,6 @@ def _tell_behind(pool_id: str, n: int, why: str) -> None:
         "the index of pool %s stands at journal entry %d; who may write to it takes in the later ones (%s)",
         pool_id, n, why,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """Wait for one's turn among this host's writers, for some seconds. It is a courtesy: nobody is kept off."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # an empty journal, or somebody has the turn for longer
-            lock_folder(stack.enter_context(open_folder(folder)), seconds=_LONGEST_TURN)
-        yield
 
 
 class Committer:
@@ -119,7 +108,7 @@ class Committer:
             if found is not None and found.digest == position.digest:
                 return found
             self._archive.confirm()  # renamed and back again within a moment, its folder was away: look once more
-        folder = self._archive.storage.path("journal")
+        folder = self._archive.storage.name("journal")
         raise IntegrityError(
             f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "
             "number: a copy of the pool, or an older state of it, is in its place. Bring back the folder that "
@@ -172,7 +161,7 @@ class Committer:
             while stuck < _TRIES:
                 if last is not None and not waited:
                     # Somebody was faster: who lost queue up, or of many writers all but one would work for nothing.
-                    turn.enter_context(_turn(self._archive.storage.path("journal")))
+                    turn.enter_context(self._archive.storage.turn("journal", seconds=_LONGEST_TURN))
                     waited = True
                 position = self.catch_up()
                 stuck = stuck + 1 if position.n == last else 0
@@ -185,7 +174,7 @@ class Committer:
                 )
                 if self._write(entry, is_ready):
                     return entry
-        path = self._archive.storage.path(self._archive.journal.key(position.n + 1))
+        path = self._archive.storage.name(self._archive.journal.key(position.n + 1))
         raise IntegrityError(f"{path} is taken, and is no journal entry; look what it is, and remove it")
 
     def _write(self, entry: Entry, is_ready: Callable[[], bool] | None) -> bool:

@@ -12,7 +12,7 @@ from ..errors import AlreadyExists, FileMissing, IntegrityError, NotFound, Produ
 from ..formats import track_name, write_fits
 from ..model.kinds import KINDS, kind_class, sources
 from ..model.names import check_product_name
-from ..store.storage.local import storage_error
+from ..system.oserrors import storage_error
 from ..system.outfile import is_folder
 
 if TYPE_CHECKING:

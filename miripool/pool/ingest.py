@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import FileMissing, InvalidInput, MiripoolError
 from ..formats import expect, track_name
 from ..model.names import Urn, check_label
-from ..store.storage.local import storage_error
+from ..system.oserrors import storage_error
 from ..system.threads import work_ahead, workers_of
 from . import save
 from .core import core_of
@@ -362,7 +362,7 @@ class _Workers:
 
     def __init__(self, pool: Core, count: int, executor: Executor | None) -> None:
         self._archive = pool.archive
-        self._place = str(pool.archive.folder.absolute()), pool.id
+        self._place = pool.archive.place, pool.id
         self._executor = executor
         self._threads = ThreadPoolExecutor(count)  # starts none before it is given something
 

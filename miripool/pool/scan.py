@@ -92,7 +92,7 @@ def _sender(pool: Core, node: Node, executor: Executor) -> Callable[[ProductRow]
             f"this question can't be sent to other processes ({error}); define its function in a module that they can "
             "import, or leave executor= out"
         ) from None
-    root = str(pool.archive.folder.absolute())
+    root = pool.archive.place
     return lambda row: executor.submit(_judge_elsewhere, root, pool.name, pool.id, row, sent)
 
 

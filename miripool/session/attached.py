@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import AlreadyExists, PoolNotFound
-from ..store.storage.local import storage_error
+from ..system.oserrors import storage_error
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -38,8 +38,9 @@ from ..pool.core import Core, core_of
 from ..server import EmbeddedServer
 from ..store.archive import Archive
 from ..store.poolinfo import read_pool_info
-from ..store.storage.local import LocalStorage, storage_error
+from ..store.storage.local import LocalStorage
 from ..system.files import read_plain
+from ..system.oserrors import storage_error
 from ..system.warning import warn_caller
 from .attached import attached_folder, links, make_link, pool_away, remove_link
 from .pool import Pool

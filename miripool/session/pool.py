@@ -73,7 +73,10 @@ class Pool:
     @property
     def path(self) -> Path:
         """The pool's folder."""
-        return self._core.archive.folder
+        files = self._core.archive.storage.files
+        if files is None:
+            raise InvalidInput(f"pool {self.name!r} is no folder of this machine: it is at {self._core.archive.place}")
+        return files.root
 
     def set_pixel_policy(self, policy: str) -> None:
         """Say which versions get pixel rows by themselves from now on.
@@ -1121,5 +1124,5 @@ class Pool:
         from ..exchange.copy import receive
         from ..exchange.pack import Pack
 
-        with Pack(Path(path), self._core.work_folder) as shelf:
+        with Pack(Path(path)) as shelf:
             return receive(self._core, shelf, tags=tags, progress=progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
+import tempfile
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,23 +23,20 @@ from ..model.kinds import kind_class
 from ..model.product import Context, Hdu, Layout, Original, Product
 from .arrays.blobs import BlobStore
 from .givenup import GivenUp
-from .heldfolder import held_folder
 from .journal import Journal
-from .leases import FolderLeases
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
 from .notes import Notes
 from .poolfolder import FOLDERS
 from .poolinfo import FORMAT, INFO, PoolInfo, gone_pool, read_pool_info
-from .storage.local import LocalStorage
+from .storage import storage_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..model.dataset import ArraySource
-    from .heldfolder import HeldFolder
     from .notes import Ticket
     from .poolinfo import PixelPolicy
-    from .storage.local import Storage
+    from .storage.contract import Held, Storage
 
     Near = Mapping[str, Sequence[str]]
     """For the digest of an array that is to be stored: blobs of arrays like it, of which it may take tiles."""
@@ -106,7 +104,7 @@ class Archive:
         self.info = info
         self.blobs = BlobStore(storage)
         self.journal = Journal(storage, self.held)
-        self.notes = Notes(storage, FolderLeases(self.folder / "leases"))
+        self.notes = Notes(storage, storage.leases)
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
 
     @classmethod
@@ -162,14 +160,16 @@ class Archive:
         return cls(storage, info)
 
     @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self.storage.path(INFO).parent
+    def place(self) -> str:
+        """Where it is: `archive_at` finds it by this in other processes."""
+        return self.storage.place
 
     @property
     def work_folder(self) -> Path:
-        """Where work in progress has its files."""
-        return self.folder / "work"
+        """Where work in progress has its files: in the pool's folder, or where this machine has room for such."""
+        if self.storage.files is not None:
+            return self.storage.files.root / "work"
+        return Path(tempfile.gettempdir()) / f"miripool-work-{self.info.id}"
 
     def confirm(self) -> None:
         """Make sure that the folder is still this pool's.
@@ -181,16 +181,16 @@ class Archive:
         """
         self._confirm(self.storage)
 
-    def _confirm(self, storage: Storage | HeldFolder) -> None:
+    def _confirm(self, storage: Storage | Held) -> None:
         try:
             found = read_pool_info(storage).id
         except NotFound:
             found = None
         if found != self.info.id:
-            raise gone_pool(self.folder, self.info.id)
+            raise gone_pool(self.storage, self.info.id)
 
     @contextlib.contextmanager
-    def held(self, *, alone: bool = False) -> Iterator[HeldFolder]:
+    def held(self, *, alone: bool = False) -> Iterator[Held]:
         """Keep the folder where it is, for as short as can be: nothing that waits for the index belongs within.
 
         Parameters
@@ -200,7 +200,7 @@ class Archive:
 
         Yields
         ------
-        HeldFolder
+        Held
             The pool's folder itself, wherever its path leads.
 
         Raises
@@ -212,9 +212,9 @@ class Archive:
         """
         with contextlib.ExitStack() as stack:
             try:
-                folder = stack.enter_context(held_folder(self.folder, alone=alone))
+                folder = stack.enter_context(self.storage.held(alone=alone))
             except NotFound:
-                raise gone_pool(self.folder, self.info.id) from None
+                raise gone_pool(self.storage, self.info.id) from None
             self._confirm(folder)
             yield folder
 
@@ -226,8 +226,9 @@ class Archive:
         name : str
             The name it is about to lose.
         """
-        known = self.read_info()
-        self._write_info(replace(known, former_names=(*(n for n in known.former_names if n != name), name)))
+        self._change_info(
+            lambda known: replace(known, former_names=(*(n for n in known.former_names if n != name), name))
+        )
 
     def set_pixel_policy(self, policy: PixelPolicy) -> None:
         """Say which versions get pixel rows by themselves from now on.
@@ -237,7 +238,7 @@ class Archive:
         policy : {'all', 'tagged', 'none'}
             As in `PoolInfo`.
         """
-        self._write_info(replace(self.read_info(), pixels=policy))
+        self._change_info(lambda known: replace(known, pixels=policy))
 
     def read_info(self) -> PoolInfo:
         """Read ``pool.json`` anew; others may have changed it.
@@ -249,9 +250,14 @@ class Archive:
         """
         return read_pool_info(self.storage)
 
-    def _write_info(self, info: PoolInfo) -> None:
-        self.storage.replace(INFO, info.to_bytes())
-        self.info = info
+    def _change_info(self, change: Callable[[PoolInfo], PoolInfo]) -> None:
+        """Change ``pool.json``; what another process changes at the same time stays changed."""
+        while True:
+            version = self.storage.status(INFO).version
+            info = change(self.read_info())
+            if self.storage.replace(INFO, info.to_bytes(), version=version):
+                self.info = info
+                return
 
     def measure(self, layout: Layout) -> Measured:
         """Name all arrays of a product and take their statistics; nothing is written.
@@ -387,7 +393,7 @@ class Archive:
         near = near or {}
         if any(near.values()) and self.info.format < FORMAT:
             # Who does not know delta blobs would collect what they need.
-            self._write_info(replace(self.read_info(), format=FORMAT))
+            self._change_info(lambda known: replace(known, format=FORMAT))
         announced = set(sources).union(*near.values())
         return sum(
             self.blobs.write(ref, source, near=near.get(ref.digest, ()), announced=announced)
@@ -419,8 +425,9 @@ class Archive:
         if self.storage.put(key, data):
             return added + len(data)
         if not self.storage.exists(key):
-            path = self.storage.path(key)
-            raise StorageError(f"something that is no plain file is in the way of {path}; look what it is")
+            raise StorageError(
+                f"something that is no plain file is in the way of {self.storage.name(key)}; look what it is"
+            )
         if self.storage.read(key) == data:
             return added
         self.storage.replace(key, data)
@@ -497,14 +504,14 @@ class Archive:
             If it is missing, for the pool is gone, or another's.
         """
         key = self.manifest_key(digest)
-        path = self.storage.path(key)
+        name = self.storage.name(key)
         try:
             return Manifest.from_bytes(self.storage.read(key), digest)
         except NotFound:
             self.confirm()  # of a pool that is gone, nothing is damaged
-            raise IntegrityError(f"manifest {path} is missing; restore it from a copy of the pool") from None
+            raise IntegrityError(f"manifest {name} is missing; restore it from a copy of the pool") from None
         except IntegrityError as error:
-            raise IntegrityError(f"{path}: {error}") from error
+            raise IntegrityError(f"{name}: {error}") from error
 
     def product(self, manifest: Manifest, what: str = "", serial: int | None = None) -> Product:
         """Give a product whose arrays are read when touched.
@@ -524,7 +531,7 @@ class Archive:
         Product
             Of the manifest's kind; no blob is opened.
         """
-        given_up = None if serial is None else GivenUp(self.folder, self.info.id, serial, what or f"version {serial}")
+        given_up = None if serial is None else GivenUp(self.storage, self.info.id, serial, what or f"version {serial}")
         hdus = tuple(self._open_hdu(record, what, given_up) for record in manifest.hdus)
         trailer = None if manifest.trailer is None else self.blobs.open(manifest.trailer, what, given_up)
         layout = Layout(hdus, trailer, manifest.origin, self._open_original(manifest.original, given_up))
@@ -550,13 +557,13 @@ class Archive:
 
 
 @functools.lru_cache(maxsize=8)
-def archive_at(folder: str, pool_id: str) -> Archive:
+def archive_at(place: str, pool_id: str) -> Archive:
     """Open the folder of a pool in a process that works for another.
 
     Parameters
     ----------
-    folder : str
-        As the other process sees it.
+    place : str
+        The other process's `Archive.place`.
     pool_id : str
         The pool's.
 
@@ -568,14 +575,14 @@ def archive_at(folder: str, pool_id: str) -> Archive:
     Raises
     ------
     PoolNotFound
-        If the folder is not the pool's here.
+        If the pool is not there, as this process sees it.
     """
     found = None
     with contextlib.suppress(NotFound):
-        found = Archive.open(LocalStorage(Path(folder)))
+        found = Archive.open(storage_at(place))
     if found is None or found.info.id != pool_id:
         raise PoolNotFound(
-            f"{folder} is {'no' if found is None else 'another'} pool on host {socket.gethostname()}: whoever works "
+            f"{place} is {'no' if found is None else 'another'} pool on host {socket.gethostname()}: whoever works "
             "for others has to see the pool's folder, and the files, under the same path as they do"
         )
     return found

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from ..errors import MiripoolError, NotFound, ProductNotFound
 from .journal import Journal, purged_serials
 from .poolinfo import gone_pool, read_pool_info
-from .storage.local import LocalStorage
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from .storage.contract import Storage
 
 __all__ = ["GivenUp"]
 
@@ -22,7 +21,7 @@ class GivenUp:
 
     Attributes
     ----------
-    folder : pathlib.Path
+    storage : Storage
         The pool's.
     pool_id : str
         The pool's.
@@ -32,7 +31,7 @@ class GivenUp:
         What it is called.
     """
 
-    folder: Path
+    storage: Storage
     pool_id: str
     serial: int
     what: str
@@ -40,12 +39,12 @@ class GivenUp:
     def __call__(self) -> NotFound | None:
         """Give what is to be said of it; None where neither is so, or that can't be known."""
         try:
-            if read_pool_info(LocalStorage(self.folder)).id != self.pool_id:
-                return gone_pool(self.folder, self.pool_id)
-            if self.serial not in purged_serials(Journal(LocalStorage(self.folder)).since(-1, None)):
+            if read_pool_info(self.storage).id != self.pool_id:
+                return gone_pool(self.storage, self.pool_id)
+            if self.serial not in purged_serials(Journal(self.storage).since(-1, None)):
                 return None
         except NotFound:
-            return gone_pool(self.folder, self.pool_id)
+            return gone_pool(self.storage, self.pool_id)
         except MiripoolError:
             return None
         return ProductNotFound(

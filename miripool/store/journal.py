@@ -17,7 +17,7 @@ import secrets
 import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import IntegrityError, NewerFormat, NotFound
 from ..model.canonical import canonical_json, digest_bytes
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from .storage.local import Storage
+    from .storage.contract import Held, Storage
 
 __all__ = [
     "Action",
@@ -320,13 +320,6 @@ def _read_text(value: Any) -> str:
     return value
 
 
-class Keeper(Protocol):
-    """Where entries are put: the part of a `Storage` that it takes."""
-
-    def put(self, key: str, source: bytes) -> bool:
-        """Put bytes under a key, durably, unless it is taken: then False."""
-
-
 class Journal:
     """The entries of one pool.
 
@@ -338,7 +331,7 @@ class Journal:
         Gives where an entry is put, as a context in which the pool stays there; `storage` unless given.
     """
 
-    def __init__(self, storage: Storage, held: Callable[[], AbstractContextManager[Keeper]] | None = None) -> None:
+    def __init__(self, storage: Storage, held: Callable[[], AbstractContextManager[Held]] | None = None) -> None:
         self._storage = storage
         self._held = held or (lambda: contextlib.nullcontext(storage))
 
@@ -500,7 +493,7 @@ class Journal:
             # Entries appear in order: once a later one was seen, the next is there, or it is lost.
             if later and not self._storage.exists(self.key(n + 1)):
                 raise IntegrityError(
-                    f"{self._storage.path(self.key(n + 1))} is missing, and there are later entries of the journal, up "
+                    f"{self._storage.name(self.key(n + 1))} is missing, and there are later entries of the journal, up "
                     f"to {max(later)}; restore it from a copy of the pool"
                 )
 

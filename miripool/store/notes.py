@@ -9,9 +9,9 @@ write the note in its name (`Ticket`): it counts until the owner withdraws it or
 Executors do work again whose result they lost, even when the owner has long had it: a note that comes late is removed
 by the owner when its run ends (`Notes.run`), or by the worker, who looks afterwards whether the run is still on.
 
-A note counts as long as its owner lives. Where that can't be known (`leases`), it counts for `_COUNTS_FOR`. So a writer
-that was stopped for longer looks, right before its entry, whether its note is still there, and announces its files
-again if it is not.
+A note counts as long as its owner lives. Where that can't be known (`miripool.store.storage.leases`), it counts for
+`_COUNTS_FOR`. So a writer that was stopped for longer looks, right before its entry, whether its note is still there,
+and announces its files again if it is not.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, IntegrityError, NotFound, ReadOnly, StorageError
 from ..model.canonical import canonical_json
-from .leases import Lease
 from .poolfolder import is_ours
+from .storage.leases import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from .leases import Leases
-    from .storage.local import Storage
+    from .storage.contract import Storage
+    from .storage.leases import Leases
 
 __all__ = ["COLLECT_WITHIN", "Notes", "Ticket"]
 
@@ -304,7 +304,7 @@ class Notes:
                 key, note = found[0]
                 raise Conflict(
                     f"`miripool gc`, process {note['pid']} on {note['host']}, is not done with files that are needed "
-                    f"again; wait for it, or if it is no more remove {self._storage.path(key)}"
+                    f"again; wait for it, or if it is no more remove {self._storage.name(key)}"
                 )
             time.sleep(0.02)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .storage.local import Storage
+    from .storage.contract import Storage
 
 __all__ = ["FOLDERS", "Listing", "is_ours", "list_folder"]
 

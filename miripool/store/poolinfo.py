@@ -10,14 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import FormatError, MiripoolError, NewerFormat, PoolNotFound
-from .storage.local import LocalStorage
+from .storage import storage_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from .heldfolder import HeldFolder
-    from .storage.local import Storage
+    from .storage.contract import Held, Storage
 
 __all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "gone_pool", "read_pool_info"]
 
@@ -125,13 +123,13 @@ def _info_from_json(record: Mapping[str, Any]) -> PoolInfo:
     return PoolInfo(str(uuid.UUID(record["id"])), created, serial, tuple(names), policy, record["format"])
 
 
-def read_pool_info(storage: Storage | HeldFolder) -> PoolInfo:
-    """Read what stands in a pool's folder.
+def read_pool_info(storage: Storage | Held) -> PoolInfo:
+    """Read what a pool's storage says of the pool.
 
     Parameters
     ----------
-    storage : Storage or HeldFolder
-        The folder.
+    storage : Storage or Held
+        The pool's.
 
     Returns
     -------
@@ -145,15 +143,15 @@ def read_pool_info(storage: Storage | HeldFolder) -> PoolInfo:
     FormatError, IntegrityError
         If it can't be read.
     """
-    return PoolInfo.from_bytes(storage.read(INFO, limit=_MOST_INFO), str(storage.path(INFO)))
+    return PoolInfo.from_bytes(storage.read(INFO, limit=_MOST_INFO), storage.name(INFO))
 
 
-def gone_pool(folder: Path, pool_id: str) -> PoolNotFound:
+def gone_pool(storage: Storage, pool_id: str) -> PoolNotFound:
     """Say that a pool is no longer at its place, and where it went if it is still beside it.
 
     Parameters
     ----------
-    folder : pathlib.Path
+    storage : Storage
         Where it was when it was opened.
     pool_id : str
         The pool's.
@@ -164,11 +162,12 @@ def gone_pool(folder: Path, pool_id: str) -> PoolNotFound:
         To be raised by the caller.
     """
     now = ""
-    for path in sorted(folder.parent.glob(f"[!.]*/{INFO}")):
+    beside = [] if storage.files is None else sorted(storage.files.root.parent.glob(f"[!.]*/{INFO}"))
+    for path in beside:
         with contextlib.suppress(MiripoolError):
-            if read_pool_info(LocalStorage(path.parent)).id == pool_id:
+            if read_pool_info(storage_at(str(path.parent))).id == pool_id:
                 now = f"; it is called {path.parent.name!r} now"
     return PoolNotFound(
-        f"the pool that was opened at {folder} is there no longer: it was deleted or renamed meanwhile, or "
+        f"the pool that was opened at {storage.place} is there no longer: it was deleted or renamed meanwhile, or "
         f"replaced by another{now}. Open the pool again"
     )

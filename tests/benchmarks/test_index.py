@@ -51,7 +51,7 @@ def manifest(digest: str) -> Manifest:
 @pytest.fixture
 def large(pool: Pool) -> Pool:
     """The index of a journal with these entries; its manifests are made up when they are asked for."""
-    journal = core_of(pool).archive.storage.path(Journal.key(0)).parent
+    journal = pool.path / "journal"
     journal.mkdir()
     for entry in entries():
         (journal / Path(Journal.key(entry.n)).name).write_bytes(entry.to_bytes())

@@ -188,7 +188,7 @@ def save_one(pool: Pool, array: np.ndarray[Any, Any], number: int) -> tuple[floa
     begin = time.perf_counter()
     saved = saving.save(core_of(pool), product, pixels=False)
     seconds = time.perf_counter() - begin
-    for blob in core_of(pool).archive.storage.path("blobs").rglob("*.h5"):
+    for blob in core_of(pool).archive.storage.files.path("blobs").rglob("*.h5"):
         blob.unlink()
     return seconds, saved.stored_bytes
 
@@ -253,7 +253,7 @@ def measure_versions(
     """
     np.save(folder / "versions.npy", array)
     peer.ask("load", path=str(folder / "versions.npy"))
-    blobs = core_of(pool).archive.storage.path("blobs")
+    blobs = core_of(pool).archive.storage.files.path("blobs")
     before = folder_bytes(blobs)
     chunks = list(tile_shape(array.shape, array.itemsize))
     written: tuple[list[float], list[float]] = ([], [])

@@ -40,7 +40,7 @@ def stored(pool: Pool, tmp_path: Path) -> tuple[Any, Path, Path]:
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(ramp, name="SCI")]).writeto(path)
     dataset = pool.save(Ramp({}, {"SCI": ramp}, name="ramp"), pixels=False).product["SCI"]
     assert np.array_equal(dataset[...], ramp)
-    return dataset, core_of(pool).archive.storage.path(dataset.source.key), path
+    return dataset, core_of(pool).archive.storage.files.path(dataset.source.key), path
 
 
 def by_h5py(blob: Path, key: Any) -> Any:

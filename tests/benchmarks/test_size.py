@@ -130,7 +130,7 @@ def fill(pool: Pool) -> None:
 
     `test_the_quick_way_is_the_real_one` holds it against the product's own way.
     """
-    journal = core_of(pool).archive.storage.path(Journal.key(0)).parent
+    journal = pool.path / "journal"
     journal.mkdir(exist_ok=True)
     for entry in entries():
         (journal / Path(Journal.key(entry.n)).name).write_bytes(entry.to_bytes())

@@ -64,7 +64,7 @@ def test_ten_calibrations_of_a_real_exposure(
     pool: Pool, shared_data: Path, peers: Peers, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
     raw = pool.save(shared_data / "jpl8" / "raw" / f"{GROUND}.fits", pixels=False)
-    before = folder_bytes(core_of(pool).archive.storage.path("blobs"))
+    before = folder_bytes(pool.path / "blobs")
     stored: set[Path] = set()
     plain = theirs = 0
     with peers.start(VERSIONED_HDF5, "versioned.py", tmp_path) as peer:
@@ -82,12 +82,13 @@ def test_ten_calibrations_of_a_real_exposure(
                         plain += dataset.source[...].nbytes
                         blobs = core_of(pool).archive.blobs
                         stored |= {
-                            core_of(pool).archive.storage.path(blobs.key(d)) for d in blobs.family(dataset.source.ref)
+                            core_of(pool).archive.storage.files.path(blobs.key(d))
+                            for d in blobs.family(dataset.source.ref)
                         }
             arrays = {name: [str(path), list(tile_shape(*described(path)))] for name, path in files.items()}
             theirs = peer.ask("stage", name=f"v{number}", arrays=arrays)["bytes"]
         name = peer.name
-    everything = folder_bytes(core_of(pool).archive.storage.path("blobs")) - before
+    everything = folder_bytes(pool.path / "blobs") - before
     ours = sum(path.stat().st_size for path in stored)
     what = f"{VERSIONS} calibrations of a real SUB64 exposure, ramp and rateints"
     figure(f"{what}: plain copies of the arrays", plain / 1e6, "MB")

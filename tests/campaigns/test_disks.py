@@ -51,7 +51,7 @@ from miripool.store.arrays import bitshuffle
 number, from_then_on, step = (int(a) for a in sys.argv[1:4])
 calls = ctypes.CDLL(None)
 pool = Home().pool("jpl8")
-folder = str(pool._core.archive.storage.path("journal").parent).encode()
+folder = str(pool.path).encode()
 cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 40, "SUBSIZE2": 60}
 value = 0
 

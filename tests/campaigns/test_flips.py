@@ -49,7 +49,7 @@ def content(pool):
 with home.pool("jpl8") as pool:
     good = content(pool)
     assert not any(isinstance(value, MiripoolError) for value in good.values())
-    root = pool._core.archive.storage.path("journal").parent
+    root = pool.path
 paths = sorted(p for kind in ("blobs", "manifests", "journal") for p in (root / kind).rglob("*") if p.is_file())
 told = {"found by verify": 0, "refused when read": 0, "harmless": 0}
 where = {}

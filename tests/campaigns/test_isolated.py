@@ -201,7 +201,7 @@ def small_pool(pool: Pool) -> tuple[Path, list[Acknowledged]]:
     for seed in range(3):
         ref = pool.save(Product({}, {"SCI": array_of(seed)}, name="a"))
         saved.append(Acknowledged(ref.urn, ref.kind, ref.name, ref.version, seed))
-    return core_of(pool).archive.folder, saved
+    return pool.path, saved
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def main() -> None:
         try:
             with home.create("golden") as pool:
                 fill(pool, Path(folder) / "files")
-                root = core_of(pool).archive.storage.path("pool.json").parent
+                root = pool.path
                 FOLDER.mkdir(parents=True)
                 shutil.copytree(
                     root, FOLDER / "pool", ignore=shutil.ignore_patterns("pending", "collecting", "leases", "work")

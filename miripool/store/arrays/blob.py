@@ -8,31 +8,32 @@ import itertools
 import math
 import os
 import re
-import stat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import IntegrityError, MiripoolError
+from ...errors import IntegrityError, MiripoolError, NotFound
 from ...model.tiles import all_tiles, basic_index
+from ...system.oserrors import storage_error
 from ..manifest import BlobRef
-from ..storage.local import storage_error
 from . import bitshuffle
 from .delta import DeltaTiles, Part
 from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
 from .hdf5library import load_hdf5
+from .openfile import DescriptorFile, RangeFile, open_file
 from .tilelist import ListedTiles, TileList, read_tile_list
 from .tilereader import Places, TileReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from ...model.dataset import Choose
+    from ..storage.contract import Storage
+    from .openfile import OpenFile
 
-__all__ = ["Blob", "root_cause"]
+__all__ = ["Blob", "blob_key", "root_cause"]
 
 _REMEDY = "restore it from a copy of the pool, or from its file, by `miripool repair --from`"
 
@@ -40,8 +41,27 @@ _MOST_RATIO = 256
 _SLACK = 1 << 16
 """Bytes of an array for each byte of its file, and more; bitshuffle + LZ4 makes zeros 170 times smaller."""
 
+_MOST_BESIDE = 1 << 22
+"""Bytes of a file beside its array, where it is read whole."""
+
 _ERRNO = re.compile(r"\berrno = ([1-9]\d*)\b")
 """How HDF5 tells the operating system's error."""
+
+
+def blob_key(digest: str) -> str:
+    """Give the storage key of a blob.
+
+    Parameters
+    ----------
+    digest : str
+        Its name.
+
+    Returns
+    -------
+    str
+        The key.
+    """
+    return f"blobs/{digest[:2]}/{digest}.h5"
 
 
 def root_cause(error: Exception) -> OSError | None:
@@ -68,14 +88,14 @@ class Blob:
 
     Parameters
     ----------
-    path : pathlib.Path
-        The file.
+    storage : Storage
+        The pool's.
     ref : BlobRef
         What it should hold.
     what : str, optional
         Whose array it is, for messages.
-    folder : Path, optional
-        Where the pool has its blobs, if this file is not among them.
+    key : str, optional
+        Of its file, where that is not among the pool's blobs.
     given_up : callable, optional
         Asked where the file is missing: gives the error to raise if the version was given up for good meanwhile.
     """
@@ -85,22 +105,22 @@ class Blob:
 
     def __init__(
         self,
-        path: Path,
+        storage: Storage,
         ref: BlobRef,
         what: str = "",
-        folder: Path | None = None,
+        key: str | None = None,
         given_up: Callable[[], MiripoolError | None] | None = None,
     ) -> None:
-        self.path = path
-        self._folder = folder or path.parents[1]
+        self._storage = storage
+        self.key = key or blob_key(ref.digest)
         self.ref = ref
         self._what = f"{what}: " if what else ""
         self._given_up = given_up
 
     @property
-    def key(self) -> str:
-        """Path of its file in the pool's folder."""
-        return "/".join(self.path.parts[-3:])
+    def where(self) -> str:
+        """Its file, in messages."""
+        return self._storage.name(self.key)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -224,12 +244,12 @@ class Blob:
             return True
         seen.add(self.ref.digest)
         try:
-            with self._descriptor() as descriptor:
-                end, size = announced_end(os.pread(descriptor, HEAD, 0)), os.fstat(descriptor).st_size
-                if end is None or end >= size:
-                    return end == size
+            with self._file() as file:
+                end = announced_end(file.read(0, HEAD))
+                if end is None or end >= file.size:
+                    return end == file.size
                 # Behind the end of HDF5's part stands the list of tiles, or nothing.
-                tiles = read_tile_list(descriptor, self.ref)
+                tiles = read_tile_list(file, self.ref)
         except MiripoolError:
             return False
         return tiles is not None and all(self._owner(digest)._looks_whole(seen) for digest in tiles.owners)
@@ -250,12 +270,12 @@ class Blob:
         with self._open_hdf5() as file:
             if file.is_plain:
                 return True
-            tiles = read_tile_list(file.descriptor, self.ref)
+            tiles = read_tile_list(file.file, self.ref)
             if tiles is None or (tiles.chunks, tiles.owners) != (file.chunks, file.owners):
                 return False
             if file.numbers is not None and not (np.array_equal(tiles.numbers, file.numbers) and file.is_mapped()):
                 return False
-            listed = ListedTiles(self, file.descriptor, tiles)
+            listed = ListedTiles(self, file.file, tiles)
             own = (tile for tile in all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
             return list(file.digests()) == list(listed.digests()) and all(
                 not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in own
@@ -294,7 +314,7 @@ class Blob:
             If it can't be opened.
         """
         with contextlib.ExitStack() as stack:
-            tiles = read_tile_list(stack.enter_context(self._descriptor()), self.ref)
+            tiles = read_tile_list(stack.enter_context(self._file()), self.ref)
             return tiles.owners if tiles is not None else stack.enter_context(self._open_hdf5()).owners
 
     def tile_list(self) -> TileList | None:
@@ -310,8 +330,8 @@ class Blob:
         IntegrityError
             If the file can't be opened.
         """
-        with self._descriptor() as descriptor:
-            return read_tile_list(descriptor, self.ref)
+        with self._file() as file:
+            return read_tile_list(file, self.ref)
 
     def damaged(self, how: str) -> IntegrityError:
         """Say what is wrong with the file.
@@ -326,7 +346,7 @@ class Blob:
         IntegrityError
             With its path.
         """
-        return IntegrityError(f"{self._what}blob {self.path} is damaged: it {how}; {_REMEDY}")
+        return IntegrityError(f"{self._what}blob {self.where} is damaged: it {how}; {_REMEDY}")
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[TileReader | _Whole]:
@@ -343,10 +363,10 @@ class Blob:
         """Open the file alone, and refuse what it can't hold."""
         part = None
         if bitshuffle.available():
-            descriptor = stack.enter_context(self._descriptor())
-            tiles = read_tile_list(descriptor, self.ref)
+            file = stack.enter_context(self._file())
+            tiles = read_tile_list(file, self.ref)
             if tiles is not None:
-                part = Part(ListedTiles(self, descriptor, tiles), tiles.owners, tiles.numbers)
+                part = Part(ListedTiles(self, file, tiles), tiles.owners, tiles.numbers)
         return self._possible(part or _part_of(stack.enter_context(self._open_hdf5())))
 
     def _possible(self, part: Part) -> Part:
@@ -380,69 +400,75 @@ class Blob:
         return tiles
 
     def _owner(self, digest: str) -> Blob:
-        path = self._folder / digest[:2] / f"{digest}.h5"
-        what = f"{self._what}a part of {self.path.name}"
-        return Blob(path, BlobRef(digest, self.dtype, self.shape), what, given_up=self._given_up)
+        what = f"{self._what}a part of {self.key.rpartition('/')[2]}"
+        return Blob(self._storage, BlobRef(digest, self.dtype, self.shape), what, given_up=self._given_up)
 
     @contextlib.contextmanager
-    def _descriptor(self) -> Iterator[int]:
+    def _file(self) -> Iterator[OpenFile]:
         """Open the file, without HDF5."""
-        self._status()
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except OSError as error:
-            raise self._not_opened(error) from error
-        try:
-            yield descriptor
-        except OSError as error:
-            raise self.unreadable("can't be read", error) from error
-        finally:
-            os.close(descriptor)
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(open_file(self._storage, self.key))
+            except NotFound:
+                raise self._missing() from None
+            except IntegrityError:
+                raise self.damaged("is no plain file") from None
+            try:
+                yield file
+            except OSError as error:
+                raise self.unreadable("can't be read", error) from error
 
     @contextlib.contextmanager
     def _open_hdf5(self) -> Iterator[Hdf5File]:
         load_hdf5()
-        self._status()
+        if not self._storage.exists(self.key):  # looked at first: HDF5 would wait for a pipe
+            raise self._missing() if self._storage.is_free(self.key) else self.damaged("is no plain file")
         try:
-            file = open_hdf5(os.fsencode(self.path))
-        except OSError as error:
-            raise self._not_opened(error) from error
+            opened, file = self._for_hdf5()
+        except NotFound:
+            raise self._missing() from None
+        except (OSError, ValueError) as error:  # ValueError: it is empty
+            raise self.unreadable("can't be opened as HDF5", error) from error
         try:
-            opened = Hdf5File(self, file)
-            if opened.numbers is None:
+            found = Hdf5File(self, opened, file)
+            if found.numbers is None:
                 self._refuse_lies(math.prod(self.shape) * self.dtype.itemsize)
-            yield opened
+            yield found
         except MiripoolError:
             raise
         except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
             raise self.unreadable("can't be read", error) from error
         finally:
-            file.close()
+            opened.close()
 
-    def _status(self) -> os.stat_result:
-        """Look at the file before it is opened: a pipe would be waited for."""
+    def _for_hdf5(self) -> tuple[Any, OpenFile]:
+        if self._storage.files is not None:
+            opened = open_hdf5(os.fsencode(self._storage.files.path(self.key)))
+            return opened, DescriptorFile(opened.get_vfd_handle())
+        file = RangeFile(self._storage, self.key)
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if file.size > 2 * size + _MOST_BESIDE:
+            raise self.damaged(f"has {file.size} bytes, too many for an array of {size}")
+        return open_hdf5(self.key.encode(), file.read(0, file.size)), file
+
+    def _size(self) -> int:
         try:
-            status = os.lstat(self.path)
-        except OSError as error:
-            raise self._not_opened(error) from error
-        if not stat.S_ISREG(status.st_mode):
-            raise self.damaged("is no plain file")
-        return status
+            return self._storage.status(self.key).size
+        except NotFound:
+            raise self._missing() from None
 
     def _is_lie(self, size: int) -> bool:
-        return size > _MOST_RATIO * self._status().st_size + _SLACK
+        return size > _MOST_RATIO * self._size() + _SLACK
 
     def _refuse_lies(self, size: int) -> None:
         """Look at the file's size before there is room made for what it says it holds."""
         if self._is_lie(size):
-            raise self.damaged(f"has {self._status().st_size} bytes, too few for an array of {size}")
+            raise self.damaged(f"has {self._size()} bytes, too few for an array of {size}")
 
-    def _not_opened(self, error: OSError) -> MiripoolError:
-        if isinstance(error, FileNotFoundError):
-            if self._given_up is not None and (meant := self._given_up()) is not None:
-                return meant
-            return IntegrityError(f"{self._what}blob {self.path} is missing; {_REMEDY}")
-        return self.unreadable("can't be opened as HDF5", error)
+    def _missing(self) -> MiripoolError:
+        if self._given_up is not None and (meant := self._given_up()) is not None:
+            return meant
+        return IntegrityError(f"{self._what}blob {self.where} is missing; {_REMEDY}")
 
     def unreadable(self, how: str, error: Exception) -> MiripoolError:
         """Say what the system, or HDF5, said of the file.
@@ -460,9 +486,11 @@ class Blob:
             With its path.
         """
         cause = root_cause(error)
+        if cause is not None and cause.errno == errno.ENOENT and self._storage.is_free(self.key):
+            return self._missing()
         if cause is None or cause.errno == errno.ENOENT:
             return self.damaged(f"{how} ({error})")
-        return storage_error(cause, self.path)
+        return storage_error(cause, self.where)
 
 
 class _Whole:

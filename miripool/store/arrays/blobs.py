@@ -23,11 +23,11 @@ import numpy as np
 
 from ...errors import IntegrityError, MiripoolError, StorageError
 from ...model.statistics import Accumulator, Statistics
+from ...system.oserrors import storage_error
 from ...system.threads import map_bounded
 from ..manifest import BlobRef
-from ..storage.local import storage_error
 from . import bitshuffle
-from .blob import Blob, root_cause
+from .blob import Blob, blob_key, root_cause
 from .delta import Relatives, may_share
 from .digest import array_digest, blocks, hasher_of, is_tiled, little_bytes, pieces_in_order
 from .hdf5write import write_delta, write_plain
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...model.dataset import ArraySource, Scale
-    from ..storage.local import Storage
+    from ..storage.contract import Storage
     from .tilelist import TileList
 
 __all__ = ["BlobStore"]
@@ -71,7 +71,7 @@ class BlobStore:
         str
             The key.
         """
-        return f"blobs/{digest[:2]}/{digest}.h5"
+        return blob_key(digest)
 
     def measure(
         self,
@@ -179,8 +179,8 @@ class BlobStore:
             with contextlib.suppress(OSError):
                 path.unlink()
         if not added and not self._storage.exists(key):
-            target = self._storage.path(key)
-            raise StorageError(f"something that is no plain file is in the way of {target}; look what it is")
+            name = self._storage.name(key)
+            raise StorageError(f"something that is no plain file is in the way of {name}; look what it is")
         return added
 
     def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
@@ -289,7 +289,7 @@ class BlobStore:
         Blob
             Nothing is opened yet.
         """
-        return Blob(self._storage.path(self.key(ref.digest)), ref, what, given_up=given_up)
+        return Blob(self._storage, ref, what, given_up=given_up)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .openfile import OpenFile
     from .stored import StoredArray
 
 __all__ = ["DELTA_FORMAT", "FORMAT", "HEAD", "Hdf5File", "announced_end", "open_hdf5"]
@@ -59,13 +60,15 @@ def announced_end(head: bytes) -> int | None:
     return int.from_bytes(head[28:36], "little")
 
 
-def open_hdf5(path: bytes) -> Any:
+def open_hdf5(path: bytes, image: bytes | None = None) -> Any:
     """Open a file for reading.
 
     Parameters
     ----------
     path : bytes
-        The file.
+        The file; a name for messages, if its content is given.
+    image : bytes, optional
+        All that is in the file, where it is none of this machine.
 
     Returns
     -------
@@ -75,6 +78,12 @@ def open_hdf5(path: bytes) -> Any:
     load_hdf5()
     import h5py
 
+    if image is not None:
+        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+        access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+        access.set_fapl_core(1 << 16, False)
+        access.set_file_image(image)
+        return h5py.h5f.open(path, h5py.h5f.ACC_RDONLY, access)
     try:
         return h5py.h5f.open(path, h5py.h5f.ACC_RDONLY, _access())
     except OSError as error:
@@ -102,8 +111,10 @@ class Hdf5File:
     ----------
     blob : StoredArray
         What it should hold.
-    file : h5py.h5f.FileID
-        The file.
+    opened : h5py.h5f.FileID
+        The file, for HDF5.
+    file : OpenFile
+        The same, for our own reader.
 
     Raises
     ------
@@ -111,16 +122,16 @@ class Hdf5File:
         If it holds something else.
     """
 
-    def __init__(self, blob: StoredArray, file: Any) -> None:
+    def __init__(self, blob: StoredArray, opened: Any, file: OpenFile) -> None:
         import h5py
 
         self._blob = blob
-        self._file = file
-        self._root = h5py.h5g.open(file, b"/")
+        self.file = file
+        self._root = h5py.h5g.open(opened, b"/")
         self._data = self._object(b"data")
         number = int(self._attribute(b"miripool_blob", 0))
         if number > DELTA_FORMAT:
-            raise NewerFormat(f"blob {blob.path} was written by a newer miripool; update miripool")
+            raise NewerFormat(f"blob {blob.where} was written by a newer miripool; update miripool")
         # What is virtual in a delta blob is for HDF5 tools; here its own tiles are read, and the other blobs by name.
         self._tiles, chunks = self._dataset(b"tiles" if number == DELTA_FORMAT else b"data")
         self._refuse_sources()
@@ -135,7 +146,6 @@ class Hdf5File:
             raise blob.damaged(f"has tiles of {chunks} elements")
         self.is_plain = chunks is None
         self.chunks: tuple[int, ...] = chunks or ()
-        self.descriptor: int = file.get_vfd_handle()
         self.owners: tuple[str, ...] = ()
         self.numbers: NDArray[Any] | None = None
         if number == DELTA_FORMAT:
@@ -260,14 +270,16 @@ class Hdf5File:
 
         try:
             if not bitshuffle.available():
-                return FoundTile(tile, self._blob, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside]))
+                return FoundTile(
+                    tile, self._blob, self.file, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside])
+                )
             found = self._tiles.get_chunk_info_by_coord(tile.start)
         except (OSError, RuntimeError, ValueError) as error:
             raise self._blob.unreadable("can't be read", error) from error
         most = bitshuffle.most_for(math.prod(self.chunks), self._blob.dtype.itemsize)
         if found.byte_offset is None or not 0 < found.size <= most:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return FoundTile(tile, self._blob, self.descriptor, found.byte_offset, found.size)
+        return FoundTile(tile, self._blob, self.file, found.byte_offset, found.size)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -32,8 +30,8 @@ class StoredArray(Protocol):
         """What it should hold."""
 
     @property
-    def path(self) -> Path:
-        """Its file."""
+    def where(self) -> str:
+        """Its file, in messages."""
 
     @property
     def shape(self) -> tuple[int, ...]:

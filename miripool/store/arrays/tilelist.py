@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..manifest import BlobRef
+    from .openfile import OpenFile
     from .stored import StoredArray
 
 __all__ = ["ListedTiles", "TileList", "read_tile_list", "record_type", "write_tile_list"]
@@ -81,16 +82,15 @@ class ListedTiles:
     ----------
     blob : StoredArray
         What it should hold.
-    descriptor : int
-        Of its file.
+    file : OpenFile
+        Its file.
     tiles : TileList
         From it.
     """
 
-    def __init__(self, blob: StoredArray, descriptor: int, tiles: TileList) -> None:
+    def __init__(self, blob: StoredArray, file: OpenFile, tiles: TileList) -> None:
         self._blob = blob
-        self._descriptor = descriptor
-        self._end = os.fstat(descriptor).st_size
+        self._file = file
         self._most = bitshuffle.most_for(math.prod(tiles.chunks), blob.dtype.itemsize)
         self.chunks = tiles.chunks
         self._records = tiles.records
@@ -99,9 +99,9 @@ class ListedTiles:
         """Tell where in the file a tile is."""
         record = self._records[tile.number]
         offset, size = int(record["offset"]), int(record["size"])
-        if not 0 < size <= self._most or offset + size > self._end:
+        if not 0 < size <= self._most or offset + size > self._file.size:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return FoundTile(tile, self._blob, self._descriptor, offset, size)
+        return FoundTile(tile, self._blob, self._file, offset, size)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""
@@ -161,13 +161,13 @@ def write_tile_list(path: str | os.PathLike[str], ref: BlobRef, tiles: TileList)
         file.write(body + footer)
 
 
-def read_tile_list(descriptor: int, ref: BlobRef) -> TileList | None:
+def read_tile_list(file: OpenFile, ref: BlobRef) -> TileList | None:
     """Read a list.
 
     Parameters
     ----------
-    descriptor : int
-        Of the open file.
+    file : OpenFile
+        The blob.
     ref : BlobRef
         The array that it should hold.
 
@@ -176,9 +176,9 @@ def read_tile_list(descriptor: int, ref: BlobRef) -> TileList | None:
     TileList or None
         None where there is none of this array, or it is damaged.
     """
-    end = os.fstat(descriptor).st_size
+    end = file.size
     start = max(0, end - _FIRST)
-    last = os.pread(descriptor, end - start, start)
+    last = file.read(start, end - start)
     if len(last) < _FOOTER.size or not last.endswith((_MAGIC, _DELTA_MAGIC)):
         return None
     header_size, count, digest, magic = _FOOTER.unpack_from(last, len(last) - _FOOTER.size)
@@ -187,7 +187,7 @@ def read_tile_list(descriptor: int, ref: BlobRef) -> TileList | None:
     if size > min(end, _LARGEST):
         return None
     if size > len(last):
-        last = os.pread(descriptor, size, end - size)
+        last = file.read(end - size, size)
         if len(last) < size:
             return None
     body = last[len(last) - size : len(last) - _FOOTER.size]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...model.dataset import Choose
+    from .openfile import OpenFile
     from .stored import StoredArray
 
 __all__ = ["MAX_TILE", "FoundTile", "Places", "TileReader"]
@@ -40,11 +40,11 @@ _MOST_BUFFERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class FoundTile:
-    """Where a tile is: descriptor of an open blob, offset and length in bytes; or its elements, if HDF5 had to read."""
+    """Where a tile is: an open blob's file, offset and length in bytes; or its elements, if HDF5 had to read."""
 
     tile: Tile
     blob: StoredArray
-    descriptor: int = -1
+    file: OpenFile
     offset: int = 0
     size: int = 0
     elements: NDArray[Any] | None = None
@@ -87,7 +87,7 @@ def _stretches(run: Sequence[FoundTile], most: int) -> Iterator[Sequence[FoundTi
 
 def _follows(one: FoundTile, other: FoundTile) -> bool:
     """Tell whether a tile stands right behind another."""
-    return (one.descriptor, one.offset + one.size) == (other.descriptor, other.offset) and other.elements is None
+    return one.file is other.file and one.offset + one.size == other.offset and other.elements is None
 
 
 def _read_apart(stretch: Sequence[FoundTile]) -> tuple[bytes, NDArray[np.uint8], list[int]]:
@@ -102,23 +102,10 @@ def _read_apart(stretch: Sequence[FoundTile]) -> tuple[bytes, NDArray[np.uint8],
     for i, (found, begin, end) in enumerate(zip(stretch, (0, *ends[:-1]), ends, strict=True)):
         buffers += [memoryview(heads)[head * i :][: min(head, found.size)], coded.data[begin:end]]
     try:
-        count = _read(stretch[0].descriptor, stretch[0].offset, buffers)
+        count = stretch[0].file.fill(stretch[0].offset, buffers)
     except OSError as error:
         raise stretch[0].blob.unreadable("can't be read", error) from error
     return bytes(heads), coded[: max(0, count - len(heads))], ends
-
-
-def _read(descriptor: int, offset: int, buffers: Sequence[memoryview]) -> int:
-    """Read as many bytes as there is room for, or as there are; tell how many."""
-    if hasattr(os, "preadv"):
-        return os.preadv(descriptor, buffers, offset)
-    whole = os.pread(descriptor, sum(len(buffer) for buffer in buffers), offset)  # macOS before 11
-    position = 0
-    for buffer in buffers:
-        part = whole[position : position + len(buffer)]
-        buffer[: len(part)] = part
-        position += len(part)
-    return position
 
 
 class TileReader:

@@ -1,34 +1,33 @@
-"""Storage: bytes by key in a folder. Read, list, put-if-absent, delete; no more is asked of it.
-
-An object store offers the same four, so a pool could live in one. One key's bytes may change, ``pool.json``'s, and
-what was damaged may be put anew: for them there is `replace`.
-"""
+"""Storage in a folder of a file system."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
+import fcntl
 import os
 import re
 import secrets
 import stat
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from ...errors import DiskFull, InvalidInput, NotFound, PoolNotFound, ReadOnly, StorageError
-from ...system.files import folder_below, name_new, read_plain, refuse_link
+from ...errors import IntegrityError, InvalidInput, NotFound, PoolNotFound
+from ...system.files import folder_below, name_new, open_plain, read_plain, refuse_link
+from ...system.folderlock import lock_folder, open_folder
+from ...system.oserrors import storage_error, unconfirmed
+from .contract import MOST_BYTES, TEMPORARY, Status, Storage, check_key
+from .heldfolder import held_folder
+from .leases import FolderLeases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["MOST_BYTES", "TEMPORARY", "LocalStorage", "Storage", "storage_error", "unconfirmed"]
+    from .contract import Held
+    from .leases import Leases
 
-MOST_BYTES = 1 << 28
-"""Bytes read at once: a manifest holds all headers of a file, an entry of the journal up to a million saves."""
-
-TEMPORARY = ".tmp-"
-"""Prefix of files that no key names: what a killed writer leaves behind."""
+__all__ = ["Folder", "LocalStorage"]
 
 _SHARD = re.compile("[0-9a-f]{2}")
 """Names of the folders between which blobs and manifests are divided."""
@@ -37,181 +36,127 @@ _DEEPEST = 8
 """Folders in folders that are walked; keys have three at most, and what others make has no end."""
 
 
-class Storage(Protocol):
-    """Where a pool keeps its bytes. Keys are relative paths with ``/``; what `put` put under one never changes."""
+class Folder:
+    """The files of a storage that is a folder.
 
-    def read(self, key: str, *, limit: int = MOST_BYTES) -> bytes:
-        """Give the bytes of a key; NotFound if there are none, IntegrityError if there are more than `limit`."""
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     def path(self, key: str) -> Path:
-        """Give a path at which the bytes of a key can be read by a library that wants files."""
+        """Give the file of a key, whether it is there or not; InvalidInput if no key is named so."""
+        return self.root.joinpath(*check_key(key).split("/"))
 
-    def exists(self, key: str) -> bool:
-        """Tell whether the key is there."""
-
-    def confirm(self, key: str) -> bool:
-        """Tell whether the key is there, and make sure that it stays, whoever put it."""
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """List the keys in the folder `prefix`, in no order, temporary files left out."""
-
-    def everything(self) -> Iterator[str]:
-        """List all there is, temporary files and names that can't be keys too; folders too deep to walk end with /."""
-
-    def refuse_links(self, folders: Iterable[str]) -> None:
-        """Make sure that the bytes of keys in some folders are where the others are; StorageError if not."""
-
-    def put(self, key: str, source: bytes | Path) -> bool:
-        """Put bytes, or a finished file of `workspace`, under a key, durably, unless it is taken.
-
-        Returns False where the key was there before: then nothing changed.
-        """
-
-    def workspace(self, key: str) -> Path:
-        """Give the path of a new temporary file that can be put under `key`; the caller writes it."""
-
-    def replace(self, key: str, source: bytes | Path) -> None:
-        """Put bytes, or a finished file, under a key, durably, whatever it held before."""
-
-    def delete(self, key: str) -> bool:
-        """Remove a key; False if it was not there."""
-
-    def set_aside(self, key: str, other: str) -> None:
-        """Move what is under a key to another one, whatever is there."""
-
-    def size(self, key: str) -> int:
-        """Give the bytes of a key; NotFound if it is not there."""
-
-    def settle(self) -> None:
-        """Never make the place of all keys again, now that it is there: where it is gone, so are they."""
-
-    def discard(self, key: str, *, age: float, dry_run: bool = False) -> int | None:
-        """Remove a file of `workspace` that is older than some seconds; give its size, None if it stays or is gone."""
+    @contextlib.contextmanager
+    def descriptor(self, key: str) -> Iterator[int]:
+        """Open the file of a key for reading; NotFound if it is not there, IntegrityError if it is no plain file."""
+        path = self.path(key)
+        with _errors_of(path):
+            try:
+                descriptor = open_plain(path)
+            except IsADirectoryError:
+                raise IntegrityError(f"{path} is a folder, not a plain file") from None
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
-class LocalStorage:
+class LocalStorage(Storage):
     """A folder of a file system that has fsync, and hard links or a renaming that spares what is there.
 
     Parameters
     ----------
     root : pathlib.Path
         The folder; made when something is put.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder.
+    files : Folder
+        The keys as files.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._folder = Folder(root)
         self._is_settled = False
         self._lasting: set[Path] = set()
         """Folders whose names are known to be on disk, with those of all folders from the root to them."""
+
+    def __reduce__(self) -> tuple[type[LocalStorage], tuple[Path]]:
+        return LocalStorage, (self.root,)
+
+    @property
+    def place(self) -> str:
+        """Path of the folder."""
+        return str(self.root.absolute())
+
+    @property
+    def files(self) -> Folder:
+        """The keys as files."""
+        return self._folder
+
+    @property
+    def leases(self) -> Leases:
+        """Locks of files in the folder ``leases``."""
+        return FolderLeases(self.root / "leases")
 
     def settle(self) -> None:
         """Never make the root again: from now on a root that is not there was moved away, with all that is in it."""
         self._is_settled = True
 
-    def path(self, key: str) -> Path:
-        """Give the file of a key.
+    def name(self, key: str) -> str:
+        """Give the path of a key's file."""
+        return str(self._folder.path(key))
 
-        Parameters
-        ----------
-        key : str
-            Relative path with ``/``.
-
-        Returns
-        -------
-        pathlib.Path
-            Whether the file is there or not.
-
-        Raises
-        ------
-        InvalidInput
-            If the key would lead out of the folder, or is none that a file can have.
-        """
-        parts = key.split("/")
-        if not key.isprintable() or any(part in {"", ".", ".."} or part.startswith(TEMPORARY) for part in parts):
-            raise InvalidInput(f"not a storage key: {key!r}")
-        return self.root.joinpath(*parts)
+    # Reading
 
     def read(self, key: str, *, limit: int = MOST_BYTES) -> bytes:
-        """Give the bytes of a key.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-        limit : int, keyword-only
-            Bytes that there are at most.
-
-        Returns
-        -------
-        bytes
-            All of them.
-
-        Raises
-        ------
-        NotFound
-            If the key is not there.
-        IntegrityError
-            If it is no plain file, or is larger.
-        StorageError
-            If it can't be read.
-        """
-        path = self.path(key)
-        try:
+        """Give all bytes of a key."""
+        path = self._folder.path(key)
+        with _errors_of(path):
             return read_plain(path, limit=limit)
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"{path} is not there") from None
-        except OSError as error:
-            raise storage_error(error, path) from error
+
+    def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Give some ranges of the bytes of a key."""
+        with self._folder.descriptor(key) as descriptor, _errors_of(self._folder.path(key)):
+            return [os.pread(descriptor, count, start) for start, count in ranges]
+
+    def status(self, key: str) -> Status:
+        """Look at a key's file, or at whatever has its name."""
+        path = self._folder.path(key)
+        with _errors_of(path):
+            return _status_of(path.lstat())
 
     def exists(self, key: str) -> bool:
-        """Tell whether a key is there.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-
-        Returns
-        -------
-        bool
-            True if so.
-
-        Raises
-        ------
-        ReadOnly, StorageError
-            If this user can't look, or the disk does not answer: that is not a "no".
-        """
-        path = self.path(key)
+        """Tell whether a plain file has the name of a key."""
+        path = self._folder.path(key)
         try:
-            return stat.S_ISREG(path.lstat().st_mode)
-        except (FileNotFoundError, NotADirectoryError):
+            with _errors_of(path):
+                return stat.S_ISREG(path.lstat().st_mode)
+        except NotFound:
             return False
-        except OSError as error:
-            raise storage_error(error, path) from error
 
     def confirm(self, key: str) -> bool:
         """Tell whether a key is there, and make sure that it stays.
 
-        A name is seen before it is on disk. Whoever refers to what somebody else has put has to wait for that too.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-
-        Returns
-        -------
-        bool
-            True if so.
-
-        Raises
-        ------
-        ReadOnly, StorageError
-            If it can't be told.
+        A name is seen before it is on disk. Who refers to what another process has put has to wait for that too.
         """
         if not self.exists(key):
             return False
-        folder = self.path(key).parent
+        folder = self._folder.path(key).parent
         try:
             self._make_folder(folder)
             _sync_folder(folder)
@@ -220,34 +165,12 @@ class LocalStorage:
         return True
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """List the keys in a folder, in no order.
-
-        Parameters
-        ----------
-        prefix : str
-            The folder's key; sub-folders are walked too.
-
-        Yields
-        ------
-        str
-            Keys; none if the folder is not there.
-
-        Raises
-        ------
-        StorageError
-            If the folder is a symbolic link, or can't be read.
-        """
-        self.path(prefix)
+        """List the keys in a folder and its sub-folders; StorageError if the folder is a symbolic link."""
+        check_key(prefix)
         yield from (key for key in self._walk(prefix.split("/"), TEMPORARY) if not key.endswith("/"))
 
     def everything(self) -> Iterator[str]:
-        """List all there is, in no order; symbolic links are listed, and not followed.
-
-        Yields
-        ------
-        str
-            Paths relative to the root; folders too deep to be walked end with ``/``.
-        """
+        """List all there is; symbolic links are listed, and not followed."""
         yield from self._walk([])
 
     def _walk(self, parts: Sequence[str], but: str | None = None) -> Iterator[str]:
@@ -271,21 +194,10 @@ class LocalStorage:
                 yield from self._walk((*parts, name), but)
 
     def refuse_links(self, folders: Iterable[str]) -> None:
-        """Make sure that some folders, and those in them that are named by two digits, are no symbolic links.
-
-        Parameters
-        ----------
-        folders : iterable of str
-            Their keys.
-
-        Raises
-        ------
-        StorageError
-            If one is a link: what is behind it is not the pool's.
-        """
+        """Make sure that some folders, and those in them that are named by two digits, are no symbolic links."""
         for folder in folders:
-            path = self.path(folder)
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError), _errors_of(path):
+            path = self._folder.path(folder)
+            with contextlib.suppress(NotFound), _errors_of(path):
                 mode = path.lstat().st_mode
                 refuse_link(path, mode)
                 if not stat.S_ISDIR(mode):
@@ -295,25 +207,11 @@ class LocalStorage:
                 for name in links:
                     refuse_link(path / name, stat.S_IFLNK)
 
+    # Writing
+
     def workspace(self, key: str) -> Path:
-        """Make a place for a file that will be put under `key`: beside it, so that a hard link is enough.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-
-        Returns
-        -------
-        pathlib.Path
-            A path that is not there yet, in a folder that is.
-
-        Raises
-        ------
-        StorageError, ReadOnly
-            If the folder can't be made.
-        """
-        target = self.path(key)
+        """Make a place for a file that will be put under a key: beside it, so that a hard link is enough."""
+        target = self._folder.path(key)
         try:
             self._make_folder(target.parent)
         except OSError as error:
@@ -321,48 +219,20 @@ class LocalStorage:
         return target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
 
     def put(self, key: str, source: bytes | Path) -> bool:
-        """Put bytes under a key, durably, unless the key is taken.
-
-        The bytes are on disk before the name appears, and the name is before this returns.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-        source : bytes or pathlib.Path
-            The content, or a file that `workspace` placed and the caller wrote; it is gone afterwards.
-
-        Returns
-        -------
-        bool
-            False where the key was there before: then nothing changed, and what is there stays.
-
-        Raises
-        ------
-        DiskFull, ReadOnly, StorageError
-            If it could not be written; nothing is left behind.
-        """
+        """Put bytes under a key: they are on disk before the name appears, and the name is before this returns."""
         return self._place(key, source, name_new)
 
-    def replace(self, key: str, source: bytes | Path) -> None:
-        """Put bytes under a key, durably, whatever it held before; a reader sees the old or the new ones.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-        source : bytes or pathlib.Path
-            As for `put`.
-
-        Raises
-        ------
-        DiskFull, ReadOnly, StorageError
-            If they could not be written; the old ones are still there then.
-        """
-        self._place(key, source, _rename)
+    def replace(self, key: str, source: bytes | Path, *, version: str | None = None) -> bool:
+        """Put bytes under a key, in place of what is there."""
+        if version is None:
+            return self._place(key, source, _rename)
+        path = self._folder.path(key)
+        with _errors_of(path), contextlib.suppress(FileNotFoundError, NotADirectoryError), _locked(path) as status:
+            return status.version == version and self._place(key, source, _rename)
+        return False
 
     def _place(self, key: str, source: bytes | Path, name: Callable[[Path, Path], bool]) -> bool:
-        target = self.path(key)
+        target = self._folder.path(key)
         temporary = source if isinstance(source, Path) else self.workspace(key)
         try:
             if isinstance(source, bytes):
@@ -382,126 +252,45 @@ class LocalStorage:
         return named
 
     def delete(self, key: str) -> bool:
-        """Remove a key.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-
-        Returns
-        -------
-        bool
-            False if it was not there.
-
-        Raises
-        ------
-        ReadOnly, StorageError
-            If it can't be removed.
-        """
-        path = self.path(key)
+        """Remove a key."""
+        path = self._folder.path(key)
         *parts, name = key.split("/")
         try:
-            with folder_below(self.root, parts) as descriptor:
+            with _errors_of(path), folder_below(self.root, parts) as descriptor:
                 os.unlink(name, dir_fd=descriptor)
-        except (FileNotFoundError, NotADirectoryError):
+        except NotFound:
             return False
-        except OSError as error:
-            raise storage_error(error, path) from error
         return True
 
     def set_aside(self, key: str, other: str) -> None:
-        """Move a file to another key, durably.
-
-        Parameters
-        ----------
-        key, other : str
-            From where to where; what is there is replaced.
-
-        Raises
-        ------
-        NotFound
-            If it is not there.
-        """
-        source, target = self.path(key), self.path(other)
-        try:
+        """Move a file to another key, durably."""
+        source, target = self._folder.path(key), self._folder.path(other)
+        with _errors_of(source):
             self._make_folder(target.parent)
             source.replace(target)
             for folder in (target.parent, source.parent):
                 _sync_folder(folder)
-        except FileNotFoundError:
-            raise NotFound(f"{source} is not there") from None
-        except OSError as error:
-            raise storage_error(error, source) from error
-
-    def size(self, key: str) -> int:
-        """Give the size of a key.
-
-        Parameters
-        ----------
-        key : str
-            Relative path.
-
-        Returns
-        -------
-        int
-            Bytes.
-
-        Raises
-        ------
-        NotFound
-            If it is not there.
-        """
-        path = self.path(key)
-        try:
-            return path.lstat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"{path} is not there") from None
-        except OSError as error:
-            raise storage_error(error, path) from error
 
     def discard(self, key: str, *, age: float, dry_run: bool = False) -> int | None:
-        """Remove a temporary file that nobody has written for some time.
-
-        Parameters
-        ----------
-        key : str
-            From `everything`; a symbolic link of such a name goes, and what it points to stays.
-        age : float, keyword-only
-            Seconds.
-        dry_run : bool, keyword-only
-            Only tell.
-
-        Returns
-        -------
-        int or None
-            Its bytes; None if it stays, or is gone already.
-
-        Raises
-        ------
-        InvalidInput
-            If it is not named as a temporary file is.
-        ReadOnly, StorageError
-            If it can't be removed.
-        """
+        """Remove a temporary file; a symbolic link of such a name goes, and what it points to stays."""
         *parts, name = key.split("/")
         if not name.startswith(TEMPORARY):
             raise InvalidInput(f"not a temporary file: {key!r}")
         try:
-            with folder_below(self.root, parts) as descriptor:
+            with _errors_of(self.root.joinpath(*parts, name)), folder_below(self.root, parts) as descriptor:
                 status = os.lstat(name, dir_fd=descriptor)
                 if time.time() - status.st_mtime < age:
                     return None
                 if not dry_run:
                     os.unlink(name, dir_fd=descriptor)
-        except (FileNotFoundError, NotADirectoryError):
+        except NotFound:
             return None
-        except OSError as error:
-            raise storage_error(error, self.root.joinpath(*parts, name)) from error
         return status.st_size
 
+    # Where the folder is
+
     def make(self) -> None:
-        """Make the root, durably, whoever may have made it or the folder above it a moment ago.
+        """Make the root, durably, whichever process may have made it or the folder above it a moment ago.
 
         Raises
         ------
@@ -514,6 +303,21 @@ class LocalStorage:
                 _sync_folder(folder)
         except OSError as error:
             raise storage_error(error, self.root) from error
+
+    @contextlib.contextmanager
+    def held(self, *, alone: bool = False) -> Iterator[Held]:
+        """Keep the folder where it is, by a lock of it."""
+        with held_folder(self.root, alone=alone) as folder:
+            yield folder
+
+    @contextlib.contextmanager
+    def turn(self, prefix: str, *, seconds: float) -> Iterator[None]:
+        """Wait for one's turn among this host's writers."""
+        folder = self._folder.path(prefix)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # there is no such folder yet, or somebody has the turn for longer
+                lock_folder(stack.enter_context(open_folder(folder)), seconds=seconds)
+            yield
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder; below the root make sure that its name stays, and those of the folders that it is in."""
@@ -547,13 +351,34 @@ class LocalStorage:
 
 @contextlib.contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
-    """Say what the system says of a path in our words, unless it says that nothing is there."""
+    """Say what the system says of a path in our words."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise
+        raise NotFound(f"{path} is not there") from None
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[Status]:
+    """Keep others from replacing a file by its version; give what it is. FileNotFoundError if it is not there."""
+    while True:
+        descriptor = open_plain(path)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: the version was looked at, no more
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held = os.fstat(descriptor)
+            if os.path.samestat(held, path.lstat()):
+                yield _status_of(held)
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _status_of(found: os.stat_result) -> Status:
+    changed = datetime.fromtimestamp(found.st_mtime, UTC)
+    return Status(found.st_size, changed, f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}")
 
 
 def _rename(temporary: Path, target: Path) -> bool:
@@ -575,43 +400,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def unconfirmed(error: OSError, path: Path) -> StorageError:
-    """Say that a name is there, and may be gone after a crash.
-
-    Parameters
-    ----------
-    error : OSError
-        What the sync of its folder raised.
-    path : pathlib.Path
-        The name.
-
-    Returns
-    -------
-    StorageError
-        To be raised by the caller.
-    """
-    return StorageError(f"{path} is there, but the disk did not confirm it ({error.strerror}); look at the disk")
-
-
-def storage_error(error: OSError, path: Path) -> StorageError | ReadOnly:
-    """Say what an operating system's error means for a pool.
-
-    Parameters
-    ----------
-    error : OSError
-        What was raised.
-    path : pathlib.Path
-        What was to be read or written.
-
-    Returns
-    -------
-    StorageError or ReadOnly
-        To be raised by the caller.
-    """
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return DiskFull(f"no space left to write {path}; make room and try again, nothing was changed")
-    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return ReadOnly(f"{path} can't be written or read by this user ({error.strerror})")
-    return StorageError(f"{path}: {error.strerror or error}")

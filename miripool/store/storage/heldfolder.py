@@ -16,10 +16,11 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from ..errors import Conflict, NotFound
-from ..system.files import name_new, read_plain
-from ..system.folderlock import lock_folder, open_folder
-from .storage.local import MOST_BYTES, TEMPORARY, storage_error, unconfirmed
+from ...errors import Conflict, NotFound
+from ...system.files import name_new, read_plain
+from ...system.folderlock import lock_folder, open_folder
+from ...system.oserrors import storage_error, unconfirmed
+from .contract import MOST_BYTES, TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +52,13 @@ class HeldFolder:
         self._root = root
         self._descriptor = descriptor
 
-    def path(self, key: str) -> Path:
+    def name(self, key: str) -> str:
         """Give where a key was when the folder was opened, for messages."""
-        return self._root / key
+        return str(self._root / key)
 
     def read(self, key: str, *, limit: int = MOST_BYTES) -> bytes:
         """Give the bytes of a key that is in no folder below; as `LocalStorage.read`."""
-        path = self.path(key)
+        path = self._root / key
         try:
             return read_plain(path, limit=limit, folder=self._descriptor)
         except FileNotFoundError:
@@ -71,7 +72,7 @@ class HeldFolder:
         try:
             folder = self._open(name)
             try:
-                named = _put(folder, self.path(key).parent / file, source)
+                named = _put(folder, (self._root / key).parent / file, source)
                 _confirm(folder, self._root / key)
             finally:
                 os.close(folder)

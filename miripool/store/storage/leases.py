@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["FolderLeases", "Lease", "Leases"]
+__all__ = ["FolderLeases", "Lease", "Leases", "NoLeases"]
 
 _NAME = re.compile(r"[0-9a-f]{32}\.lock")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -71,6 +71,25 @@ class Leases(Protocol):
 
     def sweep(self) -> None:
         """Remove what ended processes left of their leases; the notes that name them go first."""
+
+
+class NoLeases:
+    """Leases of a store that has no locks: nobody knows who is no more, and notes count until they are old."""
+
+    def own(self) -> Lease:
+        """Give the lease of this process."""
+        return Lease(socket.gethostname(), os.getpid(), boot_id(), "")
+
+    def is_over(self, lease: Lease) -> bool:  # noqa: ARG002
+        """Tell whether the owner is known to be no more."""
+        return False
+
+    def is_on(self, lease: Lease) -> bool:  # noqa: ARG002
+        """Tell whether the owner is known to live."""
+        return False
+
+    def sweep(self) -> None:
+        """Remove what ended processes left of their leases: there is nothing."""
 
 
 class FolderLeases:
