@@ -11,15 +11,16 @@ from pathlib import Path
 import homes
 import numpy as np
 import pytest
+from ahead import Ahead
 
 from miripool import Home, Pool, Product, ProductRef, Ramp, Rate
 from miripool.errors import IntegrityError, ProductNotFound
 from miripool.index import ProductRow
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import LEVELS, verify
-from miripool.pool import save as saving
 from miripool.pool.core import Core, core_of
 from miripool.store.arrays.blobs import BlobStore
+from miripool.store.storage.contract import Status
 from miripool.store.storage.local import LocalStorage
 
 home = homes.home
@@ -44,21 +45,26 @@ def give_up(pool: Pool) -> int:
 def test_a_blob_collected_between_its_listing_and_its_size(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.save(made("a", 1))
     for value in (7, 8):
-        saving.prepare(core_of(pool), made("left", value)).close()
-    size = LocalStorage.size
+        Ahead(pool, made("left", value)).close()
+    status = LocalStorage.status
     asked: list[str] = []
 
-    def first_collected(storage: LocalStorage, key: str) -> int:
+    def first_collected(storage: LocalStorage, key: str) -> Status:
         asked.append(key)
         if len(asked) == 1:
             assert storage.delete(key)
-        return size(storage, key)
+        return status(storage, key)
 
-    monkeypatch.setattr(LocalStorage, "size", first_collected)
+    left = set(pool.gc(dry_run=True).names)
+    assert len(left) == 2
+    report = verify(pool)
+    assert (report.unreferenced, report.is_whole) == (2, True)
+    monkeypatch.setattr(LocalStorage, "status", lambda s, key: (first_collected if key in left else status)(s, key))
     report = verify(pool)
     assert len(asked) == 2
     assert report.is_whole
-    assert (report.unreferenced, report.unreferenced_bytes) == (1, size(core_of(pool).archive.storage, asked[1]))
+    last = status(core_of(pool).archive.storage, asked[1]).size
+    assert (report.unreferenced, report.unreferenced_bytes) == (1, last)
 
 
 def test_a_blob_collected_while_its_family_is_asked_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +126,7 @@ def test_gcs_and_verify_together(pool: Pool) -> None:
         try:
             for value in range(12):
                 ref = pool.save(large("a", value), pixels=False)
-                saving.prepare(core_of(pool), made("left", value)).close()
+                Ahead(pool, made("left", value)).close()
                 pool.remove(ref)
             assert verifier.result(120) == []
         finally:

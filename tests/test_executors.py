@@ -183,8 +183,8 @@ def test_a_note_lasts_longer_than_the_worker_that_wrote_it(pool: Pool, tmp_path:
     job = job_of(pool, path)
     with processes() as executor:
         stored = store(pool, job, executor)
-    assert stored.prepared is not None
-    assert stored.prepared.stored
+    (prepared,) = stored.prepared
+    assert prepared.stored
     assert pending(pool) == [job.ticket.key]
     found = collect(core_of(pool).archive)
     assert (found.files, found.notes) == (0, 0)
@@ -192,7 +192,7 @@ def test_a_note_lasts_longer_than_the_worker_that_wrote_it(pool: Pool, tmp_path:
     # Done again, by whoever the work was given to when the first one was lost.
     assert store(pool, job).error is None
     assert pending(pool) == [job.ticket.key]
-    assert saving.commit(core_of(pool), stored.prepared).status == "new"
+    assert saving.commit(core_of(pool), prepared).status == "new"
     core_of(pool).archive.notes.withdraw(job.ticket)
     core_of(pool).archive.notes.withdraw(job.ticket)
     assert_whole(pool)
@@ -237,13 +237,13 @@ def test_arrays_that_turn_out_to_be_needed(pool: Pool, tmp_path: Path, monkeypat
     first = pool.save(write_image(tmp_path / "1" / "a.fits", {"DATE": "2026-01-01T00:00:00"}))
     again = write_image(tmp_path / "2" / "a.fits", {"DATE": "2026-01-02T00:00:00"})
     stored = store(pool, job_of(pool, again, "a"))
-    assert stored.prepared is not None
-    assert not stored.prepared.stored
+    (prepared,) = stored.prepared
+    assert not prepared.stored
     assert pending(pool) == []
-    assert saving.commit(core_of(pool), stored.prepared).status == "unchanged"
+    assert saving.commit(core_of(pool), prepared).status == "unchanged"
     pool.remove(first)
     with pytest.raises(ArraysElsewhere):
-        saving.commit(core_of(pool), stored.prepared)
+        saving.commit(core_of(pool), prepared)
 
     real = Core.catch_up
     pool.restore(first)

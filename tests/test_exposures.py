@@ -56,8 +56,8 @@ def other_raw(pool: Pool, **cards: object) -> ProductRef:
 def as_made(pool: Pool, raw: ProductRef, folder: Path, *kinds: str) -> list[ProductRef]:
     """Save files as `reprocess` saves what it makes."""
     history = [{"tool": "jwst", "version": "3", "inputs": [str(raw.urn)]}]
-    ready = [saving.read(folder / f"{NAME}_{kind}.fits", history=history) for kind in kinds]
-    return saving.commit_together(core_of(pool), ready, raw=raw, pixels=False)
+    made = [saving.read(folder / f"{NAME}_{kind}.fits") for kind in kinds]
+    return saving.commit_together(core_of(pool), made, history=history, raw=raw, pixels=False)
 
 
 # Runs

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from homes import call
+from ahead import Ahead
+from homes import call, environment
 from replay import folder_of
 
 from miripool import Context, Pool, Rate
@@ -23,7 +24,6 @@ from miripool.errors import Conflict, IntegrityError, ProductNotFound
 from miripool.maintenance.gc import Collected, collect
 from miripool.maintenance.verify import LEVELS, verify
 from miripool.model.canonical import canonical_json
-from miripool.pool import save as saving
 from miripool.pool.core import core_of
 from miripool.store import notes
 from miripool.store.arrays.blob import Blob
@@ -40,7 +40,7 @@ def files(pool: Pool) -> set[str]:
 def leave_a_blob(pool: Pool, value: float = 7) -> str:
     """Do what a writer does that is killed before its entry; give the blob's key."""
     before = files(pool)
-    saving.prepare(core_of(pool), made("left", value)).close()
+    Ahead(pool, made("left", value)).close()
     (key,) = files(pool) - before
     return key
 
@@ -168,16 +168,21 @@ def test_with_damage_nothing_is_collected(pool: Pool, damage: str) -> None:
     assert files(pool) == before
 
 
+def beside() -> dict[str, str]:
+    """Give the environment of processes that import modules of the tests."""
+    return environment(PYTHONPATH=str(Path(__file__).parent))
+
+
 WRITER = """
 import sys
 import numpy as np
 from miripool import Home, Rate
-from miripool.pool import save as saving
+from ahead import Ahead
 with Home().pool("jpl8") as pool:
-    ready = saving.prepare(pool._core, Rate({}, {"SCI": np.full((40, 50), 7, "f4")}, name="slow"))
+    ready = Ahead(pool, Rate({}, {"SCI": np.full((40, 50), 7, "f4")}, name="slow"))
     print("ready", flush=True)
     sys.stdin.readline()
-    saving.commit(pool._core, ready)
+    ready.commit()
     ready.close()
 """
 
@@ -185,7 +190,9 @@ with Home().pool("jpl8") as pool:
 def test_a_writer_that_was_stopped_after_it_looked(pool: Pool) -> None:
     """It found the blob there, which nobody refers to yet; meanwhile somebody collects."""
     key = leave_a_blob(pool)
-    with subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=beside()
+    ) as writer:
         assert writer.stdin is not None
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
@@ -206,7 +213,9 @@ def test_a_writer_that_was_stopped_after_it_looked(pool: Pool) -> None:
 
 
 def test_a_writer_that_was_killed(pool: Pool) -> None:
-    with subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=beside()
+    ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
         writer.kill()
@@ -287,19 +296,19 @@ BUSY = """
 import sys
 import numpy as np
 from miripool import Home, Rate
-from miripool.pool import save as saving
+from ahead import Ahead
 number = int(sys.argv[1])
 with Home().pool("jpl8") as pool:
     for i in range(25):
         # The same few arrays again and again: found there, or just collected.
         sci = np.full((40, 50), i % 3, "f4")
-        saving.prepare(pool._core, Rate({}, {"SCI": sci + 50}, name="never")).close()
+        Ahead(pool, Rate({}, {"SCI": sci + 50}, name="never")).close()
         pool.save(Rate({"PASS": i}, {"SCI": sci}, name=f"w{number}"), force=True)
 """
 
 
 def test_collecting_while_others_write(pool: Pool) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", BUSY, str(n)]) for n in range(2)]
+    writers = [subprocess.Popen([sys.executable, "-c", BUSY, str(n)], env=beside()) for n in range(2)]
     freed = 0
     while any(writer.poll() is None for writer in writers):
         freed += collect(core_of(pool).archive).files

@@ -10,7 +10,8 @@ import homes
 import numpy as np
 import psycopg2
 import pytest
-from homes import ask, write_image
+from ahead import Ahead
+from homes import ask, empty_home, write_image
 from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
@@ -292,14 +293,14 @@ def test_a_pool_made_anew_is_not_written_through_an_old_handle(home: Home, image
     other = write_image(tmp_path / "b.fits")
     old = home.create("jpl8")
     asleep = home.pool("jpl8")
-    waiting = saving.prepare(core_of(old), image)
+    waiting = Ahead(old, image)
     home.delete("jpl8")
     with home.create("jpl8") as new:
         before = files(home.path)
         uses = (
             lambda: old.save(other),
-            lambda: saving.commit(core_of(old), waiting),
-            lambda: saving.prepare(core_of(old), other),
+            waiting.commit,
+            lambda: Ahead(old, other),
             lambda: old.tag("a", "t"),
             lambda: asleep.save(other),
             asleep.reindex,
@@ -626,20 +627,21 @@ def test_a_folder_of_pools_that_is_a_file(home: Home) -> None:
             act()
 
 
-def test_pools_are_closed(home: Home, image: Path) -> None:
-    sessions = "SELECT pid FROM pg_stat_activity WHERE application_name = 'miripool' AND datname = current_database()"
-    before = set(ask(database(home), sessions))  # pools that other tests left open, if any
-    with home.create("jpl8") as pool:
-        pool.save(image)
-        assert set(ask(database(home), sessions)) - before
-    until = time.monotonic() + 10
-    while set(ask(database(home), sessions)) - before:  # the server takes a moment to notice
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    # The next use connects again.
-    assert pool.select().size() == 1
-    pool.close()
-    pool.close()
+def test_pools_are_closed(tmp_path: Path, image: Path, database_url: str) -> None:
+    # A database of its own: pools of one database share their sessions, and other tests leave some open.
+    with empty_home(tmp_path / "home", database_url, "closing") as home:
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'miripool' AND datname = 'closing'"
+        with home.create("jpl8") as pool:
+            pool.save(image)
+            assert ask(database(home), sessions) != [(0,)]
+        until = time.monotonic() + 10
+        while ask(database(home), sessions) != [(0,)]:  # the server takes a moment to notice
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        # The next use connects again.
+        assert pool.select().size() == 1
+        pool.close()
+        pool.close()
 
 
 def test_repr(pool: Pool, home: Home) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import homes
 import numpy as np
 import pytest
+from ahead import Ahead
 from homes import write_image
 
 from miripool import Pool, Rate
 from miripool.index.harvest import COLUMNS
-from miripool.pool import save as saving
 from miripool.pool.core import core_of
 from miripool.store.storage.local import LocalStorage
 
@@ -80,7 +80,7 @@ def test_while_a_note_is_written(pool: Pool, monkeypatch: pytest.MonkeyPatch) ->
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalStorage, "put", put_and_interrupt)
-        for save in (pool.save, partial(saving.prepare, core_of(pool))):
+        for save in (pool.save, partial(Ahead, pool)):
             with pytest.raises(KeyboardInterrupt):
                 save(product)
         with pytest.raises(KeyboardInterrupt), core_of(pool).archive.notes.run():

@@ -11,13 +11,13 @@ import h5py
 import homes
 import numpy as np
 import pytest
+from ahead import Ahead
 from homes import call
 
 from miripool import Home, Pool, Rate
 from miripool.errors import IntegrityError, StorageError
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import verify
-from miripool.pool import save as saving
 from miripool.pool.core import core_of
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.manifest import BlobRef
@@ -169,7 +169,7 @@ def test_links_named_as_ours_go_and_what_they_point_to_stays(filled: Pool, outsi
 
 def test_a_dry_run_tells_all_that_the_run_deletes(filled: Pool) -> None:
     root = filled.path
-    saving.prepare(core_of(filled), Rate({}, {"SCI": np.full((40, 50), 7.0, "f4")}, name="left")).close()
+    Ahead(filled, Rate({}, {"SCI": np.full((40, 50), 7.0, "f4")}, name="left")).close()
     left = next(key for key in list_folder(core_of(filled).archive.storage).keys if key not in call_keys(filled))
     for name, content in (
         (f"pending/{'1' * 32}.json", json.dumps(note_of_the_dead([left]))),

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ahead import Ahead
 from homes import ask, call, file_of
 
 from miripool import Context, Home, Pool, Ramp, Rate, RateInts
 from miripool.errors import IntegrityError
 from miripool.maintenance.verify import LEVELS, Report, verify
-from miripool.pool import save as saving
 from miripool.pool.core import core_of
 from miripool.pool.ingest import find_files, ingest
 from miripool.store.arrays.blob import Blob
@@ -188,7 +188,7 @@ def test_pixel_rows_of_other_values(filled: Pool, home: Home) -> None:
 
 def test_what_a_killed_writer_left_is_noted(filled: Pool) -> None:
     rate = Rate({}, {"SCI": np.full((30, 40), 7, "f4")}, name="never saved")
-    ready = saving.prepare(core_of(filled), rate)
+    ready = Ahead(filled, rate)
     assert verify(filled, level="quick").unreferenced == 0  # it may be about to be saved
     ready.close()
     report = verify(filled, level="quick")

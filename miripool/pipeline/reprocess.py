@@ -24,14 +24,14 @@ from ..system.workfolder import work_folder
 from .run import Recipe, run_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..index import ProductRow
     from ..model.product import Product
     from ..pool.core import Core, HasCore
     from ..pool.reference import ProductRef
-    from ..pool.save import Ready
     from ..pool.saving import Prepared
+    from ..pool.storing import Stored
     from ..store.notes import Ticket
 
 __all__ = ["Reprocessed", "reprocess"]
@@ -145,7 +145,7 @@ class _Job:
 
     Attributes
     ----------
-    folder, pool_id : str
+    place, pool_id : str
         As for `archive_at`.
     urn : str
         The raw product.
@@ -159,21 +159,13 @@ class _Job:
         For the pending notes of what is made: one for each kind that may be.
     """
 
-    folder: str
+    place: str
     pool_id: str
     urn: str
     row: ProductRow
     recipe: Recipe
     rows: tuple[ProductRow, ...]
     tickets: tuple[Ticket, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What another process made: products whose blobs are in the pool, or why there are none."""
-
-    prepared: tuple[Prepared, ...] = ()
-    error: MiripoolError | None = None
 
 
 class _Work:
@@ -200,13 +192,17 @@ class _Work:
         try:
             with _calibrated(self.pool.work_folder, raw.product, raw.name, str(raw.urn), self.recipe, tell) as made:
                 products, history = made
-                return self._save(raw, [save.read(p, name=raw.name, history=history) for p in products])
+                return self._save(raw, [save.read(p, name=raw.name) for p in products], history)
         except MiripoolError as error:
             return Reprocessed(raw, error=error)
 
-    def _save(self, raw: ProductRef, made: Sequence[Ready | Prepared]) -> Reprocessed:
+    def _save(
+        self, raw: ProductRef, made: Sequence[Product | Prepared], history: Sequence[Mapping[str, Any]] = ()
+    ) -> Reprocessed:
         with self._turn:
-            *refs, exposure = save.commit_together(self.pool, made, tag=self.tag, pixels=self.pixels, raw=raw)
+            *refs, exposure = save.commit_together(
+                self.pool, made, history=history, tag=self.tag, pixels=self.pixels, raw=raw
+            )
         return Reprocessed(raw, tuple(refs), exposure)
 
     def by_others(self, raws: Sequence[ProductRef], executor: Executor) -> Iterator[Reprocessed]:
@@ -229,10 +225,9 @@ class _Work:
         (row,) = self.pool.catalog.rows([raw.serial])
         return _Job(archive.place, self.pool.id, str(raw.urn), row, recipe, tuple(rows), tickets)
 
-    def _saved(self, raw: ProductRef, job: _Job, future: Future[_Made]) -> Reprocessed:
+    def _saved(self, raw: ProductRef, job: _Job, future: Future[Stored]) -> Reprocessed:
         try:
-            made = future.result()
-            return self._save(raw, made.prepared) if made.error is None else Reprocessed(raw, error=made.error)
+            return self._save(raw, _made_by(future))
         except MiripoolError as error:
             return Reprocessed(raw, error=error)
         except ArraysElsewhere:
@@ -247,19 +242,26 @@ class _Work:
         return self.here(raw)
 
 
-def _submitted(executor: Executor, job: _Job) -> Future[_Made]:
+def _made_by(future: Future[Stored]) -> tuple[Prepared, ...]:
+    made = future.result()
+    if made.error is not None:
+        raise made.error
+    return made.prepared
+
+
+def _submitted(executor: Executor, job: _Job) -> Future[Stored]:
     try:
         return executor.submit(_calibrate_elsewhere, job)
     except BrokenExecutor as error:
-        lost: Future[_Made] = Future()
+        lost: Future[Stored] = Future()
         lost.set_exception(error)
         return lost
 
 
-def _calibrate_elsewhere(job: _Job) -> _Made:
+def _calibrate_elsewhere(job: _Job) -> Stored:
     """Calibrate a product in a process that works for another, and store the blobs of what it gives."""
     try:
-        archive = archive_at(job.folder, job.pool_id)
+        archive = archive_at(job.place, job.pool_id)
         raw = archive.product(archive.manifest(job.row.manifest), job.urn)
         prepared = []
         with _calibrated(archive.work_folder, raw, job.row.name, job.urn, job.recipe, None) as (products, history):
@@ -269,8 +271,8 @@ def _calibrate_elsewhere(job: _Job) -> _Made:
                 made.measured.sources.clear()  # the files are gone in a moment
                 prepared.append(made)
     except MiripoolError as error:
-        return _Made(error=error)
-    return _Made(tuple(prepared))
+        return Stored(error=error)
+    return Stored(prepared=tuple(prepared))
 
 
 @contextmanager

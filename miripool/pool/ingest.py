@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import FileMissing, InvalidInput, MiripoolError
 from ..formats import expect, track_name
 from ..model.names import Urn, check_label
+from ..model.product import Product
 from ..system.oserrors import storage_error
 from ..system.threads import work_ahead, workers_of
 from . import save
 from .core import core_of
 from .reference import ProductRefs
 from .saving import ArraysElsewhere, Saved, tell_unchanged
-from .storing import Known, Stored, StoreJob, find_known, store_elsewhere, store_file
+from .storing import Stored, StoreJob, find_known, store_elsewhere, store_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -299,18 +300,18 @@ class _Saving:
                 yield job, names, future
 
     def _save_here(self, job: StoreJob, names: _Names) -> tuple[Saved, bool]:
-        found: Any = find_known(self.archive, job)
-        if isinstance(found, Known):
-            saved = self._unchanged(found.row, names, job.rows)
-            if saved is not None:
-                return saved, saved.row.serial in names.settled
-            found = job.path
-        return self._save(found), False
+        found = find_known(self.archive, job)
+        if isinstance(found, Product):
+            return self._save(found), False
+        saved = self._unchanged(found, names, job.rows)
+        if saved is not None:
+            return saved, saved.row.serial in names.settled
+        return self._save(job.path), False
 
     def _save(self, source: Any) -> Saved:
         """Save a file, or what was read of it, from the beginning to the end in this thread."""
-        ready = save.read(source, name=self.name, truncate=self.truncate)
-        return save.commit(self.pool, ready, tag=self.tag, force=self.force)
+        product = save.read(source, name=self.name, truncate=self.truncate)
+        return save.commit(self.pool, product, tag=self.tag, force=self.force)
 
     def _save_stored(self, job: StoreJob, names: _Names, future: Future[Stored]) -> tuple[Saved, bool]:
         try:
@@ -318,11 +319,11 @@ class _Saving:
             if stored.error is not None:
                 raise stored.error
             if stored.known is not None:
-                saved = self._unchanged(stored.known.row, names, job.rows)
+                saved = self._unchanged(stored.known, names, job.rows)
                 if saved is not None:
                     return saved, saved.row.serial in names.settled
-            if stored.prepared is not None:
-                return save.commit(self.pool, stored.prepared, tag=self.tag, force=self.force), False
+            for prepared in stored.prepared:  # one, or none
+                return save.commit(self.pool, prepared, tag=self.tag, force=self.force), False
         except ArraysElsewhere:
             pass  # what made them look needless is gone
         finally:

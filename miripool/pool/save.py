@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, MiripoolError
@@ -12,8 +11,7 @@ from ..model.kinds import kind_class, slots
 from ..model.product import Context, Product
 from . import contexts, exposures
 from .reference import ProductRef
-from .saving import Prepared, Saved, from_file, save_known, save_together, write_ahead
-from .saving import prepare as measure
+from .saving import Prepared, Saved, prepare, save_known, save_together
 from .select import serials_of
 
 if TYPE_CHECKING:
@@ -21,70 +19,9 @@ if TYPE_CHECKING:
 
     from ..index import ProductRow
     from ..model.product import Link, Origin
-    from ..store.archive import Archive
     from .core import Core
 
-__all__ = ["Ready", "commit", "commit_together", "finish", "keep_exposures", "make_pixels", "prepare", "read", "save"]
-
-
-@dataclass(slots=True)
-class Ready:
-    """A product that waits for its turn to be saved; `close` it afterwards, whatever came of it.
-
-    Attributes
-    ----------
-    product : Product or None
-        What is to be saved; None where it was read by others.
-    name : str
-        The track's name.
-    history : sequence of mapping
-        What it was made from and how.
-    prepared : Prepared or None
-        Its arrays measured, where that was necessary.
-    """
-
-    product: Product | None
-    name: str
-    history: Sequence[Mapping[str, Any]] = ()
-    prepared: Prepared | None = None
-    _notes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-
-    def close(self) -> None:
-        """Remove the pending note: blobs that no version refers to are gc's from now on."""
-        self._notes.close()
-
-    @property
-    def origin(self) -> Origin | None:
-        """The file that it is, bit for bit; metadata that were set since make it another product than the file."""
-        if self.product is None:
-            return None if self.prepared is None else self.prepared.manifest.origin
-        return None if self.product.layout is None else layout_of(self.product).origin
-
-    @property
-    def track(self) -> tuple[str, str]:
-        """Kind and name."""
-        if self.product is None:
-            return ("", self.name) if self.prepared is None else self.prepared.track
-        return self.product.kind, self.name
-
-    def measure(self, archive: Archive) -> Prepared:
-        """Give it measured.
-
-        Parameters
-        ----------
-        archive : Archive
-            The pool's folder.
-
-        Returns
-        -------
-        Prepared
-            The same each time.
-        """
-        if self.prepared is None:
-            if self.product is None:
-                raise InvalidInput(f"{self.name} has neither a product nor its measures")
-            self.prepared = measure(archive, self.product, name=self.name, history=self.history)
-        return self.prepared
+__all__ = ["commit", "commit_together", "finish", "keep_exposures", "make_pixels", "read", "save"]
 
 
 def save(
@@ -115,8 +52,8 @@ def save(
     """
     if isinstance(source, Context):
         return _save_context(core, source if name is None else source.renamed(name), tag)
-    ready = read(source, name=name, kind=kind, history=history, truncate=truncate)
-    saved = commit(core, ready, tag=tag, force=force)
+    product = read(source, name=name, kind=kind, truncate=truncate)
+    saved = commit(core, product, history=history, tag=tag, force=force)
     return finish(core, saved, pixels=pixels)
 
 
@@ -157,47 +94,15 @@ def keep_exposures(core: Core, made: Iterable[ProductRef], known: Iterable[Produ
     return [ProductRef(core, saved.row, notice=saved.notice) for saved in saves]
 
 
-def prepare(
+def commit(
     core: Core,
-    source: Any,
+    product: Product | Prepared,
     *,
-    name: str | None = None,
-    kind: str | type[Product] | None = None,
-    force: bool = False,
     history: Sequence[Mapping[str, Any]] = (),
-    truncate: bool = False,
-) -> Ready:
-    """Do the long part of a save, which may run beside others: read, measure and store the arrays.
-
-    Parameters
-    ----------
-    core : Core
-        The pool.
-    source, name, kind, force, history, truncate : object
-        As for `Pool.save`.
-
-    Returns
-    -------
-    Ready
-        For `commit`; no version is made before that.
-    """
-    ready = read(source, name=name, kind=kind, history=history, truncate=truncate)
-    core.catch_up()
-    rows = core.catalog.living([ready.name])
-    known = None if force else from_file(rows, ready.origin, ready.track)
-    if known is None or not core.archive.is_whole(known.manifest):
-        ticket = core.archive.notes.ticket()
-        ready._notes.callback(core.archive.notes.withdraw, ticket)
-        try:
-            write_ahead(core.archive, rows, ready.measure(core.archive), ticket, force=force)
-        except BaseException:
-            ready.close()
-            raise
-    return ready
-
-
-def commit(core: Core, ready: Ready | Prepared, *, tag: str | None = None, force: bool = False) -> Saved:
-    """Make a version of what was prepared; those of one track count in the order of these calls.
+    tag: str | None = None,
+    force: bool = False,
+) -> Saved:
+    """Make a version of a product; those of one track count in the order of these calls.
 
     It is saved then; its pixel rows are `finish`'s.
 
@@ -205,10 +110,10 @@ def commit(core: Core, ready: Ready | Prepared, *, tag: str | None = None, force
     ----------
     core : Core
         The pool.
-    ready : Ready or Prepared
-        From `prepare`, or what another process measured and stored.
-    tag, force : object, keyword-only
-        As for `Pool.save`.
+    product : Product or Prepared
+        From `read`, or what another process measured and stored.
+    history, tag, force : object, keyword-only
+        As for `Pool.save`; what is prepared has its history.
 
     Returns
     -------
@@ -220,43 +125,55 @@ def commit(core: Core, ready: Ready | Prepared, *, tag: str | None = None, force
     ArraysElsewhere
         If another process did not store the arrays, as they were there, and they are no more: `read` it here.
     """
-    if isinstance(ready, Prepared):
-        ready = Ready(None, ready.manifest.name, prepared=ready)
-    if force:  # done twice it would be saved twice
-        return _commit(core, ready, tag, force)
-    return core.again(lambda: _commit(core, ready, tag, force))
+    measured = product if isinstance(product, Prepared) else None
+    origin, track = _file_and_track(product)
 
-
-def _commit(core: Core, ready: Ready, tag: str | None, force: bool) -> Saved:
-    core.catch_up()
-    committer = core.committer
-    if not force:
-        known = save_known(core.archive, core.catalog, committer, ready.origin, ready.track, tag=tag)
+    def attempt() -> Saved:
+        nonlocal measured
+        core.catch_up()
+        known = None if force else save_known(core.archive, core.catalog, core.committer, origin, track, tag=tag)
         if known is not None:
             return known
-    prepared = ready.measure(core.archive)
-    (saved,) = save_together(core.archive, core.catalog, committer, [prepared], tag=tag, force=force)
-    return saved
+        measured = measured or _measured(core, product, history)
+        (saved,) = save_together(core.archive, core.catalog, core.committer, [measured], tag=tag, force=force)
+        return saved
+
+    return attempt() if force else core.again(attempt)  # done twice by force it would be saved twice
+
+
+def _file_and_track(product: Product | Prepared) -> tuple[Origin | None, tuple[str, str]]:
+    """Give the file that a product is, bit for bit, and its track; metadata that were set since make it another."""
+    if isinstance(product, Prepared):
+        return product.manifest.origin, product.track
+    origin = None if product.layout is None else layout_of(product).origin
+    return origin, (product.kind, product.name or "")
+
+
+def _measured(core: Core, product: Product | Prepared, history: Sequence[Mapping[str, Any]]) -> Prepared:
+    if isinstance(product, Prepared):
+        return product
+    return prepare(core.archive, product, name=product.name or "", history=history)
 
 
 def commit_together(
     core: Core,
-    ready: Sequence[Ready | Prepared],
+    products: Sequence[Product | Prepared],
     *,
+    history: Sequence[Mapping[str, Any]] = (),
     tag: str | None = None,
     pixels: bool | None = None,
     raw: ProductRef | None = None,
 ) -> list[ProductRef]:
-    """Make versions of what was read, in one journal entry: all of them, or none.
+    """Make versions of products, in one journal entry: all of them, or none.
 
     Parameters
     ----------
     core : Core
         The pool.
-    ready : sequence of Ready or Prepared
-        From `read` or `prepare`, or what another process measured and stored; of different tracks.
-    tag, pixels : object, keyword-only
-        As for `Pool.save`.
+    products : sequence of Product or Prepared
+        From `read`, or what another process measured and stored; of different tracks.
+    history, tag, pixels : object, keyword-only
+        As for `Pool.save`, for all of them; what is prepared has its history.
     raw : ProductRef, keyword-only, optional
         What they were made from: they and it become references of its `Exposure`, in the same entry.
 
@@ -266,7 +183,7 @@ def commit_together(
         In their order; the `notice` of one says so where nothing was new.
     """
     core.catch_up()
-    prepared = [r if isinstance(r, Prepared) else r.measure(core.archive) for r in ready]
+    prepared = [_measured(core, product, history) for product in products]
     if raw is not None:
         targets: dict[str, Link | Prepared] = {slots()[raw.kind]: contexts.link_to(core.finder.row(raw))}
         targets |= {slots()[p.manifest.kind]: p for p in prepared}
@@ -329,20 +246,19 @@ def read(
     *,
     name: str | None = None,
     kind: str | type[Product] | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
     truncate: bool = False,
-) -> Ready:
-    """Find out what a source would be saved as; no array is read.
+) -> Product:
+    """Give the product that a source would be saved as; no array is read.
 
     Parameters
     ----------
-    source, name, kind, history, truncate : object
+    source, name, kind, truncate : object
         As for `Pool.save`.
 
     Returns
     -------
-    Ready
-        For `commit`.
+    Product
+        With a name, for `commit`.
     """
     wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
     product = source.product if isinstance(source, ProductRef) else source
@@ -354,4 +270,4 @@ def read(
         product = product.renamed(name)
     if not product.name:
         raise InvalidInput(f"a {product.kind} that does not come from a file needs a name: save(product, name=…)")
-    return Ready(product, product.name, history)
+    return product

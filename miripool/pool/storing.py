@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import IntegrityError, MiripoolError
 from ..formats import classify, open_fits, read_fits, track_name
+from ..model.product import Product
 from ..store.archive import archive_at
 from ..system.threads import one_of_many
 from .saving import from_file, prepare, write_ahead
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
     from ..formats import FitsFile
     from ..index import ProductRow
-    from ..model.product import Product
     from ..store.archive import Archive
     from ..store.notes import Ticket
     from .saving import Prepared
 
-__all__ = ["Known", "StoreJob", "Stored", "find_known", "store_elsewhere", "store_file"]
+__all__ = ["StoreJob", "Stored", "find_known", "store_elsewhere", "store_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +58,25 @@ class StoreJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A file that is in the pool, by its digest; its version looks whole."""
-
-    row: ProductRow
-
-
-@dataclass(frozen=True, slots=True)
 class Stored:
-    """What came of a job.
+    """What a process did for another that is going to write the entry.
 
     Attributes
     ----------
-    known : Known or None
-        The version that the file is.
-    prepared : Prepared or None
-        What is to be saved; its blobs are in the pool unless it looks as if there were no need for them.
+    known : ProductRow or None
+        The version that the file is, by its digest; it looks whole.
+    prepared : tuple of Prepared
+        What is to be saved; the blobs are in the pool unless it looks as if there were no need for them.
     error : Exception or None
         Why it failed.
     """
 
-    known: Known | None = None
-    prepared: Prepared | None = None
+    known: ProductRow | None = None
+    prepared: tuple[Prepared, ...] = ()
     error: Exception | None = None
 
 
-def find_known(archive: Archive, job: StoreJob) -> Known | Product:
+def find_known(archive: Archive, job: StoreJob) -> ProductRow | Product:
     """Find the version that a file is, or read the file; no array is read.
 
     Parameters
@@ -95,8 +88,9 @@ def find_known(archive: Archive, job: StoreJob) -> Known | Product:
 
     Returns
     -------
-    Known or Product
-        The product where the file is not in the pool, or its version is damaged, or `force` is asked for.
+    ProductRow or Product
+        The version, which looks whole; the product where the file is not in the pool, or its version is damaged, or
+        `force` is asked for.
 
     Raises
     ------
@@ -105,7 +99,7 @@ def find_known(archive: Archive, job: StoreJob) -> Known | Product:
     """
     file = open_fits(job.path)
     row = None if job.force else _version_of(archive, job, file)
-    return read_fits(file, name=job.name, truncate=job.truncate) if row is None else Known(row)
+    return read_fits(file, name=job.name, truncate=job.truncate) if row is None else row
 
 
 def _version_of(archive: Archive, job: StoreJob, file: FitsFile) -> ProductRow | None:
@@ -146,21 +140,21 @@ def store_file(archive: Archive, job: StoreJob) -> Stored:
     try:
         with one_of_many():
             found = find_known(archive, job)
-            if isinstance(found, Known):
+            if not isinstance(found, Product):
                 return Stored(found)
             prepared = prepare(archive, found, name=found.name or "", history=())
             write_ahead(archive, job.rows, prepared, job.ticket, force=job.force)
-            return Stored(prepared=prepared)
+            return Stored(prepared=(prepared,))
     except Exception as error:
         return Stored(error=error)
 
 
-def store_elsewhere(folder: str, pool_id: str, job: StoreJob) -> Stored:
+def store_elsewhere(place: str, pool_id: str, job: StoreJob) -> Stored:
     """Store the blobs of a file in a process that works for another.
 
     Parameters
     ----------
-    folder, pool_id : str
+    place, pool_id : str
         As for `archive_at`.
     job : StoreJob
         What to store.
@@ -171,10 +165,10 @@ def store_elsewhere(folder: str, pool_id: str, job: StoreJob) -> Stored:
         As for `store_file`, and without open files.
     """
     try:
-        archive = archive_at(folder, pool_id)
+        archive = archive_at(place, pool_id)
     except MiripoolError as error:
         return Stored(error=error)
     stored = store_file(archive, job)
-    if stored.prepared is not None:
-        stored.prepared.measured.sources.clear()  # where they are needed after all, the caller reads them again
+    for prepared in stored.prepared:
+        prepared.measured.sources.clear()  # where they are needed after all, the caller reads them again
     return stored
