@@ -19,9 +19,9 @@ from miripool import Home, Pool
 from miripool.errors import Conflict
 from miripool.exchange import copy as transfer
 from miripool.exchange.copy import PoolShelf, _alone, receive
-from miripool.pool.commit import _turn
 from miripool.pool.core import core_of
 from miripool.store.storage.heldfolder import held_folder
+from miripool.store.storage.local import LocalStorage
 from miripool.system.folderlock import lock_folder, open_folder
 
 home = homes.home
@@ -71,8 +71,9 @@ def locked_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_forked_child_keeps_no_turn(tmp_path: Path) -> None:
-    with child_forked_within(lambda: _turn(tmp_path)):
-        assert is_free(tmp_path)
+    (tmp_path / "journal").mkdir()
+    with child_forked_within(lambda: LocalStorage(tmp_path).turn("journal", seconds=10)):
+        assert is_free(tmp_path / "journal")
 
 
 def test_a_forked_child_does_not_hold_the_pool(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ FLOORS = (
     "pixels",
     "exchange maintenance pipeline",
     "session",
-    "simulate",
+    "records simulate",
     "cli",
     "__main__",
 )

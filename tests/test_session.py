@@ -9,6 +9,7 @@ from pathlib import Path
 import homes
 import numpy as np
 import pytest
+from homes import file_of
 
 from miripool import Home, Pool, Rate
 from miripool.errors import AlreadyExists, FileMissing, ProductNotFound
@@ -61,7 +62,7 @@ def test_a_pack(filled: Pool, other: Pool, tmp_path: Path) -> None:
 def test_whole_damaged_and_healed(filled: Pool, other: Pool) -> None:
     filled.copy_to(other)
     assert filled.verify(level="full").is_whole
-    blob = filled.ref("Rate/b").product["SCI"].source.path
+    blob = file_of(filled.ref("Rate/b").product["SCI"].source)
     content = blob.read_bytes()
     blob.unlink()
     assert filled.verify("Rate/a").is_whole

@@ -9,14 +9,12 @@ import typer
 from .choosing import count_versions
 from .output import as_json as to_json
 from .output import human_bytes, say, write
-from .session import Json, PoolName, core_of, moment, open_pool
+from .session import Json, PoolName, moment, open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from ..pool.difference import Difference
-    from ..pool.reference import ProductRef
     from ..session.pool import Pool
 
 __all__ = ["register"]
@@ -68,69 +66,37 @@ def _log(
 
 
 def _log_of_pool(pool: Pool, begin: datetime | None, limit: int, *, as_json: bool) -> None:
-    from ..pool.events import events
+    from ..records.tracks import event_records
 
-    found = list(events(core_of(pool), since=begin, limit=limit))[::-1]
-    rows = core_of(pool).catalog.rows(sorted({serial for event in found for serial in event.serials}))
-    names = {row.serial: f"{row.kind}/{row.name}@{row.version}" for row in rows}
+    found = event_records(pool, since=begin, limit=limit)
     if as_json:
-        write(
-            to_json(
-                [
-                    {
-                        "entry": event.entry,
-                        "time": event.time,
-                        "what": event.what,
-                        "tag": event.label,
-                        "versions": [names.get(serial, str(serial)) for serial in event.serials],
-                        "by": event.by,
-                    }
-                    for event in found
-                ]
-            )
-        )
+        write(to_json(found))
         return
     for event in found:
-        named = [names.get(serial, str(serial)) for serial in event.serials[:_SHOWN]]
-        more = len(event.serials) - len(named)
-        label = "" if event.label is None else f" {event.label!r}"
+        named = event["versions"][:_SHOWN]
+        more = len(event["versions"]) - len(named)
+        label = "" if event["tag"] is None else f" {event['tag']!r}"
         others = f" and {count_versions(more)} more" if more else ""
-        write(f"{_utc(event.time)}  {event.what}{label} {', '.join(named)}{others}{_by(event.by)}")
+        write(f"{_utc(event['time'])}  {event['what']}{label} {', '.join(named)}{others}{_by(event['by'])}")
     if not found and limit:
         say("nothing has happened yet" if begin is None else f"nothing since {_utc(begin)}")
 
 
 def _log_of_product(pool: Pool, spec: str, begin: datetime | None, *, as_json: bool) -> None:
-    track = list(_track(pool, spec))
-    versions = [version for version, _ in track]
-    words = {v["version"]: ["first version"] if c is None else c.words() for v, c in track}
-    first = pool.ref(spec, removed=True)
-    number = {v["serial"]: v["version"] for v in versions}
-    moves = [
-        {
-            "time": e.time,
-            "tag": e.label,
-            "version": number.get(e.serial),
-            "previous": number.get(e.previous),
-            "by": e.by,
-        }
-        for e in pool.tag_events(kind=first.kind, name=first.name)
-        if begin is None or e.time >= begin
-    ]
-    trash = list(_trash_events(pool, number, begin))
-    if begin is not None:
-        moved = {event["version"] for event in trash}
-        versions = [v for v in versions if v["created"] >= begin or v["version"] in moved]
+    from ..records.tracks import track_record
+
+    track = track_record(pool, spec, since=begin)
+    for notice in track.notices:
+        say(notice)
     if as_json:
-        told = {"kind": first.kind, "name": first.name, "versions": versions, "tags": moves, "trash": trash}
-        write(to_json(told))
+        write(to_json(track.to_json()))
         return
-    write(f"{first.kind}/{first.name}")
-    if begin is not None and not versions and not moves:
+    write(f"{track.kind}/{track.name}")
+    if begin is not None and not track.versions and not track.tags:
         say(f"nothing since {_utc(begin)}")
-    for v in versions:
-        _write_version(v, words[v["version"]])
-    for event in sorted([*moves, *trash], key=lambda event: event["time"]):
+    for v in track.versions:
+        _write_version(v, track.words[v["version"]])
+    for event in sorted([*track.tags, *track.trash], key=lambda event: event["time"]):
         write(f"{_utc(event['time'])}  {_told(event)}{_by(event['by'])}")
 
 
@@ -160,59 +126,6 @@ def _utc(time: datetime) -> str:
 
 def _by(who: object) -> str:
     return "" if who is None else f" by {who}"
-
-
-def _trash_events(pool: Pool, number: dict[int, int], begin: datetime | None) -> Iterator[dict[str, Any]]:
-    """Give what went into the trash of a product, came back, or was given up for good; the oldest first."""
-    from ..errors import IntegrityError, NotFound
-    from ..pool.events import events
-
-    try:
-        found = list(events(core_of(pool), since=begin, among=number))[::-1]
-    except (IntegrityError, NotFound) as error:  # the index still knows versions and tags
-        say(f"{error}; what went into the trash before is not told")
-        return
-    for event in found:
-        if event.what in _WORDS:
-            for serial in event.serials:
-                yield {"time": event.time, "what": event.what, "version": number[serial], "by": event.by}
-
-
-def _track(pool: Pool, spec: str) -> Iterator[tuple[dict[str, Any], Difference | None]]:
-    """Give the versions of a track, each with what changed against the one before."""
-    previous = None
-    for ref in pool.versions(spec, removed=True):
-        pool.history(ref)  # a lost manifest is an error, even if there is nothing to compare
-        change = None if previous is None else _changes(pool, previous, ref)
-        yield (
-            {
-                "urn": ref.urn,
-                "serial": ref.serial,
-                "version": ref.version,
-                "created": ref.created,
-                "saved_by": ref.row.saved_by,
-                "removed": ref.removed,
-                "removed_by": ref.row.removed_by,
-                "purged": ref.purged,
-                "tags": list(ref.row.tags),
-                "bytes": ref.bytes,
-                "stored_bytes": ref.stored_bytes,
-                "changes": None if change is None else change.to_json(),
-            },
-            change,
-        )
-        previous = ref
-
-
-def _changes(pool: Pool, old: ProductRef, new: ProductRef) -> Difference:
-    """Tell what changed; of damaged arrays, that they did."""
-    from ..errors import IntegrityError
-
-    try:
-        return pool.diff(old, new)
-    except IntegrityError as error:
-        say(f"{error}; their elements are not compared")
-        return pool.diff(old, new, elements=False)
 
 
 def register(app: typer.Typer) -> None:

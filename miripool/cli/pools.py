@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,20 +24,20 @@ def _create(context: typer.Context, name: PoolName) -> None:
 
 def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -> None:
     """List the pools."""
+    from ..records.pools import pool_records
+
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
     sizes = ["bytes", "stored_bytes", "index_bytes"]
     columns = ["name", "products", "versions", "tags", *sizes, "created", "path"]
     rows = []
     failed: MiripoolError | None = None
-    for name in home.names():
-        try:
-            rows.append({**asdict(home.summary(name)), "error": None})
-        except MiripoolError as error:  # one bad pool does not hide the others
-            say(f"pool {name}: {error}")
+    for row, error in pool_records(home):
+        if error is not None:
+            say(f"pool {row['name']}: {error}")
             failed = error
-            if as_json:
-                rows.append({**dict.fromkeys([*columns, "contexts"]), "name": name, "error": str(error)})
+        if error is None or as_json:
+            rows.append(row)
     emit(
         rows,
         columns,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from contextlib import nullcontext
@@ -14,7 +13,6 @@ import typer
 
 from ..errors import AlreadyExists
 from ..model.cards import is_structural
-from ..model.names import Urn
 from .choosing import (
     AllVersions,
     Kind,
@@ -33,9 +31,8 @@ from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from ..model.product import Link
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
     from ..pool.reference import ProductRef, ProductRefs
@@ -71,7 +68,7 @@ def _add(
     as_csv: Csv = False,
 ) -> None:
     """Add FITS files: new products, new versions of known ones, or nothing where the data are there."""
-    from ..pool.ingest import find_files, ingest, summarise
+    from ..pool.ingest import find_files, ingest
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
@@ -98,8 +95,15 @@ def _add(
                     say(f"{outcome.path}: {outcome.message}")
         if pixels is not False:
             _make_up_for_pixels(pool)
-    if listed:
-        rows = [_outcome_row(o) for o in outcomes]
+    _report_added(outcomes, as_json=as_json, as_csv=as_csv)
+
+
+def _report_added(outcomes: Sequence[Outcome], *, as_json: bool, as_csv: bool) -> None:
+    from ..pool.ingest import summarise
+    from ..records.versions import outcome_record
+
+    if as_json or as_csv:
+        rows = [outcome_record(o) for o in outcomes]
         emit(rows, list(rows[0]) if rows else [], as_json_list=as_json, as_csv=as_csv)
     total = summarise(outcomes)
     say(
@@ -132,18 +136,6 @@ def _tell(outcome: Outcome) -> None:
     notice = f"  ({outcome.message})" if outcome.message else ""
     file = visible(outcome.path.name, lines=False)
     write(f"{_WORDS[outcome.status]:<12} {outcome.urn}  version {outcome.version}  {file}{stored}{notice}")
-
-
-def _outcome_row(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "file": str(outcome.path),
-        "status": outcome.status,
-        "urn": outcome.urn,
-        "version": outcome.version,
-        "bytes": outcome.bytes,
-        "stored_bytes": outcome.stored_bytes,
-        "message": outcome.message,
-    }
 
 
 def _ls(
@@ -241,34 +233,21 @@ def _show(
     as_json: Json = False,
 ) -> None:
     """Show versions: their metadata and datasets."""
+    from ..records.versions import version_record
+
     with open_pool(context, name) as pool:
         chosen = choose(pool, specs, Which(kind, where, tag, all_versions))
         if as_json:
-            found = [_version_in_json(pool, ref) for ref in chosen.refs]
+            found = [version_record(pool, ref) for ref in chosen.refs]
             write(to_json(found[0] if len(found) == 1 and not chosen.selected else found))
             return
         for number, ref in enumerate(chosen.refs):
             if number:
                 write("")
-            _show_version(pool, ref, everything=everything)
+            _show_version(version_record(pool, ref), everything=everything)
 
 
-def _version_in_json(pool: Pool, ref: ProductRef) -> dict[str, Any]:
-    from ..pool.listing import keyword_rows
-
-    product = ref.product
-    references = [_reference_row(pool.name, link) for link in getattr(product, "links", ())]
-    return {
-        **_version_row(pool, ref),
-        "datasets": [_dataset_row(d) for d in product.datasets.values()],
-        **({"references": references} if references else {}),
-        "history": [dict(step) for step in pool.history(ref)],
-        "keywords": list(keyword_rows(product.meta)),
-    }
-
-
-def _show_version(pool: Pool, ref: ProductRef, *, everything: bool) -> None:
-    found = _version_in_json(pool, ref)
+def _show_version(found: dict[str, Any], *, everything: bool) -> None:
     datasets, references, history, keywords = (
         found.pop(key, []) for key in ("datasets", "references", "history", "keywords")
     )
@@ -294,17 +273,6 @@ def _show_version(pool: Pool, ref: ProductRef, *, everything: bool) -> None:
     emit(rows, ["keyword", "value", "unit", "description"])
 
 
-def _reference_row(pool: str, link: Link) -> dict[str, Any]:
-    return {
-        "reference": link.name,
-        "urn": str(Urn(pool, link.kind, link.serial)),
-        "kind": link.kind,
-        "name": link.product,
-        "version": link.version,
-        "manifest": link.manifest,
-    }
-
-
 def _history_lines(step: dict[str, Any]) -> Iterator[str]:
     """Tell what a version was made from, one line for each word that there is."""
     if isinstance(step.get("copied"), dict):
@@ -321,38 +289,6 @@ def _history_lines(step: dict[str, Any]) -> Iterator[str]:
             given = parameters[what]
             shown = ", ".join(f"{k}={v}" for k, v in given.items()) if isinstance(given, dict) else ", ".join(given)
             yield f"{what:<12} {shown}"
-
-
-def _version_row(pool: Pool, ref: ProductRef) -> dict[str, Any]:
-    columns = ["urn", "kind", "name", "version", "tags", "created", "saved_by", "bytes", "stored_bytes", "filename"]
-    (row,) = core_of(pool).listing([ref.serial], columns)
-    return row
-
-
-def _dataset_row(dataset: Any) -> dict[str, Any]:
-    s = dataset.statistics
-    whole = dataset.dtype.kind in "bui"
-    number = {
-        k: None if s is None else _number(getattr(s, k), whole=whole and k in ("min", "max"))
-        for k in ("min", "max", "mean", "std")
-    }
-    return {
-        "dataset": dataset.name,
-        "dtype": "table" if dataset.dtype.names else str(dataset.dtype),
-        "shape": list(dataset.shape),
-        "unit": dataset.unit_text,
-        **number,
-        "nan": None if s is None else s.n_nan,
-        "flagged": None if s is None else s.n_flagged,
-        "blob": dataset.source.key,
-    }
-
-
-def _number(value: float | None, *, whole: bool) -> float | int:
-    """Give a number that is known: whole ones of an array of integers as such; NaN where no element is a number."""
-    if value is None:
-        return math.nan
-    return int(value) if whole and value.is_integer() else value
 
 
 def _export(

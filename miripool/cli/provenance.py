@@ -17,7 +17,6 @@ from .session import Csv, Json, PoolName, Spec, one_form, open_pool
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..index import ProductRow
     from ..pool.difference import Difference
     from ..pool.lineage import Descent, Source
     from ..pool.reference import ProductRef
@@ -31,7 +30,9 @@ def _lineage(context: typer.Context, name: PoolName, spec: Spec, as_json: Json =
     with open_pool(context, name) as pool:
         roots = pool.lineage(spec)
     if as_json:
-        write(to_json([_as_record(name, root) for root in roots]))
+        from ..records.lineage import descent_record
+
+        write(to_json([descent_record(name, root) for root in roots]))
         return
     for root in roots:
         for line in _draw(name, root, "", ""):
@@ -110,39 +111,6 @@ def _given(step: Any, what: str) -> dict[str, str]:
     return {str(key): "" for key in given} if isinstance(given, list | tuple) else {}
 
 
-def _as_record(pool: str, node: Descent) -> dict[str, Any]:
-    return {
-        **_short(pool, node.row),
-        "asked": node.asked,
-        "source": None if node.source is None else _source_record(pool, node.source),
-        "file": node.row.filename,
-        "history": [dict(step) for step in node.history],
-        "references": dict(node.references),
-        "contexts": [_short(pool, context) for context in node.contexts],
-        "into": [_as_record(pool, below) for below in node.into],
-    }
-
-
-def _source_record(pool: str, source: Source) -> dict[str, Any]:
-    return {
-        "how": source.how,
-        "why": source.why,
-        "candidates": [_short(pool, candidate) for candidate in source.candidates],
-    }
-
-
-def _short(pool: str, row: ProductRow) -> dict[str, Any]:
-    return {
-        "urn": str(Urn(pool, row.kind, row.serial)),
-        "kind": row.kind,
-        "name": row.name,
-        "version": row.version,
-        "tags": list(row.tags),
-        "created": row.created,
-        "bytes": row.bytes,
-    }
-
-
 def _uses(
     context: typer.Context,
     name: PoolName,
@@ -151,9 +119,11 @@ def _uses(
     as_csv: Csv = False,
 ) -> None:
     """List the versions that a version or a reference file went into."""
+    from ..records.lineage import use_record
+
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
-        rows = [{**_short(name, use.row), "how": use.how} for use in pool.uses(of)]
+        rows = [use_record(name, use) for use in pool.uses(of)]
     columns = ["urn", "kind", "name", "version", "tags", "how"]
     if as_json or as_csv:
         columns = ["urn", "kind", "name", "version", "tags", "created", "bytes", "how"]

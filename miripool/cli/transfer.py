@@ -95,21 +95,9 @@ def _unpack(
 
 
 def _report(done: list[Received], *, as_json: bool, pool: str) -> None:
-    from ..model.names import Urn
+    from ..records.versions import received_record
 
-    rows = [
-        {
-            "urn": str(Urn(pool, r.saved.row.kind, r.saved.row.serial)),
-            "kind": r.saved.row.kind,
-            "name": r.saved.row.name,
-            "version": r.saved.row.version,
-            "tags": list(r.saved.row.tags),
-            "from": r.urn,
-            "status": r.saved.status,
-            "notice": r.saved.notice,
-        }
-        for r in done
-    ]
+    rows = [received_record(pool, received) for received in done]
     if as_json:
         write(to_json(rows))
     elif rows:

@@ -240,7 +240,7 @@ DATA_QUESTIONS: dict[str, tuple[Any, Callable[[Any], bool]]] = {
 def test_data_of_many_products(campaign: Campaign, figure: Callable[..., None], what: str) -> None:
     query, judge = DATA_QUESTIONS[what]
     size = sum(path.stat().st_size for path in campaign.ramps)
-    blobs = sorted(core_of(campaign.pool).archive.storage.path("blobs").rglob("*.h5"))
+    blobs = sorted((campaign.pool.path / "blobs").rglob("*.h5"))
     taken: dict[str, list[float]] = {"pool": [], "astropy": [], "cold pool": [], "cold astropy": []}
     for round_ in range(7):
         cold = "cold " if round_ % 2 else ""

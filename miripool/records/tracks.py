@@ -1,0 +1,190 @@
+"""Records of what happened: to one product, and in a whole pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import IntegrityError, NotFound
+from ..pool.core import core_of
+from ..pool.events import events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from ..pool.difference import Difference
+    from ..pool.reference import ProductRef
+    from ..session.pool import Pool
+
+__all__ = ["TrackRecord", "event_records", "track_record"]
+
+_TRASH = frozenset({"removed", "restored", "purged"})
+
+
+@dataclass(slots=True)
+class TrackRecord:
+    """What happened to a product.
+
+    Attributes
+    ----------
+    kind, name : str
+        Its track.
+    versions : list of dict
+        With ``urn``, ``serial``, ``version``, times, sizes, tags, who saved and removed it, and ``changes`` against
+        the version before.
+    tags : list of dict
+        Moves of tags: ``time``, ``tag``, ``version``, ``previous``, ``by``.
+    trash : list of dict
+        ``time``, ``what`` (``removed``, ``restored``, ``purged``), ``version``, ``by``.
+    words : dict
+        By number of a version, what changed in it, for people.
+    notices : list of str
+        What could not be found out, and why.
+    """
+
+    kind: str
+    name: str
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    tags: list[dict[str, Any]] = field(default_factory=list)
+    trash: list[dict[str, Any]] = field(default_factory=list)
+    words: dict[int, list[str]] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as plain data, without what is for people only.
+
+        Returns
+        -------
+        dict
+            ``kind``, ``name``, ``versions``, ``tags``, ``trash``.
+        """
+        return {name: getattr(self, name) for name in ("kind", "name", "versions", "tags", "trash")}
+
+
+def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> TrackRecord:
+    """Find out what happened to a product.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    spec : str
+        The product.
+    since : datetime, keyword-only, optional
+        Only from then on; aware.
+
+    Returns
+    -------
+    TrackRecord
+        The oldest first.
+
+    Raises
+    ------
+    ProductNotFound
+        If there is no such product.
+    IntegrityError
+        If a manifest is missing or damaged.
+    """
+    first = pool.ref(spec, removed=True)
+    found = TrackRecord(first.kind, first.name)
+    for version, change in _versions(pool, spec, found.notices):
+        found.versions.append(version)
+        found.words[version["version"]] = ["first version"] if change is None else change.words()
+    number = {version["serial"]: version["version"] for version in found.versions}
+    found.tags = [
+        {
+            "time": event.time,
+            "tag": event.label,
+            "version": number.get(event.serial),
+            "previous": number.get(event.previous),
+            "by": event.by,
+        }
+        for event in pool.tag_events(kind=first.kind, name=first.name)
+        if since is None or event.time >= since
+    ]
+    try:
+        found.trash = list(_trash(pool, number, since))
+    except (IntegrityError, NotFound) as error:  # the index still knows versions and tags
+        found.notices.append(f"{error}; what went into the trash before is not told")
+    if since is not None:
+        moved = {event["version"] for event in found.trash}
+        found.versions = [v for v in found.versions if v["created"] >= since or v["version"] in moved]
+    return found
+
+
+def _trash(pool: Pool, number: Mapping[int, int], since: datetime | None) -> Iterator[dict[str, Any]]:
+    """Give what went into the trash of a product, came back, or was given up for good; the oldest first."""
+    for event in list(events(core_of(pool), since=since, among=number))[::-1]:
+        if event.what in _TRASH:
+            for serial in event.serials:
+                yield {"time": event.time, "what": event.what, "version": number[serial], "by": event.by}
+
+
+def _versions(pool: Pool, spec: str, notices: list[str]) -> Iterator[tuple[dict[str, Any], Difference | None]]:
+    """Give the versions of a track, each with what changed against the one before."""
+    previous = None
+    for ref in pool.versions(spec, removed=True):
+        pool.history(ref)  # a lost manifest is an error, even if there is nothing to compare
+        change = None if previous is None else _changes(pool, previous, ref, notices)
+        yield (
+            {
+                "urn": ref.urn,
+                "serial": ref.serial,
+                "version": ref.version,
+                "created": ref.created,
+                "saved_by": ref.row.saved_by,
+                "removed": ref.removed,
+                "removed_by": ref.row.removed_by,
+                "purged": ref.purged,
+                "tags": list(ref.row.tags),
+                "bytes": ref.bytes,
+                "stored_bytes": ref.stored_bytes,
+                "changes": None if change is None else change.to_json(),
+            },
+            change,
+        )
+        previous = ref
+
+
+def _changes(pool: Pool, old: ProductRef, new: ProductRef, notices: list[str]) -> Difference:
+    """Tell what changed; of damaged arrays, that they did."""
+    try:
+        return pool.diff(old, new)
+    except IntegrityError as error:
+        notices.append(f"{error}; their elements are not compared")
+        return pool.diff(old, new, elements=False)
+
+
+def event_records(pool: Pool, *, since: datetime | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+    """Give what happened in a pool.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    since : datetime, keyword-only, optional
+        Only from then on; aware.
+    limit : int, keyword-only, optional
+        At most so many, the latest.
+
+    Returns
+    -------
+    list of dict
+        ``entry`` (number in the journal), ``time``, ``what``, ``tag``, ``versions`` as ``Kind/name@number``, ``by``;
+        the oldest first.
+    """
+    found = list(events(core_of(pool), since=since, limit=limit))[::-1]
+    rows = core_of(pool).catalog.rows(sorted({serial for event in found for serial in event.serials}))
+    names = {row.serial: f"{row.kind}/{row.name}@{row.version}" for row in rows}
+    return [
+        {
+            "entry": event.entry,
+            "time": event.time,
+            "what": event.what,
+            "tag": event.label,
+            "versions": [names.get(serial, str(serial)) for serial in event.serials],
+            "by": event.by,
+        }
+        for event in found
+    ]
