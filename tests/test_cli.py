@@ -24,7 +24,7 @@ from replay import files
 from miripool import Home, Pool
 from miripool.cli import _show_uncaught
 from miripool.cli import app as app_module
-from miripool.cli.output import as_json, human_bytes
+from miripool.cli.output import human_bytes
 from miripool.errors import (
     AlreadyExists,
     AmbiguousSpec,
@@ -37,6 +37,7 @@ from miripool.errors import (
     UnknownKeyword,
 )
 from miripool.pool.core import core_of
+from miripool.records.plain import as_json
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"

@@ -22,8 +22,9 @@ import pytest
 from homes import call
 
 from miripool import Home, Pool, Ramp, Rate
-from miripool.cli.output import as_json, emit, visible
+from miripool.cli.output import emit, visible
 from miripool.errors import InvalidInput
+from miripool.records.plain import as_json
 
 home = homes.home
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..records.plain import as_json as to_json
 from .choosing import count_versions
-from .output import as_json as to_json
 from .output import human_bytes, say, write
 from .session import Json, PoolName, moment, open_pool
 

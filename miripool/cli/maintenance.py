@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import as_json as to_json
+from ..records.plain import as_json as to_json
 from .output import emit, human_bytes, say, visible, write
 from .progress import counting
 from .session import DryRun, Json, PoolName, confirm, core_of, home_of, open_pool

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import errno
 import io
-import json
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ..model.canonical import json_value
+from ..records.plain import UNSEEN, as_json, iso, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,23 +20,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "as_json",
     "ask",
     "console",
     "copied_from",
     "emit",
     "human_bytes",
-    "plain",
     "say",
     "visible",
     "write",
     "writing_stdout",
 ]
-
-_DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
-"""What a terminal obeys instead of showing it: control characters (C0 but tab and line feed, DEL, C1), line separators,
-and the marks that turn the direction of writing (Unicode standard annex 9)."""
 
 _WHOLE, _FIRST = 6, 3
 """Elements of an array that a terminal shows whole, and those at its beginning that it shows of a longer one."""
@@ -85,7 +76,7 @@ def visible(text: str, *, lines: bool = True) -> str:
     """
     if not lines:
         text = text.replace("\n", "\\n").replace("\t", "\\t")
-    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def say(text: str) -> None:
@@ -183,78 +174,6 @@ def human_bytes(count: int | None) -> str:
     return f"{count} B" if unit == "B" else f"{size:.3g} {unit}" if size < 100 else f"{size:.0f} {unit}"
 
 
-def plain(value: Any) -> Any:
-    """Give a value as what a listing holds: the one place that tells missing from NaN.
-
-    Parameters
-    ----------
-    value : object
-        A scalar of Python, NumPy, astropy or PostgreSQL; lists, arrays and dictionaries of such.
-
-    Returns
-    -------
-    object
-        None for what is missing (None, masked); NaN and infinities as floats; aware datetimes, texts, integers, floats,
-        truth values, lists and dictionaries; anything else as text.
-    """
-    if value is None or isinstance(value, (str, bool, int, float, datetime)):
-        return value
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, Decimal):
-        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
-    if isinstance(value, (memoryview, bytes)):
-        return bytes(value).hex()
-    return _plain_of_numpy(value)
-
-
-def _plain_of_numpy(value: Any) -> Any:
-    import numpy as np
-
-    if value is np.ma.masked:
-        return None
-    if hasattr(value, "jd1"):  # a time of astropy
-        return None if np.any(value.mask) else getattr(value.utc, "unmasked", value.utc).to_datetime(timezone=UTC)
-    if isinstance(value, np.ndarray):
-        return [plain(item) for item in value] if value.ndim else plain(value.reshape(1)[0])
-    if isinstance(value, np.float32):
-        return float(str(value))  # the digits that it has, and no others
-    return plain(value.item()) if isinstance(value, np.generic) else str(value)
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_to_json(item) for item in value]
-    if isinstance(value, datetime):
-        return _iso(value)
-    return json_value(value)
-
-
-def _iso(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def as_json(content: Any) -> str:
-    """Write JSON: times as ISO text in UTC, ``"NaN"``, ``"inf"`` and ``"-inf"`` as text, null for what is missing.
-
-    Parameters
-    ----------
-    content : object
-        Dictionaries and lists.
-
-    Returns
-    -------
-    str
-        Indented.
-    """
-    text = json.dumps(_to_json(plain(content)), indent=2, ensure_ascii=False, allow_nan=False)
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # within texts only: the same JSON
-
-
 def _cell(column: str, value: Any) -> str:
     return visible(_shown(column, value), lines=False)
 
@@ -328,7 +247,7 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, datetime):
-        return _iso(value)
+        return iso(value)
     return "; ".join(map(_word, value)) if isinstance(value, list) else json_value(value)
 
 

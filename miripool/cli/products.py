@@ -13,6 +13,7 @@ import typer
 
 from ..errors import AlreadyExists
 from ..model.cards import is_structural
+from ..records.plain import as_json as to_json
 from .choosing import (
     AllVersions,
     Kind,
@@ -25,7 +26,6 @@ from .choosing import (
     count_versions,
     query_of,
 )
-from .output import as_json as to_json
 from .output import copied_from, emit, human_bytes, say, visible, write
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader

@@ -9,8 +9,8 @@ import typer
 
 from ..errors import InvalidInput
 from ..model.names import Urn
+from ..records.plain import as_json as to_json
 from .choosing import AllVersions, Kind, Tagged, Where, Which, choose
-from .output import as_json as to_json
 from .output import copied_from, emit, say, write
 from .session import Csv, Json, PoolName, Spec, one_form, open_pool
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from .output import as_json as to_json
+from ..records.plain import as_json as to_json
 from .output import emit, say, write
 from .session import Json, PoolName, core_of, home_of, open_pool
 

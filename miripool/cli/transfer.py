@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..records.plain import as_json as to_json
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
-from .output import as_json as to_json
 from .output import emit, human_bytes, say, write
 from .progress import counting
 from .session import Json, PoolName, core_of, home_of, open_pool

@@ -1,0 +1,103 @@
+"""Plain values: what a listing holds, whatever its values were, and how JSON writes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from ..model.canonical import json_value
+
+__all__ = ["UNSEEN", "as_json", "iso", "plain"]
+
+_DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
+"""What a terminal obeys instead of showing it: control characters (C0 but tab and line feed, DEL, C1), line separators,
+and the marks that turn the direction of writing (Unicode standard annex 9)."""
+
+
+def plain(value: Any) -> Any:
+    """Give a value as what a listing holds: the one place that tells missing from NaN.
+
+    Parameters
+    ----------
+    value : object
+        A scalar of Python, NumPy, astropy or PostgreSQL; lists, arrays and dictionaries of such.
+
+    Returns
+    -------
+    object
+        None for what is missing (None, masked); NaN and infinities as floats; aware datetimes, texts, integers, floats,
+        truth values, lists and dictionaries; anything else as text.
+    """
+    if value is None or isinstance(value, (str, bool, int, float, datetime)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    if isinstance(value, (memoryview, bytes)):
+        return bytes(value).hex()
+    return _plain_of_numpy(value)
+
+
+def _plain_of_numpy(value: Any) -> Any:
+    import numpy as np
+
+    if value is np.ma.masked:
+        return None
+    if hasattr(value, "jd1"):  # a time of astropy
+        return None if np.any(value.mask) else getattr(value.utc, "unmasked", value.utc).to_datetime(timezone=UTC)
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value] if value.ndim else plain(value.reshape(1)[0])
+    if isinstance(value, np.float32):
+        return float(str(value))  # the digits that it has, and no others
+    return plain(value.item()) if isinstance(value, np.generic) else str(value)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
+    if isinstance(value, datetime):
+        return iso(value)
+    return json_value(value)
+
+
+def iso(value: datetime) -> str:
+    """Write a time.
+
+    Parameters
+    ----------
+    value : datetime
+        Aware.
+
+    Returns
+    -------
+    str
+        ISO 8601, UTC, ending with ``Z``.
+    """
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def as_json(content: Any) -> str:
+    """Write JSON: times as ISO text in UTC, ``"NaN"``, ``"inf"`` and ``"-inf"`` as text, null for what is missing.
+
+    Parameters
+    ----------
+    content : object
+        Dictionaries and lists.
+
+    Returns
+    -------
+    str
+        Indented.
+    """
+    text = json.dumps(_to_json(plain(content)), indent=2, ensure_ascii=False, allow_nan=False)
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # within texts only: the same JSON
