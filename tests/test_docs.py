@@ -1,4 +1,4 @@
-"""Every snippet of the README and every example runs, in the order they stand, on one pool."""
+"""Every snippet of the README, of each page of docs/, and every example runs, in the order they stand, on one pool."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str | None = None) -> list[tuple[str, str]]:
-    found = BLOCK.findall((ROOT / "README.md").read_text())
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+def blocks(language: str | None = None, page: Path = ROOT / "README.md") -> list[tuple[str, str]]:
+    found = BLOCK.findall(page.read_text())
     return [(kind, text) for kind, text in found if language is None or kind == language]
 
 
@@ -78,6 +81,28 @@ def test_readme(workplace: Path) -> None:
     assert len(names["history"]) == 6  # type: ignore[arg-type]
     pool = names["pool"]
     assert len(pool.tagged("for the paper")) == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page=page)], ids=lambda page: page.relative_to(ROOT / "docs").as_posix()
+)
+def test_page(workplace: Path, page: Path) -> None:
+    """The commands, Python and SQL of a page, on the pool of the tour: one exposure in two calibrations."""
+    run_shell("""
+$ miripool create jpl8
+$ miripool add jpl8 uncal v1 --tag "using cal v1"
+$ miripool add jpl8 v2 --tag "using cal v2"
+""")
+    names: dict[str, object] = {"__name__": "__main__"}
+    for kind, text in blocks(page=page):
+        if kind == "console":
+            run_shell(text)
+        elif kind == "python":
+            exec(compile(text, str(page), "exec"), names)
+        elif kind == "sql":
+            for statement in filter(str.strip, text.split(";")):
+                with Home().sql("jpl8", statement) as answer:
+                    list(answer)
 
 
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump is not installed")
