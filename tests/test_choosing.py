@@ -382,7 +382,7 @@ def test_log_without_a_whole_journal_tells_the_rest(campaign: Pool) -> None:
     path = campaign.path / journal.key(core_of(campaign).catch_up().n - 1)
     path.write_bytes(b"{}")
     done = call("log", "jpl8", f"Rate/{A}")
-    assert "what went into the trash before is not told" in done.stderr
+    assert "what went into the trash before that is not listed" in done.stderr
     assert "version 1 " in done.stdout
 
 

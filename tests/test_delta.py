@@ -384,7 +384,7 @@ def test_repair_heals_what_is_needed_first(pool: Pool, tmp_path: Path) -> None:
     steps = repair(pool, [mirror])
     assert all(step.healed for step in steps)
     assert verify(pool, level="full").findings == []
-    # What others need tiles of is made anew as a plain blob; they still find them there, and so do HDF5 tools.
+    # What others need tiles of is made again as a plain blob; they still find them there, and so do HDF5 tools.
     file_of(blob_of(second)).unlink()
     assert all(step.healed for step in repair(pool, [mirror]))
     assert owners(second) == ()
@@ -402,7 +402,7 @@ def test_a_file_that_tells_two_things(pool: Pool) -> None:
     flip_list(blob)
     assert np.array_equal(second.product["SCI"][...], changed(base, (0, 5, 5)))  # by HDF5's own account
     (finding,) = verify(pool, level="full").findings
-    assert "tells two things of its tiles" in finding.problem
+    assert "describes its tiles in two ways that differ" in finding.problem
     assert all(step.healed for step in repair(pool))
     assert verify(pool, level="full").findings == []
     assert np.array_equal(second.product["SCI"][...], changed(base, (0, 5, 5)))

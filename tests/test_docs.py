@@ -9,13 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from postgresql import reachable_folder
 
 from miripool import Home
-from miripool.errors import IncompleteAnswer
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -52,31 +50,20 @@ def run_shell(lines: str) -> str:
     return done.stdout
 
 
-def list_answer(statement: str) -> list[tuple[Any, ...]]:
-    # A product that the README makes by hand has no place on the detector.
-    with pytest.warns(IncompleteAnswer, match="no place on the detector"), Home().sql("jpl8", statement) as answer:
-        return list(answer)
-
-
 def test_readme(workplace: Path) -> None:
     names: dict[str, object] = {}
     printed = []
     for kind, text in blocks():
-        if kind == "console" and "h5dump" in text and shutil.which("h5dump") is None:
-            continue
         if kind == "console":
             printed.append(run_shell(text))
         elif kind == "python":
             exec(compile(text, "README.md", "exec"), names)
-        elif kind == "sql":
-            answers = [list_answer(statement) for statement in text.split(";") if statement.strip()]
     # What the text promises of the commands.
     assert "version 1" in printed[0]
     assert "CRDS_CTX: jwst_" in printed[0]
     assert (workplace / "again.fits").read_bytes() == next((workplace / "v1").glob("*_ramp.fits")).read_bytes()
     (first,) = (workplace / "v1").glob("*_rateints.fits")
     assert (workplace / "first_rateints.fits").read_bytes() == first.read_bytes()
-    assert [len(answer) for answer in answers] == [24, 3, 6, 13824, 3, 6, 1, 1, 3]  # two calibrations of one exposure
     assert (workplace / "ramps.png").stat().st_size > 10_000
     assert len(names["history"]) == 6  # type: ignore[arg-type]
     pool = names["pool"]
@@ -95,7 +82,7 @@ $ miripool add jpl8 v2 --tag "using cal v2"
 """)
     names: dict[str, object] = {"__name__": "__main__"}
     for kind, text in blocks(page=page):
-        if kind == "console":
+        if kind == "console" and ("h5dump" not in text or shutil.which("h5dump")):
             run_shell(text)
         elif kind == "python":
             exec(compile(text, str(page), "exec"), names)

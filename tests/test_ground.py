@@ -111,7 +111,7 @@ def test_all_of_the_header_is_content(bench: Path, pool: Pool, tmp_path: Path) -
     assert [str(card) for card in pool.diff("Raw/a@0", "Raw/a@1").cards] == ["BENCH.WALLTIME: — → 12.5"]
     assert sha256(saved.to_fits(tmp_path / "out.fits")) == sha256(other)
     renewed = changed(bench, tmp_path / "c.fits", DATE="2030-01-01")
-    assert pool.save(renewed, name="a").version == 0  # the same data, written anew
+    assert pool.save(renewed, name="a").version == 0  # the same data, written again
 
 
 @pytest.mark.parametrize("name", [*SUBARRAYS, "GENERIC"])

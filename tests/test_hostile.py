@@ -367,7 +367,7 @@ def test_elements_that_were_never_written(filled: Pool) -> None:
         file["filler"] = np.zeros(100_000, "u1")
 
     replace_blob(blob, write)
-    with pytest.raises(IntegrityError, match="has not all of its elements"):
+    with pytest.raises(IntegrityError, match="lacks some of its elements"):
         blob[...]
 
 

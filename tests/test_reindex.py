@@ -1,4 +1,4 @@
-"""An index made anew from the folder alone is the one that was there, and nobody is disturbed meanwhile."""
+"""An index made again from the folder alone is the one that was there, and nobody is disturbed meanwhile."""
 
 from __future__ import annotations
 

@@ -636,7 +636,7 @@ def test_adding_a_file_again_mends_its_version(
     shutil.copy(ramp, copy)
     first, second = ingest(pool, [ramp, copy], jobs=jobs)
     assert first.status == second.status == "unchanged"
-    assert "its damaged files were written anew" in (first.message or "")
+    assert "its damaged files were written again" in (first.message or "")
     assert (first.urn, second.urn) == (ref.urn, ref.urn)
     assert pool.ref(ref.urn).to_fits(tmp_path / "back.fits").read_bytes() == ramp.read_bytes()
     assert list((folder_of(pool) / "pending").glob("*")) == []

@@ -112,7 +112,7 @@ def _gc(
     would = "would free" if dry_run else "freed"
     say(
         f"{would} {found.files} files, {human_bytes(found.bytes)}, and {found.temporary} temporary files, "
-        f"{human_bytes(found.temporary_bytes)}; {found.notes} notes of processes that are no more; "
+        f"{human_bytes(found.temporary_bytes)}; {found.notes} notes of processes that have ended; "
         f"{found.spared} spared for running writers"
     )
     for name in found.unknown[:_MOST_NAMED]:

@@ -105,7 +105,7 @@ class RowsSource:
 
 
 class _BoxReader:
-    """An array that lies in a stream, big-endian; what is asked for is read anew and given in native order."""
+    """An array that lies in a stream, big-endian; what is asked for is read again and given in native order."""
 
     def __init__(self, stream: Stream, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape = shape

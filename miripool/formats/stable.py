@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["UNSTABLE_CARDS", "UNSTABLE_META", "UNSTABLE_TREE", "stable_content"]
 
 UNSTABLE_CARDS = frozenset({"DATE", "CHECKSUM", "DATASUM"})
-"""Cards that each run writes anew."""
+"""Cards that each run writes again."""
 UNSTABLE_TREE = frozenset({"history", "cal_logs", "asdf_library", "_fits_hash"})
-"""Top-level entries of the ASDF tree that each run, or each version of the asdf library, writes anew."""
+"""Top-level entries of the ASDF tree that each run, or each version of the asdf library, writes again."""
 UNSTABLE_META = frozenset({"date"})
-"""Entries of the ASDF tree's ``meta`` that each run writes anew."""
+"""Entries of the ASDF tree's ``meta`` that each run writes again."""
 
 _MAX_TREE = 4 << 20
 """Bytes of a tree beyond which it counts as bytes: reading it would take longer than saving its product."""

@@ -88,7 +88,7 @@ class _Wanted:
         return number >= self.least or number < 0 or (self.zero_is_all and number == 0)
 
 
-_DURABLE = "without it a crash of the machine loses the index, which is then made anew from the folder"
+_DURABLE = "without it a crash of the machine loses the index, which is then made again from the folder"
 _SETTINGS = (
     _Wanted(
         "max_locks_per_transaction",
@@ -136,7 +136,7 @@ _SETTINGS = (
     _Wanted(
         "idle_in_transaction_session_timeout",
         "0, or 30min",
-        "while the index is made anew, one connection waits in a transaction for the others",
+        "while the index is made again, one connection waits in a transaction for the others",
         least=1800,
         zero_is_all=True,
     ),

@@ -139,7 +139,7 @@ def take_in_and_write(
                 return False
             if lost:
                 raise IntegrityError(
-                    "somebody deleted versions from the index: it is damaged; pool.reindex() makes it anew from the "
+                    "somebody deleted versions from the index: it is damaged; pool.reindex() makes it again from the "
                     "folder"
                 )
             taken = take(database, connection, [entry], manifest, whole=True)

@@ -246,7 +246,7 @@ class Catalog:
         first_serial: int,
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Make this index anew from the folder alone; it answers as before until the new one takes its place.
+        """Make this index again from the folder alone; it answers as before until the new one takes its place.
 
         Parameters
         ----------

@@ -150,7 +150,7 @@ def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
             if entry.digest != digest:
                 raise IntegrityError(
                     f"the index holds another journal entry {n} than the pool's folder; "
-                    "pool.reindex() makes the index anew from the folder"
+                    "pool.reindex() makes the index again from the folder"
                 )
             start = position + 1
             continue
@@ -277,7 +277,7 @@ def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Trac
         raise IntegrityError(
             f"with journal entry {last.n} the index has {products} versions, and numbers below {next_serial}, where "
             f"the journal has {last.versions} and {last.next_serial}: the index is damaged; pool.reindex() makes it "
-            "anew from the folder"
+            "again from the folder"
         )
     growth = products - before["analyzed_products"]
     due = growth > max(_ANALYZE_PRODUCTS, _ANALYZE_GROWTH * before["analyzed_products"])

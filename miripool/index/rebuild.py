@@ -1,4 +1,4 @@
-"""An index made anew from the folder alone, beside the one there is: to be compared with it, or to take its place."""
+"""An index made again from the folder alone, beside the one there is: to be compared with it, or to take its place."""
 
 from __future__ import annotations
 

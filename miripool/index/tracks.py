@@ -70,7 +70,7 @@ class Track:
     tags: dict[str, int] = field(default_factory=dict)
 
     def settle(self) -> None:
-        """Find the head anew."""
+        """Find the head again."""
         living = [v for v in self.versions.values() if v.removed is None]
         head = max(living, key=lambda v: v.version, default=None)
         for version in self.versions.values():

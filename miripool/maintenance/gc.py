@@ -37,7 +37,7 @@ class Collected:
     temporary, temporary_bytes : int
         Files that writers left half written.
     notes : int
-        Notes of processes that are no more.
+        Notes of processes that have ended.
     spared : int
         Files that a running writer is about to refer to.
     names : list of str

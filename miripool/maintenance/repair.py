@@ -189,7 +189,7 @@ class _Repair:
             self.pool.reindex()
             self.pool.pixel_rows.make_pending()
         for finding in index:
-            action = "the index is made anew from the folder" if whole else "waits for the journal"
+            action = "the index is made again from the folder" if whole else "waits for the journal"
             yield RepairStep(finding.what, finding.where, action, whole, finding.urns)
         for finding in report.findings:
             if finding.what == "note":

@@ -294,7 +294,10 @@ class _Verification:
         if found.digest != ref.digest:
             return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
         if not blob.is_consistent():
-            return "tells two things of its tiles: its array is whole, `miripool repair` writes the file anew", size
+            return (
+                "describes its tiles in two ways that differ: its array is whole; `miripool repair` mends the file",
+                size,
+            )
         if hdu is not None and not agree(hdu.statistics, statistics):
             return f"has other statistics than the manifest says: {statistics}, not {hdu.statistics}", size
         return None, size
@@ -336,7 +339,7 @@ class _Verification:
             self.report.add("note", "the pool's folder", f"{rest} names them all")
 
     def _index(self, entries: Sequence[Entry]) -> None:
-        """Make the index anew beside the one there is, from the folder alone, and compare them."""
+        """Make the index again beside the one there is, from the folder alone, and compare them."""
         try:
             n, differences = self.pool.catalog.compare_with(
                 self.archive.journal.since, self._manifest, first_serial=self.archive.info.first_serial
@@ -348,7 +351,7 @@ class _Verification:
             self.report.add("index", "journal", error)
             return
         for table, problem in differences:
-            self.report.add("index", table, f"{problem}; `miripool reindex {self.pool.name}` makes the index anew")
+            self.report.add("index", table, f"{problem}; `miripool reindex {self.pool.name}` makes the index again")
         if n < len(entries) - 1:
             self.report.add("index", "state", f"stands at entry {n}, the journal at {len(entries) - 1}")
 
@@ -428,7 +431,7 @@ class _Verification:
 
     @property
     def _anew(self) -> str:
-        return f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them anew"
+        return f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them again"
 
     def _report_pixels(self, urn: str, problem: str) -> None:
         self.report.add("pixels", urn, f"{problem}; {self._anew}", [urn])

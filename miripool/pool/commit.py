@@ -96,7 +96,7 @@ class Committer:
         if position.next_serial != next_serial:
             raise IntegrityError(
                 f"the index would give out the URN number {position.next_serial} next, where the journal is at "
-                f"{next_serial}: the index is damaged; pool.reindex() makes it anew from the folder"
+                f"{next_serial}: the index is damaged; pool.reindex() makes it again from the folder"
             )
         return last
 
@@ -112,13 +112,13 @@ class Committer:
         raise IntegrityError(
             f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "
             "number: a copy of the pool, or an older state of it, is in its place. Bring back the folder that "
-            "belongs to this index, or let pool.reindex() make the index anew from the folder"
+            "belongs to this index, or let pool.reindex() make the index again from the folder"
         )
 
     def commit(
         self, decide: Callable[[Position], Sequence[Action]], *, is_ready: Callable[[], bool] | None = None
     ) -> Entry | None:
-        """Write an entry, deciding anew whenever somebody else was faster.
+        """Write an entry, deciding again whenever somebody else was faster.
 
         Parameters
         ----------

@@ -233,7 +233,7 @@ class Core:
                 raise error from None  # it says what was done before the server went away
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
-        """Make the index anew from the folder; see `Pool.reindex`.
+        """Make the index again from the folder; see `Pool.reindex`.
 
         Parameters
         ----------

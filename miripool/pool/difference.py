@@ -84,7 +84,7 @@ class Difference:
     Attributes
     ----------
     cards : tuple of CardChange
-        Keywords, those left out that every pipeline run writes anew (DATE, CHECKSUM, DATASUM) and those that only
+        Keywords, those left out that every pipeline run writes again (DATE, CHECKSUM, DATASUM) and those that only
         describe the shape of a dataset that changed. Of a keyword that stands in several cards all values are
         compared; COMMENT and HISTORY are told by the first line that differs.
     changed, added, gone : tuple of str

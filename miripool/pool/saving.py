@@ -569,7 +569,7 @@ def _report(catalog: Catalog, row: ProductRow, p: Prepared, made: bool) -> Saved
     files = {row.file_digest, None if p.manifest.origin is None else p.manifest.origin.digest}
     track = catalog.track(row.kind, row.name)
     notice = tell_unchanged(track, row, same_file=len(files) == 1 or None in files)
-    return Saved(row, "unchanged", 0, f"{notice}; its damaged files were written anew" if p.mended else notice)
+    return Saved(row, "unchanged", 0, f"{notice}; its damaged files were written again" if p.mended else notice)
 
 
 def tell_unchanged(rows: Iterable[ProductRow], row: ProductRow, *, same_file: bool) -> str:

@@ -106,7 +106,7 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> Tra
     try:
         found.trash = list(_trash(pool, number, since))
     except (IntegrityError, NotFound) as error:  # the index still knows versions and tags
-        found.notices.append(f"{error}; what went into the trash before is not told")
+        found.notices.append(f"{error}; what went into the trash before that is not listed")
     if since is not None:
         moved = {event["version"] for event in found.trash}
         found.versions = [v for v in found.versions if v["created"] >= since or v["version"] in moved]

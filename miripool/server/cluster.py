@@ -1,4 +1,4 @@
-"""The embedded server's cluster: made once by `initdb`, configured anew at each start.
+"""The embedded server's cluster: made once by `initdb`, configured again at each start.
 
 The files in the data folder belong to the user who runs the server. Root must not follow a symbolic link there, so
 each file is removed and made again under an open folder.
@@ -75,7 +75,7 @@ def check_data(data: Path) -> bool:
     """
     if not data.exists():
         return False
-    away = f"The index can be rebuilt: move {data} away, and it is made anew"
+    away = f"The index can be rebuilt: move {data} away, and it is made again"
     try:
         major = int((data / "PG_VERSION").read_text().split(".")[0])
         (data / "global" / "pg_control").stat()

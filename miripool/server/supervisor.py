@@ -1,8 +1,8 @@
 """The process that owns the embedded server of one home.
 
 It runs `initdb` and the postmaster as its children, or adopts a postmaster whose supervisor was killed; waits for
-recovery for as long as it takes; says in `state.json` what it does; and shuts the server down when it is told to, when
-nobody has used it for a while, or when the home is gone. It ends with its postmaster, and starts nothing anew: the next
+recovery for as long as it takes; says in `state.json` what it does; and shuts the server down on request, when nobody
+has used it for a while, or when the home is gone. It ends with its postmaster, and starts nothing again: the next
 client does. Clients only connect to the server, so nothing is kept about them.
 """
 

@@ -381,7 +381,9 @@ class Home:
         there = self.names()
         for other in {*there, *links(self.path / "pools")} - {but}:  # those too whose folder is away
             if other != name and other.lower() == name.lower():
-                raise AlreadyExists(f"there is a pool {other!r}; names that differ in capitals only are not told apart")
+                raise AlreadyExists(
+                    f"there is a pool {other!r}; names that differ only in capital letters count as one"
+                )
         for other in there:
             if other != but and name in read_pool_info(LocalStorage(self._folder(other))).former_names:
                 raise AlreadyExists(

@@ -241,7 +241,7 @@ class Archive:
         self._change_info(lambda known: replace(known, pixels=policy))
 
     def read_info(self) -> PoolInfo:
-        """Read ``pool.json`` anew; others may have changed it.
+        """Read ``pool.json`` again; others may have changed it.
 
         Returns
         -------
@@ -582,7 +582,7 @@ def archive_at(place: str, pool_id: str) -> Archive:
         found = Archive.open(storage_at(place))
     if found is None or found.info.id != pool_id:
         raise PoolNotFound(
-            f"{place} is {'no' if found is None else 'another'} pool on host {socket.gethostname()}: whoever works "
-            "for others has to see the pool's folder, and the files, under the same path as they do"
+            f"{place} is {'no' if found is None else 'another'} pool on host {socket.gethostname()}: a worker "
+            "must see the pool's folder, and the files, under the same paths as the process that asks it"
         )
     return found

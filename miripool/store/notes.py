@@ -246,7 +246,7 @@ class Notes:
         return {key for name, note in self._read("pending") if name not in without for key in note["keys"]}
 
     def dead(self) -> list[str]:
-        """List the notes of processes that are no more, and those that can't be read.
+        """List the notes of processes that have ended, and those that can't be read.
 
         Returns
         -------
@@ -261,7 +261,7 @@ class Notes:
         ]
 
     def sweep(self) -> list[str]:
-        """Remove the notes of processes that are no more.
+        """Remove the notes of processes that have ended.
 
         Returns
         -------
@@ -288,7 +288,7 @@ class Notes:
 
     def _check_run(self, ticket: Ticket) -> None:
         if ticket.run is not None and not self._storage.exists(ticket.run):
-            raise Conflict("nobody waits for this work any more: the run that it was for is over")
+            raise Conflict("the run that asked for this work has ended")
 
     def _wait_for_collectors(self, keys: set[str]) -> None:
         begin = time.monotonic()

@@ -84,7 +84,7 @@ def copy_in(pool: Pool, copies: list[tuple[str, Path]]) -> float:
 
     def load(copy: tuple[str, Path]) -> None:
         name, path = copy
-        table = name.rsplit("_", 2)[0]  # partitions are made anew in each round, under other names
+        table = name.rsplit("_", 2)[0]  # partitions are made again in each round, under other names
         run(
             pool,
             f"CREATE TABLE copy_of_{name} (LIKE {table} INCLUDING STORAGE)"

@@ -81,7 +81,7 @@ def test_reading_beside_h5py(stored: tuple[Any, Path, Path], figure: Callable[..
     }
     opened = medians(pixel)
     cold = medians(pixel, lambda: forget((blob, path)))
-    for where, taken in {"file opened anew": opened, "file not in memory": cold}.items():
+    for where, taken in {"file opened again": opened, "file not in memory": cold}.items():
         figure(
             f"one pixel's ramp of it, {where}",
             taken["ours"] * 1e3,

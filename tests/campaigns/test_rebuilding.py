@@ -1,4 +1,4 @@
-"""An index that is made anew from the folder alone says what the lost one said, to the last byte."""
+"""An index that is made again from the folder alone says what the lost one said, to the last byte."""
 
 from __future__ import annotations
 
@@ -79,6 +79,6 @@ def test_from_the_folder_alone(
     report = verify(pool)
     assert (report.findings, report.pixel_sets) == ([], sets)
     figure(
-        f"{number} products saved in {filled:.0f} s, their index made anew in {took:.1f} s, "
+        f"{number} products saved in {filled:.0f} s, their index made again in {took:.1f} s, "
         f"{sets} sets of pixel rows in {rows:.0f} s"
     )

@@ -222,7 +222,7 @@ class Blob:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(self._open_hdf5())
             if not file.has_all_tiles():
-                raise self.damaged("has not all of its tiles")
+                raise self.damaged("lacks some of its tiles")
             places = self._with_owners(self._possible(_part_of(file)), stack)
             if isinstance(places, DeltaTiles):
                 _find_all(places, self.shape)

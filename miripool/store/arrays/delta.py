@@ -95,7 +95,7 @@ class DeltaTiles:
         """Tell where a tile is."""
         part = self._part
         passed: list[str] = []
-        # One step, unless a blob that had the tile itself was lost and made anew as a delta blob.
+        # One step, unless a blob that had the tile itself was lost and made again as a delta blob.
         while (owner := part.owner(tile)) is not None:
             part = self._open_part(owner, passed)
             passed.append(owner)
@@ -214,6 +214,6 @@ def mappings(
             space.select_hyperslab(start, (1,) * len(shape), block=block, op=step)
         if owner == 0:
             yield Mapping(b".", b"/tiles", space)
-        else:  # /data: what is a delta blob today may be made anew as a plain one
+        else:  # /data: what is a delta blob today may be made again as a plain one
             name = owners[owner - 1]
             yield Mapping(f"../{name[:2]}/{name}.h5".encode(), b"/data", space)

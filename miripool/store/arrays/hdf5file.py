@@ -258,7 +258,7 @@ class Hdf5File:
 
         blob = self._blob
         if math.prod(blob.shape) * blob.dtype.itemsize > self._data.get_storage_size():
-            raise blob.damaged("has not all of its elements")
+            raise blob.damaged("lacks some of its elements")
         whole = np.asarray(h5py.Dataset(self._data)[()]).reshape(blob.shape).astype(blob.dtype, copy=False)
         if tile_digest(whole) != self._digests(1)[0]:
             raise blob.damaged("has other values than were stored")

@@ -71,7 +71,7 @@ def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
     Parameters
     ----------
     path : Path
-        The file, made anew.
+        The file, made again.
     ref : BlobRef
         What the array is.
     source : ArraySource
@@ -110,7 +110,7 @@ def write_delta(path: Path, ref: BlobRef, source: ArraySource, relatives: Relati
     Parameters
     ----------
     path : Path
-        The file, made anew.
+        The file, made again.
     ref : BlobRef
         What the array is.
     source : ArraySource

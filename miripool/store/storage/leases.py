@@ -151,7 +151,7 @@ class FolderLeases:
         return self._is_held(lease.lock)
 
     def sweep(self) -> None:
-        """Remove the lock files of processes that are no more."""
+        """Remove the lock files of processes that have ended."""
         try:
             names = [path.name for path in self._folder.iterdir()]
         except OSError:  # there is none, or it is not ours to look at
