@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -26,7 +27,7 @@ from hypothesis import strategies as st
 from miripool import Home
 from miripool.errors import DiskFull, IntegrityError, InvalidInput, NotFound, ReadOnly, StorageError
 from miripool.maintenance.verify import verify
-from miripool.store.storage import storage_at
+from miripool.store.storage import local, storage_at
 from miripool.store.storage.contract import Storage
 from miripool.store.storage.local import LocalStorage
 from miripool.store.storage.memory import MemoryStorage
@@ -324,6 +325,16 @@ class TestLocalStorage(StorageConformance):
             for job in [processes.submit(_add, storage.root, 30) for _ in range(3)]:
                 job.result()
         assert self.raw_get(storage, "count") == b"90"
+
+    def test_a_stopped_process_keeps_nobody_from_replacing(
+        self, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        storage.put("pool.json", b"first")
+        monkeypatch.setattr(local, "_LONGEST_LOCK", 0.1)
+        with storage.files.path("pool.json").open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert storage.replace("pool.json", b"2", version=storage.status("pool.json").version)
+        assert storage.read("pool.json") == b"2"
 
     def test_it_is_found_by_its_place(self, storage: LocalStorage) -> None:
         storage.put("a/b", b"1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -31,6 +30,9 @@ __all__ = ["Folder", "LocalStorage"]
 
 _SHARD = re.compile("[0-9a-f]{2}")
 """Names of the folders between which blobs and manifests are divided."""
+
+_LONGEST_LOCK = 10.0
+"""Seconds to wait for those who replace a file by its version; each takes milliseconds."""
 
 _DEEPEST = 8
 """Folders in folders that are walked; keys have three at most, and what others make has no end."""
@@ -366,8 +368,9 @@ def _locked(path: Path) -> Iterator[Status]:
     while True:
         descriptor = open_plain(path)
         try:
-            with contextlib.suppress(OSError):  # a file system without locks: the version was looked at, no more
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Who has it for longer was stopped: the version is looked at all the same, and that has to be enough.
+            with contextlib.suppress(TimeoutError):
+                lock_folder(descriptor, seconds=_LONGEST_LOCK)
             held = os.fstat(descriptor)
             if os.path.samestat(held, path.lstat()):
                 yield _status_of(held)
