@@ -58,9 +58,10 @@ class _Box:
     def svg(self) -> str:
         """Draw it."""
         x, y, width = self.x, self.y, self.width
+        place = f'x="{x}" y="{y}" width="{width}"'
         parts = [
-            f'<rect x="{x}" y="{y}" width="{width}" height="{self.height}" fill="#ffffff" stroke="{self.color}" rx="3"/>',
-            f'<rect x="{x}" y="{y}" width="{width}" height="{_HEAD}" fill="{self.color}" rx="3"/>',
+            f'<rect {place} height="{self.height}" fill="#ffffff" stroke="{self.color}" rx="3"/>',
+            f'<rect {place} height="{_HEAD}" fill="{self.color}" rx="3"/>',
             f'<text x="{x + 8}" y="{y + 15}" fill="#ffffff" font-weight="bold">{escape(self.title)}</text>',
         ]
         for i, (left, right) in enumerate(self.lines):
@@ -130,7 +131,8 @@ def draw_tables(tables: Sequence[SchemaTable]) -> str:
                 first = "serial" if target == "product" else f"{'set' if target == 'pixel_set' else 'exp'}_id"
                 lines.append(_between(one, one.middle(column), other, other.middle(first), style))
     legend = (
-        '<path d="M30,24 h34" stroke="#b03a2e" stroke-width="1.4"/><text x="70" y="28" fill="#1a1a1a">foreign key</text>'
+        '<path d="M30,24 h34" stroke="#b03a2e" stroke-width="1.4"/>'
+        '<text x="70" y="28" fill="#1a1a1a">foreign key</text>'
         '<path d="M170,24 h34" stroke="#8a8a8a" stroke-dasharray="4 3"/>'
         '<text x="210" y="28" fill="#1a1a1a">number of a version, or of a set of pixel rows</text>'
     )

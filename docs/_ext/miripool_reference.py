@@ -38,6 +38,13 @@ def paragraph(text: str) -> nodes.paragraph:
     return made
 
 
+def sentence(comment: str) -> str:
+    """Give a comment of the database as a sentence; names stay as they are."""
+    first, _, rest = comment.partition(" ")
+    first = first if "_" in first else f"{first[:1].upper()}{first[1:]}"
+    return f"{first} {rest}".rstrip(". ") + "."
+
+
 def section(title: str, name: str, *, code: bool = True) -> nodes.section:
     """Make a section that links can name."""
     made = nodes.section(ids=[name], names=[nodes.fully_normalize_name(name)])
@@ -103,7 +110,7 @@ class Tables(SphinxDirective):
         made = []
         for found in schema.tables():
             part = section(found.name, f"table-{found.name}")
-            part.extend([paragraph(found.comment)] if found.comment else [])
+            part.extend([paragraph(sentence(found.comment))] if found.comment else [])
             part += table(("Column", "Type", "Meaning"), found.columns, (25, 25, 50), code=2)
             made.append(part)
         return made
@@ -119,7 +126,7 @@ class Views(SphinxDirective):
             if found.is_inner:
                 continue
             part = section(found.name, f"view-{found.name}")
-            part.extend([paragraph(found.comment)] if found.comment else [])
+            part.extend([paragraph(sentence(found.comment))] if found.comment else [])
             columns = nodes.paragraph(text="Columns: ")
             for i, name in enumerate(found.columns):
                 columns += [nodes.Text(", ")] if i else []

@@ -64,7 +64,7 @@ def _command(command: Any, name: str, context: Any) -> Command:
     for parameter in command.get_params(context):
         if parameter.param_type_name == "argument":
             shown = _metavar(parameter)
-            usage.append(shown if parameter.required else f"[{shown}]")
+            usage.append(shown if parameter.required or shown.startswith("[") else f"[{shown}]")
             meaning, notes = _split(parameter.get_help_record(context))
             arguments.append((shown, meaning, notes))
         elif not getattr(parameter, "hidden", False) and parameter.name != "help":
@@ -87,7 +87,8 @@ def _split(record: tuple[str, str] | None) -> tuple[str, str]:
     found = _BRACKETS.search(text)
     notes = found[1] if found else ""
     notes = re.sub(r"default: \((.*)\)", r"\1", notes).replace("default: ", "")
-    notes = re.sub(r"\bx>=(\d+)", r"at least \1", re.sub(r"env var: (\w+)", r"``\1``", notes))
+    notes = re.sub(r"\b(\d+)<=x<=\d{10,}|\bx>=(\d+)", lambda match: f"at least {match[1] or match[2]}", notes)
+    notes = re.sub(r"\b(\d+)<=x<=(\d+)", r"\1 to \2", re.sub(r"env var: (\w+)", r"``\1``", notes))
     return (text[: found.start()] if found else text), notes
 
 

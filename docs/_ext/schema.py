@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.dialects import postgresql
+
 import miripool
 from miripool.index import schema
-from sqlalchemy.dialects import postgresql
 
 _MIGRATIONS = Path(miripool.__file__).parent / "index" / "migrations"
 _STATEMENT = re.compile(r"((?:[^;']|'(?:[^']|'')*')*);")

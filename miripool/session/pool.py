@@ -96,7 +96,7 @@ class Pool:
         self._core.archive.set_pixel_policy(PIXEL_POLICIES[policy])
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
-        """Make the index anew from the folder, e.g. because it is damaged or belongs to an older state of the folder.
+        """Make the index again from the folder, e.g. because it is damaged or belongs to an older state of the folder.
 
         Others may read and write meanwhile: the new index takes the place of the old one when it is done. Its pixel
         rows are pending then; `PixelRows.make_pending` or the next `add` makes them.
