@@ -14,9 +14,11 @@ import hdf5plugin  # noqa: F401 - registers the filter that the blobs are coded 
 import numpy as np
 import pytest
 import xxhash
+from astropy.io import fits
 
 from miripool import Exposure, Pool, Ramp, Rate, RateInts, Raw
 from miripool.pool.core import core_of
+from miripool.simulate import SimulatedExposure
 
 # The reader: json, h5py, NumPy and xxhash.
 
@@ -145,10 +147,14 @@ def _update(hasher: Any, array: np.ndarray) -> None:
 def fits_of(reader: Reader, manifest: dict[str, Any]) -> bytes:
     """Write the file again."""
     parts = []
-    for hdu in manifest["hdus"]:
+    if "original" in manifest:
+        told = manifest["original"]
+        parts = [header_of(told["header"]), unit := frames_of(reader, manifest)]
+        parts.append(bytes(-len(unit) % 2880) if told["tail"] is None else reader.array(told["tail"]).tobytes())
+    for hdu in manifest["hdus"] if "original" not in manifest else ():
         parts.append(header_of(hdu["header"]))
         unit = b""
-        if hdu["encoding"] in ("image", "table") and "data" in hdu:
+        if hdu["encoding"] in ("image", "table"):
             unit = big(reader.array(hdu["data"]), fold=hdu["encoding"] == "image")
         unit += b"".join(reader.array(hdu[part]).tobytes() for part in ("raw", "heap") if part in hdu)
         parts.append(unit)
@@ -156,6 +162,19 @@ def fits_of(reader: Reader, manifest: dict[str, Any]) -> bytes:
     if manifest["trailer"] is not None:
         parts.append(reader.array(manifest["trailer"]).tobytes())
     return b"".join(parts)
+
+
+def frames_of(reader: Reader, manifest: dict[str, Any]) -> bytes:
+    """Give the image of frames of a ground test's file."""
+    science, reference = (
+        next(reader.array(hdu["data"]) for hdu in manifest["hdus"] if hdu["name"] == name) for name in ("SCI", "REFOUT")
+    )
+    rows = reference.reshape(*reference.shape[:2], -1, science.shape[3])
+    frames = np.concatenate([science, rows], axis=2)
+    frames = frames.reshape(-1, *frames.shape[2:])
+    if manifest["original"]["rest"] is not None:
+        frames = np.concatenate([frames, reader.array(manifest["original"]["rest"])])
+    return big(frames, fold=True)
 
 
 def big(array: np.ndarray, *, fold: bool) -> bytes:
@@ -248,6 +267,52 @@ def test_the_file_again(filled: Pool, simulated: Path) -> None:
             assert content == files[manifest["origin"]["filename"]]
             assert len(content) == manifest["origin"]["size"]
             assert xxhash.xxh3_128_hexdigest(content) == manifest["origin"]["digest"]
+
+
+def awkward(folder: Path) -> list[Path]:
+    """Write files whose parts are not only plain images and tables."""
+    image = np.arange(4096, dtype="i2").reshape(64, 64)
+    scaled = fits.ImageHDU(image, name="SCALED")
+    scaled.header["BSCALE"], scaled.header["BZERO"], scaled.header["BLANK"] = 0.5, 10.0, 3
+    unsigned = [fits.ImageHDU(image.astype(kind), name=kind) for kind in ("u2", "u4", "i1", "u1")]
+    lists = np.empty(3, object)
+    lists[:] = [np.arange(n, dtype="i4") for n in (1, 4, 2)]
+    columns = [
+        fits.Column("lists", "PJ()", array=lists),
+        fits.Column("flag", "L", array=np.array([True, False, True])),
+        fits.Column("words", "5A", array=np.array(["a", "bc", "def"])),
+        fits.Column("pairs", "2D", array=np.ones((3, 2))),
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name="TABLE")
+    packed = fits.CompImageHDU(image.astype("i4"), name="PACKED")
+    fits.HDUList([fits.PrimaryHDU(), scaled, *unsigned, table, packed]).writeto(folder / "forms.fits")
+    behind = folder / "behind.fits"
+    fits.HDUList([fits.PrimaryHDU(image)]).writeto(behind)
+    behind.write_bytes(behind.read_bytes()[:-1] + b"x" + b"more behind the last HDU")
+    return [folder / "forms.fits", behind]
+
+
+def test_other_files_again(pool: Pool, exposure: SimulatedExposure, tmp_path: Path) -> None:
+    files = [*awkward(tmp_path), exposure.write_jpl(tmp_path)]
+    for file in files:
+        pool.save(file)
+    reader = Reader(folder_of(pool))
+    found = {}
+    for version in reader.versions.values():
+        manifest = reader.manifest(version)
+        if manifest["origin"] is not None:
+            found[manifest["origin"]["filename"]] = manifest
+            assert fits_of(reader, manifest) == (tmp_path / manifest["origin"]["filename"]).read_bytes()
+    assert set(found) == {file.name for file in files}
+    forms = {hdu["name"]: hdu for hdu in found["forms.fits"]["hdus"]}
+    assert forms["SCALED"]["scale"] == {"bscale": 0.5, "bzero": 10.0, "blank": 3}
+    assert [forms[name]["data"]["dtype"] for name in ("U2", "U4", "I1", "U1")] == ["<u2", "<u4", "|i1", "|u1"]
+    assert "heap" in forms["TABLE"]
+    assert forms["PACKED"]["encoding"] == "opaque"
+    assert reader.array(forms["PACKED"]["data"]).shape == (64, 64)
+    assert "tail" in found["behind.fits"]["hdus"][0]
+    assert found["behind.fits"]["trailer"] is not None
+    assert "original" in found[files[-1].name]
 
 
 def test_tiles(filled: Pool) -> None:

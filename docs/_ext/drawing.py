@@ -118,7 +118,7 @@ def draw_tables(tables: Sequence[SchemaTable]) -> str:
     for table in tables:
         color = "#7a4b1e" if table.name.endswith("_pixel") else "#1f4e79" if table.name == "product" else "#3d6b8f"
         lines = [(name, kind) for name, kind, _ in table.columns]
-        boxes[table.name] = _Box(table.name, lines, 0, 0, 214, color)
+        boxes[table.name] = _Box(table.name, lines, 0, 0, 232, color)
     width, height = _columns_of(boxes, placed, 70, 46)
     lines = []
     for table in tables:
