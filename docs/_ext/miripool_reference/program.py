@@ -15,7 +15,7 @@ from miripool import errors as all_errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _BRACKETS = re.compile(r"\s*\[((?:default|required|env var|x[<>]|\d+<=x).*)\]$", re.DOTALL)
 
 

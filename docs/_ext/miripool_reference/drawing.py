@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from program import Room
-    from schema import SchemaTable, SchemaView
+    from .program import Room
+    from .schema import SchemaTable, SchemaView
 
 _LINE, _HEAD, _GAP = 15, 22, 22
 _FONT = 'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="11"'

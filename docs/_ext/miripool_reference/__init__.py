@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import drawing
-import program
-import schema
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
+
+from . import drawing, program, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
