@@ -30,6 +30,7 @@ html_theme_options = {"navigation_with_keys": False, "show_prev_next": True}
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 autosummary_generate = True
+default_role = "py:obj"  # names in single backquotes of docstrings
 autodoc_typehints = "none"  # numpydoc's sections tell the types
 numpydoc_show_class_members = False
 intersphinx_mapping = {}  # no address is asked while the pages are built
