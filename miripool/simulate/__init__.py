@@ -1,8 +1,8 @@
 """Synthetic MIRI exposures from a seed, for the demonstration, for tests and for benchmarks.
 
-Told bottom-up: `flags` are bits, `subarrays` say where on the detector, `detector` how its pixels behave, `exposure`
-lets light fall on them and keeps the truth, `calibration` turns counts into slopes, `files` writes what real JWST
-files of level 1b and 2a and the ground test's hold, `references` the reference files with which the real pipeline
+From the bottom up: `flags` are bits, `subarrays` say where on the detector, `detector` how its pixels behave,
+`exposure` lets light fall on them and keeps the truth, `calibration` turns counts into slopes, `files` writes what real
+JWST files of level 1b and 2a and the ground test's hold, `references` the reference files with which the real pipeline
 calibrates them: the maps of `Detector`.
 """
 
