@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
 from homes import ask_pool
 
 from miripool import Pool, errors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs" / "_ext"))
-pytest.importorskip("sphinx")
 from miripool_reference import drawing, program, schema
 
 _COLUMNS = """
