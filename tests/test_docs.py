@@ -44,7 +44,7 @@ def workplace(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def run_shell(lines: str) -> str:
     commands = "\n".join(line.removeprefix("$ ") for line in lines.splitlines() if line.startswith("$ "))
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, check=False, timeout=120
+        ["bash", "-euo", "pipefail", "-c", commands], capture_output=True, text=True, check=False, timeout=280
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -70,6 +70,8 @@ def test_readme(workplace: Path) -> None:
     assert len(pool.tagged("for the paper")) == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page=page)], ids=lambda page: page.relative_to(ROOT / "docs").as_posix()
 )

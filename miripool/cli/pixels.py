@@ -165,7 +165,7 @@ def _sql(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Ask in SQL, with the right to read only. The tables and views are in the README.
+    """Ask in SQL, with the right to read only. The reference in docs/ lists the tables and views.
 
     Versions without pixel rows are in no view with values: where the pool has any, this is said on stderr, and
     `SELECT * FROM missing_pixel_rows` lists them.
