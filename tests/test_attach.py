@@ -200,7 +200,7 @@ def test_nothing_takes_the_place_of_a_pool_that_is_away(theirs: Pool, mine: Home
         mine.pool("c")
     with pytest.raises(AlreadyExists, match=away):
         mine.create("c")
-    with pytest.raises(AlreadyExists, match="differ in capitals only"):
+    with pytest.raises(AlreadyExists, match="differ only in capital letters"):
         mine.create("C")
     with pytest.raises(AlreadyExists, match="there is or was a pool 'c'"):
         mine.rename("d", "c")
