@@ -215,7 +215,7 @@ def test_work_that_is_done_again_after_all_is_over(pool: Pool, tmp_path: Path) -
     assert pending(pool) == []
     error = store(pool, late).error
     assert isinstance(error, Conflict)
-    assert "the run that it was for is over" in str(error)
+    assert "the run that asked for this work has ended" in str(error)
     assert pending(pool) == []
     assert collect(core_of(pool).archive).files > 0
     assert_whole(pool)

@@ -76,7 +76,7 @@ def test_create(home: Home) -> None:
     with home.create("jpl8", exist_ok=True) as same:
         assert same.id == pool.id
     for similar in ("JPL8", "Jpl8"):
-        with pytest.raises(AlreadyExists, match="capitals"):
+        with pytest.raises(AlreadyExists, match="capital letters"):
             home.create(similar)
     with pytest.raises(PoolNotFound, match=r"no pool 'jpl9'.*did you mean jpl8\? the pools are jpl8"):
         home.pool("jpl9")

@@ -286,7 +286,7 @@ def test_a_file_that_tells_two_things_is_made_anew_from_itself(pool: Pool) -> No
     assert np.array_equal(blob[...], sci)
     assert verify(pool).is_whole
     (finding,) = verify(pool, level="full").findings
-    assert "`miripool repair` writes the file again" in finding.problem
+    assert "`miripool repair` mends the file" in finding.problem
     (step,) = repair(pool)
     assert step.healed
     assert verify(pool, level="full").findings == []
