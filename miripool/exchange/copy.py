@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
@@ -348,7 +347,7 @@ def _refuse_other_headers(urn: str, manifest: Manifest) -> None:
     """Make sure that the headers announce the data that there are: else no file could be written."""
     for number, hdu in enumerate(manifest.hdus):
         parts = (hdu.raw,) if hdu.raw is not None else (hdu.data, hdu.heap)
-        size = sum(math.prod(ref.shape) * ref.dtype.itemsize for ref in parts if ref is not None)
+        size = sum(ref.nbytes for ref in parts if ref is not None)
         announced = announced_bytes(hdu.header, f"{urn}: HDU {number} ({hdu.name})")
         if size != announced:
             raise FormatError(f"{urn}: HDU {number} ({hdu.name}) announces {announced} bytes of data, and has {size}")

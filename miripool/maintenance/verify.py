@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 import time
 from collections import Counter
@@ -247,7 +246,7 @@ class _Verification:
                 refs.setdefault(ref.digest, (ref, None))
                 users.setdefault(ref.digest, []).append(save)
         full = self.report.level == "full"
-        weights = {digest: _nbytes(ref) if full else 1 for digest, (ref, _) in refs.items()}
+        weights = {digest: ref.nbytes if full else 1 for digest, (ref, _) in refs.items()}
         done, total = 0, sum(weights.values())
         for ref, problem, size in map_bounded(self._check_blob, refs.values()):
             self.report.bytes_read += size
@@ -290,7 +289,7 @@ class _Verification:
         scale = hdu.scale if hdu is not None else None
         flags = hdu is not None and hdu.statistics is not None and hdu.statistics.n_flagged is not None
         found, statistics = self.archive.blobs.measure(blob, scale=scale, flags=flags, numeric=numeric)
-        size = _nbytes(ref)
+        size = ref.nbytes
         if found.digest != ref.digest:
             return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
         if not blob.is_consistent():
@@ -435,7 +434,3 @@ class _Verification:
 
     def _report_pixels(self, urn: str, problem: str) -> None:
         self.report.add("pixels", urn, f"{problem}; {self._anew}", [urn])
-
-
-def _nbytes(ref: BlobRef) -> int:
-    return math.prod(ref.shape) * ref.dtype.itemsize

@@ -322,7 +322,8 @@ class _Saving:
                 saved = self._unchanged(stored.known, names, job.rows)
                 if saved is not None:
                     return saved, saved.row.serial in names.settled
-            for prepared in stored.prepared:  # one, or none
+            if stored.prepared:
+                (prepared,) = stored.prepared
                 return save.commit(self.pool, prepared, tag=self.tag, force=self.force), False
         except ArraysElsewhere:
             pass  # what made them look needless is gone

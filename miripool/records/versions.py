@@ -71,15 +71,7 @@ def version_in_short(pool: str, row: ProductRow) -> dict[str, Any]:
     dict
         ``urn``, ``kind``, ``name``, ``version``, ``tags``, ``created`` (aware, UTC), ``bytes``.
     """
-    return {
-        "urn": str(Urn(pool, row.kind, row.serial)),
-        "kind": row.kind,
-        "name": row.name,
-        "version": row.version,
-        "tags": list(row.tags),
-        "created": row.created,
-        "bytes": row.bytes,
-    }
+    return {**_identity(pool, row), "created": row.created, "bytes": row.bytes}
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
@@ -122,16 +114,17 @@ def received_record(pool: str, received: Received) -> dict[str, Any]:
     dict
         ``urn``, ``kind``, ``name``, ``version``, ``tags``; ``from``, its URN there; ``status``, ``notice``.
     """
-    row = received.saved.row
+    saved = received.saved
+    return {**_identity(pool, saved.row), "from": received.urn, "status": saved.status, "notice": saved.notice}
+
+
+def _identity(pool: str, row: ProductRow) -> dict[str, Any]:
     return {
         "urn": str(Urn(pool, row.kind, row.serial)),
         "kind": row.kind,
         "name": row.name,
         "version": row.version,
         "tags": list(row.tags),
-        "from": received.urn,
-        "status": received.saved.status,
-        "notice": received.saved.notice,
     }
 
 

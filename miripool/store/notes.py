@@ -2,7 +2,8 @@
 
 A writer first writes its note, then looks whether a collector's note names any of its keys, and waits until that one is
 gone; only then does it ask what is there already. A collector first writes its note, then reads the writers' notes and
-the journal, and spares what they name. Whoever is second sees the first: nothing that is referred to is deleted.
+the journal, and spares what they name. The second of the two sees the note of the first: nothing that is referred to is
+deleted.
 
 A note belongs to the process that will write the journal entry. Where others do the work for it, on whatever host, they
 write the note in its name (`Ticket`): it counts until the owner withdraws it or is no more, not until a worker ends.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import StorageError
-from ..system.oserrors import storage_error
+from .oserrors import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -115,10 +115,10 @@ class Room:
 def floors() -> list[list[Room]]:
     """Give the rooms by floor from the bottom up, as ``tests/test_imports.py`` holds the package to them."""
     tree = ast.parse((ROOT / "tests" / "test_imports.py").read_text())
-    told = next(
+    floors_node = next(
         node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS"
     )
-    return [[Room(name, _purpose(name)) for name in names.split()] for names in ast.literal_eval(told)]
+    return [[Room(name, _purpose(name)) for name in names.split()] for names in ast.literal_eval(floors_node)]
 
 
 def _purpose(name: str) -> str:

@@ -66,8 +66,8 @@ def tables() -> list[SchemaTable]:
 
 
 def _type(kind: Any) -> str:
-    told = kind.compile(dialect=postgresql.dialect()).partition(" COLLATE")[0].lower()
-    return told.replace("timestamp with time zone", "timestamptz")
+    name = kind.compile(dialect=postgresql.dialect()).partition(" COLLATE")[0].lower()
+    return name.replace("timestamp with time zone", "timestamptz")
 
 
 def _statements() -> list[str]:
@@ -86,19 +86,19 @@ def _comments() -> dict[str, str]:
 
 
 def _pixel_tables() -> list[SchemaTable]:
-    """Give the partitioned tables, which SQLAlchemy is told nothing of."""
+    """Give the partitioned tables, which the SQLAlchemy metadata lack."""
     comments = _comments()
     made: dict[str, SchemaTable] = {}
     for statement in _statements():
         if match := _LIKE.fullmatch(statement):
-            told = made[match[2]].columns
+            columns = made[match[2]].columns
         elif match := _TABLE.fullmatch(statement):
             parts = [part.replace(" NOT NULL", "").split(None, 1) for part in _split(match[2])]
-            told = [(name, kind, comments.get(f"{match[1]}.{name}", "")) for name, kind in parts]
+            columns = [(name, kind, comments.get(f"{match[1]}.{name}", "")) for name, kind in parts]
         else:
             continue
         numbers = {"set_id": "pixel_set"}
-        made[match[1]] = SchemaTable(match[1], told, comments.get(match[1], ""), numbers=numbers)
+        made[match[1]] = SchemaTable(match[1], columns, comments.get(match[1], ""), numbers=numbers)
     return list(made.values())
 
 

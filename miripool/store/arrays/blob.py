@@ -366,15 +366,15 @@ class Blob:
             file = stack.enter_context(self._file())
             tiles = read_tile_list(file, self.ref)
             if tiles is not None:
-                part = Part(ListedTiles(self, file, tiles), tiles.owners, tiles.numbers)
+                part = Part(ListedTiles(self, file, tiles), file.size, tiles.owners, tiles.numbers)
         return self._possible(part or _part_of(stack.enter_context(self._open_hdf5())))
 
     def _possible(self, part: Part) -> Part:
-        size = math.prod(self.shape) * self.dtype.itemsize
+        size = self.ref.nbytes
         if part.owners and part.numbers is not None:
             held = int(np.count_nonzero(part.numbers == 0)) * math.prod(part.own.chunks) * self.dtype.itemsize
             size = min(held, size)
-        self._refuse_lies(size)
+        self._refuse_lies(size, part.file_bytes)
         return part
 
     def _with_owners(self, part: Part, stack: contextlib.ExitStack) -> Places:
@@ -395,7 +395,7 @@ class Blob:
             return opened[digest]
 
         tiles = DeltaTiles(part, open_part)
-        if self._is_lie(math.prod(self.shape) * self.dtype.itemsize):
+        if _is_lie(self.ref.nbytes, part.file_bytes):
             _find_all(tiles, self.shape)  # before there is room made for an array of which little is here
         return tiles
 
@@ -432,7 +432,7 @@ class Blob:
         try:
             found = Hdf5File(self, opened, file)
             if found.numbers is None:
-                self._refuse_lies(math.prod(self.shape) * self.dtype.itemsize)
+                self._refuse_lies(self.ref.nbytes, file.size)
             yield found
         except MiripoolError:
             raise
@@ -446,24 +446,14 @@ class Blob:
             opened = open_hdf5(os.fsencode(self._storage.files.path(self.key)))
             return opened, DescriptorFile(opened.get_vfd_handle())
         file = RangeFile(self._storage, self.key)
-        size = math.prod(self.shape) * self.dtype.itemsize
-        if file.size > 2 * size + _MOST_BESIDE:
-            raise self.damaged(f"has {file.size} bytes, too many for an array of {size}")
+        if file.size > 2 * self.ref.nbytes + _MOST_BESIDE:
+            raise self.damaged(f"has {file.size} bytes, too many for an array of {self.ref.nbytes}")
         return open_hdf5(self.key.encode(), file.read(0, file.size)), file
 
-    def _size(self) -> int:
-        try:
-            return self._storage.status(self.key).size
-        except NotFound:
-            raise self._missing() from None
-
-    def _is_lie(self, size: int) -> bool:
-        return size > _MOST_RATIO * self._size() + _SLACK
-
-    def _refuse_lies(self, size: int) -> None:
+    def _refuse_lies(self, size: int, file_bytes: int) -> None:
         """Look at the file's size before there is room made for what it says it holds."""
-        if self._is_lie(size):
-            raise self.damaged(f"has {self._size()} bytes, too few for an array of {size}")
+        if _is_lie(size, file_bytes):
+            raise self.damaged(f"has {file_bytes} bytes, too few for an array of {size}")
 
     def _missing(self) -> MiripoolError:
         if self._given_up is not None and (meant := self._given_up()) is not None:
@@ -515,13 +505,18 @@ class _Whole:
         yield self._whole
 
 
+def _is_lie(size: int, file_bytes: int) -> bool:
+    """Tell whether a file is too small for an array."""
+    return size > _MOST_RATIO * file_bytes + _SLACK
+
+
 def _corners(box: tuple[slice, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Give where a box starts, and its shape."""
     return tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
 
 
 def _part_of(file: Hdf5File) -> Part:
-    return Part(file, file.owners, file.numbers)
+    return Part(file, file.file.size, file.owners, file.numbers)
 
 
 def _find_all(places: Places, shape: tuple[int, ...]) -> None:

@@ -59,6 +59,8 @@ class Part:
     ----------
     own : Places
         Of the tiles in its own file; it has the digests and ranges of all.
+    file_bytes : int
+        Size of its own file.
     owners : tuple of str
         Digests of the others.
     numbers : ndarray of uint16, shape (number of tiles,), or None
@@ -66,6 +68,7 @@ class Part:
     """
 
     own: Places
+    file_bytes: int
     owners: tuple[str, ...] = ()
     numbers: NDArray[Any] | None = None
 

@@ -257,7 +257,7 @@ class Hdf5File:
         import h5py
 
         blob = self._blob
-        if math.prod(blob.shape) * blob.dtype.itemsize > self._data.get_storage_size():
+        if blob.ref.nbytes > self._data.get_storage_size():
             raise blob.damaged("lacks some of its elements")
         whole = np.asarray(h5py.Dataset(self._data)[()]).reshape(blob.shape).astype(blob.dtype, copy=False)
         if tile_digest(whole) != self._digests(1)[0]:
