@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import room
 from postgresql import reachable_folder
 
 from miripool import Home, Pool
@@ -27,6 +28,18 @@ _DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="campaigns of faults at full length, some hours")
+
+
+_room = pytest.StashKey[Path | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_room] = room.take()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (folder := config.stash.get(_room, None)) is not None:
+        room.give_back(folder)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

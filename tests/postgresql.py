@@ -73,7 +73,7 @@ def throwaway_server(driver: str = "") -> Iterator[str]:
     user = other_user()
     options = {**run_as(user), "cwd": "/", "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}}
     # A short path: the socket's has 107 bytes at most.
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
     server = None
     try:
         (folder / "password").write_text(PASSWORD + "\n")
@@ -117,7 +117,7 @@ def _wait_for(folder: Path, server: subprocess.Popen[bytes], driver: str) -> str
 @contextlib.contextmanager
 def reachable_folder() -> Iterator[Path]:
     """Give a temporary folder that other users can enter (pytest's own they can't), with its servers removed after."""
-    folder = Path(tempfile.mkdtemp(prefix="miripool-test-", dir="/tmp")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="miripool-test-")).resolve()
     folder.chmod(0o755)
     try:
         yield folder

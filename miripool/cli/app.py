@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from . import demo, log, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
-from .output import write
+from .commands import Commands, Quiet
+from .output import quiet, write
 
 __all__ = ["app", "saves_one_by_one"]
 
@@ -31,11 +32,10 @@ def saves_one_by_one() -> bool:
     return bool(_begun) and _begun[-1] in _SAVING
 
 
-app = typer.Typer(
+app = Commands(
     name="miripool",
     help="A versioned product pool for MIRI detector calibration data.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -62,8 +62,10 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    be_quiet: Quiet = False,
 ) -> None:
     del version
+    quiet(be_quiet)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding has not

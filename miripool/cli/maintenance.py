@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..records.plain import as_json as to_json
-from .output import emit, human_bytes, say, visible, write
+from .output import emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import DryRun, Json, PoolName, confirm, core_of, home_of, open_pool
 
@@ -155,7 +155,7 @@ def _reindex(
             raise
         waiting = None if pixels else _rows_to_make(core_of(pool))
     for error in failures:
-        say(str(error))
+        report(str(error))
     if pixels:
         say(f"pixel rows of {made} versions made, {len(failures)} failed")
     if waiting is not None:

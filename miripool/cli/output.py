@@ -25,7 +25,10 @@ __all__ = [
     "copied_from",
     "emit",
     "human_bytes",
+    "quiet",
+    "report",
     "say",
+    "shows_progress",
     "visible",
     "write",
     "writing_stdout",
@@ -79,8 +82,46 @@ def visible(text: str, *, lines: bool = True) -> str:
     return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+_silent = [False]
+"""Whether this process says nothing but errors."""
+
+
+def quiet(wanted: bool) -> None:
+    """Say nothing but errors from now on, and show no progress.
+
+    Parameters
+    ----------
+    wanted : bool
+        False says all again.
+    """
+    _silent[0] = wanted
+
+
+def shows_progress() -> bool:
+    """Tell whether a person watches: stderr is a terminal, and ``--quiet`` was not given.
+
+    Returns
+    -------
+    bool
+        Progress bars and the server's start are shown only then.
+    """
+    return not _silent[0] and sys.stderr.isatty()
+
+
 def say(text: str) -> None:
-    """Tell the user something that is no data.
+    """Tell the user something that is no data; ``--quiet`` silences it.
+
+    Parameters
+    ----------
+    text : str
+        Goes to stderr.
+    """
+    if not _silent[0]:
+        report(text)
+
+
+def report(text: str) -> None:
+    """Tell the user of an error; nothing silences it.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .choosing import AllVersions, SomeSpecs, Where, Which, choose
-from .output import emit, say, write
+from .output import emit, report, say, write
 from .progress import Exposures
 from .session import Csv, Json, PoolName, core_of, one_form, open_pool
 
@@ -106,7 +106,7 @@ def _overrides(given: Sequence[str]) -> dict[str, Path]:
 
 def _report(outcome: Reprocessed, *, listed: bool) -> None:
     if outcome.error is not None:
-        say(f"failed       {outcome.error}")
+        report(f"failed       {outcome.error}")
         return
     for ref in () if listed else outcome.refs:
         notice = f"  ({ref.notice})" if ref.notice else ""

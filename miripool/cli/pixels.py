@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
-from .output import emit, say
+from .commands import Commands
+from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
 
@@ -32,7 +33,7 @@ _Columns = Annotated[
 ]
 _Names = Annotated[bool, typer.Option("--dq-names", help="Spell data quality flags.")]
 
-_index = typer.Typer(name="index", help="Pixel rows in the index.", no_args_is_help=True)
+_index = Commands(name="index", help="Pixel rows in the index.", no_args_is_help=True)
 
 
 def _pixel(
@@ -234,7 +235,7 @@ def _make_rows(
             made, failures = core_of(pool).pixel_rows.make_pending(serials, told)
         core_of(pool).pixel_rows.tidy()
     for error in failures:
-        say(str(error))
+        report(str(error))
     say(f"pixel rows of {made} versions made, {len(failures)} failed")
     if serials is None and not made and not failures:
         again = f"miripool index pixels {shlex.quote(name)} SPEC…"

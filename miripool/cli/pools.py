@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import MiripoolError
-from .output import emit, human_bytes, say
+from .output import emit, human_bytes, report, say
 from .session import Csv, DryRun, Json, PoolName, confirm, core_of, home_of, one_form
 
 __all__ = ["register"]
@@ -34,7 +34,7 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
     failed: MiripoolError | None = None
     for row, error in pool_records(home):
         if error is not None:
-            say(f"pool {row['name']}: {error}")
+            report(f"pool {row['name']}: {error}")
             failed = error
         if error is None or as_json:
             rows.append(row)

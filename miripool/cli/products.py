@@ -26,7 +26,7 @@ from .choosing import (
     count_versions,
     query_of,
 )
-from .output import copied_from, emit, human_bytes, say, visible, write
+from .output import copied_from, emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
@@ -123,14 +123,14 @@ def _make_up_for_pixels(pool: Pool) -> None:
         return
     _, failures = core_of(pool).pixel_rows.make_pending(pending)
     for error in failures:
-        say(f"pixel rows are pending: {error}")
+        report(f"pixel rows are pending: {error}")
 
 
 def _tell(outcome: Outcome) -> None:
     if outcome.error is not None:
         path, message = str(outcome.path), outcome.message or ""
         told = message if path in message else f"{path}: {message}"
-        say("failed       " + told.replace(path, visible(path, lines=False)))  # lines of the message's own are meant
+        report("failed       " + told.replace(path, visible(path, lines=False)))  # lines of the message's own are meant
         return
     stored = f"  ({human_bytes(outcome.stored_bytes)} stored)" if outcome.stored_bytes else ""
     notice = f"  ({outcome.message})" if outcome.message else ""

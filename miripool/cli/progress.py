@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from .output import console, visible
+from .output import console, shows_progress, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def counting(what: str, *, as_bytes: bool = False) -> Iterator[Callable[[int, in
     callable or None
         Takes how many of how many are done.
     """
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield None
         return
     from rich.progress import (
@@ -96,7 +96,7 @@ class Exposures:
         self._tasks: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if not sys.stderr.isatty():
+        if not shows_progress():
             return self
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -9,12 +9,13 @@ from typing import Any
 import typer
 
 from ..records.plain import as_json as to_json
+from .commands import Commands
 from .output import emit, say, write
 from .session import Json, PoolName, core_of, home_of, open_pool
 
 __all__ = ["register"]
 
-_server = typer.Typer(name="server", help="The PostgreSQL server behind the index.", no_args_is_help=True)
+_server = Commands(name="server", help="The PostgreSQL server behind the index.", no_args_is_help=True)
 
 
 @_server.command("status")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import ask, say
+from .output import ask, say, shows_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,23 @@ __all__ = [
     "refuse_reader",
 ]
 
-PoolName = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False)]
+
+def _pool_names(context: typer.Context, incomplete: str) -> list[str]:
+    """List the pools whose name begins so, for the shell's completion: a list of folders, no database."""
+    from ..errors import MiripoolError
+    from ..session.home import Home
+
+    try:
+        names = Home(context.find_root().params.get("home")).names()
+    except MiripoolError:  # a completion has nowhere to say it; the command itself will
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+PoolName = Annotated[
+    str,
+    typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False, autocompletion=_pool_names),
+]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A URN, Kind/name, Kind/name@version, Kind/name@tag, or a name.")
 ]
@@ -60,7 +76,7 @@ def home_of(context: typer.Context) -> Home:
     """
     from ..session.home import Home
 
-    return Home(context.obj, progress=say)
+    return Home(context.obj, progress=say if shows_progress() else None)
 
 
 def core_of(pool: Pool) -> Core:

@@ -103,5 +103,12 @@ COMMENT ON COLUMN rate_pixel.rate IS 'DN/s';
 COMMENT ON COLUMN rate_pixel.dq IS 'NULL where it is zero';
 
 -- Exposures are numbered from the first entry on: an index that is further takes the journal in again.
-TRUNCATE product, dataset, keyword, keyword_name, tag, tag_event;
+-- A new pool's tables are empty: to truncate them costs more than to make them.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM product) THEN
+        TRUNCATE product, dataset, keyword, keyword_name, tag, tag_event;
+    END IF;
+END
+$$;
 UPDATE pool_state SET applied = -1, applied_digest = NULL, products = 0, analyzed_products = 0;
