@@ -21,7 +21,8 @@ __all__ = ["Inputs", "Making", "group", "is_same_run", "raws_of", "read_inputs",
 
 _RUN = (
     "CAL_VER", "CRDS_CTX",
-    "R_DARK", "R_GAIN", "R_IPC", "R_LINEAR", "R_MASK", "R_READNO", "R_REFPIX", "R_RESET", "R_RSCD", "R_SATURA",
+    "R_DARK", "R_EMICOR", "R_GAIN", "R_IPC", "R_LINEAR", "R_MASK", "R_READNO", "R_REFPIX", "R_RESET", "R_RSCD",
+    "R_SATURA",
     "S_DARK", "S_DQINIT", "S_EMICOR", "S_FRSTFR", "S_IPC", "S_JUMP", "S_LASTFR", "S_LINEAR", "S_REFPIX", "S_RESET",
     "S_RSCD", "S_SATURA",
 )  # fmt: skip

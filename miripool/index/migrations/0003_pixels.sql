@@ -106,7 +106,7 @@ COMMENT ON COLUMN rate_pixel.dq IS 'NULL where it is zero';
 -- A new pool's tables are empty: to truncate them costs more than to make them.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM product) THEN
+    IF EXISTS (SELECT FROM pool_state WHERE applied >= 0) THEN
         TRUNCATE product, dataset, keyword, keyword_name, tag, tag_event;
     END IF;
 END
