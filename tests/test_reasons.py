@@ -25,9 +25,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterato
 def pool(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     folder = tmp_path_factory.mktemp("files")
     cards: dict[str, Any] = {"DATE-OBS": "2018-03-08", "OBS_ID": "5582", "LAMP": True, "NGROUPS": 5, "MYKEY": "V1"}
+    cards["OPENED"] = "2018-03-08"
     with home.create("jpl8") as made:
         made.save(homes.write_image(folder / "a.fits", cards), tag="old")
-        made.save(homes.write_image(folder / "b.fits", {**cards, "NGROUPS": 8}, [[1, 2], [3, 4]]))
+        made.save(homes.write_image(folder / "b.fits", {**cards, "NGROUPS": 8, "OPENED": "unknown"}, [[1, 2], [3, 4]]))
         made.save(homes.write_image(folder / "c.fits", {**cards, "NGROUPS": 50}), name="b")
         yield made
 
@@ -51,6 +52,10 @@ def pool(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]
         ("version == '1'", "version is a number, and can't be compared with text; write p.version == 1"),
         ("name == 1", "name is text"),
         ("start_time > 5", "start_time is a time"),
+        ("DATE-OBS > 'yesterday'", "DATE-OBS is a time, and 'yesterday' can't be read as one; write DATE-OBS > '2018"),
+        ("DATE-OBS < '2018-13-45'", "'2018-13-45' can't be read"),
+        ("DATE-OBS == '2018-3-8'", "'2018-3-8' can't be read"),
+        ("DATE-OBS between '2018-03-08' and 'now'", "DATE-OBS is a time, and 'now' can't be read"),
         ("created > 'yesterday'", "created is a time, and 'yesterday' can't be read as one; write p.created > '2018"),
         ("p.data.max() > '5'", "write p.data.max.. > 5"),
         ("p.data.any() == 1", "is true or false"),
@@ -74,6 +79,8 @@ def test_values_of_two_types_are_refused(pool: Pool, home: Home, question: str, 
         ("OBS_ID in (5582, '5582')", 2),
         ("LAMP == True and MYKEY != 'V2'", 2),
         ("DATE-OBS > '2018-03-07' and DATE-OBS like '2018*'", 2),
+        ("DATE-OBS in ('2018-03-08', 'x') or OPENED > 'x'", 2),
+        ("OPENED < 'zzz'", 2),
         ("ngroups > 2018 - 3 - 8 or ngroups == 5", 1),
         ("BAND == 5", 0),
     ],

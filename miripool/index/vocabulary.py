@@ -98,7 +98,7 @@ def keyword_types(connection: Connection, key: str, hdu: str | None = None) -> f
     Returns
     -------
     frozenset of str
-        Of ``number``, ``text``, ``time`` (beside text) and ``flag``; empty if no product has a value.
+        Of ``number``, ``text`` (that is no time), ``time`` and ``flag``; empty if no product has a value.
     """
     k = keyword.c
     short = func.octet_length(k.text) <= LONG_TEXT
@@ -115,9 +115,7 @@ def keyword_types(connection: Connection, key: str, hdu: str | None = None) -> f
     row: Sequence[Any] = connection.execute(select(*(one.label(f"a{i}") for i, one in enumerate(asked)))).one()
     answers = iter(row)
     found = {kind for kind in kinds for _ in places if next(answers)}
-    if found & {"time", "long"}:
-        found = (found - {"long"}) | {"text"}
-    return frozenset(found)
+    return frozenset("text" if kind == "long" else kind for kind in found)
 
 
 def _places(key: str, hdu: str | None) -> list[list[Any]]:

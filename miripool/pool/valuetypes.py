@@ -66,7 +66,8 @@ def refuse_other_types(pools: Sequence[Core], node: Node) -> None:
         wanted = [_types_of_literal(item.value) for item in literals]
         for again in (False, True):  # what is remembered may lack the types of what was saved since
             there = _types(pools, operand, again=again)
-            if not there or any(_compare(leaf, there, one) for one in wanted):
+            all_or_any = all if isinstance(leaf, Range) else any
+            if not there or all_or_any(_compare(leaf, there, one) for one in wanted):
                 break
         else:
             raise QueryError(_message(leaf, operand, literals, there))
@@ -79,7 +80,7 @@ def _sides(leaf: Compare | Range | In | Like) -> tuple[Node | None, list[Literal
             left, right = right, left
         return (left, [right]) if isinstance(right, Literal) and not isinstance(left, Literal) else (None, [])
     if isinstance(leaf, Range):
-        return leaf.operand, [leaf.low]
+        return leaf.operand, [leaf.low, leaf.high]
     return leaf.operand, list(leaf.items) if isinstance(leaf, In) else [Literal(leaf.pattern)]
 
 
@@ -107,7 +108,7 @@ def _types_of_literal(value: bool | float | str) -> frozenset[str]:
 
 
 def _compare(leaf: Node, there: Iterable[str], wanted: Iterable[str]) -> bool:
-    common = {*there} & ({"text"} if isinstance(leaf, Like) else {*wanted})
+    common = {*there} & ({"text", "time"} if isinstance(leaf, Like) else {*wanted})
     if isinstance(leaf, (Range, Compare)) and not (isinstance(leaf, Compare) and leaf.op in ("==", "!=")):
         common.discard("flag")
     return bool(common)
@@ -122,7 +123,7 @@ def _message(leaf: Node, operand: Node, literals: Sequence[Literal], there: froz
         known = _WORDS["time"]
     if isinstance(leaf, Like):
         return f"{shown} is {known}, and 'like' is for text"
-    if "time" in there and (unread := [item.value for item in literals if isinstance(item.value, str)]):
+    if "time" in there and (unread := _no_times(literals)):
         words = " or ".join(map(repr, unread))
         return (
             f"{shown} is a time, and {words} can't be read as one; write {shown} > '2018-03-08' or "
@@ -137,6 +138,10 @@ def _message(leaf: Node, operand: Node, literals: Sequence[Literal], there: froz
         rewritten = {item: Literal(value) for item, value in zip(literals, meant, strict=True) if value is not None}
         return f"{said}; write {to_text(_rewrite(leaf, rewritten))}"
     return said
+
+
+def _no_times(literals: Iterable[Literal]) -> list[str]:
+    return [item.value for item in literals if isinstance(item.value, str) and as_time(item.value) is None]
 
 
 def _one_type(value: bool | float | str) -> Iterator[str]:
