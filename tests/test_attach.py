@@ -72,6 +72,16 @@ def test_both_see_what_either_saves(theirs: Pool, mine: Home, tmp_path: Path) ->
     assert_index_is_journal(theirs)
 
 
+def test_the_folder_and_what_is_in_it(theirs: Pool, mine: Home, tmp_path: Path, simulated: Path) -> None:
+    theirs.ingest([simulated / "v1"])  # makes an Exposure, which listings don't count
+    (before,) = (row for row in json.loads(call("pools", "--json").stdout) if row["name"] == "jpl8")
+    done = call("--home", mine.path, "attach", folder_of(theirs))
+    assert f"with {before['versions']} versions" in done.stderr
+    assert before["versions"] == len(theirs.select(allVersions=True))
+    (row,) = json.loads(call("--home", mine.path, "pools", "--json").stdout)
+    assert Path(row["path"]) == folder_of(theirs).resolve()
+
+
 def test_under_another_name(theirs: Pool, mine: Home) -> None:
     with mine.attach(folder_of(theirs), "their darks") as attached:
         assert [ref.urn for ref in attached.select()] == ["urn:their darks:Product:0"]

@@ -14,7 +14,15 @@ import pytest
 from homes import call
 
 from miripool import Home, Pool, Product, RateInts
-from miripool.errors import AlreadyExists, AmbiguousSpec, Conflict, InvalidInput, ProductNotFound, QueryError
+from miripool.errors import (
+    AlreadyExists,
+    AmbiguousSpec,
+    Conflict,
+    InvalidInput,
+    InvalidName,
+    ProductNotFound,
+    QueryError,
+)
 from miripool.pool.core import core_of
 from miripool.store.journal import user_name
 
@@ -198,6 +206,24 @@ def test_tagging_a_selection(campaign: Pool) -> None:
 def test_untag_chooses_among_what_is_marked(campaign: Pool) -> None:
     call("untag", "jpl8", "using cal v1", "Rate/*")  # the marked versions are not the newest
     assert tags(campaign) == {}
+
+
+def test_an_empty_selection_is_not_tagged(campaign: Pool) -> None:
+    before = tags(campaign)
+    done = call("tag", "jpl8", "good", "--where", "cal_ver == 'v9'")
+    assert done.stderr == "no version in pool jpl8 fits all that was asked for\n"
+    with pytest.raises(InvalidName, match="'a/b'"):  # before anything is selected
+        call("tag", "jpl8", "a/b", "--where", "cal_ver == 'v9'")
+    assert tags(campaign) == before
+
+
+def test_adding_two_calibrations_says_that_the_tag_moves(pool: Pool, tmp_path: Path) -> None:
+    for number in (1, 2):
+        homes.write_image(tmp_path / str(number) / "a.fits", {"CAL_VER": f"v{number}"}, [[number, 2]])
+    done = call("add", "jpl8", tmp_path / "1", tmp_path / "2", "--tag", "first look")
+    assert "Product/a: 'first look' moved from version 0 to 1" in done.stderr
+    again = call("add", "jpl8", tmp_path / "2", "--tag", "first look")
+    assert "moved" not in again.stderr
 
 
 def test_a_moved_tag_is_told_and_can_be_taken_back(campaign: Pool) -> None:

@@ -87,6 +87,8 @@ def test_predicate(image):
     assert Query("ngroups == 20").predicate(image)
     assert not Query("ngroups == 21").predicate(image)
     assert FullQuery(RateInts, lambda p: p.data.max() > 1).predicate(image)
+    with pytest.raises(QueryError, match=r"no single truth value: dataset SCI is neither true nor false"):
+        FullQuery(RateInts, lambda p: p.data).predicate(image)
     assert FullQuery(RateInts, "i", "bright(i) and i.type == 'RateInts'").predicate(image)
 
 

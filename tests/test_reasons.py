@@ -109,6 +109,7 @@ REASONS = [
     ("created < '2020-01-01'", "created goes from 20"),
     ("ngroups == 5 and version == 1", "beside the conditions before it. By itself it holds for 1 newest version"),
     ("BAND == 'SHORT'", "No product has BAND"),
+    ("'odl' in p.tags", "no version of pool jpl8 has the tag 'odl'; did you mean 'old'?"),
     ("p.data.sum() > 1e9", "none of the 2 newest versions satisfies p.data.sum() > 1000000000"),
     ("ngroups == 5 and p.data.median() > 1e9", "none of the 1 newest version satisfies p.data.median()"),
 ]

@@ -61,8 +61,9 @@ def _verify(
         rate = report.bytes_read / report.seconds if report.seconds else 0
         speed = f" ({human_bytes(int(rate))}/s)" if report.bytes_read else ""
         say(
-            f"{report.entries} entries, {report.versions} versions, {report.manifests} manifests, "
-            f"{report.blobs} blobs, {report.pixel_sets} sets of pixel rows{read} in {report.seconds:.1f} s{speed}: "
+            f"{report.entries} entries, {report.versions} versions with those of contexts, "
+            f"{report.manifests} manifests, {report.blobs} blobs, "
+            f"{report.pixel_sets} sets of pixel rows{read} in {report.seconds:.1f} s{speed}: "
             f"{'whole' if report.is_whole else 'DAMAGED'}"
         )
         if report.without_pixel_rows:

@@ -87,9 +87,12 @@ def _attach(
     ] = None,
 ) -> None:
     """Use a pool in a folder that others use as well: this home gets an index of its own, the folder stays there."""
+    from ..model.kinds import kinds_matching
+    from ..model.product import Context
+
     home = home_of(context)
     with home.attach(path, name) as pool:
-        versions = core_of(pool).catalog.statistics().total.products
+        versions = core_of(pool).catalog.statistics().without(kinds_matching(Context)).products
         only = "" if os.access(path, os.W_OK) else "; its folder can only be read"
         say(f"pool {pool.name} is {Path(path).absolute()}, with {versions} versions{only}")
 

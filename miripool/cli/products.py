@@ -29,6 +29,7 @@ from .choosing import (
 from .output import copied_from, emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
+from .tags import tell_moves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,6 +70,7 @@ def _add(
 ) -> None:
     """Add FITS files: new products, new versions of known ones, or nothing where the data are there."""
     from ..pool.ingest import find_files, ingest
+    from ..pool.tags import events_since
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, name) as pool:
@@ -76,6 +78,7 @@ def _add(
         found = find_files(files)
         listed = as_json or as_csv
         outcomes = []
+        first_entry = core_of(pool).archive.journal.last() + 1
         with counting(f"adding {len(found)} files", as_bytes=True) if len(found) > 1 else nullcontext() as told:
             for outcome in ingest(
                 core_of(pool),
@@ -93,6 +96,8 @@ def _add(
                     _tell(outcome)
                 elif outcome.message and outcome.status != "unchanged":
                     say(f"{outcome.path}: {outcome.message}")
+        if tag is not None:
+            tell_moves(pool, tag, events_since(core_of(pool), tag, first_entry))
         if pixels is not False:
             _make_up_for_pixels(pool)
     _report_added(outcomes, as_json=as_json, as_csv=as_csv)

@@ -56,16 +56,18 @@ def _simulate(
         ngroups=ngroups,
         readpatt=readpatt.upper(),
     )
+    size = 0
     for i, exposure in enumerate(exposures):
         save = exposure.write_jpl if form is _Form.jpl else exposure.write_uncal
         path = save(folder, overwrite=overwrite)
         write(str(path))
-        say(f"{path.name}: {human_bytes(path.stat().st_size)}")
+        size += path.stat().st_size
         if references and i == 0:
             place = folder / "references"
             _make_folder(place)
             made = write_references(exposure, place, overwrite=overwrite)
             say(f"references in {place}: {', '.join(made)}")
+    say(f"{number} exposures, {human_bytes(size)}")
 
 
 def _make_folder(folder: Path) -> None:

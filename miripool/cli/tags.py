@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..index import TagEvent
     from ..session.pool import Pool
 
-__all__ = ["register"]
+__all__ = ["register", "tell_moves"]
 
 _SHOWN = 10
 """Moves that are told one by one."""
@@ -43,6 +43,7 @@ def _tag(
     """Put a tag on versions; in each product it leaves the version that it marked before."""
     from ..pool import tags as tagging
 
+    check_label(label)
     with open_pool(context, name) as pool:
         refuse_reader(pool)
         try:
@@ -51,9 +52,12 @@ def _tag(
             if specs and _is_product(pool, label):
                 raise ProductNotFound(f"{error}. The tag comes first: miripool tag {name} LABEL SPEC…") from None
             raise
+        if not chosen.refs:
+            return
         chosen.announce("tagging")
-        events = tagging.put(core_of(pool), [ref.serial for ref in chosen.refs], check_label(label), keep=keep)
-        _tell_moves(pool, label, events)
+        events = tagging.put(core_of(pool), [ref.serial for ref in chosen.refs], label, keep=keep)
+        tell_moves(pool, label, events)
+        _tell_way_back(pool, label, events)
     say(f"{label!r} newly marks {len(events)} of {count_versions(len(chosen.refs))}")
 
 
@@ -93,8 +97,18 @@ def _untag(
     say(f"{label!r} was taken off {count_versions(len(events))}")
 
 
-def _tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
-    """Say from which version to which the tag moved, and how to take that back."""
+def tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
+    """Say from which version to which a tag moved.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    label : str
+        The tag.
+    events : sequence of TagEvent
+        What happened to it.
+    """
     moves = [event for event in events if event.previous is not None]
     serials = [serial for event in moves for serial in (event.serial, event.previous) if serial is not None]
     versions = {row.serial: row.version for row in core_of(pool).catalog.rows(serials)}
@@ -103,7 +117,6 @@ def _tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
         say(f"{event.kind}/{event.name}: {label!r} moved from version {before} to {after}")
     if len(moves) > _SHOWN:
         say(f"{label!r} moved in {len(moves) - _SHOWN} more products; miripool log shows each")
-    _tell_way_back(pool, label, events)
 
 
 def _tell_way_back(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:

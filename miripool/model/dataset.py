@@ -393,6 +393,9 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         arrays = [np.asarray(x) if isinstance(x, Dataset) else x for x in inputs]
         return getattr(ufunc, method)(*arrays, **kwargs)
 
+    def __bool__(self) -> bool:
+        raise ValueError(f"dataset {self.name} is neither true nor false; ask for its any() or all()")
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError(f"dataset {self.name} is a single value and has no length")

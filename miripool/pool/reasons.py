@@ -10,9 +10,10 @@ from ..index import nearest_values, pixels
 from ..query.division import split
 from ..query.queries import PixelQuery, Query
 from ..query.text import to_text
-from ..query.tree import ALL, And, Compare, Field, In, Keyword, Like, Literal, Node, Range, conjuncts
+from ..query.tree import ALL, And, Compare, Field, HasTag, In, Keyword, Like, Literal, Node, Range, conjuncts
 from ..query.values import as_time
 from . import select as selecting
+from .tags import no_such_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,6 +164,8 @@ def hint(pool: Core, asked: Query, part: Node) -> str | None:
     str or None
         One sentence; None where nothing is near.
     """
+    if isinstance(part, HasTag):
+        return str(no_such_tag(pool, part.label)) if part.label not in {t.label for t in pool.catalog.tags()} else None
     operand, values = _asked_of(part)
     if operand is None or not values:
         return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..store.journal import Action, Entry
     from .core import Core
 
-__all__ = ["check_tag", "exists", "no_such_tag", "put", "take_off"]
+__all__ = ["check_tag", "events_since", "exists", "no_such_tag", "put", "take_off"]
 
 _SHOWN = 5
 """Versions that an error lists."""
@@ -167,14 +167,32 @@ def _refuse_moves(core: Core, label: str, tracks: set[tuple[str, str]]) -> None:
         raise Conflict(f"the tag {label!r} marks {shown}{more}; it was not moved")
 
 
-def _events(core: Core, entry: Entry | None, label: str) -> list[TagEvent]:
-    """Read what an entry did to a label; others may have written entries since."""
-    if entry is None:
-        return []
+def events_since(core: Core, label: str, first: int) -> list[TagEvent]:
+    """List what entries from one on did to a label.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    label : str
+        The tag.
+    first : int
+        Number of the first entry that counts.
+
+    Returns
+    -------
+    list of TagEvent
+        The oldest first.
+    """
     core.catch_up()
     limit = 100
     while True:
         events = core.catalog.tag_events(label=label, limit=limit)
-        if len(events) < limit or events[0].entry < entry.n:
-            return [event for event in events if event.entry == entry.n]
+        if len(events) < limit or events[0].entry < first:
+            return [event for event in events if event.entry >= first]
         limit *= 4
+
+
+def _events(core: Core, entry: Entry | None, label: str) -> list[TagEvent]:
+    """Read what an entry did to a label; others may have written entries since."""
+    return [] if entry is None else [event for event in events_since(core, label, entry.n) if event.entry == entry.n]
