@@ -14,6 +14,7 @@ Names are loaded when they are first used: importing the package is quick.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .session.pool import Pool
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _WHERE = {
     "AttribQuery": "query",

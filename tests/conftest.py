@@ -27,6 +27,7 @@ _DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="slow tests and campaigns of faults as well")
     parser.addoption("--long", action="store_true", help="campaigns of faults at full length, some hours")
 
 
@@ -46,6 +47,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave the benchmarks out unless they are asked for by name."""
     asked = any("benchmarks" in argument for argument in config.args)
     return True if collection_path.name == "benchmarks" and not asked else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out of the default run, but for those that were named one by one."""
+    for item in items:
+        if "campaigns" in item.path.parts:
+            item.add_marker("slow")
+    if config.option.all or config.option.long or any("::" in argument for argument in config.args):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import pty
 import subprocess
@@ -101,3 +104,20 @@ def test_the_shell_completes(
     assert done.stderr == ""
     script = miripool("--show-completion", "bash").stdout
     assert "_MIRIPOOL_COMPLETE=complete_bash" in script
+
+
+def test_warnings_of_the_log_are_said(pool: Pool) -> None:
+    """A library's own log goes where its user lets it go: on the command line to stderr, once."""
+    for words, said in ((["pools"], "pixel rows are late\n"), (["pools", "-q"], "")):
+        call(*words)
+        heard = io.StringIO()
+        with contextlib.redirect_stderr(heard):
+            logging.getLogger("miripool.pool").warning("pixel rows are %s", "late")
+            logging.getLogger("miripool.pool").info("all is well")
+        assert heard.getvalue() == said
+
+
+def test_nothing_is_logged_where_nobody_listens(miripool: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    program = "import logging, miripool; logging.getLogger('miripool.pool').warning('late'); print('done')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")

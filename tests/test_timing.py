@@ -15,6 +15,7 @@ from homes import ask_pool, call, home
 from numpy.typing import NDArray
 
 from miripool import Pool, Ramp, Rate, RateInts, Raw
+from miripool.errors import IncompleteAnswer
 from miripool.model.times import time_column
 from miripool.pool.core import core_of
 
@@ -179,7 +180,7 @@ def test_a_table_that_is_none(pool: Pool, simulated: Path, tmp_path: Path, damag
     assert list(read(pool, RateInts)["time_of"]) == [*own, "exposure", "exposure"]
 
 
-def test_a_damaged_table_costs_only_the_times(filled: Pool, simulated: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_table_costs_only_the_times(filled: Pool, simulated: Path) -> None:
     forget(filled)
     ref = filled.select(RateInts)[0]
     (digest,) = (
@@ -187,9 +188,9 @@ def test_a_damaged_table_costs_only_the_times(filled: Pool, simulated: Path, cap
     )
     blob = core_of(filled).archive.storage.files.path(f"blobs/{digest[:2]}/{digest}.h5")
     blob.rename(blob.with_suffix(".away"))
-    table = read(filled, RateInts)
+    with pytest.warns(IncompleteAnswer, match="the times of the integrations of urn:.* can't be read"):
+        table = read(filled, RateInts)
     assert set(table["time_of"]) == {"exposure"}
-    assert "the times of the integrations of urn:" in caplog.text
     blob.with_suffix(".away").rename(blob)
     assert set(read(filled, RateInts)["time_of"]) == {"integration"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +12,22 @@ import typer
 
 from . import demo, log, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
 from .commands import Commands, Quiet
-from .output import quiet, write
+from .output import quiet, say, write
 
 __all__ = ["app", "saves_one_by_one"]
 
 _SAVING = frozenset({"add", "copy", "demo", "reprocess", "unpack"})
 """Commands that save version after version: interrupted, they have saved some."""
+
+
+class _Words(logging.Handler):
+    """Says warnings of the package's log, of which a user of the command line has no other view."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+_words = _Words(logging.WARNING)
 _begun: list[str | None] = []
 """The command that this process runs."""
 
@@ -66,6 +77,7 @@ def _options(
 ) -> None:
     del version
     quiet(be_quiet)
+    logging.getLogger("miripool").addHandler(_words)  # once, however often it is called
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding has not

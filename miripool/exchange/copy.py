@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Parcel", "PoolShelf", "Received", "Shelf", "receive"]
 
-_log = logging.getLogger("miripool")
+_log = logging.getLogger(__name__)
 
 _WAIT = 300.0
 """Seconds to wait for another process that copies into the same pool."""

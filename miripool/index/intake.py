@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BrokenEntry", "Taken", "take"]
 
-_log = logging.getLogger("miripool")
+_log = logging.getLogger(__name__)
 
 _ANALYZE_GROWTH = 0.2
 _ANALYZE_PRODUCTS = 100

@@ -39,7 +39,7 @@ __all__ = ["Reprocessed", "reprocess"]
 _KINDS = ("ramp", "rateints", "rate")
 """Endings of the files that a run may give."""
 
-_log = logging.getLogger("miripool")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def main(folder: str) -> int:
     except JobError as error:
         result = {"error": str(error)}
     except Exception as error:
-        logging.getLogger("miripool").exception("the pipeline failed")
+        logging.getLogger("miripool.pipeline.worker").exception("the pipeline failed")
         result = {"error": f"{type(error).__name__}: {error}"}
     (place / "result.json.part").write_text(json.dumps(result))
     (place / "result.json.part").rename(place / "result.json")

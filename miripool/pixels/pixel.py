@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pixel", "Pixels", "first_disagreement", "flag_names"]
 
-_log = logging.getLogger("miripool")
+_log = logging.getLogger(__name__)
 
 _MOST_ROWS = 20_000_000
 """Rows of one table; a table of more would take tens of gigabytes."""
@@ -309,7 +309,7 @@ def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]
     try:
         described = pixel_set_of(pool.manifest(version))
     except FormatError as error:
-        _log.warning("%s was not looked at: %s", Urn(pool.name, version.kind, version.serial), error)
+        _log.info("%s was not looked at: %s", Urn(pool.name, version.kind, version.serial), error)
         return None
     if described is None:
         return None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MiripoolError
+from ..errors import IncompleteAnswer, MiripoolError
 from ..index import pixels as rows
 from ..model.names import Urn
 from ..model.times import time_column
 from ..model.timing import Timing, timing_of
+from ..system.warning import warn_caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..pool.core import Core
 
 __all__ = ["time_columns"]
-
-_log = logging.getLogger("miripool")
 
 
 def time_columns(pool: Core, versions: Sequence[ProductRow], count: Sequence[int]) -> dict[str, Any]:
@@ -72,7 +70,7 @@ def _timings(pool: Core, versions: Sequence[ProductRow]) -> dict[int, Timing]:
         except MiripoolError as error:
             known[version.serial] = Timing(np.nan, np.nan, np.empty((3, 0)))
             urn = Urn(pool.name, version.kind, version.serial)
-            _log.warning("the times of the integrations of %s can't be read: %s", urn, error)
+            warn_caller(f"the times of the integrations of {urn} can't be read: {error}", IncompleteAnswer)
     if not database.read_only:
         rows.keep_timings(database, read)
     return known | read

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Committer"]
 
-_log = logging.getLogger("miripool")
+_log = logging.getLogger(__name__)
 
 _LONGEST_TURN = 10.0
 """Seconds after which a writer goes on without its turn: who has it may have been stopped."""

@@ -48,7 +48,7 @@ _AHEAD = 2
 _AT_ONCE = 200
 """Files that the index is asked about by one statement."""
 
-_log = logging.getLogger("miripool")
+_log = logging.getLogger(__name__)
 
 _ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 

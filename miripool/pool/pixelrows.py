@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PixelRows"]
 
-_log = logging.getLogger("miripool")
+_log = logging.getLogger(__name__)
 
 _LEFT_OUT = "left out when it was saved"
 _DROPPED = "dropped"

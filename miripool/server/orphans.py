@@ -15,7 +15,7 @@ from .state import try_lock, unlock
 
 __all__ = ["find_orphans", "remove_orphans"]
 
-_log = logging.getLogger("miripool.supervisor")
+_log = logging.getLogger(__name__)
 _OURS = frozenset({"data", "socket", "home.json", "cluster.lock"})
 
 

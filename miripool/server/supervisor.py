@@ -44,7 +44,7 @@ from .state import (
 
 __all__ = ["Supervisor", "supervise"]
 
-_log = logging.getLogger("miripool.supervisor")
+_log = logging.getLogger("miripool.server.supervisor")
 # What PostgreSQL says while the processes of its predecessor are still about to end.
 _PASSING = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 _PATIENCE = 60.0

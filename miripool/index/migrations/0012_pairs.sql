@@ -1,7 +1,7 @@
 -- Which Ramp and RateInts one run of the pipeline made. A ramp is written before the last steps are done, and names
 -- fewer references and steps: with jump skipped it has no gain. So the two agree in what both headers say.
 
-CREATE FUNCTION said_of_run(product bigint) RETURNS TABLE (key text, value text) LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION said_of_run(product bigint) RETURNS TABLE (key text, value text) LANGUAGE sql STABLE AS $$
     SELECT k.key, coalesce(k.text, CAST(k.number AS text), CAST(k.flag AS text), '')
     FROM keyword k
     WHERE k.serial = product AND k.hdu = 0 AND k.occurrence = 0 AND (k.key = 'CRDS_CTX' OR k.text IS DISTINCT FROM 'N/A')
@@ -13,7 +13,7 @@ CREATE FUNCTION said_of_run(product bigint) RETURNS TABLE (key text, value text)
 $$;
 COMMENT ON FUNCTION said_of_run IS 'keywords that the products of one run of the pipeline have in common';
 
-CREATE FUNCTION unpaired(names text[]) RETURNS TABLE (serial bigint, kind text, name text, version integer, detector text)
+CREATE OR REPLACE FUNCTION unpaired(names text[]) RETURNS TABLE (serial bigint, kind text, name text, version integer, detector text)
 LANGUAGE sql STABLE AS $$
     SELECT p.serial, p.kind, p.name, p.version, p.detector
     FROM product p
@@ -26,7 +26,7 @@ COMMENT ON FUNCTION unpaired IS 'Ramps and RateInts that are not in corrected_ex
 -- A pair has the smaller serial for its number, so that it keeps it when the second of the two comes. Names are an
 -- array, which is looked up in an index: a join of tables that were filled since the last ANALYZE was planned as a loop
 -- over both, 3 s for 1000 products among 6000.
-CREATE FUNCTION pair_calibrations(names text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION pair_calibrations(names text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM corrected_exposure c USING exposure e WHERE c.exp_id = e.exp_id AND e.name = ANY(names);
     -- The n-th Ramp that says something of its run goes with the n-th RateInts that says the same.
