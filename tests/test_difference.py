@@ -150,6 +150,9 @@ def test_where_versions_differ(pool: Pool, tmp_path: Path) -> None:
         pool.diff(refs[0], third).mask("SCI")
     assert "<li>" in found._repr_html_()
     assert "no difference" in pool.diff(refs[0], refs[0])._repr_html_()
+    assert str(found) == "\n".join(found.words())
+    assert repr(found) == f"<Difference>\n{found}"
+    assert str(pool.diff(refs[0], refs[0])) == "no difference but times of making"
 
     path = tmp_path / "mask of it.fits"
     done = call("diff", "jpl8", "Ramp/a@0", "Ramp/a@1", "--mask", path)

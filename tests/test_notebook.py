@@ -46,3 +46,14 @@ def test_lineage(filled: Pool) -> None:
     assert shown.count("<li>") >= 3
     assert f"<b>RateInts/{ref.name}@0</b> [&lt;b&gt;]" in shown
     assert shown.index("Raw/") < shown.index("Ramp/") < shown.index("RateInts/")
+
+
+def test_lineage_in_a_terminal(filled: Pool) -> None:
+    (ref,) = filled.select("kind == 'RateInts'")
+    lineage = filled.lineage(ref)
+    raw, ramp, rateints = str(lineage).splitlines()[:3]
+    assert raw == f"Raw/{ref.name}@0"
+    assert ramp.startswith(f"    Ramp/{ref.name}@0")
+    assert rateints.startswith(f"        RateInts/{ref.name}@0  [<b>]")
+    assert rateints.endswith("← this")
+    assert repr(lineage) == f"<Lineage>\n{lineage}"

@@ -77,7 +77,7 @@ class LinkChange:
         return f"reference {self.name}: {_show(self.old)} → {_show(self.new)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Difference:
     """What differs between two versions.
 
@@ -132,6 +132,12 @@ class Difference:
         if self.products is None:
             raise InvalidInput("the versions were compared without their elements; pool.diff(old, new) compares them")
         return differing(name, *(product[name] for product in self.products))
+
+    def __str__(self) -> str:
+        return "\n".join(self.words()) or "no difference but times of making"
+
+    def __repr__(self) -> str:
+        return f"<Difference>\n{self}"
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.words())

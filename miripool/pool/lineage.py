@@ -23,10 +23,25 @@ __all__ = ["Descent", "Lineage", "Source", "Use", "find_uses", "trace"]
 
 
 class Lineage(list["Descent"]):
-    """The versions that one goes back to, each with what was made of it; a tree in notebooks."""
+    """The versions that one goes back to, each with what was made of it; it is shown as a tree."""
+
+    def __str__(self) -> str:
+        return "\n".join(line for node in self for line in _as_lines(node, ""))
+
+    def __repr__(self) -> str:
+        return f"<Lineage>\n{self}"
 
     def _repr_html_(self) -> str:
         return f"<ul>{''.join(map(_as_item, self))}</ul>"
+
+
+def _as_lines(node: Descent, before: str) -> Iterator[str]:
+    row = node.row
+    tags = f"  [{', '.join(row.tags)}]" if row.tags else ""
+    how = f"  {node.source.how}" if node.source is not None else ""
+    yield f"{before}{row.kind}/{row.name}@{row.version}{tags}{how}{'  ← this' if node.asked else ''}"
+    for below in node.into:
+        yield from _as_lines(below, f"{before}    ")
 
 
 def _as_item(node: Descent) -> str:
