@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ from miripool.errors import (
 )
 from miripool.pool.core import core_of
 from miripool.records.plain import as_json
+from miripool.simulate.demo import _draw
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -540,11 +542,14 @@ def test_embedded_server(tmp_path: Path) -> None:
 # The demonstration
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
+@pytest.mark.timeout(600)
 def test_demo(home: Home, tmp_path: Path) -> None:
     result = call("--home", tmp_path / "kept", "demo", "--plot", tmp_path / "history.png")
     assert result.exit_code == 0
     assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert "RateInts version 1" in result.stdout
     assert "written out again: the same bytes as the file that was added" in result.stdout
     assert Home(tmp_path / "kept").names() == ["demo"]
     with Home(tmp_path / "kept").pool("demo") as pool:
@@ -554,13 +559,29 @@ def test_demo(home: Home, tmp_path: Path) -> None:
     Home(tmp_path / "kept").delete("demo")
 
 
-@pytest.mark.jwst
 def test_demo_leaves_nothing(home: Home, tmp_path: Path) -> None:
-    result = call("demo", "--plot", tmp_path / "none" / "history.png")  # not even where the environment names a home
-    assert "no picture: " in result.stdout
-    assert "RateInts version 1" in result.stdout
-    assert home.names() == []
+    """Not even where the environment names a home, nor when it is interrupted."""
+    environment = homes.environment(TMPDIR=str(tmp_path), PYTHONUNBUFFERED="1")
+    with subprocess.Popen(
+        [sys.executable, "-m", "miripool", "demo", "--plot", tmp_path / "none.png"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first.startswith("pool 'demo' in ")
+        os.killpg(process.pid, signal.SIGINT)
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 130, words
     assert homes.ask(home.database_url(), homes._SCHEMAS) == []
+    assert home.names() == []
+    assert list(tmp_path.glob("miripool-*")) == []
+
+
+def test_the_picture_of_the_demo_where_it_can_not_be_written(pool: Pool, simulated: Path, tmp_path: Path) -> None:
+    pool.ingest([simulated / "v1"], tag="using cal v1")
+    told: list[str] = []
+    _draw(pool, tmp_path / "none" / "history.png", told.append)
+    assert told[-1].startswith("\nno picture: ")
 
 
 def test_demo_leaves_a_pool_of_that_name_alone(home: Home, tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def test_lineage_in_a_terminal(filled: Pool) -> None:
     (ref,) = filled.select("kind == 'RateInts'")
     lineage = filled.lineage(ref)
     raw, ramp, rateints = str(lineage).splitlines()[:3]
-    assert raw == f"Raw/{ref.name}@0"
-    assert ramp.startswith(f"    Ramp/{ref.name}@0")
+    assert raw == f"Raw/{ref.name}@0  [<b>]"
+    assert ramp.startswith(f"    Ramp/{ref.name}@0  [<b>]  ")
     assert rateints.startswith(f"        RateInts/{ref.name}@0  [<b>]")
     assert rateints.endswith("← this")
     assert repr(lineage) == f"<Lineage>\n{lineage}"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .output import say, write
+from .output import say, shows_progress, write
 
 __all__ = ["register"]
 
@@ -24,12 +24,13 @@ def _demo(
     from ..session.home import Home
     from ..simulate.demo import run_demo
 
+    progress = say if shows_progress() else None
     source = context.parent.get_parameter_source("home") if context.parent is not None else None
     if source is not None and source.name == "COMMANDLINE":
-        run_demo(Home(context.obj, progress=say), write, plot=plot)
+        run_demo(Home(context.obj, progress=progress), write, plot=plot)
         return
     with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
-        home = Home(Path(folder), progress=say)
+        home = Home(Path(folder), progress=progress)
         say(f"a temporary home, gone afterwards: {folder}; with --home FOLDER the pool stays")
         try:
             run_demo(home, write, plot=plot)
