@@ -408,7 +408,7 @@ def test_an_interruption(pool: Pool, simulated: Path) -> None:
         _, words = process.communicate(timeout=60)
     assert process.returncode in (130, 0)
     if process.returncode:
-        assert words == "miripool: interrupted; what was saved before is in the pool\n"
+        assert words == "miripool: interrupted; the versions saved before stay in the pool\n"
     assert "Traceback" not in words
     core_of(pool).catch_up()
     assert_index_is_journal(pool)

@@ -162,5 +162,7 @@ def test_where_versions_differ(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(AlreadyExists, match="it was not replaced"):
         call("diff", "jpl8", "Ramp/a@0", "Ramp/a@1", "--mask", path)
     assert path.read_bytes() == before
-    with pytest.raises(InvalidInput, match="--mask takes two versions; here are 2 pairs"):
+    with pytest.raises(
+        InvalidInput, match="--mask compares two versions only, but 2 pairs were selected; name two versions"
+    ):
         call("diff", "jpl8", "Ramp/a", "--all-versions", "--mask", tmp_path / "other.fits")

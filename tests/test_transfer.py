@@ -170,7 +170,7 @@ def test_on_the_command_line(filled: Pool, other: Pool, tmp_path: Path) -> None:
         ("Ramp", 0, ["using cal v1"], "new")
     ]
     told = call("copy", "jpl8", f"RateInts/{NAME}@1", "other", "--no-tags")
-    assert "1 versions saved in pool other" in told.stderr
+    assert "1 version saved in pool other" in told.stderr
     told = call("copy", "jpl8", "other", "--tag", "using cal v2")
     assert other.ref(f"Ramp/{NAME}@using cal v2").version == 1
     assert other.ref(f"RateInts/{NAME}@using cal v2").version == 0

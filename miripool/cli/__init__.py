@@ -36,20 +36,20 @@ def main() -> None:
     except KeyboardInterrupt:
         from .app import saves_one_by_one
 
-        stays = "; what was saved before is in the pool" if saves_one_by_one() else ""
+        stays = "; the versions saved before stay in the pool" if saves_one_by_one() else ""
         _end(_INTERRUPTED, f"miripool: interrupted{stays}")
     except BrokenPipeError:
         # The reader of stdout went away (`miripool ls … | head`): nothing more to say, not even at exit.
         _end(_NO_READER)
     except MemoryError:
-        _end(1, "miripool: not enough memory for that; nothing was changed")
+        _end(1, "miripool: not enough memory; nothing was changed")
     except Exception as error:
         if os.environ.get("MIRIPOOL_DEBUG"):
             raise
         _end(
             1,
             f"miripool: internal error, please report it: {type(error).__name__}: {error}",
-            "miripool: MIRIPOOL_DEBUG=1 shows where",
+            "miripool: set MIRIPOOL_DEBUG=1 to see the traceback",
         )
 
 
