@@ -103,7 +103,7 @@ def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
     assert pool.trash().size() == 0
     assert core_of(pool).catalog.statistics().total.removed == 0
     for spec in ("Rate/a@0", context.urn, expired[0]):
-        with pytest.raises(ProductNotFound, match=r"removed for good on 20.* UTC, after it went into the trash"):
+        with pytest.raises(ProductNotFound, match=r"removed for good on 20.* UTC, after it was put into the trash"):
             pool.restore(spec)
         with pytest.raises(ProductNotFound, match="its arrays are gone"):
             pool.ref(spec)

@@ -663,7 +663,7 @@ def test_an_earlier_result(home: Home, image: Path) -> None:
         assert pool.select(allVersions=True).size() == 2
         assert pool.select(all_versions=False, allVersions=True).size() == 1
         for wrong in (Ramp, "kind == 'Ramp'"):
-            with pytest.raises(InvalidInput, match="an earlier result second"):
+            with pytest.raises(InvalidInput, match="must be an earlier result"):
                 pool.select("1", wrong)
 
 
@@ -675,7 +675,7 @@ def test_a_tag_is_one_text(home: Home, image: Path) -> None:
             lambda: pool.save(image, tag=["good"]),
             lambda: pool.select(tag=["good"]),
         ):
-            with pytest.raises(InvalidInput, match="a tag is one text, not a list"):
+            with pytest.raises(InvalidInput, match="a tag must be a str, not a list"):
                 act()
         assert pool.tags() == []
 

@@ -55,7 +55,7 @@ _ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one file.
+    """Result of adding one file.
 
     Attributes
     ----------
@@ -72,9 +72,9 @@ class Outcome:
     version : int or None
         Its number.
     message : str or None
-        What the user should know.
+        Notice for the user, or why it failed.
     error : MiripoolError or None
-        Why it failed.
+        The error, if it failed.
     """
 
     path: Path
@@ -181,7 +181,7 @@ def ingest(
     if tag is not None:
         check_label(tag)
     if jobs is not None and jobs < 1:
-        raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
+        raise InvalidInput(f"jobs is {jobs}; it must be 1 or more")
 
     pool = core_of(pool)
     sizes = [_size(path) for path in files] if progress is not None else []
@@ -335,7 +335,12 @@ class _Saving:
         try:
             return future.result()
         except Exception as error:  # the work itself raises nothing: whatever it is, it is the executor's
-            _log.warning("%s is read here, for its worker was lost (%s: %s)", job.path, type(error).__name__, error)
+            _log.warning(
+                "the worker that read %s was lost, so this process reads the file (%s: %s)",
+                job.path,
+                type(error).__name__,
+                error,
+            )
             return Stored()
 
     def _unchanged(self, row: ProductRow, names: _Names, rows: Sequence[ProductRow]) -> Saved | None:
@@ -387,7 +392,7 @@ class _Workers:
             if self._executor is not None:
                 return self._executor.submit(store_elsewhere, *self._place, replace(job, path=job.path.absolute()))
         except BrokenExecutor as error:
-            _log.warning("the executor is broken, the other files are read here (%s)", error)
+            _log.warning("the executor is broken, so this process reads the other files (%s)", error)
             self._executor = None
         return self._threads.submit(store_file, self._archive, job)
 

@@ -1,4 +1,4 @@
-"""The trash: versions are put into it, come back, or are given up for good."""
+"""The trash: versions are put into it, restored, or removed for good."""
 
 from __future__ import annotations
 
