@@ -212,7 +212,7 @@ def test_nothing_takes_the_place_of_a_pool_that_is_away(theirs: Pool, mine: Home
 
 def test_on_the_command_line(theirs: Pool, mine: Home) -> None:
     done = call("--home", mine.path, "attach", folder_of(theirs), "--name", "their darks")
-    assert f"pool their darks is {folder_of(theirs)}, with 1 versions" in done.stderr
+    assert f"attached {folder_of(theirs)} as pool their darks, with 1 version" in done.stderr
     assert "a" in call("--home", mine.path, "ls", "their darks").stdout
     done = call("--home", mine.path, "detach", "their darks")
     assert f"{folder_of(theirs)} stays as it is" in done.stderr

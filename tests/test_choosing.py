@@ -307,7 +307,7 @@ def test_copying_and_packing_a_selection(campaign: Pool, home: Home, tmp_path: P
         rows = json.loads(call("ls", "other", "--json").stdout)
         assert sorted((row["kind"], row["name"]) for row in rows) == [("Rate", A), ("Rate", B)]
     packed = call("pack", "jpl8", tmp_path / "p.tar", "--where", "ngroups == 20")
-    assert "1 versions" in packed.stderr
+    assert "1 version," in packed.stderr
 
 
 def test_pixel_rows_of_a_selection(campaign: Pool) -> None:
@@ -382,7 +382,7 @@ def test_log_without_a_whole_journal_tells_the_rest(campaign: Pool) -> None:
     path = campaign.path / journal.key(core_of(campaign).catch_up().n - 1)
     path.write_bytes(b"{}")
     done = call("log", "jpl8", f"Rate/{A}")
-    assert "what went into the trash before that is not listed" in done.stderr
+    assert "earlier moves into and out of the trash are not listed" in done.stderr
     assert "version 1 " in done.stdout
 
 

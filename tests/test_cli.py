@@ -97,7 +97,7 @@ def test_create_list_rename_delete(home: Home, tmp_path: Path) -> None:
     assert (tmp_path / "out.fits").read_bytes() == image.read_bytes()
     before = files(home.path)
     dry = call("delete", "jpl8", "--dry-run")
-    assert re.search(r"would delete pool jpl8 with 1 versions \(.* stored\)", dry.stderr)
+    assert re.search(r"would delete pool jpl8 with 1 version \(.* stored\)", dry.stderr)
     with pytest.raises(InvalidInput, match=r"--yes.*nothing was done"):
         call("delete", "jpl8", stdin="y\n")
     assert files(home.path) == before
@@ -557,7 +557,7 @@ def test_demo(home: Home, tmp_path: Path) -> None:
 @pytest.mark.jwst
 def test_demo_leaves_nothing(home: Home, tmp_path: Path) -> None:
     result = call("demo", "--plot", tmp_path / "none" / "history.png")  # not even where the environment names a home
-    assert "no picture: " in result.stdout
+    assert "no plot: " in result.stdout
     assert "RateInts version 1" in result.stdout
     assert home.names() == []
     assert homes.ask(home.database_url(), homes._SCHEMAS) == []

@@ -316,7 +316,7 @@ def test_arrays_without_a_place_on_the_detector_have_no_rows(pool: Pool) -> None
     assert saving.save(core_of(pool), small_raw(meta={"DETECTOR": "MIRIMAGE"})).notice is None
     assert core_of(pool).pixel_rows.pending() == []
     assert counts(pool)["raw_pixel"] == 0
-    with pytest.raises(InvalidInput, match="none of the 1 versions covers"):
+    with pytest.raises(InvalidInput, match="none of the 1 version covers"):
         pool.pixel(1, 1).ramps(Raw)
 
 

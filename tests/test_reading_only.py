@@ -144,6 +144,6 @@ def test_a_reader_s_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert pool.ref("r").product["SCI"][1, 2, 3] == 67
             with pytest.raises(ReadOnly):
                 pool.tag("a", "u")
-        words = f"the index stands at journal entry {last.n}, the folder has later ones"
+        words = f"the index ends at journal entry {last.n}, but the folder has later entries"
         with pytest.warns(IncompleteAnswer, match=words), Home().sql("jpl8", "SELECT count(*) FROM product") as answer:
             assert list(answer) == [(3,)]

@@ -131,7 +131,7 @@ def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> No
 
 
 def test_not_to_itself(filled: Pool) -> None:
-    with pytest.raises(InvalidInput, match="of pool 'jpl8' itself"):
+    with pytest.raises(InvalidInput, match="come from pool 'jpl8' itself"):
         receive(filled, PoolShelf(filled))
 
 
@@ -164,7 +164,7 @@ def test_on_the_command_line(filled: Pool, other: Pool, tmp_path: Path) -> None:
     with pytest.raises(AlreadyExists):
         call("pack", "jpl8", file)
     few = call("pack", "jpl8", file, f"Ramp/{NAME}@0", "--overwrite").stderr
-    assert few.startswith("1 versions, ")
+    assert few.startswith("1 version, ")
     rows = json.loads(call("unpack", "other", file, "--json").stdout)
     assert [(row["kind"], row["version"], row["tags"], row["status"]) for row in rows] == [
         ("Ramp", 0, ["using cal v1"], "new")

@@ -248,7 +248,8 @@ def warn_without_rows(pool: Core, missing: int, versions: int) -> None:
     missing, versions : int
         How many have no rows, of how many that were asked about.
     """
-    told = f"1 of {versions} versions has" if missing == 1 else f"{missing} of {versions} versions have"
+    total = f"{versions} version{'' if versions == 1 else 's'}"
+    told = f"1 of {total} has" if missing == 1 else f"{missing} of {total} have"
     warn_caller(
         f"{told} no pixel rows and {'is' if missing == 1 else 'are'} left out; the view missing_pixel_rows says why, "
         f"and `miripool index pixels {shlex.quote(pool.name)}` makes pending rows, `… SPEC` rows that were dropped",
