@@ -44,7 +44,7 @@ def _log(
             metavar="N",
             min=0,
             max=2**63 - 1,
-            help="Show the latest N events of a pool.",
+            help="For a whole pool: show the latest N events.",
             show_default=f"{_LATEST}",
         ),
     ] = None,

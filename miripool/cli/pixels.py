@@ -23,7 +23,7 @@ __all__ = ["register"]
 
 _Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts or Rate.")]
 _Query = Annotated[
-    str, typer.Option("--query", metavar="EXPR", help="Condition on products; see `ls --where`.", show_default=False)
+    str, typer.Option("--query", metavar="EXPR", help="Condition on versions; see `ls --where`.", show_default=False)
 ]
 _Detector = Annotated[
     str | None, typer.Option("--detector", metavar="NAME", help="Only this detector, e.g. MIRIMAGE; case is ignored.")
@@ -44,7 +44,7 @@ def _pixel(
     y: Annotated[int, typer.Argument(metavar="Y", help="Row 1…1024 of the FULL array.", show_default=False)],
     kind: _Kind = "RateInts",
     where: Annotated[
-        str, typer.Option("--where", metavar="EXPR", help="Condition on products; see `ls`.", show_default=False)
+        str, typer.Option("--where", metavar="EXPR", help="Condition on versions; see `ls`.", show_default=False)
     ] = "1",
     tag: Tagged = None,
     all_versions: AllVersions = False,
@@ -93,15 +93,18 @@ def _pixels(
     detector: _Detector = None,
     columns: _Columns = None,
     dq_names: _Names = False,
-    count: Annotated[bool, typer.Option("--count", help="Show only how many there are.")] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=2**63 - 1, help="Show at most N.")] = 1000,
+    count: Annotated[bool, typer.Option("--count", help="Show only their number.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=2**63 - 1, help="Show at most N pixels.")
+    ] = 1000,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """Find the pixels that satisfy a condition.
 
     \b
-      --kind RateInts --where "rate > 1.0 and dq is null"    in any integration; "ALL(rate > 1.0)": in each
+      --kind RateInts --where "rate > 1.0 and dq is null"    in any integration
+      --kind RateInts --where "ALL(rate > 1.0)"    in every integration
       --kind RateInts --where "rate[integration == 1] > 1.0"    in the first
       --kind Ramp --where "has(groupdq, 'JUMP_DET') and sci[integration == 1, group == 5] > 20000"
       --kind Raw --where "dn >= 65535" --x 1:72 --y 779:842
@@ -162,7 +165,7 @@ def _sql(
     name: PoolName,
     statement: Annotated[
         str | None,
-        typer.Argument(metavar="[STATEMENT]", help="One that returns rows; by default psql opens.", show_default=False),
+        typer.Argument(metavar="[STATEMENT]", help="Must return rows; by default, psql is opened.", show_default=False),
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,

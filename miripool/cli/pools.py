@@ -88,7 +88,10 @@ def _attach(
         str | None, typer.Option("--name", metavar="NAME", help="Name in this home.", show_default="the folder's")
     ] = None,
 ) -> None:
-    """Attach a pool whose folder is elsewhere, e.g. shared with others. The folder stays there; the index is here."""
+    """Attach a pool whose folder is elsewhere, e.g. shared with others.
+
+    The folder stays where it is. This home gets its own index of the pool.
+    """
     home = home_of(context)
     with home.attach(path, name) as pool:
         versions = core_of(pool).catalog.statistics().total.products

@@ -40,7 +40,7 @@ def _tag(
     all_versions: AllVersions = False,
     keep: Annotated[bool, typer.Option("--keep", help="Refuse to move the tag from another version.")] = False,
 ) -> None:
-    """Put a tag on versions. A tag marks one version of a product: it moves there from the one that it marked."""
+    """Put a tag on versions. In each product, the tag moves from the version that it marked before."""
     from ..pool import tags as tagging
 
     with open_pool(context, name) as pool:

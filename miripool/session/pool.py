@@ -436,7 +436,7 @@ class Pool:
     # Tags
 
     def tag(self, refs: Reference | Iterable[Reference], label: str, *, keep: bool = False) -> int:
-        """Put a tag on versions. A tag marks one version of a product: it moves from the version that it marked before.
+        """Put a tag on versions. In each product, the tag moves from the version that it marked before.
 
         Parameters
         ----------
