@@ -188,7 +188,7 @@ def test_the_urn_of_a_removed_version_says_so(pool: Pool, versions: list[Product
                 continue
             with pytest.raises(ProductNotFound, match=r"urn:jpl8:Rate:1 was put into the trash on 20.*restore"):
                 find(spec)
-    with pytest.raises(ProductNotFound, match=r"has 0, 1 \(in the trash\)"):
+    with pytest.raises(ProductNotFound, match=r"has versions 0, 1 \(in the trash\)"):
         pool.ref(f"Rate/{NAME}@7")
 
 

@@ -54,9 +54,9 @@ def main() -> None:
 
 
 def _end(code: int, *words: str) -> NoReturn:
-    """End the process with an exit code and some words, where anybody can hear them.
+    """End the process with an exit code and a message, if standard error can still be written.
 
-    What stdout or stderr does not take is given up: Python would try again at exit, and end with a code of its own.
+    Output that stdout or stderr refuses is dropped: Python would try again at exit, and end with a different code.
     """
     from .output import report
 
@@ -73,9 +73,9 @@ def _end(code: int, *words: str) -> NoReturn:
 
 
 def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show what nobody caught, but for what psycopg2 prints by itself where a server goes down during COPY.
+    """Show uncaught errors, except the SystemError that psycopg2 prints if the server goes down during COPY.
 
-    It meets a second error while it has the first, which it raises: that one is reported.
+    psycopg2 meets a second error while it handles the first. It raises the first, which is reported.
     """
     if kind is SystemError and type(error.__cause__).__module__.startswith("psycopg2"):
         return

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _SHOWN = 10
-"""Moves that are told one by one."""
+"""Moves that are listed one by one."""
 _REPEATED = 50
-"""Versions that a command line to take it back may name."""
+"""Versions that the suggested command to undo a change may name."""
 _Label = Annotated[str, typer.Argument(metavar="LABEL", help="The tag, e.g. 'using cal v1'.", show_default=False)]
 
 

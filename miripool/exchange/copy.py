@@ -72,7 +72,7 @@ class Parcel:
 
 
 class Shelf(Protocol):
-    """Where versions are taken from: a pool, or a file that somebody packed.
+    """Where versions are taken from: a pool, or a file that `pack` wrote.
 
     Attributes
     ----------

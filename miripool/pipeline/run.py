@@ -22,7 +22,7 @@ __all__ = ["Recipe", "Run", "references_in", "run_pipeline"]
 
 _SERVERLESS = "https://jwst-serverless.stsci.edu"
 _NO_CONTEXT = "jwst_0000.pmap"
-"""What CRDS is told where there are overrides only; it is not looked for."""
+"""Context given to CRDS if all reference files are overrides; CRDS does not look it up."""
 _LINES = 12
 """Last lines of the pipeline's log that an error shows."""
 

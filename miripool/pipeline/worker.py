@@ -1,7 +1,7 @@
 """One run of `Detector1Pipeline`, in a process of its own: ``python -m miripool.pipeline.worker FOLDER``.
 
-The folder has ``job.json`` and the raw file. Steps are told on standard output, one line of JSON each; ``result.json``
-says what came of it.
+The folder has ``job.json`` and the raw file. The worker writes each step to standard output, as one line of JSON, and
+the result to ``result.json``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["main"]
 
 _STEP = re.compile(r"Step (\w+) running")
 _NEEDLESS = frozenset({"emicorr", "flat", "pastasoss", "pictureframe", "refpix", "sirskernel", "superbias"})
-"""Reference types that MIRI's exposures do without: their steps are for other instruments, or pass."""
+"""Reference types that MIRI's exposures do not need: their steps are for other instruments, or do nothing."""
 
 
 class JobError(Exception):

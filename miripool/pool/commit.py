@@ -60,8 +60,8 @@ class Committer:
         Returns
         -------
         Position
-            Where the index stands now: at the journal's end, unless somebody is writing this very moment, or this user
-            may not write to the index.
+            The last journal entry in the index: the journal's last, unless another process is just writing one, or
+            this user may not write to the index.
         """
         position = self._catalog.position()
         journal = self._archive.journal
@@ -118,7 +118,7 @@ class Committer:
     def commit(
         self, decide: Callable[[Position], Sequence[Action]], *, is_ready: Callable[[], bool] | None = None
     ) -> Entry | None:
-        """Write an entry, deciding again whenever somebody else was faster.
+        """Write an entry. If another process writes one first, decide again.
 
         Parameters
         ----------

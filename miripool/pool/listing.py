@@ -29,7 +29,7 @@ TABLE_COLUMNS = (*BASIC, "start_time", "detector", "subarray", "readpatt", "exp_
 """Columns of `ProductRefs.to_table` unless others are asked for."""
 
 FIELDS = ("urn", *ProductRow._fields)
-"""Columns that a version has by itself: what the pool knows of it, and the keywords that are columns of the index."""
+"""Columns of every version: what the pool knows about it, and the keywords that are columns of the index."""
 
 _TIMES = frozenset({"created", "start_time", "removed", "purged"})
 

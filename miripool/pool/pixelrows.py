@@ -81,7 +81,8 @@ class PixelRows:
         Raises
         ------
         FormatError
-            If the version's arrays and header contradict each other; it is noted, and not tried again by itself.
+            If the version's arrays and header contradict each other. This is recorded, and not tried again
+            automatically.
         MiripoolError
             If it failed otherwise: the rows stay pending.
         """

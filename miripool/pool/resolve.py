@@ -102,7 +102,7 @@ class Finder:
         Raises
         ------
         ProductNotFound
-            If there is none, or if it was given up for good.
+            If there is none, or if it was removed for good.
         """
         spec = parse_spec(ref) if isinstance(ref, str) else None
         if spec is None or spec.urn is not None or spec.version is not None or spec.label is not None:
@@ -116,7 +116,7 @@ class Finder:
         return removed[-1]
 
     def living(self, row: ProductRow) -> ProductRow:
-        """Insist that a version is neither in the trash nor given up.
+        """Raise an error if a version is in the trash or was removed for good.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ def _not_in_track(text: str, track: Sequence[ProductRow]) -> str:
 
 
 def kept(pool: str, row: Version) -> None:
-    """Insist that a version was not given up for good.
+    """Raise an error if a version was removed for good.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def kept(pool: str, row: Version) -> None:
 
 
 def only_one(refs: Sequence[ProductRef], label: str) -> ProductRef:
-    """Insist that a tag marks one version.
+    """Raise an error if a tag marks several versions.
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> Tra
 
 
 def _trash(pool: Pool, number: Mapping[int, int], since: datetime | None) -> Iterator[dict[str, Any]]:
-    """Give what went into the trash of a product, came back, or was given up for good; the oldest first."""
+    """Give the versions of a product that were put into the trash, restored, or removed for good; the oldest first."""
     for event in list(events(core_of(pool), since=since, among=number))[::-1]:
         if event.what in _TRASH:
             for serial in event.serials:

@@ -41,7 +41,7 @@ def run_demo(home: Home, tell: Tell, *, plot: Path | None = None) -> None:
     home : Home
         Gets a pool ``demo``.
     tell : callable
-        Is told what was done, line by line.
+        Called with each line of the explanation.
     plot : pathlib.Path, keyword-only, optional
         Where to draw a pixel's history; needs matplotlib.
 
