@@ -14,7 +14,7 @@
     │   ├── QueryError           32
     │   ├── UnknownKeyword       33
     │   └── AmbiguousSpec        34
-    ├── Conflict                 40   the input contradicts the pool: change one of them
+    ├── Conflict                 40   the input contradicts the pool; the message names both
     ├── ReadOnly                 50   ask for the right to write, or write elsewhere
     ├── StorageError             60   check the disk
     │   └── DiskFull             61
@@ -23,7 +23,7 @@
     │   └── NewerFormat          81   update miripool
     ├── ServerError              90   check the PostgreSQL server
     │   └── ServerUnavailable    91
-    └── PipelineError           100   check the message and the pipeline's log lines in it
+    └── PipelineError           100   read the pipeline's message
 
 The number is the exit code of the command line. Kinds and codes are append-only: scripts rely on them.
 """

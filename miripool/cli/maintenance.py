@@ -170,8 +170,8 @@ def _make_index(pool: Pool, total: int, *, pixels: bool) -> tuple[int, list[Miri
     with counting("entries") as told:
         pool.reindex(progress=None if told is None else lambda done: told(done, total))
     statistics = core_of(pool).catalog.statistics()
-    total = statistics.total
-    say(f"{counted(total.products, 'version')} of {counted(total.tracks, 'product')}")
+    sums = statistics.total
+    say(f"{counted(sums.products, 'version')} of {counted(sums.tracks, 'product')}")
     if not pixels:
         return 0, []
     with counting("pixel rows") as told:

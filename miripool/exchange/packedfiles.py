@@ -112,7 +112,7 @@ class PackedFiles(Storage):
         try:
             return self._members[check_key(key)]
         except KeyError:
-            raise NotFound(f"{self.name(key)} does not exist") from None
+            raise NotFound(f"{self.name(key)} is not there") from None
 
 
 class _Bounded(io.RawIOBase):

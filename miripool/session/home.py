@@ -119,7 +119,7 @@ class Home:
     Parameters
     ----------
     path : path-like, optional
-        The folder; by default `default_home()`. It is created when a pool is created in it.
+        The folder; by default `default_home()`. It is created when something is first stored in it.
     progress : callable, optional
         Called with a message when something takes long, e.g. when PostgreSQL recovers after a crash.
     """
