@@ -185,7 +185,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InvalidInput(f"{question} There is no terminal to ask at; nothing was done. Add --yes to confirm")
+        raise InvalidInput(f"{question} There is no terminal to ask at: add --yes to confirm; nothing was done")
     if ask(f"{question} [y/N] ").lower() not in ("y", "yes"):
         say("nothing was done")
         raise typer.Exit(1)
