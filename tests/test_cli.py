@@ -400,7 +400,7 @@ def test_options_that_exclude_each_other(library: Path) -> None:
             call(*at, *command, "--json", "--csv")
     with pytest.raises(InvalidInput, match="--where is empty"):
         call(*at, "ls", "jpl8", "--where", " ")
-    with pytest.raises(InvalidInput, match="--trash can.t be combined with"):
+    with pytest.raises(InvalidInput, match="--trash can't be combined with"):
         call(*at, "ls", "jpl8", "--trash", "--tag", "using cal v1")
     assert call(*at, "ls", "jpl8", "--limit", "1" + 30 * "0").exit_code == 2
 
