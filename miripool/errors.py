@@ -3,27 +3,27 @@
 ::
 
     MiripoolError                 1
-    ├── NotFound (KeyError)      10   look again, or make it
+    ├── NotFound (KeyError)      10   check the name, or create it
     │   ├── PoolNotFound         11
     │   ├── ProductNotFound      12
     │   ├── TagNotFound          13
     │   └── FileMissing          14
     ├── AlreadyExists            20   choose another name
-    ├── InvalidInput (ValueError) 30  correct what was given
+    ├── InvalidInput (ValueError) 30  correct the input
     │   ├── InvalidName          31
     │   ├── QueryError           32
     │   ├── UnknownKeyword       33
     │   └── AmbiguousSpec        34
-    ├── Conflict                 40   what is there contradicts what was given
+    ├── Conflict                 40   the input contradicts the pool; the message names both
     ├── ReadOnly                 50   ask for the right to write, or write elsewhere
-    ├── StorageError             60   look at the disk
+    ├── StorageError             60   check the disk
     │   └── DiskFull             61
     ├── IntegrityError           70   data are damaged: restore them from a copy
-    ├── FormatError              80   the file is not what it says it is
+    ├── FormatError              80   the file is not in the expected format
     │   └── NewerFormat          81   update miripool
-    ├── ServerError              90   look at the PostgreSQL server
+    ├── ServerError              90   check the PostgreSQL server
     │   └── ServerUnavailable    91
-    └── PipelineError           100   look at the pipeline's log
+    └── PipelineError           100   read the pipeline's message
 
 The number is the exit code of the command line. Kinds and codes are append-only: scripts rely on them.
 """
@@ -60,7 +60,7 @@ __all__ = [
 
 
 class MiripoolError(Exception):
-    """Anything that miripool reports to its user.
+    """Base class of all errors that miripool reports.
 
     The message names the thing (file, URN, column) and the remedy.
     """
@@ -74,72 +74,72 @@ class MiripoolError(Exception):
 
 
 class NotFound(MiripoolError, KeyError):
-    """What was asked for is not there."""
+    """Something with this name does not exist."""
 
     kind = "not-found"
     exit_code = 10
 
 
 class PoolNotFound(NotFound):
-    """No pool of that name in this home."""
+    """The home has no pool of this name."""
 
     kind = "pool-not-found"
     exit_code = 11
 
 
 class ProductNotFound(NotFound):
-    """No product, version or dataset of that name in this pool."""
+    """The pool has no product, version or dataset of this name."""
 
     kind = "product-not-found"
     exit_code = 12
 
 
 class TagNotFound(NotFound):
-    """No such tag in this pool."""
+    """No version in the pool has this tag."""
 
     kind = "tag-not-found"
     exit_code = 13
 
 
 class FileMissing(NotFound):
-    """A file named by the user is not there."""
+    """A file or folder given by the user does not exist."""
 
     kind = "file-missing"
     exit_code = 14
 
 
 class AlreadyExists(MiripoolError):
-    """The name is taken."""
+    """The name is already used."""
 
     kind = "already-exists"
     exit_code = 20
 
 
 class InvalidInput(MiripoolError, ValueError):
-    """What was given can't be right."""
+    """An argument is not valid."""
 
     kind = "invalid-input"
     exit_code = 30
 
 
 class InvalidName(InvalidInput):
-    """Not a name for a pool, a product or a tag."""
+    """The name is not valid for a pool, a product or a tag."""
 
     kind = "invalid-name"
     exit_code = 31
 
 
 class QueryError(InvalidInput):
-    """A predicate that can't be read, with the column where reading stopped.
+    """A condition can't be read; the message shows the position of the error.
 
     Parameters
     ----------
     message : str
         What is wrong.
     text : str, optional
-        The predicate as the user wrote it.
+        The condition as the user wrote it.
     column : int, optional
-        0-based offset into `text` of what is wrong.
+        0-based position of the error in `text`.
     """
 
     kind = "query"
@@ -155,28 +155,28 @@ class QueryError(InvalidInput):
 
 
 class UnknownKeyword(InvalidInput):
-    """A keyword that no product of the pool has."""
+    """No product in the pool has this keyword."""
 
     kind = "unknown-keyword"
     exit_code = 33
 
 
 class AmbiguousSpec(InvalidInput):
-    """A name that fits more than one product."""
+    """The name matches several products or versions."""
 
     kind = "ambiguous"
     exit_code = 34
 
 
 class Conflict(MiripoolError):
-    """What is in the pool contradicts what was given."""
+    """The request contradicts the contents of the pool."""
 
     kind = "conflict"
     exit_code = 40
 
 
 class ReadOnly(MiripoolError):
-    """The pool, the home or the database can't be written by this user; or a saved version was to be changed."""
+    """The user can't write to the pool, home or database; or the caller tried to change a saved version."""
 
     kind = "read-only"
     exit_code = 50
@@ -190,49 +190,49 @@ class ReadOnly(MiripoolError):
         urn : str
             The version.
         what : str
-            What was to be changed.
+            What the caller tried to change.
 
         Returns
         -------
         ReadOnly
-            To be raised.
+            The error to raise.
         """
         return cls(
-            f"{urn} is saved and can't be changed: {what}. Make another product, other = product.replace(SCI=array) or "
-            "other = product.replace(), change other.meta, and save that"
+            f"{urn} is saved and can't be changed: {what}. Make a copy with other = product.replace(SCI=array) or "
+            "other = product.replace(), change other.meta if needed, and save the copy"
         )
 
 
 class StorageError(MiripoolError):
-    """The folder could not be read or written."""
+    """A file or folder could not be read or written."""
 
     kind = "storage"
     exit_code = 60
 
 
 class DiskFull(StorageError):
-    """No space left for what was to be written."""
+    """The disk is full."""
 
     kind = "disk-full"
     exit_code = 61
 
 
 class IntegrityError(MiripoolError):
-    """Stored data do not agree with their digest."""
+    """Stored data are damaged or missing."""
 
     kind = "integrity"
     exit_code = 70
 
 
 class FormatError(MiripoolError):
-    """A file that can't be read as what it should be."""
+    """A file is not in the expected format."""
 
     kind = "format"
     exit_code = 80
 
 
 class NewerFormat(FormatError):
-    """A pool or an index written by a newer miripool."""
+    """A newer miripool wrote the pool, index or file."""
 
     kind = "newer-format"
     exit_code = 81
@@ -260,4 +260,4 @@ class PipelineError(MiripoolError):
 
 
 class IncompleteAnswer(UserWarning):
-    """A warning that an answer leaves something out; `warnings.filterwarnings` can ignore it or raise it."""
+    """A warning that an answer is incomplete; `warnings.filterwarnings` can ignore it or make it an error."""

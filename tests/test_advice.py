@@ -103,7 +103,7 @@ def test_command(
     done = miripool("server", "check")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].split() == ["verdict", "name", "value", "advised", "why"]
-    assert "0 in the way" in done.stderr
+    assert "0 must be changed" in done.stderr
     told = json.loads(miripool("server", "check", "--json").stdout)
     assert told["usable"] is True
     assert {"name", "value", "advised", "verdict", "why"} == set(told["findings"][0])
@@ -111,4 +111,4 @@ def test_command(
     refused = miripool("server", "check", "--json", env=read_only)
     assert refused.returncode == 90
     assert json.loads(refused.stdout)["usable"] is False
-    assert "can't work on this server: writable" in refused.stderr
+    assert "can't use this server: writable" in refused.stderr

@@ -103,7 +103,7 @@ def test_detaching_leaves_the_folder(theirs: Pool, mine: Home) -> None:
 def test_what_is_refused(theirs: Pool, home: Home, mine: Home, tmp_path: Path) -> None:
     folder = folder_of(theirs)
     for wrong in (tmp_path, tmp_path / "nothing", tmp_path / "a.fits", folder / "blobs"):
-        with pytest.raises(PoolNotFound, match=r"is no pool: it has no pool\.json"):
+        with pytest.raises(PoolNotFound, match=r"is not a pool: it has no pool\.json"):
             mine.attach(wrong)
     with pytest.raises(InvalidName):
         mine.attach(folder, "a/b")
@@ -114,7 +114,7 @@ def test_what_is_refused(theirs: Pool, home: Home, mine: Home, tmp_path: Path) -
         mine.attach(folder, "again")
     with mine.create("own"):
         pass
-    with pytest.raises(Conflict, match="pool 'own' is this home's own"):
+    with pytest.raises(Conflict, match="pool 'own' is not attached, its folder is in this home"):
         mine.detach("own")
     with pytest.raises(PoolNotFound):
         mine.detach("nothing")
@@ -124,7 +124,7 @@ def test_what_is_refused(theirs: Pool, home: Home, mine: Home, tmp_path: Path) -
 
 
 def test_a_name_that_another_pool_has(theirs: Pool, mine: Home) -> None:
-    with mine.create("jpl8") as other, pytest.raises(AlreadyExists, match="give it another name"):
+    with mine.create("jpl8") as other, pytest.raises(AlreadyExists, match="give another with --name"):
         mine.attach(folder_of(theirs))
     assert mine.pool("jpl8").id == other.id
 
@@ -205,14 +205,14 @@ def test_nothing_takes_the_place_of_a_pool_that_is_away(theirs: Pool, mine: Home
     mine.attach(other, "d").close()
     folder.rename(tmp_path / "away")
     drop_schemas(mine.database_url())  # as in a database that was made again
-    away = rf"pool 'c' is attached, and its folder {folder} is not there.*`miripool detach c`"
+    away = rf"the folder of the attached pool 'c', {folder}, is missing.*`miripool detach c`"
     with pytest.raises(PoolNotFound, match=away):
         mine.pool("c")
     with pytest.raises(AlreadyExists, match=away):
         mine.create("c")
-    with pytest.raises(AlreadyExists, match="differ only in capital letters"):
+    with pytest.raises(AlreadyExists, match="differs only in capital letters"):
         mine.create("C")
-    with pytest.raises(AlreadyExists, match="there is or was a pool 'c'"):
+    with pytest.raises(AlreadyExists, match="the name 'c' is or was used by a pool"):
         mine.rename("d", "c")
     assert (mine.path / "pools" / "c").readlink() == folder
     (tmp_path / "away").rename(folder)
@@ -222,7 +222,7 @@ def test_nothing_takes_the_place_of_a_pool_that_is_away(theirs: Pool, mine: Home
 
 def test_on_the_command_line(theirs: Pool, mine: Home) -> None:
     done = call("--home", mine.path, "attach", folder_of(theirs), "--name", "their darks")
-    assert f"pool their darks is {folder_of(theirs)}, with 1 versions" in done.stderr
+    assert f"attached {folder_of(theirs)} as pool their darks, with 1 version" in done.stderr
     assert "a" in call("--home", mine.path, "ls", "their darks").stdout
     done = call("--home", mine.path, "detach", "their darks")
     assert f"{folder_of(theirs)} stays as it is" in done.stderr
@@ -293,7 +293,7 @@ def _two_users(place: Path, name: str) -> None:
         for path in (place / "home", place / "home" / "pools"):
             path.chmod(0o755)
         attached = as_user("attach", folder)
-        assert (attached.returncode, "its folder can only be read" in attached.stderr) == (0, True), attached.stderr
+        assert (attached.returncode, "the folder is read-only" in attached.stderr) == (0, True), attached.stderr
         assert "Product" in as_user("ls", "jpl8").stdout
         refused = as_user("tag", "jpl8", "good", "a")
         assert refused.returncode != 0

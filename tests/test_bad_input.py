@@ -160,7 +160,7 @@ def test_unknown_names(filled: Pool, tmp_path: Path, run: Callable[..., tuple[in
         (("export", "jpl8", "a", tmp_path), AmbiguousSpec, "Product/a, Rate/a"),
         (("rm", "jpl8", "Rate/a", "a"), AmbiguousSpec, "Product/a, Rate/a"),
         (("show", "jpl8", "Rate/b"), ProductNotFound, "no Rate 'b'"),
-        (("show", "jpl8", "Rate/a@7"), ProductNotFound, "has 0 [x]"),
+        (("show", "jpl8", "Rate/a@7"), ProductNotFound, "has versions 0 [x]"),
         (("show", "jpl8", "urn:jpl8:Rate:99"), ProductNotFound, "urn:jpl8:Rate:99"),
         (("show", "jpl8", "urn:jpl8"), InvalidInput, "urn:jpl8:RateInts:17"),
         (("show", "jpl8", "Rat/a"), InvalidInput, "the kinds are"),
@@ -408,7 +408,7 @@ def test_an_interruption(pool: Pool, simulated: Path) -> None:
         _, words = process.communicate(timeout=60)
     assert process.returncode in (130, 0)
     if process.returncode:
-        assert words == "miripool: interrupted; what was saved before is in the pool\n"
+        assert words == "miripool: interrupted; the versions saved before stay in the pool\n"
     assert "Traceback" not in words
     core_of(pool).catch_up()
     assert_index_is_journal(pool)

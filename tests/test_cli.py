@@ -94,12 +94,12 @@ def test_create_list_rename_delete(home: Home, tmp_path: Path) -> None:
     assert row["bytes"] == image.stat().st_size
     assert table_of("pools")[0]["name"] == "My pool 1"
     assert "My pool 1  1         1         1     8.64 kB" in call("pools").stdout
-    assert "is called" in call("rename", "My pool 1", "jpl8").stderr
+    assert "is now called" in call("rename", "My pool 1", "jpl8").stderr
     assert call("export", "jpl8", "urn:My pool 1:Product:0", tmp_path / "out.fits").exit_code == 0
     assert (tmp_path / "out.fits").read_bytes() == image.read_bytes()
     before = files(home.path)
     dry = call("delete", "jpl8", "--dry-run")
-    assert re.search(r"would delete pool jpl8 with 1 versions \(.* stored\)", dry.stderr)
+    assert re.search(r"would delete pool jpl8 with 1 version \(.* stored\)", dry.stderr)
     with pytest.raises(InvalidInput, match=r"--yes.*nothing was done"):
         call("delete", "jpl8", stdin="y\n")
     assert files(home.path) == before
@@ -339,7 +339,7 @@ def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
         call("add", "jpl8", write_image(tmp_path / "a.fits", {"NGROUPS": value}))
     call("add", "jpl8", write_image(tmp_path / "b.fits"))
     result = call("tag", "jpl8", "good one", "a", "b")
-    back = "to take it back: miripool untag jpl8 'good one' urn:jpl8:Product:1 urn:jpl8:Product:2\n"
+    back = "to undo this: miripool untag jpl8 'good one' urn:jpl8:Product:1 urn:jpl8:Product:2\n"
     assert (result.stdout, result.stderr) == ("", f"{back}'good one' newly marks 2 of 2 versions\n")
     assert "newly marks 1 of 2" in call("tag", "jpl8", "good one", "a@0", "b").stderr
     (tag,) = rows_of("tags", "jpl8")
@@ -347,8 +347,8 @@ def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
     assert tag["first"] < tag["last"]
     assert table_of("tags", "jpl8")[0]["count"] == "2"
     assert "good one  2         20" in call("tags", "jpl8").stdout
-    assert "was taken off 1 version" in call("untag", "jpl8", "good one", "b").stderr
-    assert "was taken off 1 version" in call("untag", "jpl8", "good one").stderr
+    assert "was removed from 1 version" in call("untag", "jpl8", "good one", "b").stderr
+    assert "was removed from 1 version" in call("untag", "jpl8", "good one").stderr
     with pytest.raises(TagNotFound):
         call("untag", "jpl8", "good one")
     assert rows_of("tags", "jpl8") == []
@@ -383,16 +383,16 @@ def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
 
 def test_a_tag_and_a_product_in_each_others_place(pool: Pool, tmp_path: Path) -> None:
     call("add", "jpl8", write_image(tmp_path / "a.fits"))
-    with pytest.raises(ProductNotFound, match="The tag comes first: miripool tag jpl8 LABEL SPEC"):
+    with pytest.raises(ProductNotFound, match="Write the tag before the versions: miripool tag jpl8 LABEL SPEC"):
         call("tag", "jpl8", "a", "good one")
     with pytest.raises(ProductNotFound) as error:
         call("tag", "jpl8", "good one", "b")
-    assert "The tag comes first" not in str(error.value)
+    assert "Write the tag before the versions" not in str(error.value)
     call("tag", "jpl8", "good one", "a")
     call("add", "jpl8", write_image(tmp_path / "b.fits"))
     done = call("untag", "jpl8", "good one", "b").stderr
     assert "Product/b@0 does not have the tag 'good one'" in done
-    assert "was taken off 0 versions" in done
+    assert "was removed from 0 versions" in done
 
 
 def test_options_that_exclude_each_other(library: Path) -> None:
@@ -402,7 +402,7 @@ def test_options_that_exclude_each_other(library: Path) -> None:
             call(*at, *command, "--json", "--csv")
     with pytest.raises(InvalidInput, match="--where is empty"):
         call(*at, "ls", "jpl8", "--where", " ")
-    with pytest.raises(InvalidInput, match="--trash goes with"):
+    with pytest.raises(InvalidInput, match="--trash can't be combined with"):
         call(*at, "ls", "jpl8", "--trash", "--tag", "using cal v1")
     assert call(*at, "ls", "jpl8", "--limit", "1" + 30 * "0").exit_code == 2
 
@@ -534,7 +534,7 @@ def test_embedded_server(tmp_path: Path) -> None:
         assert "embedded" in running.stdout
         stopped = run("server", "stop")
         assert (stopped.returncode, stopped.stderr) == (0, "stopped\n")
-        assert run("server", "stop").stderr == "it was not running\n"
+        assert run("server", "stop").stderr == "the server was not running\n"
         assert json.loads(run("ls", "jpl8", "--json").stdout)[0]["name"] == "a"
         assert run("server", "stop").stderr == "stopped\n"
 
@@ -581,7 +581,7 @@ def test_the_picture_of_the_demo_where_it_can_not_be_written(pool: Pool, simulat
     pool.ingest([simulated / "v1"], tag="using cal v1")
     told: list[str] = []
     _draw(pool, tmp_path / "none" / "history.png", told.append)
-    assert told[-1].startswith("\nno picture: ")
+    assert told[-1].startswith("\nno plot: ")
 
 
 def test_demo_leaves_a_pool_of_that_name_alone(home: Home, tmp_path: Path) -> None:

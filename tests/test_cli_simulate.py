@@ -62,5 +62,5 @@ def test_folders_that_hold_no_references(tmp_path: Path) -> None:
         hdu = fits.PrimaryHDU()
         hdu.header["REFTYPE"] = "GAIN"
         hdu.writeto(tmp_path / f"{name}.fits")
-    with pytest.raises(InvalidInput, match=r"two references of type gain: b\.fits and c\.fits"):
+    with pytest.raises(InvalidInput, match=r"two reference files of type gain: b\.fits and c\.fits"):
         references_in(tmp_path)

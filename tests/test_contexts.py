@@ -173,9 +173,9 @@ def test_a_tag_reaches_what_a_context_refers_to(pool: Pool) -> None:
     new = pool.save(made("a", 2))
     assert pool.tag(context, "frozen") == 2
     assert [ref.serial for ref in pool.tagged("frozen")] == [old.serial, context.serial]
-    with pytest.raises(InvalidInput, match="one version of a track"):
+    with pytest.raises(InvalidInput, match="only one version of a product"):
         pool.tag([context, new], "both")
-    with pytest.raises(InvalidInput, match="one version of a track"):
+    with pytest.raises(InvalidInput, match="only one version of a product"):
         pool.save(Context({"old": context, "new": new}, name="d"), tag="both")
     assert [str(row) for row in pool.select(Context)] == [str(context)]
     assert pool.save(Context({"inner": context, "x": made("x")}, name="d"), tag="frozen").tags == ("frozen",)
@@ -303,7 +303,7 @@ def test_a_context_comes_back_with_what_it_refers_to(pool: Pool) -> None:
     assert pool.ref("Context/outer").product.refs["inner"].product.refs["a"].product["SCI"].shape
     pool.remove([a, b], cascade=True)
     pool.purge(a)
-    with pytest.raises(Conflict, match=r"refers to what was removed for good: urn:jpl8:Rate:0"):
+    with pytest.raises(Conflict, match=r"refer to versions that were removed for good: urn:jpl8:Rate:0"):
         pool.restore(outer)
     assert pool.restore(b) == 1
     assert pool.trash().size() == 2

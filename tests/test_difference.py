@@ -143,7 +143,7 @@ def test_where_versions_differ(pool: Pool, tmp_path: Path) -> None:
         found.mask("T")
     with pytest.raises(NotFound):
         found.mask("ERR")
-    with pytest.raises(InvalidInput, match="compared without their elements"):
+    with pytest.raises(InvalidInput, match="the elements of these versions were not compared"):
         pool.diff(*refs, elements=False).mask("SCI")
     third = pool.save(Ramp({}, {"SCI": sci[:1]}, name="a"))
     with pytest.raises(InvalidInput, match=r"can't be compared element by element.*\(2, 3, 4, 5\).*\(1, 3, 4, 5\)"):
@@ -162,8 +162,10 @@ def test_where_versions_differ(pool: Pool, tmp_path: Path) -> None:
         assert np.array_equal(hdus["SCI"].data, mask)
         assert (hdus[0].header["OLD"], hdus[0].header["NEW"]) == (refs[0].urn, refs[1].urn)
     before = path.read_bytes()
-    with pytest.raises(AlreadyExists, match="it was not replaced"):
+    with pytest.raises(AlreadyExists, match="already exists and was not replaced"):
         call("diff", "jpl8", "Ramp/a@0", "Ramp/a@1", "--mask", path)
     assert path.read_bytes() == before
-    with pytest.raises(InvalidInput, match="--mask takes two versions; here are 2 pairs"):
+    with pytest.raises(
+        InvalidInput, match="--mask compares two versions only, but 2 pairs were selected; name two versions"
+    ):
         call("diff", "jpl8", "Ramp/a", "--all-versions", "--mask", tmp_path / "other.fits")

@@ -149,7 +149,7 @@ def test_a_worker_that_is_killed(
     assert [(o.path, o.status) for o in outcomes] == [
         (path, "version" if i % 2 else "new") for i, path in enumerate(files)
     ]
-    assert ("read here" in caplog.text) == (make is processes)
+    assert ("this process reads" in caplog.text) == (make is processes)
     assert pending(pool) == []
     assert_whole(pool)
 

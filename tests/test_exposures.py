@@ -200,7 +200,7 @@ def test_where_two_raws_are_as_likely_nothing_is_guessed(pool: Pool, simulated: 
     assert root.source.how == "unknown"
     assert [(row.kind, row.version) for row in root.source.candidates] == [("Raw", 0), ("Raw", 1)]
     drawn = call("lineage", "jpl8", f"RateInts/{NAME}@1").stdout
-    assert f"made from: unknown; Raw/{NAME}@0, Raw/{NAME}@1 fit its header equally" in drawn
+    assert f"made from: unknown; Raw/{NAME}@0, Raw/{NAME}@1 match its header equally well" in drawn
     (record,) = json.loads(call("lineage", "jpl8", f"RateInts/{NAME}@1", "--json").stdout)
     assert record["source"]["how"] == "unknown"
     assert [row["version"] for row in record["source"]["candidates"]] == [0, 1]
@@ -234,7 +234,7 @@ def test_without_a_raw_it_is_unknown(pool: Pool, simulated: Path) -> None:
     assert root.source is not None
     assert (root.source.how, root.source.candidates) == ("unknown", ())
     drawn = call("lineage", "jpl8", f"Ramp/{NAME}").stdout
-    assert f"made from: unknown; no Raw/{NAME} in this pool fits its header" in drawn
+    assert f"made from: unknown; no Raw/{NAME} in this pool matches its header" in drawn
 
 
 def test_an_input_that_is_elsewhere_is_recorded(pool: Pool) -> None:

@@ -107,7 +107,7 @@ def test_who_waits_for_another_copy_is_told_so_and_not_for_ever(
         with pytest.raises(Conflict, match="copying into pool 'other' for"):
             receive(other, PoolShelf(pool))
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-            "another process copies into pool 'other': waiting until it is done, for 0 s at most"
+            "another process is copying into pool 'other'; waiting until it is done, at most 0 s"
         ]
         process.kill()
         process.wait()

@@ -44,7 +44,7 @@ def test_a_full_output(pool: Pool, tmp_path: Path, arguments: tuple[str, ...]) -
     assert done.returncode == DiskFull.exit_code
     told = [line for line in done.stderr.splitlines() if line.startswith("miripool: ")]
     assert told == [
-        "miripool: no space left to write standard output: what it got is not whole; make room and try again"
+        "miripool: no space left to write standard output: the output is incomplete; free some space and try again"
     ]
     assert done.stderr.splitlines()[-1] == told[0]
 

@@ -103,7 +103,7 @@ def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
     assert pool.trash().size() == 0
     assert core_of(pool).catalog.statistics().total.removed == 0
     for spec in ("Rate/a@0", context.urn, expired[0]):
-        with pytest.raises(ProductNotFound, match=r"removed for good on 20.* UTC, after it went into the trash"):
+        with pytest.raises(ProductNotFound, match=r"removed for good on 20.* UTC, after it was put into the trash"):
             pool.restore(spec)
         with pytest.raises(ProductNotFound, match="its arrays are gone"):
             pool.ref(spec)
@@ -138,7 +138,7 @@ def test_giving_up_on_the_command_line(pool: Pool) -> None:
     pool.remove("Rate/a@0")
     assert "would free 0 files" in call("gc", "jpl8", "--dry-run").stderr
     told = call("gc", "jpl8", "--grace", "0", "--dry-run")
-    assert "would give up urn:jpl8:Rate:0  Rate/a@0" in told.stderr
+    assert "would remove for good urn:jpl8:Rate:0  Rate/a@0" in told.stderr
     assert "would free 1 files" in told.stderr
     assert pool.trash().size() == 1
     told = call("gc", "jpl8", "--grace", "0", "--json")
@@ -364,7 +364,7 @@ def test_a_line_break_in_a_name_makes_no_line(pool: Pool, tmp_path: Path) -> Non
     strange.write_text("mine")
     lines = call("gc", "jpl8").stderr.splitlines()
     assert [line for line in lines if line.startswith("left alone")] == [
-        "left alone: blobs/x\\nfreed 9 files is nothing that a pool has; look what it is"
+        "left alone: blobs/x\\nfreed 9 files does not belong to a pool; check what it is"
     ]
     assert not any(line.startswith("freed 9") for line in lines)
     bad = tmp_path / "a\nadded b.fits"

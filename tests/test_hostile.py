@@ -160,7 +160,7 @@ NO_PLACE = [
 def test_what_has_no_place_in_a_pack(members: Members, other: Pool, tmp_path: Path) -> None:
     for member in NO_PLACE:
         file = write_pack(tmp_path / "a.tar", {**members, "extra": member})  # type: ignore[dict-item]
-        with pytest.raises(FormatError, match="is no pack of miripool: it holds"):
+        with pytest.raises(FormatError, match="is not a file written by miripool pack: it holds"):
             unpack(file, other)
     assert_untouched(other)
 
@@ -253,7 +253,7 @@ def test_statistics_that_lie(members: Members, other: Pool, tmp_path: Path) -> N
         record["hdus"][1]["statistics"]["max"] = 1e9
 
     file = write_pack(tmp_path / "a.tar", with_manifest(members, lie))
-    with pytest.raises(IntegrityError, match=r"HDU 1 \(SCI\) does not hold what the manifest says"):
+    with pytest.raises(IntegrityError, match=r"damaged and was not saved: HDU 1 \(SCI\) differs from the manifest"):
         unpack(file, other)
     assert_untouched(other)
 
@@ -261,10 +261,10 @@ def test_statistics_that_lie(members: Members, other: Pool, tmp_path: Path) -> N
 @pytest.mark.parametrize("bad", [b"", b"not a tar", b"\x1f\x8b" + bytes(600), bytes(5120)])
 def test_no_pack(bad: bytes, other: Pool, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(bad)
-    with pytest.raises(FormatError, match="is no pack of miripool"):
+    with pytest.raises(FormatError, match="is not a file written by miripool pack"):
         unpack(tmp_path / "a.tar", other)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FormatError, match="is no file"):
+    with pytest.raises(FormatError, match="is not a regular file"):
         unpack(tmp_path / "pipe", other)
     with pytest.raises(MiripoolError, match="there is no file"):
         unpack(tmp_path / "nothing", other)

@@ -132,10 +132,9 @@ else:
     PixelRows.make = interrupt(PixelRows.make, 2)
 main()
 """
-OLD_ANSWERS = "the old index still answers, with its pixel rows; `miripool reindex jpl8` goes on, or starts again"
+OLD_ANSWERS = "the old index is still in use, with its pixel rows; `miripool reindex jpl8` continues or starts again"
 NEW_ANSWERS = (
-    "the new index has taken the place of the old one; pixel rows of {} are not made yet: "
-    "`miripool index pixels jpl8` makes them"
+    "the new index has replaced the old one; pixel rows of {} are not made yet: `miripool index pixels jpl8` makes them"
 )
 
 

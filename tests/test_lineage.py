@@ -107,7 +107,7 @@ def test_uses_of_a_reference_file(pool: Pool, simulated: Path) -> None:
     assert sorted(use.row.kind for use in found) == ["Ramp", "Rate", "RateInts"]
     assert {use.how for use in found} == {"reference R_GAIN"}
     assert pool.uses(gain.removeprefix("crds://")) == found
-    with pytest.raises(ProductNotFound, match=r"nothing here was calibrated with a reference file 'no_such\.fits'"):
+    with pytest.raises(ProductNotFound, match=r"no version was calibrated with a reference file 'no_such\.fits'"):
         pool.uses("no_such.fits")
 
 

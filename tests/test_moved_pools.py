@@ -128,7 +128,7 @@ def test_a_pool_renamed_during_a_save(home: Home, images: list[Path], script: st
 def test_the_new_name_is_said(home: Home, images: list[Path]) -> None:
     old = home.pool("old")
     home.rename("old", "new").close()
-    with old, pytest.raises(PoolNotFound, match="it is called 'new' now"):
+    with old, pytest.raises(PoolNotFound, match="it is now called 'new'"):
         old.save(images[1])
 
 
@@ -291,7 +291,7 @@ def test_reading_what_was_opened_before(home: Home, images: list[Path], deed: st
         home.rename("old", "new").close()
     else:
         home.delete("old")
-    words = "it is called 'new' now" if deed == "rename" else "it was deleted or renamed meanwhile"
+    words = "it is now called 'new'" if deed == "rename" else "it was deleted or renamed meanwhile"
     for use in (
         lambda: loaded["SCI"][...],
         lambda: late.product,
@@ -306,7 +306,7 @@ def test_reading_what_was_opened_before(home: Home, images: list[Path], deed: st
 
 def test_a_former_name_is_answered_by_the_present_one(home: Home, images: list[Path]) -> None:
     home.rename("old", "new").close()
-    with pytest.raises(PoolNotFound, match=r"no pool 'old' in .*: it is called 'new' now"):
+    with pytest.raises(PoolNotFound, match=r"no pool 'old' in .*: it is now called 'new'"):
         home.pool("old")
 
 

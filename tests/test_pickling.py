@@ -63,7 +63,7 @@ def test_a_pool_that_is_another_one_now(home: Home, pool: Pool, refs: list[Produ
     with pytest.raises(PoolNotFound):
         pickle.loads(sent)
     home.create("jpl8").close()
-    with pytest.raises(PoolNotFound, match="is another one than that which was pickled"):
+    with pytest.raises(PoolNotFound, match="now belongs to another pool than when it was pickled"):
         pickle.loads(sent)
     shutil.rmtree(home.path / "pools")
     with pytest.raises(PoolNotFound):

@@ -277,7 +277,7 @@ def test_on_the_command_line(pool: Pool, raw: ProductRef, crds: Path) -> None:
     told = call(*arguments, "--no-pixels")
     assert told.exit_code == 0, told.stderr
     assert "made         urn:jpl8:Ramp:1  version 0" in told.stdout
-    assert "1 exposures reprocessed, 0 failed" in told.stderr
+    assert "1 exposure reprocessed, 0 failed" in told.stderr
     listed = json.loads(call(*arguments, "--json").stdout)
     assert [row["urn"] for row in listed] == ["urn:jpl8:Ramp:1", "urn:jpl8:RateInts:2", "urn:jpl8:Rate:3"]
     assert "unchanged" in listed[0]["notice"]

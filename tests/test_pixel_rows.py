@@ -262,8 +262,8 @@ def test_dropping(pool: Pool, simulated: Path) -> None:
     assert partitions(pool) == 1
     with pytest.raises(InvalidInput, match="--all"):
         call("index", "drop", "jpl8")
-    assert "1 pixel sets dropped" in call("index", "drop", "jpl8", "--all").stderr
-    assert "has to be named: miripool index pixels jpl8 SPEC" in call("index", "pixels", "jpl8").stderr
+    assert "1 set of pixel rows dropped" in call("index", "drop", "jpl8", "--all").stderr
+    assert "left out with --no-pixels: miripool index pixels jpl8 SPEC" in call("index", "pixels", "jpl8").stderr
     assert partitions(pool) == 0
 
 
@@ -316,7 +316,7 @@ def test_arrays_without_a_place_on_the_detector_have_no_rows(pool: Pool) -> None
     assert saving.save(core_of(pool), small_raw(meta={"DETECTOR": "MIRIMAGE"})).notice is None
     assert core_of(pool).pixel_rows.pending() == []
     assert counts(pool)["raw_pixel"] == 0
-    with pytest.raises(InvalidInput, match="none of the 1 versions covers"):
+    with pytest.raises(InvalidInput, match="none of the 1 version covers"):
         pool.pixel(1, 1).ramps(Raw)
 
 
@@ -370,7 +370,7 @@ def test_adding_makes_up_for_rows_that_failed_before(
     assert call("add", "jpl8", uncal, "--no-pixels").exit_code == 0
     assert len(core_of(pool).pixel_rows.pending()) == 2
     monkeypatch.setattr(products, "_MAKE_UP_FOR", 1)
-    assert "2 versions wait" in call("add", "jpl8", uncal).stderr
+    assert "pixel rows of 2 versions are pending" in call("add", "jpl8", uncal).stderr
     monkeypatch.setattr(products, "_MAKE_UP_FOR", 2)
     assert call("add", "jpl8", uncal).exit_code == 0
     assert (counts(pool)["rate_pixel"], counts(pool)["rateints_pixel"]) == (4608, 4608)

@@ -464,7 +464,7 @@ def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPat
 
 def test_pixels_without_rows_are_told(filled: Pool) -> None:
     core_of(filled).pixel_rows.drop([5])
-    with pytest.warns(IncompleteAnswer, match="1 of 2 versions has no pixel rows and is not looked at") as told:
+    with pytest.warns(IncompleteAnswer, match="1 of 2 versions has no pixel rows and is left out") as told:
         found = filled.pixels(RateInts, all_versions=True)
     assert told[0].filename == __file__
     assert found.count() == 4608
@@ -564,8 +564,8 @@ def test_pixels_of_unlike_lengths(pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        ("dn[integration == 3] > 1", "names integration == 3; the versions that are asked have at most 2 integrations"),
-        ("x == 1 and not (dn[group == 6] > 1)", "names group == 6; the versions that are asked have at most 5 groups"),
+        ("dn[integration == 3] > 1", "names integration == 3; the versions searched have at most 2 integrations"),
+        ("x == 1 and not (dn[group == 6] > 1)", "names group == 6; the versions searched have at most 5 groups"),
     ],
 )
 def test_integrations_that_no_version_has(pool: Pool, condition: str, words: str) -> None:
@@ -594,16 +594,18 @@ def test_a_reason_does_not_speak_of_what_was_not_looked_at(pool: Pool) -> None:
     image = {"SCI": np.full((1, 2, 6, 8), 9, "u2")}
     pool.save(Raw(CARDS, image, name="a"), pixels=False)
     query = PixelQuery(Raw, "dn > 20000")
-    with pytest.warns(IncompleteAnswer, match="1 of 1 versions has no pixel rows"):
+    with pytest.warns(IncompleteAnswer, match="1 of 1 version has no pixel rows"):
         refs = pool.select(query)
-    makes = "`miripool index pixels jpl8` makes them, `… SPEC` those that were dropped or left out"
-    without = f"1 newest version without pixel rows: {makes}"
-    assert refs.reason == f"nothing was looked at, for there is nothing but {without}"
+    makes = "`miripool index pixels jpl8` makes pending rows, `… SPEC` rows that were dropped or left out"
+    without = f"1 newest version has no pixel rows; {makes}"
+    assert refs.reason == f"nothing to search: {without}"
     pool.save(Raw(CARDS, image, name="b"))
     with pytest.warns(IncompleteAnswer, match="1 of 2 versions has no pixel rows"):
         refs = pool.select(query)
     assert refs.reason is not None
-    assert refs.reason.startswith("none of the 1 newest version has 1 or more pixels with dn > 20000; not looked at: 1")
+    assert refs.reason.startswith(
+        "none of the 1 newest version has 1 or more pixels with dn > 20000; 1 newest version has no"
+    )
 
 
 def test_coordinates_of_numpy(filled: Pool) -> None:
@@ -618,9 +620,9 @@ def test_coordinates_of_numpy(filled: Pool) -> None:
 
 @pytest.mark.parametrize(("x", "y"), [("a", 3), (1.5, 4), (True, 2), (None, 1), (np.float64(3), 800)])
 def test_coordinates_that_are_no_whole_numbers(filled: Pool, x: Any, y: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"x=.*a whole number is wanted"):
+    with pytest.raises(InvalidInput, match=r"x=.*is not a whole number"):
         filled.pixel(x, y)
-    with pytest.raises(InvalidInput, match=r"x=.*a whole number is wanted"):
+    with pytest.raises(InvalidInput, match=r"x=.*is not a whole number"):
         filled.pixels(RateInts, x=(x, 9))
 
 
@@ -637,7 +639,7 @@ def test_pixels_that_are_not_there(pool: Pool, x: int, y: int) -> None:
 
 
 def test_pixels_that_nothing_covers(filled: Pool) -> None:
-    words = r"none of the 1 versions covers pixel x=500, y=500; they cover SUB64: columns 1 to 72, rows 779 to 842"
+    words = r"none of the 1 version covers pixel x=500, y=500; they cover SUB64: columns 1 to 72, rows 779 to 842"
     with pytest.raises(InvalidInput, match=words):
         filled.pixel(500, 500).history()
     assert len(filled.pixel(500, 500).history(query="nints > 99")) == 0

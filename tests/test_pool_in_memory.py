@@ -141,5 +141,5 @@ def test_a_lost_blob_is_repaired(memory: Pool, home: Home, tmp_path: Path) -> No
 
 
 def test_it_says_that_it_is_no_folder(memory: Pool) -> None:
-    with pytest.raises(ValueError, match="pool 'memory' is no folder of this machine: it is at memory:"):
+    with pytest.raises(ValueError, match="pool 'memory' is not a folder of this machine: it is at memory:"):
         _ = memory.path

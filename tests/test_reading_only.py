@@ -84,7 +84,7 @@ def test_the_first_entry_of_a_pool(pool: Pool, tmp_path: Path) -> None:
 
 def test_commands_that_change_say_first_that_the_pool_is_read_only(read_only_pool: Path, tmp_path: Path) -> None:
     new = write_image(tmp_path / "new.fits")
-    told = rf"pool jpl8 is read-only for this user: nothing can be written in {read_only_pool}; nothing was changed"
+    told = rf"pool jpl8 is read-only for this user, who can't write to {read_only_pool}; nothing was changed"
     for command in (
         ("rm", "jpl8", "a"),
         ("add", "jpl8", str(new)),
@@ -144,6 +144,6 @@ def test_a_reader_s_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             assert pool.ref("r").product["SCI"][1, 2, 3] == 67
             with pytest.raises(ReadOnly):
                 pool.tag("a", "u")
-        words = f"the index stands at journal entry {last.n}, the folder has later ones"
+        words = f"the index ends at journal entry {last.n}, but the folder has later entries"
         with pytest.warns(IncompleteAnswer, match=words), Home().sql("jpl8", "SELECT count(*) FROM product") as answer:
             assert list(answer) == [(3,)]

@@ -100,15 +100,18 @@ def test_types_that_came_later_count(home: Home, tmp_path: Path) -> None:
 
 REASONS = [
     ("ngroups == 6", "none of the 2 newest versions satisfies NGROUPS == 6. The nearest NGROUPS is 5 or 8"),
-    ("ngroups > 60", "none of the 2 newest versions satisfies NGROUPS > 60. NGROUPS goes from 5 to 50"),
-    ("ngroups == 8", "Among older versions 1 match: all_versions=True, --all-versions finds them"),
-    ("OBS_ID == '5583'", "OBS_ID is '5582', but never '5583'"),
+    ("ngroups > 60", "none of the 2 newest versions satisfies NGROUPS > 60. NGROUPS ranges from 5 to 50"),
+    ("ngroups == 8", "1 older version matches; all_versions=True or --all-versions includes older versions"),
+    ("OBS_ID == '5583'", "OBS_ID is never '5583'; similar values are '5582'"),
     ("DATE-OBS > '2020-01-01'", "DATE-OBS is 2018-03-08T00:00:00Z"),
-    ("name == 'aa'", "name is 'a', but never 'aa'"),
-    ("version > 7", "version goes from 0 to 1"),
-    ("created < '2020-01-01'", "created goes from 20"),
-    ("ngroups == 5 and version == 1", "beside the conditions before it. By itself it holds for 1 newest version"),
-    ("BAND == 'SHORT'", "No product has BAND"),
+    ("name == 'aa'", "name is never 'aa'; similar values are 'a'"),
+    ("version > 7", "version ranges from 0 to 1"),
+    ("created < '2020-01-01'", "created ranges from 20"),
+    (
+        "ngroups == 5 and version == 1",
+        "together with the conditions before it. Alone, this condition holds for 1 newest version",
+    ),
+    ("BAND == 'SHORT'", "No product has the keyword BAND"),
     ("'odl' in p.tags", "no version of pool jpl8 has the tag 'odl'; did you mean 'old'?"),
     ("p.data.sum() > 1e9", "none of the 2 newest versions satisfies p.data.sum() > 1000000000"),
     ("ngroups == 5 and p.data.median() > 1e9", "none of the 1 newest version satisfies p.data.median()"),
@@ -131,7 +134,7 @@ def test_a_result_without_products_says_why(pool: Pool, home: Home, question: st
 def test_other_reasons(pool: Pool, home: Home) -> None:
     assert "pool jpl8 has no Ramp; it has Product" in repr(pool.select(Ramp))
     assert "no Ramp" in call("--home", home.path, "ls", "jpl8", "--kind", "Ramp").stderr
-    assert "tag 'old' marks no Rate" in repr(pool.select(Rate, tag="old"))
+    assert "tag 'old' marks no version of kind Rate in pool" in repr(pool.select(Rate, tag="old"))
     earlier = pool.select("ngroups == 5")
     assert "none of the 1 version satisfies NGROUPS == 50" in repr(pool.select("ngroups == 50", earlier))
     assert "satisfies f(p)" in repr(pool.select(FullQuery("f(p)", functions={"f": lambda _: False})))

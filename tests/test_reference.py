@@ -163,7 +163,7 @@ def test_results_are_a_sequence(count: int, page: int, data: st.DataObject) -> N
         if -count <= index < count:
             assert refs[index].serial == wanted[index]
         else:
-            with pytest.raises(IndexError, match=f"result has {count} references, there is no number {index}"):
+            with pytest.raises(IndexError, match=f"index {index} is out of range: the result has {count} references"):
                 refs[index]
         assert all(0 < len(p) <= page for p in pool.fetched)
 

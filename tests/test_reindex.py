@@ -55,7 +55,7 @@ def test_the_same_as_before(filled: Pool, home: Home, lost: str) -> None:
     elif lost == "some rows":
         ask(home.database_url(), "SET search_path TO jpl8; DELETE FROM keyword; UPDATE product SET name = name || '!'")
     done = call("reindex", "jpl8")
-    assert "8 versions of 6 tracks" in done.stderr
+    assert "8 versions of 6 products" in done.stderr
     assert "pixel rows of" in done.stderr
     assert seen(filled) == before
     assert verify(filled, level="full").findings == []

@@ -146,9 +146,9 @@ def test_on_the_command_line(filled: Pool, simulated: Path) -> None:
     file_of(blob).unlink()
     failed = call("repair", "jpl8")
     assert failed.exit_code == IntegrityError.exit_code
-    assert "0 things healed, 1 not" in failed.stderr
+    assert "0 problems repaired, 1 not" in failed.stderr
     told = call("repair", "jpl8", "--from", simulated / "v2", "--dry-run")
-    assert "1 things would be healed, 0 not" in told.stderr
+    assert "1 problem would be repaired, 0 not" in told.stderr
     assert not file_of(blob).exists()
     (step,) = json.loads(call("repair", "jpl8", "--from", simulated / "v2", "--json").stdout)
     assert (step["where"], step["healed"]) == (blob.key, True)

@@ -249,9 +249,9 @@ def test_an_unknown_kind(pool: Pool, rate: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("DATE-OBS", "2024-01-02", "DATE-OBS 2024-01-02 against 2024-01-01"),
-        ("DETECTOR", "MIRIFULONG", "DETECTOR MIRIFULONG against MIRIMAGE"),
-        ("SUBARRAY", "FULL", "SUBARRAY FULL against SUB64"),
+        ("DATE-OBS", "2024-01-02", "DATE-OBS is 2024-01-02, in the pool 2024-01-01"),
+        ("DETECTOR", "MIRIFULONG", "DETECTOR is MIRIFULONG, in the pool MIRIMAGE"),
+        ("SUBARRAY", "FULL", "SUBARRAY is FULL, in the pool SUB64"),
     ],
 )
 def test_another_exposure_of_the_same_name_is_refused(
@@ -534,7 +534,9 @@ def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch
         return made
 
     monkeypatch.setattr(core_of(pool).archive.journal, "write", write_and_lose_the_server)
-    with pytest.raises(ServerError, match=r"saved as journal entry 0; the index will follow \(the server has gone\)"):
+    with pytest.raises(
+        ServerError, match=r"saved as journal entry 0; the index will be updated later \(the server has gone\)"
+    ):
         pool.save(rate)
     monkeypatch.undo()
     assert pool.ref(f"Rate/{NAME}").version == 0

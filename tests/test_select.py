@@ -499,9 +499,9 @@ def test_references_are_specs_too(pool: Pool) -> None:
     ("spec", "error", "words"),
     [
         (NAME, AmbiguousSpec, f"Raw/{NAME}, Ramp/{NAME}, RateInts/{NAME}, Rate/{NAME}"),
-        (f"{NAME}@v1", AmbiguousSpec, "not clear"),
-        (f"Ramp/{NAME}@2", ProductNotFound, r"has 0 \[v1\], 1 \[v2\]"),
-        (f"Ramp/{NAME}@v3", ProductNotFound, r"has 0 \[v1\], 1 \[v2\]"),
+        (f"{NAME}@v1", AmbiguousSpec, "is ambiguous"),
+        (f"Ramp/{NAME}@2", ProductNotFound, r"has versions 0 \[v1\], 1 \[v2\]"),
+        (f"Ramp/{NAME}@v3", ProductNotFound, r"has versions 0 \[v1\], 1 \[v2\]"),
         (f"Ramp/{NAME[:-1]}", ProductNotFound, f"did you mean {NAME}"),
         ("falt", ProductNotFound, "did you mean flat"),
         ("Ramp/flat", ProductNotFound, "no Ramp 'flat' in pool jpl8"),

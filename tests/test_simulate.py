@@ -198,9 +198,9 @@ def test_a_campaign_shares_detector_and_scene(detector):
         ({"detector": "MIRIFULONG"}, "FULL only"),
         ({"readpatt": "SLOWR1"}, "SUB64 in FAST"),
         ({"readpatt": "RAPID"}, "FASTR1"),
-        ({"name": "../x"}, "name of an exposure"),
-        ({"name": "x_rate"}, "name of an exposure"),
-        ({"name": "é"}, "name of an exposure"),
+        ({"name": "../x"}, "not a valid name for an exposure"),
+        ({"name": "x_rate"}, "not a valid name for an exposure"),
+        ({"name": "é"}, "not a valid name for an exposure"),
         ({"detector": Detector.draw().cut(SUBARRAYS["SUB64"])}, "cut out of the FULL"),
     ],
 )
@@ -449,7 +449,7 @@ def test_a_file_that_is_there_is_kept(exposure, tmp_path):
 def test_wrong_places_kinds_and_dates_are_refused(exposure, tmp_path):
     with pytest.raises(InvalidInput, match="not a folder"):
         exposure.write_uncal(tmp_path / "none")
-    with pytest.raises(InvalidInput, match="x1d; take one of ramp"):
+    with pytest.raises(InvalidInput, match="x1d; use one of ramp"):
         exposure.write_products(tmp_path, Calibration(), kinds=("x1d",))
     with pytest.raises(InvalidInput, match="time zone"):
         exposure.write_rateints(tmp_path, Calibration(), date=datetime(2024, 1, 1))

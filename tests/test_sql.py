@@ -185,7 +185,7 @@ def test_pixels_on_the_command_line(own: Home) -> None:
     done = call("pixels", "my pool", *where, "--limit", "5", "--json")
     rows = json.loads(done.stdout)
     assert len(rows) == 5
-    assert "the first 5; --limit N gives more" in done.stderr
+    assert "only the first 5 are shown; --limit N shows more" in done.stderr
     assert all(max(v for v in row["rate"] if v is not None) > 100 for row in rows)
     rows = json.loads(call("pixels", "my pool", "--kind", "Rate", "--x", "3:4", "--y", "779", "--json").stdout)
     assert [row["x"] for row in rows] == [3, 4]

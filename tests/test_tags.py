@@ -75,7 +75,7 @@ def test_a_tag_on_many_products_is_one_entry(pool: Pool, versions: list[ProductR
 def test_two_versions_of_a_track_at_once_are_refused(pool: Pool, versions: list[ProductRef]) -> None:
     before = files(folder_of(pool))
     for both in (versions[:2], versions, pool.select(all_versions=True), [f"Rate/{NAME}@0", f"Rate/{NAME}"]):
-        with pytest.raises(InvalidInput, match=f"Rate/{NAME} was given in versions 0 and 1"):
+        with pytest.raises(InvalidInput, match=f"versions 0 and 1 of Rate/{NAME} were given"):
             pool.tag(both, "x")
     # The same version twice is no such thing.
     assert pool.tag([versions[0], versions[0].urn], "y") == 1
@@ -186,9 +186,9 @@ def test_the_urn_of_a_removed_version_says_so(pool: Pool, versions: list[Product
                 continue
             if isinstance(spec, ProductRef) and find not in (pool.ref, pool.remove):
                 continue
-            with pytest.raises(ProductNotFound, match=r"urn:jpl8:Rate:1 is in the trash since 20.*restore"):
+            with pytest.raises(ProductNotFound, match=r"urn:jpl8:Rate:1 was put into the trash on 20.*restore"):
                 find(spec)
-    with pytest.raises(ProductNotFound, match=r"has 0, 1 \(in the trash\)"):
+    with pytest.raises(ProductNotFound, match=r"has versions 0, 1 \(in the trash\)"):
         pool.ref(f"Rate/{NAME}@7")
 
 
@@ -232,7 +232,7 @@ def test_a_track_all_in_the_trash(pool: Pool, versions: list[ProductRef]) -> Non
     for find in (pool.ref, pool.load):
         with pytest.raises(ProductNotFound, match="trash"):
             find(f"Rate/{NAME}")
-    with pytest.raises(ProductNotFound, match=r"every version of .* is in the trash"):
+    with pytest.raises(ProductNotFound, match=r"all versions of .* are in the trash"):
         pool.head(f"Rate/{NAME}")
     assert [r.version for r in pool.versions(f"Rate/{NAME}", removed=True)] == [0, 1]
     # A bare name means what lives.

@@ -131,7 +131,7 @@ def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> No
 
 
 def test_not_to_itself(filled: Pool) -> None:
-    with pytest.raises(InvalidInput, match="of pool 'jpl8' itself"):
+    with pytest.raises(InvalidInput, match="come from pool 'jpl8' itself"):
         receive(filled, PoolShelf(filled))
 
 
@@ -164,13 +164,13 @@ def test_on_the_command_line(filled: Pool, other: Pool, tmp_path: Path) -> None:
     with pytest.raises(AlreadyExists):
         call("pack", "jpl8", file)
     few = call("pack", "jpl8", file, f"Ramp/{NAME}@0", "--overwrite").stderr
-    assert few.startswith("1 versions, ")
+    assert few.startswith("1 version, ")
     rows = json.loads(call("unpack", "other", file, "--json").stdout)
     assert [(row["kind"], row["version"], row["tags"], row["status"]) for row in rows] == [
         ("Ramp", 0, ["using cal v1"], "new")
     ]
     told = call("copy", "jpl8", f"RateInts/{NAME}@1", "other", "--no-tags")
-    assert "1 versions saved in pool other" in told.stderr
+    assert "1 version saved in pool other" in told.stderr
     told = call("copy", "jpl8", "other", "--tag", "using cal v2")
     assert other.ref(f"Ramp/{NAME}@using cal v2").version == 1
     assert other.ref(f"RateInts/{NAME}@using cal v2").version == 0

@@ -36,27 +36,27 @@ def main() -> None:
     except KeyboardInterrupt:
         from .app import saves_one_by_one
 
-        stays = "; what was saved before is in the pool" if saves_one_by_one() else ""
+        stays = "; the versions saved before stay in the pool" if saves_one_by_one() else ""
         _end(_INTERRUPTED, f"miripool: interrupted{stays}")
     except BrokenPipeError:
         # The reader of stdout went away (`miripool ls … | head`): nothing more to say, not even at exit.
         _end(_NO_READER)
     except MemoryError:
-        _end(1, "miripool: not enough memory for that; nothing was changed")
+        _end(1, "miripool: not enough memory; nothing was changed")
     except Exception as error:
         if os.environ.get("MIRIPOOL_DEBUG"):
             raise
         _end(
             1,
             f"miripool: internal error, please report it: {type(error).__name__}: {error}",
-            "miripool: MIRIPOOL_DEBUG=1 shows where",
+            "miripool: set MIRIPOOL_DEBUG=1 to see the traceback",
         )
 
 
 def _end(code: int, *words: str) -> NoReturn:
-    """End the process with an exit code and some words, where anybody can hear them.
+    """End the process with an exit code and a message, if standard error can still be written.
 
-    What stdout or stderr does not take is given up: Python would try again at exit, and end with a code of its own.
+    Output that stdout or stderr refuses is dropped: Python would try again at exit, and end with a different code.
     """
     from .output import report
 
@@ -73,9 +73,9 @@ def _end(code: int, *words: str) -> NoReturn:
 
 
 def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show what nobody caught, but for what psycopg2 prints by itself where a server goes down during COPY.
+    """Show uncaught errors, except the SystemError that psycopg2 prints if the server goes down during COPY.
 
-    It meets a second error while it has the first, which it raises: that one is reported.
+    psycopg2 meets a second error while it handles the first. It raises the first, which is reported.
     """
     if kind is SystemError and type(error.__cause__).__module__.startswith("psycopg2"):
         return

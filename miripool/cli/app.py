@@ -67,7 +67,9 @@ def _options(
     home: Annotated[
         Path | None,
         typer.Option(
-            envvar="MIRIPOOL_HOME", help="Folder of all pools.", show_default="the platform's folder for user data"
+            envvar="MIRIPOOL_HOME",
+            help="Folder that holds the pools.",
+            show_default="the platform's folder for user data",
         ),
     ] = None,
     version: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import say
+from .output import counted, say
 from .progress import counting
 from .session import confirm, core_of
 
@@ -39,25 +39,29 @@ Kind = Annotated[
     typer.Option(
         "--kind",
         metavar="KIND",
-        help="Raw, Ramp, RateInts, Rate …: of this kind alone; Product means those of no other kind.",
+        help="Only this kind: Raw, Ramp, RateInts, Rate …; Product means products that have none of these kinds.",
         show_default=False,
     ),
 ]
 Where = Annotated[
-    str | None, typer.Option("--where", metavar="EXPR", help="A condition, as for `ls`.", show_default=False)
+    str | None,
+    typer.Option(
+        "--where", metavar="EXPR", help="Only versions that satisfy this condition; see `ls`.", show_default=False
+    ),
 ]
 Tagged = Annotated[
-    str | None, typer.Option("--tag", metavar="LABEL", help="The versions that this tag marks.", show_default=False)
+    str | None,
+    typer.Option("--tag", metavar="LABEL", help="Only versions that this tag marks.", show_default=False),
 ]
 SomeSpecs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SPEC]…",
-        help="URNs, Kind/name, Kind/name@version, Kind/name@tag, names or their beginnings, 'Ramp/jw01033*'.",
+        help="Versions: URN, Kind/name, Kind/name@version, Kind/name@tag, the beginning of a name, 'Ramp/jw01033*'.",
         show_default=False,
     ),
 ]
-AllVersions = Annotated[bool, typer.Option("--all-versions", help="Not only the newest.")]
+AllVersions = Annotated[bool, typer.Option("--all-versions", help="All versions, not only the newest.")]
 
 _WILD = re.compile(r"[*?]")
 _SHOWN = 8
@@ -128,7 +132,8 @@ class Chosen:
         """
         if self.selected and self.refs:
             tracks = len({(ref.kind, ref.name) for ref in self.refs})
-            confirm(f"{count_versions(len(self.refs))} of {tracks} products will be {what}. Go on?", yes=yes)
+            versions, products = count_versions(len(self.refs)), counted(tracks, "product")
+            confirm(f"{versions} of {products} will be {what}. Continue?", yes=yes)
 
 
 def count_versions(number: int) -> str:
@@ -144,7 +149,7 @@ def count_versions(number: int) -> str:
     str
         ``1 version``, ``2 versions``.
     """
-    return f"{number} version{'' if number == 1 else 's'}"
+    return counted(number, "version")
 
 
 def choose(
@@ -213,7 +218,7 @@ def choose(
 def _told(pool: Pool, chosen: Chosen) -> Chosen:
     """Say so where nothing was selected."""
     if not chosen.refs:
-        say(f"no version in pool {pool.name} fits all that was asked for")
+        say(f"no version in pool {pool.name} satisfies all conditions")
     return chosen
 
 
@@ -259,7 +264,7 @@ def choose_in_trash(pool: Pool, specs: Sequence[str], *, kind: str | None = None
             selected = True
             refs = [ref for ref in pool.trash() if pattern.fits(ref)]
             if not refs:
-                raise ProductNotFound(f"nothing in the trash of pool {pool.name} fits {spec!r}")
+                raise ProductNotFound(f"no version in the trash of pool {pool.name} matches {spec!r}")
         found |= {ref.serial: ref for ref in refs}
     return Chosen([ref for ref in found.values() if only in (None, ref.kind)], selected)
 
@@ -285,7 +290,7 @@ def _named(
     if pattern is not None:
         refs = list(pattern.find(pool, replace(which, tag=which.tag or marked), cls=cls))
         if not refs:
-            raise ProductNotFound(f"no version in pool {pool.name} fits {spec!r}")
+            raise ProductNotFound(f"no version in pool {pool.name} matches {spec!r}")
         return refs, True
     beginning = None if whole_names else _by_beginning(pool, spec, cls)
     return [pool.ref(_of_kind(spec, cls) if beginning is None else beginning, removed=removed)], False
@@ -327,7 +332,7 @@ def _by_beginning(pool: Pool, spec: str, cls: type[Product] | None) -> str | Non
     if len(tracks) > 1:
         more = f" and {len(tracks) - _SHOWN} more" if len(tracks) > _SHOWN else ""
         shown = ", ".join(f"{kind}/{name}" for kind, name in tracks[:_SHOWN])
-        raise AmbiguousSpec(f"{spec!r} is not clear: {shown}{more} begin so")
+        raise AmbiguousSpec(f"{spec!r} is ambiguous: {shown}{more} begin with it; give the kind or more of the name")
     return f"{tracks[0][0]}/{tracks[0][1]}{pattern.which}" if tracks else None
 
 
@@ -446,7 +451,7 @@ def query_of(which: Which, *, cls: type[Product] | None = None, marked: str | No
     from ..query import Query
 
     if which.where is not None and not which.where.strip():
-        raise InvalidInput("--where is empty; leave it out for all")
+        raise InvalidInput("--where is empty; give a condition or leave --where out")
     text = "1" if which.where is None else which.where
     query = Query(cls or Product, "p", text, all_versions=which.all_versions, tag=which.tag or marked, functions={})
     return query if which.kind is None else query.of_kind(which.kind)

@@ -15,11 +15,14 @@ __all__ = ["register"]
 
 def _demo(
     context: typer.Context,
-    plot: Annotated[Path, typer.Option("--plot", metavar="FILE", help="The picture.")] = Path("miripool-demo.png"),
+    plot: Annotated[Path, typer.Option("--plot", metavar="FILE", help="File for the plot.")] = Path(
+        "miripool-demo.png"
+    ),
 ) -> None:
-    """Simulate exposures, calibrate them twice with the JWST pipeline, ask questions, and tell each step.
+    """Simulate exposures, calibrate them twice with the JWST pipeline, run queries, and explain each step.
 
-    In a temporary home, unless --home names one: then a pool 'demo' stays there. Takes about a minute.
+    The pool 'demo' is made in a temporary home and deleted at the end; with --home FOLDER it stays there. This takes
+    about a minute.
     """
     from ..session.home import Home
     from ..simulate.demo import run_demo
@@ -31,7 +34,7 @@ def _demo(
         return
     with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
         home = Home(Path(folder), progress=progress)
-        say(f"a temporary home, gone afterwards: {folder}; with --home FOLDER the pool stays")
+        say(f"temporary home, deleted afterwards: {folder}; with --home FOLDER the pool stays")
         try:
             run_demo(home, write, plot=plot)
         finally:

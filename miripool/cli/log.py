@@ -31,11 +31,11 @@ def _log(
     name: PoolName,
     spec: Annotated[
         str | None,
-        typer.Argument(metavar="[SPEC]", help="Of this product; without it of the whole pool.", show_default=False),
+        typer.Argument(metavar="[SPEC]", help="A product; by default the whole pool.", show_default=False),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="WHEN", help="Only from then on: 1d, 12h, 2w, or a date in UTC."),
+        typer.Option("--since", metavar="WHEN", help="Only events since then: 1d, 12h, 2w, or a date in UTC."),
     ] = None,
     limit: Annotated[
         int | None,
@@ -44,20 +44,22 @@ def _log(
             metavar="N",
             min=0,
             max=2**63 - 1,
-            help="Of a pool: at most so many events, the latest.",
+            help="For a whole pool: show the latest N events.",
             show_default=f"{_LATEST}",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the versions of a product, who saved them, what changed in each, the moves of its tags and what went into
-    the trash or came back; or, without SPEC, what happened in the pool, newest last.
-    """  # noqa: D205 - one sentence
+    """Show the history of a product, or of the whole pool.
+
+    With SPEC: the product's versions, who saved them, what changed in each, how tags moved, and which versions were put
+    into the trash or restored. Without SPEC: the latest events in the pool, newest last.
+    """
     from ..errors import InvalidInput
 
     begin = None if since is None else moment(since)
     if spec is not None and limit is not None:
-        raise InvalidInput("--limit goes with the log of a whole pool; leave it out, or SPEC")
+        raise InvalidInput("--limit applies to the log of a whole pool only; leave out --limit or SPEC")
     with open_pool(context, name) as pool:
         if spec is None:
             _log_of_pool(pool, begin, _LATEST if limit is None else limit, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..records.plain import as_json as to_json
-from .output import emit, human_bytes, report, say, visible, write
+from .output import counted, emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import DryRun, Json, PoolName, confirm, core_of, home_of, open_pool
 
@@ -31,15 +31,15 @@ def _verify(
     context: typer.Context,
     name: PoolName,
     specs: Annotated[
-        list[str] | None, typer.Argument(metavar="[SPEC]…", help="Look at these versions only.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[SPEC]…", help="Check only these versions.", show_default=False)
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Names and manifests only.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Check only names and manifests.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Read every array and check its digest and statistics.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look whether a pool is whole, folder against index and index against folder; nothing is changed.
+    """Check a pool for damage: compare its folder with its index, and its index with its folder. Nothing is changed.
 
-    Exits with 70 if something is damaged. Safe while others write.
+    The exit code is 70 if something is damaged. Others may write to the pool meanwhile.
     """
     from ..errors import IntegrityError, InvalidInput
     from ..maintenance.verify import verify
@@ -61,9 +61,10 @@ def _verify(
         rate = report.bytes_read / report.seconds if report.seconds else 0
         speed = f" ({human_bytes(int(rate))}/s)" if report.bytes_read else ""
         say(
-            f"{report.entries} entries, {report.versions} versions with those of contexts, "
-            f"{report.manifests} manifests, {report.blobs} blobs, "
-            f"{report.pixel_sets} sets of pixel rows{read} in {report.seconds:.1f} s{speed}: "
+            f"{counted(report.entries, 'entry', 'entries')}, "
+            f"{counted(report.versions, 'version')} with those of contexts, "
+            f"{counted(report.manifests, 'manifest')}, {counted(report.blobs, 'blob')}, "
+            f"{counted(report.pixel_sets, 'set')} of pixel rows{read} in {report.seconds:.1f} s{speed}: "
             f"{'whole' if report.is_whole else 'DAMAGED'}"
         )
         if report.without_pixel_rows:
@@ -81,16 +82,17 @@ def _gc(
     grace: Annotated[
         float,
         typer.Option(
-            metavar="DAYS", min=0, max=_MOST_DAYS, help="Give up what has been in the trash for longer than this."
+            metavar="DAYS", min=0, max=_MOST_DAYS, help="Remove versions that have been in the trash for longer."
         ),
     ] = 30.0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Delete blobs and manifests that no version refers to, and what killed writers left.
+    """Delete blobs and manifests that no version refers to, and temporary files that killed writers left.
 
-    What has been in the trash for longer than the grace period is given up for good: its arrays go, its metadata and
-    its numbers stay. Safe while others write: what they are about to refer to is spared.
+    Versions that have been in the trash for longer than the grace period are removed for good: their arrays are
+    deleted, their metadata and version numbers stay. Others may write meanwhile: files that they are about to refer to
+    are kept.
     """
     from dataclasses import asdict
     from datetime import timedelta
@@ -100,7 +102,7 @@ def _gc(
     with open_pool(context, name) as pool:
         expired = pool.expired(timedelta(days=grace))
         for ref in expired:
-            say(f"{'would give up' if dry_run else 'giving up'} {ref.urn}  {ref.kind}/{ref.name}@{ref.version}")
+            say(f"{'would remove' if dry_run else 'removing'} for good {ref.urn}  {ref.kind}/{ref.name}@{ref.version}")
         if expired and not dry_run:
             pool.purge(expired)
         with counting("files") as told:
@@ -112,12 +114,13 @@ def _gc(
         return
     would = "would free" if dry_run else "freed"
     say(
-        f"{would} {found.files} files, {human_bytes(found.bytes)}, and {found.temporary} temporary files, "
-        f"{human_bytes(found.temporary_bytes)}; {found.notes} notes of processes that have ended; "
-        f"{found.spared} spared for running writers"
+        f"{would} {counted(found.files, 'file')}, {human_bytes(found.bytes)}, and "
+        f"{counted(found.temporary, 'temporary file')}, {human_bytes(found.temporary_bytes)}; "
+        f"{counted(found.notes, 'note')} of processes that have ended; "
+        f"{counted(found.spared, 'file')} kept for running writers"
     )
     for name in found.unknown[:_MOST_NAMED]:
-        say(f"left alone: {visible(name, lines=False)} is nothing that a pool has; look what it is")
+        say(f"left alone: {visible(name, lines=False)} does not belong to a pool; check what it is")
     if len(found.unknown) > _MOST_NAMED:
         say(f"left alone: {len(found.unknown) - _MOST_NAMED} more; --json names them all")
 
@@ -125,15 +128,13 @@ def _gc(
 def _reindex(
     context: typer.Context,
     name: PoolName,
-    pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Make pixel rows again, too.")] = True,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Replace an index of that name that is another pool's; don't ask.")
-    ] = False,
+    pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Also make the pixel rows again.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before dropping another pool's index.")] = False,
 ) -> None:
-    """Make the index again from the folder alone; others may read and write meanwhile.
+    """Rebuild the index from the pool's folder. Others may read and write meanwhile.
 
-    The old index answers until the new one takes its place. The new one has no pixel rows yet: they are made from the
-    arrays afterwards, of the versions that the pool's policy wants.
+    The old index answers queries until the new index replaces it. The new index has no pixel rows at first: they are
+    made afterwards from the arrays, for the versions that the pool's pixel policy selects.
     """
     home = home_of(context)
     owner = home.foreign_index(name)
@@ -145,8 +146,8 @@ def _reindex(
         position = core_of(pool).index_position()
         if position is not None and position.n >= total:
             say(
-                f"the index knows {position.n + 1} entries of the journal, and the folder has {total}: what the others "
-                "said is given up with the old index; `miripool repair --from` a copy of the folder would bring it back"
+                f"the index knows {position.n + 1} entries of the journal, but the folder has only {total}: the others "
+                "are lost with the old index; `miripool repair --from` a copy of the folder can restore them"
             )
         before = core_of(pool).index_identity()
         try:
@@ -158,7 +159,7 @@ def _reindex(
     for error in failures:
         report(str(error))
     if pixels:
-        say(f"pixel rows of {made} versions made, {len(failures)} failed")
+        say(f"pixel rows of {counted(made, 'version')} made, {len(failures)} failed")
     if waiting is not None:
         say(waiting)
     if failures:
@@ -170,7 +171,8 @@ def _make_index(pool: Pool, total: int, *, pixels: bool) -> tuple[int, list[Miri
     with counting("entries") as told:
         pool.reindex(progress=None if told is None else lambda done: told(done, total))
     statistics = core_of(pool).catalog.statistics()
-    say(f"{statistics.total.products} versions of {statistics.total.tracks} tracks")
+    sums = statistics.total
+    say(f"{counted(sums.products, 'version')} of {counted(sums.tracks, 'product')}")
     if not pixels:
         return 0, []
     with counting("pixel rows") as told:
@@ -184,12 +186,12 @@ def _where_it_stands(core: Core, before: int | None) -> str:
     again = f"`miripool reindex {shlex.quote(core.name)}`"
     answers = core.index_identity()
     if answers is not None and answers == before:
-        return f"the old index still answers, with its pixel rows; {again} goes on, or starts again"
+        return f"the old index is still in use, with its pixel rows; {again} continues or starts again"
     try:
         waiting = _rows_to_make(core)
     except MiripoolError as error:
-        return f"the index does not answer ({error}); the folder is as it was, and {again} begins again"
-    return f"the new index has taken the place of the old one; {waiting or 'it is whole'}"
+        return f"the index can't be used ({error}); the folder is unchanged; {again} starts again"
+    return f"the new index has replaced the old one; {waiting or 'it is complete'}"
 
 
 def _rows_to_make(core: Core) -> str | None:
@@ -211,11 +213,11 @@ def _repair(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Heal what can be healed, from copies; what can't is set aside or left, and told.
+    """Repair a pool from copies. Damage that can't be repaired is set aside or left as it is, and listed.
 
-    Missing and damaged blobs come from FITS files or other pools' folders that hold the same arrays, manifests and
-    entries of the journal from a copy of the pool's folder, the index from the folder. Exits with 70 if something stays
-    damaged.
+    Missing and damaged blobs are restored from FITS files or from other pools' folders that hold the same arrays;
+    manifests and journal entries from a copy of the pool's folder; the index from the pool's folder. The exit code is
+    70 if something stays damaged.
     """
     from ..errors import IntegrityError
     from ..maintenance.repair import repair
@@ -230,7 +232,8 @@ def _repair(
         emit(rows, columns, as_json_list=as_json, as_csv=False)
     left = sum(not step.healed for step in steps)
     healed = sum(step.healed for step in steps if step.what != "note")
-    say(f"{healed} things {'would be healed' if dry_run else 'healed'}, {left} not" if healed + left else "whole")
+    would = "would be repaired" if dry_run else "repaired"
+    say(f"{counted(healed, 'problem')} {would}, {left} not" if healed + left else "whole")
     if left:
         raise typer.Exit(IntegrityError.exit_code)
 

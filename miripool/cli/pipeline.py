@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .choosing import AllVersions, SomeSpecs, Where, Which, choose
-from .output import emit, report, say, write
+from .output import counted, emit, report, say, write
 from .progress import Exposures
 from .session import Csv, Json, PoolName, core_of, one_form, open_pool
 
@@ -35,25 +35,25 @@ def _reprocess(
     override: Annotated[
         list[str] | None,
         typer.Option(
-            "--override", metavar="TYPE=FILE|DIR", help="A reference file, e.g. gain=FILE; or all in a folder."
+            "--override", metavar="TYPE=FILE|DIR", help="Use this reference file, e.g. gain=FILE, or all in a folder."
         ),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option("--skip", metavar="STEP", help="Leave a step out, e.g. dark_current.")
+        list[str] | None, typer.Option("--skip", metavar="STEP", help="Skip a pipeline step, e.g. dark_current.")
     ] = None,
-    tag: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Tag the results.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Exposures at a time.")] = 1,
+    tag: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Tag for the results.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Exposures to process in parallel.")] = 1,
     pixels: Annotated[
         bool | None,
-        typer.Option("--pixels/--no-pixels", help="Make pixel rows, or none.", show_default="as the pool is set"),
+        typer.Option("--pixels/--no-pixels", help="Make pixel rows or not.", show_default="the pool's policy"),
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Calibrate raw products with the JWST pipeline; ramp, rateints and rate of each are saved together.
+    """Calibrate raw products with the JWST pipeline. The ramp, rateints and rate of each are saved together.
 
-    References come from CRDS_SERVER_URL if that is set, else from a CRDS cache without any server, else they are all
-    given with --override.
+    Reference files come from the server in CRDS_SERVER_URL if it is set; otherwise from a CRDS cache, without a server.
+    If there is no cache either, give all reference files with --override.
     """
     from ..model.kinds import Raw
     from ..pipeline import Recipe, reprocess
@@ -78,7 +78,7 @@ def _reprocess(
         rows = [row for outcome in outcomes for row in _rows(outcome)]
         emit(rows, ["raw", "urn", "version", "notice", "error"], as_json_list=as_json, as_csv=as_csv)
     failures = [outcome.error for outcome in outcomes if outcome.error is not None]
-    say(f"{len(outcomes) - len(failures)} exposures reprocessed, {len(failures)} failed")
+    say(f"{counted(len(outcomes) - len(failures), 'exposure')} reprocessed, {len(failures)} failed")
     if failures:
         codes = {error.exit_code for error in failures}
         raise typer.Exit(codes.pop() if len(codes) == 1 else 1)

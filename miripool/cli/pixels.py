@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .commands import Commands
-from .output import emit, report, say
+from .output import counted, emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
 
@@ -23,15 +23,16 @@ __all__ = ["register"]
 
 _Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts or Rate.")]
 _Query = Annotated[
-    str, typer.Option("--query", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
+    str, typer.Option("--query", metavar="EXPR", help="Condition on versions; see `ls --where`.", show_default=False)
 ]
 _Detector = Annotated[
-    str | None, typer.Option("--detector", metavar="NAME", help="Of this detector, e.g. MIRIMAGE, in capitals or not.")
+    str | None, typer.Option("--detector", metavar="NAME", help="Only this detector, e.g. MIRIMAGE; case is ignored.")
 ]
 _Columns = Annotated[
-    str | None, typer.Option("--columns", metavar="A,B", help="Columns to show, by commas.", show_default=False)
+    str | None,
+    typer.Option("--columns", metavar="A,B", help="Columns to show, separated by commas.", show_default=False),
 ]
-_Names = Annotated[bool, typer.Option("--dq-names", help="Spell data quality flags.")]
+_Names = Annotated[bool, typer.Option("--dq-names", help="Show DQ flags by name.")]
 
 _index = Commands(name="index", help="Pixel rows in the index.", no_args_is_help=True)
 
@@ -43,7 +44,7 @@ def _pixel(
     y: Annotated[int, typer.Argument(metavar="Y", help="Row 1…1024 of the FULL array.", show_default=False)],
     kind: _Kind = "RateInts",
     where: Annotated[
-        str, typer.Option("--where", metavar="EXPR", help="Of which products, as for `ls --where`.", show_default=False)
+        str, typer.Option("--where", metavar="EXPR", help="Condition on versions; see `ls`.", show_default=False)
     ] = "1",
     tag: Tagged = None,
     all_versions: AllVersions = False,
@@ -51,7 +52,7 @@ def _pixel(
     columns: _Columns = None,
     dq_names: _Names = False,
     plot: Annotated[
-        str | None, typer.Option("--plot", metavar="FILE", help="Draw ramps, or rates against time.")
+        str | None, typer.Option("--plot", metavar="FILE", help="Plot ramps, or rates against time.")
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -81,26 +82,29 @@ def _pixels(
     context: typer.Context,
     name: PoolName,
     where: Annotated[
-        str, typer.Option("--where", metavar="EXPR", help="Condition on pixels, see above.", show_default=False)
+        str, typer.Option("--where", metavar="EXPR", help="Condition on pixels; see above.", show_default=False)
     ] = "",
     kind: _Kind = "RateInts",
-    x: Annotated[str | None, typer.Option("--x", metavar="A:B", help="Columns, ends included.")] = None,
-    y: Annotated[str | None, typer.Option("--y", metavar="A:B", help="Rows, ends included.")] = None,
+    x: Annotated[str | None, typer.Option("--x", metavar="A:B", help="Columns A to B, both included.")] = None,
+    y: Annotated[str | None, typer.Option("--y", metavar="A:B", help="Rows A to B, both included.")] = None,
     query: _Query = "1",
     tag: Tagged = None,
     all_versions: AllVersions = False,
     detector: _Detector = None,
     columns: _Columns = None,
     dq_names: _Names = False,
-    count: Annotated[bool, typer.Option("--count", help="Only their number.")] = False,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=2**63 - 1, help="At most so many.")] = 1000,
+    count: Annotated[bool, typer.Option("--count", help="Show only their number.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=2**63 - 1, help="Show at most N pixels.")
+    ] = 1000,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """Find the pixels that satisfy a condition.
 
     \b
-      --kind RateInts --where "rate > 1.0 and dq is null"    in any integration; in each: "ALL(rate > 1.0)"
+      --kind RateInts --where "rate > 1.0 and dq is null"    in any integration
+      --kind RateInts --where "ALL(rate > 1.0)"    in every integration
       --kind RateInts --where "rate[integration == 1] > 1.0"    in the first
       --kind Ramp --where "has(groupdq, 'JUMP_DET') and sci[integration == 1, group == 5] > 20000"
       --kind Raw --where "dn >= 65535" --x 1:72 --y 779:842
@@ -125,7 +129,7 @@ def _pixels(
         chosen = _chosen_columns(table, columns)
         emit(list(_dictionaries(table, chosen)), chosen, as_json_list=as_json, as_csv=as_csv)
     if len(table) == limit:
-        say(f"the first {limit}; --limit N gives more, --count their number")
+        say(f"only the first {limit} are shown; --limit N shows more, --count counts them")
 
 
 def _range(text: str | None, option: str) -> tuple[int, int] | None:
@@ -161,15 +165,15 @@ def _sql(
     name: PoolName,
     statement: Annotated[
         str | None,
-        typer.Argument(metavar="[STATEMENT]", help="One that gives rows; psql is opened without.", show_default=False),
+        typer.Argument(metavar="[STATEMENT]", help="Must return rows; by default, psql is opened.", show_default=False),
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Ask in SQL, with the right to read only. The reference in docs/ lists the tables and views.
+    """Query the index in SQL, read-only. The reference in docs/ lists the tables and views.
 
-    Versions without pixel rows are in no view with values: where the pool has any, this is said on stderr, and
-    `SELECT * FROM missing_pixel_rows` lists them.
+    Views of pixel values leave out versions without pixel rows. If the pool has such versions, a notice on stderr says
+    so, and `SELECT * FROM missing_pixel_rows` lists them.
     """
     one_form(as_json=as_json, as_csv=as_csv)
     home = home_of(context)
@@ -179,7 +183,9 @@ def _sql(
     if not statement.strip():
         from ..errors import InvalidInput
 
-        raise InvalidInput("the statement is empty; write one such as 'SELECT * FROM exposures', or none to open psql")
+        raise InvalidInput(
+            "the statement is empty; write one such as 'SELECT * FROM exposures', or leave it out to open psql"
+        )
     with gaps_said(), home.sql(name, statement) as answer:
         columns = _unique(answer.columns)
         rows = [dict(zip(columns, row, strict=True)) for row in answer]
@@ -205,7 +211,7 @@ def _psql(context: typer.Context, name: str) -> None:
         url, schema = home.psql_url(name)
     program = shutil.which("psql") if home.external_url is not None else str(home.server.psql)
     if program is None:
-        raise ServerUnavailable(f"there is no psql on this machine; give a statement: miripool sql {name} 'SELECT …'")
+        raise ServerUnavailable(f"psql is not installed here; give a statement: miripool sql {name} 'SELECT …'")
     arguments, environment = psql_call(url, schema, os.environ)
     sys.stdout.flush()
     os.execve(program, [program, *arguments], environment)  # noqa: S606 - in this one's place
@@ -221,10 +227,10 @@ def _make_rows(
     tag: Tagged = None,
     all_versions: AllVersions = False,
 ) -> None:
-    """Make pixel rows that are missing: of all versions that wait for theirs, or of those that are chosen.
+    """Make missing pixel rows, for all versions whose rows are pending or for the versions that you choose.
 
-    Rows that were asked for stay until `index drop` or the trash. Under the policy `tagged` only newest and tagged
-    versions can be chosen, for rows of others would go at once.
+    The rows of versions that you choose stay until `index drop` drops them or the version goes into the trash. Under
+    the policy `tagged` you can choose only newest and tagged versions: rows of others would be dropped at once.
     """
     which = Which(kind, where, tag, all_versions)
     with open_pool(context, name) as pool:
@@ -236,10 +242,10 @@ def _make_rows(
         core_of(pool).pixel_rows.tidy()
     for error in failures:
         report(str(error))
-    say(f"pixel rows of {made} versions made, {len(failures)} failed")
+    say(f"pixel rows of {count_versions(made)} made, {len(failures)} failed")
     if serials is None and not made and not failures:
         again = f"miripool index pixels {shlex.quote(name)} SPEC…"
-        say(f"what was dropped, or left out by --no-pixels, has to be named: {again}")
+        say(f"name versions whose pixel rows were dropped or left out with --no-pixels: {again}")
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
@@ -253,14 +259,14 @@ def _drop_rows(
     where: Where = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
-    everything: Annotated[bool, typer.Option("--all", help="Of all versions.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Drop the rows of all versions.")] = False,
 ) -> None:
     """Drop pixel rows; `index pixels POOL SPEC…` makes them again."""
     from ..errors import InvalidInput
 
     which = Which(kind, where, tag, all_versions)
     if bool(specs or which) == everything:
-        raise InvalidInput("say which versions, or --all")
+        raise InvalidInput("give either versions or --all")
     with open_pool(context, name) as pool:
         core_of(pool).catch_up()
         if everything:
@@ -268,7 +274,7 @@ def _drop_rows(
         else:
             serials = [ref.serial for ref in choose(pool, specs, which).refs]
         dropped = core_of(pool).pixel_rows.drop(serials)
-    say(f"{dropped} pixel sets dropped")
+    say(f"{counted(dropped, 'set')} of pixel rows dropped")
 
 
 @_index.command("policy")
@@ -277,14 +283,14 @@ def _policy(
     name: PoolName,
     policy: Annotated[
         str | None,
-        typer.Argument(metavar="[all|tagged|none]", help="tagged: heads and tagged versions.", show_default=False),
+        typer.Argument(metavar="[all|tagged|none]", help="tagged: newest and tagged versions.", show_default=False),
     ] = None,
 ) -> None:
-    """Tell, or set, which versions get pixel rows by themselves."""
+    """Show or set which versions get pixel rows automatically."""
     with open_pool(context, name) as pool:
         if policy is not None:
             pool.set_pixel_policy(policy)
-            say(f"pixel rows of {name}: {policy}; `miripool index pixels {name}` makes what is missing")
+            say(f"pixel policy of {name}: {policy}; `miripool index pixels {name}` makes the missing rows")
             return
         core_of(pool).catch_up()
         pending = len(core_of(pool).pixel_rows.pending())

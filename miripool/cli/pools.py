@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import MiripoolError
+from .choosing import count_versions
 from .output import emit, human_bytes, report, say
 from .session import Csv, DryRun, Json, PoolName, confirm, core_of, home_of, one_form
 
@@ -16,7 +17,7 @@ __all__ = ["register"]
 
 
 def _create(context: typer.Context, name: PoolName) -> None:
-    """Make a pool."""
+    """Create a pool."""
     home = home_of(context)
     home.create(name).close()
     say(f"made pool {name} in {home.path}")
@@ -52,11 +53,11 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
 def _rename(
     context: typer.Context,
     name: PoolName,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="New name of the pool.", show_default=False)],
 ) -> None:
     """Rename a pool; URNs with the old name stay valid."""
     home_of(context).rename(name, new).close()
-    say(f"pool {name} is called {new} now; URNs with the old name stay valid")
+    say(f"pool {name} is now called {new}; URNs with the old name stay valid")
 
 
 def _delete(
@@ -70,7 +71,8 @@ def _delete(
     with home.pool(name) as pool:
         core_of(pool).catch_up()
         total = core_of(pool).catalog.statistics().total
-    what = f"pool {name} with {total.products + total.removed} versions ({human_bytes(total.stored_bytes)} stored)"
+    versions = count_versions(total.products + total.removed)
+    what = f"pool {name} with {versions} ({human_bytes(total.stored_bytes)} stored)"
     if dry_run:
         say(f"would delete {what}")
         return
@@ -83,24 +85,27 @@ def _attach(
     context: typer.Context,
     path: Annotated[str, typer.Argument(metavar="PATH", help="The pool's folder.", show_default=False)],
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Its name here.", show_default="as its folder")
+        str | None, typer.Option("--name", metavar="NAME", help="Name in this home.", show_default="the folder's")
     ] = None,
 ) -> None:
-    """Use a pool in a folder that others use as well: this home gets an index of its own, the folder stays there."""
+    """Attach a pool whose folder is elsewhere, e.g. shared with others.
+
+    The folder stays where it is. This home gets its own index of the pool.
+    """
     from ..model.kinds import kinds_matching
     from ..model.product import Context
 
     home = home_of(context)
     with home.attach(path, name) as pool:
         versions = core_of(pool).catalog.statistics().without(kinds_matching(Context)).products
-        only = "" if os.access(path, os.W_OK) else "; its folder can only be read"
-        say(f"pool {pool.name} is {Path(path).absolute()}, with {versions} versions{only}")
+        only = "" if os.access(path, os.W_OK) else "; the folder is read-only"
+        say(f"attached {Path(path).absolute()} as pool {pool.name}, with {count_versions(versions)}{only}")
 
 
 def _detach(context: typer.Context, name: PoolName) -> None:
-    """Do without a pool that was attached; its folder and its products stay as they are."""
+    """Detach an attached pool. Its folder and its products stay as they are."""
     folder = home_of(context).detach(name)
-    say(f"pool {name} is no longer in this home; {folder} stays as it is")
+    say(f"detached pool {name} from this home; its folder {folder} stays as it is")
 
 
 def register(app: typer.Typer) -> None:

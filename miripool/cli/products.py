@@ -26,7 +26,7 @@ from .choosing import (
     count_versions,
     query_of,
 )
-from .output import copied_from, emit, human_bytes, report, say, visible, write
+from .output import copied_from, counted, emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 from .tags import tell_moves
@@ -52,23 +52,28 @@ def _add(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE…", help="FITS files, folders, or patterns.", show_default=False)
     ],
-    tag: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Tag what is added or was there.")] = None,
-    product_name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the product, instead of the file's stem.")
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="LABEL", help="Tag for all versions, new or already there.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Make a version even of data that are there.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.")] = 1,
+    product_name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the product; by default the file's stem.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make a new version even if the data are already there.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files to add in parallel.")] = 1,
     pixels: Annotated[
         bool | None,
-        typer.Option("--pixels/--no-pixels", help="Make pixel rows, or none.", show_default="as the pool is set"),
+        typer.Option("--pixels/--no-pixels", help="Make pixel rows or not.", show_default="the pool's policy"),
     ] = None,
     truncate: Annotated[
-        bool, typer.Option("--truncate", help="Keep whole integrations of ground tests' files with frames missing.")
+        bool,
+        typer.Option("--truncate", help="Keep the complete integrations of ground-test files with missing frames."),
     ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Add FITS files: new products, new versions of known ones, or nothing where the data are there."""
+    """Add FITS files as new products or new versions. A file whose data are already in the pool adds nothing."""
     from ..pool.ingest import find_files, ingest
     from ..pool.tags import events_since
 
@@ -112,7 +117,8 @@ def _report_added(outcomes: Sequence[Outcome], *, as_json: bool, as_csv: bool) -
         emit(rows, list(rows[0]) if rows else [], as_json_list=as_json, as_csv=as_csv)
     total = summarise(outcomes)
     say(
-        f"{total.new} added, {total.versions} new versions, {total.unchanged} unchanged, {total.failed} failed; "
+        f"{total.new} added, {counted(total.versions, 'new version')}, "
+        f"{total.unchanged} unchanged, {total.failed} failed; "
         f"{human_bytes(total.bytes)} in, {human_bytes(total.stored_bytes)} stored"
     )
     codes = {o.error.exit_code for o in outcomes if o.error is not None}
@@ -124,7 +130,7 @@ def _make_up_for_pixels(pool: Pool) -> None:
     """Make the pixel rows that an earlier command could not; many are left to the command that is for it."""
     pending = core_of(pool).pixel_rows.pending()
     if len(pending) > _MAKE_UP_FOR:
-        say(f"{len(pending)} versions wait for their pixel rows: miripool index pixels {shlex.quote(pool.name)}")
+        say(f"pixel rows of {len(pending)} versions are pending: miripool index pixels {shlex.quote(pool.name)}")
         return
     _, failures = core_of(pool).pixel_rows.make_pending(pending)
     for error in failures:
@@ -149,22 +155,23 @@ def _ls(
     specs: SomeSpecs = None,
     kind: Kind = None,
     where: Annotated[
-        str | None, typer.Option("--where", metavar="EXPR", help="A condition; see above.", show_default=False)
+        str | None,
+        typer.Option("--where", metavar="EXPR", help="Condition on versions; see above.", show_default=False),
     ] = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
-    trash: Annotated[bool, typer.Option("--trash", help="What is in the trash instead.")] = False,
+    trash: Annotated[bool, typer.Option("--trash", help="List versions in the trash instead.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Who answers each condition, and how many are left.")
+        bool, typer.Option("--explain", help="Show how each condition is answered, and how many versions it leaves.")
     ] = False,
     columns: Annotated[
-        str | None, typer.Option("--columns", metavar="A,B", help="Fields and keywords to show, by commas.")
+        str | None, typer.Option("--columns", metavar="A,B", help="Fields and keywords to show, separated by commas.")
     ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="KEY", help="Field or keyword; with a '-' before it, descending.")
+        str, typer.Option("--sort", metavar="KEY", help="Field or keyword to sort by; a leading '-' means descending.")
     ] = "-created",
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=0, max=2**63 - 1, help="At most so many.")
+        int | None, typer.Option("--limit", metavar="N", min=0, max=2**63 - 1, help="List at most N versions.")
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -172,7 +179,7 @@ def _ls(
     """List products, newest first.
 
     \b
-    A condition EXPR joins comparisons by and, or, not:
+    A condition EXPR combines comparisons with and, or, not:
       --where "ngroups >= 20 and detector == 'MIRIMAGE'"    any keyword of any header; text in quotes
       --where "filename like '%_SCE1%' and DATE-OBS between '2018-03-08' and '2018-03-09'"
       --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
@@ -182,7 +189,7 @@ def _ls(
 
     one_form(as_json=as_json, as_csv=as_csv)
     if trash and (where is not None or tag is not None or all_versions):
-        raise InvalidInput("--trash goes with --kind, --columns, --sort and --limit only")
+        raise InvalidInput("--trash can't be combined with --where, --tag or --all-versions; leave these out")
     chosen = column_names(columns)
     basic = [*BASIC, "removed"] if trash else list(BASIC)
     query = query_of(Which(kind, where, tag, all_versions))
@@ -234,7 +241,7 @@ def _show(
     where: Where = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
-    everything: Annotated[bool, typer.Option("--all", help="Cards on the file's structure too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show keywords of the file's structure.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show versions: their metadata and datasets."""
@@ -301,15 +308,17 @@ def _export(
     name: PoolName,
     specs: Annotated[
         list[str],
-        typer.Argument(metavar="[SPEC]… DEST", help="Versions, and a file, or a folder for many.", show_default=False),
+        typer.Argument(
+            metavar="[SPEC]… DEST", help="Versions, then a file, or a folder for several.", show_default=False
+        ),
     ],
     kind: Kind = None,
     where: Where = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of that name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     jwst: Annotated[
-        bool, typer.Option("--jwst", help="A ground test's exposure as the Level-1b file that it means.")
+        bool, typer.Option("--jwst", help="Write an exposure of a ground test as a Level-1b file.")
     ] = False,
 ) -> None:
     """Write FITS files as they were saved, bit for bit."""
@@ -325,13 +334,13 @@ def _export(
             paths = {folder: chosen.refs[0]}
         elif not is_folder(folder):
             several = count_versions(len(chosen.refs))
-            raise InvalidInput(f"there is no folder {destination} for {several}; make it first")
+            raise InvalidInput(f"there is no folder {destination} for {several}; create it first")
         else:
             paths = {folder / file: ref for file, ref in file_names(chosen.refs, jwst=jwst).items()}
         taken = [path for path in paths if os.path.lexists(path) and not is_folder(path)]
         if taken and not overwrite:
-            more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-            raise AlreadyExists(f"{taken[0]}{more} there already; --overwrite replaces, nothing was written")
+            more = f" and {len(taken) - 1} more exist" if len(taken) > 1 else " exists"
+            raise AlreadyExists(f"{taken[0]}{more} already; nothing was written; --overwrite replaces existing files")
         with counting("files") if len(paths) > 1 else nullcontext() as told:
             for done, (path, ref) in enumerate(paths.items(), 1):
                 written = pool.export(ref, path, overwrite=overwrite, jwst=jwst)
@@ -348,11 +357,11 @@ def _rm(
     where: Where = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
-    cascade: Annotated[bool, typer.Option("--cascade", help="The contexts that refer to them, too.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask about a selection.")] = False,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Also remove the contexts that refer to them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before removing a selection.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Put versions into the trash; nothing is deleted, `restore` brings them back. Names must be whole."""
+    """Put versions into the trash. Nothing is deleted; `restore` brings them back. Give whole names or patterns."""
     from ..pool.trash import removed_with
 
     with open_pool(context, name) as pool:
@@ -375,7 +384,7 @@ def _named(ref: ProductRef) -> str:
 
 
 def _restore(context: typer.Context, name: PoolName, specs: SomeSpecs = None, kind: Kind = None) -> None:
-    """Take versions out of the trash. Names must be whole."""
+    """Take versions out of the trash. Give whole names or patterns."""
     with open_pool(context, name) as pool:
         refuse_reader(pool)
         chosen = choose_in_trash(pool, specs or [], kind=kind)

@@ -26,7 +26,7 @@ __all__ = ["register"]
 
 
 def _lineage(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
-    """Draw where a version comes from and what was made of it, with how, and the contexts that refer to it."""
+    """Show what a version was made from and what was made from it, how, and the contexts that refer to each."""
     with open_pool(context, name) as pool:
         roots = pool.lineage(spec)
     if as_json:
@@ -118,7 +118,7 @@ def _uses(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List the versions that a version or a reference file went into."""
+    """List the versions that were made from a version or with a reference file."""
     from ..records.lineage import use_record
 
     one_form(as_json=as_json, as_csv=as_csv)
@@ -138,7 +138,7 @@ def _diff(
     ] = None,
     new: Annotated[
         str | None,
-        typer.Argument(metavar="[B]", help="Other ones of the same products, or without it those before A."),
+        typer.Argument(metavar="[B]", help="Versions of the same products; by default those before A."),
     ] = None,
     kind: Kind = None,
     where: Where = None,
@@ -146,13 +146,15 @@ def _diff(
     all_versions: AllVersions = False,
     mask: Annotated[
         Path | None,
-        typer.Option("--mask", metavar="FILE", help="A FITS file with 1 where the arrays of two versions differ."),
+        typer.Option(
+            "--mask", metavar="FILE", help="Write a FITS file with 1 where the arrays of two versions differ."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how two versions differ: elements of arrays, rows of tables, flags, keywords, references.
+    """Show how two versions differ: elements of arrays, rows of tables, flags, keywords, references.
 
-    Of several versions, each is compared with that of the same product in B, or with the one before it.
+    If A is several versions, each is compared with the version of the same product in B, or with its previous version.
     """
     from ..pool.export import write_mask
 
@@ -161,7 +163,9 @@ def _diff(
     with open_pool(context, name) as pool:
         pairs, many = _pairs(pool, old, new, which)
         if mask is not None and len(pairs) != 1:
-            raise InvalidInput(f"--mask takes two versions; here are {len(pairs)} pairs")
+            raise InvalidInput(
+                f"--mask compares two versions only, but {len(pairs)} pairs were selected; name two versions"
+            )
         for number, (before, after) in enumerate(pairs):
             difference = pool.diff(before, after)
             if mask is not None:
@@ -181,7 +185,7 @@ def _diff(
 def _write_difference(before: ProductRef, after: ProductRef, found: Difference) -> None:
     write(f"{_named(before)} → {_named(after)}")
     if not found.words():
-        write("no difference but times of making")
+        write("no difference except in times of creation")
     if found.elements:
         emit([_element_row(change.to_json()) for change in found.elements], _COLUMNS)
     for label in ("added", "gone"):
@@ -236,7 +240,7 @@ def _by_product(
     before, after = ({(ref.kind, ref.name): ref for ref in refs} for refs in (olds, news))
     for tracks, refs, text in ((before, olds, old), (after, news, new)):
         if len(tracks) < len(refs):
-            raise AmbiguousSpec(f"{text!r} has several versions of one product; name one of each")
+            raise AmbiguousSpec(f"{text!r} has several versions of one product; name one version of each product")
     for one, other, text in ((before, after, new), (after, before, old)):
         for track in one:
             if track not in other:
@@ -255,7 +259,7 @@ def _before(pool: Pool, ref: ProductRef, *, selected: bool) -> ProductRef | None
     if before:
         return before[-1]
     if not selected:
-        raise ProductNotFound(f"{_named(ref)} is the first version; name another one")
+        raise ProductNotFound(f"{_named(ref)} is the first version; name another version to compare it with")
     say(f"{_named(ref)} is the first version")
     return None
 

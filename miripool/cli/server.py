@@ -20,7 +20,10 @@ _server = Commands(name="server", help="The PostgreSQL server behind the index."
 
 @_server.command("status")
 def _status(context: typer.Context, as_json: Json = False) -> None:
-    """Tell what runs; starts nothing. Folders of homes that were removed by hand go when a server is next set up."""
+    """Show the state of the server without starting it.
+
+    Server folders of homes that were deleted by hand are listed; they are removed when a server is next set up.
+    """
     home = home_of(context)
     status: dict[str, Any]
     if home.external_url is not None:
@@ -44,7 +47,7 @@ def _status(context: typer.Context, as_json: Json = False) -> None:
 
 @_server.command("url")
 def _url(context: typer.Context) -> None:
-    """Write the URL of the database, for psql; starts the embedded server if there is need."""
+    """Print the URL of the database, for psql. The embedded server is started if necessary."""
     home = home_of(context)
     url = home.database_url()
     write(url.replace("postgresql+psycopg2://", "postgresql://", 1))
@@ -52,17 +55,17 @@ def _url(context: typer.Context) -> None:
 
 @_server.command("stop")
 def _stop(context: typer.Context) -> None:
-    """Stop the embedded server; the next command that needs it starts it again."""
+    """Stop the embedded server. The next command that needs the server starts it again."""
     home = home_of(context)
     if home.external_url is not None:
-        say("the server is not miripool's own; nothing was done")
+        say("miripool does not manage this server; nothing was done")
         raise typer.Exit(1)
-    say("stopped" if home.server.stop() else "it was not running")
+    say("stopped" if home.server.stop() else "the server was not running")
 
 
 @_server.command("grant")
 def _grant(context: typer.Context, name: PoolName) -> None:
-    """Let the role miripool_reader read a pool, and what is added to it later; the role is made if there is none."""
+    """Let the role miripool_reader read a pool, also what is added later. The role is created if it does not exist."""
     from ..index import READER, grant_reader
 
     with open_pool(context, name) as pool:
@@ -73,7 +76,7 @@ def _grant(context: typer.Context, name: PoolName) -> None:
 
 @_server.command("check")
 def _check(context: typer.Context, as_json: Json = False) -> None:
-    """Look whether miripool can work on the server, and what could be set better; changes nothing."""
+    """Check whether miripool can use the server, and which settings could be better. Nothing is changed."""
     from ..errors import ServerError
     from ..index import advise
 
@@ -84,9 +87,9 @@ def _check(context: typer.Context, as_json: Json = False) -> None:
     else:
         emit([asdict(finding) for finding in findings], ["verdict", "name", "value", "advised", "why"])
         advice = sum(finding.verdict == "advice" for finding in findings)
-        say(f"{len(findings)} things looked at: {len(unusable)} in the way, {advice} to think about")
+        say(f"{len(findings)} things checked: {len(unusable)} must be changed, {advice} could be better")
     if unusable:
-        raise ServerError("miripool can't work on this server: " + ", ".join(finding.name for finding in unusable))
+        raise ServerError("miripool can't use this server: " + ", ".join(finding.name for finding in unusable))
 
 
 def register(app: typer.Typer) -> None:

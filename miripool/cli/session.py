@@ -54,11 +54,11 @@ PoolName = Annotated[
     typer.Argument(metavar="POOL", help="Name of the pool.", show_default=False, autocompletion=_pool_names),
 ]
 Spec = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A URN, Kind/name, Kind/name@version, Kind/name@tag, or a name.")
+    str, typer.Argument(metavar="SPEC", help="A version: URN, Kind/name, Kind/name@version, Kind/name@tag, name.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write CSV.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
 def home_of(context: typer.Context) -> Home:
@@ -161,8 +161,7 @@ def refuse_reader(pool: Pool) -> None:
     folder = journal if journal.exists() else pool.path  # the first entry makes it
     if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise ReadOnly(
-            f"pool {pool.name} is read-only for this user: nothing can be written in {pool.path.resolve()}; "
-            "nothing was changed"
+            f"pool {pool.name} is read-only for this user, who can't write to {pool.path.resolve()}; nothing was changed"
         )
 
 
@@ -186,7 +185,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InvalidInput(f"{question} Say --yes where nobody can be asked; nothing was done")
+        raise InvalidInput(f"{question} There is no terminal to ask at: add --yes to confirm; nothing was done")
     if ask(f"{question} [y/N] ").lower() not in ("y", "yes"):
         say("nothing was done")
         raise typer.Exit(1)
@@ -241,5 +240,5 @@ def moment(text: str) -> datetime:
             return datetime.now(UTC) - timedelta(**{_UNITS[ago[2][0]]: int(ago[1])})
         found = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
-        raise InvalidInput(f"{text!r} is no time; write 1d, 12h, 2w or a date such as 2026-05-01") from None
+        raise InvalidInput(f"{text!r} is not a time; write 1d, 12h, 2w or a date such as 2026-05-01") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -22,25 +22,27 @@ class _Form(enum.StrEnum):
 
 
 def _simulate(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write; made if need be.")],
-    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Exposures, a day apart.")] = 1,
-    subarray: Annotated[str, typer.Option(help="FULL, SUB64, MASK1550, SLITLESSPRISM …")] = "SUB64",
-    nints: Annotated[int, typer.Option(help="Integrations.")] = 5,
-    ngroups: Annotated[int, typer.Option(help="Groups in each.")] = 20,
-    detector: Annotated[str, typer.Option(help="MIRIMAGE, MIRIFULONG or MIRIFUSHORT; the latter FULL only.")] = (
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to; created if necessary.")],
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Number of exposures, one day apart.")] = 1,
+    subarray: Annotated[str, typer.Option(help="Subarray: FULL, SUB64, MASK1550, SLITLESSPRISM …")] = "SUB64",
+    nints: Annotated[int, typer.Option(help="Integrations per exposure.")] = 5,
+    ngroups: Annotated[int, typer.Option(help="Groups per integration.")] = 20,
+    detector: Annotated[str, typer.Option(help="MIRIMAGE, MIRIFULONG or MIRIFUSHORT; the last two FULL only.")] = (
         "MIRIMAGE"
     ),
-    readpatt: Annotated[str, typer.Option(help="FAST, FASTR1, SLOW or SLOWR1.")] = "FASTR1",
-    seed: Annotated[int, typer.Option(help="Fixes noise, cosmic rays and sources of the first one.")] = 1,
-    form: Annotated[_Form, typer.Option(help="JWST's Level-1b files, or the JPL test bench's.")] = _Form.level1b,
+    readpatt: Annotated[str, typer.Option(help="Readout pattern: FAST, FASTR1, SLOW or SLOWR1.")] = "FASTR1",
+    seed: Annotated[int, typer.Option(help="Seed for the noise, cosmic rays and sources of the first exposure.")] = 1,
+    form: Annotated[
+        _Form, typer.Option(help="Form of the files: JWST Level-1b, or that of the JPL test bench.")
+    ] = _Form.level1b,
     references: Annotated[
-        bool, typer.Option("--references", help="Also the reference files, in FOLDER/references.")
+        bool, typer.Option("--references", help="Also write the reference files, in FOLDER/references.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of these names.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Simulate raw exposures, and the reference files with which `reprocess` calibrates them.
 
-    Equal options give equal arrays.
+    The same options give the same arrays.
     """
     from ..simulate import simulate_campaign, write_references
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["register", "tell_moves"]
 
 _SHOWN = 10
-"""Moves that are told one by one."""
+"""Moves that are listed one by one."""
 _REPEATED = 50
-"""Versions that a command line to take it back may name."""
+"""Versions that the suggested command to undo a change may name."""
 _Label = Annotated[str, typer.Argument(metavar="LABEL", help="The tag, e.g. 'using cal v1'.", show_default=False)]
 
 
@@ -38,9 +38,9 @@ def _tag(
     where: Where = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Refuse to take the tag from another version.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Refuse to move the tag from another version.")] = False,
 ) -> None:
-    """Put a tag on versions; in each product it leaves the version that it marked before."""
+    """Put a tag on versions. In each product, the tag moves from the version that it marked before."""
     from ..pool import tags as tagging
 
     check_label(label)
@@ -50,7 +50,9 @@ def _tag(
             chosen = choose(pool, specs, Which(kind, where, tag, all_versions))
         except ProductNotFound as error:
             if specs and _is_product(pool, label):
-                raise ProductNotFound(f"{error}. The tag comes first: miripool tag {name} LABEL SPEC…") from None
+                raise ProductNotFound(
+                    f"{error}. Write the tag before the versions: miripool tag {name} LABEL SPEC…"
+                ) from None
             raise
         if not chosen.refs:
             return
@@ -74,12 +76,12 @@ def _untag(
     name: PoolName,
     label: _Label,
     specs: Annotated[
-        list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions to take it off; all unless given.")
+        list[str] | None, typer.Argument(metavar="[SPEC…]", help="Versions to remove the tag from; by default all.")
     ] = None,
     kind: Kind = None,
     where: Where = None,
 ) -> None:
-    """Take a tag off versions, or off all that it marks."""
+    """Remove a tag from versions, or from all versions that it marks."""
     from ..pool import tags as tagging
 
     with open_pool(context, name) as pool:
@@ -90,11 +92,11 @@ def _untag(
             for ref in chosen.refs:
                 if label not in ref.tags:
                     say(f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version} does not have the tag {label!r}")
-            chosen.announce("taking the tag off")
+            chosen.announce("removing the tag from")
             serials = [ref.serial for ref in chosen.refs]
         events = tagging.take_off(core_of(pool), label, serials)
         _tell_way_back(pool, label, events)
-    say(f"{label!r} was taken off {count_versions(len(events))}")
+    say(f"{label!r} was removed from {count_versions(len(events))}")
 
 
 def tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
@@ -116,7 +118,7 @@ def tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
         before, after = (versions.get(serial or 0, "?") for serial in (event.previous, event.serial))
         say(f"{event.kind}/{event.name}: {label!r} moved from version {before} to {after}")
     if len(moves) > _SHOWN:
-        say(f"{label!r} moved in {len(moves) - _SHOWN} more products; miripool log shows each")
+        say(f"{label!r} moved in {len(moves) - _SHOWN} more of the products; `miripool log` shows each move")
 
 
 def _tell_way_back(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
@@ -127,7 +129,7 @@ def _tell_way_back(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
     new = [Urn(pool.name, e.kind, e.serial) for e in events if e.previous is None and e.serial is not None]
     for verb, urns in (("tag", back), ("untag", new)):
         if urns:
-            say("to take it back: " + shlex.join(["miripool", verb, pool.name, label, *map(str, urns)]))
+            say("to undo this: " + shlex.join(["miripool", verb, pool.name, label, *map(str, urns)]))
 
 
 def _tags(context: typer.Context, name: PoolName, as_json: Json = False, as_csv: Csv = False) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..records.plain import as_json as to_json
-from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
-from .output import emit, human_bytes, say, write
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
+from .output import counted, emit, human_bytes, say, write
 from .progress import counting
 from .session import Json, PoolName, core_of, home_of, open_pool
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_NoTags = Annotated[bool, typer.Option("--no-tags", help="Leave tags behind.")]
+_NoTags = Annotated[bool, typer.Option("--no-tags", help="Leave out the tags.")]
 _File = Annotated[Path, typer.Argument(metavar="FILE.tar", help="The file.", show_default=False)]
 
 
@@ -38,7 +38,8 @@ def _copy(
 ) -> None:
     """Copy versions to another pool of this home, with arrays, provenance and tags.
 
-    Contexts bring along what they refer to. Every array is read and checked. What OTHER has is not stored again.
+    A context is copied with all that it refers to. Every array is read and checked. Arrays in OTHER are not stored
+    again.
     """
     from ..errors import InvalidInput
     from ..exchange.copy import PoolShelf, receive
@@ -64,9 +65,12 @@ def _pack(
     where: Where = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write versions with arrays, provenance and tags into one file, for `unpack`; all living ones by default."""
+    """Write versions with arrays, provenance and tags to one file, for `unpack`.
+
+    By default, all versions that are not in the trash are written.
+    """
     from ..exchange.copy import PoolShelf
     from ..exchange.pack import pack
 
@@ -75,13 +79,13 @@ def _pack(
         shelf = PoolShelf(core_of(pool), choose(pool, specs, which).refs if specs or which else None)
         with counting("blobs") as told:
             packed = pack(shelf, core_of(pool).archive, file.expanduser(), overwrite=overwrite, progress=told)
-    say(f"{packed.versions} versions, {packed.blobs} blobs, {human_bytes(packed.bytes)} in {file}")
+    say(f"{count_versions(packed.versions)}, {counted(packed.blobs, 'blob')}, {human_bytes(packed.bytes)} in {file}")
 
 
 def _unpack(
     context: typer.Context, name: PoolName, file: _File, no_tags: _NoTags = False, as_json: Json = False
 ) -> None:
-    """Save the versions that somebody packed. Nothing in the file is trusted: every array is read and checked."""
+    """Save the versions from a file that `pack` wrote. Every array is read and checked."""
     from ..exchange.copy import receive
     from ..exchange.pack import Pack
 
@@ -104,7 +108,8 @@ def _report(done: list[Received], *, as_json: bool, pool: str) -> None:
         emit(rows, ["urn", "kind", "name", "version", "tags", "from", "status"])
     new = sum(r.saved.status != "unchanged" for r in done)
     stored = sum(r.saved.stored_bytes for r in done)
-    say(f"{new} versions saved in pool {pool} ({human_bytes(stored)} stored), {len(done) - new} were there")
+    there = f"{len(done) - new} already there"
+    say(f"{count_versions(new)} saved in pool {pool} ({human_bytes(stored)} stored), {there}")
 
 
 def register(app: typer.Typer) -> None:

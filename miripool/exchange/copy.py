@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 _WAIT = 300.0
 """Seconds to wait for another process that copies into the same pool."""
 
-_WAITING = "another process copies into pool %r: waiting until it is done, for %.0f s at most"
+_WAITING = "another process is copying into pool %r; waiting until it is done, at most %.0f s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Parcel:
 
 
 class Shelf(Protocol):
-    """Where versions are taken from: a pool, or a file that somebody packed.
+    """Where versions are taken from: a pool, or a file that `pack` wrote.
 
     Attributes
     ----------
@@ -95,14 +95,14 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of a version.
+    """A version that was received from another pool or from a file.
 
     Attributes
     ----------
     urn : str
-        What it was called where it comes from.
+        Its URN in the pool that it comes from.
     saved : Saved
-        What it is here.
+        The version in this pool.
     """
 
     urn: str
@@ -110,14 +110,14 @@ class Received:
 
 
 class PoolShelf:
-    """Versions of a pool, and all that those of them which are contexts refer to.
+    """Versions of a pool, with all versions that the contexts among them refer to.
 
     Parameters
     ----------
     pool : Pool or Core
         The pool.
     refs : ProductRef, str, or an iterable of them, optional
-        The versions; all living ones unless given.
+        The versions; by default all that are not in the trash.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def receive(
     """
     core = core_of(target)
     if core.id == shelf.pool_id:
-        raise InvalidInput(f"these versions are of pool {core.name!r} itself")
+        raise InvalidInput(f"these versions come from pool {core.name!r} itself; choose another pool")
     core.catch_up()
     with _alone(core):
         return _Reception(core, shelf).run(tags=tags, progress=progress)
@@ -210,7 +210,7 @@ def _alone(target: Core) -> Iterator[None]:
         except TimeoutError:
             raise Conflict(
                 f"another process has been copying into pool {target.name!r} for {_WAIT:.0f} s; nothing was saved. "
-                "Try again when it is done, and if it goes on look for a stopped process that uses the pool"
+                "Try again later; if this continues, look for a suspended process that uses the pool"
             ) from None
         yield
 
@@ -232,7 +232,7 @@ class _Reception:
             except MiripoolError as error:
                 if not done:
                     raise
-                raise type(error)(f"{error} ({len(done)} versions before it are saved, without tags)") from error
+                raise type(error)(f"{error} ({len(done)} versions before it were saved, without tags)") from error
             self._placed[parcel.serial] = link_to(saved.row)
             self._last[saved.row.kind, saved.row.name] = saved.row.version
             for label in parcel.tags:
@@ -294,12 +294,12 @@ class _Reception:
         urn = self._urn(manifest.kind, parcel.serial)
         has_arrays = any(hdu.data is not None or hdu.raw is not None for hdu in manifest.hdus)
         if not manifest.hdus or (has_arrays if isinstance(product, Context) else manifest.references):
-            raise FormatError(f"{urn} is not what a {manifest.kind} can be")
+            raise FormatError(f"{urn} is not a valid {manifest.kind}")
         if not isinstance(product, Context):
             return prepare(archive, product, name=manifest.name, history=())
         missing = [link.name for link in manifest.references if link.serial not in self._placed]
         if missing:
-            raise FormatError(f"{urn} refers to versions that do not come with it: {', '.join(missing)}")
+            raise FormatError(f"{urn} refers to versions that are not sent with it: {', '.join(missing)}")
         targets = {link.name: self._placed[link.serial] for link in manifest.references}
         return prepare_context(archive, product, targets, name=manifest.name)
 
@@ -350,7 +350,7 @@ def _refuse_other_headers(urn: str, manifest: Manifest) -> None:
         size = sum(ref.nbytes for ref in parts if ref is not None)
         announced = announced_bytes(hdu.header, f"{urn}: HDU {number} ({hdu.name})")
         if size != announced:
-            raise FormatError(f"{urn}: HDU {number} ({hdu.name}) announces {announced} bytes of data, and has {size}")
+            raise FormatError(f"{urn}: HDU {number} ({hdu.name}) announces {announced} bytes of data, but has {size}")
 
 
 def _refuse_damage(urn: str, told: Manifest, found: Manifest) -> None:
@@ -360,8 +360,8 @@ def _refuse_damage(urn: str, told: Manifest, found: Manifest) -> None:
     rest = [replace(m, history=(), references=(), hdus=m.hdus[len(pairs) :]) for m in (told, found)]
     if wrong or rest[0] != rest[1]:
         raise IntegrityError(
-            f"{urn}: {', '.join(wrong) or 'what belongs to no HDU'} does not hold what the manifest says; "
-            "it was not saved"
+            f"{urn} is damaged and was not saved: {', '.join(wrong) or 'data outside the HDUs'} "
+            f"{'differ' if len(wrong) != 1 else 'differs'} from the manifest"
         )
 
 

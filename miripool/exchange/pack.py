@@ -46,12 +46,12 @@ _MOST_TEXT = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What a pack holds.
+    """Contents of a packed file.
 
     Attributes
     ----------
     versions, blobs, bytes : int
-        How many, and the size of the file.
+        Number of versions, number of blobs, and size of the file.
     """
 
     versions: int
@@ -222,33 +222,38 @@ class Pack:
         try:
             yield self._archive
         except IntegrityError as error:
-            raise IntegrityError(f"{self._path} is damaged, get it again: {error}") from error
+            raise IntegrityError(f"{self._path} is damaged; get the file again: {error}") from error
 
     def _read(self, name: str) -> bytes:
         try:
             if self._files.status(name).size > _MOST_TEXT:
-                raise FormatError(f"{self._path} is no pack of miripool: {name} is too long")
+                raise FormatError(f"{self._path} is not a file written by miripool pack: {name} is too long")
             return self._files.read(name, limit=_MOST_TEXT)
         except NotFound:
-            raise IntegrityError(f"{self._path} is damaged, or cut off: it has no {name}") from None
+            raise IntegrityError(
+                f"{self._path} is damaged or incomplete: it has no {name}; get the file again"
+            ) from None
 
     def _read_list(self) -> Mapping[str, Any]:
         if not self._files.exists(LIST):
-            raise FormatError(f"{self._path} is no pack of miripool: it has no {LIST}")
+            raise FormatError(f"{self._path} is not a file written by miripool pack: it has no {LIST}")
         data = self._read(LIST)
         try:
             record = json.loads(data)
             if record["format"] > FORMAT:
                 raise NewerFormat(
-                    f"{self._path} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
+                    f"{self._path} has format {record['format']}, but this miripool reads formats up to {FORMAT}; "
+                    "update miripool"
                 )
             digest = record.pop("digest")
             whole = digest == digest_bytes(canonical_json(record))
             _check_list(record)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise FormatError(f"{self._path} is no pack of miripool: {LIST} can't be read ({error!r})") from error
+            raise FormatError(
+                f"{self._path} is not a file written by miripool pack: {LIST} can't be read ({error!r})"
+            ) from error
         if not whole:
-            raise IntegrityError(f"{self._path} is damaged: {LIST} has another digest; get the file again")
+            raise IntegrityError(f"{self._path} is damaged: the digest of {LIST} is wrong; get the file again")
         return record  # type: ignore[no-any-return]
 
 

@@ -66,10 +66,10 @@ class PackedFiles(Storage):
         """Give all bytes of a member."""
         size = self.status(key).size
         if size > limit:
-            raise IntegrityError(f"{self.name(key)} has {size} bytes, more than the {limit} that it can have")
+            raise IntegrityError(f"{self.name(key)} has {size} bytes, more than the limit of {limit}")
         data = self.read_ranges(key, [(0, size)])[0]
         if len(data) < size:
-            raise IntegrityError(f"{self.name(key)} is cut off")
+            raise IntegrityError(f"{self.name(key)} is incomplete")
         return data
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -106,7 +106,7 @@ class PackedFiles(Storage):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise ReadOnly(f"{self._path} is a packed file, and stays as it is")
+        raise ReadOnly(f"{self._path} is a packed file and can't be changed")
 
     def _member(self, key: str) -> tuple[int, int]:
         try:
@@ -142,7 +142,7 @@ class _Bounded(io.RawIOBase):
 def _open(path: Path, stack: contextlib.ExitStack) -> IO[bytes]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise FormatError(f"{path} is no file")
+            raise FormatError(f"{path} is not a regular file")
         return stack.enter_context(path.open("rb"))
     except FileNotFoundError:
         raise FileMissing(f"there is no file {path}") from None
@@ -158,8 +158,8 @@ def _members(path: Path, file: IO[bytes]) -> dict[str, tuple[int, int]]:
             for info in tar:
                 plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and getattr(info, "sparse", None) is None
                 if not plain or not (info.name == LIST or _MEMBER.fullmatch(info.name)) or info.name in found:
-                    raise FormatError(f"{path} is no pack of miripool: it holds {info.name[:100]!r}")
+                    raise FormatError(f"{path} is not a file written by miripool pack: it holds {info.name[:100]!r}")
                 found[info.name] = info.offset_data, info.size
     except _NO_TAR as error:
-        raise FormatError(f"{path} is no pack of miripool, or is cut off ({error})") from error
+        raise FormatError(f"{path} is not a file written by miripool pack, or is incomplete ({error})") from error
     return found

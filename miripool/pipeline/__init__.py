@@ -1,7 +1,7 @@
-"""The JWST pipeline over products of a pool: raw exposures become ramps and rates that know what they were made from.
+"""The JWST pipeline on products of a pool: raw exposures become ramps and rates, with a record of how they were made.
 
-`worker` runs in a process of its own for each exposure, for CRDS remembers its settings; `run` starts it and looks
-after it; `reprocess` takes products out of the pool and saves the results, all of an exposure in one journal entry.
+`worker` runs in its own process for each exposure, because CRDS remembers its settings; `run` starts this process and
+watches it; `reprocess` reads products from the pool and saves the results of each exposure in one journal entry.
 """
 
 from __future__ import annotations

@@ -44,19 +44,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reprocessed:
-    """What became of one raw product.
+    """Result of calibrating one raw product.
 
     Attributes
     ----------
     raw : ProductRef
-        What was calibrated.
+        The raw product.
     refs : tuple of ProductRef
-        Ramp, RateInts where the pipeline gives them, and Rate; empty if it failed. Their `notice` says so where the
-        result was there already.
+        Ramp, RateInts if the pipeline makes them, and Rate; empty if the calibration failed. The `notice` of a
+        reference says if the result was already in the pool.
     exposure : ProductRef or None
-        The exposure's context, which refers to them; saved with them.
+        The `Exposure` context that refers to the results and is saved with them.
     error : MiripoolError or None
-        Why it failed; nothing was saved then.
+        Why the calibration failed; nothing was saved then.
     """
 
     raw: ProductRef
@@ -76,31 +76,31 @@ def reprocess(
     pixels: bool | None = None,
     progress: Callable[[ProductRef, str], None] | None = None,
 ) -> Iterator[Reprocessed]:
-    """Run the JWST pipeline's `Detector1Pipeline` on raw products; save what it makes of each together.
+    """Run the JWST pipeline's `Detector1Pipeline` on raw products, and save the results of each together.
 
-    These are the ramp, the rate, and the rateints where the pipeline gives them. With the raw product they make a
-    version of its `Exposure`.
+    The results are the ramp, the rate, and the rateints if the pipeline makes them. Together with the raw product they
+    form a new version of its `Exposure`.
 
     Parameters
     ----------
     pool : Pool or Core
-        Theirs; gets the results.
+        The pool of the raw products, which also gets the results.
     raws : sequence of ProductRef
-        Of kind Raw.
+        Products of kind Raw.
     recipe : Recipe, optional
-        How: context, references, steps.
+        CRDS context, reference files and steps.
     tag : str, keyword-only, optional
-        Label for the results.
+        Tag for the results.
     jobs : int, keyword-only
-        How many run at a time, each in a process of its own; some gigabytes of memory each.
+        Number of exposures processed in parallel, each in its own process with some gigabytes of memory.
     executor : concurrent.futures.Executor, keyword-only, optional
-        Who runs them, instead of `jobs` threads: a process pool, Dask's ``client.get_executor()``. Other hosts need to
-        see the pool's folder, the references and the CRDS cache under the same paths; they need no database. What an
-        executor gives up, e.g. because a process of its was killed, is done here instead.
+        Executor to use instead of `jobs` threads: a process pool, or Dask's ``client.get_executor()``. Other hosts must
+        see the pool's folder, the reference files and the CRDS cache under the same paths; they need no database. If
+        an executor fails on a product, e.g. because a process was killed, the product is calibrated in this process.
     pixels : bool, keyword-only, optional
         As for `Pool.save`.
     progress : callable, keyword-only, optional
-        Told the product and the step that begins; from other threads. Other processes don't tell.
+        Called with the product and the step that begins, from other threads; not for processes of an executor.
 
     Yields
     ------
@@ -119,7 +119,7 @@ def reprocess(
         if raw.kind not in sources():
             raise InvalidInput(f"{raw.urn} is a {raw.kind}; the pipeline takes Raw products")
     if jobs < 1:
-        raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
+        raise InvalidInput(f"jobs is {jobs}; it must be 1 or more")
     if tag is not None:
         check_label(tag)
     recipe.check()
@@ -234,7 +234,7 @@ class _Work:
             pass  # they were there, and are gone since
         except Exception as error:  # the executor failed, or what is wrong comes to light again here
             _log.warning(
-                "%s is calibrated here, for its worker was lost (%s: %s)", raw.urn, type(error).__name__, error
+                "the worker of %s was lost, so it is calibrated here (%s: %s)", raw.urn, type(error).__name__, error
             )
         finally:
             for ticket in job.tickets:

@@ -22,25 +22,26 @@ __all__ = ["Recipe", "Run", "references_in", "run_pipeline"]
 
 _SERVERLESS = "https://jwst-serverless.stsci.edu"
 _NO_CONTEXT = "jwst_0000.pmap"
-"""What CRDS is told where there are overrides only; it is not looked for."""
+"""Context given to CRDS if all reference files are overrides; CRDS does not look it up."""
 _LINES = 12
 """Last lines of the pipeline's log that an error shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How raw exposures are to be calibrated.
+    """How to calibrate raw exposures.
 
     Attributes
     ----------
     context : str or None
-        CRDS context, e.g. ``jwst_1234.pmap``; the cache's or server's own unless given.
+        CRDS context, e.g. ``jwst_1234.pmap``; by default that of the CRDS cache or server.
     crds_path : Path or None
-        CRDS cache; that of CRDS_PATH unless given. Without either, all references are overrides.
+        Folder of the CRDS cache; by default the value of CRDS_PATH. Without a cache and without a server, `overrides`
+        must name all reference files.
     overrides : mapping of str to Path
-        Reference files by type (``gain``, ``dark``, …) instead of those that CRDS would choose.
+        Reference files by type (``gain``, ``dark``, …), used instead of those that CRDS would choose.
     skip : tuple of str
-        Steps to leave out, e.g. ``dark_current``.
+        Steps to skip, e.g. ``dark_current``.
     """
 
     context: str | None = None
@@ -49,14 +50,14 @@ class Recipe:
     skip: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Look at what can be known before a process is started.
+        """Check the recipe, as far as this is possible without running the pipeline.
 
         Raises
         ------
         FileMissing
-            If a reference file or the cache is not there.
+            If a reference file, the cache or its context does not exist.
         InvalidInput
-            If the context is no name of one.
+            If the context is not the name of a CRDS context, or needs a cache or a server and there is none.
         """
         missing = [(kind, path) for kind, path in self.overrides.items() if not Path(path).is_file()]
         if missing:
@@ -65,7 +66,7 @@ class Recipe:
         if cache is not None and not cache.is_dir():
             raise FileMissing(f"there is no CRDS cache {cache}")
         if self.context is not None and not (self.context.endswith(".pmap") and "/" not in self.context):
-            raise InvalidInput(f"{self.context!r} is no CRDS context; they look like jwst_1234.pmap")
+            raise InvalidInput(f"{self.context!r} is not a CRDS context; write a name such as jwst_1234.pmap")
         if self.context is not None and cache is None and not self.server:
             raise InvalidInput(
                 f"the context {self.context} needs a CRDS cache (--crds-path DIR, or CRDS_PATH) or a server "
@@ -79,7 +80,7 @@ class Recipe:
 
     @property
     def cache(self) -> Path | None:
-        """The CRDS cache, if there is one."""
+        """Folder of the CRDS cache, or None."""
         if self.crds_path is not None:
             return Path(self.crds_path)
         named = os.environ.get("CRDS_PATH")
@@ -92,12 +93,12 @@ class Recipe:
         return url if url and "serverless" not in url else None
 
     def parameters(self) -> dict[str, Any]:
-        """Tell what was asked for, for the history.
+        """Give the overrides and skipped steps, for the history.
 
         Returns
         -------
         dict
-            Files by name alone.
+            ``overrides`` (names of the files, without their folders) and ``skip``.
         """
         return {"overrides": {k: Path(p).name for k, p in sorted(self.overrides.items())}, "skip": sorted(self.skip)}
 
@@ -108,17 +109,17 @@ def references_in(folder: str | Path) -> dict[str, Path]:
     Parameters
     ----------
     folder : path
-        With FITS files; each says in its card REFTYPE what it is.
+        Folder with FITS files. The keyword REFTYPE gives the type of each; files without it are ignored.
 
     Returns
     -------
     dict of str to Path
-        By type, in lower case: what `Recipe` takes as overrides.
+        Files by type in lower case, for the overrides of a `Recipe`.
 
     Raises
     ------
     InvalidInput
-        If there is none, or two of one type.
+        If there are no reference files, or two of one type.
     """
     from astropy.io import fits
 
@@ -132,9 +133,9 @@ def references_in(folder: str | Path) -> dict[str, Path]:
             continue
         other = found.setdefault(kind.strip().lower(), path)
         if other != path:
-            raise InvalidInput(f"{folder} has two references of type {kind.lower()}: {other.name} and {path.name}")
+            raise InvalidInput(f"{folder} has two reference files of type {kind.lower()}: {other.name} and {path.name}")
     if not found:
-        raise InvalidInput(f"{folder} has no reference files: FITS files with a card REFTYPE")
+        raise InvalidInput(f"{folder} has no reference files, i.e. FITS files with the keyword REFTYPE")
     return found
 
 
@@ -153,7 +154,7 @@ class Run:
     references : dict
         Name and digest (xxh3_128) by keyword.
     steps : dict
-        What became of each step, by keyword.
+        Status of each step, by keyword.
     """
 
     files: dict[str, Path]

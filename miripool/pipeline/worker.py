@@ -1,7 +1,7 @@
 """One run of `Detector1Pipeline`, in a process of its own: ``python -m miripool.pipeline.worker FOLDER``.
 
-The folder has ``job.json`` and the raw file. Steps are told on standard output, one line of JSON each; ``result.json``
-says what came of it.
+The folder has ``job.json`` and the raw file. The worker writes each step to standard output, as one line of JSON, and
+the result to ``result.json``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["main"]
 
 _STEP = re.compile(r"Step (\w+) running")
 _NEEDLESS = frozenset({"emicorr", "flat", "pastasoss", "pictureframe", "refpix", "sirskernel", "superbias"})
-"""Reference types that MIRI's exposures do without: their steps are for other instruments, or pass."""
+"""Reference types that MIRI's exposures do not need: their steps are for other instruments, or do nothing."""
 
 
 class JobError(Exception):
@@ -83,7 +83,7 @@ def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
     Detector1Pipeline.call(raw, steps=steps, save_results=True, save_calibrated_ramp=True, output_dir=".")
     files = {kind: sorted(p.name for p in place.glob(f"*_{kind}.fits")) for kind in ("ramp", "rateints", "rate")}
     if not files["ramp"] or not files["rate"]:
-        raise JobError("the pipeline ended without a ramp and a rate; its log says why")
+        raise JobError("the pipeline ended without writing a ramp and a rate")
     chosen = {kind: names[0] for kind, names in files.items() if names}
     return {
         "version": str(jwst.__version__),
@@ -127,8 +127,8 @@ def _settings(definitions: Any, job: dict[str, Any]) -> dict[str, dict[str, Any]
         (kind, name), listed = missing[0], ", ".join(f"{kind!r} of step {name}" for kind, name in missing)
         what = f"reference {listed} is" if len(missing) == 1 else f"references {listed} are"
         raise JobError(
-            f"the {what} missing: give a file (--override {kind}=FILE) or a folder of them (--override DIR), leave the "
-            f"step out (--skip {name}), or give a CRDS cache (--crds-path DIR)"
+            f"the {what} missing: give a file (--override {kind}=FILE) or a folder of files (--override DIR), skip the "
+            f"step (--skip {name}), or give a CRDS cache (--crds-path DIR)"
         )
     return settings
 
@@ -160,7 +160,7 @@ def _find_references(raw: str, steps: dict[str, dict[str, Any]], definitions: An
             try:
                 found = crds.getrecommendations(parameters, reftypes=[kind], observatory="jwst")[kind]
             except CrdsError as error:
-                raise JobError(f"CRDS can't tell the reference {kind!r} without its server: {error}") from error
+                raise JobError(f"CRDS can't choose the reference file {kind!r} without its server: {error}") from error
             if found.startswith("NOT FOUND"):
                 continue
             path = Path(crds.locate_file(found, "jwst"))
@@ -168,8 +168,8 @@ def _find_references(raw: str, steps: dict[str, dict[str, Any]], definitions: An
                 missing.append(f"{kind!r} of step {name}: {found}")
     if missing:
         raise JobError(
-            f"the CRDS cache {job['crds']} lacks references: {'; '.join(missing)}. Put them there, give others "
-            "(--override TYPE=FILE), or set CRDS_SERVER_URL to fetch them"
+            f"the CRDS cache {job['crds']} lacks reference files: {'; '.join(missing)}. Add them to the cache, give "
+            "others (--override TYPE=FILE), or set CRDS_SERVER_URL to fetch them"
         )
 
 

@@ -38,14 +38,14 @@ def notice_of_gaps(pool: HasCore) -> str | None:
         reasons = "; ".join(f"{count}: {reason}" for reason, count in missing.items())
         command = f"miripool index pixels {shlex.quote(core.name)}"
         parts.append(
-            f"{have} no pixel rows, so ramps, correctedramps and other views with values leave them out, and so do "
-            f"counts ({reasons}). The view missing_pixel_rows lists them; `{command}` makes the rows that are "
-            f"not made yet, `{command} SPEC…` those of versions that it names"
+            f"{have} no pixel rows ({reasons}), so ramps, correctedramps and other views of pixel values, and counts "
+            f"from them, leave these versions out. The view missing_pixel_rows lists them; `{command}` makes pending "
+            f"rows, `{command} SPEC…` rows of the versions that you name"
         )
     journal = core.archive.journal
     if core.archive.storage.exists(journal.key(position.n + 1)):
         parts.append(
-            f"the index stands at journal entry {position.n}, the folder has later ones: a user who may write to the "
-            "index takes them in by opening the pool"
+            f"the index ends at journal entry {position.n}, but the folder has later entries: they are added when a "
+            "user who may write to the index opens the pool"
         )
     return f"pool {core.name}: {'. And '.join(parts)}" if parts else None

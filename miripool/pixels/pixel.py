@@ -49,7 +49,7 @@ _MOST_ROWS = 20_000_000
 
 
 def flag_names(flags: int) -> str:
-    """Spell data quality flags.
+    """Give the names of DQ flags.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def flag_names(flags: int) -> str:
     Returns
     -------
     str
-        Names joined by ``|``; empty where no bit is set.
+        Names joined by ``|``; empty if no bit is set.
     """
     value = int(flags)
     known = [name for name, bit in FLAGS.items() if value & bit]
@@ -75,10 +75,10 @@ class Pixel:
     pool : Core
         The pool.
     x, y : int
-        Column and row of the FULL array, from 1; MIRI's has 1032 columns and 1024 rows.
+        Column (1 to 1032) and row (1 to 1024) of the FULL array, 1-based.
     detector : str, optional
-        Its name, in capitals or not. Without it, versions that are asked about must be of one detector; those whose
-        header has no DETECTOR are taken along then, and left out where a detector is named.
+        Name of the detector; case does not matter. Without it, the versions must be of one detector, and versions
+        whose header has no DETECTOR are included. With it, those versions are left out.
 
     Attributes
     ----------
@@ -112,36 +112,38 @@ class Pixel:
         Parameters
         ----------
         kind : Ramp or Raw
-            Corrected ramps, or those of the raw data.
+            Corrected ramps (Ramp), or ramps of the raw data (Raw).
         query : Query or str, optional
-            Of which versions.
+            Condition on versions, as for `Pool.select`.
         tag : str, keyword-only, optional
-            The versions that this tag marks.
+            Read the versions that this tag marks.
         all_versions : bool, keyword-only
-            Not only heads.
+            Read all versions, not only the newest.
         dq_names : bool, keyword-only
-            Spell the group DQ instead of giving its bits.
+            Give DQ flags by name instead of bits.
 
         Returns
         -------
         astropy.table.Table
-            One row for each integration of each version, by time: urn, name, version, time (its start), detector
-            (empty where the header names none), integration (from 1), ramp (DN, by group); for a Ramp also groupdq,
-            err where there is one, and pixeldq; mid_time, end_time, and time_of. Times are Time in UTC, masked where
-            the file has none. Where time_of is ``integration``, they are the integration's own, from the table
-            INT_TIMES; where it is ``exposure``, the file has no such times, and they are its exposure's.
+            One row for each integration of each version, sorted by time. Columns: urn, name, version, time (start),
+            detector (empty if the header names none), integration (1-based), ramp (DN, one value for each group);
+            for a Ramp also groupdq, err if the product has it, and pixeldq; mid_time, end_time, time_of. Times are
+            `astropy.time.Time` in UTC, masked if the file has none. If time_of is ``integration``, the times are
+            those of the integration, from the table INT_TIMES; if it is ``exposure``, the file has no such times, and
+            they are those of the exposure.
 
         Raises
         ------
         InvalidInput
-            If the kind has no ramps, no version covers the pixel (the message says what they cover), versions are of
-            several detectors and none was named, or the pool has no such detector (the message lists them).
+            If the kind has no ramps; if no version covers the pixel (the message says what they cover); if versions
+            are of several detectors and `detector` was not given; or if the pool has no such detector (the message
+            lists its detectors).
         """
         cls = _class(kind)
         science = KINDS[cls.kind].science
         if KINDS[cls.kind].is_rate or science is None:
             ramps = _either(name for name in reversed(pixel_kinds()) if not KINDS[name].is_rate)
-            raise InvalidInput(f"a {cls.kind} has no ramps; ask for {ramps}, or for the pixel's history()")
+            raise InvalidInput(f"a {cls.kind} has no ramps; use {ramps}, or the pixel's history()")
         return self._table(cls, query, tag, all_versions, {science.name: "ramp"}, dq_names)
 
     def history(
@@ -158,25 +160,25 @@ class Pixel:
         Parameters
         ----------
         kind : RateInts or Rate
-            By integration, or by exposure.
+            Rates of each integration (RateInts), or of each exposure (Rate).
         query, tag, all_versions, dq_names : object
             As for `ramps`.
 
         Returns
         -------
         astropy.table.Table
-            One row for each integration of each version, by time: urn, name, version, time, detector, integration
-            (from 1; of RateInts only), rate and err (DN/s), dq, mid_time, end_time, time_of.
+            One row for each integration of each version, sorted by time. Columns: urn, name, version, time, detector,
+            integration (1-based; RateInts only), rate and err (DN/s), dq, mid_time, end_time, time_of, as for `ramps`.
 
         Raises
         ------
         InvalidInput
-            If the kind has no rates, or for the reasons that `ramps` names.
+            If the kind has no rates, or for the reasons given for `ramps`.
         """
         cls = _class(kind)
         if not KINDS[cls.kind].is_rate:
             rates = _either(name for name in pixel_kinds() if KINDS[name].is_rate)
-            raise InvalidInput(f"a {cls.kind} has no rates; ask for {rates}, or for the pixel's ramps()")
+            raise InvalidInput(f"a {cls.kind} has no rates; use {rates}, or the pixel's ramps()")
         return self._table(cls, query, tag, all_versions, {}, dq_names)
 
     def _table(
@@ -238,9 +240,8 @@ class Pixel:
             rest = f"; {unnamed} of the versions name no detector" if unnamed else ""
             call = f"pool.pixel({self.x}, {self.y}, detector={names[0]!r})"
             raise InvalidInput(
-                f"these versions of pool {self._pool.name} are of several detectors, {', '.join(names)}, and "
-                f"x={self.x}, y={self.y} is another pixel on each; name one: {call}, "
-                f"or --detector {names[0]} to the command{rest}"
+                f"these versions of pool {self._pool.name} are of several detectors, {', '.join(names)}, each of which "
+                f"has a pixel x={self.x}, y={self.y}; choose one with {call} or --detector {names[0]}{rest}"
             )
         return versions
 
@@ -269,8 +270,8 @@ class Pixel:
             nowhere += data is None
         if nowhere and nowhere < len(versions):
             warn_caller(
-                f"{nowhere} of {len(versions)} versions {'is' if nowhere == 1 else 'are'} left out: where on the "
-                f"detector their pixels are is not in the header ({', '.join(PLACE_KEYS)}), or contradicts the arrays",
+                f"{nowhere} of {len(versions)} versions {'is' if nowhere == 1 else 'are'} left out: the header lacks "
+                f"the place on the detector ({', '.join(PLACE_KEYS)}), or it contradicts the arrays",
                 IncompleteAnswer,
             )
         return found
@@ -288,11 +289,12 @@ class Pixel:
                 covered[key] = covered.get(key, 0) + 1
         listed = "; ".join(
             f"{subarray or 'a subarray'}: columns {p.x} to {p.x + p.columns - 1}, rows {p.y} to {p.y + p.rows - 1} "
-            f"({number} versions)"
+            f"({number} {'version' if number == 1 else 'versions'})"
             for (subarray, p), number in sorted(covered.items(), key=lambda item: -item[1])[:5]
         )
         told = f"they cover {listed}" if listed else f"their headers do not say what ({', '.join(PLACE_KEYS)})"
-        return f"none of the {len(versions)} versions covers pixel x={self.x}, y={self.y}; {told}"
+        number = "1 version" if len(versions) == 1 else f"{len(versions)} versions"
+        return f"none of the {number} covers pixel x={self.x}, y={self.y}; {told}"
 
 
 def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,7 +311,7 @@ def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]
     try:
         described = pixel_set_of(pool.manifest(version))
     except FormatError as error:
-        _log.info("%s was not looked at: %s", Urn(pool.name, version.kind, version.serial), error)
+        _log.info("%s is left out: %s", Urn(pool.name, version.kind, version.serial), error)
         return None
     if described is None:
         return None
@@ -381,7 +383,7 @@ def _is_same(one: Any, two: Any) -> bool:
 
 
 class Pixels:
-    """The pixels of some versions that satisfy a condition. Nothing is read before it is asked for.
+    """The pixels that satisfy a condition. They are read by `count`, `chunks` and `to_table`.
 
     Parameters
     ----------
@@ -392,11 +394,11 @@ class Pixels:
     where : str
         Condition on the pixels, see `miripool.query.pixelwhere`.
     x, y : (int, int), optional
-        First and last column and row to look at, in the FULL array; ends included.
+        First and last column and row to search, in the FULL array, 1-based, both ends included.
     query, tag, all_versions : object
-        Of which versions.
+        Versions to search, as for `Pool.select`.
     detector : str, optional
-        Of this detector, in capitals or not; of all unless given, told apart by the column ``detector``.
+        Only this detector; case does not matter. By default all; the column ``detector`` names them.
     """
 
     def __init__(
@@ -435,30 +437,30 @@ class Pixels:
         return f"<Pixels of {len(self._sets)} {self.kind} versions of pool {self._pool.name}: {self.where or 'all'}>"
 
     def count(self) -> int:
-        """Count them, without reading their arrays into this process.
+        """Count the pixels. The database counts them, no values are read into this process.
 
         Returns
         -------
         int
-            Pixels, once for each version.
+            Number of pixels; a pixel counts once for each version in which it satisfies the condition.
         """
         counts = rows.count_pixels(self._pool.catalog.database, self.kind, self._sets, self._condition, self._box)
         return sum(counts.get(s.set_id, 0) for s in self._sets)
 
     def chunks(self, *, dq_names: bool = False, limit: int | None = None) -> Iterator[Table]:
-        """Read them in tables of bounded size.
+        """Read the pixels in tables of bounded size.
 
         Parameters
         ----------
         dq_names : bool, keyword-only
-            Spell flags instead of giving bits.
+            Give DQ flags by name instead of bits.
         limit : int, keyword-only, optional
-            At most so many pixels.
+            Read at most this many pixels.
 
         Yields
         ------
         astropy.table.Table
-            As `to_table`, some thousands of pixels of one version.
+            As from `to_table`, with some thousands of pixels of one version.
         """
         left = limit
         versions = {v.serial: v for v in self._pool.catalog.rows([s.serial for s in self._sets])}
@@ -473,26 +475,26 @@ class Pixels:
                 left = None if left is None else left - len(part)
 
     def to_table(self, *, dq_names: bool = False, limit: int | None = None) -> Table:
-        """Read them as one table.
+        """Read the pixels as one table.
 
         Parameters
         ----------
         dq_names : bool, keyword-only
-            Spell flags instead of giving bits.
+            Give DQ flags by name instead of bits.
         limit : int, keyword-only, optional
-            At most so many pixels.
+            Read at most this many pixels.
 
         Returns
         -------
         astropy.table.Table
-            One row for each pixel of each version: urn, name, version, time, detector (empty where the header names
-            none), pixel_id, x, y, and the kind's columns with integrations and groups inside: an array by integration
-            and group in each cell, or objects (an array each) where versions have unlike numbers of them.
+            One row for each pixel of each version: urn, name, version, time, detector (empty if the header names
+            none), pixel_id, x, y, and the columns of the kind. A cell holds an array by integration and group. If the
+            versions have different numbers of integrations or groups, the columns are of dtype object.
 
         Raises
         ------
         InvalidInput
-            If there are too many to hold; `chunks` reads them in parts.
+            If there are too many pixels for one table; `chunks` reads them in parts.
         """
         from astropy.table import Table, vstack
 
@@ -554,7 +556,9 @@ def _whole(value: Any, what: str) -> int:
             return operator.index(value)
     except TypeError:
         pass
-    raise InvalidInput(f"{what}={value!r}: a whole number is wanted, counted from 1 in the FULL array")
+    raise InvalidInput(
+        f"{what}={value!r} is not a whole number; give a column or row of the FULL array, counted from 1"
+    )
 
 
 def _ends(given: Any, what: str, most: int) -> tuple[int, int] | None:
@@ -563,10 +567,12 @@ def _ends(given: Any, what: str, most: int) -> tuple[int, int] | None:
         return None
     ends = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
     if len(ends) != 2:
-        raise InvalidInput(f"{what}={given!r}: write the first and the last one, e.g. {what}=(1, 72)")
+        raise InvalidInput(f"{what}={given!r} is not a range; give the first and the last, e.g. {what}=(1, 72)")
     first, last = (_whole(end, what) for end in ends)
     if not 1 <= first <= last <= most:
-        raise InvalidInput(f"{what}={given!r} is none of the detector: from 1 to {most}, the smaller one first")
+        raise InvalidInput(
+            f"{what}={given!r} is not a range on the detector; give two numbers from 1 to {most}, the smaller first"
+        )
     return first, last
 
 
@@ -583,7 +589,7 @@ def _filled(column: PixelColumn, value: Any, s: rows.SetRow) -> Any:
 def _class(kind: Kind) -> type[Product]:
     cls = kind_class(kind) if isinstance(kind, str) else kind
     if cls.kind not in pixel_kinds():
-        raise InvalidInput(f"a {cls.kind} has no pixel rows; {', '.join(pixel_kinds())} have")
+        raise InvalidInput(f"a {cls.kind} has no pixel rows; only {', '.join(pixel_kinds())} have them")
     return cls
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a pixel: its ramps, or its rates against time, with flagged points marked."""
+"""Plots of a pixel: its ramps, or its rates against time, with flagged points marked."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _MOST_LABELS = 8
 
 
 def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> Path:
-    """Draw what `miripool.pixels.pixel.Pixel` gave.
+    """Plot a table from `Pixel.ramps` or `Pixel.history`.
 
     Parameters
     ----------
     table : astropy.table.Table
-        Ramps, or a history; flags as bits.
+        Ramps or rates of a pixel, with DQ flags as bits.
     path : path-like
-        The picture, in a form that matplotlib writes: png, pdf, svg …
+        File for the plot, in a format that matplotlib writes: png, pdf, svg …
     title : str, keyword-only, optional
-        Stands above it; kind and pixel unless given.
+        Title of the plot; by default the kind and the pixel.
 
     Returns
     -------
     pathlib.Path
-        The picture.
+        The file.
 
     Raises
     ------
     InvalidInput
-        If matplotlib is not there, or does not know the form.
+        If matplotlib is not installed, or does not know the format.
     StorageError
-        If the picture can't be written.
+        If the file can't be written.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise InvalidInput("pictures need matplotlib: pip install 'miripool[plot]'") from None
+        raise InvalidInput("plots need matplotlib; install it with pip install 'miripool[plot]'") from None
     path = Path(path)
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     FigureCanvasAgg(figure)

@@ -34,13 +34,13 @@ _TRIES = 5
 def _tell_behind(pool_id: str, n: int, why: str) -> None:
     """Warn, once for each state of an index."""
     _log.warning(
-        "the index of pool %s stands at journal entry %d; who may write to it takes in the later ones (%s)",
+        "the index of pool %s ends at journal entry %d; a user who may write to the index can add the later ones (%s)",
         pool_id, n, why,
     )  # fmt: skip
 
 
 class Committer:
-    """Writes journal entries for one pool and keeps its index at their heels.
+    """Writes journal entries for one pool and keeps its index up to date.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ class Committer:
         Returns
         -------
         Position
-            Where the index stands now: at the journal's end, unless somebody is writing this very moment, or this user
-            may not write to the index.
+            The last journal entry in the index: the journal's last, unless another process is just writing one, or
+            this user may not write to the index.
         """
         position = self._catalog.position()
         journal = self._archive.journal
@@ -95,8 +95,8 @@ class Committer:
         next_serial = self._archive.info.first_serial if last is None else last.next_serial
         if position.next_serial != next_serial:
             raise IntegrityError(
-                f"the index would give out the URN number {position.next_serial} next, where the journal is at "
-                f"{next_serial}: the index is damaged; pool.reindex() makes it again from the folder"
+                f"the index is damaged: its next URN number is {position.next_serial}, but the journal's is "
+                f"{next_serial}; pool.reindex() rebuilds the index from the folder"
             )
         return last
 
@@ -110,15 +110,15 @@ class Committer:
             self._archive.confirm()  # renamed and back again within a moment, its folder was away: look once more
         folder = self._archive.storage.name("journal")
         raise IntegrityError(
-            f"the index has journal entry {position.n}, and {folder} has {'another' if found else 'none'} of that "
-            "number: a copy of the pool, or an older state of it, is in its place. Bring back the folder that "
-            "belongs to this index, or let pool.reindex() make the index again from the folder"
+            f"the index has journal entry {position.n}, but {folder} has {'a different' if found else 'no'} entry of "
+            "that number: the folder is a copy or an older state of the pool. Restore the folder that belongs to this "
+            "index, or rebuild the index from this folder with pool.reindex()"
         )
 
     def commit(
         self, decide: Callable[[Position], Sequence[Action]], *, is_ready: Callable[[], bool] | None = None
     ) -> Entry | None:
-        """Write an entry, deciding again whenever somebody else was faster.
+        """Write an entry. If another process writes one first, decide again.
 
         Parameters
         ----------
@@ -175,7 +175,9 @@ class Committer:
                 if self._write(entry, is_ready):
                     return entry
         path = self._archive.storage.name(self._archive.journal.key(position.n + 1))
-        raise IntegrityError(f"{path} is taken, and is no journal entry; look what it is, and remove it")
+        raise IntegrityError(
+            f"{path} is not a journal entry, but has the name of the next one; check what it is and remove it"
+        )
 
     def _write(self, entry: Entry, is_ready: Callable[[], bool] | None) -> bool:
         written = False
@@ -193,5 +195,5 @@ class Committer:
             if not written:
                 raise
             # The entry is durable: what it says is done. Whoever comes next applies it.
-            _log.warning("saved as journal entry %d; the index will follow (%s)", entry.n, error)
+            _log.warning("saved as journal entry %d; the index will be updated later (%s)", entry.n, error)
             return True

@@ -100,7 +100,7 @@ def gather(
                 f"reference {name!r} is a {type(value).__name__}; give a ProductRef, a SPEC, a URN, or a product"
             )
         if isinstance(value, ProductRef) and value.pool.id != pool_id:
-            raise InvalidInput(f"reference {name!r} is to {value.urn}, which is in another pool")
+            raise InvalidInput(f"reference {name!r} refers to {value.urn}, which is in another pool")
         return link_to(find(value))
 
     visit(context, ())
@@ -213,7 +213,7 @@ def widen_restoring(archive: Archive, catalog: Catalog, name: str, serials: Sequ
     found += _exposures_gone_with(catalog, found)
     gone = [row for row in found if row.purged is not None]
     if gone:
-        raise Conflict(f"what you want to restore refers to what was removed for good: {_listed(name, gone)}")
+        raise Conflict(f"contexts to restore refer to versions that were removed for good: {_listed(name, gone)}")
     return [*serials, *(row.serial for row in found if row.serial not in set(serials))]
 
 
@@ -279,8 +279,8 @@ def widen_removal(catalog: Catalog, name: str, serials: Sequence[int], *, cascad
         held = [] if cascade else [row for row in holding if not _kept_parts(catalog, row)]
         if held:
             raise Conflict(
-                f"contexts refer to what you want to remove: {_listed(name, held)}; remove them as well "
-                "(cascade=True, --cascade), or leave it"
+                f"contexts refer to the versions to remove: {_listed(name, held)}; remove the contexts as well "
+                "(cascade=True, --cascade), or keep the versions"
             )
         found |= dict.fromkeys(row.serial for row in holding)
 

@@ -124,7 +124,7 @@ class Core:
 
     @property
     def id(self) -> str:
-        """What tells this pool from all others, for ever, whatever its name."""
+        """Identifier of the pool; it is unique and does not change when the pool is renamed."""
         return self.archive.info.id
 
     @property

@@ -1,4 +1,4 @@
-"""Names of datasets in a condition: a slip of the pen is no condition that happens to fail."""
+"""Names of datasets in a condition: a misspelt name is an error, not a condition that no product satisfies."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ class CardChange:
     Attributes
     ----------
     hdu, keyword : str
-        Where it stands.
+        Name of the HDU and of the keyword.
     old, new : str, int, float, bool, complex or None
-        Its values; None where it is missing or undefined.
+        The values in the two versions; None if the keyword is missing or undefined.
     """
 
     hdu: str
@@ -64,9 +64,9 @@ class LinkChange:
     Attributes
     ----------
     name : str
-        The reference's.
+        Name of the reference.
     old, new : str or None
-        What it was and is to, as a SPEC; None where there was or is none.
+        Version to which the reference points in the two contexts, as a SPEC; None if there is no such reference.
     """
 
     name: str
@@ -84,19 +84,19 @@ class Difference:
     Attributes
     ----------
     cards : tuple of CardChange
-        Keywords, those left out that every pipeline run writes again (DATE, CHECKSUM, DATASUM) and those that only
-        describe the shape of a dataset that changed. Of a keyword that stands in several cards all values are
-        compared; COMMENT and HISTORY are told by the first line that differs.
+        Keywords that differ. Keywords that every pipeline run writes again (DATE, CHECKSUM, DATASUM) are left out, and
+        so are those that only describe the shape of a changed dataset. If a keyword is in several cards, such as
+        COMMENT and HISTORY, the first value that differs is given.
     changed, added, gone : tuple of str
-        Datasets.
+        Names of datasets that changed, that only the new version has, and that only the old version has.
     same : tuple of str
-        Datasets with the same content.
+        Names of datasets with the same content.
     links : tuple of LinkChange
-        References of a context.
+        References of a context that differ.
     elements : tuple of ElementChange
-        Of the changed datasets, where they were compared.
+        Differences of the elements of changed datasets, if the elements were compared.
     products : tuple of (Product, Product) or None
-        The versions that were compared, for `mask`.
+        The versions whose elements were compared; `mask` needs them.
     """
 
     cards: tuple[CardChange, ...]
@@ -125,12 +125,12 @@ class Difference:
         Raises
         ------
         NotFound
-            If not both versions have it.
+            If one of the versions lacks the dataset.
         InvalidInput
             If it is a table, or if dtype or shape differ.
         """
         if self.products is None:
-            raise InvalidInput("the versions were compared without their elements; pool.diff(old, new) compares them")
+            raise InvalidInput("the elements of these versions were not compared; pool.diff(old, new) compares them")
         return differing(name, *(product[name] for product in self.products))
 
     def __str__(self) -> str:
@@ -141,17 +141,17 @@ class Difference:
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in self.words())
-        return f"<ul>{lines}</ul>" if lines else "<p>no difference but times of making</p>"
+        return f"<ul>{lines}</ul>" if lines else "<p>no difference except in times of creation</p>"
 
     def to_json(self) -> dict[str, Any]:
-        """Tell it in what JSON can hold.
+        """Give the difference as values that JSON can hold.
 
         Returns
         -------
         dict
             ``datasets`` with the names under ``changed``, ``added`` and ``gone``; ``keywords``, each with ``hdu``,
             ``keyword``, ``old`` and ``new``; ``references`` of a context, each with ``name``, ``old`` and ``new``;
-            ``elements`` of the changed datasets, where they were compared.
+            ``elements`` of the changed datasets, if they were compared.
         """
         return {
             "datasets": {"changed": list(self.changed), "added": list(self.added), "gone": list(self.gone)},
@@ -164,7 +164,7 @@ class Difference:
         }
 
     def words(self) -> list[str]:
-        """Tell it in words.
+        """Describe the difference in words.
 
         Returns
         -------

@@ -32,21 +32,21 @@ class ElementChange:
     Attributes
     ----------
     dataset : str
-        Its name.
+        Name of the dataset.
     form : str or None
-        What is said of dtype and shape, where they differ; elements are not compared then.
+        The two dtypes and shapes if they differ; the elements are not compared then.
     count, size : int
-        Elements (of tables: rows) that differ, and all there are. NaN equals NaN.
+        Number of elements (of a table, rows) that differ, and number of all elements. NaN equals NaN.
     largest : float or None
-        Largest absolute difference of two numbers; None for flags, for tables, and where none differ.
+        Largest absolute difference of two numbers; None for DQ flags, for tables, and if no numbers differ.
     at : tuple of int or None
-        0-based index of that element.
+        0-based index of the element with the largest difference.
     old, new : float or int or None
-        Its values.
+        Values of that element.
     flags : dict of str to tuple of int
-        For data quality: how many elements got the flag, and how many lost it, by the flag's name.
+        For DQ, by name of the flag: number of elements in which the flag was set, and in which it was cleared.
     columns : tuple of str
-        Of a table: columns that differ.
+        Columns of a table that differ.
     """
 
     dataset: str
@@ -75,7 +75,7 @@ class ElementChange:
         return f"{said}, by up to {self.largest:.6g} at [{where}]"
 
     def to_json(self) -> dict[str, Any]:
-        """Tell it in what JSON can hold.
+        """Give the difference as values that JSON can hold.
 
         Returns
         -------
@@ -140,7 +140,7 @@ def differing(name: str, old: Dataset, new: Dataset) -> NDArray[np.bool_]:
         If one is a table, or if dtype or shape differ.
     """
     if old.dtype.names is not None or new.dtype.names is not None:
-        raise InvalidInput(f"{name} is a table; only arrays have a mask of what differs")
+        raise InvalidInput(f"{name} is a table; only arrays have a mask of differing elements")
     before, after = _form(old), _form(new)
     if before != after:
         raise InvalidInput(f"{name} can't be compared element by element: {before} → {after}")

@@ -1,4 +1,4 @@
-"""Explain: who answers each condition of a query, how many products are left after it, and what was meant perhaps."""
+"""Explain: what answers each condition of a query, how many products satisfy it, and what the user may have meant."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ __all__ = ["Explanation", "Step", "explain"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One condition.
+    """One condition of a query.
 
     Attributes
     ----------
     condition : str
-        As text, in normal form.
+        The condition in normal form.
     answered_by : str
-        Who answers: the index, statistics in the index, pixel rows, metadata or data of each product left, a function.
+        What answers the condition: the index, statistics in the index, pixel rows, the metadata or data of each
+        product left, or a function.
     left : int
-        Products that satisfy this condition and those before it.
+        Number of products that satisfy this condition and those before it.
     hint : str or None
-        Where nothing is left: what there is instead.
+        If no product is left: the nearest existing values.
     """
 
     condition: str
@@ -47,14 +48,14 @@ class Explanation:
     Attributes
     ----------
     steps : tuple of Step
-        In the order in which they are asked.
+        In the order in which the conditions are evaluated.
     """
 
     steps: tuple[Step, ...]
 
     @property
     def found(self) -> int:
-        """Products that satisfy all conditions."""
+        """Number of products that satisfy all conditions."""
         return self.steps[-1].left
 
     def rows(self) -> list[dict[str, Any]]:

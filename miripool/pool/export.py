@@ -45,7 +45,7 @@ def export(ref: ProductRef, destination: Path | str, *, overwrite: bool = False,
     if is_folder(path):
         path /= export_name(ref, jwst=jwst)
     elif str(destination).endswith(("/", os.sep)):
-        raise FileMissing(f"there is no folder {path}; make it first, or name a file")
+        raise FileMissing(f"there is no folder {path}; create it first, or give the name of a file")
     try:
         write_fits(ref.product, path, overwrite=overwrite, jwst=jwst)
     except (FileMissing, ProductNotFound):
@@ -143,7 +143,7 @@ def write_mask(path: Path, difference: Difference, old: str, new: str) -> list[s
         with path.open("xb") as file:
             file.write(made.getbuffer())
     except FileExistsError:
-        raise AlreadyExists(f"{path} is there already; it was not replaced") from None
+        raise AlreadyExists(f"{path} already exists and was not replaced; choose another name") from None
     except OSError as error:
         raise storage_error(error, path) from error
     return names

@@ -110,7 +110,7 @@ def _earlier(previous: Any) -> Sequence[ProductRef] | None:
     if isinstance(previous, (type, str)):
         shown = previous.__name__ if isinstance(previous, type) else repr(previous)
         raise InvalidInput(
-            f"select(query, previous) wants an earlier result second, not {shown}; "
-            'for a kind, write MetaQuery(Ramp, "p", "ngroups >= 20") or "kind == \'Ramp\' and ngroups >= 20"'
+            f"the second argument of select(query, previous) must be an earlier result, not {shown}; "
+            'to select a kind, write MetaQuery(Ramp, "p", "ngroups >= 20") or "kind == \'Ramp\' and ngroups >= 20"'
         )
     return previous  # type: ignore[no-any-return]

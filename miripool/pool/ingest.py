@@ -1,8 +1,8 @@
 """Ingest: many files into a pool, several at a time; one bad file does not stop the others.
 
 Files are read, measured and stored by threads or by any executor (`storing`); the versions are made here, in the order
-of the files. So the outcome is the same whoever works, and a worker that is killed costs no more than the work on its
-files, which is done again: by Dask, elsewhere; by us where the executor gives up.
+of the files. So the outcome does not depend on the workers. If a worker is killed, only its files are processed again:
+by Dask on another worker, or by this process if the executor fails.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one file.
+    """Result of adding one file.
 
     Attributes
     ----------
@@ -72,9 +72,9 @@ class Outcome:
     version : int or None
         Its number.
     message : str or None
-        What the user should know.
+        Notice for the user, or why it failed.
     error : MiripoolError or None
-        Why it failed.
+        The error, if it failed.
     """
 
     path: Path
@@ -111,8 +111,8 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        Each once; those of a folder or pattern sorted. What no file is found for is kept as it is, a folder as the
-        pattern of its files: it fails by itself, and the others are saved.
+        Each once; those of a folder or pattern sorted. A path without files is kept as it is, a folder as the
+        pattern of its files: it fails, and the others are saved.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -143,26 +143,26 @@ def ingest(
 ) -> Iterator[Outcome]:
     """Save files in a pool, each in a journal entry of its own, and at the end the `Exposure` contexts they belong to.
 
-    A file that is in the pool, by its digest, is not parsed: a run that was interrupted is simply repeated.
+    Files already in the pool are recognised by their digest and not parsed. So an interrupted run can be repeated.
 
     Parameters
     ----------
     pool : Pool or Core
-        Where to.
+        The pool.
     files : sequence of pathlib.Path
-        What.
+        The files.
     tag, name, force, pixels, truncate : object, keyword-only
-        As for `Pool.save`; a name is for one exposure's files only. Pixel rows are made beside the saves that follow,
-        on connections of their own.
+        As for `Pool.save`; with a name, all files must be of one exposure. Pixel rows are made while the next files
+        are saved, on separate connections.
     jobs : int, keyword-only, optional
-        How many are read, measured and stored at a time; one, or as many as the executor works at, unless given. The
-        versions are made in the order of the files.
+        Number of files processed in parallel; by default one, or as many as the executor has workers. The versions are
+        made in the order of the files.
     executor : concurrent.futures.Executor, keyword-only, optional
-        Who reads, measures and stores; threads of this process unless given. Other processes and hosts need to see the
-        pool's folder and the files under the same paths; they need no database. What an executor gives up, e.g. because
-        a process of its was killed, is done here instead.
+        Executor that reads and stores the files; by default threads of this process. Other processes and hosts must
+        see the pool's folder and the files under the same paths; they need no database. If an executor fails on a
+        file, e.g. because a process was killed, this process reads the file.
     progress : callable, keyword-only, optional
-        Told after each file how many bytes of how many are done.
+        Called after each file with the number of bytes done and the total number of bytes.
 
     Yields
     ------
@@ -172,16 +172,16 @@ def ingest(
     Raises
     ------
     InvalidInput
-        If there is nobody to work.
+        If `jobs` is less than 1.
     InvalidName
-        If the tag can't be one.
+        If the tag is not valid.
     PoolNotFound
-        If the pool was deleted or renamed meanwhile; what was saved before is with it.
+        If the pool was deleted or renamed meanwhile. Versions saved before were deleted or renamed with it.
     """
     if tag is not None:
         check_label(tag)
     if jobs is not None and jobs < 1:
-        raise InvalidInput(f"{jobs} jobs can't do anything; use 1 or more")
+        raise InvalidInput(f"jobs is {jobs}; it must be 1 or more")
 
     pool = core_of(pool)
     sizes = [_size(path) for path in files] if progress is not None else []
@@ -335,7 +335,12 @@ class _Saving:
         try:
             return future.result()
         except Exception as error:  # the work itself raises nothing: whatever it is, it is the executor's
-            _log.warning("%s is read here, for its worker was lost (%s: %s)", job.path, type(error).__name__, error)
+            _log.warning(
+                "the worker that read %s was lost, so this process reads the file (%s: %s)",
+                job.path,
+                type(error).__name__,
+                error,
+            )
             return Stored()
 
     def _unchanged(self, row: ProductRow, names: _Names, rows: Sequence[ProductRow]) -> Saved | None:
@@ -350,7 +355,7 @@ class _Saving:
 
 
 class _Workers:
-    """Who stores files: threads of ours, or an executor for as long as it works.
+    """What stores files: threads of this process, or an executor as long as it works.
 
     Parameters
     ----------
@@ -387,7 +392,7 @@ class _Workers:
             if self._executor is not None:
                 return self._executor.submit(store_elsewhere, *self._place, replace(job, path=job.path.absolute()))
         except BrokenExecutor as error:
-            _log.warning("the executor is broken, the other files are read here (%s)", error)
+            _log.warning("the executor is broken, so this process reads the other files (%s)", error)
             self._executor = None
         return self._threads.submit(store_file, self._archive, job)
 

@@ -23,7 +23,7 @@ __all__ = ["Descent", "Lineage", "Source", "Use", "find_uses", "trace"]
 
 
 class Lineage(list["Descent"]):
-    """The versions that one goes back to, each with what was made of it; it is shown as a tree."""
+    """The original versions that a version goes back to, each with what was made from it; shown as a tree."""
 
     def __str__(self) -> str:
         return "\n".join(line for node in self for line in _as_lines(node, ""))
@@ -55,24 +55,24 @@ def _as_item(node: Descent) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """A version, and what was made of it.
+    """A version, and what was made from it.
 
     Attributes
     ----------
     row : ProductRow
         The version.
     history : tuple of dict
-        How it was made, as far as anybody said.
+        How the version was made, as far as it is recorded.
     references : dict of str to str
-        Reference files by keyword: from the history, else from the header.
+        Reference files by keyword: from the history, otherwise from the header.
     contexts : tuple of ProductRow
-        Living contexts that refer to it.
+        Contexts that refer to the version and are not in the trash.
     into : tuple of Descent
-        What was made of it; of what stands above the version asked for, only what leads to that.
+        Versions made from this one. Above the version asked for, only the branch that leads to it.
     asked : bool
         Whether this is the version asked for.
     source : Source or None
-        How it is known what it was made from; None of what need not be made from anything, e.g. raw exposures.
+        How it is known what the version was made from; None for originals, e.g. raw exposures.
     """
 
     row: ProductRow
@@ -89,7 +89,7 @@ class Descent:
         Yields
         ------
         Descent
-            This one, and all below.
+            This node and all below it.
         """
         yield self
         for below in self.into:
@@ -98,14 +98,14 @@ class Descent:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A version that something went into.
+    """A version that was made from another version or with a reference file.
 
     Attributes
     ----------
     row : ProductRow
         The version.
     how : str
-        ``made from``, or ``made from, inferred`` where no history records it; ``reference R_GAIN``; ``refers to it as
+        ``made from``, or ``made from, inferred`` if no history records it; ``reference R_GAIN``; ``refers to it as
         raw``.
     """
 
@@ -120,11 +120,11 @@ class Source:
     Attributes
     ----------
     how : {'recorded', 'inferred', 'unknown'}
-        By its history; by what headers and exposures prove; not at all.
+        Recorded in its history; inferred from headers and exposures; or not known.
     why : str
-        In words.
+        The reason, in words.
     candidates : tuple of ProductRow
-        Where it is unknown, the raw exposures that its header does not rule out.
+        If it is unknown, the raw exposures that its header does not rule out.
     """
 
     how: Literal["recorded", "inferred", "unknown"]
@@ -175,7 +175,8 @@ class _Family:
         if len(raws) == 1:
             return raws, Source("inferred", "same exposure")
         words = ", ".join(f"{raw.kind}/{raw.name}@{raw.version}" for raw in raws)
-        why = f"{words} fit its header equally" if raws else f"no {parents[-1]}/{row.name} in this pool fits its header"
+        missing = f"no {parents[-1]}/{row.name} in this pool matches its header"
+        why = f"{words} match its header equally well" if raws else missing
         return [], Source("unknown", why, tuple(raws))
 
     def _recorded(self, row: ProductRow) -> Inputs:

@@ -29,7 +29,7 @@ TABLE_COLUMNS = (*BASIC, "start_time", "detector", "subarray", "readpatt", "exp_
 """Columns of `ProductRefs.to_table` unless others are asked for."""
 
 FIELDS = ("urn", *ProductRow._fields)
-"""Columns that a version has by itself: what the pool knows of it, and the keywords that are columns of the index."""
+"""Columns of every version: what the pool knows about it, and the keywords that are columns of the index."""
 
 _TIMES = frozenset({"created", "start_time", "removed", "purged"})
 
@@ -117,7 +117,7 @@ def _refuse_unknown(catalog: Catalog, keys: dict[str, Any]) -> None:
         if not dictionary().knows(column) and not catalog.has_keyword(resolved.key, resolved.hdu):
             near = suggest(column, [*FIELDS, *catalog.keywords()])
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UnknownKeyword(f"no column and no keyword {column!r} in this pool{hint}")
+            raise UnknownKeyword(f"there is no column or keyword {column!r} in this pool{hint}")
 
 
 def keyword_rows(meta: MetaData) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Pixel rows of a pool: made after a save, made up for later, taken away when nobody uses them.
+"""Pixel rows of a pool: made after a save or later, and dropped when no version needs them.
 
-They are the index's: without them the pool is whole, and they can always be made from the blobs.
+They belong to the index: the pool is complete without them, and they can always be made from the blobs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class PixelRows:
 
     @property
     def policy(self) -> str:
-        """Which versions get rows by themselves: ``all``, ``tagged`` (and heads) or ``none``."""
+        """Which versions get rows automatically: ``all``, ``tagged`` (tagged and newest versions) or ``none``."""
         return self._archive.info.pixels
 
     def pending(self) -> list[int]:
@@ -81,7 +81,8 @@ class PixelRows:
         Raises
         ------
         FormatError
-            If the version's arrays and header contradict each other; it is noted, and not tried again by itself.
+            If the version's arrays and header contradict each other. This is recorded, and not tried again
+            automatically.
         MiripoolError
             If it failed otherwise: the rows stay pending.
         """
@@ -219,8 +220,8 @@ class PixelRows:
         pool = shlex.quote(self._name)
         raise InvalidInput(
             f"no pixel rows were made: {row.kind}/{row.name}@{row.version}{more} neither the newest of its product nor "
-            f"tagged, and the pool's policy, {self.policy!r}, takes rows of such versions away; tag them, or set "
-            f"another policy before: miripool index policy {pool} all"
+            f"tagged, and the pool's policy {self.policy!r} drops rows of such versions; tag them, or change the "
+            f"policy first: miripool index policy {pool} all"
         )
 
     def drop(self, serials: Sequence[int]) -> int:

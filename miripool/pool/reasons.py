@@ -102,13 +102,14 @@ def why_empty(
             before, left = (*before, part), still
             continue
         told = f"none of the {_products(left, heads=heads)} satisfies {to_text(part, asked.variable)}"
-        told = told if not before else f"{told} beside the conditions before it"
+        told = told if not before else f"{told} together with the conditions before it"
         older = count(And((*before, part)), everything=True) if heads else 0
         if older:
-            return f"{told}. Among older versions {older} match: all_versions=True, --all-versions finds them"
+            matching = "1 older version matches" if older == 1 else f"{older} older versions match"
+            return f"{told}. {matching}; all_versions=True or --all-versions includes older versions"
         alone = count(part) if before else 0
         if alone:
-            return f"{told}. By itself it holds for {_products(alone, heads=heads)}"
+            return f"{told}. Alone, this condition holds for {_products(alone, heads=heads)}"
         found = hint(pool, asked, part)
         return told if found is None else f"{told}. {found}"
     which = to_text(rest, asked.variable) if rest is not None else ""
@@ -125,11 +126,12 @@ def _no_pixels(pool: Core, asked: PixelQuery, serials: Sequence[int], *, heads: 
     told = f"none of the {_products(seen, heads=heads)} has {wanted}"
     if not unseen:
         return told
-    command = (
-        f"`miripool index pixels {shlex.quote(pool.name)}` makes them, `… SPEC` those that were dropped or left out"
+    command = f"`miripool index pixels {shlex.quote(pool.name)}`"
+    remedy = f"{command} makes pending rows, `… SPEC` rows that were dropped or left out"
+    without = f"{_products(unseen, heads=heads)} {'has' if unseen == 1 else 'have'} no pixel rows"
+    return (
+        f"{told}; {without} and could not be searched: {remedy}" if seen else f"nothing to search: {without}; {remedy}"
     )
-    where = f"{_products(unseen, heads=heads)} without pixel rows: {command}"
-    return f"{told}; not looked at: {where}" if seen else f"nothing was looked at, for there is nothing but {where}"
 
 
 def _products(number: int, *, heads: bool) -> str:
@@ -140,9 +142,9 @@ def _products(number: int, *, heads: bool) -> str:
 def _nothing_there(pool: Core, asked: Query, previous: Sequence[ProductRef] | None, tag: str | None) -> str:
     kinds = " or ".join(asked.kinds)
     if previous is not None:
-        return f"none of the {len(previous)} earlier results is {kinds} of pool {pool.name}"
+        return f"none of the {len(previous)} earlier results is of kind {kinds} in pool {pool.name}"
     if tag is not None:
-        return f"tag {tag!r} marks no {kinds} of pool {pool.name}"
+        return f"tag {tag!r} marks no version of kind {kinds} in pool {pool.name}"
     there = sorted(kind for kind, sums in pool.catalog.statistics().kinds.items() if sums.heads)
     return f"pool {pool.name} has no {kinds}; it has {', '.join(there)}" if there else f"pool {pool.name} is empty"
 
@@ -172,11 +174,12 @@ def hint(pool: Core, asked: Query, part: Node) -> str | None:
     name = operand.name if isinstance(operand, Field) else _name(operand)
     exact = isinstance(part, (In, Like)) or (isinstance(part, Compare) and part.op == "==")
     if isinstance(operand, Keyword) and not pool.catalog.has_keyword(operand.key, operand.hdu):
-        return f"No product has {name}"
+        return f"No product has the keyword {name}"
     if exact and all(isinstance(value, str) and as_time(value) is None for value in values):
         near = _texts(pool, asked, operand, [str(value) for value in values])
         wanted = " or ".join(map(repr, values))
-        return f"{name} is {' or '.join(map(repr, dict.fromkeys(near)))}, but never {wanted}" if near else None
+        there = " or ".join(map(repr, dict.fromkeys(near)))
+        return f"{name} is never {wanted}; similar values are {there}" if near else None
     found = _around(pool, asked, operand, values[0])
     if not found:
         return None
@@ -186,7 +189,7 @@ def hint(pool: Core, asked: Query, part: Node) -> str | None:
     ]
     if exact:
         return f"The nearest {name} is {' or '.join(dict.fromkeys(shown[1:-1]))}"
-    return f"{name} goes from {shown[0]} to {shown[-1]}" if shown[0] != shown[-1] else f"{name} is {shown[0]}"
+    return f"{name} ranges from {shown[0]} to {shown[-1]}" if shown[0] != shown[-1] else f"{name} is {shown[0]}"
 
 
 def _name(operand: Keyword) -> str:

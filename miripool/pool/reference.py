@@ -1,4 +1,4 @@
-"""References: what a query gives. They know a version's URN and metadata, and load its product when asked."""
+"""References: the results of a query. They know a version's URN and metadata, and load its product when asked."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Version(Protocol):
 
     @property
     def purged(self) -> datetime | None:
-        """When it was given up for good, if it was."""
+        """When it was removed for good, if it was."""
 
     @property
     def manifest(self) -> str:
@@ -96,7 +96,7 @@ class Loader(Protocol):
 
     @property
     def id(self) -> str:
-        """What tells it from all other pools, for ever."""
+        """Identifier of the pool, unique and unchanged by renaming."""
 
     def fetch(self, serials: Sequence[int]) -> Sequence[ProductRef]:
         """Give the references of some serials, in order."""
@@ -121,16 +121,16 @@ class Loader(Protocol):
 
 
 class ProductRef:
-    """A version of a product in a pool; nothing but its row in the index is loaded until it is asked for.
+    """A version of a product in a pool. Its metadata and data are loaded when they are first used.
 
     Parameters
     ----------
     pool : Pool
-        Where it is.
+        The pool of the version.
     version : Version
         Its row in the index.
     notice : str, optional
-        What a save has to say of it, e.g. that nothing was new.
+        Notice of the save that gave this reference, e.g. that nothing was new.
     """
 
     __slots__ = ("_pool", "_product", "_version", "notice")
@@ -143,17 +143,17 @@ class ProductRef:
 
     @property
     def urn(self) -> str:
-        """``urn:<pool>:<Kind>:<serial>``: this version, for ever."""
+        """``urn:<pool>:<Kind>:<serial>``; it always means this version."""
         return str(Urn(self._pool.name, self._version.kind, self._version.serial))
 
     @property
     def key(self) -> tuple[Loader, int]:
-        """What finds it: the core of its pool, and its serial."""
+        """The core of the pool and the serial, which together identify the version."""
         return self._pool, self._version.serial
 
     @property
     def pool(self) -> Any:
-        """The pool it is in."""
+        """The pool of the version."""
         return self._pool.front
 
     @property
@@ -168,42 +168,42 @@ class ProductRef:
 
     @property
     def type(self) -> str:
-        """The kind, in HIPE's word."""
+        """The kind, under HIPE's name."""
         return self._version.kind
 
     @property
     def name(self) -> str:
-        """What stays the same across versions."""
+        """Name of the product, the same for all its versions."""
         return self._version.name
 
     @property
     def version(self) -> int:
-        """Number in the track: 0 for the first version, 1 for the next."""
+        """Number of the version within its product: 0 for the first, 1 for the next."""
         return self._version.version
 
     @property
     def created(self) -> datetime:
-        """When it was saved; aware, UTC."""
+        """When the version was saved; aware, UTC."""
         return self._version.created
 
     @property
     def removed(self) -> datetime | None:
-        """When it went into the trash; None unless it did before this reference was made."""
+        """When the version was put into the trash; None if it was not when this reference was made."""
         return self._version.removed
 
     @property
     def purged(self) -> datetime | None:
-        """When it was given up for good; None unless it was before this reference was made."""
+        """When the version was removed for good; None if it was not when this reference was made."""
         return self._version.purged
 
     @property
     def bytes(self) -> int:
-        """Size of its FITS file."""
+        """Size of the FITS file, in bytes."""
         return self._version.bytes
 
     @property
     def stored_bytes(self) -> int:
-        """What its save added to the pool, in bytes."""
+        """Number of bytes that saving the version added to the pool."""
         return self._version.stored_bytes
 
     @property
@@ -214,17 +214,17 @@ class ProductRef:
 
     @property
     def filename(self) -> str | None:
-        """Name of the file it came from; None for a product that was made in memory."""
+        """Name of the file that was saved; None for a product that was made in memory."""
         return self._version.filename
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Labels that mark it now, sorted."""
+        """Tags that mark the version now, sorted."""
         return self._pool.tags_of(self._version.serial)
 
     @property
     def product(self) -> Product:
-        """The product; its manifest is read, its arrays are not."""
+        """The product. Its metadata are read, its arrays are read when they are used."""
         if self._product is None:
             self._product = self._pool.load_version(self._version)
         return self._product
@@ -236,7 +236,7 @@ class ProductRef:
 
     @property
     def row(self) -> Version:
-        """The row of the index it was made from."""
+        """The row of the index from which this reference was made."""
         return self._version
 
     def to_fits(self, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
@@ -245,11 +245,11 @@ class ProductRef:
         Parameters
         ----------
         destination : path-like
-            A file, or a folder that is there: then under the name it came with.
+            A file, or an existing folder, where the file gets its original name.
         overwrite : bool, keyword-only
-            Replace a file of that name.
+            Replace an existing file.
         jwst : bool, keyword-only
-            Write a ground test's exposure as the Level-1b file that it means.
+            Write an exposure of a ground test as a Level-1b file.
 
         Returns
         -------
@@ -259,9 +259,9 @@ class ProductRef:
         Raises
         ------
         AlreadyExists
-            If the file is there and `overwrite` is False.
+            If the file exists and `overwrite` is False.
         IntegrityError
-            If what is stored no longer gives the bytes that were saved.
+            If stored data are missing or damaged, so that the file would differ from the one that was saved.
         """
         return self._pool.export(self, destination, overwrite=overwrite, jwst=jwst)
 
@@ -303,14 +303,14 @@ def _unpickled(pool: Loader, version: Version, notice: str | None) -> ProductRef
 
 
 class ProductRefs(Sequence[ProductRef]):
-    """A query's result: as many references as matched, fetched page by page when they are looked at.
+    """The result of a query: a sequence of references, which are fetched from the index in pages as they are used.
 
     Parameters
     ----------
     keys : sequence of (Pool, int)
         Pool and serial of each version, in order.
     why : callable, keyword-only, optional
-        Says why there are none.
+        Gives the reason if there are none.
     """
 
     def __init__(self, keys: Sequence[tuple[Loader, int]], *, why: Callable[[], str] | None = None) -> None:
@@ -326,11 +326,11 @@ class ProductRefs(Sequence[ProductRef]):
 
     @property
     def reason(self) -> str | None:
-        """Why nothing was found, in a sentence or two; None where something was, or nobody asked."""
+        """Why nothing was found, in a sentence or two; None if something was found or the reason is not known."""
         return self._why() if self._why is not None and not self.keys else None
 
     def size(self) -> int:
-        """Number of references, in HIPE's word."""
+        """Number of references, under HIPE's name."""
         return len(self)
 
     @overload
@@ -341,7 +341,7 @@ class ProductRefs(Sequence[ProductRef]):
         if isinstance(index, slice):
             return ProductRefs(self.keys[index])
         if not -len(self) <= index < len(self):
-            raise IndexError(f"result has {len(self)} references, there is no number {index}")
+            raise IndexError(f"index {index} is out of range: the result has {_references(len(self))}")
         number, offset = divmod(index % len(self), _PAGE)
         if self._page[0] != number:
             self._page = (number, _fetch(self.keys[number * _PAGE : (number + 1) * _PAGE]))
@@ -360,13 +360,13 @@ class ProductRefs(Sequence[ProductRef]):
         return ProductRefs(list(unique.values()))
 
     def to_table(self, columns: Sequence[str] | None = None) -> Any:
-        """Give all rows as a table: one SQL statement for each pool, and one more for keywords asked for by name.
+        """Give all references as a table. This takes one or two SQL statements for each pool.
 
         Parameters
         ----------
         columns : sequence of str, optional
-            Fields of a reference (urn, kind, name, version, tags, created, bytes …) and keywords. Unless given: urn,
-            kind, name, version, tags, created, bytes and the most asked keywords.
+            Fields of a reference (urn, kind, name, version, tags, created, bytes …) and keywords; by default urn,
+            kind, name, version, tags, created, bytes and some common keywords.
 
         Returns
         -------
@@ -384,17 +384,17 @@ class ProductRefs(Sequence[ProductRef]):
         return astropy_table(rows, chosen)
 
     def to_context(self, name: str) -> Context:
-        """Give a context that refers to these versions: saved, it is a list for ever of what they are.
+        """Make a context that refers to these versions. Save the context to keep this selection.
 
         Parameters
         ----------
         name : str
-            Of the context.
+            Name of the context.
 
         Returns
         -------
         Context
-            To be saved; its references are named ``Kind/name@version``.
+            Not saved yet; its references are named ``Kind/name@version``.
         """
         return Context({f"{ref.kind}/{ref.name}@{ref.version}": ref for ref in self}, name=name)
 
@@ -422,6 +422,10 @@ class ProductRefs(Sequence[ProductRef]):
             return f"<ProductRefs {self._shown_reason()}>"
         shown = ", ".join(r.urn for r in self[:3])
         return f"<ProductRefs {len(self)}: {shown}{', …' if len(self) > 3 else ''}>"
+
+
+def _references(number: int) -> str:
+    return "1 reference" if number == 1 else f"{number} references"
 
 
 def _count(number: int) -> str:

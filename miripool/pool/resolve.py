@@ -66,7 +66,7 @@ class Finder:
         """
         if isinstance(ref, ProductRef):
             if ref.pool.id != self._info.id:
-                raise ProductNotFound(f"{ref.urn} is of another pool than this {self._name!r}")
+                raise ProductNotFound(f"{ref.urn} belongs to another pool, not to {self._name!r}")
             ref = Urn(self._name, ref.kind, ref.serial)
         spec = Spec(urn=ref) if isinstance(ref, Urn) else parse_spec(ref)
         return self._by_urn(spec.urn) if spec.urn is not None else self._by_track(spec, str(ref))
@@ -102,7 +102,7 @@ class Finder:
         Raises
         ------
         ProductNotFound
-            If there is none, or if it was given up for good.
+            If there is none, or if it was removed for good.
         """
         spec = parse_spec(ref) if isinstance(ref, str) else None
         if spec is None or spec.urn is not None or spec.version is not None or spec.label is not None:
@@ -116,7 +116,7 @@ class Finder:
         return removed[-1]
 
     def living(self, row: ProductRow) -> ProductRow:
-        """Insist that a version is neither in the trash nor given up.
+        """Raise an error if a version is in the trash or was removed for good.
 
         Parameters
         ----------
@@ -136,14 +136,14 @@ class Finder:
         kept(self._name, row)
         if row.removed is not None:
             raise ProductNotFound(
-                f"{Urn(self._name, row.kind, row.serial)} is in the trash since {row.removed:%Y-%m-%d %H:%M} UTC; "
+                f"{Urn(self._name, row.kind, row.serial)} was put into the trash on {row.removed:%Y-%m-%d %H:%M} UTC; "
                 "`miripool restore` brings it back"
             )
         return row
 
     def _by_urn(self, urn: Urn) -> ProductRow:
         if not self.is_ours(urn.pool):
-            raise ProductNotFound(f"{urn} is of pool {urn.pool!r}, this is {self._name!r}")
+            raise ProductNotFound(f"{urn} belongs to pool {urn.pool!r}, not to {self._name!r}")
         rows = self._catalog.rows([urn.serial])
         if not rows or rows[0].kind != urn.kind:
             there = f"; there is {Urn(self._name, rows[0].kind, urn.serial)}" if rows else ""
@@ -181,7 +181,7 @@ class Finder:
             raise ProductNotFound(missing + self._suggestion(spec.name))
         if len(tracks) > 1:
             choices = ", ".join(f"{track[0].kind}/{spec.name}" for track in tracks)
-            raise AmbiguousSpec(f"{text!r} is not clear: there are {choices}")
+            raise AmbiguousSpec(f"{text!r} is ambiguous: there are {choices}; give the kind")
         return tracks[0]
 
     def _suggestion(self, name: str) -> str:
@@ -196,11 +196,11 @@ def _not_in_track(text: str, track: Sequence[ProductRow]) -> str:
         f"{' [' + ', '.join(row.tags) + ']' if row.tags else ''}"
         for row in track[-20:]
     )
-    return f"no version {text!r}; {track[0].kind}/{track[0].name} has {there}"
+    return f"there is no version {text!r}; {track[0].kind}/{track[0].name} has versions {there}"
 
 
 def kept(pool: str, row: Version) -> None:
-    """Insist that a version was not given up for good.
+    """Raise an error if a version was removed for good.
 
     Parameters
     ----------
@@ -215,15 +215,15 @@ def kept(pool: str, row: Version) -> None:
         If it was.
     """
     if row.purged is not None:
-        trash = "" if row.removed is None else f", after it went into the trash on {row.removed:%Y-%m-%d %H:%M}"
+        trash = "" if row.removed is None else f", after it was put into the trash on {row.removed:%Y-%m-%d %H:%M}"
         raise ProductNotFound(
-            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC{trash}; "
-            "what it was made from is known still (`miripool lineage`), its arrays are gone"
+            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC{trash}: "
+            "its arrays are gone; `miripool lineage` still shows what it was made from"
         )
 
 
 def only_one(refs: Sequence[ProductRef], label: str) -> ProductRef:
-    """Insist that a tag marks one version.
+    """Raise an error if a tag marks several versions.
 
     Parameters
     ----------
@@ -245,5 +245,5 @@ def only_one(refs: Sequence[ProductRef], label: str) -> ProductRef:
     if len(refs) > 1:
         shown = ", ".join(ref.urn for ref in refs[:10])
         more = f" and {len(refs) - 10} more" if len(refs) > 10 else ""
-        raise AmbiguousSpec(f"tag {label!r} marks {len(refs)} versions: {shown}{more}")
+        raise AmbiguousSpec(f"tag {label!r} marks {len(refs)} versions: {shown}{more}; give the URN of one")
     return refs[0]

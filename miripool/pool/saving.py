@@ -317,7 +317,7 @@ def save_together(
         If the server went away after the entry was written: the products are saved then, and the message says so.
     """
     if len({p.track for p in prepared}) < len(prepared):
-        raise InvalidInput("two products of one kind and name can't be saved in one entry")
+        raise InvalidInput("two products of the same kind and name can't be saved together")
     with contextlib.ExitStack() as notes:
         save = _Save(archive, catalog, prepared, notes, tag=tag, force=force, reach=reach)
         entry = committer.commit(save.decide, is_ready=save.is_announced)
@@ -329,7 +329,7 @@ def save_together(
     except MiripoolError as error:
         if entry is None:
             raise
-        raise type(error)(f"saved as journal entry {entry.n}; the index will follow ({error})") from error
+        raise type(error)(f"saved as journal entry {entry.n}; the index will be updated later ({error})") from error
 
 
 def one_of_each_track(versions: Iterable[ProductRow | Link]) -> None:
@@ -351,8 +351,8 @@ def one_of_each_track(versions: Iterable[ProductRow | Link]) -> None:
         other = seen.setdefault((version.kind, name), version)
         if other.serial != version.serial:
             raise InvalidInput(
-                f"a tag marks one version of a track, and {version.kind}/{name} was given in versions "
-                f"{other.version} and {version.version}"
+                f"a tag can mark only one version of a product, but versions {other.version} and {version.version} "
+                f"of {version.kind}/{name} were given"
             )
 
 
@@ -432,7 +432,10 @@ class _Save:
         for link in links.values():
             row = there.get(link.serial)
             if row is not None and row.removed is not None:
-                raise Conflict(f"{p.manifest.kind}/{p.manifest.name} can't refer to what is in the trash: {link.name}")
+                raise Conflict(
+                    f"{p.manifest.kind}/{p.manifest.name} can't refer to a version in the trash, as its reference "
+                    f"{link.name!r} does; restore that version first"
+                )
         p.manifest = replace(p.manifest, references=tuple(links.values()))
         told = [[link.name, link.serial, link.manifest] for link in links.values()]
         header = [] if p.follows is not None else [hdu.header.decode("latin-1") for hdu in p.manifest.hdus]
@@ -539,15 +542,15 @@ def _refuse_other_exposure(heads: Iterable[ProductRow], manifest: Manifest) -> N
         if (row.kind == Product.kind) != (manifest.kind == Product.kind):
             continue  # a file of unknown kind has words of its own, e.g. a ground test's for a detector
         differences = [
-            f"{key} {meta[key].value} against {getattr(row, column)}"
+            f"{key} is {meta[key].value}, in the pool {getattr(row, column)}"
             for key, column in _IDENTITY
             if key in meta and getattr(row, column) is not None and meta[key].value != getattr(row, column)
         ]
         differences += _other_start(meta, row.start_time)
         if differences:
             raise Conflict(
-                f"{manifest.name} is another exposure in this pool ({row.kind} version {row.version}): "
-                f"{'; '.join(differences)}. Nothing was saved; give this one a name of its own (name=, --name)"
+                f"{manifest.name} is the name of another exposure in this pool ({row.kind} version {row.version}): "
+                f"{'; '.join(differences)}. Nothing was saved; choose another name (name=, --name)"
             )
 
 
@@ -556,9 +559,9 @@ def _other_start(meta: MetaData, known: datetime | None) -> list[str]:
     if known is None or not isinstance(date, datetime):
         return []
     if date.date() != known.date():
-        return [f"DATE-OBS {date.date()} against {known.date()}"]
+        return [f"DATE-OBS is {date.date()}, in the pool {known.date()}"]
     if isinstance(clock, datetime) and abs(clock - known) > _SAME_START:
-        return [f"TIME-OBS {clock:%H:%M:%S} against {known:%H:%M:%S}"]
+        return [f"TIME-OBS is {clock:%H:%M:%S}, in the pool {known:%H:%M:%S}"]
     return []
 
 

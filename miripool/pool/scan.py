@@ -89,7 +89,7 @@ def _sender(pool: Core, node: Node, executor: Executor) -> Callable[[ProductRow]
         sent = _pickle(node, executor)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InvalidInput(
-            f"this question can't be sent to other processes ({error}); define its function in a module that they can "
+            f"this query can't be sent to other processes ({error}); define its function in a module that they can "
             "import, or leave executor= out"
         ) from None
     root = pool.archive.place

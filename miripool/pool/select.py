@@ -140,7 +140,7 @@ def refuse_unknown_detector(pools: Sequence[Core], detector: str) -> None:
     there = sorted({name.upper() for pool in pools for name in pixels.detectors(pool.catalog.database)})
     if there and detector not in there:
         where = " or ".join(pool.name for pool in pools)
-        raise InvalidInput(f"pool {where} has no versions of a detector {detector!r}; there are {', '.join(there)}")
+        raise InvalidInput(f"pool {where} has no detector {detector!r}; its detectors are {', '.join(there)}")
 
 
 def of_detector(versions: Iterable[ProductRow], detector: str) -> list[ProductRow]:
@@ -216,7 +216,7 @@ def select(
         In the order asked for.
     """
     if limit is not None and (not isinstance(limit, Integral) or not 0 <= limit < 1 << 63):
-        raise InvalidInput(f"limit is {limit!r}; it is a number of products, and can't be negative")
+        raise InvalidInput(f"limit is {limit!r}; it must be a number of products, 0 or more")
     everything = asked.all_versions if all_versions is None else all_versions
     sql, rest = split(asked.node)
     by_pixels = isinstance(asked, PixelQuery)
@@ -248,11 +248,11 @@ def warn_without_rows(pool: Core, missing: int, versions: int) -> None:
     missing, versions : int
         How many have no rows, of how many that were asked about.
     """
-    told = f"1 of {versions} versions has" if missing == 1 else f"{missing} of {versions} versions have"
+    total = f"{versions} version{'' if versions == 1 else 's'}"
+    told = f"1 of {total} has" if missing == 1 else f"{missing} of {total} have"
     warn_caller(
-        f"{told} no pixel rows and {'is' if missing == 1 else 'are'} not looked at; the view missing_pixel_rows says "
-        f"why, and `miripool index pixels {shlex.quote(pool.name)}` makes rows that are not made yet, `… SPEC` those "
-        "that were dropped",
+        f"{told} no pixel rows and {'is' if missing == 1 else 'are'} left out; the view missing_pixel_rows says why, "
+        f"and `miripool index pixels {shlex.quote(pool.name)}` makes pending rows, `… SPEC` rows that were dropped",
         IncompleteAnswer,
     )
 
@@ -275,7 +275,7 @@ def warn_beyond(condition: Node, sets: Sequence[SetRow]) -> None:
         named = max((of[axis] or 0 for of in items if len(of) > axis), default=0)
         if there and named > there:
             many = f"only 1 {what}" if there == 1 else f"at most {there} {what}s"
-            message = f"the condition names {what} == {named}; the versions that are asked have {many}"
+            message = f"the condition names {what} == {named}; the versions searched have {many}"
             warn_caller(message, IncompleteAnswer)
 
 
@@ -313,7 +313,7 @@ def _keys(refs: Sequence[ProductRef]) -> Sequence[tuple[Loader, int]]:
         return refs.keys
     for ref in refs:
         if not isinstance(ref, ProductRef):
-            raise InvalidInput(f"an earlier result is made of references, not of a {type(ref).__name__}")
+            raise InvalidInput(f"an earlier result must consist of ProductRefs, but has a {type(ref).__name__}")
     return [ref.key for ref in refs]
 
 

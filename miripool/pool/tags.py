@@ -43,7 +43,7 @@ def check_tag(label: object) -> None:
         check_label(label)
     elif label is not None:
         raise InvalidInput(
-            f"a tag is one text, not a {type(label).__name__}: save(…, tag='using cal v1'), tag(refs, 'using cal v1')"
+            f"a tag must be a str, not a {type(label).__name__}: save(…, tag='using cal v1'), tag(refs, 'using cal v1')"
         )
 
 
@@ -164,7 +164,7 @@ def _refuse_moves(core: Core, label: str, tracks: set[tuple[str, str]]) -> None:
     if marked:
         shown = ", ".join(f"{row.kind}/{row.name}@{row.version}" for row in marked[:_SHOWN])
         more = f" and {len(marked) - _SHOWN} more" if len(marked) > _SHOWN else ""
-        raise Conflict(f"the tag {label!r} marks {shown}{more}; it was not moved")
+        raise Conflict(f"the tag {label!r} already marks {shown}{more} and was not moved; leave out keep to move it")
 
 
 def events_since(core: Core, label: str, first: int) -> list[TagEvent]:

@@ -1,4 +1,4 @@
-"""The trash: versions are put into it, come back, or are given up for good."""
+"""The trash: versions are put into it, restored, or removed for good."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["expired", "in_trash", "purge", "remove", "removed_with", "restore", 
 
 
 def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> int:
-    """Put versions into the trash; numbers stay used, nothing is deleted, `restore` brings them back.
+    """Put versions into the trash. Nothing is deleted; `restore` brings them back.
 
     Parameters
     ----------
@@ -40,18 +40,18 @@ def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool =
     refs : ProductRef, str, or an iterable of them
         The versions.
     cascade : bool, keyword-only
-        The living contexts of users that refer to them go, too. The exposures that `add` and `reprocess` made of
-        them go by themselves, and come back with them.
+        Also remove the contexts made by users that refer to the versions. The exposures that `add` and `reprocess`
+        made of the versions are always removed and restored with them.
 
     Returns
     -------
     int
-        How many went.
+        How many versions were put into the trash. Their numbers are not used again.
 
     Raises
     ------
     Conflict
-        If contexts of users refer to them, without `cascade`.
+        If contexts made by users refer to the versions and `cascade` is False.
     """
     core.catch_up()
     serials = serials_among(core, refs)
@@ -150,25 +150,25 @@ def in_trash(core: Core, spec: Reference) -> ProductRef:
 
 
 def restore(core: Core, refs: Reference | Iterable[Reference]) -> int:
-    """Take versions out of the trash. A tag that they had is theirs again, unless it has moved on meanwhile.
+    """Take versions out of the trash. They have their tags again, except tags that have moved to other versions.
 
     Parameters
     ----------
     core : Core
         The pool.
     refs : ProductRef, str, or an iterable of them
-        The versions; a SPEC without version means the newest of its track that is in the trash. What contexts
-        refer to comes back with them.
+        The versions. A SPEC without version means the newest version of the product that is in the trash. A context
+        is restored with all that it refers to.
 
     Returns
     -------
     int
-        How many came back; what was not in the trash does not count.
+        How many versions were restored; versions that were not in the trash do not count.
 
     Raises
     ------
     Conflict
-        If a context refers to what was removed for good.
+        If a context refers to a version that was removed for good.
     """
     core.catch_up()
     serials: Sequence[int] = serials_among(core, refs, find=core.finder.row_in_trash)
@@ -186,14 +186,14 @@ def restore(core: Core, refs: Reference | Iterable[Reference]) -> int:
 
 
 def expired(core: Core, grace: timedelta) -> list[ProductRef]:
-    """List what has been in the trash for long.
+    """List the versions that have been in the trash for longer than a grace period.
 
     Parameters
     ----------
     core : Core
         The pool.
     grace : timedelta
-        For longer than this.
+        The grace period.
 
     Returns
     -------
@@ -205,9 +205,9 @@ def expired(core: Core, grace: timedelta) -> list[ProductRef]:
 
 
 def purge(core: Core, refs: Reference | Iterable[Reference]) -> int:
-    """Give versions in the trash up for good: `restore` does not bring them back, `miripool gc` frees their arrays.
+    """Remove versions in the trash for good: they can't be restored, and `miripool gc` deletes their arrays.
 
-    Their numbers stay used, their manifests stay: what was made from them can still be traced.
+    Their numbers are not used again and their manifests stay, so that what was made from them can still be traced.
 
     Parameters
     ----------
@@ -219,7 +219,8 @@ def purge(core: Core, refs: Reference | Iterable[Reference]) -> int:
     Returns
     -------
     int
-        How many; what is not in the trash does not count, nor what somebody else has given up meanwhile.
+        How many versions were removed; versions that are not in the trash, or that another process removed
+        meanwhile, do not count.
     """
     core.catch_up()
 

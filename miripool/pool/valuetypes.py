@@ -1,4 +1,4 @@
-"""Types of what a condition compares: a number never equals a text, and who asks so is told what to write."""
+"""Types of what a condition compares: a number never equals a text, and an error says what to write instead."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TrackRecord:
     words : dict
         By number of a version, what changed in it, for people.
     notices : list of str
-        What could not be found out, and why.
+        What could not be determined, and why.
     """
 
     kind: str
@@ -106,7 +106,7 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> Tra
     try:
         found.trash = list(_trash(pool, number, since))
     except (IntegrityError, NotFound) as error:  # the index still knows versions and tags
-        found.notices.append(f"{error}; what went into the trash before that is not listed")
+        found.notices.append(f"{error}; earlier moves into and out of the trash are not listed")
     if since is not None:
         moved = {event["version"] for event in found.trash}
         found.versions = [v for v in found.versions if v["created"] >= since or v["version"] in moved]
@@ -114,7 +114,7 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> Tra
 
 
 def _trash(pool: Pool, number: Mapping[int, int], since: datetime | None) -> Iterator[dict[str, Any]]:
-    """Give what went into the trash of a product, came back, or was given up for good; the oldest first."""
+    """Give the versions of a product that were put into the trash, restored, or removed for good; the oldest first."""
     for event in list(events(core_of(pool), since=since, among=number))[::-1]:
         if event.what in _TRASH:
             for serial in event.serials:
@@ -152,7 +152,7 @@ def _changes(pool: Pool, old: ProductRef, new: ProductRef, notices: list[str]) -
     try:
         return pool.diff(old, new)
     except IntegrityError as error:
-        notices.append(f"{error}; their elements are not compared")
+        notices.append(f"{error}; the elements of these versions are not compared")
         return pool.diff(old, new, elements=False)
 
 

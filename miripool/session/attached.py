@@ -1,4 +1,4 @@
-"""Attached pools: links in a home to pools that lie elsewhere, whose folders may be away or may be a stranger's."""
+"""Attached pools: links in a home to pools elsewhere. The folder may be missing, or may belong to another user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["attached_folder", "links", "make_link", "pool_away", "remove_link"]
 
 
 def links(folder: Path) -> dict[str, Path]:
-    """List the links among a home's pools, those too whose folder is away.
+    """List the links among a home's pools, including links whose folder is missing.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def attached_folder(link: Path) -> Path:
     try:
         return link.readlink()
     except FileNotFoundError:
-        raise PoolNotFound(f"{link} is there no longer: the pool was detached or renamed meanwhile") from None
+        raise PoolNotFound(f"{link} no longer exists: the pool was detached or renamed meanwhile") from None
     except OSError as error:
         raise storage_error(error, link) from error
 
@@ -97,7 +97,7 @@ def make_link(link: Path, folder: Path) -> None:
 
 
 def remove_link(link: Path) -> None:
-    """Remove a link; where it is gone already, all is well.
+    """Remove a link, if it still exists.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def remove_link(link: Path) -> None:
 
 
 def pool_away(link: Path) -> str | None:
-    """Say of a link that the pool behind it is away.
+    """Say that the pool behind a link is missing.
 
     Parameters
     ----------
@@ -126,11 +126,11 @@ def pool_away(link: Path) -> str | None:
     Returns
     -------
     str or None
-        What is wrong and what to do; None where it is no link, or where its pool is there.
+        What is wrong and what to do; None if it is no link, or if its pool exists.
     """
     if not link.is_symlink() or os.path.lexists(link / "pool.json"):
         return None
     return (
-        f"pool {link.name!r} is attached, and its folder {attached_folder(link)} is not there: it was renamed, "
-        f"deleted, or its disk is not mounted. Bring it back, or do without it: `miripool detach {link.name}`"
+        f"the folder of the attached pool {link.name!r}, {attached_folder(link)}, is missing: it was renamed or "
+        f"deleted, or its disk is not mounted. Bring the folder back, or run `miripool detach {link.name}`"
     )

@@ -92,13 +92,13 @@ class PoolSummary:
     created : str
         ISO time, UTC.
     products, versions, tags : int
-        Tracks with a living version, and living versions, contexts not counted: what a listing has; labels in use.
+        Numbers of products, of their versions that are not in the trash, and of tags in use. Contexts are not counted.
     bytes, stored_bytes, index_bytes : int
-        Sizes of all FITS files, what they take in the pool's folder, and what its index takes in PostgreSQL.
+        Size of all FITS files, space that they take in the pool's folder, and size of the index in PostgreSQL.
     path : str
         Its folder.
     contexts : int
-        Tracks of contexts with a living version: exposures and what users have made.
+        Number of contexts that are not in the trash: exposures, and contexts made by users.
     """
 
     name: str
@@ -119,9 +119,9 @@ class Home:
     Parameters
     ----------
     path : path-like, optional
-        The folder; `default_home` unless given. It is made when something is put there.
+        The folder; by default `default_home()`. It is created when something is first stored in it.
     progress : callable, optional
-        Told in words what takes long, e.g. that PostgreSQL recovers after a crash.
+        Called with a message when something takes long, e.g. when PostgreSQL recovers after a crash.
     """
 
     def __init__(self, path: Path | str | None = None, *, progress: Callable[[str], None] | None = None) -> None:
@@ -153,11 +153,11 @@ class Home:
             raise FormatError(f"{path} is not TOML: {error}") from error
         unknown = set(settings) - _SETTINGS
         if unknown or not all(isinstance(v, str) for v in settings.values()):
-            raise InvalidInput(f"{path}: settings are text, and {', '.join(sorted(_SETTINGS))} is all there is")
+            raise InvalidInput(f"{path}: the only setting is {', '.join(sorted(_SETTINGS))}, and its value is text")
         return settings
 
     def database_url(self) -> str:
-        """Give the URL of the database, starting the embedded server if there is need.
+        """Give the URL of the database. The embedded server is started if necessary.
 
         Returns
         -------
@@ -169,19 +169,19 @@ class Home:
 
     @contextlib.contextmanager
     def sql(self, name: str, statement: str) -> Iterator[Answer]:
-        """Ask a pool's index in SQL, as somebody who can only read.
+        """Query a pool's index in SQL, read-only.
 
         Parameters
         ----------
         name : str
-            The pool; its tables and views are found without a schema's name.
+            The pool; its tables and views need no schema name.
         statement : str
-            One statement that gives rows.
+            One statement that returns rows.
 
         Yields
         ------
         Answer
-            Columns and rows; good within the ``with``.
+            Columns and rows; valid within the ``with`` block.
 
         Raises
         ------
@@ -193,7 +193,8 @@ class Home:
         Warns
         -----
         miripool.errors.IncompleteAnswer
-            If versions of the pool have no pixel rows, whatever is asked; the answer's ``notice`` says the same.
+            If any version of the pool has no pixel rows, even if the statement does not need them. The answer's
+            ``notice`` has the same text.
         """
         with self.pool(name) as pool:
             notice = notice_of_gaps(core_of(pool))
@@ -207,7 +208,7 @@ class Home:
                 yield answer
 
     def psql_url(self, name: str) -> tuple[str, str]:
-        """Give what psql needs to look at a pool as somebody who can only read.
+        """Give the URL and the schema with which psql can read a pool.
 
         Parameters
         ----------
@@ -257,14 +258,14 @@ class Home:
             raise storage_error(error, folder) from error
 
     def pool(self, name: str, *, create: bool = False) -> Pool:
-        """Open a pool; nothing of its data is read.
+        """Open a pool. No data are read.
 
         Parameters
         ----------
         name : str
             The pool's name.
         create : bool, keyword-only
-            Make it if it is not there.
+            Create the pool if it does not exist.
 
         Returns
         -------
@@ -274,9 +275,9 @@ class Home:
         Raises
         ------
         PoolNotFound
-            If there is none; the message names those there are.
+            If there is no such pool; the message lists the existing pools.
         InvalidName
-            If it can't be a pool's name.
+            If the name is not valid for a pool.
         """
         check_pool_name(name)
         try:
@@ -307,21 +308,21 @@ class Home:
         for other in names:
             with contextlib.suppress(MiripoolError):
                 if name in read_pool_info(LocalStorage(self._folder(other))).former_names:
-                    return PoolNotFound(f"no pool {name!r} in {self.path}: it is called {other!r} now")
+                    return PoolNotFound(f"no pool {name!r} in {self.path}: it is now called {other!r}")
         near = suggest(name, names)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         there = f"the pools are {', '.join(names)}" if names else "there are none yet; `miripool create` makes one"
         return PoolNotFound(f"no pool {name!r} in {self.path}; {hint}{there}")
 
     def create(self, name: str, *, exist_ok: bool = False) -> Pool:
-        """Make a pool.
+        """Create a pool.
 
         Parameters
         ----------
         name : str
-            Its name.
+            Name of the pool.
         exist_ok : bool, keyword-only
-            Give the pool of that name if there is one.
+            If a pool of that name exists, return it.
 
         Returns
         -------
@@ -331,11 +332,12 @@ class Home:
         Raises
         ------
         AlreadyExists
-            If the name is taken, or is one that another pool had: its URNs still hold; or if its folder has files.
+            If the name is taken, if another pool had the name before (its URNs stay valid), or if the folder of that
+            name is not empty.
         Conflict
             If the database has the index of another pool under that name.
         ServerUnavailable
-            If the database can't be reached; nothing is made then.
+            If the database can't be reached. Nothing is created then.
         """
         check_pool_name(name)
         self._refuse_similar(name)
@@ -382,12 +384,12 @@ class Home:
         for other in {*there, *links(self.path / "pools")} - {but}:  # those too whose folder is away
             if other != name and other.lower() == name.lower():
                 raise AlreadyExists(
-                    f"there is a pool {other!r}; names that differ only in capital letters count as one"
+                    f"there is a pool {other!r}, which differs only in capital letters; choose another name"
                 )
         for other in there:
             if other != but and name in read_pool_info(LocalStorage(self._folder(other))).former_names:
                 raise AlreadyExists(
-                    f"pool {other!r} was called {name!r} once and its URNs still hold; choose another name"
+                    f"pool {other!r} was called {name!r} before, and its URNs stay valid; choose another name"
                 )
 
     def _retired(self, name: str) -> Path:
@@ -400,7 +402,9 @@ class Home:
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, TypeError, RecursionError, IntegrityError) as error:
-            raise StorageError(f"{self._retired(name)} can't be read ({error}); it guards old URNs") from error
+            raise StorageError(
+                f"{self._retired(name)} can't be read ({error}); it keeps old URNs from being used again"
+            ) from error
 
     def rename(self, name: str, new: str) -> Pool:
         """Give a pool another name; URNs with the old one stay valid.
@@ -420,17 +424,17 @@ class Home:
         AlreadyExists
             If the new name is taken.
         Conflict
-            If another process does not let go of the pool; nothing is changed then.
+            If another process keeps using the pool. Nothing is changed then.
 
         Notes
         -----
-        Of a pool whose folder is a link, the link and this home's index get the name; the folder stays where it is.
+        If the pool is attached, only the link and the index in this home are renamed; the folder stays as it is.
         """
         check_pool_name(new)
         with self.pool(name) as pool:
             self._refuse_similar(new, but=name)
             if os.path.lexists(self._folder(new)) or self._retired(new).exists():
-                raise AlreadyExists(f"there is or was a pool {new!r} in {self.path}; choose another name")
+                raise AlreadyExists(f"the name {new!r} is or was used by a pool in {self.path}; choose another name")
             core_of(pool).catch_up()
             self._refuse_index(new, pool.id)
             with core_of(pool).archive.held(alone=True):
@@ -441,34 +445,34 @@ class Home:
         return self.pool(new)
 
     def attach(self, path: Path | str, name: str | None = None) -> Pool:
-        """Use a pool that lies elsewhere, in a folder that others may use as well.
+        """Attach a pool whose folder is elsewhere, e.g. shared with others.
 
-        This home gets a link to the folder, and an index of its own, which follows the pool's journal: what others
-        save there is found here, too. Where the folder can't be written, the pool can only be read.
+        This home gets a link to the folder and its own index, which follows the pool's journal: versions that others
+        save are found here, too. If the folder can't be written, the pool is read-only.
 
         Parameters
         ----------
         path : path-like
             The pool's folder, which has a ``pool.json``.
         name : str, optional
-            What the pool is called in this home; as its folder unless given. URNs begin with this name, so keep that
-            which the others use.
+            Name of the pool in this home; by default the folder's name. URNs begin with this name, so use the name
+            that others use.
 
         Returns
         -------
         Pool
-            Its index stands where the journal is.
+            The pool; its index is up to date.
 
         Raises
         ------
         PoolNotFound
-            If the folder is no pool.
+            If the folder is not a pool.
         AlreadyExists
-            If the name is taken, or if the pool is in this home already.
+            If the name is taken, or if this home already has the pool.
         """
         folder = Path(path).expanduser().absolute()
         if not _seems_a_pool(folder):
-            raise PoolNotFound(f"{folder} is no pool: it has no pool.json")
+            raise PoolNotFound(f"{folder} is not a pool: it has no pool.json")
         name = check_pool_name(folder.name if name is None else name)
         pool_id = read_pool_info(LocalStorage(folder)).id
         there = self._name_of(pool_id)
@@ -477,7 +481,7 @@ class Home:
         self._refuse_similar(name)
         link = self._folder(name)
         if os.path.lexists(link) or self._retired(name).exists():
-            raise AlreadyExists(f"there is or was a pool {name!r} in {self.path}; give it another name here")
+            raise AlreadyExists(f"the name {name!r} is or was used by a pool in {self.path}; give another with --name")
         self._reach_database(name)
         make_link(link, folder)
         try:
@@ -505,7 +509,7 @@ class Home:
         return None
 
     def detach(self, name: str) -> Path:
-        """Do without a pool that was attached; its folder stays as it is, this home's link and index go.
+        """Detach an attached pool. Its folder stays as it is; this home's link and index are removed.
 
         Parameters
         ----------
@@ -515,20 +519,22 @@ class Home:
         Returns
         -------
         pathlib.Path
-            The folder. Where it can't be reached or can't be read, or has become another pool's, the index stays for
-            when the pool is attached again.
+            The folder. If the folder can't be read, or now holds another pool, the index is not removed: it is used
+            again when the pool is attached again.
 
         Raises
         ------
         PoolNotFound
             If there is no such pool.
         Conflict
-            If the pool's folder is this home's own.
+            If the pool is not attached: its folder is in this home.
         """
         link = self._folder(check_pool_name(name))
         if not link.is_symlink():
             with self.pool(name):
-                raise Conflict(f"pool {name!r} is this home's own: `miripool delete` deletes it for good")
+                raise Conflict(
+                    f"pool {name!r} is not attached, its folder is in this home; `miripool delete` deletes it for good"
+                )
         folder = attached_folder(link)
         pool_id = self._id_of(name)
         if pool_id is not None:
@@ -571,36 +577,36 @@ class Home:
         Returns
         -------
         str or None
-            The other pool's id, e.g. of one that another home has deleted, and made again under the same name.
+            The other pool's id, e.g. if another home deleted a pool and created it again under the same name.
         """
         with self.pool(name) as pool:
             owner = find_owner(self.database_url(), schema_name(name))
             return None if owner == pool.id else owner
 
     def drop_foreign_index(self, name: str, owner: str) -> None:
-        """Drop the index of another pool, which stands in the way of a pool's own.
+        """Drop another pool's index that has the name of this pool.
 
         Parameters
         ----------
         name : str
-            The pool whose name it has.
+            The pool whose name the index has.
         owner : str
-            The other pool's id, from `foreign_index`. If that pool is there, its home can make its index again.
+            The other pool's id, from `foreign_index`. If that pool still exists, its home can rebuild its index.
         """
         self._refuse_index(name, owner)
 
     def delete(self, name: str) -> None:
-        """Delete a pool with all its products. There is no way back.
+        """Delete a pool with all its products. This can't be undone.
 
         Parameters
         ----------
         name : str
-            The pool's name. A new pool of that name will count its URNs on from where this one stopped.
+            The pool's name. A new pool of that name continues the numbering of URNs where this pool stopped.
 
         Raises
         ------
         Conflict
-            If the pool's folder is a link, or another process does not let go of it; nothing is changed then.
+            If the pool is attached, or if another process keeps using it. Nothing is changed then.
         """
         with self.pool(name) as pool:
             self._refuse_link(name)
@@ -614,8 +620,8 @@ class Home:
         folder = self._folder(name)
         if folder.is_symlink():
             raise Conflict(
-                f"{folder} is a link to {folder.resolve()}: the products belong to the home of that folder, and only "
-                f"there can they be deleted. Nothing was changed. `miripool detach {name}` does without it here"
+                f"pool {name!r} is attached: {folder} is a link to {folder.resolve()}, and the products can be deleted "
+                f"only in the home of that folder. Nothing was changed. `miripool detach {name}` detaches the pool"
             )
 
     def _retire(self, name: str, archive: Archive, next_serial: int) -> None:
@@ -710,12 +716,12 @@ def reopen(home: str, name: str, pool_id: str) -> Pool:
     Returns
     -------
     Pool
-        The same for all references that are unpickled.
+        The same object for all references that are unpickled.
 
     Raises
     ------
     PoolNotFound
-        If there is no such pool any more, or another one under that name.
+        If the pool no longer exists, or if the name belongs to another pool now.
     """
     return _reopened(os.getpid(), home, name, pool_id)
 
@@ -724,7 +730,7 @@ def reopen(home: str, name: str, pool_id: str) -> Pool:
 def _reopened(_process: int, home: str, name: str, pool_id: str) -> Pool:
     pool = Home(home).pool(name)
     if pool.id != pool_id:
-        raise PoolNotFound(f"pool {name!r} of {home} is another one than that which was pickled")
+        raise PoolNotFound(f"the name {name!r} in {home} now belongs to another pool than when it was pickled")
     return pool
 
 
@@ -749,8 +755,8 @@ def _refuse_used(folder: Path) -> None:
         raise storage_error(error, folder) from error
     if found:
         raise AlreadyExists(
-            f"{folder} has no pool.json, and is not empty ({', '.join(found[:5])}): if it is a pool, restore "
-            "its pool.json from a copy, otherwise move it away"
+            f"{folder} is not empty ({', '.join(found[:5])}) and has no pool.json: if it is a pool, restore "
+            "its pool.json from a copy; otherwise move the folder away"
         )
 
 

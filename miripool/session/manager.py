@@ -29,7 +29,7 @@ __all__ = ["PoolManager", "ProductStorage"]
 
 
 class PoolManager:
-    """Gives pools by name, in the home named by ``MIRIPOOL_HOME`` or the platform's default."""
+    """Opens pools by name, in the home named by ``MIRIPOOL_HOME`` or in the platform's default home."""
 
     @staticmethod
     def getPool(name: str, *, create: bool = False, home: Path | str | None = None) -> Pool:  # noqa: N802 - HIPE's name
@@ -40,7 +40,7 @@ class PoolManager:
         name : str
             The pool's name.
         create : bool, keyword-only
-            Make it if it is not there.
+            Create the pool if it does not exist.
         home : path-like, keyword-only, optional
             The folder of pools.
 
@@ -52,7 +52,7 @@ class PoolManager:
         Raises
         ------
         PoolNotFound
-            If there is none; the message names those there are.
+            If there is no such pool; the message lists the existing pools.
         """
         return Home(home).pool(name, create=create)
 
@@ -74,12 +74,12 @@ class PoolManager:
 
 
 class ProductStorage:
-    """Several pools as one: the first registered is written, all are read.
+    """Several pools used together: products are saved in the first registered pool and found in all.
 
     Parameters
     ----------
     pools : Pool, str, or an iterable of them
-        Registered in that order; names are opened through `PoolManager`.
+        Pools to register, in that order; names are opened through `PoolManager`.
     """
 
     def __init__(self, pools: Pool | str | Iterable[Pool | str] = ()) -> None:
@@ -101,11 +101,11 @@ class ProductStorage:
         Raises
         ------
         AlreadyExists
-            If a pool of that name is registered.
+            If a pool of that name is already registered.
         """
         opened = pool if isinstance(pool, Pool) else PoolManager.getPool(pool)
         if any(p.name == opened.name for p in self._pools):
-            raise AlreadyExists(f"pool {opened.name!r} is registered already")
+            raise AlreadyExists(f"pool {opened.name!r} is already registered")
         self._pools.append(opened)
 
     def getPools(self) -> list[Pool]:  # noqa: N802 - HIPE's name
@@ -114,7 +114,7 @@ class ProductStorage:
         Returns
         -------
         list of Pool
-            The first is written.
+            The first is the one that `save` writes to.
         """
         return list(self._pools)
 
@@ -226,15 +226,15 @@ class ProductStorage:
         query : Query, str, callable or type of Product
             What to look for.
         previous : sequence of ProductRef, optional
-            Look only at these.
+            Search only these.
         tag : str, keyword-only, optional
-            Look at the versions that this tag marks, in the pools that have it.
+            Search the versions that this tag marks, in the pools that have the tag.
         all_versions : bool, keyword-only, optional
-            Look at every living version, not only at heads.
+            Search all versions that are not in the trash, not only the newest.
         order : str or sequence of str, keyword-only, optional
             What to sort by, within each pool.
         limit : int, keyword-only, optional
-            At most so many, of all pools.
+            Return at most this many products, over all pools.
 
         Returns
         -------
@@ -290,15 +290,15 @@ class ProductStorage:
         return pools
 
     def getHead(self, ref: Reference) -> ProductRef:  # noqa: N802 - HIPE's name
-        """Give the newest living version of a track; see `Pool.head`."""
+        """Give the newest version of a product that is not in the trash; see `Pool.head`."""
         return self._pool_of(ref).head(ref)
 
     def getVersions(self, ref: Reference) -> list[ProductRef]:  # noqa: N802 - HIPE's name
-        """List the versions of a track; see `Pool.versions`."""
+        """List the versions of a product; see `Pool.versions`."""
         return self._pool_of(ref).versions(ref)
 
     def setTag(self, tag: str, urn: Reference) -> None:  # noqa: N802 - HIPE's name
-        """Put a label on a version; in its track it leaves the version it marked before.
+        """Put a tag on a version. If the tag marks another version of the same product, it moves from there.
 
         Parameters
         ----------
@@ -310,7 +310,7 @@ class ProductStorage:
         self._pool_of(urn).tag(urn, tag)
 
     def getTags(self, urn: Reference | None = None) -> list[str]:  # noqa: N802 - HIPE's name
-        """List the tags of a version, or all in use.
+        """List the tags of a version, or all tags in use.
 
         Parameters
         ----------
@@ -327,7 +327,7 @@ class ProductStorage:
         return sorted({t.label for pool in self._pools for t in pool.tags()})
 
     def tagExists(self, tag: str) -> bool:  # noqa: N802 - HIPE's name
-        """Tell whether a label marks a version in any pool.
+        """Tell whether a tag marks a version in any pool.
 
         Parameters
         ----------
@@ -337,12 +337,12 @@ class ProductStorage:
         Returns
         -------
         bool
-            True if so.
+            True if it marks one.
         """
         return any(pool.tag_exists(tag) for pool in self._pools)
 
     def removeTag(self, tag: str) -> None:  # noqa: N802 - HIPE's name
-        """Take a label off all versions it marks.
+        """Remove a tag from all versions that it marks.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Pool: what a session holds of a pool. It says what one can do; the work is done elsewhere."""
+"""Pool: the public methods of a pool. Other modules do the work."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Pool:
 
     @property
     def id(self) -> str:
-        """What tells this pool from all others, for ever, whatever its name."""
+        """Identifier of the pool; it is unique and does not change when the pool is renamed."""
         return self._core.id
 
     @property
@@ -75,46 +75,48 @@ class Pool:
         """The pool's folder."""
         files = self._core.archive.storage.files
         if files is None:
-            raise InvalidInput(f"pool {self.name!r} is no folder of this machine: it is at {self._core.archive.place}")
+            raise InvalidInput(
+                f"pool {self.name!r} is not a folder of this machine: it is at {self._core.archive.place}"
+            )
         return files.root
 
     def set_pixel_policy(self, policy: str) -> None:
-        """Say which versions get pixel rows by themselves from now on.
+        """Set which versions get pixel rows automatically from now on.
 
         Parameters
         ----------
         policy : {'all', 'tagged', 'none'}
-            All versions; heads and tagged ones; none.
+            All versions; the newest and tagged versions; no versions.
 
         Raises
         ------
         InvalidInput
-            If it is another word.
+            If `policy` is none of these.
         """
         if policy not in PIXEL_POLICIES:
-            raise InvalidInput(f"pixel rows are made of {', '.join(PIXEL_POLICIES)} versions, not {policy!r}")
+            raise InvalidInput(f"there is no pixel policy {policy!r}; the policies are {', '.join(PIXEL_POLICIES)}")
         self._core.archive.set_pixel_policy(PIXEL_POLICIES[policy])
 
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
-        """Make the index again from the folder, e.g. because it is damaged or belongs to an older state of the folder.
+        """Rebuild the index from the folder, e.g. if the index is damaged or older than the folder.
 
-        Others may read and write meanwhile: the new index takes the place of the old one when it is done. Its pixel
-        rows are pending then; `PixelRows.make_pending` or the next `add` makes them.
+        Others may read and write meanwhile: the new index replaces the old one when it is complete. Its pixel rows are
+        then pending; `miripool index pixels` makes them.
 
         Parameters
         ----------
         progress : callable, keyword-only, optional
-            Told how many entries of the journal were looked at so far.
+            Called with the number of journal entries read so far.
 
         Raises
         ------
         IntegrityError
-            If the journal is damaged; the index is as it was then.
+            If the journal is damaged. The index is not changed then.
         """
         self._core.reindex(progress=progress)
 
     def close(self) -> None:
-        """Let go of the database connection; the next use makes a new one."""
+        """Close the database connection. The next use of the pool opens a new one."""
         self._core.close()
 
     def __enter__(self) -> Pool:
@@ -146,32 +148,32 @@ class Pool:
         pixels: bool | None = None,
         truncate: bool = False,
     ) -> ProductRef:
-        """Save a product: a new track, a further version, or nothing if a living version has the same data.
+        """Save a product: a new product, a new version, or nothing if a version has the same data already.
 
         Parameters
         ----------
         source : path-like, Product, astropy HDUList or jwst datamodel
-            What to save; ``.fits`` or ``.fits.gz`` where it is a path.
+            What to save; a path names a ``.fits`` or ``.fits.gz`` file.
         name : str, keyword-only, optional
-            The track's name; unless given, the file's stem without ``_uncal``, ``_ramp``, ``_rateints``, ``_rate``.
+            The product's name; by default the file's stem without ``_uncal``, ``_ramp``, ``_rateints``, ``_rate``.
         kind : str or type of Product, keyword-only, optional
-            Unless given, found out from the content.
+            The product's kind; by default derived from the content.
         tag : str, keyword-only, optional
-            Label for the version, also where it was there before.
+            Tag for the version, even if the version was already in the pool.
         force : bool, keyword-only
-            Make a version even of data that are there.
+            Make a new version even if the same data are already in the pool.
         history : sequence of mapping, keyword-only, optional
-            What it was made from and how; JSON-able.
+            What the product was made from and how, as values that JSON can hold.
         pixels : bool, keyword-only, optional
-            Whether the version gets pixel rows in the index; as the pool's setting says unless given.
+            Whether the version gets pixel rows in the index; by default the pool's pixel policy decides.
         truncate : bool, keyword-only
-            Of a ground test's file with frames missing or too many, keep the whole integrations.
+            Keep only the complete integrations of a ground-test file that has too few or too many frames.
 
         Returns
         -------
         ProductRef
-            The version; its `notice` says so where nothing was new. Its `product` is read-only; a product that was
-            given stays the draft that it was.
+            The version; its `notice` says if nothing was new. The reference's `product` is read-only. A `Product` given
+            as `source` is not changed and can still be edited.
 
         Raises
         ------
@@ -180,7 +182,7 @@ class Pool:
         Conflict
             If the name belongs to another exposure.
         InvalidName
-            If the tag or the name can't be one.
+            If the tag or the name is not valid.
         """
         tagging.check_tag(tag)
         saved = saving.save(
@@ -209,7 +211,7 @@ class Pool:
         truncate: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Outcome]:
-        """Save many files; one bad file does not stop the others. Repeated, it goes on where it was interrupted.
+        """Save many files. A bad file does not stop the others; an interrupted call can be repeated.
 
         Parameters
         ----------
@@ -218,25 +220,24 @@ class Pool:
         tag, name, force, pixels, truncate : object, keyword-only
             As for `save`.
         jobs : int, keyword-only, optional
-            Files at a time; one, or as many as the executor works at, unless given.
+            Number of files processed in parallel; by default one, or as many as the executor has workers.
         executor : concurrent.futures.Executor, keyword-only, optional
-            Who reads, measures and stores the files: a process pool, Dask's ``client.get_executor()``; threads of this
-            process unless given. Versions are made here, in the order of the files.
+            Executor that reads and stores the files: a process pool, or Dask's ``client.get_executor()``; by default
+            threads of this process. Versions are made in this process, in the order of the files.
         progress : callable, keyword-only, optional
-            Told after each file how many bytes of how many are done.
+            Called after each file with the number of bytes done and the total number of bytes.
 
         Returns
         -------
         list of Outcome
-            One for each file, in order, and for each pattern or folder without a FITS file, which has failed;
-            `miripool.pool.ingest.ingest` gives them one by one.
+            One for each file, in order. A pattern or folder without a FITS file gives an outcome that has failed.
 
         Raises
         ------
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         InvalidName
-            If the tag can't be one.
+            If the tag is not valid.
         """
         from ..pool.ingest import find_files, ingest
 
@@ -277,22 +278,23 @@ class Pool:
         query : Query, str, callable or type of Product
             ``"ngroups >= 20 and detector == 'MIRIMAGE'"``, a MetaQuery, a function of a product …
         previous : ProductRef or sequence of them, optional
-            Look only at these, whichever versions they are.
+            Search only these versions, whether or not they are the newest.
         tag : str, keyword-only, optional
-            Look at the versions that this tag marks.
+            Search the versions that this tag marks.
         all_versions : bool, keyword-only, optional
-            Look at every living version, not only at heads.
+            Search all versions that are not in the trash, not only the newest.
         order : str or sequence of str, keyword-only, optional
-            Fields or keywords to sort by; ``-created`` for descending. In the order of saving unless given.
+            Fields or keywords to sort by; a leading ``-`` means descending, e.g. ``-created``. By default the order
+            of saving.
         limit : int, keyword-only, optional
-            At most so many.
+            Return at most this many products.
         allVersions : bool, keyword-only, optional
-            `all_versions`, in HIPE's word.
+            HIPE's name of `all_versions`.
         executor : concurrent.futures.Executor, keyword-only, optional
-            Who looks at the data where the index does not answer: a process pool, Dask's ``client.get_executor()``;
-            threads on all cores unless given.
+            Executor that reads data for conditions that the index can't answer: a process pool, or Dask's
+            ``client.get_executor()``; by default threads on all cores.
         progress : callable, keyword-only, optional
-            Told then how many products of how many were looked at.
+            Called while data are read, with the number of products done and their total number.
 
         Returns
         -------
@@ -321,7 +323,7 @@ class Pool:
         )
 
     def explain(self, query: Any = "1", *, tag: str | None = None, all_versions: bool | None = None) -> Explanation:
-        """Tell how a query is answered: who answers each condition, and how many products are left after it.
+        """Show how a query is answered: what answers each condition, and how many products are left after it.
 
         Parameters
         ----------
@@ -331,7 +333,7 @@ class Pool:
         Returns
         -------
         Explanation
-            Printed as a table; where nothing is left it names the nearest values that are there.
+            Prints as a table. If no product is left, it names the nearest existing values.
         """
         from ..pool.explain import explain
 
@@ -346,10 +348,10 @@ class Pool:
         Parameters
         ----------
         spec : str, Urn or ProductRef
-            ``urn:jpl8:Ramp:3``, ``Ramp/name``, ``Ramp/name@1``, ``Ramp/name@cal v1``, or a name that is clear by
-            itself; without version or tag, the head (where all is in the trash, the newest there).
+            ``urn:jpl8:Ramp:3``, ``Ramp/name``, ``Ramp/name@1``, ``Ramp/name@cal v1``, or a name that only one product
+            has. Without version or tag, the newest version that is not in the trash.
         removed : bool, keyword-only
-            Find it in the trash too.
+            Search the trash, too. If all versions are in the trash, a name then means the newest of them.
 
         Returns
         -------
@@ -359,9 +361,9 @@ class Pool:
         Raises
         ------
         ProductNotFound
-            If there is none; the message names the nearest.
+            If there is no such version; the message suggests similar names.
         AmbiguousSpec
-            If the name stands for products of several kinds.
+            If products of several kinds have the name.
         """
         return self._core.ref(spec, removed=removed)
 
@@ -390,31 +392,31 @@ class Pool:
         return self.ref(urn_or_tag)
 
     def versions(self, ref: Reference, *, removed: bool = False) -> list[ProductRef]:
-        """List the versions of a track, oldest first.
+        """List the versions of a product, oldest first.
 
         Parameters
         ----------
         ref : ProductRef or str
-            Any version of it.
+            Any version of the product.
         removed : bool, keyword-only
-            Those in the trash too.
+            Include versions in the trash.
 
         Returns
         -------
         list of ProductRef
-            The living ones.
+            The versions.
         """
         found = self.ref(ref, removed=True)
         rows = self._core.catalog.track(found.kind, found.name)
         return [ProductRef(self._core, row) for row in rows if removed or row.removed is None]
 
     def head(self, ref: Reference) -> ProductRef:
-        """Give the newest living version of a track.
+        """Give the head of a product: its newest version that is not in the trash.
 
         Parameters
         ----------
         ref : ProductRef or str
-            Any version of it.
+            Any version of the product.
 
         Returns
         -------
@@ -428,55 +430,55 @@ class Pool:
         """
         versions = self.versions(ref)
         if not versions:
-            raise ProductNotFound(f"every version of {self.ref(ref, removed=True).name} is in the trash")
+            raise ProductNotFound(f"all versions of {self.ref(ref, removed=True).name} are in the trash; restore one")
         return versions[-1]
 
     # Tags
 
     def tag(self, refs: Reference | Iterable[Reference], label: str, *, keep: bool = False) -> int:
-        """Put a label on versions; in each track it leaves the version that it marked before.
+        """Put a tag on versions. In each product, the tag moves from the version that it marked before.
 
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them
-            At most one version of each track; a context stands for itself and all that it refers to.
+            At most one version of each product. A context is tagged with all that it refers to.
         label : str
-            E.g. ``using cal v2``.
+            The tag, e.g. ``using cal v2``.
         keep : bool, keyword-only
-            Refuse to take the label from another version.
+            Refuse to move the tag from another version.
 
         Returns
         -------
         int
-            How many versions were newly marked.
+            How many versions did not have the tag before.
 
         Raises
         ------
         InvalidName
-            If the label can't be one.
+            If the tag is not valid.
         InvalidInput
-            If two versions of one track are given.
+            If two versions of one product are given.
         Conflict
-            If the label would leave another version, with `keep`.
+            If the tag marks another version and `keep` is True.
         """
         tagging.check_tag(label)
         self._core.catch_up()
         return len(tagging.put(self._core, serials_among(self._core, refs), label, keep=keep))
 
     def untag(self, label: str, refs: Reference | Iterable[Reference] | None = None) -> int:
-        """Take a label off versions.
+        """Remove a tag from versions.
 
         Parameters
         ----------
         label : str
             The tag.
         refs : ProductRef, str, or an iterable of them, optional
-            All that it marks unless given.
+            The versions; by default all that the tag marks.
 
         Returns
         -------
         int
-            How many it was taken off.
+            How many versions lost the tag.
 
         Raises
         ------
@@ -493,7 +495,7 @@ class Pool:
         Returns
         -------
         list of TagSummary
-            Label, how many living versions it marks, contexts apart, first and last use.
+            Tag, number of versions that it marks (without contexts and trash), first and last use.
         """
         self._core.catch_up()
         return self._core.catalog.tags()
@@ -501,25 +503,25 @@ class Pool:
     def tag_events(
         self, label: str | None = None, *, kind: str | None = None, name: str | None = None
     ) -> list[TagEvent]:
-        """List the moves of a tag, or of all, oldest first.
+        """List the moves of a tag, or of all tags, oldest first.
 
         Parameters
         ----------
         label : str, optional
             The tag.
         kind, name : str, keyword-only, optional
-            Only in these tracks.
+            Only moves in products of this kind or name.
 
         Returns
         -------
         list of TagEvent
-            One for each version that it came to or went from.
+            One for each product in which the tag was put on a version, moved or removed.
         """
         self._core.catch_up()
         return self._core.catalog.tag_events(label=label, kind=kind, name=name)
 
     def tag_exists(self, label: str) -> bool:
-        """Tell whether a label marks a living version.
+        """Tell whether a tag marks a version that is not in the trash.
 
         Parameters
         ----------
@@ -529,7 +531,7 @@ class Pool:
         Returns
         -------
         bool
-            True if so.
+            True if it marks one.
         """
         return tagging.exists(self._core, label)
 
@@ -544,7 +546,7 @@ class Pool:
         Returns
         -------
         ProductRefs
-            In the order of saving; contexts too.
+            In the order of saving, including contexts.
 
         Raises
         ------
@@ -560,25 +562,25 @@ class Pool:
     # Trash
 
     def remove(self, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> int:
-        """Put versions into the trash; numbers stay used, nothing is deleted, `restore` brings them back.
+        """Put versions into the trash. Nothing is deleted; `restore` brings them back.
 
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them
             The versions.
         cascade : bool, keyword-only
-            The living contexts of users that refer to them go, too. The exposures that `add` and `reprocess` made of
-            them go by themselves, and come back with them.
+            Also remove the contexts made by users that refer to the versions. The exposures that `add` and `reprocess`
+            made of the versions are always removed and restored with them.
 
         Returns
         -------
         int
-            How many went.
+            How many versions were put into the trash. Their numbers are not used again.
 
         Raises
         ------
         Conflict
-            If contexts of users refer to them, without `cascade`.
+            If contexts made by users refer to the versions and `cascade` is False.
         """
         return trashing.remove(self._core, refs, cascade=cascade)
 
@@ -594,45 +596,45 @@ class Pool:
         Parameters
         ----------
         kind : str or type of Product, optional
-            Of this kind only; otherwise of all, contexts too.
+            Only this kind; by default all kinds, including contexts.
         order, limit : object, keyword-only
             As for `select`.
 
         Returns
         -------
         ProductRefs
-            In the order of saving, unless ordered otherwise.
+            In the order of saving unless `order` is given.
         """
         return trashing.trash(self._core, kind, order=order, limit=limit)
 
     def restore(self, refs: Reference | Iterable[Reference]) -> int:
-        """Take versions out of the trash. A tag that they had is theirs again, unless it has moved on meanwhile.
+        """Take versions out of the trash. They have their tags again, except tags that have moved to other versions.
 
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them
-            The versions; a SPEC without version means the newest of its track that is in the trash. What contexts
-            refer to comes back with them.
+            The versions. A SPEC without version means the newest version of the product that is in the trash. A context
+            is restored with all that it refers to.
 
         Returns
         -------
         int
-            How many came back; what was not in the trash does not count.
+            How many versions were restored; versions that were not in the trash do not count.
 
         Raises
         ------
         Conflict
-            If a context refers to what was removed for good.
+            If a context refers to a version that was removed for good.
         """
         return trashing.restore(self._core, refs)
 
     def expired(self, grace: timedelta) -> list[ProductRef]:
-        """List what has been in the trash for long.
+        """List the versions that have been in the trash for longer than a grace period.
 
         Parameters
         ----------
         grace : timedelta
-            For longer than this.
+            The grace period.
 
         Returns
         -------
@@ -642,9 +644,9 @@ class Pool:
         return trashing.expired(self._core, grace)
 
     def purge(self, refs: Reference | Iterable[Reference]) -> int:
-        """Give versions in the trash up for good: `restore` does not bring them back, `miripool gc` frees their arrays.
+        """Remove versions in the trash for good: they can't be restored, and `miripool gc` deletes their arrays.
 
-        Their numbers stay used, their manifests stay: what was made from them can still be traced.
+        Their numbers are not used again and their manifests stay, so that what was made from them can still be traced.
 
         Parameters
         ----------
@@ -654,7 +656,8 @@ class Pool:
         Returns
         -------
         int
-            How many; what is not in the trash does not count, nor what somebody else has given up meanwhile.
+            How many versions were removed; versions that are not in the trash, or that another process removed
+            meanwhile, do not count.
         """
         return trashing.purge(self._core, refs)
 
@@ -666,9 +669,9 @@ class Pool:
         Parameters
         ----------
         x, y : int
-            Column and row of the FULL array, from 1; MIRI's has 1032 columns and 1024 rows.
+            Column (1 to 1032) and row (1 to 1024) of the FULL array, 1-based.
         detector : str, optional
-            E.g. ``"MIRIMAGE"``, in capitals or not; needed where the versions asked about are of several.
+            E.g. ``"MIRIMAGE"``; case does not matter. Needed if the versions are of several detectors.
 
         Returns
         -------
@@ -705,15 +708,15 @@ class Pool:
         where : str, optional
             Condition on a pixel's columns, e.g. ``"rate > 1.0 and dq is null"``; see `miripool.query.pixelwhere`.
         x, y : (int, int), keyword-only, optional
-            First and last column, first and last row to look at, in the FULL array; ends included.
+            First and last column, first and last row to search, in the FULL array, 1-based, both ends included.
         query : Query or str, keyword-only, optional
-            Of which versions.
+            Condition on versions, as for `select`.
         tag : str, keyword-only, optional
-            The versions that this tag marks.
+            Search the versions that this tag marks.
         all_versions : bool, keyword-only
-            Not only heads.
+            Search all versions, not only the newest.
         detector : str, keyword-only, optional
-            Of this detector, in capitals or not; of all unless given, told apart by the column ``detector``.
+            Only this detector; case does not matter. By default all; the column ``detector`` names them.
 
         Returns
         -------
@@ -730,7 +733,7 @@ class Pool:
         options: dict[str, Any] = {"query": query, "tag": tag, "all_versions": all_versions, "detector": detector}
         return Pixels(self._core, kind, where, x=x, y=y, **options)
 
-    # Looking at versions, and writing them out
+    # Inspecting and exporting versions
 
     def history(self, ref: Reference) -> tuple[Mapping[str, Any], ...]:
         """Tell what a version was made from and how.
@@ -743,8 +746,8 @@ class Pool:
         Returns
         -------
         tuple of dict
-            As it was given to `save`; `reprocess` tells tool, version, context, parameters, references with digests,
-            steps, and the URNs of inputs.
+            The history given to `save`. For results of `reprocess`: tool, version, CRDS context, parameters, reference
+            files with digests, steps, and the URNs of the inputs.
         """
         row = self._core.finder.row(ref)
         return copy.deepcopy(self._core.manifest(row).history)  # the manifest is kept
@@ -755,10 +758,10 @@ class Pool:
         Parameters
         ----------
         old, new : ProductRef or str
-            The versions, of one track or of two.
+            The versions, of one product or of two.
         elements : bool, keyword-only
-            Read the arrays that differ, and tell how many elements do and by how much; not of versions whose arrays are
-            gone.
+            Read the arrays that differ, and count the elements that differ and by how much. This is left out if a
+            version was removed for good.
 
         Returns
         -------
@@ -772,7 +775,7 @@ class Pool:
         return compare_products(self._core.load_version(before), self._core.load_version(after), found)
 
     def lineage(self, ref: Reference) -> Lineage:
-        """Tell what a version was made from and what was made of it; no array is read.
+        """Tell what a version was made from and what was made from it. No array is read.
 
         Parameters
         ----------
@@ -782,15 +785,15 @@ class Pool:
         Returns
         -------
         Lineage
-            A list of Descent: the versions that it goes back to, or it itself; each with all that leads to this
-            version, and all that was made of this version.
+            A list of Descent, one for each original version that this version goes back to (the version itself if
+            there is none). Each is a tree with the versions between, and all versions made from this one.
         """
         row = self._core.finder.row(ref)
         self._core.catch_up()
         return Lineage(trace(self._core.archive, self._core.catalog, row, self._core.finder.is_ours))
 
     def uses(self, of: Reference) -> list[Use]:
-        """Find the versions that a version, or a reference file, went into.
+        """Find the versions that were made from a version or with a reference file.
 
         Parameters
         ----------
@@ -800,13 +803,13 @@ class Pool:
         Returns
         -------
         list of Use
-            Living versions in the order of saving: what was made of it, directly or by others, calibrated with it, or
-            refers to it.
+            Versions that are not in the trash, in the order of saving: those made from it, directly or through other
+            versions, calibrated with it, or referring to it.
 
         Raises
         ------
         ProductNotFound
-            If there is no such version, and no version was calibrated with such a file.
+            If there is no such version, and no version was calibrated with a file of that name.
         """
         self._core.catch_up()
         missing: ProductNotFound | None = None
@@ -820,7 +823,7 @@ class Pool:
         names = [of.removeprefix("crds://")] if isinstance(of, str) and row is None else []
         found = find_uses(self._core.catalog, self._core.finder.is_ours, row=row, names=names)
         if missing is not None and not found:
-            raise ProductNotFound(f"{missing}; and nothing here was calibrated with a reference file {of!r}")
+            raise ProductNotFound(f"{missing}; and no version was calibrated with a reference file {of!r}")
         return found
 
     def export(self, ref: Reference, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
@@ -831,11 +834,11 @@ class Pool:
         ref : ProductRef or str
             The version.
         destination : path-like
-            A file, or a folder that is there: then under the name it came with.
+            A file, or an existing folder, where the file gets its original name.
         overwrite : bool, keyword-only
-            Replace a file of that name.
+            Replace an existing file.
         jwst : bool, keyword-only
-            Write a ground test's exposure as the Level-1b file that it means, ``…_uncal.fits``.
+            Write an exposure of a ground test as a Level-1b file, ``…_uncal.fits``.
 
         Returns
         -------
@@ -845,11 +848,11 @@ class Pool:
         Raises
         ------
         AlreadyExists
-            If the file is there and `overwrite` is False.
+            If the file exists and `overwrite` is False.
         FileMissing
-            If the folder is not there.
+            If the folder does not exist.
         IntegrityError
-            If what is stored is missing, or no longer gives the bytes that were saved.
+            If stored data are missing or damaged, so that the file would differ from the one that was saved.
         """
         found = ref if isinstance(ref, ProductRef) else self.ref(ref)
         return self._core.export(found, destination, overwrite=overwrite, jwst=jwst)
@@ -884,7 +887,7 @@ class Pool:
         """
         return to_datamodel(product if isinstance(product, Product) else self.ref(product).product)
 
-    # Calibrating, looking after it, and giving it on
+    # Calibrating, maintaining and sharing
 
     def reprocess(
         self,
@@ -897,28 +900,29 @@ class Pool:
         pixels: bool | None = None,
         progress: Callable[[ProductRef, str], None] | None = None,
     ) -> Iterator[Reprocessed]:
-        """Run the JWST pipeline's `Detector1Pipeline` on raw products; save what it makes of each together.
+        """Run the JWST pipeline's `Detector1Pipeline` on raw products, and save the results of each together.
 
-        These are the ramp, the rate, and the rateints where the pipeline gives them. With the raw product they make a
-        version of its `Exposure`.
+        The results are the ramp, the rate, and the rateints if the pipeline makes them. Together with the raw product
+        they form a new version of its `Exposure`.
 
         Parameters
         ----------
         raws : ProductRef, str, or an iterable of them
-            Of kind Raw.
+            Products of kind Raw.
         recipe : miripool.pipeline.Recipe, optional
-            How: context, references, steps.
+            CRDS context, reference files and steps.
         tag : str, keyword-only, optional
-            Label for the results.
+            Tag for the results.
         jobs : int, keyword-only
-            How many run at a time, each in a process of its own; some gigabytes of memory each.
+            Number of exposures processed in parallel, each in its own process with some gigabytes of memory.
         executor : concurrent.futures.Executor, keyword-only, optional
-            Who runs them, instead of `jobs` threads: a process pool, Dask's ``client.get_executor()``. Other hosts need
-            to see the pool's folder, the references and the CRDS cache under the same paths; they need no database.
+            Executor to use instead of `jobs` threads: a process pool, or Dask's ``client.get_executor()``. Other hosts
+            must see the pool's folder, the reference files and the CRDS cache under the same paths; they need no
+            database.
         pixels : bool, keyword-only, optional
             As for `save`.
         progress : callable, keyword-only, optional
-            Takes the product and the step that begins; from other threads.
+            Called with the product and the step that begins, from other threads.
 
         Yields
         ------
@@ -946,21 +950,24 @@ class Pool:
         level: str = "normal",
         progress: Callable[[int, int], None] | None = None,
     ) -> Report:
-        """Look whether the pool is whole, folder against index and index against folder; nothing is changed.
+        """Check the pool for damage: compare its folder with its index, and its index with its folder.
+
+        Nothing is changed.
 
         Parameters
         ----------
         refs : ProductRef, str, or an iterable of them, optional
-            Look at these versions only; at everything unless given.
+            Check only these versions; by default everything.
         level : {'quick', 'normal', 'full'}, keyword-only
-            Names and manifests; also headers of blobs and samples of pixel rows; also every array.
+            'quick' checks names and manifests; 'normal' also headers of blobs and samples of pixel rows; 'full' also
+            every array.
         progress : callable, keyword-only, optional
-            Takes how many of how many blobs are done; bytes of arrays where they are read.
+            Called with the number of blobs done and their total number; with bytes at level 'full'.
 
         Returns
         -------
         Report
-            With all that was found.
+            All findings.
         """
         from ..maintenance.verify import verify
 
@@ -975,42 +982,43 @@ class Pool:
         dry_run: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[RepairStep]:
-        """Heal what can be healed, from copies; set aside what can't, and lose nothing more.
+        """Repair the pool from copies. What can't be repaired is set aside or left, and nothing more is lost.
 
         Parameters
         ----------
         sources : sequence of pathlib.Path, optional
-            Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
+            Folders of pools (a copy of this pool, or another pool with the same data), FITS files, or folders of FITS
+            files.
         dry_run : bool, keyword-only
-            Only tell what would be done.
+            Only list what would be done.
         progress : callable, keyword-only, optional
             As for `verify`.
 
         Returns
         -------
         list of RepairStep
-            Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
+            Empty if the pool is not damaged. `healed` is False for damage that can't be repaired.
 
         Raises
         ------
         FileMissing
-            If a source is not there.
+            If a source does not exist.
         """
         from ..maintenance.repair import repair
 
         return repair(self._core, sources, dry_run=dry_run, progress=progress)
 
     def gc(self, *, dry_run: bool = False, progress: Callable[[int, int], None] | None = None) -> Collected:
-        """Delete blobs and manifests that no version refers to, and what killed writers left. Safe while others write.
+        """Delete blobs and manifests that no version refers to, and files that killed writers left.
 
-        Versions in the trash keep theirs, until they are given up by `purge`.
+        Others may write meanwhile. Versions in the trash keep their arrays until `purge` removes the versions for good.
 
         Parameters
         ----------
         dry_run : bool, keyword-only
-            Delete nothing, only tell what would be deleted.
+            Only count what would be deleted; delete nothing.
         progress : callable, keyword-only, optional
-            Takes how many of how many files were looked at.
+            Called with the number of files checked and their total number.
 
         Returns
         -------
@@ -1029,32 +1037,32 @@ class Pool:
         tags: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Received]:
-        """Copy versions to another pool, with arrays, provenance and tags; each is checked whole.
+        """Copy versions to another pool, with arrays, provenance and tags. Every array is checked.
 
-        Called again after it was interrupted, it goes on: what is there already is not stored again.
+        An interrupted call can be repeated: versions that are already in the other pool are not stored again.
 
         Parameters
         ----------
         target : Pool
-            Where to.
+            The pool to copy to.
         refs : ProductRef, str, or an iterable of them, optional
-            The versions; all living ones unless given.
+            The versions; by default all that are not in the trash.
         tags : bool, keyword-only
-            Put the labels on that the versions have here; they leave what they mark there in these tracks.
+            Also copy the tags. In the other pool, a tag moves from the version of the same product that it marked.
         progress : callable, keyword-only, optional
-            Takes how many versions of how many are done.
+            Called with the number of versions done and their total number.
 
         Returns
         -------
         list of Received
-            In the order of saving here.
+            In the order in which this pool saved them.
 
         Raises
         ------
         IntegrityError
-            If a version is damaged; those before it have been saved then.
+            If a version is damaged; the versions before it have been saved then.
         Conflict
-            If a name belongs to another exposure there.
+            If a name belongs to another exposure in the other pool.
         """
         from ..exchange.copy import PoolShelf, receive
 
@@ -1068,18 +1076,18 @@ class Pool:
         overwrite: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Packed:
-        """Write versions into one tar file. It appears under its name when it is complete and on disk, or not at all.
+        """Write versions to one tar file. The file gets its name only when it is complete and on disk.
 
         Parameters
         ----------
         path : path-like
             The file.
         refs : ProductRef, str, or an iterable of them, optional
-            The versions; all living ones unless given.
+            The versions; by default all that are not in the trash.
         overwrite : bool, keyword-only
-            Replace a file of that name.
+            Replace an existing file.
         progress : callable, keyword-only, optional
-            Takes how many of how many blobs are done.
+            Called with the number of blobs done and their total number.
 
         Returns
         -------
@@ -1089,7 +1097,7 @@ class Pool:
         Raises
         ------
         AlreadyExists
-            If the file is there and `overwrite` is False.
+            If the file exists and `overwrite` is False.
         IntegrityError
             If a version is damaged.
         """
@@ -1102,12 +1110,12 @@ class Pool:
     def unpack(
         self, path: Path | str, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
     ) -> list[Received]:
-        """Save the versions that a packed file holds; the parameters and errors are those of `copy_to`.
+        """Save the versions from a file that `pack` wrote; further errors are those of `copy_to`.
 
         Parameters
         ----------
         path : path-like
-            What `pack` wrote.
+            The file.
         tags, progress : object, keyword-only
             As for `copy_to`.
 
@@ -1119,7 +1127,7 @@ class Pool:
         Raises
         ------
         FileMissing, FormatError, IntegrityError
-            If there is no such file, or it is no pack, or damaged.
+            If the file does not exist, is not a pack, or is damaged.
         """
         from ..exchange.copy import receive
         from ..exchange.pack import Pack

@@ -34,15 +34,15 @@ _FEWEST_GROUPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What one calibration believes of the detector.
+    """What a calibration assumes about the detector.
 
     Attributes
     ----------
     label : str
         For people, e.g. ``"v1"``.
     gain : float
-        Electrons per DN. Enters the noise of the photons: ERR, and through the weights of the fit, by a small amount,
-        the slopes. The ramp does not know it.
+        Electrons per DN. It sets the photon noise, and so ERR and, slightly, the slopes through the weights of the
+        fit. It does not affect the ramp.
     dark_scale : float
         Factor of the detector's true dark current.
     linearity_scale : float
@@ -66,11 +66,11 @@ class Calibration:
     def __post_init__(self) -> None:
         for what in ("gain", "jump_threshold"):
             if not 0 < getattr(self, what) < float("inf"):
-                msg = f"{what} is {getattr(self, what)}; it has to be a positive number."
+                msg = f"{what} is {getattr(self, what)}; it must be a positive number."
                 raise InvalidInput(msg)
         for what in ("dark_scale", "linearity_scale"):
             if not np.isfinite(getattr(self, what)):
-                msg = f"{what} is {getattr(self, what)}; it has to be a finite number."
+                msg = f"{what} is {getattr(self, what)}; it must be a finite number."
                 raise InvalidInput(msg)
         for what in ("label", "crds_context", "cal_ver"):
             text = getattr(self, what) or ""

@@ -1,4 +1,4 @@
-"""Demo: the main job on data that it makes itself, told step by step."""
+"""Demo: the main job on simulated data, explained step by step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_demo(home: Home, tell: Tell, *, plot: Path | None = None) -> None:
     home : Home
         Gets a pool ``demo``.
     tell : callable
-        Is told what was done, line by line.
+        Called with each line of the explanation.
     plot : pathlib.Path, keyword-only, optional
         Where to draw a pixel's history; needs matplotlib.
 
@@ -98,7 +98,7 @@ def _calibrate(pool: Pool, exposure: SimulatedExposure, calibration: Calibration
 
 
 def _ask(pool: Pool, tell: Tell) -> None:
-    tell("\nquestions:")
+    tell("\nqueries:")
     questions: list[tuple[str, object]] = [
         (
             "\"subarray == 'SUB64' and ngroups >= 20 and kind == 'Raw'\"",
@@ -150,9 +150,9 @@ def _draw(pool: Pool, plot: Path, tell: Tell) -> None:
         history = pool.pixel(x, y).history(RateInts, tag=label)
         path = plot_pixel(history, plot, title=f"RateInts of pixel x={x}, y={y}, {label}")
     except MiripoolError as error:
-        tell(f"\nno picture: {error}")
+        tell(f"\nno plot: {error}")
         return
-    tell(f"\na picture of its history, {label}: {path.absolute()}")
+    tell(f"\nplot of its history, {label}: {path.absolute()}")
 
 
 def _trace(pool: Pool, name: str, tell: Tell) -> None:

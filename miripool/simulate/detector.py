@@ -36,7 +36,7 @@ _SATURATION_MARGIN = 0.98
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detector:
-    """The pixels of a detector, or of a part of it.
+    """The pixels of a detector, or of a subarray.
 
     Maps have shape (ny, nx), float32 unless said otherwise, and belong to the FULL array until `cut`. Their values are
     invented; median read noise, level and share of bad pixels resemble those of a SUB64 ground-test exposure.
@@ -46,7 +46,7 @@ class Detector:
     name : str
         One of `DETECTORS`.
     seed : int
-        From which the maps were drawn.
+        Seed from which the maps were drawn.
     bias : ndarray
         Level right after a reset, raw DN.
     dark_current : ndarray
@@ -92,7 +92,7 @@ class Detector:
         name : str
             One of `DETECTORS`.
         seed : int
-            Together with the name it fixes every pixel.
+            Seed of the pixels; the same name and seed give the same pixels.
 
         Returns
         -------
@@ -105,10 +105,10 @@ class Detector:
             MIRI has no such detector, or the seed is negative.
         """
         if name not in DETECTORS:
-            msg = f"MIRI has no detector {name!r}; take one of {', '.join(DETECTORS)}."
+            msg = f"MIRI has no detector {name!r}; use one of {', '.join(DETECTORS)}."
             raise InvalidInput(msg)
         if seed < 0:
-            msg = f"The detector's seed is {seed}; it can't be negative."
+            msg = f"The detector's seed is {seed}; it must be 0 or more."
             raise InvalidInput(msg)
         rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
         mask = _draw_mask(rng)
@@ -147,7 +147,7 @@ class Detector:
             This detector is not the FULL array.
         """
         if self.mask.shape != FULL_SHAPE:
-            msg = f"A subarray is cut out of the FULL array, and this part of {self.name} has shape {self.mask.shape}."
+            msg = f"A subarray is cut out of the FULL array, but this part of {self.name} has shape {self.mask.shape}."
             raise InvalidInput(msg)
         y, x = subarray.slices
         maps = {f.name: getattr(self, f.name) for f in fields(self)}

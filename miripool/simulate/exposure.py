@@ -41,7 +41,7 @@ _LARGEST_COUNT = 32767
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedTruth:
-    """What the exposure was made from, to hold results against.
+    """What the exposure was simulated from, to compare results with.
 
     Rows and columns are 0-based in the subarray.
 
@@ -65,12 +65,12 @@ class SimulatedTruth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedExposure(Readout):
-    """One exposure, its settings and the truth; what was read out of it is `Readout`'s.
+    """One exposure: its raw data, its settings, and the truth from which it was simulated.
 
     Attributes
     ----------
     truth : SimulatedTruth
-        What is behind it.
+        The truth; the other attributes are those of `Readout`.
     """
 
     truth: SimulatedTruth
@@ -135,34 +135,34 @@ def simulate_exposure(
     scene: Scene | None = None,
     cosmic_ray_rate: float = 2e-4,
 ) -> SimulatedExposure:
-    """Simulate an exposure; equal arguments give equal arrays.
+    """Simulate an exposure. The same arguments give the same arrays.
 
-    Light and dark current arrive as electrons (Poisson), cosmic rays add to them, the sum is bent by the non-linearity,
-    cut at the full well, read with noise and rounded. Left out are persistence, the memory of earlier integrations,
-    crosstalk between pixels, and noise that pixels have in common.
+    Light and dark current are drawn as electrons (Poisson), cosmic rays are added, non-linearity is applied, and the
+    signal is cut at the full well, read with noise and rounded. The simulation leaves out persistence, effects of
+    earlier integrations, crosstalk between pixels, and noise common to several pixels.
 
     Parameters
     ----------
     name : str, optional
         Stem of the exposure's files; ``jw01033005001_03103_00001_<detector>`` if not given.
     subarray : str
-        One of `SUBARRAYS`; FULL for the spectrometer's two detectors.
+        One of `SUBARRAYS`; the two detectors of the spectrometer need FULL.
     nints, ngroups : int
-        Integrations, and groups in each.
+        Number of integrations, and of groups per integration.
     seed : int
-        Fixes noise, cosmic rays and, unless the scene has a seed, sources.
+        Seed of noise, cosmic rays and, unless the scene has its own seed, sources.
     detector : str or Detector
-        Its name, or the FULL detector itself, which saves drawing it again for each exposure.
+        Name of the detector, or a `Detector` of the FULL array, which need not be drawn again for each exposure.
     detector_seed : int
-        Fixes the pixels of a detector given by its name, so that all exposures with this seed share them.
+        Seed of the pixels if `detector` is a name. All exposures with the same seed have the same pixels.
     readpatt : str
         FAST, FASTR1, SLOW or SLOWR1.
     start : datetime
         Start of the first integration, with a time zone.
     group_time : float, optional
-        Seconds; what the subarray and the pattern take in real life if not given.
+        Seconds; by default the real time for the subarray and the readout pattern.
     scene : Scene, optional
-        `Scene()` if not given.
+        The scene; by default `Scene()`.
     cosmic_ray_rate : float
         Pixels hit per pixel and second. The default supposes 3e-5 particles and some six pixels for each.
 
@@ -174,7 +174,7 @@ def simulate_exposure(
     Raises
     ------
     InvalidInput
-        An unknown name, a number that can't be, a start without a time zone.
+        If a name is unknown, a number is out of range, or `start` has no time zone.
     """
     _check_numbers(nints=nints, ngroups=ngroups, seed=seed, group_time=group_time, cosmic_ray_rate=cosmic_ray_rate)
     start = _to_utc(start)
@@ -209,32 +209,32 @@ def simulate_campaign(
     Parameters
     ----------
     n : int
-        How many.
+        Number of exposures.
     name : str
-        Of each; ``{number}`` stands for 1 to `n`, ``{detector}`` for the detector's name in lower case.
+        Name of each exposure; ``{number}`` stands for 1 to `n`, ``{detector}`` for the detector in lower case.
     seed : int
-        Of the first; each exposure has its own.
+        Seed of the first exposure; the next exposures use the next numbers.
     start, interval : datetime, timedelta
-        Start of the first, with a time zone, and time from start to start.
+        Start of the first exposure, with a time zone, and time from one start to the next.
     detector, detector_seed : str or Detector, int
-        Shared by all.
+        The detector of all exposures, as in `simulate_exposure`.
     **settings
-        As in `simulate_exposure`. A `Scene` with a seed of its own is the same in all exposures.
+        As in `simulate_exposure`. A `Scene` with its own seed is the same in all exposures.
 
     Yields
     ------
     SimulatedExposure
-        One at a time, so that no more than one is in memory.
+        One at a time, so that only one is in memory.
 
     Raises
     ------
     InvalidInput
-        As in `simulate_exposure`, or all names would be equal.
+        As in `simulate_exposure`, or if several exposures would have the same name.
     """
     shared = Detector.draw(detector, seed=detector_seed) if isinstance(detector, str) else detector
     names = [_fill_name(name, number, shared) for number in range(1, n + 1)]
     if len(set(names)) < len(names):
-        msg = f"All exposures would be called {names[0]!r}; put {{number}} into the name."
+        msg = f"Several exposures would have the name {names[0]!r}; put {{number}} into the name."
         raise InvalidInput(msg)
     for i, one in enumerate(names):
         yield simulate_exposure(one, seed=seed + i, start=start + i * interval, detector=shared, **settings)
@@ -244,15 +244,15 @@ def _fill_name(name: str, number: int, detector: Detector) -> str:
     try:
         return name.format(number=number, detector=detector.name.lower())
     except (KeyError, IndexError, ValueError) as e:
-        msg = f"{name!r} can't be filled in: only {{number}} and {{detector}} may stand in braces ({e!r})."
+        msg = f"{name!r} is not a valid pattern: only {{number}} and {{detector}} may be in braces ({e!r})."
         raise InvalidInput(msg) from None
 
 
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name, re.ASCII) or re.search(r"_(uncal|ramp|rateints|rate)$", name):
         msg = (
-            f"{name!r} can't be the name of an exposure: letters, digits and _ . + - in it, and no _uncal, _ramp, "
-            "_rateints or _rate at the end."
+            f"{name!r} is not a valid name for an exposure: use letters, digits and _ . + -, begin with a letter or "
+            "digit, and don't end with _uncal, _ramp, _rateints or _rate."
         )
         raise InvalidInput(msg)
 
@@ -260,13 +260,13 @@ def _check_name(name: str) -> None:
 def _check_numbers(*, nints: int, ngroups: int, seed: int, group_time: float | None, cosmic_ray_rate: float) -> None:
     for what, number in (("nints", nints), ("ngroups", ngroups)):
         if not 1 <= number <= _LARGEST_COUNT:
-            msg = f"{what} is {number}; it has to be a number from 1 to {_LARGEST_COUNT}."
+            msg = f"{what} is {number}; it must be a number from 1 to {_LARGEST_COUNT}."
             raise InvalidInput(msg)
     if group_time is not None and not 0 < group_time < float("inf"):
-        msg = f"group_time is {group_time}; it has to be a positive number of seconds."
+        msg = f"group_time is {group_time}; it must be a positive number of seconds."
         raise InvalidInput(msg)
     if seed < 0 or not 0 <= cosmic_ray_rate < float("inf"):
-        msg = f"seed is {seed} and cosmic_ray_rate {cosmic_ray_rate}; neither can be negative."
+        msg = f"seed is {seed} and cosmic_ray_rate is {cosmic_ray_rate}; both must be 0 or more, and finite."
         raise InvalidInput(msg)
 
 

@@ -147,7 +147,7 @@ def write_products(
         One of the files is there; none is written.
     """
     if unknown := set(kinds) - set(_MODELS):
-        msg = f"There is no product {', '.join(sorted(unknown))}; take one of {', '.join(_MODELS)}."
+        msg = f"There is no product {', '.join(sorted(unknown))}; use one of {', '.join(_MODELS)}."
         raise InvalidInput(msg)
     paths = [_plan(folder, f"{exposure.name}_{kind}.fits", date, overwrite) for kind in kinds]
     ramp = calibrate_ramp(exposure, calibration)
@@ -194,11 +194,11 @@ def _plan(folder: str | Path, filename: str, date: datetime | None, overwrite: b
         msg = f"date is {date.isoformat()} without a time zone; give it one, e.g. tzinfo=datetime.UTC."
         raise InvalidInput(msg)
     if not Path(folder).is_dir():
-        msg = f"{folder} is not a folder; make it first."
+        msg = f"There is no folder {folder}; create it first."
         raise InvalidInput(msg)
     path = Path(folder) / filename
     if path.exists() and not overwrite:
-        msg = f"{path} is there already; remove it, or overwrite it (overwrite=True, --overwrite)"
+        msg = f"{path} already exists; remove it, or overwrite it (overwrite=True, --overwrite)"
         raise AlreadyExists(msg)
     return path
 

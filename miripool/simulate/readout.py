@@ -23,7 +23,7 @@ __all__ = ["Readout", "Scene"]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the detector looks at.
+    """The light that falls on the detector.
 
     Attributes
     ----------
@@ -32,15 +32,14 @@ class Scene:
     gradient : float
         Change of the background from the first to the last column, as a share of it.
     n_sources : int or None
-        Number of point-like sources. None: six in a frame as large as SUB64, and more in larger ones, by the root of
-        the area.
+        Number of point sources. None: six for SUB64; the number grows with the square root of the subarray's area.
     brightest : float or None
-        Slope at the peak of the brightest source, DN/s; the others are fainter, down to 1/300. None: the source that
-        would fill the well 1.3 times within an integration.
+        Slope at the peak of the brightest source, DN/s; the others are fainter, down to 1/300. None: bright enough to
+        fill the well 1.3 times within an integration.
     fwhm : float
         Full width at half maximum of the sources, pixels.
     seed : int or None
-        Fixes the places and brightnesses of the sources. None: the exposure's seed does.
+        Seed of the positions and brightnesses of the sources. None: the exposure's seed.
     """
 
     background: float = 60.0
@@ -54,10 +53,13 @@ class Scene:
         for what in ("background", "n_sources", "brightest", "seed"):
             number = getattr(self, what)
             if number is not None and not 0 <= number < float("inf"):
-                msg = f"The scene's {what} is {number}; it can't be negative or infinite."
+                msg = f"The scene's {what} is {number}; it must be 0 or more, and finite."
                 raise InvalidInput(msg)
         if not (self.fwhm > 0 and -2 <= self.gradient <= 2):
-            msg = f"The scene's fwhm is {self.fwhm} and its gradient {self.gradient}; take some pixels, and -2 to 2."
+            msg = (
+                f"The scene's fwhm is {self.fwhm} and its gradient is {self.gradient}; fwhm must be a positive number "
+                "of pixels, gradient a number from -2 to 2."
+            )
             raise InvalidInput(msg)
 
     @property

@@ -105,18 +105,18 @@ def write_references(
 ) -> dict[str, Path]:
     """Write the reference files with which `Detector1Pipeline` calibrates an exposure.
 
-    They serve all exposures of the same detector, subarray and readout pattern that have no more groups.
+    They can be used for all exposures of the same detector, subarray and readout pattern with at most as many groups.
 
     Parameters
     ----------
     exposure : SimulatedExposure
-        What is to be calibrated.
+        The exposure to calibrate.
     folder : path
         An existing folder.
     calibration : Calibration, optional
-        What to believe of the detector; the truth unless given. Jumps are the pipeline's business.
+        What to assume about the detector; by default the truth. The jump threshold is not used.
     kinds : sequence of str, keyword-only
-        Which, of `REFERENCE_TYPES`.
+        Types to write, from `REFERENCE_TYPES`.
     date : datetime, keyword-only, optional
         For the card DATE, with a time zone; now if not given. With it, equal input gives equal bytes.
     overwrite : bool, keyword-only
@@ -131,23 +131,23 @@ def write_references(
     Raises
     ------
     InvalidInput
-        The folder is not there, there is no such type, or the date has no time zone.
+        If the folder does not exist, a type is unknown, or the date has no time zone.
     AlreadyExists
-        One of the files is there; none is written.
+        If one of the files exists; none is written.
     """
     from astropy.io import fits
 
     calibration = calibration or Calibration("truth", gain=exposure.detector.gain)
     if unknown := set(kinds) - set(_TYPES):
-        raise InvalidInput(f"there is no reference {', '.join(sorted(unknown))}; take one of {', '.join(_TYPES)}")
+        raise InvalidInput(f"there is no reference {', '.join(sorted(unknown))}; use one of {', '.join(_TYPES)}")
     if not Path(folder).is_dir():
-        raise InvalidInput(f"{folder} is not a folder; make it first")
+        raise InvalidInput(f"there is no folder {folder}; create it first")
     if date is not None and date.tzinfo is None:
         raise InvalidInput(f"date is {date.isoformat()} without a time zone; give it one, e.g. tzinfo=datetime.UTC")
     paths = {kind: Path(folder) / f"miri_{kind}_{calibration.label}.fits" for kind in kinds}
     for path in paths.values():
         if path.exists() and not overwrite:
-            raise AlreadyExists(f"{path} is there already; remove it, or overwrite it (overwrite=True, --overwrite)")
+            raise AlreadyExists(f"{path} already exists; remove it, or overwrite it (overwrite=True, --overwrite)")
     for kind, path in paths.items():
         hdus = fits.HDUList([fits.PrimaryHDU()])
         hdus[0].header.extend(fits.Card(*card) for card in _cards(exposure, kind, path.name, date))

@@ -94,7 +94,7 @@ def find_subarray(name: str) -> Subarray:
     try:
         return SUBARRAYS[name]
     except KeyError:
-        msg = f"MIRI has no subarray {name!r}; take one of {', '.join(SUBARRAYS)}."
+        msg = f"MIRI has no subarray {name!r}; use one of {', '.join(SUBARRAYS)}."
         raise InvalidInput(msg) from None
 
 
@@ -122,9 +122,9 @@ def find_group_time(subarray: str, readpatt: str) -> float:
     if readpatt in {"FAST", "FASTR1"}:
         return _CLOCKS[subarray] * _CLOCK
     if readpatt not in {"SLOW", "SLOWR1"}:
-        msg = f"Readout pattern {readpatt!r} is not simulated; take FAST, FASTR1, SLOW or SLOWR1."
+        msg = f"Readout pattern {readpatt!r} is not simulated; use FAST, FASTR1, SLOW or SLOWR1."
         raise InvalidInput(msg)
     if subarray != "FULL":
-        msg = f"MIRI reads subarray {subarray} in FAST or FASTR1 only; give one of them instead of {readpatt}."
+        msg = f"MIRI reads subarray {subarray} in FAST or FASTR1 only; use one of these instead of {readpatt}."
         raise InvalidInput(msg)
     return _SLOW_FULL
