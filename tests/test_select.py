@@ -624,7 +624,7 @@ def test_times_from_now(pool: Pool) -> None:
     for condition in ("created < now - 1 week", "not created > now - 90 minutes", "created > '2999-01-01'"):
         assert pool.select(condition).size() == 0, condition
     for wrong in ("created > now - 1", "created > now - day", "created > now - 3 fortnights"):
-        with pytest.raises(QueryError, match="write now - 1 day"):
+        with pytest.raises(QueryError, match=r"write e\.g\. now - 1 day"):
             pool.select(wrong)
-    with pytest.raises(QueryError, match="there were no dates"):
+    with pytest.raises(QueryError, match="before the year 1"):
         pool.select("created > now - 99999999999 days")

@@ -74,10 +74,10 @@ def test_what_is_added_later_can_be_read(own: Home, simulated: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "error", "words"),
     [
-        ("DELETE FROM product", InvalidInput, "one statement that gives rows"),
+        ("DELETE FROM product", InvalidInput, "one statement that returns rows"),
         ("DELETE FROM product RETURNING *", ReadOnly, "only be used to read|permission denied"),
         ("WITH x AS (DELETE FROM product RETURNING *) SELECT * FROM x", ReadOnly, "only be used to read"),
-        ("SELECT 1; SELECT 2", InvalidInput, "one statement that gives rows"),
+        ("SELECT 1; SELECT 2", InvalidInput, "one statement that returns rows"),
         ("COPY product TO PROGRAM 'id'", InvalidInput, "one statement"),
         ("SELECT pg_read_file('/etc/hostname')", ReadOnly, "permission denied"),
         ("SELECT lo_import('/etc/hostname')", ReadOnly, "permission denied|read-only"),

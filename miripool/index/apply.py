@@ -139,8 +139,8 @@ def take_in_and_write(
                 return False
             if lost:
                 raise IntegrityError(
-                    "somebody deleted versions from the index: it is damaged; pool.reindex() makes it again from the "
-                    "folder"
+                    "the index is damaged: versions were deleted from its tables. `miripool reindex POOL`, or "
+                    "pool.reindex() in Python, makes it again from the folder"
                 )
             taken = take(database, connection, [entry], manifest, whole=True)
             if not write():

@@ -156,7 +156,7 @@ class Catalog:
         pool_id, self._products_there, *found = row
         if pool_id != self.pool_id:
             raise PoolNotFound(
-                f"the index {self.schema!r} is that of another pool by now: the one that was opened was deleted or "
+                f"the index {self.schema!r} now belongs to another pool: the pool that was opened was deleted or "
                 "renamed meanwhile. Open the pool again"
             )
         return Position(*found)

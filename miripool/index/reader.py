@@ -148,8 +148,8 @@ def ask(database: Database, statement: str) -> Iterator[Answer]:
             cursor.execute("SELECT usesuper FROM pg_user WHERE usename = current_user")
             if cursor.fetchone() == (True,):
                 raise ReadOnly(
-                    "the database's user is a superuser, whom nothing holds back; give the URL of one that can only "
-                    f"read: `miripool server grant` makes {READER}"
+                    "the database's user is a superuser, who could change anything; give the URL of a user who can "
+                    f"only read, such as {READER}, which `miripool server grant` creates"
                 )
             try:
                 cursor.execute("SELECT open_query(%s)", (statement,))
@@ -178,7 +178,7 @@ def _explained(error: psycopg2.Error, statement: str) -> Exception:
     if code in ("25006", "42501"):
         return ReadOnly(f"SQL can only be used to read: {words}")
     if code == "42P11" or "cannot open" in words:
-        return InvalidInput(f"one statement that gives rows is wanted, e.g. SELECT: {words}")
+        return InvalidInput(f"give one statement that returns rows, e.g. SELECT: {words}")
     if code[:2] in ("42", "22", "0A", "21"):
         hint = f" ({diagnosis.message_hint})" if diagnosis.message_hint else ""
         position = diagnosis.internal_position or diagnosis.statement_position

@@ -205,7 +205,7 @@ def _swap(
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {pool_id}"))))
         owner = connection.execute(select(state.c.pool_id)).scalar()
         if owner != pool_id:
-            raise Conflict(f"the schema {database.schema!r} is the index of pool {owner} by now; it was left alone")
+            raise Conflict(f"the schema {database.schema!r} now belongs to pool {owner}; it was not changed")
         # From here on nobody writes: what was written meanwhile is the last that is missing.
         apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, alone=True)
         with brief(connection, deadline=deadline, seconds=_LOADS_SECONDS):
@@ -279,10 +279,10 @@ def _compare(connection: Connection, ours: Database, folder: Database, table: Ta
     key = next(iter(table.primary_key.columns), next(iter(table.c))).name
     one, two = (f"{quote(d.schema)}.{quote(table.name)}" for d in (ours, folder))
     problems = []
-    for label, first, second in (("too much", one, two), ("missing", two, one)):
+    for label, first, second in (("should not be there", one, two), ("are missing", two, one)):
         differing = f"SELECT {columns} FROM {first} EXCEPT ALL SELECT {columns} FROM {second}"
         statement = f"SELECT count(*), min({quote(key)}::text) FROM ({differing}) d"
         count, example = connection.exec_driver_sql(statement.replace("%", "%%")).one()
         if count:
-            problems.append(f"{count} rows are {label} (e.g. {key} {example})")
+            problems.append(f"{count} rows {label} (e.g. {key} {example})")
     return "; ".join(problems) or None

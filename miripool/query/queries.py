@@ -98,7 +98,7 @@ class Query:
         cls, variable, where, last = _read_question(type(self).__name__, question)
         versions = [v for v in (allVersions, all_versions, last) if v is not None]
         if len(set(map(bool, versions))) > 1:
-            raise InvalidInput("allVersions and all_versions are the same thing, and contradict one another here")
+            raise InvalidInput("allVersions and all_versions mean the same, but contradict each other here")
         if isinstance(where, str):
             callable_ = functions_in(_frame_of_caller()) if functions is None else functions
             node = parse(where, variable, names=dictionary(), functions=callable_)
@@ -266,7 +266,7 @@ class PixelQuery(Query):
         cls = kind_class(kind) if isinstance(kind, str) else kind
         super().__init__(cls, "p", where, allVersions=allVersions, all_versions=all_versions, tag=tag, functions={})
         if isinstance(at_least, bool) or not isinstance(at_least, Integral) or at_least < 1:
-            raise InvalidInput(f"at_least={at_least!r}: a whole number from 1 on is wanted")
+            raise InvalidInput(f"at_least={at_least!r}: give a whole number of 1 or more")
         name = check_detector(detector)
         self._ask(parse_pixels(pixels, cls.kind), pixels, int(at_least), check_region(region, name), name)
 
@@ -335,8 +335,8 @@ def check_region(region: Any, detector: str | None = None) -> tuple[int, int, in
     columns, rows = extent(detector)
     if not (1 <= x1 <= x2 <= columns and 1 <= y1 <= y2 <= rows):
         raise InvalidInput(
-            f"region={region!r} is none of the detector: columns go from 1 to {columns}, rows from 1 to {rows}, "
-            "written (first column, last column, first row, last row)"
+            f"region={region!r} is not a region of the detector, whose columns go from 1 to {columns} and rows from 1 "
+            f"to {rows}; write (first column, last column, first row, last row)"
         )
     return x1, x2, y1, y2
 
@@ -414,15 +414,15 @@ def _read_question(asked: str, question: tuple[Any, ...]) -> tuple[type[Product]
         first = parts.pop(0)
         cls = kind_class(first) if isinstance(first, str) else first
         if not issubclass(cls, Product):
-            raise InvalidInput(f"{cls.__name__} is no kind of product; the kinds are {', '.join(KINDS)}")
+            raise InvalidInput(f"{cls.__name__} is not a kind of product; the kinds are {', '.join(KINDS)}")
     last = parts.pop() if parts and isinstance(parts[-1], bool) else None
     variable = "p"
     if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], str):
         variable = parts.pop(0)
         if not variable.isidentifier():
-            raise InvalidInput(f"{variable!r} is no name for a product in a predicate; the form is {forms}")
+            raise InvalidInput(f"{variable!r} can't be the name of the product in a predicate; write {forms}")
     if len(parts) > 1 or not (not parts or isinstance(parts[0], str) or callable(parts[0])):
-        raise InvalidInput(f"a query is made as {forms}")
+        raise InvalidInput(f"write a query as {forms}")
     return cls, variable, parts[0] if parts else "", last
 
 
