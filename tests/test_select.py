@@ -512,10 +512,10 @@ def test_references_are_specs_too(pool: Pool) -> None:
         ("urn:jpl8:Ramp", InvalidInput, "not a URN"),
         ("urn:jpl8:Ramp:-1", InvalidInput, "not a URN"),
         ("urn:jpl8:Ramp:9999999999999999999", InvalidInput, "too large"),
-        ("", InvalidInput, "names no product"),
-        ("a/b/c", InvalidInput, "names no product"),
-        ("flat@", InvalidInput, "names no product"),
-        ("../../etc/passwd", InvalidInput, "names no product"),
+        ("", InvalidInput, "does not name a product"),
+        ("a/b/c", InvalidInput, "does not name a product"),
+        ("flat@", InvalidInput, "does not name a product"),
+        ("../../etc/passwd", InvalidInput, "does not name a product"),
     ],
 )
 def test_wrong_specs(pool: Pool, spec: str, error: type[Exception], words: str) -> None:

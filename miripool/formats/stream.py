@@ -261,7 +261,7 @@ def _decompress(stream: Stream) -> Stream:
                     spool.write(chunk)
                     if spool.tell() > max(_MOST_BYTES, _MOST_RATIO * stream.size):
                         raise FormatError(
-                            f"{stream.label}: {stream.size} bytes that become more than {spool.tell() >> 30} GB; "
+                            f"{stream.label}: its {stream.size} bytes decompress to more than {spool.tell() >> 30} GB; "
                             "if this is right, decompress the file yourself (gunzip)"
                         )
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

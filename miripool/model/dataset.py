@@ -130,7 +130,7 @@ _DESCRIBING: dict[Any, Callable[..., Any]] = {
 
 
 def _unchangeable(dataset: Dataset) -> TypeError:
-    return TypeError(f"dataset {dataset.name} can't be changed in place; work on np.array(dataset)")
+    return TypeError(f"dataset {dataset.name} can't be changed in place; change a copy, np.array(dataset)")
 
 
 def _as_arrays(given: Any) -> Any:
@@ -368,8 +368,8 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise InvalidInput(
-            f"elements of {self.name} can't be set; change a copy, array = product[{self.name!r}][...], and make "
-            f"another product of it, product.replace({self.name.partition(',')[0]}=array)"
+            f"elements of {self.name} can't be set; change a copy, array = product[{self.name!r}][...], and put it "
+            f"into another product, product.replace({self.name.partition(',')[0]}=array)"
         )
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -475,7 +475,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _reduce(self, what: str, axis: Any = None, **options: Any) -> Any:
         if self.dtype.names is not None:
-            raise InvalidInput(f"{self.name} is a table and has no {what}; ask one of its columns")
+            raise InvalidInput(f"{self.name} is a table and has no {what}; use one of its columns")
         if self.dtype.kind not in "buifc":
             raise InvalidInput(f"{self.name} holds no numbers and has no {what}")
         whole = axis is None and all(value is None for value in options.values())

@@ -387,7 +387,7 @@ class MetaData(MutableMapping[str, Parameter]):
 
     def _edit(self, i: int, key: str, images: bytes) -> None:
         if i == self._bench:
-            raise InvalidInput(f"{key} stands in the header of the bench's file, which is kept as it is")
+            raise InvalidInput(f"{key} belongs to the header of the test bench's file, which can't be changed")
         self._raw[i] = edit_header(self._raw[i], key, images)
         self._parsed[i] = None
         self._changed = True

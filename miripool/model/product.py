@@ -408,7 +408,7 @@ class Context(Product):
         super().__init__(meta, name=name)
         for key in refs or {}:
             if not isinstance(key, str) or not key.strip():
-                raise InvalidInput(f"a reference needs a name, {key!r} is none")
+                raise InvalidInput(f"{key!r} can't be the name of a reference; give a text that is not empty")
         object.__setattr__(self, "_given", dict(refs or {}))
         self.links = ()
 

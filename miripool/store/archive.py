@@ -426,7 +426,8 @@ class Archive:
             return added + len(data)
         if not self.storage.exists(key):
             raise StorageError(
-                f"something that is no plain file is in the way of {self.storage.name(key)}; look what it is"
+                f"{self.storage.name(key)} can't be written: its name is taken by something that is not a plain file; "
+                "look what it is"
             )
         if self.storage.read(key) == data:
             return added
@@ -582,7 +583,7 @@ def archive_at(place: str, pool_id: str) -> Archive:
         found = Archive.open(storage_at(place))
     if found is None or found.info.id != pool_id:
         raise PoolNotFound(
-            f"{place} is {'no' if found is None else 'another'} pool on host {socket.gethostname()}: a worker "
-            "must see the pool's folder, and the files, under the same paths as the process that asks it"
+            f"there is {'no' if found is None else 'another'} pool at {place} on host {socket.gethostname()}: a worker "
+            "must see the pool's folder and the files under the same paths as the process that gives it work"
         )
     return found

@@ -48,5 +48,5 @@ class GivenUp:
         except MiripoolError:
             return None
         return ProductNotFound(
-            f"{self.what} was removed for good meanwhile: its arrays are gone, its metadata are kept"
+            f"{self.what} was removed for good meanwhile: its arrays are gone, only its metadata remain"
         )

@@ -304,8 +304,8 @@ class Notes:
             if time.monotonic() - begin > _WAIT:
                 key, note = found[0]
                 raise Conflict(
-                    f"`miripool gc`, process {note['pid']} on {note['host']}, is not done with files that are needed "
-                    f"again; wait for it, or if it is no more remove {self._storage.name(key)}"
+                    f"`miripool gc`, process {note['pid']} on {note['host']}, is about to delete files that are needed "
+                    f"again; wait until it ends, or, if it no longer runs, remove {self._storage.name(key)}"
                 )
             time.sleep(0.02)
 

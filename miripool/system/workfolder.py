@@ -82,7 +82,7 @@ def make_parent(parent: Path) -> None:
     try:
         parent.mkdir(exist_ok=True)
     except FileExistsError:
-        raise StorageError(f"{parent} is no folder; a pool keeps unfinished work there: move it away") from None
+        raise StorageError(f"{parent} is not a folder, as a pool needs it for unfinished work: move it away") from None
     except OSError as error:
         raise storage_error(error, parent) from error
 

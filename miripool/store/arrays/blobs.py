@@ -180,7 +180,9 @@ class BlobStore:
                 path.unlink()
         if not added and not self._storage.exists(key):
             name = self._storage.name(key)
-            raise StorageError(f"something that is no plain file is in the way of {name}; look what it is")
+            raise StorageError(
+                f"{name} can't be written: its name is taken by something that is not a plain file; look what it is"
+            )
         return added
 
     def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
