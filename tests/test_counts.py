@@ -83,8 +83,8 @@ def test_a_rate_without_a_unit_is_told(pool: Pool, simulated: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "unit", "words"),
     [
-        ("rate", "MJy/sr", "SCI is in MJy/sr, and a rate in DN/s"),
-        ("rateints", "DN", "SCI is in DN, and a rate in DN/s"),
+        ("rate", "MJy/sr", "SCI is in MJy/sr, and a rate must be in DN/s"),
+        ("rateints", "DN", "SCI is in DN, and a rate must be in DN/s"),
     ],
 )
 def test_a_rate_in_another_unit_is_told(

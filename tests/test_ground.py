@@ -250,7 +250,7 @@ def test_otis(exposure: SimulatedExposure, pool: Pool, tmp_path: Path) -> None:
         read_fits(path)
     hdu.header["NREFIMG"] = 500
     hdu.writeto(path, overwrite=True)
-    with pytest.raises(FormatError, match="counts 500 rows"):
+    with pytest.raises(FormatError, match="counts 500 reference rows"):
         read_fits(path)
 
 

@@ -194,7 +194,7 @@ def expect(path: Path) -> None:
     Parameters
     ----------
     path : Path
-        The file; whatever is wrong with it is told when it is read.
+        The file; errors are raised when it is read.
     """
     if sys.platform != "linux":
         return

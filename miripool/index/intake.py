@@ -67,7 +67,7 @@ class BrokenEntry(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a batch.
+    """What was done with a batch.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ _PAGE = 5_000
 
 
 class Answer:
-    """Rows of a question, fetched as they are looked at.
+    """Rows that answer a question in SQL; they are fetched as you loop over them.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Answer:
     Attributes
     ----------
     notice : str or None
-        What the pool's index has no rows of, so that the answer may leave it out; None where it has everything.
+        Says which versions have no pixel rows, so that the answer may leave them out; None if none are missing.
     """
 
     notice: str | None = None
@@ -116,7 +116,7 @@ def is_granted(connection: Any, schema: str) -> bool:
 
 @contextlib.contextmanager
 def ask(database: Database, statement: str) -> Iterator[Answer]:
-    """Ask one question; nothing can be changed by it.
+    """Ask one question, which can't change anything.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def compare_with(
     since: Callable[[int, str | None], Iterable[Entry]],
     manifest: Callable[[str], Manifest],
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Hold an index against what its journal and manifests say; others may write meanwhile.
+    """Compare an index with its journal and manifests; others may write meanwhile.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def renew(
     *,
     has: Callable[[int, str | None], bool],
 ) -> None:
-    """Put a new index in the place of the one there is, which answers until then. Pixel rows are to be made again.
+    """Replace the index by a new one; the old one answers until then. Pixel rows have to be made again.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def renew(
 
     Notes
     -----
-    A call that was killed is gone on with by the next one, unless the folder is in another state by then.
+    If a call was killed, the next one continues its work, unless the folder is in another state by then.
     """
     with _scratch(database, f"miripool reindex {pool_id}", resume=True) as scratch:
         _begin_or_resume(scratch, pool_id, first_serial, has)

@@ -160,7 +160,7 @@ def translate(
     confirm : callable, optional
         Called where a table is not there; raises PoolNotFound if that is because the pool is gone.
     embedded : bool, keyword-only
-        It is the embedded server, which nobody has to start.
+        It is the embedded server, which miripool starts by itself.
 
     Returns
     -------

@@ -78,7 +78,7 @@ class Track:
 
 
 class Tracks:
-    """The tracks that some entries touch, and what becomes of them.
+    """The tracks that some entries touch, and their state after these entries.
 
     Parameters
     ----------

@@ -32,20 +32,20 @@ __all__ = ["RepairStep", "repair"]
 
 @dataclass(frozen=True, slots=True)
 class RepairStep:
-    """Something that was done, or would be.
+    """One step of a repair, done or, in a dry run, proposed.
 
     Attributes
     ----------
     what : str
-        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what is only told.
+        ``journal``, ``manifest``, ``blob``, ``index`` or ``pixels``; ``note`` for something that is only reported.
     where : str
         File, table or URN.
     action : str
-        What is done about it.
+        What was done, or would be done.
     healed : bool
-        Whether it is as it should be then.
+        Whether it is whole afterwards.
     urns : tuple of str
-        Versions that it touches.
+        Versions that are concerned.
     """
 
     what: str
@@ -140,7 +140,7 @@ def repair(
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[RepairStep]:
-    """Heal a pool.
+    """Repair a pool.
 
     Parameters
     ----------
@@ -149,14 +149,14 @@ def repair(
     sources : sequence of Path, optional
         Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
     dry_run : bool, keyword-only
-        Only tell what would be done.
+        Change nothing, only report what would be done.
     progress : callable, keyword-only, optional
         As for `miripool.maintenance.verify.verify`.
 
     Returns
     -------
     list of RepairStep
-        Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
+        Empty if the pool is whole. Steps that could not be healed have ``healed = False``.
 
     Raises
     ------

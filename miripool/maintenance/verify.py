@@ -45,18 +45,18 @@ _MOST_NAMED = 100
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """Something that `verify` found wrong, or worth a note.
 
     Attributes
     ----------
     what : str
-        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what does no harm.
+        ``journal``, ``manifest``, ``blob``, ``index`` or ``pixels``; ``note`` for something harmless.
     where : str
         File, table or URN.
     problem : str
         What is wrong, and what to do.
     urns : tuple of str
-        Versions that it touches.
+        Versions that are concerned.
     """
 
     what: str
@@ -67,14 +67,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at, and what was found.
+    """What `verify` looked at, and what it found.
 
     Attributes
     ----------
     level : str
         One of `LEVELS`.
     findings : list of Finding
-        In the order of looking.
+        In the order in which they were found.
     entries, versions, manifests, blobs, pixel_sets : int
         How many were looked at.
     without_pixel_rows : int
@@ -82,7 +82,7 @@ class Report:
     bytes_read : int
         Of arrays.
     unreferenced : int
-        Blobs and manifests that no version refers to: what writers left that were killed.
+        Number of blobs and manifests that belong to no version: killed writers left them.
     unreferenced_bytes : int
         Their size.
     seconds : float
@@ -104,7 +104,7 @@ class Report:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing was found that does harm."""
+        """Whether nothing harmful was found."""
         return all(finding.what == "note" for finding in self.findings)
 
     def add(self, what: str, where: str, problem: object, urns: Sequence[str] = ()) -> None:
@@ -118,7 +118,7 @@ class Report:
         self.findings.append(Finding(what, where, str(problem), tuple(urns)))
 
     def to_json(self) -> dict[str, Any]:
-        """Tell it in what JSON can hold.
+        """Give the report as a dictionary that JSON can hold.
 
         Returns
         -------
@@ -137,18 +137,18 @@ def verify(
     level: str = "normal",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Look whether a pool is whole. Safe while others write.
+    """Check whether a pool is whole. Others may write meanwhile.
 
     Parameters
     ----------
     pool : Pool or Core
         The pool.
     refs : sequence of ProductRow, optional
-        Look at these versions only; at everything unless given.
+        Check these versions only; the whole pool unless given.
     level : str, keyword-only
         One of `LEVELS`.
     progress : callable, keyword-only, optional
-        Told how many of how many blobs are done; bytes of arrays where they are read.
+        Called with the number of blobs that are done and their total; at level ``full`` with bytes instead.
 
     Returns
     -------

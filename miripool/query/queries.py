@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Query:
-    """A question to a pool; frozen, and equal to another that asks the same.
+    """A question to a pool. It can't be changed, and equals any query that asks the same.
 
     ``Query("ngroups >= 20")``, ``Query(RateInts, "p", "p.data.max() > 1.0")``, ``Query(RateInts, lambda p: ...)``,
     ``Query(RateInts)``. A string may call plain functions of the caller, ``"testImage(p)"``: they are looked up
@@ -47,21 +47,22 @@ class Query:
     Parameters
     ----------
     *question : class, str or callable
-        A kind (class or name; its subclasses match) if more than a predicate is given; what the predicate calls the
-        product, ``p`` if not given; the predicate, text or function, all products if not given.
+        Up to three arguments: a kind (class or name; its subclasses match too), the name of the product in the
+        predicate (``p`` if left out), and the predicate (text or function; all products if left out). A predicate in
+        text can be given alone.
     allVersions, all_versions : bool, keyword-only, optional
         Every living version, not only the heads.
     tag : str, keyword-only, optional
         The versions that this tag marks, heads or not.
     functions : mapping of str to callable, keyword-only, optional
-        What the predicate may call instead of the functions of the caller; ``{}`` for text from elsewhere.
+        Functions that the predicate may call, instead of those of the caller. Give ``{}`` if you don't trust the text.
 
     Attributes
     ----------
     kinds : tuple of str
         Names of the kinds that match.
     variable : str
-        What the predicate calls the product.
+        Name of the product in the predicate.
     node : Node
         The predicate in normal form.
     all_versions : bool
@@ -74,7 +75,7 @@ class Query:
     QueryError
         If the predicate can't be read; the message shows where.
     InvalidInput
-        If there is no such kind, or the question has another form.
+        If there is no such kind, or the arguments have another form.
     """
 
     __slots__ = ("all_versions", "kinds", "node", "tag", "variable")
@@ -123,7 +124,7 @@ class Query:
 
     @property
     def predicate(self) -> Callable[[Any], bool]:
-        """The predicate as a function of a product; kinds, versions and tags are not looked at."""
+        """The predicate as a function of a product; it ignores kinds, versions and tags."""
         return functools.partial(evaluate, self.node)
 
     @property
@@ -132,14 +133,14 @@ class Query:
         return to_text(self.node, self.variable)
 
     def replace(self, *, all_versions: bool | None = None, tag: str | None = None) -> Self:
-        """Ask the same of other versions.
+        """Give the same query for other versions.
 
         Parameters
         ----------
         all_versions : bool, keyword-only, optional
-            As it is, if not given.
+            Unchanged if not given.
         tag : str, keyword-only, optional
-            As it is, if not given.
+            Unchanged if not given.
 
         Returns
         -------
@@ -152,7 +153,7 @@ class Query:
         return made
 
     def of_kind(self, kind: str) -> Self:
-        """Ask the same of one kind alone, without those derived from it.
+        """Give the same query for one kind alone, without its subclasses.
 
         Parameters
         ----------
@@ -200,14 +201,14 @@ class FullQuery(Query):
 
 
 class MetaQuery(Query):
-    """A question about metadata: ``MetaQuery(Ramp, "p", "p.meta['ngroups'].value >= 20")``; no array is looked at."""
+    """A question about metadata: ``MetaQuery(Ramp, "p", "p.meta['ngroups'].value >= 20")``; it reads no array."""
 
     __slots__ = ()
     _reads_data = False
 
 
 class AttribQuery(MetaQuery):
-    """HIPE's question about a product's attributes; here they are metadata as all others are."""
+    """HIPE's question about a product's attributes, which are ordinary metadata here: the same as `MetaQuery`."""
 
     __slots__ = ()
 
@@ -215,7 +216,7 @@ class AttribQuery(MetaQuery):
 class PixelQuery(Query):
     """A question about single pixels: ``PixelQuery(RateInts, "rate > 1.0 and dq is null", at_least=10)``.
 
-    It finds the versions in which at least so many pixels satisfy a condition, by their pixel rows.
+    It finds the versions in which at least `at_least` pixels satisfy a condition. It needs their pixel rows.
 
     Parameters
     ----------
@@ -230,7 +231,7 @@ class PixelQuery(Query):
     where : str, keyword-only, optional
         Condition on the product too, as for `Query`.
     detector : str, keyword-only, optional
-        Of this detector, e.g. ``"MIRIMAGE"``, in capitals or not; of all detectors if not given.
+        Name of a detector, e.g. ``"MIRIMAGE"``, in capitals or not; all detectors if not given.
     allVersions, all_versions, tag : object, keyword-only, optional
         As for `Query`.
 
@@ -239,7 +240,7 @@ class PixelQuery(Query):
     QueryError
         If a condition can't be read, or the kind has no such column.
     InvalidInput
-        If the kind has no pixels, the region is none, or the detector is no name.
+        If the kind has no pixels, the region is not inside the FULL array, or the detector is not a name.
     """
 
     __slots__ = ("at_least", "condition", "detector", "region", "text")
@@ -283,7 +284,7 @@ class PixelQuery(Query):
             object.__setattr__(self, name, value)
 
     def replace(self, *, all_versions: bool | None = None, tag: str | None = None) -> Self:
-        """Ask the same of other versions; as for `Query`."""
+        """Give the same query for other versions; as for `Query`."""
         made = super().replace(all_versions=all_versions, tag=tag)
         made._ask(self.condition, self.text, self.at_least, self.region, self.detector)
         return made

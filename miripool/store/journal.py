@@ -119,7 +119,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Versions in the trash given up for good: their arrays may be deleted; manifests and numbers stay."""
+    """Versions in the trash removed for good: their arrays may be deleted; manifests and numbers stay."""
 
     do: ClassVar[str] = "purge"
     serials: tuple[int, ...]
@@ -532,7 +532,7 @@ class Journal:
         ).sealed()
 
     def write(self, entry: Entry) -> bool:
-        """Try to write an entry, which takes effect if nobody else wrote one of its number.
+        """Try to write an entry; it takes effect if no other writer took its number.
 
         Parameters
         ----------
@@ -542,7 +542,7 @@ class Journal:
         Returns
         -------
         bool
-            False if somebody else wrote that number first.
+            False if another writer took that number first.
 
         Raises
         ------
@@ -569,7 +569,7 @@ def user_name() -> str:
 
 
 def purged_serials(entries: Iterable[Entry]) -> set[int]:
-    """Give the versions that some entries give up for good.
+    """Give the versions that some entries remove for good.
 
     Parameters
     ----------

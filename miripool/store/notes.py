@@ -55,7 +55,7 @@ _MOST_BYTES = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Where a note will stand and whose it is: of the process that is going to write the entry, whoever does the work.
+    """Where a note will stand, and its owner: the process that will write the entry, even if another does the work.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Notes:
 
     @contextlib.contextmanager
     def writing(self, keys: Collection[str], ticket: Ticket | None = None) -> Iterator[None]:
-        """Announce what is about to be referred to, so that nobody collects it meanwhile.
+        """Announce the files that are about to be referred to, so that `gc` does not delete them.
 
         Parameters
         ----------

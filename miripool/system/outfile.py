@@ -82,7 +82,7 @@ def is_folder(path: Path) -> bool:
     Returns
     -------
     bool
-        False also where it can't be looked at: who writes there is told why.
+        False also if it can't be looked at: a writer then gets the reason.
     """
     try:
         return stat.S_ISDIR(path.stat().st_mode)

@@ -97,7 +97,7 @@ class Blob:
     key : str, optional
         Of its file, where that is not among the pool's blobs.
     given_up : callable, optional
-        Asked where the file is missing: gives the error to raise if the version was given up for good meanwhile.
+        Called if the file is missing: gives the error to raise if the version was removed for good meanwhile.
     """
 
     is_tiled = True

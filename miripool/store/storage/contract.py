@@ -271,7 +271,7 @@ class Storage(ABC):
 
     @property
     def leases(self) -> Leases:
-        """By what processes that use this storage tell who of them is no more."""
+        """How processes that use this storage find out which of them have ended."""
         return NoLeases()
 
     def name(self, key: str) -> str:

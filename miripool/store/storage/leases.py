@@ -58,7 +58,7 @@ class Lease:
 
 
 class Leases(Protocol):
-    """The rule by which the processes that use one pool tell who of them is no more. Each kind of store has its own."""
+    """The rule by which processes that use one pool find out which of them have ended. Each kind of store has one."""
 
     def own(self) -> Lease:
         """Give the lease of this process, which lasts until the process ends."""
@@ -74,7 +74,7 @@ class Leases(Protocol):
 
 
 class NoLeases:
-    """Leases of a store that has no locks: nobody knows who is no more, and notes count until they are old."""
+    """Leases of a store without locks: nothing says which processes have ended, and notes count until they are old."""
 
     def own(self) -> Lease:
         """Give the lease of this process."""
