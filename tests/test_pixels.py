@@ -176,7 +176,7 @@ HEADERS = "count from 1, as in JWST's headers"
         ("rate[group == 5] > 1", "RateInts", "rate has no groups; it has integrations: rate[integration == 2]"),
         ("rate[integration == 0] > 1", "RateInts", f"integrations {HEADERS}: the first is integration == 1"),
         ("sci[group == -1] > 1", "Ramp", f"groups {HEADERS}: the first is group == 1"),
-        ("sci[group == 1.5] > 1", "Ramp", "groups have whole numbers: group == 2"),
+        ("sci[group == 1.5] > 1", "Ramp", "group takes a whole number: group == 2"),
         ("sci[group > 1] > 1", "Ramp", "brackets name one group: group == 2; for several, join conditions"),
         ("sci[group in (1, 2)] > 1", "Ramp", "brackets name one group: group == 2; for several, join conditions"),
         ("sci[group == 'a'] > 1", "Ramp", "expected a number instead of 'a': group is compared with numbers"),

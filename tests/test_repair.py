@@ -173,7 +173,7 @@ def test_files_that_a_killed_server_left_are_told(monkeypatch: pytest.MonkeyPatc
                 (data / "base" / str(oid) / "4000002").write_bytes(bytes(7))  # of a transaction that runs
                 (finding,) = verify(pool).findings
                 assert (finding.what, finding.where) == ("note", f"PostgreSQL's base/{oid}")
-                assert finding.problem.startswith("2 files, 6000 bytes, of tables")
+                assert finding.problem.startswith("2 files, 6000 bytes, are left of tables")
                 (step,) = repair(pool)
                 assert (step.what, step.healed) == ("note", True)
                 assert step.action.startswith("left alone: 2 files")

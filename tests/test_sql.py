@@ -268,5 +268,5 @@ def test_a_secret_that_psql_can_not_get() -> None:
         assert file.read() == "[miripool]\nsslpassword=key\n"
     os.close(int(environment["PGSERVICEFILE"].rpartition("/")[2]))
     for given, variables in ((url + "&service=mine", {}), (url, {"PGSERVICE": "mine"})):
-        with pytest.raises(InvalidInput, match="sslpassword by a service of its own"):
+        with pytest.raises(InvalidInput, match="sslpassword only from a service file"):
             psql_call(given, "a", variables)

@@ -330,7 +330,7 @@ class _Verification:
 
     def _unknown(self, names: Sequence[str]) -> None:
         for name in names[:_MOST_NAMED]:
-            self.report.add("note", name, "does not belong to a pool; miripool leaves it alone, look what it is")
+            self.report.add("note", name, "does not belong to a pool; miripool leaves it alone; check what it is")
         if len(names) > _MOST_NAMED:
             rest = f"has {len(names) - _MOST_NAMED} more that do not belong to a pool; `miripool gc --dry-run --json`"
             self.report.add("note", "the pool's folder", f"{rest} names them all")

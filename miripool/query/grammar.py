@@ -458,7 +458,7 @@ class Grammar(Reader):
     def item(self) -> Item:
         """Read an index, a slice, a text, or an expression."""
         if self.is_op("."):
-            self.fail("'...' stands for all other axes")
+            self.fail("write '...' for all other axes")
         if self.accept("..."):
             return ...
         column = self.token.column

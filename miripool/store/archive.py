@@ -427,7 +427,7 @@ class Archive:
         if not self.storage.exists(key):
             raise StorageError(
                 f"{self.storage.name(key)} can't be written: its name is taken by something that is not a plain file; "
-                "look what it is"
+                "check what it is"
             )
         if self.storage.read(key) == data:
             return added

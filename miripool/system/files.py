@@ -133,7 +133,7 @@ def read_plain(path: Path, *, limit: int, follow: bool = False, folder: int | No
     if size > limit:
         raise IntegrityError(
             f"{path} has {size} bytes, more than the {limit} that such a file can have, and is not read; "
-            "look what it is; then remove it, or restore it from a copy"
+            "check what it is; then remove it, or restore it from a copy"
         )
     return bytes(data)
 

@@ -181,7 +181,7 @@ class BlobStore:
         if not added and not self._storage.exists(key):
             name = self._storage.name(key)
             raise StorageError(
-                f"{name} can't be written: its name is taken by something that is not a plain file; look what it is"
+                f"{name} can't be written: its name is taken by something that is not a plain file; check what it is"
             )
         return added
 
