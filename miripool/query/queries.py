@@ -48,8 +48,8 @@ class Query:
     ----------
     *question : class, str or callable
         Up to three arguments: a kind (class or name; its subclasses match too), the name of the product in the
-        predicate (``p`` if left out), and the predicate (text or function; all products if left out). A predicate in
-        text can be given alone.
+        predicate (``p`` if left out), and the predicate (text or function; all products if left out). A predicate can
+        be given alone.
     allVersions, all_versions : bool, keyword-only, optional
         Every living version, not only the heads.
     tag : str, keyword-only, optional
