@@ -322,7 +322,7 @@ def _tables(setup: Setup, nints: int, place: Placement) -> dict[str, Any]:
 
 
 def _cards(setup: Setup, nints: int, place: Placement, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Give the cards of the primary header, in the order of Level-1b files; those that nobody knows are left out."""
+    """Give the cards of the primary header, in the order of Level-1b files; unknown ones are left out."""
     start = setup.start
     cards: dict[str, Value] = {
         "DATE": GroundHeader(values, "").text("DATE"),

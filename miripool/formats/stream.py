@@ -178,7 +178,7 @@ class _File(Stream):
         except OSError as error:
             raise StorageError(f"{self.label}: can't be read: {error.strerror or error}") from error
         if state != self._state:
-            raise StorageError(f"{self.label}: has changed while it was read; try again when nobody writes to it")
+            raise StorageError(f"{self.label}: has changed while it was read; try again when no program writes to it")
 
     def _fill(self, start: int, run: memoryview[int]) -> None:
         while run:

@@ -531,7 +531,7 @@ class Catalog:
         order_by: Sequence[ColumnElement[Any]] = (),
         limit: int | None = None,
     ) -> list[int]:
-        """Find what matches a predicate, and give no more than the serials: what a long result is walked by.
+        """Find the versions that match a predicate, and give their serials only; long results are read through by them.
 
         Parameters
         ----------

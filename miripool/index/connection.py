@@ -38,7 +38,7 @@ _SETTINGS = {
     "timezone": "UTC",
 }
 _PATIENCE = "-c lock_timeout=300s"
-"""A user's own comes first. Taking in 100,000 products is the longest that one of us locks others out."""
+"""A setting of the user comes first. No session locks others out for longer than it takes in 100,000 products."""
 _CONNECT_SECONDS = 10
 _SLOT_SECONDS = 20.0
 """How long to try again where the server has no connection left."""

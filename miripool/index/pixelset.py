@@ -1,4 +1,4 @@
-"""Pixel sets: which arrays of a product are told pixel by pixel, and where on the detector they lie.
+"""Pixel sets: which arrays of a product become pixel rows, and where on the detector they lie.
 
 A set is named by its arrays and their place, so that versions with the same arrays share its rows.
 """

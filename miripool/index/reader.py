@@ -1,7 +1,7 @@
 """Questions in SQL, by a role of the database that can only read.
 
-A superuser in a read-only transaction can still run programs, so nobody asks as one: the embedded server has a role of
-its own for it, and on another server the URL's user must be one that can't do more than its owner wants.
+A superuser can run programs even in a read-only transaction, so no question is asked as one: the embedded server has a
+role of its own for questions, and on another server the URL's user must have no more rights than its owner wants.
 """
 
 from __future__ import annotations

@@ -219,7 +219,8 @@ def _swap(
 def _scratch(database: Database, name: str, *, resume: bool = False) -> Iterator[Database]:
     """Give a schema to build an index in, gone afterwards unless it has got another name.
 
-    Whoever builds holds a lock on the name: what nobody holds was left by a process that was killed.
+    A process that builds an index holds a lock on the name of its schema; a schema without a lock was left by a killed
+    process.
     """
     with database.immediately() as keeper:
         drop_left_over(database, keeper, but=name if resume else None)

@@ -119,7 +119,7 @@ def missing_table(error: BaseException) -> bool:
 
 
 def no_slot(error: BaseException) -> bool:
-    """Tell whether the server refused a connection because it has no more.
+    """Tell whether the server refused a connection because all are in use.
 
     Parameters
     ----------

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Collected", "collect", "referenced_keys"]
 
 _AT_ONCE = 200
-"""Files that one note names: it is gone before a writer has to wait for long."""
+"""Files that one note names, so few that no writer has to wait for long until the note is removed."""
 
 _OLD_FILE = 86400.0
-"""Seconds after which a temporary file is nobody's."""
+"""Seconds after which a temporary file counts as left over."""
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ def collect(
 
 
 def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: Collected) -> Entry | None:
-    """Delete what still nobody refers to; give the newest entry of the journal.
+    """Delete the files that are still not referred to; give the newest entry of the journal.
 
     The pool is not renamed meanwhile: where its folder is away, there seem to be no notes and no further entries.
     """

@@ -124,7 +124,7 @@ def columns_from_cards(cards: Sequence[Card]) -> tuple[tuple[Column, ...], np.dt
     Raises
     ------
     FormatError
-        If the columns can't be told from the cards, or do not fill the row of NAXIS1 bytes.
+        If the cards do not describe the columns, or the columns do not fill the row of NAXIS1 bytes.
     """
     values = {card.keyword: card.value for card in reversed(cards)}
     number = values.get("TFIELDS")

@@ -2,7 +2,7 @@
 
 Text about products and text about pixels are read by it, so that precedence, ranges, ``not``, ``null``, limits and the
 places of errors are the same. What a name, a call, an attribute or a subscript means, and which operations there
-are, is told by a `Vocabulary`: `miripool.query.parser` has that of products, `miripool.query.pixelwhere` that of
+are, is defined by a `Vocabulary`: `miripool.query.parser` has that of products, `miripool.query.pixelwhere` that of
 pixels. Nothing is ever evaluated; what is not in the grammar is an error at its column.
 
 The expressions are Python's, with its precedences, and what people also write: a single ``=``, ``&``, ``|``, ``&&``,

@@ -104,7 +104,7 @@ def initialize(
     pass_fds : tuple of int
         Locks that are held for as long as `initdb` runs.
     stopping : callable
-        Whether to give up.
+        Tells whether to stop early.
     """
     user = placement.user
     for leftover in placement.place.glob("data.new-*"):

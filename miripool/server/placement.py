@@ -265,7 +265,7 @@ def provide_binaries(user: ServerUser) -> Path:
 def provide_socket_directory(placement: ServerPlace) -> Path:
     """Make a private folder for the socket, with a path that the kernel and libpq can take.
 
-    A socket's path has about 107 bytes at most, and a comma or a quote in it can't be told to PostgreSQL.
+    A socket's path has about 107 bytes at most, and PostgreSQL can't read one with a comma or a quote in it.
     """
     user = placement.user
     wanted = placement.place / "socket"

@@ -45,7 +45,7 @@ def one_of_many() -> Iterator[None]:
 
 
 def works_alone() -> bool:
-    """Tell whether `map_bounded` asks for no more threads: one result is there at a time.
+    """Tell whether `map_bounded` works in the caller's thread alone: one result is there at a time.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which versions have pixel rows, which wait for theirs, and rows that nobody uses any more."""
+"""Which versions have pixel rows, which have none yet, and which rows are no longer used."""
 
 from __future__ import annotations
 
