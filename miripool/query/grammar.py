@@ -192,7 +192,7 @@ class Grammar(Reader):
         if isinstance(node, Literal):
             if not isinstance(node.value, str) and node.value in (0, 1):
                 return ALL if node.value else Or(())
-            self.fail("a constant is not a condition; only 1 is one, and matches everything", column)
+            self.fail("a constant is not a condition; write 1 to match everything", column)
         with self.located(column):
             return self.vocabulary.condition(node)
 
