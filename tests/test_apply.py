@@ -171,7 +171,7 @@ def test_broken_chain_is_refused(catalog: Catalog, chain: Chain) -> None:
     assert catalog.position().n == 0
     other = Chain()
     other.add(other.save("z"))
-    with pytest.raises(IntegrityError, match=r"another journal entry 0.*reindex"):
+    with pytest.raises(IntegrityError, match=r"different journal entries 0.*reindex"):
         catalog.apply(other.entries, other.manifest)
 
 
@@ -189,7 +189,7 @@ def test_numbers_are_used_once(catalog: Catalog, chain: Chain) -> None:
     save = chain.save("a")
     chain.add(save)
     chain.add(dataclasses.replace(save, name="b"))
-    with pytest.raises(IntegrityError, match="entry 1 saves serial 0 again"):
+    with pytest.raises(IntegrityError, match="entry 1 saves serial 0, which an earlier entry saved"):
         catalog.apply(chain.entries, chain.manifest)
     chain.entries.pop()
     chain.add(dataclasses.replace(save, serial=9))

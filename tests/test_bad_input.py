@@ -378,8 +378,8 @@ def test_bytes_that_are_no_text(filled: Pool, run: Callable[..., tuple[int, str]
         ("restore", "jpl8", bad),
     ):
         code, words = run(*arguments)
-        assert (code, "internal error" in words, "holds bytes that are no text" in words) == (30, False, True), words
-    with pytest.raises(InvalidInput, match=r"'a\\udcff' holds bytes that are no text"):
+        assert (code, "internal error" in words, "bytes that are not text" in words) == (30, False, True), words
+    with pytest.raises(InvalidInput, match=r"'a\\udcff' contains bytes that are not text"):
         filled.ref(bad)
 
 

@@ -422,7 +422,7 @@ def test_another_array_under_this_name(store: BlobStore) -> None:
     for size in (10, 10_000):
         mine, other = stored(store, np.arange(size)), stored(store, np.arange(size) + 1)
         shutil.copy(file_of(other), file_of(mine))
-        with pytest.raises(IntegrityError, match="another array's"):
+        with pytest.raises(IntegrityError, match="another array,"):
             mine[0]
 
 
@@ -479,7 +479,7 @@ def _make_nothing(file: h5py.File, old: h5py.Dataset) -> None:
 def test_data_that_are_elsewhere_are_refused(store: BlobStore, make: Any, size: int) -> None:
     blob = stored(store, np.arange(size))
     edit(blob, _replace_by(make))
-    with pytest.raises(IntegrityError, match=r"keeps its data elsewhere|has no dataset /data"):
+    with pytest.raises(IntegrityError, match=r"keeps its data in another file|has no dataset /data"):
         blob[...]
 
 

@@ -340,7 +340,7 @@ def test_single(engine, text, serials):
 
 
 def test_a_urn_needs_a_pool(engine):
-    with pytest.raises(QueryError, match="names a pool"):
+    with pytest.raises(QueryError, match="can be asked of a pool only"):
         compile_where(read("p.urn == 'urn:a:Ramp:1'"))
 
 

@@ -102,7 +102,7 @@ def test_cycles_and_other_mistakes(pool: Pool, home: Home) -> None:
         pool.save(Context({"a": 5}, name="c"))
     with pytest.raises(ProductNotFound):
         pool.save(Context({"a": "Rate/nobody"}, name="c"))
-    with pytest.raises(InvalidInput, match="needs a name"):
+    with pytest.raises(InvalidInput, match="can't be the name of a reference"):
         Context({"": made("a")})
     with pytest.raises(InvalidInput, match="needs a name"):
         pool.save(Context({"a": made("a")}))

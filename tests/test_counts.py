@@ -68,7 +68,7 @@ def without(path: Path, folder: Path, *keywords: str, **values: object) -> Path:
 
 
 def test_a_rate_without_a_unit_is_told(pool: Pool, simulated: Path, tmp_path: Path) -> None:
-    words = "kept as a Product, not as a Rate, as its name says: SCI has no unit, and that of a rate is BUNIT = 'DN/s'"
+    words = "kept as a Product, although its name says Rate: SCI has no unit, and a rate needs BUNIT = 'DN/s'"
     bad = without(simulated / "v1" / f"{NAME}_rate.fits", tmp_path, "BUNIT")
     added = call("add", "jpl8", bad)
     assert added.stdout.startswith("added        urn:jpl8:Product:0")
@@ -83,8 +83,8 @@ def test_a_rate_without_a_unit_is_told(pool: Pool, simulated: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "unit", "words"),
     [
-        ("rate", "MJy/sr", "SCI is in MJy/sr, and a rate in DN/s"),
-        ("rateints", "DN", "SCI is in DN, and a rate in DN/s"),
+        ("rate", "MJy/sr", "SCI is in MJy/sr, and a rate must be in DN/s"),
+        ("rateints", "DN", "SCI is in DN, and a rate must be in DN/s"),
     ],
 )
 def test_a_rate_in_another_unit_is_told(

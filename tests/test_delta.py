@@ -402,7 +402,7 @@ def test_a_file_that_tells_two_things(pool: Pool) -> None:
     flip_list(blob)
     assert np.array_equal(second.product["SCI"][...], changed(base, (0, 5, 5)))  # by HDF5's own account
     (finding,) = verify(pool, level="full").findings
-    assert "describes its tiles in two ways that differ" in finding.problem
+    assert "lists its tiles in two ways that differ" in finding.problem
     assert all(step.healed for step in repair(pool))
     assert verify(pool, level="full").findings == []
     assert np.array_equal(second.product["SCI"][...], changed(base, (0, 5, 5)))
@@ -508,7 +508,7 @@ def test_lies_in_the_list(pair: tuple[Blob, Blob]) -> None:
         if owner.startswith("."):
             assert np.array_equal(second[...], changed(make_ramp(), (0, 5, 5)))  # it is no list of ours
             continue
-        with pytest.raises(IntegrityError, match=r"is missing|has tiles in itself"):
+        with pytest.raises(IntegrityError, match=r"is missing|names itself"):
             second[...]
     records = tiles_of.records.copy()
     records["owner"] = 9
@@ -594,7 +594,7 @@ def test_a_huge_array_of_nothing(store: BlobStore) -> None:
         records["owner"] = 1
         write_tile_list(path, ref, hdf5write.TileList(chunks, records, (other,)))
         paths.append(store.open(ref))
-    with pytest.raises(IntegrityError, match="has tiles in itself"):
+    with pytest.raises(IntegrityError, match="names itself as the blob that has some of its tiles"):
         paths[0][...]
 
 

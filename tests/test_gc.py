@@ -332,7 +332,7 @@ def test_what_verify_says_of_it(pool: Pool) -> None:
     leave_a_blob(pool)
     (finding,) = verify(pool, level="quick").findings
     assert finding.what == "note"
-    assert "`miripool gc` frees them" in finding.problem
+    assert "`miripool gc` deletes them" in finding.problem
 
 
 @pytest.mark.parametrize(

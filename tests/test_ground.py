@@ -152,9 +152,9 @@ def test_fillers_are_no_dates(bench: Path, pool: Pool, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cards", "message"),
     [
-        ({"NINT": 4}, "4 integrations of 8 groups, 32 frames, and its image has 24"),
-        ({"NINT": 2}, "2 integrations of 8 groups, 16 frames, and its image has 24"),
-        ({"NGROUPS": 25}, "not one whole integration"),
+        ({"NINT": 4}, "4 integrations of 8 groups, 32 frames, but its image has 24"),
+        ({"NINT": 2}, "2 integrations of 8 groups, 16 frames, but its image has 24"),
+        ({"NGROUPS": 25}, "less than one integration"),
         ({"NGROUPS": 0}, "NGROUPS = 0"),
         ({"NINT": "many"}, "NINT = 'many'"),
         ({"ROWSTART": 1000}, "outside the detector"),
@@ -250,7 +250,7 @@ def test_otis(exposure: SimulatedExposure, pool: Pool, tmp_path: Path) -> None:
         read_fits(path)
     hdu.header["NREFIMG"] = 500
     hdu.writeto(path, overwrite=True)
-    with pytest.raises(FormatError, match="counts 500 rows"):
+    with pytest.raises(FormatError, match="counts 500 reference rows"):
         read_fits(path)
 
 
@@ -317,7 +317,7 @@ def test_a_benchs_own_header_does_not_change(bench: Path) -> None:
     product = read_fits(bench)
     before = product.meta["BENCH.SCA_ID"].value
     for change in (lambda: product.meta.__setitem__("BENCH.SCA_ID", 1), lambda: product.meta.__delitem__("SCA_ID")):
-        with pytest.raises(InvalidInput, match="header of the bench's file"):
+        with pytest.raises(InvalidInput, match="header of the test bench's file"):
             change()
     product.meta["SCA_ID"] = 494
     assert (product.meta["SCA_ID"].value, product.meta["SCA_ID"].hdu) == (494, "PRIMARY")

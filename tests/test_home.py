@@ -514,7 +514,7 @@ def test_the_index_of_a_pool_that_another_home_deleted_and_made_again(
             pool.save(image)
             made = pool.id
         (other.path / "pools").unlink()
-    with home.pool("jpl8") as pool, pytest.raises(Conflict, match="`miripool reindex POOL --yes` puts"):
+    with home.pool("jpl8") as pool, pytest.raises(Conflict, match="`miripool reindex POOL --yes` replaces"):
         core_of(pool).catch_up()
     with pytest.raises(InvalidInput, match="index of another pool"):
         homes.call("reindex", "jpl8")

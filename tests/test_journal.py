@@ -246,7 +246,7 @@ def test_hostile_entries_are_refused(changes: dict[str, Any]) -> None:
 def test_what_no_index_can_hold_is_refused(journal: Journal, storage: LocalStorage, action: Action) -> None:
     """Other words than PostgreSQL's, which name the entry."""
     storage.put(journal.key(0), forged(actions=Entry(0, TIME, None, (action,), 0, 0)._content()["actions"]))
-    with pytest.raises(IntegrityError, match=r"journal/000000000000\.json says '.*', which can't be"):
+    with pytest.raises(IntegrityError, match=r"journal/000000000000\.json says '.*', which is impossible"):
         journal.read(0)
 
 

@@ -128,7 +128,7 @@ def test_an_empty_schema_is_taken_and_a_used_one_refused(database: Database) -> 
     with database.write() as connection:
         database.run(connection, f"DROP SCHEMA {quote(database.schema)} CASCADE")
         database.run(connection, f"CREATE SCHEMA {quote(database.schema)}; CREATE TABLE salaries (name text)")
-    with pytest.raises(Conflict, match="not a pool's"):
+    with pytest.raises(Conflict, match="do not belong to a pool"):
         prepare(database, "pool-a")
     assert table_names(database) == {"salaries"}
 

@@ -157,7 +157,7 @@ def test_who_writes_an_entry_is_waited_for(home: Home, images: list[Path], monke
     monkeypatch.setattr(heldfolder, "_WAIT", 0.3)
     with writer(home, HELD + SAVE, images[1]) as process:
         before = files(home.path)
-        with pytest.raises(Conflict, match=r"old is held by a process .*nothing was changed"):
+        with pytest.raises(Conflict, match=r"old has been locked for .*nothing was changed"):
             home.rename("old", "new")
         with pytest.raises(Conflict, match="nothing was changed"):
             home.delete("old")

@@ -44,7 +44,7 @@ def test_what_is_no_file_stays(tmp_path: Path, make: object, what: str, overwrit
 
 def test_a_link_to_nothing_is_there(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nothing")
-    with pytest.raises(AlreadyExists, match="choose another, or overwrite it"), writing_file(tmp_path / "link"):
+    with pytest.raises(AlreadyExists, match="choose another name, or overwrite it"), writing_file(tmp_path / "link"):
         pytest.fail("it is not to be written")
 
 

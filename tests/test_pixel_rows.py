@@ -286,13 +286,13 @@ def test_rows_that_are_being_read_are_dropped_later(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"meta": cards(NINTS=5, NGROUPS=3)}, "NINTS = 5, its dataset SCI has 2"),
-        ({"meta": cards(NINTS=2, NGROUPS=30)}, "NGROUPS = 30, its dataset SCI has 3"),
-        ({"meta": cards(SUBSIZE1=5)}, r"SCI has the shape .*should have \(2, 3, 3, 5\)|no whole groups of four"),
+        ({"meta": cards(NINTS=5, NGROUPS=3)}, "NINTS = 5, but its dataset SCI has 2"),
+        ({"meta": cards(NINTS=2, NGROUPS=30)}, "NGROUPS = 30, but its dataset SCI has 3"),
+        ({"meta": cards(SUBSIZE1=5)}, r"SCI has the shape .*calls for \(2, 3, 3, 5\)|whole sets of four"),
         ({"meta": cards(SUBSTRT1=1030)}, "lies outside the detector"),
         ({"meta": cards(SUBSTRT2=-3)}, "SUBSTRT2 = -3"),
         ({"meta": {"SUBSTRT2": 5}}, "SUBSTRT1 = None"),
-        ({"SCI": np.zeros((2, 3, 3, 4), "f4")}, "holds float32, and pixel rows hold 16-bit DN"),
+        ({"SCI": np.zeros((2, 3, 3, 4), "f4")}, "holds float32, but pixel rows need 16-bit DN"),
         ({"SCI": np.zeros((6, 3, 4), "u2")}, "has 3 axes"),
         ({"SCI": None, "REFOUT": None, "OTHER": np.zeros((2, 3))}, "no dataset SCI"),
         ({"REFOUT": np.zeros((2, 3, 3, 2), "u2")}, "REFOUT has the shape"),
@@ -330,7 +330,7 @@ def test_more_than_keys_can_hold(pool: Pool, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(load, "_MOST_NUMBERED", 1)
     pool.save(small_raw())
     saved = saving.save(core_of(pool), small_raw(), name="second")
-    assert "hold 1 exposures and serials; this is exposure 2" in (saved.notice or "")
+    assert "hold 1 exposures and versions of a pool; this is exposure 2" in (saved.notice or "")
     monkeypatch.setattr(load, "_MOST_GROUPS", 5)
     saved = saving.save(core_of(pool), small_raw(), name="third")
     assert "6 groups of each pixel" in (saved.notice or "")

@@ -267,5 +267,5 @@ def test_parts_of_a_delta_blob_outside_the_pool_are_not_opened(tmp_path: Path, s
         file["data"].attrs["miripool_blob"] = 2
         file["data"].attrs["digest"] = np.bytes_(DIGEST)
         file.create_dataset("tiles", (512, 600), "<f4", chunks=(64, 64))
-    with pytest.raises(IntegrityError, match="has parts in what is no blob of this pool"):
+    with pytest.raises(IntegrityError, match="takes parts from files that are not blobs of this pool"):
         store.open(ref).owners()

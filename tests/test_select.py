@@ -512,10 +512,10 @@ def test_references_are_specs_too(pool: Pool) -> None:
         ("urn:jpl8:Ramp", InvalidInput, "not a URN"),
         ("urn:jpl8:Ramp:-1", InvalidInput, "not a URN"),
         ("urn:jpl8:Ramp:9999999999999999999", InvalidInput, "too large"),
-        ("", InvalidInput, "names no product"),
-        ("a/b/c", InvalidInput, "names no product"),
-        ("flat@", InvalidInput, "names no product"),
-        ("../../etc/passwd", InvalidInput, "names no product"),
+        ("", InvalidInput, "does not name a product"),
+        ("a/b/c", InvalidInput, "does not name a product"),
+        ("flat@", InvalidInput, "does not name a product"),
+        ("../../etc/passwd", InvalidInput, "does not name a product"),
     ],
 )
 def test_wrong_specs(pool: Pool, spec: str, error: type[Exception], words: str) -> None:
@@ -624,7 +624,7 @@ def test_times_from_now(pool: Pool) -> None:
     for condition in ("created < now - 1 week", "not created > now - 90 minutes", "created > '2999-01-01'"):
         assert pool.select(condition).size() == 0, condition
     for wrong in ("created > now - 1", "created > now - day", "created > now - 3 fortnights"):
-        with pytest.raises(QueryError, match="write now - 1 day"):
+        with pytest.raises(QueryError, match=r"write e\.g\. now - 1 day"):
             pool.select(wrong)
-    with pytest.raises(QueryError, match="there were no dates"):
+    with pytest.raises(QueryError, match="before the year 1"):
         pool.select("created > now - 99999999999 days")

@@ -449,7 +449,7 @@ def test_long_recovery(server: EmbeddedServer) -> None:
     thread.start()
     held = hold_startup(server, said)
     try:
-        with pytest.raises(ServerUnavailable, match="still at work"):
+        with pytest.raises(ServerUnavailable, match="still busy"):
             server.ensure(timeout=0.5)
         until(lambda: any(re.search(r"recovering after a crash \(([2-9]|\d\d+) s\)", word) for word in words))
         assert server.status().running

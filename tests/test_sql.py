@@ -74,10 +74,10 @@ def test_what_is_added_later_can_be_read(own: Home, simulated: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "error", "words"),
     [
-        ("DELETE FROM product", InvalidInput, "one statement that gives rows"),
+        ("DELETE FROM product", InvalidInput, "one statement that returns rows"),
         ("DELETE FROM product RETURNING *", ReadOnly, "only be used to read|permission denied"),
         ("WITH x AS (DELETE FROM product RETURNING *) SELECT * FROM x", ReadOnly, "only be used to read"),
-        ("SELECT 1; SELECT 2", InvalidInput, "one statement that gives rows"),
+        ("SELECT 1; SELECT 2", InvalidInput, "one statement that returns rows"),
         ("COPY product TO PROGRAM 'id'", InvalidInput, "one statement"),
         ("SELECT pg_read_file('/etc/hostname')", ReadOnly, "permission denied"),
         ("SELECT lo_import('/etc/hostname')", ReadOnly, "permission denied|read-only"),
@@ -268,5 +268,5 @@ def test_a_secret_that_psql_can_not_get() -> None:
         assert file.read() == "[miripool]\nsslpassword=key\n"
     os.close(int(environment["PGSERVICEFILE"].rpartition("/")[2]))
     for given, variables in ((url + "&service=mine", {}), (url, {"PGSERVICE": "mine"})):
-        with pytest.raises(InvalidInput, match="sslpassword by a service of its own"):
+        with pytest.raises(InvalidInput, match="sslpassword only from a service file"):
             psql_call(given, "a", variables)

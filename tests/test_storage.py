@@ -619,7 +619,7 @@ def test_a_pool_on_a_file_system_without_hard_links(home: Home, tmp_path: Path, 
             assert verify(pool, level="full").findings == []
     else:
         assert made.returncode == StorageError.exit_code, made.stderr
-        assert "neither hard links (Operation not permitted) nor a renaming that spares what is there" in made.stderr
+        assert "neither hard links (Operation not permitted) nor a way to rename without overwriting" in made.stderr
         assert list((home.path / "pools").iterdir()) == []
 
 

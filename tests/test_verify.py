@@ -183,7 +183,7 @@ def test_pixel_rows_of_other_values(filled: Pool, home: Home) -> None:
     change(home, "UPDATE raw_pixel SET dn[1][1] = dn[1][1] + 1")
     report = verify(filled)
     assert [finding.what for finding in report.findings] == ["pixels"]
-    assert "has other values in the row of pixel" in report.findings[0].problem
+    assert "has other values in the pixel row of" in report.findings[0].problem
 
 
 def test_what_a_killed_writer_left_is_noted(filled: Pool) -> None:

@@ -51,7 +51,7 @@ def test_another_users_folder_is_left_alone(mode: int) -> None:
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("mine")
     with (
-        pytest.raises(StorageError, match=re.escape(f"{tmp_path / 'work'} is no folder")),
+        pytest.raises(StorageError, match=re.escape(f"{tmp_path / 'work'} is not a folder")),
         work_folder(tmp_path / "work"),
     ):
         pass

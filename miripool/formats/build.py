@@ -125,7 +125,7 @@ def _build_hdu(name: str, dataset: Dataset | None, own: bytes) -> Hdu:
     if dataset.source.dtype.names is not None:
         if name == "PRIMARY":
             raise InvalidInput(
-                "dataset PRIMARY: a table needs a name of its own, for FITS has tables in extensions only"
+                "dataset PRIMARY: a table needs another name, because FITS has tables in extensions only"
             )
         return _build_table(name, dataset, own)
     if dataset.source.dtype.kind not in "buif":

@@ -291,7 +291,7 @@ def _is_finite(value: float) -> bool:
 
 
 def _read_table(stream: Stream, unit: DataUnit, name: str, tail: BytesSource | None) -> Hdu | None:
-    """Read a binary table; None where its rows can't be told from its header."""
+    """Read a binary table; None if its header does not describe its rows."""
     values = unit.values
     if values["NAXIS"] != 2 or values["BITPIX"] != 8 or values.get("GCOUNT", 1) != 1 or values["NAXIS1"] == 0:
         return None

@@ -293,12 +293,12 @@ def _count_integrations(setup: Setup, frames: int, *, truncate: bool) -> int:
     whole = min(setup.nints, frames // setup.ngroups)
     told = (
         f"its header says {setup.nints} integrations of {setup.ngroups} groups, {expected} frames, "
-        f"and its image has {frames}"
+        f"but its image has {frames}"
     )
     if not whole:
-        raise FormatError(f"{told}: not one whole integration")
+        raise FormatError(f"{told}, less than one integration")
     if not truncate:
-        raise FormatError(f"{told}; to keep the {whole} whole integrations, say so (truncate=True, --truncate)")
+        raise FormatError(f"{told}; --truncate (truncate=True) keeps the {whole} whole integrations")
     return whole
 
 
@@ -306,8 +306,8 @@ def _place(setup: Setup, shape: tuple[int, ...]) -> Placement:
     columns = shape[2]
     if columns % 4 or (shape[1] - setup.rows) * columns != setup.rows * (columns // 4):
         raise FormatError(
-            f"its frames have {shape[1]} rows of {columns} columns, {setup.rows} of them for the detector: the others "
-            f"can't be reference output, one value for four pixels"
+            f"its frames have {shape[1]} rows of {columns} columns, {setup.rows} of them for the detector: the "
+            f"others can't be reference output, which has one value for four pixels"
         )
     values = {"SUBSTRT1": setup.x, "SUBSTRT2": setup.y, "SUBSIZE1": columns, "SUBSIZE2": setup.rows}
     return detector_named(setup.detector).place(Raw(values).meta)
@@ -322,7 +322,7 @@ def _tables(setup: Setup, nints: int, place: Placement) -> dict[str, Any]:
 
 
 def _cards(setup: Setup, nints: int, place: Placement, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Give the cards of the primary header, in the order of Level-1b files; those that nobody knows are left out."""
+    """Give the cards of the primary header, in the order of Level-1b files; unknown ones are left out."""
     start = setup.start
     cards: dict[str, Value] = {
         "DATE": GroundHeader(values, "").text("DATE"),

@@ -127,13 +127,13 @@ def doubt_kind(product: Product, filename: str) -> str | None:
     if science is None or science.data is None:
         why = "it has no image SCI"
     elif named.is_rate and not science.unit:
-        why = f"SCI has no unit, and that of a rate is BUNIT = '{named.unit}'"
+        why = f"SCI has no unit, and a rate needs BUNIT = '{named.unit}'"
     elif named.is_rate and not _has_unit(science, named):
-        why = f"SCI is in {science.unit}, and a rate in {named.unit}"
+        why = f"SCI is in {science.unit}, and a rate must be in {named.unit}"
     else:
         model = primary.get("DATAMODL")
         why = f"its header (DATAMODL {model!r}) and the {len(science.data.shape)} axes of SCI say otherwise"
-    return f"kept as a Product, not as a {named.name}, as its name says: {why}"
+    return f"kept as a Product, although its name says {named.name}: {why}"
 
 
 def _classify_ramps(kinds: Sequence[Kind], dtype_kind: str, has_groupdq: bool, suffix: str) -> Kind | None:

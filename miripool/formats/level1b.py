@@ -60,7 +60,7 @@ class GroupTiming:
     group_time : float
         Seconds from one group to the next.
     start : datetime or None
-        Aware; None where nobody knows.
+        Aware; None if it is not known.
     """
 
     nints: int
@@ -82,7 +82,7 @@ def asdf_table() -> NDArray[np.void]:
 
 
 def group_table(timing: GroupTiming, *, columns: int, rows: int) -> NDArray[np.void]:
-    """Give the table of the groups' end times; what nobody measured is zero.
+    """Give the table of the groups' end times; columns that were not measured are zero.
 
     Parameters
     ----------

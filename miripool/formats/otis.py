@@ -61,7 +61,7 @@ class Otis(Bench):
         """
         reference = header.integer("NREFIMG")
         if reference >= shape[1]:
-            raise FormatError(f"it counts {reference} rows of reference output, and its frames have {shape[1]} rows")
+            raise FormatError(f"its header counts {reference} reference rows, but its frames have {shape[1]} rows")
         ngroups = header.integer("NGROUP")
         integration = header.number("INTTIME")
         group = None if integration is None else round(integration / ngroups, 9)

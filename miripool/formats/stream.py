@@ -178,7 +178,7 @@ class _File(Stream):
         except OSError as error:
             raise StorageError(f"{self.label}: can't be read: {error.strerror or error}") from error
         if state != self._state:
-            raise StorageError(f"{self.label}: has changed while it was read; try again when nobody writes to it")
+            raise StorageError(f"{self.label}: has changed while it was read; try again when no program writes to it")
 
     def _fill(self, start: int, run: memoryview[int]) -> None:
         while run:
@@ -194,7 +194,7 @@ def expect(path: Path) -> None:
     Parameters
     ----------
     path : Path
-        The file; whatever is wrong with it is told when it is read.
+        The file; errors are raised when it is read.
     """
     if sys.platform != "linux":
         return
@@ -261,7 +261,7 @@ def _decompress(stream: Stream) -> Stream:
                     spool.write(chunk)
                     if spool.tell() > max(_MOST_BYTES, _MOST_RATIO * stream.size):
                         raise FormatError(
-                            f"{stream.label}: {stream.size} bytes that become more than {spool.tell() >> 30} GB; "
+                            f"{stream.label}: its {stream.size} bytes decompress to more than {spool.tell() >> 30} GB; "
                             "if this is right, decompress the file yourself (gunzip)"
                         )
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

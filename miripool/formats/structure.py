@@ -120,7 +120,7 @@ def announced_bytes(header: bytes, place: str) -> int:
     """
     found = _read_header(open_stream(header, place), 0, place)
     if found != header or not header.startswith((b"SIMPLE  =", b"XTENSION=")):
-        raise FormatError(f"{place}: this is not one header")
+        raise FormatError(f"{place}: these bytes are not one header")
     cards = parse_header(header)
     return _data_size({card.keyword: card.value for card in reversed(cards)}, place)
 

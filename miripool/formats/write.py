@@ -138,7 +138,7 @@ def _write_stream(layout: Layout, file: IO[bytes], *, compress: bool, label: str
     origin = layout.origin
     if origin is not None and (size, digest.hexdigest()) != (origin.size, origin.digest):
         raise IntegrityError(
-            f"{label}: not written, for its bytes would differ from the original file {origin.filename} "
+            f"{label}: not written, because its bytes would differ from the original file {origin.filename} "
             f"({size} bytes with digest {digest.hexdigest()} instead of {origin.size} with {origin.digest}); "
             "the stored data, or the file they are read from, have changed; restore them from a copy"
         )

@@ -88,36 +88,38 @@ class _Wanted:
         return number >= self.least or number < 0 or (self.zero_is_all and number == 0)
 
 
-_DURABLE = "without it a crash of the machine loses the index, which is then made again from the folder"
+_DURABLE = "without it, a crash of the machine can destroy the index; it must then be made again from the folder"
+_CHECKPOINTS = "PostgreSQL then makes fewer checkpoints while many exposures are added"
+_MINUTES = "the index needs minutes to take in 100,000 products"
 _SETTINGS = (
     _Wanted(
         "max_locks_per_transaction",
         "1024",
-        "a question about a pixel in all exposures locks each partition and its two indexes",
+        "a question about one pixel in all exposures locks every partition and its two indexes",
         least=1024,
     ),
     _Wanted(
         "shared_buffers",
         "1GB or an eighth of the memory",
-        "indexes on keywords of 100,000 products have 0.2 GB, of a million 1 GB",
+        "the keyword indexes of 100,000 products take 0.2 GB, those of a million products 1 GB",
         least=1024 * _MIB,
     ),
-    _Wanted("work_mem", "32MB", "sets of some 100,000 products are joined in memory", least=32 * _MIB),
-    _Wanted("maintenance_work_mem", "256MB", "a partition's indexes are sorted in memory", least=256 * _MIB),
+    _Wanted("work_mem", "32MB", "PostgreSQL joins sets of some 100,000 products in memory", least=32 * _MIB),
+    _Wanted("maintenance_work_mem", "256MB", "PostgreSQL sorts the indexes of a partition in memory", least=256 * _MIB),
     _Wanted(
         "wal_level",
-        "minimal, where there are no standby servers and no archive of the log",
-        "rows that are loaded into a table of the same transaction are then not written twice: a FULL exposure "
-        "with pixel rows takes 6.5 s instead of 8.7 s, and 1.1 GB less of log",
+        "minimal, unless a standby server or an archive needs the log",
+        "PostgreSQL then writes pixel rows to their table only, not to the log as well: a FULL exposure takes 6.5 s "
+        "instead of 8.7 s, and 1.1 GB less of log",
         words=("minimal",),
     ),
-    _Wanted("max_wal_size", "4GB", "fewer checkpoints while many exposures are added", least=4096 * _MIB),
-    _Wanted("checkpoint_timeout", "15min", "the same", least=15 * 60),
+    _Wanted("max_wal_size", "4GB", _CHECKPOINTS, least=4096 * _MIB),
+    _Wanted("checkpoint_timeout", "15min", _CHECKPOINTS, least=15 * 60),
     _Wanted(
         "jit",
         "off",
-        "compiling a question over many partitions takes ten times as long as the question; miripool's own "
-        "connections turn it off",
+        "to compile a question about many partitions takes ten times as long as to answer it; miripool turns JIT off "
+        "in its own connections",
         words=("off",),
     ),
     _Wanted("fsync", "on", _DURABLE, words=("on",)),
@@ -125,24 +127,30 @@ _SETTINGS = (
     _Wanted(
         "synchronous_commit",
         "on",
-        "without it a crash loses the last seconds of the index, which are taken in again from the folder",
+        "without it, a crash loses the last seconds of the index; miripool takes them in again from the folder",
         words=("on", "remote_apply", "remote_write", "local"),
     ),
-    _Wanted("data_checksums", "on", "damage of the disk is found when it is read, not passed on", words=("on",)),
-    _Wanted("autovacuum", "on", "tables that grow keep right statistics and maps of what all can see", words=("on",)),
-    _Wanted("enable_partition_pruning", "on", "a question about one exposure looks at one partition", words=("on",)),
-    _Wanted("statement_timeout", "0, or 30min", "taking in 100,000 products takes minutes", 1800, zero_is_all=True),
-    _Wanted("transaction_timeout", "0, or 30min", "the same", least=1800, zero_is_all=True),
+    _Wanted("data_checksums", "on", "PostgreSQL then notices damaged pages when it reads them", words=("on",)),
+    _Wanted("autovacuum", "on", "it keeps statistics and visibility maps of growing tables up to date", words=("on",)),
+    _Wanted("enable_partition_pruning", "on", "a question about one exposure reads one partition only", words=("on",)),
+    _Wanted("statement_timeout", "0, or 30min", _MINUTES, 1800, zero_is_all=True),
+    _Wanted("transaction_timeout", "0, or 30min", _MINUTES, least=1800, zero_is_all=True),
     _Wanted(
         "idle_in_transaction_session_timeout",
         "0, or 30min",
-        "while the index is made again, one connection waits in a transaction for the others",
+        "while the index is made again, one connection stays idle in a transaction",
         least=1800,
         zero_is_all=True,
     ),
-    _Wanted("idle_session_timeout", "0, or 30min", "another one holds a lock meanwhile", 1800, zero_is_all=True),
+    _Wanted(
+        "idle_session_timeout",
+        "0, or 30min",
+        "while the index is made again, an idle connection holds a lock",
+        least=1800,
+        zero_is_all=True,
+    ),
 )
-"""Settings in the order they are told; a server that has not heard of one is not asked for it."""
+"""Settings in the order of the list; one that the server does not know is left out."""
 
 
 def advise(url: str) -> list[Advice]:
@@ -211,7 +219,7 @@ def _version(cursor: Any) -> Iterator[Advice]:
 
 def _encoding(cursor: Any) -> Iterator[Advice]:
     (encoding,) = _one(cursor, "SELECT current_setting('server_encoding')")
-    why = "names and headers may hold any character; CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes one"
+    why = "names and headers may hold any character; use CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
     yield Advice("encoding", encoding, "UTF8", "good" if encoding == "UTF8" else "bad", why)
 
 
@@ -219,7 +227,7 @@ def _writable(cursor: Any) -> Advice:
     standby, read_only = _one(cursor, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'")
     value = "a standby" if standby else "read only" if read_only else "yes"
     verdict: Verdict = "bad" if standby or read_only else "good"
-    return Advice("writable", value, "yes", verdict, "the index follows the folder; give the URL of the primary")
+    return Advice("writable", value, "yes", verdict, "miripool writes to the index; give the URL of the primary server")
 
 
 def _role(cursor: Any) -> Iterator[Advice]:
@@ -231,17 +239,17 @@ def _role(cursor: Any) -> Iterator[Advice]:
         "FROM pg_roles r WHERE rolname = current_user",
         (READER,),
     )
-    value = "yes" if creates else "no, but it has some of its own" if owns else "no"
+    value = "yes" if creates else "no, but it owns some" if owns else "no"
     verdict: Verdict = "good" if creates else "advice" if owns else "bad"
-    why = f"each pool has a schema: GRANT CREATE ON DATABASE … TO {quote(role)}, or make a schema for each pool"
+    why = f"each pool needs a schema: GRANT CREATE ON DATABASE … TO {quote(role)}, or create a schema for each pool"
     yield Advice("role can create schemas", value, "yes", verdict, why)
-    value = "it is there" if known else "it can be made" if makes_roles else "it is not there"
+    value = "exists" if known else "can be created" if makes_roles else "does not exist"
     verdict = "good" if known or makes_roles else "advice"
-    why = f"`miripool server grant` lets it read pools; an administrator makes it: CREATE ROLE {READER} LOGIN"
-    yield Advice(f"role {READER}", value, "it is there", verdict, why)
+    why = f"`miripool server grant` lets this role read a pool; an administrator creates it: CREATE ROLE {READER} LOGIN"
+    yield Advice(f"role {READER}", value, "exists", verdict, why)
     ours = role.partition("_")[0] == "miripool"
     verdict = "advice" if superuser and not ours else "good"
-    why = "a superuser can do more than miripool needs, and `miripool sql` asks no questions as one"
+    why = "miripool does not need the rights of a superuser, and `miripool sql` refuses to run as one"
     yield Advice("role", f"{role}, a superuser" if superuser else role, "no superuser", verdict, why)
 
 
@@ -250,7 +258,7 @@ def _clock(cursor: Any) -> Advice:
     (there,) = _one(cursor, "SELECT extract(epoch FROM clock_timestamp())::float8")
     apart = there - (before + time.time()) / 2
     verdict: Verdict = "good" if abs(apart) <= _CLOCK_SECONDS else "advice"
-    why = "versions get their times from this machine, pixel rows from the server's"
+    why = "versions get their times from this machine's clock, pixel rows from the server's"
     return Advice("clock", f"{apart:+.1f} s from this machine's", f"within {_CLOCK_SECONDS:g} s", verdict, why)
 
 
@@ -276,7 +284,7 @@ def _room(cursor: Any) -> Iterator[Advice]:
     yield Advice("locks", value, f"{advised:,} or more", verdict, why)
     free = connections - used
     verdict = "good" if free >= _SPARE_CONNECTIONS else "advice"
-    why = "each running command has one connection, and one for each thread that makes pixel rows"
+    why = "each running command needs one connection, and one more for each thread that makes pixel rows"
     yield Advice("connections", f"{free} of {connections} free", f"{_SPARE_CONNECTIONS} or more", verdict, why)
 
 
@@ -334,5 +342,5 @@ def _try(connection: Any, cursor: Any, database: Database) -> Iterator[Advice]:
         problem = (error.diag.message_primary or str(error)).strip()
     finally:
         connection.rollback()
-    why = "pixel rows are loaded frozen into a table of the same transaction, which then becomes a partition"
+    why = "miripool loads pixel rows by COPY … FREEZE into a new table and attaches it as a partition"
     yield Advice("COPY FREEZE", problem or "works", "works", "bad" if problem else "good", why)

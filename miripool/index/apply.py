@@ -103,7 +103,7 @@ def take_in_and_write(
     manifest: Callable[[str], Manifest],
     write: Callable[[], bool],
 ) -> bool:
-    """Take in an entry that is about to be written, and write it: what no index could take in never gets written.
+    """Take in an entry that is about to be written, then write it: an entry that the index refuses is not written.
 
     Parameters
     ----------
@@ -116,13 +116,13 @@ def take_in_and_write(
     manifest : callable
         Gives the manifest of a digest.
     write : callable
-        Writes the entry to the journal; False where somebody else wrote one of that number first. Called once the
-        database has accepted all rows, before it is told to keep them.
+        Writes the entry to the journal; False if another writer took its number first. Called when the database has
+        accepted all rows, before the transaction is committed.
 
     Returns
     -------
     bool
-        False where somebody else was faster: nothing was done then.
+        False if another writer was faster; then nothing was done.
 
     Raises
     ------
@@ -139,8 +139,8 @@ def take_in_and_write(
                 return False
             if lost:
                 raise IntegrityError(
-                    "somebody deleted versions from the index: it is damaged; pool.reindex() makes it again from the "
-                    "folder"
+                    "the index is damaged: versions were deleted from its tables. `miripool reindex POOL`, or "
+                    "pool.reindex() in Python, makes it again from the folder"
                 )
             taken = take(database, connection, [entry], manifest, whole=True)
             if not write():
@@ -214,7 +214,7 @@ class _Work:
             return take(self._database, connection, batch, self._manifest)
 
     def lock(self, connection: Connection) -> None:
-        """Wait until nobody else takes in entries of this pool, and keep them off until the transaction ends."""
+        """Wait until no other session takes in entries of this pool, and keep others off until the transaction ends."""
         if self._alone:
             return
         # A statement of its own: the next must see what was committed while this one waited.

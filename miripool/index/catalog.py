@@ -80,7 +80,7 @@ class Catalog:
         create: bool = True,
         read_only: bool = False,
     ) -> Catalog:
-        """Open a pool's index, and make or modernise it where that is needed.
+        """Open a pool's index; create it, or bring it up to date, if needed.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class Catalog:
         pool_id, self._products_there, *found = row
         if pool_id != self.pool_id:
             raise PoolNotFound(
-                f"the index {self.schema!r} is that of another pool by now: the one that was opened was deleted or "
+                f"the index {self.schema!r} now belongs to another pool: the pool that was opened was deleted or "
                 "renamed meanwhile. Open the pool again"
             )
         return Position(*found)
@@ -168,7 +168,7 @@ class Catalog:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Take in journal entries; those that are in already are passed over.
+        """Take in journal entries; entries that the index already has are skipped.
 
         Parameters
         ----------
@@ -199,7 +199,7 @@ class Catalog:
         *,
         first_serial: int,
     ) -> tuple[int, list[tuple[str, str]]]:
-        """Hold this index against one made from the folder alone, in a schema of its own that goes again.
+        """Compare this index with one made from the folder alone, in a temporary schema.
 
         Parameters
         ----------
@@ -227,7 +227,7 @@ class Catalog:
         return compare_with(self.database, self.pool_id, first_serial, since, manifest)
 
     def left_over_files(self) -> tuple[str, int, int] | None:
-        """Look for what a killed server left behind of tables that it had not finished.
+        """Look for files of unfinished tables that a killed server left behind.
 
         Returns
         -------
@@ -246,7 +246,7 @@ class Catalog:
         first_serial: int,
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Make this index again from the folder alone; it answers as before until the new one takes its place.
+        """Make this index again from the folder alone; the old one answers until the new one takes its place.
 
         Parameters
         ----------
@@ -273,12 +273,12 @@ class Catalog:
         manifest : callable
             Gives the manifest of a digest.
         write : callable
-            Writes the entry to the journal; False where somebody else wrote one of that number first.
+            Writes the entry to the journal; False if another writer took its number first.
 
         Returns
         -------
         bool
-            False where somebody else was faster: nothing was done then.
+            False if another writer was faster; then nothing was done.
         """
         return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
 
@@ -531,7 +531,7 @@ class Catalog:
         order_by: Sequence[ColumnElement[Any]] = (),
         limit: int | None = None,
     ) -> list[int]:
-        """Find what matches a predicate, and give no more than the serials: what a long result is walked by.
+        """Find the versions that match a predicate, and give their serials only; long results are read through by them.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ _SETTINGS = {
     "timezone": "UTC",
 }
 _PATIENCE = "-c lock_timeout=300s"
-"""A user's own comes first. Taking in 100,000 products is the longest that one of us locks others out."""
+"""A setting of the user comes first. No session locks others out for longer than it takes in 100,000 products."""
 _CONNECT_SECONDS = 10
 _SLOT_SECONDS = 20.0
 """How long to try again where the server has no connection left."""
@@ -190,14 +190,14 @@ def engine_url(url: str) -> URL:
     InvalidInput
         If it is not the URL of a PostgreSQL database.
     """
-    wanted = "MIRIPOOL_DATABASE_URL wants postgresql+psycopg2://user@host/database"
+    wanted = "write MIRIPOOL_DATABASE_URL as postgresql+psycopg2://user@host/database"
     try:
         made = make_url(url)
     except (ArgumentError, ValueError):
         # The text is not shown: it may hold a password.
         raise InvalidInput(f"the database's URL can't be read; {wanted}") from None
     if made.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise InvalidInput(f"{made.drivername!r} is no PostgreSQL database; {wanted}")
+        raise InvalidInput(f"the database's URL names {made.drivername!r}, which is not PostgreSQL; {wanted}")
     made = made.set(drivername="postgresql+psycopg2")
     if made.host and "%2f" in made.host.lower():
         made = made.update_query_dict({"host": urllib.parse.unquote(made.host)})._replace(host=None)

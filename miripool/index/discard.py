@@ -128,7 +128,7 @@ def _take_away(database: Database, pool_id: str, deadline: float) -> str | None:
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {pool_id}"))))
         found = connection.execute(select(state.c.pool_id)).scalar()
         if found != pool_id:
-            raise Conflict(f"the schema {database.schema!r} is the index of pool {found} by now; it was not dropped")
+            raise Conflict(f"the schema {database.schema!r} now belongs to pool {found}; it was not dropped")
         with brief(connection, deadline=deadline):
             if connection.execute(_MAY_RENAME).scalar_one():
                 return set_aside(database, connection)

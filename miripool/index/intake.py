@@ -67,7 +67,7 @@ class BrokenEntry(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a batch.
+    """What was done with a batch.
 
     Attributes
     ----------
@@ -149,14 +149,14 @@ def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
         if entry.n == n:
             if entry.digest != digest:
                 raise IntegrityError(
-                    f"the index holds another journal entry {n} than the pool's folder; "
-                    "pool.reindex() makes the index again from the folder"
+                    f"the index and the pool's folder have different journal entries {n}; `miripool reindex POOL`, or "
+                    "pool.reindex() in Python, makes the index again from the folder"
                 )
             start = position + 1
             continue
         if entry.n != n + 1:
             gap = IntegrityError(
-                f"journal entry {n + 1} is missing before {entry.n}; restore it from a copy of the pool"
+                f"journal entry {n + 1} is missing, but entry {entry.n} is there; restore it from a copy of the pool"
             )
             raise BrokenEntry(position, gap)
         if entry.previous != digest:
@@ -186,7 +186,7 @@ def _unless_damaged(manifest: Callable[[str], Manifest]) -> Callable[[str], Mani
         try:
             return manifest(digest)
         except IntegrityError as error:
-            _log.warning("the index gets no more of this version than its name: %s", error)
+            _log.warning("the index has no keywords and datasets of this version: %s", error)
             return None
 
     return find
@@ -275,9 +275,9 @@ def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Trac
     products = before["products"] + len(tracks.saves)
     if (next_serial, products) != (last.next_serial, last.versions):
         raise IntegrityError(
-            f"with journal entry {last.n} the index has {products} versions, and numbers below {next_serial}, where "
-            f"the journal has {last.versions} and {last.next_serial}: the index is damaged; pool.reindex() makes it "
-            "again from the folder"
+            f"the index is damaged: after journal entry {last.n} it has {products} versions and numbers below "
+            f"{next_serial}, but the journal has {last.versions} versions and numbers below {last.next_serial}. "
+            "`miripool reindex POOL`, or pool.reindex() in Python, makes the index again from the folder"
         )
     growth = products - before["analyzed_products"]
     due = growth > max(_ANALYZE_PRODUCTS, _ANALYZE_GROWTH * before["analyzed_products"])

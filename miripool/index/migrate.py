@@ -117,13 +117,13 @@ def prepare(
             return
         if database.read_only:
             raise ReadOnly(
-                f"the index {database.schema!r} has version {stamp.version}, this miripool needs {latest}; "
-                "open the pool once with the right to write to bring it up to date"
+                f"the index {database.schema!r} has schema version {stamp.version}, but this miripool needs "
+                f"{latest}; open the pool once as a user who can write, which brings the index up to date"
             )
     elif database.read_only or not create:
         raise PoolNotFound(
             f"there is no index {database.schema!r} at {database.where}; "
-            "open the pool with the right to write to make it"
+            "open the pool as a user who can write, which makes the index"
         )
     while not retrying(lambda deadline: _step(database, pool_id, first_serial, steps, deadline)):
         pass
@@ -171,13 +171,15 @@ def _check(database: Database, stamp: _Stamp, pool_id: str, latest: int) -> None
     if stamp.pool_id != pool_id:
         raise Conflict(
             f"the schema {database.schema!r} at {database.where} is the index of pool {stamp.pool_id}, "
-            f"not of pool {pool_id}. If that one is gone, e.g. deleted by way of another home, `miripool reindex POOL "
-            "--yes` puts this pool's index in its place (for a pool that is yet to be made, drop the schema in the "
-            "database); otherwise give the pool another name, or use another database"
+            f"not of pool {pool_id}. If pool {stamp.pool_id} no longer exists, e.g. because it was deleted from "
+            "another home, `miripool reindex POOL --yes` replaces its index by the one of this pool; for a pool that "
+            "is yet to be created, drop the schema in the database. Otherwise give the pool another name, or use "
+            "another database"
         )
     if stamp.version > latest:
         raise NewerFormat(
-            f"the index {database.schema!r} has version {stamp.version}, this miripool knows {latest}; update miripool"
+            f"the index {database.schema!r} has schema version {stamp.version}, but this miripool knows versions up to "
+            f"{latest}; update miripool"
         )
 
 
@@ -222,7 +224,7 @@ def _make_schema(database: Database, connection: Connection) -> None:
         database.run(connection, f"CREATE SCHEMA {quote(database.schema)}")
     elif in_use:
         raise Conflict(
-            f"the schema {database.schema!r} at {database.where} holds tables that are not a pool's; "
+            f"the schema {database.schema!r} at {database.where} holds tables that do not belong to a pool; "
             "give the pool another name, or use another database"
         )
 

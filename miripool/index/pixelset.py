@@ -1,4 +1,4 @@
-"""Pixel sets: which arrays of a product are told pixel by pixel, and where on the detector they lie.
+"""Pixel sets: which arrays of a product become pixel rows, and where on the detector they lie.
 
 A set is named by its arrays and their place, so that versions with the same arrays share its rows.
 """
@@ -84,7 +84,7 @@ def pixel_set_of(manifest: Manifest) -> PixelSet | None:
         return None
     hdus = {hdu.name: hdu for hdu in manifest.hdus if hdu.data is not None}
     if "SCI" not in hdus:
-        raise FormatError("it has no dataset SCI, so there are no pixels to tell")
+        raise FormatError("it has no dataset SCI, so it has no pixels")
     detector = detector_of(meta)
     placement = detector.place(meta)
     nints, ngroups = _depth(kind, _axes(hdus["SCI"]), meta)
@@ -111,7 +111,7 @@ def _axes(hdu: HduRecord) -> tuple[int, ...]:
 def _depth(kind: Kind, shape: tuple[int, ...], meta: MetaData) -> tuple[int | None, int | None]:
     """Give the integrations and groups of SCI, once the header agrees."""
     if len(shape) != kind.axes:
-        raise FormatError(f"its dataset SCI has {len(shape)} axes {shape}; a {kind.name} has {kind.axes}")
+        raise FormatError(f"its dataset SCI has {len(shape)} axes {shape}, but that of a {kind.name} has {kind.axes}")
     nints = shape[0] if kind.axes > 2 else None
     ngroups = shape[1] if kind.axes > 3 else None
     first, last = _number(meta, "INTSTART"), _number(meta, "INTEND")
@@ -120,7 +120,7 @@ def _depth(kind: Kind, shape: tuple[int, ...], meta: MetaData) -> tuple[int | No
         announced = last - first + 1  # a segment of a long exposure
     for key, said, there in (("NINTS", announced, nints), ("NGROUPS", _number(meta, "NGROUPS"), ngroups)):
         if said is not None and there is not None and said != there:
-            raise FormatError(f"its header says {key} = {said}, its dataset SCI has {there}: shape {shape}")
+            raise FormatError(f"its header says {key} = {said}, but its dataset SCI has {there} (shape {shape})")
     return nints, ngroups
 
 
@@ -132,8 +132,8 @@ def _number(meta: MetaData, key: str) -> float | None:
 def _reference_width(placement: Placement, outputs: int) -> int:
     if placement.columns % outputs or (placement.x - 1) % outputs:
         raise FormatError(
-            f"its columns {placement.x} to {placement.x + placement.columns - 1} are no whole groups of {outputs}, "
-            "so its reference output has no place on the detector"
+            f"its columns {placement.x} to {placement.x + placement.columns - 1} do not make whole sets of {outputs} "
+            "columns, so its reference output has no place on the detector"
         )
     return placement.columns // outputs
 
@@ -143,7 +143,7 @@ def _check(hdu: HduRecord, column: PixelColumn, shape: tuple[int, ...]) -> None:
     if data is None or data.dtype.names is not None:
         raise FormatError(f"its dataset {hdu.name} is not an image")
     if data.shape != shape:
-        raise FormatError(f"its dataset {hdu.name} has the shape {data.shape}; with its header it should have {shape}")
+        raise FormatError(f"its dataset {hdu.name} has the shape {data.shape}, but its header calls for {shape}")
     held = data.dtype if hdu.scale is None else hdu.scale.physical_dtype(data.dtype)
     if column.holds == "dn":
         good = held == np.uint16
@@ -154,4 +154,4 @@ def _check(hdu: HduRecord, column: PixelColumn, shape: tuple[int, ...]) -> None:
         good = held == np.float32
     if not good:
         wanted = {"dn": "16-bit DN", "flags": "flags", "real": "float32"}[column.holds]
-        raise FormatError(f"its dataset {hdu.name} holds {held}, and pixel rows hold {wanted}")
+        raise FormatError(f"its dataset {hdu.name} holds {held}, but pixel rows need {wanted}")

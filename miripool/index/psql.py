@@ -57,8 +57,8 @@ def psql_call(url: str, schema: str, environment: Mapping[str, str]) -> tuple[li
     if secrets:
         if "service" in parameters or "PGSERVICE" in child:
             raise InvalidInput(
-                f"psql gets {' and '.join(secrets)} by a service of its own, but the connection has one already: put "
-                "them into that service's file, and take them out of the database's URL"
+                f"psql can take {' and '.join(secrets)} only from a service file, and the connection already uses a "
+                "service: move them from the database's URL into the file of that service"
             )
         child |= {"PGSERVICE": "miripool", "PGSERVICEFILE": _service_file(secrets)}
     return ["-X", _written(parameters)], child

@@ -1,7 +1,7 @@
 """Questions in SQL, by a role of the database that can only read.
 
-A superuser in a read-only transaction can still run programs, so nobody asks as one: the embedded server has a role of
-its own for it, and on another server the URL's user must be one that can't do more than its owner wants.
+A superuser can run programs even in a read-only transaction, so no question is asked as one: the embedded server has a
+role of its own for questions, and on another server the URL's user must have no more rights than its owner wants.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAGE = 5_000
 
 
 class Answer:
-    """Rows of a question, fetched as they are looked at.
+    """Rows that answer a question in SQL; they are fetched as you loop over them.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Answer:
     Attributes
     ----------
     notice : str or None
-        What the pool's index has no rows of, so that the answer may leave it out; None where it has everything.
+        Says which versions have no pixel rows, so that the answer may leave them out; None if none are missing.
     """
 
     notice: str | None = None
@@ -116,7 +116,7 @@ def is_granted(connection: Any, schema: str) -> bool:
 
 @contextlib.contextmanager
 def ask(database: Database, statement: str) -> Iterator[Answer]:
-    """Ask one question; nothing can be changed by it.
+    """Ask one question, which can't change anything.
 
     Parameters
     ----------
@@ -148,8 +148,8 @@ def ask(database: Database, statement: str) -> Iterator[Answer]:
             cursor.execute("SELECT usesuper FROM pg_user WHERE usename = current_user")
             if cursor.fetchone() == (True,):
                 raise ReadOnly(
-                    "the database's user is a superuser, whom nothing holds back; give the URL of one that can only "
-                    f"read: `miripool server grant` makes {READER}"
+                    "the database's user is a superuser, who could change anything; give the URL of a user who can "
+                    f"only read, such as {READER}, which `miripool server grant` creates"
                 )
             try:
                 cursor.execute("SELECT open_query(%s)", (statement,))
@@ -178,7 +178,7 @@ def _explained(error: psycopg2.Error, statement: str) -> Exception:
     if code in ("25006", "42501"):
         return ReadOnly(f"SQL can only be used to read: {words}")
     if code == "42P11" or "cannot open" in words:
-        return InvalidInput(f"one statement that gives rows is wanted, e.g. SELECT: {words}")
+        return InvalidInput(f"give one statement that returns rows, e.g. SELECT: {words}")
     if code[:2] in ("42", "22", "0A", "21"):
         hint = f" ({diagnosis.message_hint})" if diagnosis.message_hint else ""
         position = diagnosis.internal_position or diagnosis.statement_position

@@ -64,7 +64,7 @@ def compare_with(
     since: Callable[[int, str | None], Iterable[Entry]],
     manifest: Callable[[str], Manifest],
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Hold an index against what its journal and manifests say; others may write meanwhile.
+    """Compare an index with its journal and manifests; others may write meanwhile.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def renew(
     *,
     has: Callable[[int, str | None], bool],
 ) -> None:
-    """Put a new index in the place of the one there is, which answers until then. Pixel rows are to be made again.
+    """Replace the index by a new one; the old one answers until then. Pixel rows have to be made again.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def renew(
 
     Notes
     -----
-    A call that was killed is gone on with by the next one, unless the folder is in another state by then.
+    If a call was killed, the next one continues its work, unless the folder is in another state by then.
     """
     with _scratch(database, f"miripool reindex {pool_id}", resume=True) as scratch:
         _begin_or_resume(scratch, pool_id, first_serial, has)
@@ -205,7 +205,7 @@ def _swap(
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {pool_id}"))))
         owner = connection.execute(select(state.c.pool_id)).scalar()
         if owner != pool_id:
-            raise Conflict(f"the schema {database.schema!r} is the index of pool {owner} by now; it was left alone")
+            raise Conflict(f"the schema {database.schema!r} now belongs to pool {owner}; it was not changed")
         # From here on nobody writes: what was written meanwhile is the last that is missing.
         apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, alone=True)
         with brief(connection, deadline=deadline, seconds=_LOADS_SECONDS):
@@ -219,7 +219,8 @@ def _swap(
 def _scratch(database: Database, name: str, *, resume: bool = False) -> Iterator[Database]:
     """Give a schema to build an index in, gone afterwards unless it has got another name.
 
-    Whoever builds holds a lock on the name: what nobody holds was left by a process that was killed.
+    A process that builds an index holds a lock on the name of its schema; a schema without a lock was left by a killed
+    process.
     """
     with database.immediately() as keeper:
         drop_left_over(database, keeper, but=name if resume else None)
@@ -279,10 +280,10 @@ def _compare(connection: Connection, ours: Database, folder: Database, table: Ta
     key = next(iter(table.primary_key.columns), next(iter(table.c))).name
     one, two = (f"{quote(d.schema)}.{quote(table.name)}" for d in (ours, folder))
     problems = []
-    for label, first, second in (("too much", one, two), ("missing", two, one)):
+    for label, first, second in (("should not be there", one, two), ("are missing", two, one)):
         differing = f"SELECT {columns} FROM {first} EXCEPT ALL SELECT {columns} FROM {second}"
         statement = f"SELECT count(*), min({quote(key)}::text) FROM ({differing}) d"
         count, example = connection.exec_driver_sql(statement.replace("%", "%%")).one()
         if count:
-            problems.append(f"{count} rows are {label} (e.g. {key} {example})")
+            problems.append(f"{count} rows {label} (e.g. {key} {example})")
     return "; ".join(problems) or None

@@ -258,7 +258,7 @@ class RowConditions:
         p = product.c
         if name == "urn":
             if self._pool is None:
-                raise QueryError("a URN names a pool, and no pool is asked here")
+                raise QueryError("a condition on URNs can be asked of a pool only")
             parts = [literal(f"urn:{self._pool}:", Text), p.kind, literal(":", Text), cast(p.serial, Text)]
             return Columns(text=collate(func.concat(*parts), "C"))
         if name == "head":

@@ -102,7 +102,7 @@ class ProductRow(NamedTuple):
     ngroups, nints : float or None
         Keywords; None where the header has none or no number.
     purged : datetime or None
-        When it was given up for good, aware UTC: its arrays may be gone.
+        When it was removed for good, aware UTC: its arrays may be gone; None if it was not.
     saved_by, removed_by : str or None
         Who saved it, and who put it into the trash, as ``user@host``; None where the journal does not say.
     tags : tuple of str
@@ -252,7 +252,7 @@ class KindStatistics:
     Attributes
     ----------
     products, removed, heads, tracks : int
-        Living versions, versions in the trash (not those given up for good), heads, and tracks (those without a living
+        Living versions, versions in the trash (not those removed for good), heads, and tracks (those without a living
         version too).
     bytes, stored_bytes : int
         FITS files of the living versions; bytes that all saves added to the pool.

@@ -53,12 +53,23 @@ state = Table(
     metadata,
     Column("pool_id", Text, primary_key=True),
     Column("schema_version", Integer, nullable=False),
-    Column("applied", BigInteger, nullable=False, comment="number of the last journal entry taken in; -1 for none"),
+    Column(
+        "applied",
+        BigInteger,
+        nullable=False,
+        comment="number of the last journal entry that the index has; -1 for none",
+    ),
     Column("applied_digest", Text, comment="digest of that entry"),
     Column("next_serial", BigInteger, nullable=False),
-    Column("products", BigInteger, nullable=False, comment="versions in the table product, removed ones too"),
-    Column("analyzed_products", BigInteger, nullable=False, comment="products at the last ANALYZE"),
-    Column("lost", BigInteger, nullable=False, server_default="0", comment="not 0: somebody deleted rows of product"),
+    Column("products", BigInteger, nullable=False, comment="number of rows of product; versions in the trash count"),
+    Column("analyzed_products", BigInteger, nullable=False, comment="number of rows of product at the last ANALYZE"),
+    Column(
+        "lost",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="not 0 if rows of product were deleted, which miripool never does",
+    ),
 )
 
 TYPED_KEYWORDS = {
@@ -85,24 +96,37 @@ product = Table(
     Column("kind", _C, nullable=False),
     Column("name", _C, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("head", Boolean, nullable=False, comment="newest living version of its track"),
-    Column("removed", DateTime(timezone=True), comment="when it went into the trash; NULL for the living"),
+    Column(
+        "head",
+        Boolean,
+        nullable=False,
+        comment="whether this is the newest version of its track that is not in the trash",
+    ),
+    Column(
+        "removed", DateTime(timezone=True), comment="when the version was put into the trash; NULL if it is not there"
+    ),
     Column("created", _UTC, nullable=False, comment="time of the journal entry that saved it"),
     Column("entry", BigInteger, nullable=False),
     Column("manifest", Text, nullable=False),
-    Column("content", Text, nullable=False, comment="digest of what is compared to tell whether data changed"),
-    Column("bytes", BigInteger, nullable=False, comment="size of its FITS file"),
-    Column("stored_bytes", BigInteger, nullable=False, comment="bytes its save added to the pool"),
+    Column(
+        "content", Text, nullable=False, comment="digest by which the same data with other timestamps are recognised"
+    ),
+    Column("bytes", BigInteger, nullable=False, comment="size of the version's FITS file"),
+    Column("stored_bytes", BigInteger, nullable=False, comment="bytes that saving the version added to the pool"),
     Column("filename", Text),
-    Column("file_digest", Text, comment="xxh3_128 of its FITS file"),
+    Column("file_digest", Text, comment="xxh3_128 of the version's FITS file"),
     Column("start_time", _UTC, comment="DATE-OBS with TIME-OBS"),
     *(
         Column(name, Double if name in {"ngroups", "nints"} else _C, comment=f"keyword {key}")
         for name, key in TYPED_KEYWORDS.items()
     ),
-    Column("purged", DateTime(timezone=True), comment="when it was given up for good: its arrays may be gone"),
-    Column("saved_by", _C, comment="who saved it, user@host; NULL where the journal does not say"),
-    Column("removed_by", _C, comment="who put it into the trash, user@host; NULL where the journal does not say"),
+    Column(
+        "purged",
+        DateTime(timezone=True),
+        comment="when the version was purged: its arrays may be gone; NULL if it was not",
+    ),
+    Column("saved_by", _C, comment="user@host who saved the version; NULL if the journal does not say"),
+    Column("removed_by", _C, comment="user@host who put the version into the trash; NULL if the journal does not say"),
     UniqueConstraint("kind", "name", "version", name="product_track_version"),
     Index("product_name", "name"),
     Index("product_created", "created", "serial"),
@@ -126,7 +150,7 @@ dataset = Table(
     Column("std", Double),
     Column("n", BigInteger, comment="number of elements; NULL for tables"),
     Column("n_nan", BigInteger),
-    Column("n_flagged", BigInteger, comment="elements that are not zero, for data quality arrays"),
+    Column("n_flagged", BigInteger, comment="number of elements that are not zero, for data quality arrays"),
     Index("dataset_digest", "digest"),
 )
 
@@ -171,9 +195,9 @@ tag_event = Table(
     Column("label", _C, nullable=False),
     Column("kind", _C, nullable=False),
     Column("name", _C, nullable=False),
-    Column("serial", BigInteger, comment="version marked from now on; NULL when the tag was taken away"),
-    Column("previous", BigInteger, comment="version marked until now; NULL when there was none"),
-    Column("by", _C, comment="who moved it, user@host; NULL where the journal does not say"),
+    Column("serial", BigInteger, comment="version that the tag marks from then on; NULL if the tag was taken off"),
+    Column("previous", BigInteger, comment="version that the tag marked before; NULL if there was none"),
+    Column("by", _C, comment="user@host who moved the tag; NULL if the journal does not say"),
     Index("tag_event_label", "label"),
     Index("tag_event_track", "kind", "name"),
 )
@@ -186,7 +210,7 @@ keyword = Table(
     Column("key", _C, nullable=False),
     Column("occurrence", SmallInteger, nullable=False),
     Column("hdu_name", _C, nullable=False),
-    Column("first", Boolean, nullable=False, comment="the row that a bare name means"),
+    Column("first", Boolean, nullable=False, comment="whether the name of the keyword without an HDU means this row"),
     Column("number", Double),
     Column("text", _C),
     Column("flag", Boolean),
@@ -220,11 +244,11 @@ corrected_exposure = Table(
     Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
     Column("ramp", BigInteger),
     Column("rateints", BigInteger),
-    Column("detector", _C, comment="of its Ramp, or of its RateInts if it has none"),
+    Column("detector", _C, comment="detector of its Ramp, or of its RateInts if it has no Ramp"),
     UniqueConstraint("ramp", name="corrected_exposure_ramp_key"),
     UniqueConstraint("rateints", name="corrected_exposure_rateints_key"),
     Index("corrected_exposure_exp_id", "exp_id"),
-    comment="serials of a Ramp and a RateInts that one calibration made of one exposure",
+    comment="the Ramp and the RateInts (serials) that one calibration made of one exposure",
 )
 
 pixel_set = Table(
@@ -233,7 +257,7 @@ pixel_set = Table(
     Column("set_id", Integer, Identity(), primary_key=True),
     Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
     Column("kind", _C, nullable=False),
-    Column("digest", Text, nullable=False, comment="of the arrays and their place on the detector"),
+    Column("digest", Text, nullable=False, comment="digest of the arrays and their place on the detector"),
     Column("first_x", SmallInteger, nullable=False, comment="first column, 1 to 1032, in the FULL array"),
     Column("first_y", SmallInteger, nullable=False, comment="first row, 1 to 1024, in the FULL array"),
     Column("columns", SmallInteger, nullable=False),
@@ -258,21 +282,21 @@ pixel_use = Table(
     Column("reason", Text),
     CheckConstraint("(set_id IS NULL) <> (reason IS NULL)"),
     Index("pixel_use_set", "set_id"),
-    comment="the pixel rows of a version, or why it has none; a version without a row here waits for its own",
+    comment="the pixel rows of a version, or why it has none; versions without a row here have none yet",
 )
 
 timing = Table(
     "timing",
     metadata,
     Column("serial", BigInteger, primary_key=True, autoincrement=False),
-    Column("middle", Double, comment="of the exposure: EXPMID"),
-    Column("ended", Double, comment="of the exposure: EXPEND"),
+    Column("middle", Double, comment="middle of the exposure: EXPMID"),
+    Column("ended", Double, comment="end of the exposure: EXPEND"),
     Column(
         "int_started",
         ARRAY(Double),
-        comment="of each integration, from INT_TIMES; empty where the file has no such table",
+        comment="start of each integration, from INT_TIMES; empty if the file has no such table",
     ),
-    Column("int_middle", ARRAY(Double), comment="as int_started"),
-    Column("int_ended", ARRAY(Double), comment="as int_started"),
+    Column("int_middle", ARRAY(Double), comment="middle of each integration, as int_started"),
+    Column("int_ended", ARRAY(Double), comment="end of each integration, as int_started"),
     comment="times of a version: MJD in UTC, NaN where the file does not say",
 )

@@ -37,29 +37,29 @@ _UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "57P05", "3D000", "25P03", 
 """Shutdown, crash, start-up, time-outs of idle sessions, no such database."""
 
 _START = "Start it, or correct MIRIPOOL_DATABASE_URL"
-_START_AGAIN = "Try again, which starts it if it was stopped"
+_START_AGAIN = "Try again: miripool starts it if it was stopped"
 """Remedies where a server by URL, or the embedded one, can't be used."""
 
 _MEANINGS: tuple[tuple[frozenset[str], type[MiripoolError], str], ...] = (
     (frozenset({"53100"}), DiskFull, "the PostgreSQL server's disk is full ({}); make room, nothing was changed"),
     (frozenset({"25006", "42501"}), ReadOnly, "the index can't be written by this user ({})"),
-    (frozenset({"XX001", "XX002"}), IntegrityError, "the index is damaged ({}); rebuild it from the pool's folder"),
-    (frozenset({"42P06"}), AlreadyExists, "the name is taken in the database ({})"),
+    (frozenset({"XX001", "XX002"}), IntegrityError, "the index is damaged ({}); run `miripool reindex POOL`"),
+    (frozenset({"42P06"}), AlreadyExists, "the database already has a schema of that name ({})"),
     (
         MISSING_TABLE,
         ServerError,
-        "the index is not what it was when the pool was opened ({}): renamed or dropped meanwhile? Open the pool again",
+        "tables of the index are missing ({}): was the pool renamed or deleted meanwhile? Open the pool again",
     ),
-    (frozenset({"57014"}), ServerError, "PostgreSQL gave up ({}); ask for less, or raise the time limit"),
+    (frozenset({"57014"}), ServerError, "PostgreSQL stopped the statement ({}); ask for less, or raise the time limit"),
     (
         frozenset({"40001", "40P01", LOCK_TIMEOUT}),
         ServerError,
-        "another session was in the way ({}); nothing was changed, try again",
+        "another session blocked this one ({}); nothing was changed, try again",
     ),
     (
         frozenset({"53200"}),
         ServerError,
-        "PostgreSQL has no room for this ({}); raise max_locks_per_transaction or its memory",
+        "PostgreSQL is out of memory ({}); raise max_locks_per_transaction, or give PostgreSQL more memory",
     ),
 )
 
@@ -81,7 +81,7 @@ def refusing_no_text() -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise InvalidInput(f"{shown(error.object)} holds bytes that are no text; check how it was typed") from None
+        raise InvalidInput(f"{shown(error.object)} contains bytes that are not text; check how it was typed") from None
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -119,7 +119,7 @@ def missing_table(error: BaseException) -> bool:
 
 
 def no_slot(error: BaseException) -> bool:
-    """Tell whether the server refused a connection because it has no more.
+    """Tell whether the server refused a connection because all are in use.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def translate(
     confirm : callable, optional
         Called where a table is not there; raises PoolNotFound if that is because the pool is gone.
     embedded : bool, keyword-only
-        It is the embedded server, which nobody has to start.
+        It is the embedded server, which miripool starts by itself.
 
     Returns
     -------
@@ -213,5 +213,5 @@ def _without_state(error: BaseException, origin: BaseException, words: str, wher
     if name in {"OperationalError", "InterfaceError"} or getattr(error, "connection_invalidated", False):
         return _unavailable(words, where, remedy)
     if name == "TimeoutError":
-        return ServerError("too many threads ask the index at once; ask with fewer")
+        return ServerError("too many threads ask the index at once; use fewer threads")
     return ServerError(f"the PostgreSQL server {where} failed: {words}")

@@ -78,7 +78,7 @@ class Track:
 
 
 class Tracks:
-    """The tracks that some entries touch, and what becomes of them.
+    """The tracks that some entries touch, and their state after these entries.
 
     Parameters
     ----------
@@ -172,12 +172,13 @@ class Tracks:
         newest = max((v.version for v in track.versions.values()), default=-1)
         if save.serial in self._of:
             raise IntegrityError(
-                f"journal entry {entry.n} saves serial {save.serial} again; restore it from a copy of the pool"
+                f"journal entry {entry.n} saves serial {save.serial}, which an earlier entry saved; "
+                "restore it from a copy of the pool"
             )
         if save.version <= newest:
             raise IntegrityError(
                 f"journal entry {entry.n} saves version {save.version} of {save.kind} {save.name}, "
-                f"which has version {newest} already; restore it from a copy of the pool"
+                f"but that already has version {newest}; restore it from a copy of the pool"
             )
         track.versions[save.serial] = TrackVersion(save.serial, save.version)
         track.settle()
@@ -189,7 +190,7 @@ class Tracks:
             track = self._of.get(serial)
             if track is None:
                 raise IntegrityError(
-                    f"journal entry {entry.n} ({action.do}) names serial {serial}, which no entry before it saved; "
+                    f"journal entry {entry.n} ({action.do}) names serial {serial}, which no earlier entry saved; "
                     "restore it from a copy of the pool"
                 )
             yield track, serial

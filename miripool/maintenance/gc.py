@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 __all__ = ["Collected", "collect", "referenced_keys"]
 
 _AT_ONCE = 200
-"""Files that one note names: it is gone before a writer has to wait for long."""
+"""Files that one note names, so few that no writer has to wait for long until the note is removed."""
 
 _OLD_FILE = 86400.0
-"""Seconds after which a temporary file is nobody's."""
+"""Seconds after which a temporary file counts as left over."""
 
 
 @dataclass(slots=True)
 class Collected:
-    """What was freed, or would be.
+    """What `gc` deleted or, in a dry run, would delete.
 
     Attributes
     ----------
     files, bytes : int
         Blobs and manifests that no version refers to.
     temporary, temporary_bytes : int
-        Files that writers left half written.
+        Unfinished files that killed writers left.
     notes : int
         Notes of processes that have ended.
     spared : int
-        Files that a running writer is about to refer to.
+        Files that were kept because a running writer needs them.
     names : list of str
-        Keys of all of these but the spared.
+        Keys of all these files and notes, without those that were kept.
     unknown : list of str
-        What stands in the pool's folder under a name that no pool gives: it is left alone.
+        Files and folders that do not belong to a pool; they are left alone.
     """
 
     files: int = 0
@@ -86,8 +86,8 @@ def collect(
     Raises
     ------
     IntegrityError
-        If the journal, a manifest or a delta blob is damaged: nobody can tell then what is referred to. Nothing was
-        deleted.
+        If the journal, a manifest or a delta blob is damaged, so that it is not known which files are needed. Nothing
+        was deleted.
     """
     found = Collected()
     storage, notes = archive.storage, archive.notes
@@ -125,7 +125,7 @@ def collect(
 
 
 def _delete(archive: Archive, chunk: Sequence[str], last: Entry | None, found: Collected) -> Entry | None:
-    """Delete what still nobody refers to; give the newest entry of the journal.
+    """Delete the files that are still not referred to; give the newest entry of the journal.
 
     The pool is not renamed meanwhile: where its folder is away, there seem to be no notes and no further entries.
     """
@@ -173,7 +173,7 @@ def referenced_keys(
     Raises
     ------
     IntegrityError
-        If a manifest is damaged, or a blob, so that nobody can tell which others it needs.
+        If a manifest, or a blob that may need others, is damaged.
     """
     purged = purged_serials(entries).union(without)
     kept: dict[str, bool] = {}

@@ -32,20 +32,20 @@ __all__ = ["RepairStep", "repair"]
 
 @dataclass(frozen=True, slots=True)
 class RepairStep:
-    """Something that was done, or would be.
+    """One step of a repair, done or, in a dry run, proposed.
 
     Attributes
     ----------
     what : str
-        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what is only told.
+        ``journal``, ``manifest``, ``blob``, ``index`` or ``pixels``; ``note`` for something that is only reported.
     where : str
         File, table or URN.
     action : str
-        What is done about it.
+        What was done, or would be done.
     healed : bool
-        Whether it is as it should be then.
+        Whether it is whole afterwards.
     urns : tuple of str
-        Versions that it touches.
+        Versions that are concerned.
     """
 
     what: str
@@ -140,7 +140,7 @@ def repair(
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[RepairStep]:
-    """Heal a pool.
+    """Repair a pool.
 
     Parameters
     ----------
@@ -149,14 +149,14 @@ def repair(
     sources : sequence of Path, optional
         Folders of pools (a copy of this one, or another that has the same data), FITS files, folders of FITS files.
     dry_run : bool, keyword-only
-        Only tell what would be done.
+        Change nothing, only report what would be done.
     progress : callable, keyword-only, optional
         As for `miripool.maintenance.verify.verify`.
 
     Returns
     -------
     list of RepairStep
-        Nothing if the pool is whole. What can't be healed stays: its `healed` is False.
+        Empty if the pool is whole. Steps that could not be healed have ``healed = False``.
 
     Raises
     ------
@@ -189,7 +189,7 @@ class _Repair:
             self.pool.reindex()
             self.pool.pixel_rows.make_pending()
         for finding in index:
-            action = "the index is made again from the folder" if whole else "waits for the journal"
+            action = f"the index is made again {'from the folder' if whole else 'once the journal is whole'}"
             yield RepairStep(finding.what, finding.where, action, whole, finding.urns)
         for finding in report.findings:
             if finding.what == "note":
@@ -221,7 +221,7 @@ class _Repair:
             check = functools.partial(_check_entry, n, previous, known.get(n))
             copy = self.sources.read(journal.key(n), check)
             if copy is None:
-                yield RepairStep("journal", journal.key(n), f"{problems[n]}; no copy has it", False)
+                yield RepairStep("journal", journal.key(n), f"{problems[n]}; no source has it", False)
                 return
             if not self.dry_run:
                 self._set_aside(journal.key(n))
@@ -242,7 +242,7 @@ class _Repair:
             check = functools.partial(_check_manifest, digest)
             copy = self.sources.read(key, check) or self.sources.manifest(archive, digest, saves[0].kind, saves[0].name)
             if copy is None:
-                yield RepairStep("manifest", key, f"{problem}; no copy has it", False, urns)
+                yield RepairStep("manifest", key, f"{problem}; no source has it", False, urns)
                 continue
             if not self.dry_run:
                 self._set_aside(key)
@@ -279,15 +279,15 @@ class _Repair:
         except MiripoolError as error:  # nobody knows whether it is damaged
             return RepairStep("blob", key, f"left alone: {error}", False, urns)
         if whole:
-            return RepairStep("blob", key, "is whole: it was read this time", True, urns)
+            return RepairStep("blob", key, "is whole: this time it could be read", True, urns)
         found = self.sources.blob(archive, ref)
         if found is None and lost:
-            return RepairStep("blob", key, f"left as it is: it is sound, and needs {', '.join(lost)}", False, urns)
+            return RepairStep("blob", key, f"left as it is: it is sound, but needs {', '.join(lost)}", False, urns)
         if found is None and there and self._reads(ref):
             aside = self._set_aside(key)
             kept = key if self.dry_run else aside.rpartition(" ")[2]
             itself = Blob(archive.storage, ref, key=kept)
-            found, whence = (itself, itself.where), "itself: its array is whole"
+            found, whence = (itself, itself.where), "its own array, which is whole"
         else:
             whence = "" if found is None else found[1]
             aside = self._set_aside(key)

@@ -45,18 +45,18 @@ _MOST_NAMED = 100
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """Something that `verify` found wrong, or worth a note.
 
     Attributes
     ----------
     what : str
-        ``journal``, ``manifest``, ``blob``, ``index``, ``pixels``; ``note`` for what does no harm.
+        ``journal``, ``manifest``, ``blob``, ``index`` or ``pixels``; ``note`` for something harmless.
     where : str
         File, table or URN.
     problem : str
         What is wrong, and what to do.
     urns : tuple of str
-        Versions that it touches.
+        Versions that are concerned.
     """
 
     what: str
@@ -67,14 +67,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at, and what was found.
+    """What `verify` looked at, and what it found.
 
     Attributes
     ----------
     level : str
         One of `LEVELS`.
     findings : list of Finding
-        In the order of looking.
+        In the order in which they were found.
     entries, versions, manifests, blobs, pixel_sets : int
         How many were looked at.
     without_pixel_rows : int
@@ -82,7 +82,7 @@ class Report:
     bytes_read : int
         Of arrays.
     unreferenced : int
-        Blobs and manifests that no version refers to: what writers left that were killed.
+        Number of blobs and manifests that belong to no version: killed writers left them.
     unreferenced_bytes : int
         Their size.
     seconds : float
@@ -104,7 +104,7 @@ class Report:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing was found that does harm."""
+        """Whether nothing harmful was found."""
         return all(finding.what == "note" for finding in self.findings)
 
     def add(self, what: str, where: str, problem: object, urns: Sequence[str] = ()) -> None:
@@ -118,7 +118,7 @@ class Report:
         self.findings.append(Finding(what, where, str(problem), tuple(urns)))
 
     def to_json(self) -> dict[str, Any]:
-        """Tell it in what JSON can hold.
+        """Give the report as a dictionary that JSON can hold.
 
         Returns
         -------
@@ -137,18 +137,18 @@ def verify(
     level: str = "normal",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Look whether a pool is whole. Safe while others write.
+    """Check whether a pool is whole. Others may write meanwhile.
 
     Parameters
     ----------
     pool : Pool or Core
         The pool.
     refs : sequence of ProductRow, optional
-        Look at these versions only; at everything unless given.
+        Check these versions only; the whole pool unless given.
     level : str, keyword-only
         One of `LEVELS`.
     progress : callable, keyword-only, optional
-        Told how many of how many blobs are done; bytes of arrays where they are read.
+        Called with the number of blobs that are done and their total; at level ``full`` with bytes instead.
 
     Returns
     -------
@@ -224,7 +224,7 @@ class _Verification:
             self.manifests[digest] = manifest
             wrong = [save for save in of if (save.kind, save.name) != (manifest.kind, manifest.name)]
             if wrong:
-                problem = f"is of {manifest.kind}/{manifest.name}, not of {wrong[0].kind}/{wrong[0].name}"
+                problem = f"describes {manifest.kind}/{manifest.name}, not {wrong[0].kind}/{wrong[0].name}"
                 self.report.add("manifest", key, problem, [self._urn(save) for save in wrong])
         self.report.manifests = len(users)
 
@@ -294,11 +294,11 @@ class _Verification:
             return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
         if not blob.is_consistent():
             return (
-                "describes its tiles in two ways that differ: its array is whole; `miripool repair` mends the file",
+                "lists its tiles in two ways that differ; its array is whole, and `miripool repair` mends the file",
                 size,
             )
         if hdu is not None and not agree(hdu.statistics, statistics):
-            return f"has other statistics than the manifest says: {statistics}, not {hdu.statistics}", size
+            return f"has the statistics {statistics}, but the manifest says {hdu.statistics}", size
         return None, size
 
     def _leftovers(self) -> None:
@@ -323,18 +323,16 @@ class _Verification:
                 self.report.unreferenced_bytes += storage.status(key).size
                 self.report.unreferenced += 1
         if self.report.unreferenced:
-            what = (
-                f"{self.report.unreferenced} files, {self.report.unreferenced_bytes} bytes, that no version refers to"
-            )
+            what = f"{self.report.unreferenced} files, {self.report.unreferenced_bytes} bytes, belong to no version"
             self.report.add(
-                "note", "blobs and manifests", f"{what}: of saves that did not end; `miripool gc` frees them"
+                "note", "blobs and manifests", f"{what}: interrupted saves left them; `miripool gc` deletes them"
             )
 
     def _unknown(self, names: Sequence[str]) -> None:
         for name in names[:_MOST_NAMED]:
-            self.report.add("note", name, "is nothing that a pool has; it is left alone, look what it is")
+            self.report.add("note", name, "does not belong to a pool; miripool leaves it alone; check what it is")
         if len(names) > _MOST_NAMED:
-            rest = f"and {len(names) - _MOST_NAMED} more are nothing that a pool has; `miripool gc --dry-run --json`"
+            rest = f"has {len(names) - _MOST_NAMED} more that do not belong to a pool; `miripool gc --dry-run --json`"
             self.report.add("note", "the pool's folder", f"{rest} names them all")
 
     def _index(self, entries: Sequence[Entry]) -> None:
@@ -352,15 +350,15 @@ class _Verification:
         for table, problem in differences:
             self.report.add("index", table, f"{problem}; `miripool reindex {self.pool.name}` makes the index again")
         if n < len(entries) - 1:
-            self.report.add("index", "state", f"stands at entry {n}, the journal at {len(entries) - 1}")
+            self.report.add("index", "state", f"has entries of the journal up to {n}, not up to {len(entries) - 1}")
 
     def _server(self) -> None:
         found = self.pool.catalog.left_over_files()
         if found is not None:
             folder, number, size = found
             problem = (
-                f"{number} files, {size} bytes, of tables whose making a killed server did not end; nothing refers to "
-                "them, and PostgreSQL keeps them"
+                f"{number} files, {size} bytes, are left of tables that a killed server did not finish; nothing "
+                "refers to them, and PostgreSQL does not delete them"
             )
             self.report.add("note", f"PostgreSQL's {folder}", problem)
 
@@ -372,7 +370,7 @@ class _Verification:
         wrong = [s for s in found if s.serial not in versions or versions[s.serial].kind != s.kind]
         for s in wrong:
             self.report.add(
-                "pixels", f"set {s.set_id}", f"is of a {s.kind}, and version {s.serial} is none; {self._anew}"
+                "pixels", f"set {s.set_id}", f"is of kind {s.kind}, but version {s.serial} is not; {self._anew}"
             )
         found = [s for s in found if s not in wrong]
         counts = rows.count_rows(catalog.database, {s.set_id: (s.kind, s.exp_id) for s in found})
@@ -406,7 +404,7 @@ class _Verification:
             None if described is None else (described.digest, described.placement, described.nints, described.ngroups)
         )
         if told != (s.digest, s.placement, s.nints, s.ngroups):
-            return "has a set of pixel rows that is not described as its arrays are"
+            return "has pixel rows whose description does not match its arrays"
         return None
 
     def _sample(self, s: SetRow, version: ProductRow, number: int) -> str | None:
@@ -426,11 +424,11 @@ class _Verification:
         if found is None:
             return None
         x, y = found
-        return f"has other values in the row of pixel x={x}, y={y} than in its arrays"
+        return f"has other values in the pixel row of x={x}, y={y} than in its arrays"
 
     @property
     def _anew(self) -> str:
-        return f"`miripool index drop` and `miripool index pixels {self.pool.name}` make them again"
+        return f"`miripool index drop`, then `miripool index pixels {self.pool.name}`, make them again"
 
     def _report_pixels(self, urn: str, problem: str) -> None:
         self.report.add("pixels", urn, f"{problem}; {self._anew}", [urn])

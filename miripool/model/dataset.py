@@ -130,7 +130,7 @@ _DESCRIBING: dict[Any, Callable[..., Any]] = {
 
 
 def _unchangeable(dataset: Dataset) -> TypeError:
-    return TypeError(f"dataset {dataset.name} can't be changed in place; work on np.array(dataset)")
+    return TypeError(f"dataset {dataset.name} can't be changed in place; change a copy, np.array(dataset)")
 
 
 def _as_arrays(given: Any) -> Any:
@@ -146,14 +146,14 @@ def _as_arrays(given: Any) -> Any:
 
 
 class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
-    """A named array that is read when asked, and only as far as asked.
+    """A named array. Its elements are read when they are needed, and only those that are needed.
 
-    ``d[...]``, ``np.asarray(d)`` and arithmetic read; `shape`, `dtype`, `unit`, `statistics` do not, and neither do
-    `max`, `min`, `mean`, `std` and `var` without arguments where the statistics are known.
+    ``d[...]``, ``np.asarray(d)`` and arithmetic read elements. `shape`, `dtype`, `unit` and `statistics` read none, and
+    neither do `max`, `min`, `mean`, `std` and `var` without arguments, if the statistics are known.
 
-    Reductions of a dataset leave NaN out, be they methods (``d.median()``) or NumPy's functions (``np.median(d)``).
-    Of nothing but NaN, and of an empty dataset, they are NaN; `any` and `all` are False. What ``d[...]``, ``d > 5`` or
-    ``d * 2`` gives is a NumPy array, with NumPy's rules: ``np.max(d[...])`` is NaN where an element is.
+    Reductions of a dataset ignore NaN, both methods (``d.median()``) and NumPy's functions (``np.median(d)``). If all
+    elements are NaN, or there are none, the result is NaN; of `any` and `all` it is False. ``d[...]``, ``d > 5`` and
+    ``d * 2`` are NumPy arrays and follow NumPy's rules: ``np.max(d[...])`` is NaN if any element is NaN.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
     unit : str or astropy.units.UnitBase, optional
         Physical unit (BUNIT).
     statistics : Statistics, optional
-        If they are known already.
+        Statistics of the physical values, if they are known already.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         object.__setattr__(self, name, value)
 
     def freeze(self, urn: str) -> None:
-        """Let this be a saved version's, for good: its attributes can't be set any more.
+        """Make this the dataset of a saved version: from now on its attributes can't be set.
 
         Parameters
         ----------
@@ -252,7 +252,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def statistics(self) -> Statistics | None:
-        """Statistics of the physical values; read from the array once if nobody knows them. None for tables."""
+        """Statistics of the physical values; computed from the array once if they are not known. None for tables."""
         if self._statistics is None and self.dtype.kind in "buif":
             accumulator = Accumulator(flags=self.is_flags)
             if self.ndim < 2:
@@ -264,7 +264,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         return self._statistics
 
     def renamed(self, name: str) -> Self:
-        """Give the same array under another name; statistics are kept where they count the same things.
+        """Give the same array under another name; statistics are kept if they mean the same under that name.
 
         Parameters
         ----------
@@ -274,7 +274,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         Returns
         -------
         Dataset
-            This one, if that is its name and it is not a saved version's.
+            This dataset itself, if it has that name already and does not belong to a saved version.
         """
         if name == self.name and self._saved is None:
             return self
@@ -292,12 +292,12 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         return scaled if scaled.ndim else scaled[()]
 
     def read_into(self, out: NDArray[Any]) -> NDArray[Any]:
-        """Read the whole array into memory that is there already: fresh memory costs as much as decoding into it.
+        """Read the whole array into an existing array: to allocate memory costs as much as to decode into it.
 
         Parameters
         ----------
         out : ndarray
-            Of this shape and dtype; overwritten, and should the read fail, in part.
+            Array of this shape and dtype. It is overwritten, in part if the read fails.
 
         Returns
         -------
@@ -368,8 +368,8 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise InvalidInput(
-            f"elements of {self.name} can't be set; change a copy, array = product[{self.name!r}][...], and make "
-            f"another product of it, product.replace({self.name.partition(',')[0]}=array)"
+            f"elements of {self.name} can't be set; change a copy, array = product[{self.name!r}][...], and put it "
+            f"into another product, product.replace({self.name.partition(',')[0]}=array)"
         )
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -478,7 +478,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _reduce(self, what: str, axis: Any = None, **options: Any) -> Any:
         if self.dtype.names is not None:
-            raise InvalidInput(f"{self.name} is a table and has no {what}; ask one of its columns")
+            raise InvalidInput(f"{self.name} is a table and has no {what}; use one of its columns")
         if self.dtype.kind not in "buifc":
             raise InvalidInput(f"{self.name} holds no numbers and has no {what}")
         whole = axis is None and all(value is None for value in options.values())

@@ -118,7 +118,7 @@ class KeywordDictionary:
         Returns
         -------
         Resolved
-            A name that nobody knows stands for itself, in upper case.
+            An unknown name stands for itself, in upper case.
         """
         if name.strip().upper().startswith(f"{BENCH}."):  # a test bench's keywords are no paths of JWST's
             return Resolved(BENCH, name.strip().upper().removeprefix(f"{BENCH}."))

@@ -34,7 +34,7 @@ _TYPES = {bool: "boolean", int: "integer", float: "number", complex: "complex", 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One keyword's value and what is known of it.
+    """The value of a keyword, with its unit, description and type.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Parameter:
     keyword : str or None
         FITS keyword.
     hdu : str or None
-        Name of the HDU it stands in.
+        Name of the HDU whose header has the keyword.
     """
 
     value: ParameterValue
@@ -162,20 +162,21 @@ class MetaData(MutableMapping[str, Parameter]):
     """The keywords of a product, by FITS keyword or datamodel path, in any case.
 
     ``meta["ngroups"]``, ``meta["exposure.ngroups"]`` and ``meta["NGROUPS"]`` are the same; ``meta["SCI.BUNIT"]`` is
-    the one of that HDU. A bare name means the primary header, then the first HDU that has it, and there its first
-    card. ``meta["HISTORY"]`` is the text of all HISTORY cards.
+    the keyword of the HDU SCI. A name without an HDU means the keyword of the primary header, else of the first HDU
+    that has it; if a header repeats a keyword, its first card counts. ``meta["HISTORY"]`` is the text of all HISTORY
+    cards.
 
-    Values can be set: ``meta["lamp"] = "ON"`` changes this object's headers and never a file. Where the product was
-    read from a file, the other cards stay as they are, CHECKSUM goes away, and keywords that describe the structure
-    of the file are refused. The metadata of a saved version can't be changed; a copy can.
+    Values can be set: ``meta["lamp"] = "ON"`` changes the headers of this object and never a file. If the product
+    was read from a file, the other cards stay as they are, CHECKSUM is removed, and keywords that describe the
+    structure of the file can't be set. The metadata of a saved version can't be changed; a copy can.
 
     Parameters
     ----------
     headers : sequence of (str, bytes), optional
         Name and verbatim header of each HDU, in file order.
     bench : bytes, keyword-only, optional
-        Header of the test bench's file that the product was made of. It is found under the name ``BENCH``, behind all
-        HDUs; a bare name means it only where the schemas of JWST's keywords don't have that name. It can't be changed.
+        Header of the test bench's file that the product was made from. ``meta["BENCH.NAME"]`` reads its keywords;
+        without the prefix only those whose names the schemas of JWST's keywords don't have. It can't be changed.
     """
 
     def __init__(self, headers: Sequence[tuple[str, bytes]] = (), *, bench: bytes | None = None) -> None:
@@ -201,7 +202,7 @@ class MetaData(MutableMapping[str, Parameter]):
             raise ReadOnly.of_version(self._saved, what)
 
     def freeze(self, urn: str) -> None:
-        """Let these be a saved version's, for good: values can't be set or deleted any more.
+        """Make these the metadata of a saved version: from now on values can't be set or deleted.
 
         Parameters
         ----------
@@ -212,7 +213,7 @@ class MetaData(MutableMapping[str, Parameter]):
 
     @property
     def is_frozen(self) -> bool:
-        """Whether these are a saved version's; `copy` gives metadata that can be changed."""
+        """Whether these belong to a saved version, so that they can't be changed; a `copy` can."""
         return self._saved is not None
 
     @classmethod
@@ -245,12 +246,12 @@ class MetaData(MutableMapping[str, Parameter]):
 
     @property
     def all_headers(self) -> tuple[tuple[str, bytes], ...]:
-        """The same, and behind them a test bench's own header where there is one: what `rows` counts by."""
+        """`headers`, followed by the test bench's own header if there is one; `rows` numbers HDUs in this order."""
         return tuple(zip(self._names, self._raw, strict=True))
 
     @property
     def changed(self) -> bool:
-        """Whether a value was set or deleted since this was read or made."""
+        """Whether a value was set or deleted since these metadata were read or made."""
         return self._changed
 
     def copy(self) -> MetaData:
@@ -387,7 +388,7 @@ class MetaData(MutableMapping[str, Parameter]):
 
     def _edit(self, i: int, key: str, images: bytes) -> None:
         if i == self._bench:
-            raise InvalidInput(f"{key} stands in the header of the bench's file, which is kept as it is")
+            raise InvalidInput(f"{key} belongs to the header of the test bench's file, which can't be changed")
         self._raw[i] = edit_header(self._raw[i], key, images)
         self._parsed[i] = None
         self._changed = True

@@ -113,7 +113,7 @@ def check_label(label: str) -> str:
         characters or others that can't be seen, begins or ends with a blank, or looks like a URN.
     """
     if label.isdigit():
-        raise InvalidName(f"{shown(label)} can't be a tag: all digits would be a version number")
+        raise InvalidName(f"{shown(label)} can't be a tag: digits alone mean a version number")
     return _check(label, "tag", _LABEL_LENGTH, "/\\@")
 
 
@@ -122,7 +122,7 @@ def _check(name: str, what: str, longest: int, forbidden: str) -> str:
     if not name or name != name.strip():
         reason = "it is empty, or begins or ends with a blank"
     elif len(name) > longest:
-        reason = f"it has {len(name)} characters, {longest} are allowed"
+        reason = f"it has {len(name)} characters, and {longest} are allowed"
     elif any(c in forbidden for c in name):
         reason = "it holds one of " + " ".join(forbidden)
     elif any(unicodedata.category(c) in _CONTROLS for c in name):
@@ -249,7 +249,7 @@ def parse_spec(text: str) -> Spec:
     kind, slash, name = track.rpartition("/")
     if not name or (at and not which) or (slash and not kind) or "/" in kind:
         raise InvalidInput(
-            f"{shown(text)} names no product; write a URN, Kind/name, Kind/name@version, Kind/name@tag or a name"
+            f"{shown(text)} does not name a product; write a URN, Kind/name, Kind/name@version, Kind/name@tag or a name"
         )
     version = int(which) if which.isascii() and which.isdigit() and len(which) <= 9 else None
     return Spec(kind=kind or None, name=name, version=version, label=which if at and version is None else None)

@@ -175,28 +175,28 @@ def _of_version(attribute: str, doc: str) -> Any:
 
 
 class Product(Mapping[str, Dataset]):
-    """Metadata and named datasets. Datasets are reached as ``p["SCI"]`` or by the datamodel's names (``p.data``).
+    """Metadata and named datasets. A dataset is ``p["SCI"]``, or ``p.data`` by the datamodel's name.
 
-    A product in memory is a draft: its metadata can be set, and `Pool.save` makes a version of it as it is then. The
-    version is what a pool gives back, e.g. ``pool.save(product).product``: that can't be changed, nor its metadata or
-    datasets. `replace` and ``copy.copy`` make another draft of it. Arrays that are read from a version are copies.
+    A product in memory is a draft: its metadata can be set, and `Pool.save` saves it as it is then, as a version. The
+    product of a version, e.g. ``pool.save(product).product``, can't be changed, nor can its metadata and datasets;
+    `replace` and ``copy.copy`` make a draft from it. Arrays that are read from a version are copies.
 
     Parameters
     ----------
     meta : MetaData or mapping, optional
         Keywords (or datamodel paths) and values.
     datasets : mapping of str to array, optional
-        E.g. ``{"SCI": array}``; float32 of shape (nints, ngroups, ny, nx) for a ramp. Booleans come back from a pool as
-        uint8: images of FITS have none.
+        E.g. ``{"SCI": array}``; float32 of shape (nints, ngroups, ny, nx) for a ramp. A pool gives booleans back
+        as uint8, because FITS images can't hold booleans.
     name : str, keyword-only, optional
-        What stays the same across versions; needed to save a product that was not read from a file.
+        Name of the product, the same for all versions; needed to save a product that was not read from a file.
     layout : Layout, keyword-only, optional
         The file it came from.
 
     Attributes
     ----------
     ref : ProductRef or None
-        The version it was loaded as; None for a product that is in no pool. With it the product is read-only.
+        The version that the product was loaded from; then it is read-only. None for a draft.
     """
 
     kind: ClassVar[str] = "Product"
@@ -238,19 +238,19 @@ class Product(Mapping[str, Dataset]):
         raise InvalidInput(f"dataset {key} of a product can't be set; {_RECIPE}")
 
     def replace(self, datasets: Mapping[str, Any] | None = None, **more: Any) -> Product:
-        """Give a product with other arrays, and the rest as it is here: metadata, units, name.
+        """Give a product with other arrays and with the metadata, units and name of this one.
 
         Parameters
         ----------
         datasets : mapping of str to array, optional
-            New arrays by name of the dataset, known or new.
+            Arrays by the name of a dataset, which this product may have or not.
         **more
             The same: ``product.replace(SCI=array)``.
 
         Returns
         -------
         Product
-            To be saved as a further version; this one does not change.
+            A draft, to be saved as a further version; this product does not change.
         """
         changed = {key.upper(): value for key, value in {**(datasets or {}), **more}.items()}
         arrays: dict[str, Any] = dict(self._datasets)
@@ -260,7 +260,7 @@ class Product(Mapping[str, Dataset]):
             arrays[key] = value if isinstance(value, Dataset) else _as_dataset(key, value, unit=unit)
         return type(self)(self.meta.copy(), arrays, name=self.name)
 
-    urn = _of_version("urn", "URN of the version it was loaded as; None for a product that is in no pool.")
+    urn = _of_version("urn", "URN of the version that the product was loaded from; None for a draft.")
     serial = _of_version("serial", "Number at the end of the URN.")
     version = _of_version("version", "Number of the version in its track.")
     created = _of_version("created", "When the version was saved; aware, UTC.")
@@ -306,7 +306,7 @@ class Product(Mapping[str, Dataset]):
 
     @property
     def type(self) -> str:
-        """The kind, in HIPE's word."""
+        """The kind, under HIPE's name for it."""
         return self.kind
 
     def renamed(self, name: str) -> Product:
@@ -386,12 +386,12 @@ class Product(Mapping[str, Dataset]):
 
 
 class Context(Product):
-    """A product that refers to products by names of its choice: the same versions for ever, like any version.
+    """A product that refers to versions of other products by names that you choose. The references never change.
 
     Parameters
     ----------
     refs : mapping of str to ProductRef, SPEC, URN or Product, optional
-        What it refers to; products that are in no pool are saved together with it.
+        The references by name; products that are in no pool yet are saved together with the context.
     meta, name : object
         As for `Product`.
     """
@@ -408,13 +408,13 @@ class Context(Product):
         super().__init__(meta, name=name)
         for key in refs or {}:
             if not isinstance(key, str) or not key.strip():
-                raise InvalidInput(f"a reference needs a name, {key!r} is none")
+                raise InvalidInput(f"{key!r} can't be the name of a reference; give a text that is not empty")
         object.__setattr__(self, "_given", dict(refs or {}))
         self.links = ()
 
     @property
     def refs(self) -> Mapping[str, Any]:
-        """References by name; of a context from a pool each knows its version and loads it when asked."""
+        """References by name; each reference of a saved context knows its version and loads it when asked."""
         if self.links and self.ref is not None:
             found = self.ref.key[0].fetch([link.serial for link in self.links])
             return MappingProxyType({link.name: ref for link, ref in zip(self.links, found, strict=True)})
@@ -444,19 +444,19 @@ class Context(Product):
         return type(self)(self.refs, meta=self.meta.copy(), name=self.name)
 
     def replace(self, datasets: Mapping[str, Any] | None = None, **more: Any) -> Context:
-        """Give a context with other references, and the rest as it is here.
+        """Give a context with other references and with the metadata and name of this one.
 
         Parameters
         ----------
         datasets : mapping of str to ProductRef or Product, optional
-            By name, known or new; None takes one out.
+            References by name, which this context may have or not; None removes one.
         **more
             The same: ``context.replace(ramp=ref)``.
 
         Returns
         -------
         Context
-            To be saved as a further version; this one does not change.
+            A draft, to be saved as a further version; this context does not change.
         """
         merged = {**self.refs, **(datasets or {}), **more}
         kept = {key: value for key, value in merged.items() if value is not None}
@@ -472,9 +472,10 @@ class Context(Product):
 
 
 class Exposure(Context):
-    """The products of one exposure: references ``raw``, ``ramp``, ``rateints`` and ``rate``, as far as there are some.
+    """The products of one exposure, by the references ``raw``, ``ramp``, ``rateints`` and ``rate`` (those that exist).
 
-    `add` and `reprocess` keep it: each run of the pipeline has a version, with what it made and the raw it is from.
+    `add` and `reprocess` save one version for each run of the pipeline. It refers to the products of that run and to
+    the raw exposure that they were made from.
     """
 
     kind = "Exposure"
@@ -490,7 +491,7 @@ class _Opened(Mapping[str, Dataset]):
         self._saved: str | None = None
 
     def freeze(self, urn: str) -> None:
-        """Let the datasets, also those that are made later, be a saved version's."""
+        """Make these the datasets of a saved version, also those that are opened later."""
         self._saved = urn
         for dataset in self._made.values():
             dataset.freeze(urn)

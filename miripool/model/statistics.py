@@ -34,7 +34,7 @@ _room = Room()
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Summary of a numeric array, NaN ignored; the same numbers wherever they are asked for.
+    """Summary of a numeric array, NaN ignored.
 
     Attributes
     ----------

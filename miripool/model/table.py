@@ -124,19 +124,19 @@ def columns_from_cards(cards: Sequence[Card]) -> tuple[tuple[Column, ...], np.dt
     Raises
     ------
     FormatError
-        If the columns can't be told from the cards, or do not fill the row of NAXIS1 bytes.
+        If the cards do not describe the columns, or the columns do not fill the row of NAXIS1 bytes.
     """
     values = {card.keyword: card.value for card in reversed(cards)}
     number = values.get("TFIELDS")
     if not isinstance(number, int) or not 0 <= number <= 999:
-        raise FormatError(f"TFIELDS = {number!r} is no number of columns")
+        raise FormatError(f"TFIELDS = {number!r} is not a number of columns")
     taken: set[str] = set()
     columns = tuple(_read_column(values, i, taken) for i in range(1, number + 1))
     length = sum(column.width for column in columns)
     if length != values.get("NAXIS1"):
-        raise FormatError(f"the columns take {length} bytes of each row, NAXIS1 says {values.get('NAXIS1')!r}")
+        raise FormatError(f"the columns take {length} bytes of each row, but NAXIS1 says {values.get('NAXIS1')!r}")
     if length > _MAX_ROW:
-        raise FormatError(f"rows of {length} bytes are too long")
+        raise FormatError(f"a row of {length} bytes is too long")
     return columns, np.dtype([(column.name, column._row_dtype()) for column in columns if column.width])
 
 
@@ -144,11 +144,11 @@ def _read_column(values: dict[str, Any], i: int, taken: set[str]) -> Column:
     form = values.get(f"TFORM{i}")
     found = _TFORM.fullmatch(form.strip()) if isinstance(form, str) else None
     if found is None or not isinstance(form, str):
-        raise FormatError(f"TFORM{i} = {form!r} is no format of a column")
+        raise FormatError(f"TFORM{i} = {form!r} is not the format of a column")
     count, pointer, element, code = found.groups()
     repeat = int(count) if count else 1
     if repeat * 16 > _MAX_ROW or (pointer and repeat > 1):
-        raise FormatError(f"TFORM{i} = {form!r} is no format of a column")
+        raise FormatError(f"TFORM{i} = {form!r} is not the format of a column")
     code = code or element
     if pointer:
         kind = np.dtype([("count", _POINTERS[pointer]), ("offset", _POINTERS[pointer])])

@@ -181,7 +181,7 @@ def index(source: Any, items: Sequence[Item]) -> NDArray[Any] | None:
         return None if found is None else np.asarray(source[found])
     key = tuple(slice(i.start, i.stop, i.step) if isinstance(i, Slice) else i for i in items)
     if sum(item is Ellipsis for item in key) > 1:
-        raise QueryError("'...' stands once in a subscript")
+        raise QueryError("a subscript can have only one '...'")
     axes = [item for item in key if item is not Ellipsis]
     if len(axes) > len(source.shape):
         return None
@@ -247,7 +247,7 @@ def reduce_mask(function: str, mask: Mask, axis: tuple[int, ...] | None) -> Any:
             return reduced
         return True if reduced.true else False if reduced.false else None
     if function not in ("sum", "mean"):
-        raise QueryError(f"{function} is for numbers; a condition on elements has any, all, sum and mean")
+        raise QueryError(f"{function} takes numbers; a condition on elements has any, all, sum and mean")
     count = np.asarray(mask.true.sum(axis=axis), np.float64)
     known = count + mask.false.sum(axis=axis)
     counted = np.where(known > 0, count if function == "sum" else count / known, np.nan)
@@ -279,7 +279,7 @@ def reduce_array(function: str, array: NDArray[Any], axis: tuple[int, ...] | Non
     if function in ("any", "all"):
         return reduce_mask(function, Mask.of_numbers(array), axis)
     if array.dtype.kind not in "buif":
-        raise QueryError(f"elements of type {array.dtype} have no {function}; ask a column of the table")
+        raise QueryError(f"{function} takes numbers, not elements of type {array.dtype}; of a table, name a column")
     if not _has_axes(array, axis):
         return None
     if array.dtype.kind != "f":

@@ -402,7 +402,7 @@ class _Evaluation:
             return np.asarray(np.abs(array.astype(np.float64)))
         if node.function == "neg":
             return np.asarray(-array.astype(np.float64))
-        raise QueryError(f"{node.function} is for one value, not for arrays")
+        raise QueryError(f"{node.function} takes one value, not an array")
 
     # -- the product ---------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 Text about products and text about pixels are read by it, so that precedence, ranges, ``not``, ``null``, limits and the
 places of errors are the same. What a name, a call, an attribute or a subscript means, and which operations there
-are, is told by a `Vocabulary`: `miripool.query.parser` has that of products, `miripool.query.pixelwhere` that of
+are, is defined by a `Vocabulary`: `miripool.query.parser` has that of products, `miripool.query.pixelwhere` that of
 pixels. Nothing is ever evaluated; what is not in the grammar is an error at its column.
 
 The expressions are Python's, with its precedences, and what people also write: a single ``=``, ``&``, ``|``, ``&&``,
@@ -64,7 +64,7 @@ class Place:
     @property
     def complaint(self) -> str:
         """Say what to write where a value is needed."""
-        return "this is not a value yet; take an element of it, e.g. p.meta['ngroups'], p.data.shape[0]"
+        return "this is not a single value; take an element of it, e.g. p.meta['ngroups'], p.data.shape[0]"
 
 
 class Vocabulary(Protocol):
@@ -173,7 +173,7 @@ class Grammar(Reader):
         """Make sure that this is a value, not a condition."""
         value = self.value(found, column)
         if is_condition(value):
-            self.fail("this is a condition, where a value is needed; join conditions with 'and' and 'or'", column)
+            self.fail("a value is needed here, not a condition; join conditions with 'and' and 'or'", column)
         return value
 
     def number(self, found: Node | Place, column: int) -> Node:
@@ -192,7 +192,7 @@ class Grammar(Reader):
         if isinstance(node, Literal):
             if not isinstance(node.value, str) and node.value in (0, 1):
                 return ALL if node.value else Or(())
-            self.fail("a constant is no condition; '1' means all there are", column)
+            self.fail("a constant is not a condition; write 1 to match everything", column)
         with self.located(column):
             return self.vocabulary.condition(node)
 
@@ -208,7 +208,7 @@ class Grammar(Reader):
         column = self.token.column
         self.level += lowest in _NESTED
         if self.level > MAX_DEPTH:
-            self.fail(f"nested deeper than {MAX_DEPTH}")
+            self.fail(f"a predicate can be nested {MAX_DEPTH} levels deep, and this one goes deeper")
         left = self.prefix(lowest)
         while (strength := self.strength()) >= lowest:
             if strength in (_OR, _AND):
@@ -255,7 +255,7 @@ class Grammar(Reader):
         if op == "**":
             exponent = b.value if isinstance(b, Literal) and isinstance(b.value, (int, float)) else None
             if exponent is None or abs(exponent) > _MAX_EXPONENT:
-                self.fail(f"an exponent is a constant between -{_MAX_EXPONENT} and {_MAX_EXPONENT}", right_column)
+                self.fail(f"an exponent must be a constant between -{_MAX_EXPONENT} and {_MAX_EXPONENT}", right_column)
         return self.made(self.operation(Arithmetic(op, a, b), column), column, a, b)
 
     def prefix(self, lowest: int) -> Node | Place:
@@ -263,7 +263,7 @@ class Grammar(Reader):
         column = self.token.column
         if self.is_op("not"):
             if lowest > _NOT:
-                self.fail("'not' stands before a whole condition; put it in brackets")
+                self.fail("'not' comes before a whole condition; put brackets around 'not …'")
             self.take()
             at = self.token.column
             return Not(self.condition(self.expression(_NOT), at))
@@ -298,7 +298,7 @@ class Grammar(Reader):
             if op.text in _LAST:
                 part = self.last(op.text, left, at)
                 if self.strength() == _COMPARE:
-                    self.fail("this comparison can't be chained; join with 'and'")
+                    self.fail("this comparison can't be chained; join two comparisons with 'and'")
                 part = Not(part) if negated else part
                 return And((self.chain(links, at), part)) if links else part
             value = self.operand(left, at)
@@ -332,7 +332,7 @@ class Grammar(Reader):
     def nullness(self, value: Node, column: int) -> Node:
         """Read on behind ``is``."""
         if is_array(value):
-            self.fail("'is' asks for one value; this is an array. Use isnan(…)")
+            self.fail("'is' takes one value, and this is an array; use isnan(…)")
         negated = self.accept("not")
         if self.is_op("true", "false"):
             made: Node = Compare("==", value, Literal(_CONSTANTS[self.take().text]))
@@ -345,7 +345,7 @@ class Grammar(Reader):
     def likeness(self, value: Node, column: int) -> Node:
         """Read on behind ``like``."""
         if is_array(value):
-            self.fail("'like' asks for one text; this is an array", column)
+            self.fail("'like' takes one text, and this is an array", column)
         if self.token.type != "string":
             self.fail("'like' takes a string, e.g. like 'MIRI*'")
         return self.operation(Like(value, _make_pattern(self.take().text)), column)
@@ -355,7 +355,7 @@ class Grammar(Reader):
         if self.is_op("(", "["):
             value = self.operand(left, column)
             if is_array(value):
-                self.fail("'in' asks for one value; this is an array. Compare with each, and join with '|'", column)
+                self.fail("'in' takes one value, and this is an array; write (array == a) | (array == b)", column)
             return self.operation(In(value, self.literals()), column)
         at = self.token.column
         found = self.expression(_COMPARE + 1)
@@ -374,7 +374,7 @@ class Grammar(Reader):
             column = self.token.column
             item = self.expression(_SUM)
             if not isinstance(item, Literal):
-                self.fail("a list has constants only", column)
+                self.fail("a list can hold constants only", column)
             items.append(item)
             if not self.accept(","):
                 break
@@ -397,11 +397,11 @@ class Grammar(Reader):
         if token.type == "op" and token.text == "(":
             found = self.expression()
             if self.is_op(","):
-                self.fail("a list stands only behind 'in'")
+                self.fail("a list can only follow 'in'")
             self.expect(")")
             return found
         if token.type == "op" and token.text == "null":
-            self.fail("null is asked for by 'is null' or 'is not null'", token.column)
+            self.fail("to ask for null, write 'is null' or 'is not null'", token.column)
         self.at -= token.type != "end"
         return self.fail(f"expected a value instead of {token.shown()}{self.hint()}", token.column)
 
@@ -424,7 +424,7 @@ class Grammar(Reader):
             with self.located(token.column):
                 return self.vocabulary.call(self, token)
         if self.token.type == "string":
-            self.fail(f"expected an operator instead of {self.token.shown()}; strings have no prefix")
+            self.fail(f"expected an operator instead of {self.token.shown()}; a string can't have a prefix")
         with self.located(token.column):
             return self.vocabulary.name(self, token)
 
@@ -458,7 +458,7 @@ class Grammar(Reader):
     def item(self) -> Item:
         """Read an index, a slice, a text, or an expression."""
         if self.is_op("."):
-            self.fail("'...' stands for all other axes")
+            self.fail("write '...' for all other axes")
         if self.accept("..."):
             return ...
         column = self.token.column

@@ -35,10 +35,10 @@ _SPELLINGS = {"=": "==", "<>": "!=", "&&": "and", "||": "or", "!": "not"}
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "in", "is", "like", "between"})
 """Operators that make a condition of two values."""
 _FOREIGN = {
-    ":=": "':=' assigns; a predicate only asks",
-    "->": "'->' means nothing here",
-    "<<": "shifts are not known here; write the number, e.g. 0x4",
-    ">>": "shifts are not known here; write the number, e.g. 0x4",
+    ":=": "':=' is an assignment, which a predicate can't contain; compare with '=='",
+    "->": "'->' is not an operator of predicates",
+    "<<": "predicates have no shifts; write the number, e.g. 0x4",
+    ">>": "predicates have no shifts; write the number, e.g. 0x4",
 }
 _MAX_DIGITS = 400
 
@@ -119,9 +119,9 @@ def _split(text: str, hyphenated: Collection[str]) -> Iterator[Token]:
 
 def _complain(character: str) -> str:
     if character in "'\"":
-        return "this string has no end"
-    hints = {";": "; one predicate only", "@": "", "{": "; a list is (a, b)", "\\": "", "`": "; a name needs no quotes"}
-    return f"{character!r} means nothing here{hints.get(character, '')}"
+        return "this string has no closing quote"
+    hints = {";": "; write only one", "@": "", "{": "; a list is (a, b)", "\\": "", "`": "; a name needs no quotes"}
+    return f"a predicate can't contain the character {character!r}{hints.get(character, '')}"
 
 
 def _hyphenate(text: str, start: int, end: int, hyphenated: Collection[str]) -> str:
@@ -141,7 +141,7 @@ def _make(type_: str, word: str, text: str, at: int, end: int) -> Token:
     if type_ == "number":
         date = _DATE.match(text, at)
         if date is not None:
-            raise QueryError(f"{date[0]} is a subtraction; a date stands in quotes: '{date[0]}'", text, at)
+            raise QueryError(f"{date[0]} is a subtraction; write a date in quotes: '{date[0]}'", text, at)
         if re.match(r"[A-Za-z_0-9.]", text[end : end + 1]) or len(word) > _MAX_DIGITS:
             raise QueryError("this is not a number; write e.g. 20, 1.5, 2e-3 or 0x4", text, at)
         return Token("number", word, at)
@@ -161,7 +161,7 @@ def _unescape(body: str, text: str, at: int) -> str:
 
     value = _ESCAPE.sub(replace, body)
     if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise QueryError("no header holds such a character", text, at)
+        raise QueryError("a FITS header can't hold this character", text, at)
     return value
 
 

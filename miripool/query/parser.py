@@ -133,7 +133,7 @@ class _Words:
     def whole(self, found: Node) -> Node:
         if is_array(found):
             datasets = sorted({d.name or "data" for d in walk(found) if isinstance(d, WholeArray)})
-            raise QueryError(f"this is a condition on each element of {', '.join(datasets)}; say ANY(…) or ALL(…)")
+            raise QueryError(f"this is a condition on each element of {', '.join(datasets)}; write ANY(…) or ALL(…)")
         return normalise(add_bounds(normalise(found)))
 
     def condition(self, value: Node) -> Node:
@@ -178,11 +178,12 @@ class _Words:
             number, unit = words.take(), words.take()
             name = unit.text.lower().removesuffix("s")
             if number.type != "number" or unit.type != "name" or name not in _UNITS:
-                words.fail(f"write now - 1 day; {', '.join(f'{unit}s' for unit in _UNITS)} are known", number.column)
+                units = ", ".join(f"{unit}s" for unit in _UNITS)
+                words.fail(f"write e.g. now - 1 day; the units are {units}", number.column)
             try:
                 when -= timedelta(**{f"{name}s": float(words.constant(number).value)})
             except OverflowError:
-                words.fail("so long ago there were no dates", number.column)
+                words.fail("this time is before the year 1", number.column)
         return Literal(when.isoformat().replace("+00:00", "Z"))
 
     def _path(self, words: Grammar, first: Token, *, meta: bool = False) -> Keyword:
@@ -195,13 +196,13 @@ class _Words:
             words.at += 2
             parts.append(following)
         if any(part.startswith("_") for part in parts):
-            raise QueryError("a name that begins with '_' is private")
+            raise QueryError("a predicate can't use names that begin with '_'")
         path = ".".join(parts)
         if len(parts) == 2 and len(parts[0]) == 1 and not meta:
             raise QueryError(f"'{parts[0]}' is not known; the product is called '{self.variable}' here")
         # Outside meta['…'] only what looks like an HDU's name may qualify a keyword that nobody knows.
         if len(parts) > 1 and not self.names.knows(path) and (len(parts) > 2 or parts[0] != parts[0].upper()):
-            raise QueryError(f"no keyword is known as {path}; meta['NAME'] takes any name")
+            raise QueryError(f"no keyword has the name or path {path}; meta['NAME'] takes any name")
         return find_keyword(path, self.names)
 
     def _knows_path(self, path: str) -> bool:
@@ -228,13 +229,13 @@ class _Words:
         name = token.text
         if name not in self.functions and name not in FUNCTIONS:
             known = ", ".join(FUNCTIONS)
-            raise QueryError(f"no function '{name}' here; there are {known}, and in Python plain functions")
+            raise QueryError(f"there is no function '{name}'; there are {known}, and in Python your own functions")
         arguments = self._arguments(words)
         product = len(arguments.values) == 1 and isinstance(arguments.values[0], ProductPlace)
         if name in self.functions and product and arguments.axis is None:
             return PythonCall(name, self.functions[name])
         if name not in FUNCTIONS:
-            raise QueryError(f"a function of yours takes the product: {name}({self.variable})")
+            raise QueryError(f"a function of your own takes the product alone: {name}({self.variable})")
         return words.made(apply_function(name, arguments), token.column, *arguments.values)
 
     def _arguments(self, words: Grammar) -> Arguments:
@@ -246,7 +247,7 @@ class _Words:
                 words.at += 2
                 axis = self._axis(words)
             elif words.is_op("*", "**"):
-                words.fail("an argument is written out, without '*'")
+                words.fail("write each argument out, without '*'")
             else:
                 values.append(words.expression())
             if not words.accept(","):

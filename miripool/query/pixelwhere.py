@@ -128,7 +128,7 @@ def parse_pixels(text: str, kind: str) -> Node:
     """
     columns = pixel_axes(kind)
     if not columns:
-        raise QueryError(f"{kind} has no pixel rows; {', '.join(pixel_kinds())} have")
+        raise QueryError(f"{kind} has no pixel rows; the kinds that have them are {', '.join(pixel_kinds())}")
     return read(text, _Words(kind, columns))
 
 
@@ -195,7 +195,7 @@ class _Words:
     def call(self, words: Grammar, token: Token) -> Node:
         name = token.text.lower()
         if name not in ("all", "any", "has"):
-            raise QueryError(f"no function '{token.text}' here; there are ALL, ANY and has")
+            raise QueryError(f"there is no function '{token.text}' here; there are ALL, ANY and has")
         words.expect("(")
         if name == "has":
             return self._has(words)
@@ -230,16 +230,16 @@ class _Words:
         raise QueryError(f"{getattr(node, 'name', 'this')} holds no flags")
 
     def attribute(self, words: Grammar, base: Node | Place) -> NoReturn:  # noqa: ARG002
-        raise QueryError("nothing stands behind a dot here; a column's name is written alone, e.g. rate > 1")
+        raise QueryError("a column has no attributes; write its name alone, e.g. rate > 1")
 
     def contains(self, found: Node | Place, text: str) -> NoReturn:  # noqa: ARG002
-        raise QueryError("'in' takes a list of numbers, e.g. x in (1, 2); a flag is asked for by has(dq, 'JUMP_DET')")
+        raise QueryError("'in' takes a list of numbers, e.g. x in (1, 2); to ask for a flag, write has(dq, 'JUMP_DET')")
 
     # -- brackets ------------------------------------------------------------------------------------------------
 
     def subscript(self, base: Node | Place, items: tuple[Item, ...]) -> Node:
         if not isinstance(base, _Column) or base.items:
-            raise QueryError(f"brackets stand behind a column's name, once; {self._brackets}")
+            raise QueryError(f"only a column's name can have brackets, and only once; {self._brackets}")
         name, axes = base.name, _AXES[: self.columns[base.name]]
         if not axes:
             raise QueryError(f"{name} of a {self.kind} has neither integrations nor groups; write {name}")
@@ -273,9 +273,9 @@ class _Words:
             case _Column(name):
                 raise QueryError(f"{name} is a column, not a condition; compare it, e.g. {name} > 1, {name} is null")
             case _AxisIs(name, number):
-                where = "stands in the brackets of a column, beside others with a comma"
+                where = "belongs in the brackets of a column, with a comma before the next one"
                 raise QueryError(f"'{name} == {number}' {where}; {self._brackets}")
-        raise QueryError(f"this is no condition; compare a column with a number, e.g. {next(iter(self.columns))} > 1")
+        raise QueryError(f"this is not a condition; compare a column, e.g. {next(iter(self.columns))} > 1")
 
     def operation(self, node: Node) -> Node:
         match node:
@@ -301,9 +301,7 @@ class _Words:
                 raise QueryError("'in' and 'is' ask for a column, e.g. x in (1, 2), dq is null")
             case And():
                 raise QueryError("write a range as low < column < high")
-        raise QueryError(
-            "columns are compared as they are, without arithmetic; bits: dq & 4; join conditions with 'and'"
-        )
+        raise QueryError("conditions on pixels have no arithmetic; test bits by dq & 4, and join conditions with 'and'")
 
     def _compare(self, node: Compare) -> Node:
         left, op, number = _oriented(node)
@@ -314,7 +312,7 @@ class _Words:
                 return _axis_is(name, op, number)
             case _Bits(column, bits):
                 if number != 0 or op not in ("==", "!=", ">"):
-                    raise QueryError("bits are compared with 0 only: dq & 4 != 0, dq & 4 == 0")
+                    raise QueryError("bits can only be compared with 0: dq & 4 != 0, dq & 4 == 0")
                 test = PixelTest(column.name, column.items, "flag", (bits,))
                 return Not(test) if op == "==" else test
         raise QueryError("a comparison has a column and a number, e.g. rate > 1")
@@ -354,7 +352,7 @@ def _axis_is(name: str, op: str, number: float) -> _AxisIs:
     if op != "==":
         raise QueryError(_one_only(name))
     if not isinstance(number, int):
-        raise QueryError(f"{name}s have whole numbers: {name} == 2")
+        raise QueryError(f"{name} takes a whole number: {name} == 2")
     if number < 1:
         raise QueryError(f"{name}s count from 1, as in JWST's headers: the first is {name} == 1")
     return _AxisIs(name, number)

@@ -96,7 +96,7 @@ class ProductPlace(Place):
     @property
     def complaint(self) -> str:
         """Say that something of it must be asked for."""
-        return f"'{self.variable}' is the product; ask for something of it, e.g. {self.variable}.version"
+        return f"'{self.variable}' is the whole product; name a part of it, e.g. {self.variable}.version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class TagsPlace(Place):
     @property
     def complaint(self) -> str:
         """Say how tags are asked for."""
-        return "tags are asked for by: 'using cal v1' in p.tags"
+        return "to ask for a tag, write 'using cal v1' in p.tags"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def take_attribute(base: Node | Place, name: str, names: Names) -> Node | Place:
         If it is nothing.
     """
     if name.startswith("_"):
-        raise QueryError(f"'{name}' is private")
+        raise QueryError("a predicate can't use names that begin with '_'")
     if isinstance(base, ProductPlace):
         return _take_from_product(name, names)
     if isinstance(base, Keyword) and name in ("value", "unit"):
@@ -262,11 +262,11 @@ def _take_from_product(name: str, names: Names) -> Node | Place:
 
 def _allowed(base: Node | Place) -> str:
     if isinstance(base, Keyword):
-        return "a keyword has .value and .unit, and datasets are reached as p.data or p['SCI']"
+        return "a keyword has .value and .unit, and a dataset is p.data or p['SCI']"
     if isinstance(base, WholeArray):
         return f"a dataset has .shape, .{', .'.join(_FACTS)} and .{'(), .'.join(sorted(REDUCTIONS))}()"
     if isinstance(base, _ShapePlace):
-        return "the shape's elements are reached as shape[0]"
+        return "write shape[0] for the length of one axis"
     if isinstance(base, TagsPlace):
         return "write e.g. 'using cal v1' in p.tags"
     if is_array(base):  # type: ignore[arg-type]
@@ -293,7 +293,7 @@ def take_as_true(value: Node) -> Truth:
         If it has to be compared with something.
     """
     if isinstance(value, (Unit, Field)) or (isinstance(value, (Arithmetic, Call)) and not is_array(value)):
-        raise QueryError("this is a value, not a condition; compare it with something")
+        raise QueryError("this is a value, not a condition; compare it with another value")
     return Truth(value)
 
 
@@ -333,13 +333,13 @@ def take_subscript(base: Node | Place, items: tuple[Item, ...], names: Names) ->
     if isinstance(base, _ShapePlace):
         if isinstance(only, int) and -64 <= only < 64:
             return Statistic(base.dataset.name, "shape", only)
-        raise QueryError("one axis of a shape, please: shape[0]")
+        raise QueryError("name one axis of the shape: shape[0]")
     if not isinstance(base, Node) or not is_array(base):
         raise QueryError("only p.meta, p, datasets and their parts have elements")
     if len(items) > 1 and any(isinstance(item, (str, Node)) for item in items):
-        raise QueryError("a column or a condition stands alone in its brackets")
+        raise QueryError("a column or a condition must be alone in its brackets")
     if isinstance(only, Node) and not (is_condition(only) and is_array(only)):
-        raise QueryError("an element's index is a constant; or pick elements by a condition on an array")
+        raise QueryError("an index must be a constant, or a condition on an array")
     return Subscript(base, items)
 
 
@@ -371,7 +371,7 @@ def apply_method(base: Node | Place, name: str, arguments: Arguments, names: Nam
         return _has_key(_text_argument(name, arguments), names)
     if isinstance(base, Place):
         take_attribute(base, name, names)
-        raise QueryError(f"'{name}' can't be called here; only the methods of keywords' and datasets' values can")
+        raise QueryError(f"'{name}' can't be called here; only values of keywords and datasets have methods")
     if name in REDUCTIONS and (is_array(base) or is_condition(base)):
         axis = arguments.axis
         if arguments.values:
@@ -400,13 +400,13 @@ def _axis_argument(name: str, arguments: Arguments) -> tuple[int, ...]:
         (argument,) = arguments.values
         if isinstance(argument, Literal) and type(argument.value) is int:
             return (argument.value,)
-    raise QueryError(f"{name} takes nothing, or the number of an axis")
+    raise QueryError(f"{name} takes no argument, or the number of an axis")
 
 
 def _apply_text_method(base: Node, name: str, arguments: Arguments) -> Node:
     if name in ("lower", "upper"):
         if arguments.values:
-            raise QueryError(f"{name} takes nothing")
+            raise QueryError(f"{name} takes no argument")
         return Call(name, (base,))
     given = escape_pattern(_text_argument(name, arguments))
     return Like(base, {"startswith": f"{given}%", "endswith": f"%{given}", "contains": f"%{given}%"}[name])
@@ -416,7 +416,7 @@ def _reduce(name: str, operand: Node, axis: tuple[int, ...] | None = None) -> No
     if not is_array(operand):
         if name in ("any", "all") and axis is None:
             return operand if is_condition(operand) else take_as_true(operand)
-        raise QueryError(f"{name} is for arrays; this is one value")
+        raise QueryError(f"{name} takes an array, and this is one value")
     if isinstance(operand, WholeArray) and axis is None and name in _STATISTICS:
         return Statistic(operand.name, name)
     if isinstance(operand, WholeArray) and axis is None and name == "var":
@@ -463,17 +463,17 @@ def apply_function(name: str, arguments: Arguments) -> Node:
         raise QueryError(f"{name} takes values of keywords or datasets")
     if lower in ("min", "max") and len(values) > 1 and arguments.axis is None:
         if any(is_array(v) or is_condition(v) for v in values):
-            raise QueryError(f"{name} of several values takes no arrays or conditions; write e.g. p.data.{name}()")
+            raise QueryError(f"{name} of several values can't take arrays or conditions; write e.g. p.data.{name}()")
         return Call(lower, tuple(values))
     if len(values) != 1:
         raise QueryError(f"{name} takes one value")
     (value,) = values
     if lower in REDUCTIONS:
         if lower not in ("any", "all") and not is_array(value):
-            raise QueryError(f"{name} of one value is the value itself")
+            raise QueryError(f"{name} takes an array; {name} of one value is the value itself")
         return _reduce(lower, value, arguments.axis)
     if arguments.axis is not None:
-        raise QueryError(f"{name} has no axis")
+        raise QueryError(f"{name} takes no axis")
     return _apply_simple(lower, value)
 
 
@@ -483,7 +483,7 @@ def _apply_simple(name: str, value: Node) -> Node:
     if name == "len" and is_array(value):
         if isinstance(value, WholeArray):
             return Statistic(value.name, "shape", 0)
-        raise QueryError("len is for whole datasets and texts; use .shape[0]")
+        raise QueryError("len takes a whole dataset or a text; use .shape[0]")
     made = Call(name, (value,))
     if name != "isnan":
         return made

@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Query:
-    """A question to a pool; frozen, and equal to another that asks the same.
+    """A question to a pool. It can't be changed, and equals any query that asks the same.
 
     ``Query("ngroups >= 20")``, ``Query(RateInts, "p", "p.data.max() > 1.0")``, ``Query(RateInts, lambda p: ...)``,
     ``Query(RateInts)``. A string may call plain functions of the caller, ``"testImage(p)"``: they are looked up
@@ -47,21 +47,22 @@ class Query:
     Parameters
     ----------
     *question : class, str or callable
-        A kind (class or name; its subclasses match) if more than a predicate is given; what the predicate calls the
-        product, ``p`` if not given; the predicate, text or function, all products if not given.
+        Up to three arguments: a kind (class or name; its subclasses match too), the name of the product in the
+        predicate (``p`` if left out), and the predicate (text or function; all products if left out). A predicate can
+        be given alone.
     allVersions, all_versions : bool, keyword-only, optional
         Every living version, not only the heads.
     tag : str, keyword-only, optional
         The versions that this tag marks, heads or not.
     functions : mapping of str to callable, keyword-only, optional
-        What the predicate may call instead of the functions of the caller; ``{}`` for text from elsewhere.
+        Functions that the predicate may call, instead of those of the caller. Give ``{}`` if you don't trust the text.
 
     Attributes
     ----------
     kinds : tuple of str
         Names of the kinds that match.
     variable : str
-        What the predicate calls the product.
+        Name of the product in the predicate.
     node : Node
         The predicate in normal form.
     all_versions : bool
@@ -74,7 +75,7 @@ class Query:
     QueryError
         If the predicate can't be read; the message shows where.
     InvalidInput
-        If there is no such kind, or the question has another form.
+        If there is no such kind, or the arguments have another form.
     """
 
     __slots__ = ("all_versions", "kinds", "node", "tag", "variable")
@@ -98,7 +99,7 @@ class Query:
         cls, variable, where, last = _read_question(type(self).__name__, question)
         versions = [v for v in (allVersions, all_versions, last) if v is not None]
         if len(set(map(bool, versions))) > 1:
-            raise InvalidInput("allVersions and all_versions are the same thing, and contradict one another here")
+            raise InvalidInput("allVersions and all_versions mean the same, but contradict each other here")
         if isinstance(where, str):
             callable_ = functions_in(_frame_of_caller()) if functions is None else functions
             node = parse(where, variable, names=dictionary(), functions=callable_)
@@ -123,7 +124,7 @@ class Query:
 
     @property
     def predicate(self) -> Callable[[Any], bool]:
-        """The predicate as a function of a product; kinds, versions and tags are not looked at."""
+        """The predicate as a function of a product; it ignores kinds, versions and tags."""
         return functools.partial(evaluate, self.node)
 
     @property
@@ -132,14 +133,14 @@ class Query:
         return to_text(self.node, self.variable)
 
     def replace(self, *, all_versions: bool | None = None, tag: str | None = None) -> Self:
-        """Ask the same of other versions.
+        """Give the same query for other versions.
 
         Parameters
         ----------
         all_versions : bool, keyword-only, optional
-            As it is, if not given.
+            Unchanged if not given.
         tag : str, keyword-only, optional
-            As it is, if not given.
+            Unchanged if not given.
 
         Returns
         -------
@@ -152,7 +153,7 @@ class Query:
         return made
 
     def of_kind(self, kind: str) -> Self:
-        """Ask the same of one kind alone, without those derived from it.
+        """Give the same query for one kind alone, without its subclasses.
 
         Parameters
         ----------
@@ -200,14 +201,14 @@ class FullQuery(Query):
 
 
 class MetaQuery(Query):
-    """A question about metadata: ``MetaQuery(Ramp, "p", "p.meta['ngroups'].value >= 20")``; no array is looked at."""
+    """A question about metadata: ``MetaQuery(Ramp, "p", "p.meta['ngroups'].value >= 20")``; it reads no array."""
 
     __slots__ = ()
     _reads_data = False
 
 
 class AttribQuery(MetaQuery):
-    """HIPE's question about a product's attributes; here they are metadata as all others are."""
+    """HIPE's question about a product's attributes, which are ordinary metadata here: the same as `MetaQuery`."""
 
     __slots__ = ()
 
@@ -215,7 +216,7 @@ class AttribQuery(MetaQuery):
 class PixelQuery(Query):
     """A question about single pixels: ``PixelQuery(RateInts, "rate > 1.0 and dq is null", at_least=10)``.
 
-    It finds the versions in which at least so many pixels satisfy a condition, by their pixel rows.
+    It finds the versions in which at least `at_least` pixels satisfy a condition. It needs their pixel rows.
 
     Parameters
     ----------
@@ -230,7 +231,7 @@ class PixelQuery(Query):
     where : str, keyword-only, optional
         Condition on the product too, as for `Query`.
     detector : str, keyword-only, optional
-        Of this detector, e.g. ``"MIRIMAGE"``, in capitals or not; of all detectors if not given.
+        Name of a detector, e.g. ``"MIRIMAGE"``, in capitals or not; all detectors if not given.
     allVersions, all_versions, tag : object, keyword-only, optional
         As for `Query`.
 
@@ -239,7 +240,7 @@ class PixelQuery(Query):
     QueryError
         If a condition can't be read, or the kind has no such column.
     InvalidInput
-        If the kind has no pixels, the region is none, or the detector is no name.
+        If the kind has no pixels, the region is not inside the FULL array, or the detector is not a name.
     """
 
     __slots__ = ("at_least", "condition", "detector", "region", "text")
@@ -266,7 +267,7 @@ class PixelQuery(Query):
         cls = kind_class(kind) if isinstance(kind, str) else kind
         super().__init__(cls, "p", where, allVersions=allVersions, all_versions=all_versions, tag=tag, functions={})
         if isinstance(at_least, bool) or not isinstance(at_least, Integral) or at_least < 1:
-            raise InvalidInput(f"at_least={at_least!r}: a whole number from 1 on is wanted")
+            raise InvalidInput(f"at_least={at_least!r}: give a whole number of 1 or more")
         name = check_detector(detector)
         self._ask(parse_pixels(pixels, cls.kind), pixels, int(at_least), check_region(region, name), name)
 
@@ -283,7 +284,7 @@ class PixelQuery(Query):
             object.__setattr__(self, name, value)
 
     def replace(self, *, all_versions: bool | None = None, tag: str | None = None) -> Self:
-        """Ask the same of other versions; as for `Query`."""
+        """Give the same query for other versions; as for `Query`."""
         made = super().replace(all_versions=all_versions, tag=tag)
         made._ask(self.condition, self.text, self.at_least, self.region, self.detector)
         return made
@@ -335,8 +336,8 @@ def check_region(region: Any, detector: str | None = None) -> tuple[int, int, in
     columns, rows = extent(detector)
     if not (1 <= x1 <= x2 <= columns and 1 <= y1 <= y2 <= rows):
         raise InvalidInput(
-            f"region={region!r} is none of the detector: columns go from 1 to {columns}, rows from 1 to {rows}, "
-            "written (first column, last column, first row, last row)"
+            f"region={region!r} is not a region of the detector, whose columns go from 1 to {columns} and rows from 1 "
+            f"to {rows}; write (first column, last column, first row, last row)"
         )
     return x1, x2, y1, y2
 
@@ -414,15 +415,15 @@ def _read_question(asked: str, question: tuple[Any, ...]) -> tuple[type[Product]
         first = parts.pop(0)
         cls = kind_class(first) if isinstance(first, str) else first
         if not issubclass(cls, Product):
-            raise InvalidInput(f"{cls.__name__} is no kind of product; the kinds are {', '.join(KINDS)}")
+            raise InvalidInput(f"{cls.__name__} is not a kind of product; the kinds are {', '.join(KINDS)}")
     last = parts.pop() if parts and isinstance(parts[-1], bool) else None
     variable = "p"
     if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], str):
         variable = parts.pop(0)
         if not variable.isidentifier():
-            raise InvalidInput(f"{variable!r} is no name for a product in a predicate; the form is {forms}")
+            raise InvalidInput(f"{variable!r} can't be the name of the product in a predicate; write {forms}")
     if len(parts) > 1 or not (not parts or isinstance(parts[0], str) or callable(parts[0])):
-        raise InvalidInput(f"a query is made as {forms}")
+        raise InvalidInput(f"write a query as {forms}")
     return cls, variable, parts[0] if parts else "", last
 
 

@@ -83,7 +83,7 @@ class Reader:
         if word in ("if", "for", "lambda", "import", "await", "yield", "else"):
             return f"; '{word}' is not allowed in a predicate"
         if self.token.type == "string" and before is not None and before.type == "name":
-            return "; strings have no prefix"
+            return "; a string can't have a prefix"
         if self.token.type == "string" and before is not None and before.type == "string":
             return "; write a quote in a string as \\'"
         if word == "{" or word == ":":
@@ -108,7 +108,7 @@ class Reader:
         """Note how deep a new node is."""
         depth = 1 + max((self._depths.get(id(b), (0, None))[0] for b in below), default=0)
         if depth > MAX_DEPTH:
-            self.fail(f"more than {MAX_DEPTH} operations on one another; split the predicate", column)
+            self.fail(f"more than {MAX_DEPTH} operations nested in one another; split the predicate", column)
         self._depths[id(node)] = (depth, node)
         return node
 

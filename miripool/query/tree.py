@@ -8,7 +8,7 @@
     junctions    And Or Not
 
 Text about pixels has values and a condition of its own, in `miripool.query.pixelwhere`, and the same junctions.
-What the nodes mean (types, unknown values, NaN) is told once, in `miripool.query.values`.
+What the nodes mean (types, unknown values, NaN) is described once, in `miripool.query.values`.
 """
 
 from __future__ import annotations

@@ -75,18 +75,18 @@ def check_data(data: Path) -> bool:
     """
     if not data.exists():
         return False
-    away = f"The index can be rebuilt: move {data} away, and it is made again"
+    away = f"Move {data} away: miripool then makes the index again from the pools"
     try:
         major = int((data / "PG_VERSION").read_text().split(".")[0])
         (data / "global" / "pg_control").stat()
     except (FileNotFoundError, ValueError):
-        raise IntegrityError(f"{data} does not hold a PostgreSQL cluster, or not a whole one. {away}") from None
+        raise IntegrityError(f"{data} is not a complete PostgreSQL data folder. {away}") from None
     if major > MAJOR:
         raise NewerFormat(
-            f"{data} was made by PostgreSQL {major}, and this miripool brings {MAJOR}: update miripool. {away}"
+            f"{data} was made by PostgreSQL {major}, but this miripool comes with {MAJOR}: update miripool. {away}"
         )
     if major < MAJOR:
-        raise ServerUnavailable(f"{data} was made by PostgreSQL {major}, and this miripool brings {MAJOR}. {away}")
+        raise ServerUnavailable(f"{data} was made by PostgreSQL {major}, but this miripool comes with {MAJOR}. {away}")
     return True
 
 
@@ -104,7 +104,7 @@ def initialize(
     pass_fds : tuple of int
         Locks that are held for as long as `initdb` runs.
     stopping : callable
-        Whether to give up.
+        Tells whether to stop early.
     """
     user = placement.user
     for leftover in placement.place.glob("data.new-*"):
@@ -188,8 +188,8 @@ def explain(text: str, path: Path) -> MiripoolError:
     """
     said = "\n".join(f"  {line}" for line in text.strip().splitlines()[-12:]) or "  (nothing)"
     if "No space left on device" in text or "Disk quota exceeded" in text:
-        return DiskFull(f"no space left for PostgreSQL in {path}: free some space and try again. It said:\n{said}")
-    message = f"PostgreSQL did not start with {path}. Look at what it said, or set MIRIPOOL_DATABASE_URL:\n{said}"
+        return DiskFull(f"no space left for PostgreSQL in {path}: free some and try again. PostgreSQL said:\n{said}")
+    message = f"PostgreSQL did not start with {path}. Read its words below, or set MIRIPOOL_DATABASE_URL:\n{said}"
     return ServerUnavailable(message)
 
 
@@ -212,7 +212,7 @@ def _run_initdb(
                 if stopping():
                     process.send_signal(signal.SIGTERM)
                     process.wait()
-                    raise ServerUnavailable(f"the setting up of PostgreSQL in {placement.data} was stopped: try again")
+                    raise ServerUnavailable(f"setting up PostgreSQL in {placement.data} was interrupted: try again")
                 time.sleep(0.02)
         if process.returncode != 0:
             output.seek(0)

@@ -48,7 +48,7 @@ _SENTENCES = {
     "starting": "PostgreSQL is starting",
     "recovering": "PostgreSQL is recovering after a crash",
     "ready": "PostgreSQL does not answer yet",
-    "stopping": "PostgreSQL is shutting down, to be started again",
+    "stopping": "PostgreSQL is shutting down before it starts again",
 }
 # What Python and the loader of shared libraries need; the rest may be secret.
 _KEPT_VARIABLES = (
@@ -195,14 +195,14 @@ class EmbeddedServer:
             if not is_locked(self._folder / "supervisor.lock"):
                 starts += self._start_supervisor()
                 if starts > _MOST_STARTS:
-                    raise ServerUnavailable(f"the PostgreSQL server ends as soon as it runs: {self._words()}")
+                    raise ServerUnavailable(f"the PostgreSQL server stops right after its start: {self._words()}")
             waited = int(time.monotonic() - began)
             if progress is not None and waited > told and time.monotonic() - began > 0.3:
                 told = waited
                 progress(f"{_SENTENCES[self._phase()]} ({waited} s) ...")
             if time.monotonic() > deadline:
                 message = (
-                    f"the PostgreSQL server of {self.home} did not answer within {timeout:g} s, and is still at work "
+                    f"the PostgreSQL server of {self.home} did not answer within {timeout:g} s and is still busy "
                     f"({_SENTENCES[self._phase()]}): try again later. {self._words()}"
                 )
                 raise ServerUnavailable(message)
@@ -320,7 +320,7 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 where = f" (started as host {state.host})" if state is not None else ""
                 message = (
-                    f"the PostgreSQL server of {self.home}{where} has not ended after {timeout:g} s yet: look again"
+                    f"the PostgreSQL server of {self.home}{where} is still running after {timeout:g} s: look again"
                 )
                 raise ServerUnavailable(message)
             time.sleep(0.02)

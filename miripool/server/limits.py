@@ -57,6 +57,6 @@ def raise_limits(shared_memory: int) -> None:
     if problems:
         raise ServerUnavailable(
             "the embedded PostgreSQL server can't run with the limits of the process that starts it. The hard limits "
-            f"allow {'; '.join(problems)}. Start it without them (`miripool server url`), or set "
-            "MIRIPOOL_DATABASE_URL"
+            f"allow {'; '.join(problems)}. Run `miripool server url` in a shell without these "
+            "limits, or set MIRIPOOL_DATABASE_URL"
         )

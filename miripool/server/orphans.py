@@ -69,7 +69,7 @@ def _remove(folder: Path) -> bool:
         finally:
             unlock(lock)
     except OSError as error:
-        _log.warning("%s is left over of a home that was removed, and can't be removed: %s", folder, error)
+        _log.warning("%s is left over from a home that was removed, but can't be removed: %s", folder, error)
         return False
     _log.info("removed %s: its home was removed", folder)
     return True

@@ -173,7 +173,7 @@ def prepare_folder(folder: Path) -> None:
     if owner != os.geteuid():
         message = (
             f"the embedded PostgreSQL server of {folder.parent} belongs to the user {_name(owner)}, and only that user "
-            f"may start it or connect: work as that user, or set MIRIPOOL_DATABASE_URL to a server for all"
+            f"may start it or connect: work as that user, or set MIRIPOOL_DATABASE_URL to a server that all can use"
         )
         raise ReadOnly(message)
     find_or_make_id(folder)
@@ -265,7 +265,7 @@ def provide_binaries(user: ServerUser) -> Path:
 def provide_socket_directory(placement: ServerPlace) -> Path:
     """Make a private folder for the socket, with a path that the kernel and libpq can take.
 
-    A socket's path has about 107 bytes at most, and a comma or a quote in it can't be told to PostgreSQL.
+    A socket's path has about 107 bytes at most, and PostgreSQL can't read one with a comma or a quote in it.
     """
     user = placement.user
     wanted = placement.place / "socket"
@@ -319,8 +319,8 @@ def _provide_outside(folder: Path) -> Path:
         note.write_text(json.dumps({"home": str(folder.parent)}))
     except OSError as error:
         message = (
-            f"PostgreSQL does not run as root, the user it would run as can't reach {folder}, and {outside} can't be "
-            f"made ({error.strerror}): set MIRIPOOL_SERVER_USER to a user who can, or set MIRIPOOL_DATABASE_URL"
+            f"PostgreSQL does not run as root, its user can't reach {folder}, and {outside} can't be made "
+            f"({error.strerror}): set MIRIPOOL_SERVER_USER to a user who can, or set MIRIPOOL_DATABASE_URL"
         )
         raise ReadOnly(message) from error
     return outside
@@ -364,7 +364,7 @@ def _entry(user: str | int) -> pwd.struct_passwd:
         return pwd.getpwuid(user) if isinstance(user, int) else pwd.getpwnam(user)
     except KeyError:
         message = (
-            f"the operating system knows no user {user}, but PostgreSQL needs one with a name: give it one "
+            f"the user id {user} has no name, but PostgreSQL needs one: give it a name "
             f"(a line in /etc/passwd), or set MIRIPOOL_DATABASE_URL to a PostgreSQL server"
         )
         raise ServerUnavailable(message) from None

@@ -112,7 +112,7 @@ def ensure_database(socket_directory: Path) -> int:
 
 
 def socket_answers(socket_directory: Path) -> bool:
-    """Tell whether anybody listens at the socket, whoever that is."""
+    """Tell whether any process listens at the socket."""
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(2.0)
         try:

@@ -172,13 +172,13 @@ def try_lock(path: Path) -> int | None:
     Returns
     -------
     int or None
-        A file descriptor for `unlock`; None if someone else has the lock.
+        A file descriptor for `unlock`; None if another process has the lock.
     """
     return _try_lock(path, fcntl.LOCK_EX)
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether someone holds the exclusive lock on a file."""
+    """Tell whether any process holds the exclusive lock on a file."""
     if not path.exists():
         return False
     # Two who look at the same time must not take each other for the holder: a shared lock.

@@ -424,8 +424,8 @@ def _clear_socket(folder: Path) -> None:
     """
     if socket_answers(folder):
         message = (
-            f"a PostgreSQL server that is not visible from here (of another container, or of a home that was here "
-            f"before?) listens in {folder}: stop it and try again"
+            f"another PostgreSQL server, whose processes can't be seen from here, uses the socket in {folder} (does it "
+            f"run in another container, or for a home that was here before?): stop it and try again"
         )
         raise Conflict(message)
     for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):

@@ -308,7 +308,7 @@ class Archive:
 
     @contextlib.contextmanager
     def writing(self, manifest: Manifest, near: Near | None = None, ticket: Ticket | None = None) -> Iterator[str]:
-        """Announce what a save is about to refer to, so that nobody collects it meanwhile.
+        """Announce the files that a save is about to refer to, so that `gc` does not delete them.
 
         The note is written before anyone asks whether a blob is there already, and removed when the save is over.
 
@@ -358,7 +358,7 @@ class Archive:
         return all(map(self.storage.exists, [*map(self.blobs.key, needed), self.manifest_key(digest)]))
 
     def announce(self, manifest: Manifest, ticket: Ticket, near: Near | None = None) -> None:
-        """Announce what somebody else's save is about to refer to, by a note of theirs that they withdraw.
+        """Announce the files that another process's save is about to refer to, by a note that this process withdraws.
 
         Parameters
         ----------
@@ -426,7 +426,8 @@ class Archive:
             return added + len(data)
         if not self.storage.exists(key):
             raise StorageError(
-                f"something that is no plain file is in the way of {self.storage.name(key)}; look what it is"
+                f"{self.storage.name(key)} can't be written: its name is taken by something that is not a plain file; "
+                "check what it is"
             )
         if self.storage.read(key) == data:
             return added
@@ -523,7 +524,7 @@ class Archive:
         what : str, optional
             What it is called, for messages.
         serial : int, optional
-            The version's: reading what is gone raises ProductNotFound where it was given up for good, and
+            The version's: reading raises ProductNotFound if the version was removed for good, and
             PoolNotFound where the pool is gone.
 
         Returns
@@ -582,7 +583,7 @@ def archive_at(place: str, pool_id: str) -> Archive:
         found = Archive.open(storage_at(place))
     if found is None or found.info.id != pool_id:
         raise PoolNotFound(
-            f"{place} is {'no' if found is None else 'another'} pool on host {socket.gethostname()}: a worker "
-            "must see the pool's folder, and the files, under the same paths as the process that asks it"
+            f"there is {'no' if found is None else 'another'} pool at {place} on host {socket.gethostname()}: a worker "
+            "must see the pool's folder and the files under the same paths as the process that gives it work"
         )
     return found

@@ -17,7 +17,7 @@ __all__ = ["GivenUp"]
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """Asks whether a version was given up, or its pool is gone, since its product was opened: so it is no damage.
+    """Asks whether a version was removed for good, or its pool deleted, since it was opened: then nothing is damaged.
 
     Attributes
     ----------
@@ -48,5 +48,5 @@ class GivenUp:
         except MiripoolError:
             return None
         return ProductNotFound(
-            f"{self.what} was removed for good meanwhile: its arrays are gone, its metadata are kept"
+            f"{self.what} was removed for good meanwhile: its arrays are gone, only its metadata remain"
         )

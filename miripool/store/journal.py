@@ -119,7 +119,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Versions in the trash given up for good: their arrays may be deleted; manifests and numbers stay."""
+    """Versions in the trash removed for good: their arrays may be deleted; manifests and numbers stay."""
 
     do: ClassVar[str] = "purge"
     serials: tuple[int, ...]
@@ -250,7 +250,7 @@ class Entry:
             record = json.loads(data)
             form = _read_number(record["format"])
             if form > FORMAT:
-                raise NewerFormat(f"{where} has format {form}, this miripool reads up to {FORMAT}; update miripool")
+                raise NewerFormat(f"{where} has format {form}, but this miripool reads up to {FORMAT}; update miripool")
             actions = tuple(_action_from_json(a) for a in record["actions"])
             previous = None if record["previous"] is None else _read_text(record["previous"])
             numbers = _read_number(record["next_serial"]), _read_number(record["versions"])
@@ -267,7 +267,7 @@ class Entry:
             raise IntegrityError(f"{where} can't be read ({error!r}); restore it from a copy of the pool") from error
         if entry.to_bytes() != data:
             raise IntegrityError(
-                f"{where} is damaged: its content has another digest; restore it from a copy of the pool"
+                f"{where} is damaged: its content does not match its digest; restore it from a copy of the pool"
             )
         return entry
 
@@ -407,11 +407,11 @@ class Journal:
         """
         entry = Entry.from_bytes(self._storage.read(self.key(n)), self.key(n))
         if entry.n != n:
-            raise IntegrityError(f"{self.key(n)} holds entry {entry.n}; restore it from a copy of the pool")
+            raise IntegrityError(f"{self.key(n)} holds entry {entry.n}, not {n}; restore it from a copy of the pool")
         wrong = next((found for action in entry.actions if (found := _impossible(action)) is not None), None)
         if wrong is not None:
             raise IntegrityError(
-                f"{self.key(n)} says {shown(wrong)}, which can't be; restore it from a copy of the pool"
+                f"{self.key(n)} says {shown(wrong)}, which is impossible; restore it from a copy of the pool"
             )
         return entry
 
@@ -493,8 +493,8 @@ class Journal:
             # Entries appear in order: once a later one was seen, the next is there, or it is lost.
             if later and not self._storage.exists(self.key(n + 1)):
                 raise IntegrityError(
-                    f"{self._storage.name(self.key(n + 1))} is missing, and there are later entries of the journal, up "
-                    f"to {max(later)}; restore it from a copy of the pool"
+                    f"{self._storage.name(self.key(n + 1))} is missing, although the journal has later entries, "
+                    f"up to {max(later)}; restore it from a copy of the pool"
                 )
 
     @staticmethod
@@ -532,7 +532,7 @@ class Journal:
         ).sealed()
 
     def write(self, entry: Entry) -> bool:
-        """Try to write an entry, which takes effect if nobody else wrote one of its number.
+        """Try to write an entry; it takes effect if no other writer took its number.
 
         Parameters
         ----------
@@ -542,7 +542,7 @@ class Journal:
         Returns
         -------
         bool
-            False if somebody else wrote that number first.
+            False if another writer took that number first.
 
         Raises
         ------
@@ -569,7 +569,7 @@ def user_name() -> str:
 
 
 def purged_serials(entries: Iterable[Entry]) -> set[int]:
-    """Give the versions that some entries give up for good.
+    """Give the versions that some entries remove for good.
 
     Parameters
     ----------

@@ -188,13 +188,14 @@ class Manifest:
         """
         if digest is not None and digest_bytes(data) != digest:
             raise IntegrityError(
-                f"manifest {digest} is damaged: its content has another digest; restore it from a copy of the pool"
+                f"manifest {digest} is damaged: its content does not match its digest; "
+                "restore it from a copy of the pool"
             )
         try:
             record = json.loads(data)
             if record["format"] > FORMAT:
                 raise NewerFormat(
-                    f"manifest {digest} has format {record['format']}, this miripool reads up to {FORMAT}; "
+                    f"manifest {digest} has format {record['format']}, but this miripool reads up to {FORMAT}; "
                     "update miripool"
                 )
             return cls(

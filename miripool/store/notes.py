@@ -6,7 +6,7 @@ the journal, and spares what they name. The second of the two sees the note of t
 deleted.
 
 A note belongs to the process that will write the journal entry. Where others do the work for it, on whatever host, they
-write the note in its name (`Ticket`): it counts until the owner withdraws it or is no more, not until a worker ends.
+write the note in its name (`Ticket`): it counts until the owner withdraws it or has ended, not until a worker ends.
 Executors do work again whose result they lost, even when the owner has long had it: a note that comes late is removed
 by the owner when its run ends (`Notes.run`), or by the worker, who looks afterwards whether the run is still on.
 
@@ -46,7 +46,7 @@ _WAIT = 60.0
 """Seconds that a writer waits for a collector."""
 
 _COUNTS_FOR = timedelta(days=30)
-"""How long a note counts whose owner can't be known to be no more, whatever grace a collector gives versions."""
+"""How long a note counts if it can't be known whether its owner has ended, whatever grace `gc` gives versions."""
 
 
 _MOST_BYTES = 1 << 22
@@ -55,7 +55,7 @@ _MOST_BYTES = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Where a note will stand and whose it is: of the process that is going to write the entry, whoever does the work.
+    """Where a note will stand, and its owner: the process that will write the entry, even if another does the work.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Ticket:
     lease : Lease
         Its owner's.
     run : str or None
-        The key of the note that lasts as long as its owner's run; None for notes that nobody else writes.
+        The key of the note that lasts as long as its owner's run; None for notes that only the owner writes.
     """
 
     key: str
@@ -80,7 +80,7 @@ class Notes:
     storage : Storage
         The pool's.
     leases : Leases
-        Tell which owners of notes are no more.
+        Tell which owners of notes have ended.
     """
 
     def __init__(self, storage: Storage, leases: Leases) -> None:
@@ -89,7 +89,7 @@ class Notes:
 
     @contextlib.contextmanager
     def writing(self, keys: Collection[str], ticket: Ticket | None = None) -> Iterator[None]:
-        """Announce what is about to be referred to, so that nobody collects it meanwhile.
+        """Announce the files that are about to be referred to, so that `gc` does not delete them.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Notes:
         ------
         callable
             Gives a ticket for one note; it is small, and can be sent to other processes and hosts. Notes that have not
-            been withdrawn when the run ends, and those written later, count no more and go.
+            been withdrawn when the run ends, and those written later, no longer count and are removed.
         """
         own = self._ticket("pending")
         prefix = own.key.removesuffix(".json") + "-"
@@ -304,8 +304,8 @@ class Notes:
             if time.monotonic() - begin > _WAIT:
                 key, note = found[0]
                 raise Conflict(
-                    f"`miripool gc`, process {note['pid']} on {note['host']}, is not done with files that are needed "
-                    f"again; wait for it, or if it is no more remove {self._storage.name(key)}"
+                    f"`miripool gc`, process {note['pid']} on {note['host']}, is about to delete files that are needed "
+                    f"again; wait until it ends, or, if it no longer runs, remove {self._storage.name(key)}"
                 )
             time.sleep(0.02)
 

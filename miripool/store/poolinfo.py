@@ -105,7 +105,7 @@ class PoolInfo:
             record = json.loads(data)
             if record["format"] > FORMAT:
                 raise NewerFormat(
-                    f"{where} has format {record['format']}, this miripool reads up to {FORMAT}; update miripool"
+                    f"{where} has format {record['format']}, but this miripool reads up to {FORMAT}; update miripool"
                 )
             return _info_from_json(record)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -168,6 +168,6 @@ def gone_pool(storage: Storage, pool_id: str) -> PoolNotFound:
             if read_pool_info(storage_at(str(path.parent))).id == pool_id:
                 now = f"; it is called {path.parent.name!r} now"
     return PoolNotFound(
-        f"the pool that was opened at {storage.place} is there no longer: it was deleted or renamed meanwhile, or "
-        f"replaced by another{now}. Open the pool again"
+        f"the pool that was opened at {storage.place} is no longer there: it was deleted or renamed meanwhile, "
+        f"or replaced by another{now}. Open the pool again"
     )

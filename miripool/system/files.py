@@ -133,7 +133,7 @@ def read_plain(path: Path, *, limit: int, follow: bool = False, folder: int | No
     if size > limit:
         raise IntegrityError(
             f"{path} has {size} bytes, more than the {limit} that such a file can have, and is not read; "
-            "look what it is, then remove it or restore it from a copy"
+            "check what it is; then remove it, or restore it from a copy"
         )
     return bytes(data)
 
@@ -195,8 +195,8 @@ def refuse_link(path: Path, mode: int) -> None:
     """
     if stat.S_ISLNK(mode):
         raise StorageError(
-            f"{path} is a symbolic link, and what a pool has must be in its own folder: nothing is read, written or "
-            "deleted behind it. Move the files there, or let the whole pool's folder be a link"
+            f"{path} is a symbolic link, but all files of a pool must be in its own folder: miripool does not follow "
+            "the link. Move the files there, or make the whole pool's folder a link"
         )
 
 
@@ -243,8 +243,8 @@ def _rename_new(temporary: Path, target: Path, folder: int | None, unlinked: OSE
     if number in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}:
         raise StorageError(
             f"{target} can't be written: the file system of {target.parent} has neither hard links "
-            f"({unlinked.strerror}) nor a renaming that spares what is there. A pool needs one of them: put its "
-            "folder on another file system, e.g. ext4, XFS, Btrfs, APFS or NFS"
+            f"({unlinked.strerror}) nor a way to rename without overwriting. A pool needs one of them: put "
+            "its folder on another file system, e.g. ext4, XFS, Btrfs, APFS or NFS"
         ) from unlinked
     if number:
         raise OSError(number, os.strerror(number), str(target))

@@ -47,7 +47,7 @@ def writing_file(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     _refuse_other_than_files(path)
     if not overwrite and os.path.lexists(path):
         raise AlreadyExists(
-            f"{path}: there is a file of that name; choose another, or overwrite it (overwrite=True, --overwrite)"
+            f"{path}: a file of that name exists; choose another name, or overwrite it (--overwrite, overwrite=True)"
         )
     if not is_folder(path.parent):
         raise FileMissing(f"{path.parent}: no such folder; make it first")
@@ -82,7 +82,7 @@ def is_folder(path: Path) -> bool:
     Returns
     -------
     bool
-        False also where it can't be looked at: who writes there is told why.
+        False also if it can't be looked at: a writer then gets the reason.
     """
     try:
         return stat.S_ISDIR(path.stat().st_mode)
@@ -107,7 +107,7 @@ def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
         try:
             os.link(part, path)  # unlike a rename it never replaces a file that came in the meantime
         except FileExistsError:
-            raise AlreadyExists(f"{path}: a file of that name has just appeared; choose another") from None
+            raise AlreadyExists(f"{path}: a file of that name has just appeared; choose another name") from None
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise

@@ -45,7 +45,7 @@ def one_of_many() -> Iterator[None]:
 
 
 def works_alone() -> bool:
-    """Tell whether `map_bounded` asks for no more threads: one result is there at a time.
+    """Tell whether `map_bounded` works in the caller's thread alone: one result is there at a time.
 
     Returns
     -------
@@ -77,14 +77,14 @@ def workers_of(executor: Executor) -> int:
 
 
 def work_ahead(jobs: Iterable[_T], submit: Callable[[_T], Future[_R]], most: int) -> Generator[tuple[_T, Future[_R]]]:
-    """Hand out jobs some way ahead of whoever takes the results; close it, and those not begun are given up.
+    """Hand out jobs some way ahead of the caller, who takes the results; closing it drops the jobs not yet begun.
 
     Parameters
     ----------
     jobs : iterable
         Taken as there is room.
     submit : callable
-        Gives a job to whoever does it.
+        Gives a job to the executor.
     most : int
         Jobs handed out at a time.
 

@@ -1,4 +1,4 @@
-"""Work folders: where something is made that is not yet kept, gone afterwards, whatever becomes of its maker."""
+"""Work folders: for files of unfinished work. They are removed afterwards, even if their process was killed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NOT_OURS = {
 }
 """Errors with which a lock can't be opened whose folder stays."""
 _ABANDONED = 3600
-"""Seconds after which nobody will hold it."""
+"""Seconds after which no process will lock it any more."""
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def make_parent(parent: Path) -> None:
     try:
         parent.mkdir(exist_ok=True)
     except FileExistsError:
-        raise StorageError(f"{parent} is no folder; a pool keeps unfinished work there: move it away") from None
+        raise StorageError(f"{parent} is not a folder, as a pool needs it for unfinished work: move it away") from None
     except OSError as error:
         raise storage_error(error, parent) from error
 

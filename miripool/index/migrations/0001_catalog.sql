@@ -9,10 +9,10 @@ CREATE TABLE pool_state (
     products bigint NOT NULL,
     analyzed_products bigint NOT NULL
 );
-COMMENT ON COLUMN pool_state.applied IS 'number of the last journal entry taken in; -1 for none';
+COMMENT ON COLUMN pool_state.applied IS 'number of the last journal entry that the index has; -1 for none';
 COMMENT ON COLUMN pool_state.applied_digest IS 'digest of that entry';
-COMMENT ON COLUMN pool_state.products IS 'versions in the table product, removed ones too';
-COMMENT ON COLUMN pool_state.analyzed_products IS 'products at the last ANALYZE';
+COMMENT ON COLUMN pool_state.products IS 'number of rows of product; versions in the trash count';
+COMMENT ON COLUMN pool_state.analyzed_products IS 'number of rows of product at the last ANALYZE';
 
 CREATE TABLE product (
     serial bigint PRIMARY KEY,
@@ -49,13 +49,13 @@ CREATE INDEX product_name ON product (name);
 CREATE INDEX product_created ON product (created, serial);
 CREATE INDEX product_start_time ON product (start_time);
 CREATE INDEX product_file_digest ON product (file_digest);
-COMMENT ON COLUMN product.head IS 'newest living version of its track';
-COMMENT ON COLUMN product.removed IS 'when it went into the trash; NULL for the living';
+COMMENT ON COLUMN product.head IS 'whether this is the newest version of its track that is not in the trash';
+COMMENT ON COLUMN product.removed IS 'when the version was put into the trash; NULL if it is not there';
 COMMENT ON COLUMN product.created IS 'time of the journal entry that saved it';
-COMMENT ON COLUMN product.content IS 'digest of what is compared to tell whether data changed';
-COMMENT ON COLUMN product.bytes IS 'size of its FITS file';
-COMMENT ON COLUMN product.stored_bytes IS 'bytes its save added to the pool';
-COMMENT ON COLUMN product.file_digest IS 'xxh3_128 of its FITS file';
+COMMENT ON COLUMN product.content IS 'digest by which the same data with other timestamps are recognised';
+COMMENT ON COLUMN product.bytes IS 'size of the version''s FITS file';
+COMMENT ON COLUMN product.stored_bytes IS 'bytes that saving the version added to the pool';
+COMMENT ON COLUMN product.file_digest IS 'xxh3_128 of the version''s FITS file';
 COMMENT ON COLUMN product.start_time IS 'DATE-OBS with TIME-OBS';
 COMMENT ON COLUMN product.instrument IS 'keyword INSTRUME';
 COMMENT ON COLUMN product.detector IS 'keyword DETECTOR';
@@ -90,7 +90,7 @@ CREATE TABLE dataset (
 );
 CREATE INDEX dataset_digest ON dataset (digest);
 COMMENT ON COLUMN dataset.n IS 'number of elements; NULL for tables';
-COMMENT ON COLUMN dataset.n_flagged IS 'elements that are not zero, for data quality arrays';
+COMMENT ON COLUMN dataset.n_flagged IS 'number of elements that are not zero, for data quality arrays';
 
 CREATE TABLE tag (
     label text COLLATE "C" NOT NULL,
@@ -113,8 +113,8 @@ CREATE TABLE tag_event (
 );
 CREATE INDEX tag_event_label ON tag_event (label);
 CREATE INDEX tag_event_track ON tag_event (kind, name);
-COMMENT ON COLUMN tag_event.serial IS 'version marked from now on; NULL when the tag was taken away';
-COMMENT ON COLUMN tag_event.previous IS 'version marked until now; NULL when there was none';
+COMMENT ON COLUMN tag_event.serial IS 'version that the tag marks from then on; NULL if the tag was taken off';
+COMMENT ON COLUMN tag_event.previous IS 'version that the tag marked before; NULL if there was none';
 
 CREATE TABLE keyword (
     serial bigint NOT NULL,
@@ -129,7 +129,7 @@ CREATE TABLE keyword (
     time timestamptz,
     PRIMARY KEY (serial, key, hdu, occurrence)
 );
-COMMENT ON COLUMN keyword.first IS 'the row that a bare name means';
+COMMENT ON COLUMN keyword.first IS 'whether the name of the keyword without an HDU means this row';
 
 CREATE TABLE keyword_name (
     key text COLLATE "C" NOT NULL,

@@ -1,4 +1,4 @@
--- What can be asked of keywords by value. miripool/index/keyword_indexes.py has the same statements.
+-- Indexes for conditions on the values of keywords. miripool/index/keyword_indexes.py has the same statements.
 
 CREATE INDEX keyword_number ON keyword (key, number, serial)
     WHERE first AND number IS NOT NULL;

@@ -5,7 +5,7 @@
 CREATE VIEW detectors AS
 SELECT * FROM (VALUES (493, 'MIRIMAGE', 1032, 1280), (494, 'MIRIFULONG', 1032, 1280), (495, 'MIRIFUSHORT', 1032, 1280))
     AS known (detector_id, name, ncols, nrows);
-COMMENT ON VIEW detectors IS 'rows 1025 to 1280 stand for reference output';
+COMMENT ON VIEW detectors IS 'nrows includes rows 1025 to 1280, which stand for the reference output';
 
 CREATE VIEW pixels AS
 SELECT pixel_id, (pixel_id - 1) / 1032 + 1 AS row_id, (pixel_id - 1) % 1032 + 1 AS col_id,
@@ -47,7 +47,8 @@ SELECT p.exp_id,
         (SELECT k.number FROM keyword k WHERE k.serial = p.serial AND k.key = 'EFFINTTM' AND k.first)
     ) AS inttime
 FROM exposure_head p LEFT JOIN detectors d ON d.name = p.detector;
-COMMENT ON VIEW exposures IS 'one row for each exposure with living products; times are UTC, exptime and inttime seconds';
+COMMENT ON VIEW exposures IS
+    'one row for each exposure that has products outside the trash; t0 and t1 are UTC, exptime and inttime in s';
 
 CREATE VIEW correctedexposures AS
 SELECT c.corrected_exp_id,
@@ -84,7 +85,8 @@ CROSS JOIN (
     SELECT n.nspname FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
     WHERE t.oid = CAST('pool_state' AS regclass)
 ) s;
-COMMENT ON VIEW correctedexposures IS 'living versions of Ramp with the RateInts that the same calibration made';
+COMMENT ON VIEW correctedexposures IS
+    'one row for each calibration of an exposure outside the trash: its Ramp, its RateInts, or both';
 
 CREATE VIEW raw_exposure AS
 SELECT e.exp_id, s.set_id, s.nints, s.ngroups
@@ -123,7 +125,7 @@ FROM raw_exposure e
 JOIN raw_pixel p ON p.exp_id = e.exp_id AND p.set_id BETWEEN e.set_id AND e.set_id
 CROSS JOIN LATERAL generate_series(1, e.nints) i
 CROSS JOIN LATERAL generate_series(1, e.ngroups) g;
-COMMENT ON VIEW groups IS 'raw_value in DN; join on pixel_id, exp_id and intnumber, for no index serves a computed key';
+COMMENT ON VIEW groups IS 'raw_value in DN; join on pixel_id, exp_id and intnumber: no index serves the computed keys';
 
 CREATE VIEW corrected_set AS
 SELECT c.corrected_exp_id, c.exp_id,
@@ -201,7 +203,8 @@ CROSS JOIN LATERAL generate_series(1, p.nints) i
 LEFT JOIN LATERAL (
     SELECT CAST(bit_or(p.groupdq[i][g]) AS bigint) AS flags FROM generate_series(1, p.ngroups) g
 ) f ON true;
-COMMENT ON VIEW correctedramps IS 'corrected_ramp and err_ramp in DN, slope_value in DN/s; a flag is true where any group has it';
+COMMENT ON VIEW correctedramps IS
+    'corrected_ramp and err_ramp in DN, slope_value in DN/s; a flag is true where any group has it';
 
 CREATE VIEW correctedgroups AS
 SELECT (p.corrected_exp_id << 43) | (CAST(p.pixel_id AS bigint) << 22) | ((i - 1) * p.ngroups + g) AS corr_group_id,

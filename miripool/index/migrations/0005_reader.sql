@@ -1,4 +1,4 @@
--- For whoever asks in SQL: opens exactly one statement that gives rows.
+-- For questions in SQL: opens exactly one statement that returns rows.
 
 CREATE FUNCTION open_query(statement text) RETURNS refcursor LANGUAGE plpgsql AS $$
 DECLARE

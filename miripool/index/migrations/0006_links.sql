@@ -7,7 +7,8 @@ CREATE TABLE link (
     PRIMARY KEY (serial, name)
 );
 CREATE INDEX link_target ON link (target);
-COMMENT ON TABLE link IS 'references of contexts: serial of the context, name of the reference, serial of what it is to';
+COMMENT ON TABLE link IS
+    'references of contexts: serial of the context, name of the reference, serial of the version it refers to';
 
 CREATE TABLE made_from (
     serial bigint NOT NULL,
@@ -21,4 +22,4 @@ CREATE INDEX made_from_input ON made_from (input);
 CREATE INDEX made_from_name ON made_from (name);
 CREATE INDEX made_from_digest ON made_from (digest);
 COMMENT ON TABLE made_from IS
-    'from the history of versions: inputs (what = input, name = their URN, input = its number) and reference files (what = keyword)';
+    'from the history of versions: inputs (what = input, name = URN, input = serial) and reference files (what = keyword)';

@@ -1,4 +1,4 @@
--- Versions in the trash can be given up for good.
+-- Versions in the trash can be purged.
 
 ALTER TABLE product ADD COLUMN purged timestamptz;
-COMMENT ON COLUMN product.purged IS 'when it was given up for good: its arrays may be gone';
+COMMENT ON COLUMN product.purged IS 'when the version was purged: its arrays may be gone; NULL if it was not';

@@ -40,7 +40,7 @@ CROSS JOIN LATERAL generate_series(1, e.ngroups) g;
 
 -- A join with product in its place took a question about one pixel 1.4 times as long, most of it for the plan.
 ALTER TABLE corrected_exposure ADD COLUMN detector text COLLATE "C";
-COMMENT ON COLUMN corrected_exposure.detector IS 'of its Ramp, or of its RateInts if it has none';
+COMMENT ON COLUMN corrected_exposure.detector IS 'detector of its Ramp, or of its RateInts if it has no Ramp';
 UPDATE corrected_exposure c SET detector = p.detector FROM product p WHERE p.serial = coalesce(c.ramp, c.rateints);
 
 CREATE OR REPLACE VIEW corrected_set AS
@@ -218,16 +218,16 @@ CROSS JOIN (
 ) s
 WHERE p.kind IN ('Raw', 'Ramp', 'RateInts', 'Rate') AND p.removed IS NULL AND u.set_id IS NULL;
 COMMENT ON VIEW missing_pixel_rows IS
-    'living versions without pixel rows: no view with values has them, and counts of these views leave them out';
+    'versions outside the trash without pixel rows: the views with values, and counts of them, leave these out';
 
-COMMENT ON VIEW ramps IS 'DN; ramp[group]; rows of the newest Raw of each exposure; see missing_pixel_rows';
+COMMENT ON VIEW ramps IS 'ramp[group] in DN, from the newest Raw of each exposure; see missing_pixel_rows';
 COMMENT ON VIEW groups IS
-    'raw_value in DN; join on pixel_id, exp_id and intnumber, for no index serves a computed key; see missing_pixel_rows';
+    'raw_value in DN; join on pixel_id, exp_id and intnumber: no index serves the computed keys; see missing_pixel_rows';
 COMMENT ON VIEW correctedramps IS
-    'corrected_ramp and err_ramp in DN, slope_value in DN/s; a flag is true where any group has it. NaN is a value to '
-    'PostgreSQL: avg, sum and stddev of it are NaN, max is NaN, and it is greater than all numbers; NULL is left out. '
+    'corrected_ramp and err_ramp in DN, slope_value in DN/s; a flag is true where any group has it. PostgreSQL treats '
+    'NaN as a value greater than all numbers: avg, sum, stddev and max over a NaN are NaN. NULL is left out. '
     'Write avg(slope_value) FILTER (WHERE slope_value <> ''NaN''). See missing_pixel_rows';
 COMMENT ON VIEW correctedgroups IS
-    'corrected_value and error_value in DN. NaN is a value to PostgreSQL: avg, sum and stddev of it are NaN, max is '
-    'NaN, and it is greater than all numbers; NULL is left out. '
+    'corrected_value and error_value in DN. PostgreSQL treats NaN as a value greater than all '
+    'numbers: avg, sum, stddev and max over a NaN are NaN. NULL is left out. '
     'Write avg(corrected_value) FILTER (WHERE corrected_value <> ''NaN''). See missing_pixel_rows';

@@ -10,8 +10,8 @@ CREATE TABLE timing (
     int_ended double precision[]
 );
 COMMENT ON TABLE timing IS 'times of a version: MJD in UTC, NaN where the file does not say';
-COMMENT ON COLUMN timing.middle IS 'of the exposure: EXPMID';
-COMMENT ON COLUMN timing.ended IS 'of the exposure: EXPEND';
-COMMENT ON COLUMN timing.int_started IS 'of each integration, from INT_TIMES; empty where the file has no such table';
-COMMENT ON COLUMN timing.int_middle IS 'as int_started';
-COMMENT ON COLUMN timing.int_ended IS 'as int_started';
+COMMENT ON COLUMN timing.middle IS 'middle of the exposure: EXPMID';
+COMMENT ON COLUMN timing.ended IS 'end of the exposure: EXPEND';
+COMMENT ON COLUMN timing.int_started IS 'start of each integration, from INT_TIMES; empty if the file has no such table';
+COMMENT ON COLUMN timing.int_middle IS 'middle of each integration, as int_started';
+COMMENT ON COLUMN timing.int_ended IS 'end of each integration, as int_started';

@@ -107,17 +107,17 @@ def load_rows(
 def _refuse_what_has_no_key(exp_id: int, serial: int, pixels: PixelSet) -> None:
     groups = (pixels.nints or 1) * (pixels.ngroups or 1)
     if groups > _MOST_GROUPS:
-        raise FormatError(f"it has {groups} groups of each pixel, and the keys of the pixel rows hold {_MOST_GROUPS}")
+        raise FormatError(f"it has {groups} groups of each pixel, and pixel rows can hold {_MOST_GROUPS}")
     detector = pixels.detector
     if KINDS[pixels.kind].pixel_table in _IN_VIEWS and detector.pixels > _MOST_PIXELS:
         raise FormatError(
-            f"{detector.name} has {detector.pixels} pixels, and the keys of the views, which are MIRI's, hold "
-            f"{_MOST_PIXELS}; a kind of its own is needed, with a table of its own"
+            f"{detector.name} has {detector.pixels} pixels, more than the {_MOST_PIXELS} that the SQL views, made for "
+            "MIRI, can hold; its products need a kind with a table of its own"
         )
     if exp_id > _MOST_NUMBERED or serial > _MOST_NUMBERED:
         raise FormatError(
-            f"the keys of the pixel rows hold {_MOST_NUMBERED} exposures and serials; this is exposure {exp_id}, "
-            f"serial {serial}"
+            f"pixel rows can hold {_MOST_NUMBERED} exposures and versions of a pool; this is exposure {exp_id}, "
+            f"version {serial}"
         )
 
 

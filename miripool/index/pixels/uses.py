@@ -1,4 +1,4 @@
-"""Which versions have pixel rows, which wait for theirs, and rows that nobody uses any more."""
+"""Which versions have pixel rows, which have none yet, and which rows are no longer used."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def release(database: Database, policy: str) -> None:
     database : Database
         The index.
     policy : {'all', 'tagged', 'none'}
-        The pool's; under ``none`` and ``all`` only the trash counts: what somebody asked for stays.
+        The pool's; under ``none`` and ``all`` only the trash counts: rows that were asked for stay.
     """
     gone = select(product.c.serial).where(_released(policy))
     with database.write() as connection:

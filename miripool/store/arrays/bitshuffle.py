@@ -130,7 +130,7 @@ def room_for(size: int, element: int) -> int:
 
 
 def most_for(size: int, element: int) -> int:
-    """Tell how many bytes a chunk has at most that was coded by whomever, in blocks of any size.
+    """Tell how many bytes a chunk can have at most, whichever program coded it in blocks of whichever size.
 
     Parameters
     ----------

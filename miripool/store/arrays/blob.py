@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blob", "blob_key", "root_cause"]
 
-_REMEDY = "restore it from a copy of the pool, or from its file, by `miripool repair --from`"
+_REMEDY = "restore it from a copy of the pool, or from its FITS file, by `miripool repair POOL --from`"
 
 _MOST_RATIO = 256
 _SLACK = 1 << 16
@@ -97,7 +97,7 @@ class Blob:
     key : str, optional
         Of its file, where that is not among the pool's blobs.
     given_up : callable, optional
-        Asked where the file is missing: gives the error to raise if the version was given up for good meanwhile.
+        Called if the file is missing: gives the error to raise if the version was removed for good meanwhile.
     """
 
     is_tiled = True
@@ -385,7 +385,7 @@ class Blob:
 
         def open_part(digest: str, passed: Sequence[str]) -> Part:
             if digest in passed or digest == self.ref.digest:
-                raise self.damaged("has tiles in itself")
+                raise self.damaged("names itself as the blob that has some of its tiles")
             if digest not in opened:
                 owner = self._owner(digest)
                 found = owner._part(stack)
@@ -412,7 +412,7 @@ class Blob:
             except NotFound:
                 raise self._missing() from None
             except IntegrityError:
-                raise self.damaged("is no plain file") from None
+                raise self.damaged("is not a plain file") from None
             try:
                 yield file
             except OSError as error:
@@ -422,7 +422,7 @@ class Blob:
     def _open_hdf5(self) -> Iterator[Hdf5File]:
         load_hdf5()
         if not self._storage.exists(self.key):  # looked at first: HDF5 would wait for a pipe
-            raise self._missing() if self._storage.is_free(self.key) else self.damaged("is no plain file")
+            raise self._missing() if self._storage.is_free(self.key) else self.damaged("is not a plain file")
         try:
             opened, file = self._for_hdf5()
         except NotFound:

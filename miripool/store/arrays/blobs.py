@@ -145,7 +145,7 @@ class BlobStore:
         source : ArraySource
             The array.
         near : sequence of str, keyword-only, optional
-            Blobs of arrays of the same shape and dtype, from `family`, announced so that nobody collects them: if
+            Blobs of arrays of the same shape and dtype, from `family`, announced so that `gc` keeps them: if
             enough of the array's tiles are theirs, only the others are written.
         announced : collection of str, keyword-only, optional
             All blobs that are announced. A delta blob that is there and needs others is replaced by one that needs
@@ -180,7 +180,9 @@ class BlobStore:
                 path.unlink()
         if not added and not self._storage.exists(key):
             name = self._storage.name(key)
-            raise StorageError(f"something that is no plain file is in the way of {name}; look what it is")
+            raise StorageError(
+                f"{name} can't be written: its name is taken by something that is not a plain file; check what it is"
+            )
         return added
 
     def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
@@ -229,7 +231,7 @@ class BlobStore:
         Raises
         ------
         IntegrityError
-            If it is damaged, so that nobody can tell.
+            If it is damaged, so that this is not known.
         """
         found = {ref.digest: None}  # in order
         if not may_share(ref.shape, ref.dtype):

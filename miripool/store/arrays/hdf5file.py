@@ -137,13 +137,13 @@ class Hdf5File:
         self._refuse_sources()
         digest = self._attribute(b"digest", b"")
         if digest != blob.ref.digest.encode():
-            raise blob.damaged(f"is another array's, {digest!r}")
+            raise blob.damaged(f"holds another array, {digest!r}")
         for held in (self._data, self._tiles):
             if held.shape != blob.shape or held.dtype != blob.dtype.newbyteorder("<"):
                 raise blob.damaged(f"holds {held.dtype} {held.shape}, not {blob.dtype} {blob.shape}")
         dtype = blob.dtype
         if chunks is not None and math.prod(chunks) * dtype.itemsize > MAX_TILE:
-            raise blob.damaged(f"has tiles of {chunks} elements")
+            raise blob.damaged(f"has tiles that are too large, {chunks} elements")
         self.is_plain = chunks is None
         self.chunks: tuple[int, ...] = chunks or ()
         self.owners: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ class Hdf5File:
         made = opened.get_create_plist()
         layout = made.get_layout()
         if layout == h5py.h5d.VIRTUAL or (layout == h5py.h5d.CONTIGUOUS and made.get_external_count()):
-            raise self._blob.damaged("keeps its data elsewhere")
+            raise self._blob.damaged("keeps its data in another file")
         return opened, made.get_chunk() if layout == h5py.h5d.CHUNKED else None
 
     def _refuse_sources(self) -> None:
@@ -180,12 +180,12 @@ class Hdf5File:
         made = self._data.get_create_plist()
         if made.get_layout() != h5py.h5d.VIRTUAL:
             if made.get_layout() == h5py.h5d.CONTIGUOUS and made.get_external_count():
-                raise self._blob.damaged("keeps its data elsewhere")
+                raise self._blob.damaged("keeps its data in another file")
             return
         count = made.get_virtual_count()
         sources = {made.get_virtual_filename(i) for i in range(min(count, _MOST_OWNERS + 2))}
         if count > _MOST_OWNERS + 1 or not all(_SOURCE.fullmatch(source) for source in sources):
-            raise self._blob.damaged("has parts in what is no blob of this pool")
+            raise self._blob.damaged("takes parts from files that are not blobs of this pool")
 
     def _attribute(self, name: bytes, default: Any) -> Any:
         import h5py
@@ -207,10 +207,10 @@ class Hdf5File:
         stored, _ = self._dataset(b"owners")
         count = stored.shape[0] if len(stored.shape) == 1 else 0
         if not 0 < count <= _MOST_OWNERS or numbers.max() > count:
-            raise self._blob.damaged(f"names {count} other blobs")
+            raise self._blob.damaged(f"names an impossible number of other blobs, {count}")
         names = [name.decode("ascii", "replace") for name in self._vector(b"owners", np.dtype("S32"), count).tolist()]
         if not all(re.fullmatch("[0-9a-f]{32}", name) for name in names):
-            raise self._blob.damaged("has tiles in what is no blob")
+            raise self._blob.damaged("names other blobs by texts that are not digests")
         return tuple(names), numbers
 
     def _vector(self, name: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
@@ -218,7 +218,7 @@ class Hdf5File:
 
         stored, _ = self._dataset(name)
         if stored.shape != (count,) or stored.dtype != dtype:
-            raise self._blob.damaged(f"has another /{name.decode()} than for {count}")
+            raise self._blob.damaged(f"has a dataset /{name.decode()} that does not hold its {count} elements")
         values: NDArray[Any] = np.empty(count, dtype)
         stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
         return values

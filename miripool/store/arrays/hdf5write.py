@@ -275,7 +275,7 @@ def _write_tiles(
 
 
 def _one_of(spare: deque[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
-    """Take memory that is used no more, or new one where there is none of that size."""
+    """Take memory that is no longer used, or new memory if there is none of that size."""
     with contextlib.suppress(IndexError):
         room = spare.pop()
         if room.size >= size:

@@ -271,7 +271,7 @@ class Storage(ABC):
 
     @property
     def leases(self) -> Leases:
-        """By what processes that use this storage tell who of them is no more."""
+        """How processes that use this storage find out which of them have ended."""
         return NoLeases()
 
     def name(self, key: str) -> str:
@@ -391,7 +391,7 @@ class Storage(ABC):
         self.delete(key)
 
     def discard(self, key: str, *, age: float, dry_run: bool = False) -> int | None:  # noqa: ARG002
-        """Remove an unfinished file that nobody has written for some time.
+        """Remove an unfinished file that was not written to for some time.
 
         Parameters
         ----------
@@ -455,7 +455,7 @@ class Storage(ABC):
 
     @contextlib.contextmanager
     def turn(self, prefix: str, *, seconds: float) -> Iterator[None]:  # noqa: ARG002
-        """Wait for one's turn among those who put keys of a prefix, if the place knows of turns: nobody is kept off.
+        """Wait for a turn among the writers that put keys of a prefix, if the place has turns; no writer is kept off.
 
         Parameters
         ----------

@@ -135,8 +135,8 @@ def _lock(descriptor: int, root: Path, *, alone: bool) -> None:
     except TimeoutError:
         doing = "writes to it or renames it" if alone else "renames or deletes it"
         raise Conflict(
-            f"{root} is held by a process that {doing}, for {_WAIT:.0f} s now; nothing was changed. Try again, "
-            "and if it goes on look for a stopped process that uses the pool"
+            f"{root} has been locked for {_WAIT:.0f} s by a process that {doing}; nothing was changed. Try again; "
+            "if it stays locked, look for a stopped process that uses the pool"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Leases: how others find out that a process is no more, so that what it had announced can be cleared away.
+"""Leases: how others find out that a process has ended, so that its announcements can be removed.
 
 A process that writes notes holds a lock, and its notes name the lock. The kernel gives the lock back when the process
 ends, however it ends. Process numbers, start times and host names prove nothing: containers share host names, have
@@ -58,13 +58,13 @@ class Lease:
 
 
 class Leases(Protocol):
-    """The rule by which the processes that use one pool tell who of them is no more. Each kind of store has its own."""
+    """The rule by which processes that use one pool find out which of them have ended. Each kind of store has one."""
 
     def own(self) -> Lease:
         """Give the lease of this process, which lasts until the process ends."""
 
     def is_over(self, lease: Lease) -> bool:
-        """Tell whether the owner is known to be no more; False where that can't be known."""
+        """Tell whether the owner is known to have ended; False if that can't be known."""
 
     def is_on(self, lease: Lease) -> bool:
         """Tell whether the owner is known to live; False where that can't be known."""
@@ -74,14 +74,14 @@ class Leases(Protocol):
 
 
 class NoLeases:
-    """Leases of a store that has no locks: nobody knows who is no more, and notes count until they are old."""
+    """Leases of a store without locks: nothing says which processes have ended, and notes count until they are old."""
 
     def own(self) -> Lease:
         """Give the lease of this process."""
         return Lease(socket.gethostname(), os.getpid(), boot_id(), "")
 
     def is_over(self, lease: Lease) -> bool:  # noqa: ARG002
-        """Tell whether the owner is known to be no more."""
+        """Tell whether the owner is known to have ended."""
         return False
 
     def is_on(self, lease: Lease) -> bool:  # noqa: ARG002
@@ -116,7 +116,7 @@ class FolderLeases:
         return Lease(socket.gethostname(), os.getpid(), boot_id(), _held.lock_in(self._folder))
 
     def is_over(self, lease: Lease) -> bool:
-        """Tell whether the owner of a lease is known to be no more.
+        """Tell whether the owner of a lease is known to have ended.
 
         Parameters
         ----------

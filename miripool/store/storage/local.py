@@ -346,7 +346,7 @@ class LocalStorage(Storage):
     def _refuse_moved(self) -> None:
         if self._is_settled and not self.root.is_dir():
             raise PoolNotFound(
-                f"the pool that was opened at {self.root} is there no longer: it was deleted or renamed meanwhile. "
+                f"the pool that was opened at {self.root} is no longer there: it was deleted or renamed meanwhile. "
                 "Open the pool again"
             )
 

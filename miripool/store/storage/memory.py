@@ -44,7 +44,7 @@ class MemoryStorage(Storage):
         """Give all bytes of a key."""
         data = self._object(key).data
         if len(data) > limit:
-            raise IntegrityError(f"{self.name(key)} has {len(data)} bytes, more than the {limit} that it can have")
+            raise IntegrityError(f"{self.name(key)} has {len(data)} bytes, more than the {limit} allowed")
         return data
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
