@@ -161,7 +161,8 @@ def refuse_reader(pool: Pool) -> None:
     folder = journal if journal.exists() else pool.path  # the first entry makes it
     if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise ReadOnly(
-            f"pool {pool.name} is read-only for this user, who can't write to {pool.path.resolve()}; nothing was changed"
+            f"pool {pool.name} is read-only for this user, who can't write to {pool.path.resolve()}; "
+            "nothing was changed"
         )
 
 
