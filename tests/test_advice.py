@@ -97,6 +97,7 @@ def test_locks_for_partitions(room: int, partitions: int, verdict: str) -> None:
     assert judge_locks(room, partitions)[0] == verdict
 
 
+@pytest.mark.slow
 def test_command(
     miripool: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:

@@ -114,6 +114,7 @@ def to_actions(chain: Chain, steps: list[tuple[Any, ...]]) -> Iterator[Action]:
                     yield Restore(serials)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=ENTRIES, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_catalog_equals_a_plain_model(
@@ -480,6 +481,7 @@ def check_shared(catalog: Catalog, count: int) -> None:
     assert rows == 2 * count
 
 
+@pytest.mark.slow
 def test_two_processes_take_in_the_same_entries(database_url: str, schema: str) -> None:
     count = 40
     workers = [worker(database_url, schema, count) for _ in range(2)]
@@ -499,6 +501,7 @@ def test_two_processes_take_in_the_same_entries(database_url: str, schema: str) 
         catalog.drop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("die_at", [1, 2, 7, 33])
 def test_killed_in_the_middle_stands_between_entries(database_url: str, schema: str, die_at: int) -> None:
     count = 20

@@ -137,6 +137,7 @@ def test_what_is_no_regular_file(filled: Pool, tmp_path: Path) -> None:
 # Names
 
 
+@pytest.mark.slow
 def test_unknown_names(filled: Pool, tmp_path: Path, run: Callable[..., tuple[int, str]]) -> None:
     cases: list[tuple[tuple[Any, ...], type[MiripoolError], str]] = [
         (("ls", "jlp8"), PoolNotFound, "did you mean jpl8? the pools are jpl8"),
@@ -396,6 +397,7 @@ def test_a_connection_that_is_cut(filled: Pool, tmp_path: Path, home: Home) -> N
 # Ends
 
 
+@pytest.mark.slow
 def test_an_interruption(pool: Pool, simulated: Path) -> None:
     """Control-C while files are added: what was added stays, and it says so."""
     command = [sys.executable, "-m", "miripool", "add", "jpl8", str(simulated / "v1")]

@@ -263,6 +263,7 @@ print(refused, survived)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_damaged_chunks_never_crash(seed: int) -> None:
     environment = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "OMP_NUM_THREADS": "1"}

@@ -95,6 +95,7 @@ def ramp(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> Blob:
 # Round trips
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "by HDF5"])
 @pytest.mark.parametrize("small", [True, False], ids=["small tiles", "tiles of today"])
 @EXAMPLES
@@ -155,6 +156,7 @@ def test_arrays_in_other_byte_order_or_layout_are_the_same_blob(store: BlobStore
     assert np.array_equal(stored(store, big)[...], array)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_indexing_is_numpy_s(data: st.DataObject, many_tiles: tuple[Blob, NDArray[Any]]) -> None:
@@ -644,6 +646,7 @@ print(found, harmless)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("array", [make_ramp(), np.arange(40.0)], ids=["tiled", "plain"])
 def test_flipped_bits_are_found_or_harmless(store: BlobStore, array: NDArray[Any]) -> None:
     blob = stored(store, array)

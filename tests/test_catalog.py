@@ -330,6 +330,7 @@ def test_nobody_waits_for_a_lock_for_ever(catalog: Catalog) -> None:
         assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "5min"
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_a_server_without_a_free_connection_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with throwaway_server() as owner:

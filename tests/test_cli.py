@@ -110,6 +110,7 @@ def test_create_list_rename_delete(home: Home, tmp_path: Path) -> None:
         call("delete", "jpl8", "--yes")
 
 
+@pytest.mark.slow
 def test_delete_asks(home: Home) -> None:
     """On a terminal, where somebody can say no."""
     home.create("jpl8").close()
@@ -334,6 +335,7 @@ def test_export(library: Path, simulated: Path, tmp_path: Path) -> None:
 # Tags and trash
 
 
+@pytest.mark.slow
 def test_tag_untag_tags_rm_restore(pool: Pool, tmp_path: Path) -> None:
     for value in (1, 2):
         call("add", "jpl8", write_image(tmp_path / "a.fits", {"NGROUPS": value}))
@@ -410,6 +412,7 @@ def test_options_that_exclude_each_other(library: Path) -> None:
 # As processes
 
 
+@pytest.mark.slow
 def test_errors_are_one_message_with_a_code(miripool: Run, home: Home, tmp_path: Path) -> None:
     done = miripool("ls", "none")
     assert (done.returncode, done.stdout) == (11, "")
@@ -423,6 +426,7 @@ def test_errors_are_one_message_with_a_code(miripool: Run, home: Home, tmp_path:
     assert "Traceback" in debug.stderr
 
 
+@pytest.mark.slow
 def test_output_is_plain_where_it_is_no_terminal(miripool: Run, pool: Pool, tmp_path: Path) -> None:
     many = [str(write_image(tmp_path / f"{i:03d}.fits", {"N": i})) for i in range(20)]
     done = miripool("add", "jpl8", *many, env={"FORCE_COLOR": "1", "TERM": "xterm-256color"})
@@ -439,6 +443,7 @@ def test_output_is_plain_where_it_is_no_terminal(miripool: Run, pool: Pool, tmp_
         assert len(piped.stdout.splitlines()) <= 1
 
 
+@pytest.mark.slow
 def test_output_for_a_terminal_of_ascii(miripool: Run, pool: Pool, tmp_path: Path) -> None:
     pool.save(write_image(tmp_path / "größe.fits"))
     done = miripool("ls", "jpl8", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
@@ -446,6 +451,7 @@ def test_output_for_a_terminal_of_ascii(miripool: Run, pool: Pool, tmp_path: Pat
     assert "gr\\xf6\\xdfe" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_gone_before_anything_is_written(pool: Pool) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -462,6 +468,7 @@ def test_a_reader_that_is_gone_before_anything_is_written(pool: Pool) -> None:
     assert done.returncode != 0
 
 
+@pytest.mark.slow
 def test_on_a_terminal(pool: Pool, tmp_path: Path) -> None:
     pool.save(write_image(tmp_path / "a [b].fits"), tag="[red]x")
     master, slave = pty.openpty()
@@ -482,6 +489,7 @@ def test_on_a_terminal(pool: Pool, tmp_path: Path) -> None:
     assert "\x1b[" in shown
 
 
+@pytest.mark.slow
 def test_version_and_help(miripool: Run) -> None:
     from miripool import __version__
 
@@ -513,6 +521,7 @@ def test_server_of_ones_own(home: Home) -> None:
     assert "nothing was done" in refused.stderr
 
 
+@pytest.mark.slow
 def test_embedded_server(tmp_path: Path) -> None:
     """A home without any configuration: everything starts by itself, and stops when told to."""
     with reachable_folder() as folder:

@@ -51,6 +51,7 @@ def run_shell(lines: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_readme(workplace: Path) -> None:
     names: dict[str, object] = {}
     printed = []
@@ -122,6 +123,7 @@ def test_readme_names_every_command() -> None:
         assert re.search(rf"`{name}`", text), f"README does not name `miripool {name}`"
 
 
+@pytest.mark.slow
 def test_example_compare_calibrations(workplace: Path) -> None:
     run_shell(blocks("console")[0][1])
     script = ROOT / "examples" / "compare_calibrations.py"

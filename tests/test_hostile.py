@@ -429,6 +429,7 @@ def arguments_of(pids: set[int]) -> Iterator[str]:
             yield " ".join(psutil.Process(pid).cmdline())
 
 
+@pytest.mark.slow
 def test_the_password_is_told_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with throwaway_server() as url:
         assert "owner" in url

@@ -47,6 +47,7 @@ def names(refs: Any) -> list[str]:
     return [ref.name for ref in refs]
 
 
+@pytest.mark.slow
 def test_order_and_limit_are_kept(rates: Pool) -> None:
     asked = FullQuery(Rate, "p", "(p.data > 5).sum() > 20")
     assert names(rates.select(asked)) == [f"n{i}" for i in range(21, COUNT)]
@@ -75,6 +76,7 @@ def test_progress(rates: Pool) -> None:
     assert told == []
 
 
+@pytest.mark.slow
 def test_other_processes(rates: Pool) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         found = rates.select(FullQuery(Rate, bright), executor=executor)

@@ -103,6 +103,7 @@ def check_saved(pool: Pool, words: str) -> None:
     assert verify(pool, level="full").findings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", ["other numbers", "another boot time", "both"])
 def test_a_writer_that_is_seen_otherwise(pool: Pool, tmp_path: Path, seen: str) -> None:
     """It is stopped between its files and its entry, and meanwhile somebody collects outside."""
@@ -125,6 +126,7 @@ def test_a_writer_that_is_seen_otherwise(pool: Pool, tmp_path: Path, seen: str) 
     assert pending(pool) == []
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_while_a_writer_waits(pool: Pool, tmp_path: Path) -> None:
     """The collector sees a boot time that is not the one which the writer saw."""
     need_namespaces()
@@ -138,6 +140,7 @@ def test_a_clock_that_is_set_while_a_writer_waits(pool: Pool, tmp_path: Path) ->
         check_saved(pool, writer.end())
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_wrong_when_a_writer_began(pool: Pool, tmp_path: Path) -> None:
     """Its note seems to be years old, and its lock says that it lives."""
     with slow_writer(tmp_path / "steps") as writer:
@@ -152,6 +155,7 @@ def test_a_clock_that_was_wrong_when_a_writer_began(pool: Pool, tmp_path: Path) 
         check_saved(pool, writer.end())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pids", [False, True])
 def test_a_writer_that_was_killed(pool: Pool, tmp_path: Path, pids: bool) -> None:
     if pids:
@@ -165,6 +169,7 @@ def test_a_writer_that_was_killed(pool: Pool, tmp_path: Path, pids: bool) -> Non
     assert pending(pool) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("child", ["fork", "program"])
 def test_a_child_that_outlives_its_parent(pool: Pool, tmp_path: Path, child: str) -> None:
     """It is not the writer: what its parent announced is freed."""
@@ -176,6 +181,7 @@ def test_a_child_that_outlives_its_parent(pool: Pool, tmp_path: Path, child: str
     assert files(pool) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deed", ["short fork", "collect"])
 def test_what_a_writer_does_itself_ends_nothing(pool: Pool, tmp_path: Path, deed: str) -> None:
     """A child of it that ends, and a collector in the same process, leave the writer alive."""
@@ -186,6 +192,7 @@ def test_what_a_writer_does_itself_ends_nothing(pool: Pool, tmp_path: Path, deed
         check_saved(pool, writer.end())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"boot": "00000000-0000-4000-8000-000000000000"}, {"boot": "", "lock": ""}])
 def test_a_note_that_nobody_here_can_judge(pool: Pool, tmp_path: Path, change: dict[str, str]) -> None:
     """Of another kernel, or without a lock: it counts for 30 days, whatever the grace period of the trash."""
@@ -203,6 +210,7 @@ def test_a_note_that_nobody_here_can_judge(pool: Pool, tmp_path: Path, change: d
         assert path.exists() == (freed == 0)
 
 
+@pytest.mark.slow
 def test_a_writer_whose_note_is_gone_writes_another(pool: Pool, tmp_path: Path) -> None:
     with slow_writer(tmp_path / "steps", "stop before the entry") as writer:
         before = files(pool)
@@ -218,6 +226,7 @@ def test_a_writer_whose_note_is_gone_writes_another(pool: Pool, tmp_path: Path) 
     assert pending(pool) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["all files", "the blob"])
 def test_a_writer_whose_note_and_files_are_gone(pool: Pool, tmp_path: Path, gone: str) -> None:
     """It stores them again, or it fails; it does not say that they are saved."""
@@ -276,6 +285,7 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
     assert FolderLeases(tmp_path / "gone" / "leases").own().lock == ""
 
 
+@pytest.mark.slow
 def test_what_is_left_of_locks(pool: Pool, tmp_path: Path) -> None:
     """A process that ends removes its lock, gc that of a process that was killed, and no other file."""
     folder = pool.path / "leases"

@@ -83,12 +83,14 @@ def test_no_variable_counts_for_the_embedded_server(own: Home, monkeypatch: pyte
             assert os.environ[name] == value
 
 
+@pytest.mark.slow
 def test_all_at_once(own: Home) -> None:
     own.server.stop()  # it is started in this environment, too
     done = work(own.path, **HOSTILE)
     assert (done.stderr, done.stdout) == ("", "off\n")
 
 
+@pytest.mark.slow
 def test_psql_gets_none_of_them(own: Home) -> None:
     kept = {name: value for name, value in os.environ.items() if name != "MIRIPOOL_DATABASE_URL"}
     environment: Mapping[str, str] = {**kept, **HOSTILE, "MIRIPOOL_HOME": str(own.path)}

@@ -104,6 +104,7 @@ def assert_same(found: Manifest, wanted: Manifest) -> None:
         assert a.dtype.isnative
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(MANIFESTS)
 def test_round_trip(manifest: Manifest) -> None:
@@ -142,6 +143,7 @@ def test_blobs_in_file_order() -> None:
 # Types of elements
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(DTYPES)
 def test_dtypes_have_a_round_trip(dtype: np.dtype[Any]) -> None:

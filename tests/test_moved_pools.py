@@ -107,6 +107,7 @@ def images(home: Home, tmp_path: Path) -> list[Path]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [BEFORE_ENTRY, IN_TRANSACTION, BEFORE_BLOBS, BEFORE_MANIFEST],
@@ -132,6 +133,7 @@ def test_the_new_name_is_said(home: Home, images: list[Path]) -> None:
         old.save(images[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [BEFORE_ENTRY, BEFORE_BLOBS, BEFORE_MANIFEST], ids=["entry", "blobs", "manifest"])
 def test_a_pool_deleted_during_a_save(home: Home, images: list[Path], script: str) -> None:
     with writer(home, script + SAVE, images[1]) as process:
@@ -144,6 +146,7 @@ def test_a_pool_deleted_during_a_save(home: Home, images: list[Path], script: st
         assert_index_is_journal(pool)
 
 
+@pytest.mark.slow
 def test_a_pool_made_under_the_name_meanwhile(home: Home, images: list[Path]) -> None:
     with writer(home, BEFORE_ENTRY + SAVE, images[1]) as process:
         home.delete("old")
@@ -153,6 +156,7 @@ def test_a_pool_made_under_the_name_meanwhile(home: Home, images: list[Path]) ->
     assert files(home.path) == before
 
 
+@pytest.mark.slow
 def test_who_writes_an_entry_is_waited_for(home: Home, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heldfolder, "_WAIT", 0.3)
     with writer(home, HELD + SAVE, images[1]) as process:
@@ -168,6 +172,7 @@ def test_who_writes_an_entry_is_waited_for(home: Home, images: list[Path], monke
         assert_index_is_journal(pool)
 
 
+@pytest.mark.slow
 def test_a_killed_writer_holds_nobody_up(home: Home, images: list[Path]) -> None:
     with writer(home, HELD + SAVE, images[1]) as process:
         process.kill()
@@ -235,6 +240,7 @@ class MovedWithin:
                 self.folder.with_name("new").rename(self.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ask", "calls"), [("pending", 2), ("_counts", 1)])
 def test_a_collector_is_not_misled_by_a_renaming(
     home: Home, images: list[Path], monkeypatch: pytest.MonkeyPatch, ask: str, calls: int
@@ -344,6 +350,7 @@ def linked(home: Home, images: list[Path], tmp_path: Path, database_url: str) ->
     homes.drop_schemas(url)
 
 
+@pytest.mark.slow
 def test_a_pool_renamed_while_another_home_writes_to_it(home: Home, linked: Home, images: list[Path]) -> None:
     with writer(linked, BEFORE_ENTRY + SAVE, images[1]) as process:
         home.rename("old", "new").close()
@@ -368,6 +375,7 @@ except MiripoolError as error:
 """
 
 
+@pytest.mark.slow
 def test_what_another_home_was_told_is_saved_is_there_after_a_renaming(
     home: Home, linked: Home, images: list[Path]
 ) -> None:

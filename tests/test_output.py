@@ -92,6 +92,7 @@ def test_headers_of_strangers(loud: Pool, command: list[str]) -> None:
         assert values["TARGNAME"] == TITLE + C1 + "end"
 
 
+@pytest.mark.slow
 def test_on_a_terminal(loud: Pool, home: Home) -> None:
     """There, tables are drawn by another library."""
     master, slave = pty.openpty()
@@ -109,6 +110,7 @@ def test_on_a_terminal(loud: Pool, home: Home) -> None:
     assert C1.encode() not in written
 
 
+@pytest.mark.slow
 def test_messages_and_names_of_folders(pool: Pool, home: Home, tmp_path: Path) -> None:
     folder = home.path / "pools" / f"evil{TITLE}{TURNED}"
     folder.mkdir()
@@ -191,6 +193,7 @@ def test_long_arrays_are_shortened_on_a_terminal_only(capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)[0]["ramp"] == list(range(1000, 1040))
 
 
+@pytest.mark.slow
 def test_a_wide_table_on_a_terminal(pool: Pool) -> None:
     ramp = np.arange(96 * 20, dtype="f4").reshape(2, 20, 6, 8)
     cards = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}

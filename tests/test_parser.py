@@ -468,6 +468,7 @@ ANY( ALL( abs( isnan( max( f( p) axis=0 .value .unit .lower() .containsKey('x') 
 """
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(st.sampled_from(WORDS.split()), max_size=14), st.sampled_from(["", " "]))
 def test_any_words(words, blank):
@@ -511,6 +512,7 @@ predicates = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(predicates)
 def test_any_predicate(text):

@@ -51,6 +51,7 @@ def test_a_pool(pool: Pool, refs: list[ProductRef]) -> None:
     assert back.select().size() == 3
 
 
+@pytest.mark.slow
 def test_in_other_processes(refs: list[ProductRef]) -> None:
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
         found = list(executor.map(mean, refs))

@@ -68,6 +68,7 @@ def same_as(product: Any, path: Path, *names: str) -> None:
             assert stored.tobytes() == expected.astype(stored.dtype).tobytes(), name
 
 
+@pytest.mark.slow
 def test_two_calibrations_equal_those_of_the_archive(
     pool: Pool, raw: ProductRef, crds: Path, shared_data: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_two_calibrations_equal_those_of_the_archive(
     assert list(core_of(pool).work_folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_exposure_holds_what_one_run_made(pool: Pool, crds: Path, shared_data: Path) -> None:
     """Files of another calibration were there before: nothing of them is in the exposure of the run."""
     folder = shared_data / "jpl8"
@@ -113,6 +115,7 @@ def test_an_exposure_holds_what_one_run_made(pool: Pool, crds: Path, shared_data
     assert [node.source.how for node in root.walk() if node.source is not None] == ["recorded", "recorded"]
 
 
+@pytest.mark.slow
 def test_what_they_were_made_from(pool: Pool, raw: ProductRef, crds: Path) -> None:
     (done,) = reprocess(pool, [raw], Recipe("jwst_9002.pmap", crds, skip=("reset",)))
     (history,) = core_of(pool).manifest(core_of(pool).catalog.rows([done.refs[0].serial])[0]).history
@@ -127,6 +130,7 @@ def test_what_they_were_made_from(pool: Pool, raw: ProductRef, crds: Path) -> No
     assert history["steps"]["JUMP"] == "COMPLETE"
 
 
+@pytest.mark.slow
 def test_overrides_alone(pool: Pool, raw: ProductRef, crds: Path, shared_data: Path, tmp_path: Path) -> None:
     files = {kind: shutil.copy(path, tmp_path / f"my {kind}.fits") for kind, path in references(crds).items()}
     (done,) = reprocess(pool, [raw], Recipe(overrides=files))
@@ -143,6 +147,7 @@ def _manifest_key(pool: Pool, ref: ProductRef) -> str:
     return core_of(pool).archive.manifest_key(core_of(pool).catalog.rows([ref.serial])[0].manifest)
 
 
+@pytest.mark.slow
 def test_a_cache_without_configuration(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
     for part in ("mappings", "references"):
         (tmp_path / part).symlink_to(crds / part)
@@ -152,6 +157,7 @@ def test_a_cache_without_configuration(pool: Pool, raw: ProductRef, crds: Path, 
     assert done.refs[0].meta["R_DARK"].value == "crds://jwst_miri_dark_9001.fits"
 
 
+@pytest.mark.slow
 def test_missing_references(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
     before = entries(pool)
     copied = shutil.copytree(crds, tmp_path / "crds")
@@ -185,6 +191,7 @@ def test_missing_references(pool: Pool, raw: ProductRef, crds: Path, tmp_path: P
     assert pool.select("1").size() == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_reference(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
     broken = tmp_path / "gain.fits"
     broken.write_bytes(b"no FITS file")
@@ -193,6 +200,7 @@ def test_a_file_that_is_no_reference(pool: Pool, raw: ProductRef, crds: Path, tm
     assert pool.select("1").size() == 1
 
 
+@pytest.mark.slow
 def test_one_failure_does_not_stop_the_others(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
     other = pool.save(
         raw.product.replace(SCI=raw.product["SCI"][:, :2], REFOUT=raw.product["REFOUT"][:, :1]), name="bad"
@@ -202,6 +210,7 @@ def test_one_failure_does_not_stop_the_others(pool: Pool, raw: ProductRef, crds:
     assert done[0].raw == other
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle(pool: Pool, raw: ProductRef, crds: Path) -> None:
     before = entries(pool)
     seen: list[str] = []
@@ -221,6 +230,7 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, crds: Path) -> None:
     assert [ref.version for ref in done.refs] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_the_whole_command_killed(pool: Pool, raw: ProductRef, crds: Path) -> None:
     import subprocess
     import sys
@@ -272,6 +282,7 @@ def test_a_server_is_left_to_crds(crds: Path, monkeypatch: pytest.MonkeyPatch, t
     assert "CRDS_READONLY_CACHE" not in environment
 
 
+@pytest.mark.slow
 def test_on_the_command_line(pool: Pool, raw: ProductRef, crds: Path) -> None:
     arguments = ["reprocess", "jpl8", GROUND, "--crds-path", crds, "--context", "jwst_9001.pmap", "--tag", "cal 9001"]
     told = call(*arguments, "--no-pixels")

@@ -57,6 +57,20 @@ def exposures(pool: Pool) -> list[dict[str, int]]:
     return [{n: r.version for n, r in ref.product.refs.items()} for ref in pool.versions("Exposure/bench")]
 
 
+def test_one_run(pool: Pool, raw: ProductRef, references: Path) -> None:
+    steps: list[str] = []
+    recipe = Recipe(overrides=references_in(references / "v1"))
+    (done,) = reprocess(pool, [raw], recipe, tag="v1", progress=lambda _, step: steps.append(step))
+    assert done.error is None
+    assert [(ref.kind, ref.version, ref.tags) for ref in done.refs] == [
+        (kind, 0, ("v1",)) for kind in ("Ramp", "RateInts", "Rate")
+    ]
+    assert {"dq_init", "jump", "ramp_fit"} <= set(steps)
+    assert exposures(pool) == [{"raw": 0}, {"raw": 0, "ramp": 0, "rateints": 0, "rate": 0}]
+    assert list(core_of(pool).work_folder.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path, tmp_path: Path) -> None:
     for label in ("v1", "v2"):
         before = entries(pool)
@@ -96,6 +110,7 @@ def test_two_calibrations(pool: Pool, raw: ProductRef, references: Path, tmp_pat
     assert below == [[0, 1], [0, 0], [], [], [1, 1], [], []]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(pool: Pool, raw: ProductRef, references: Path) -> None:
     command = [sys.executable, "-m", "miripool", "reprocess", "jpl8", "bench", "--override"]
     running = [
@@ -139,6 +154,7 @@ def test_by_an_executor(pool: Pool, raw: ProductRef, references: Path, tmp_path:
     assert verify(pool, level="full").is_whole
 
 
+@pytest.mark.slow
 def test_a_missing_reference(pool: Pool, raw: ProductRef, references: Path, tmp_path: Path) -> None:
     before = entries(pool)
     few = Path(shutil.copytree(references / "v1", tmp_path / "few"))
@@ -152,6 +168,7 @@ def test_a_missing_reference(pool: Pool, raw: ProductRef, references: Path, tmp_
     assert "'linearity' of step linearity is missing" in failed.stderr
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> None:
     before = entries(pool)
     command = [sys.executable, "-m", "miripool", "reprocess", "jpl8", "bench", "--override", str(references / "v1")]

@@ -60,6 +60,7 @@ def test_nothing_where_there_is_no_terminal(pool: Pool, tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
 def test_reprocessing(pool: Pool, tmp_path: Path) -> None:
     exposure = simulate_exposure("bench", subarray="SUB64", nints=1, ngroups=5)

@@ -31,6 +31,7 @@ def probability_to_be_found(exposure: SimulatedExposure) -> NDArray[np.float64]:
     return np.array([0.5 * (1 + erf(value / np.sqrt(2))) for value in excess])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("subarray", "nints", "ngroups", "cosmic_ray_rate"),
     [("SUB64", 5, 20, 2e-3), ("MASK1550", 2, 10, 5e-4), ("SLITLESSPRISM", 3, 10, 1e-3), ("FULL", 1, 8, 3e-5)],
