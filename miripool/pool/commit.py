@@ -96,7 +96,7 @@ class Committer:
         if position.next_serial != next_serial:
             raise IntegrityError(
                 f"the index is damaged: its next URN number is {position.next_serial}, but the journal's is "
-                f"{next_serial}; pool.reindex() rebuilds the index from the folder"
+                f"{next_serial}; `miripool reindex POOL`, or pool.reindex() in Python, makes it again from the folder"
             )
         return last
 
@@ -112,7 +112,7 @@ class Committer:
         raise IntegrityError(
             f"the index has journal entry {position.n}, but {folder} has {'a different' if found else 'no'} entry of "
             "that number: the folder is a copy or an older state of the pool. Restore the folder that belongs to this "
-            "index, or rebuild the index from this folder with pool.reindex()"
+            "index, or make the index again from this folder: `miripool reindex POOL`, pool.reindex() in Python"
         )
 
     def commit(
