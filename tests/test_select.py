@@ -232,7 +232,7 @@ def test_refining(pool: Pool) -> None:
     assert serials(pool.select("1", old, tag="only")) == [3]
     assert serials(pool.select("1", [])) == []
     assert serials(pool.select(lambda p: p.version == 0, old[1:])) == [2, 3]
-    with pytest.raises(InvalidInput, match="references"):
+    with pytest.raises(InvalidInput, match="must consist of ProductRefs"):
         pool.select("1", ["urn:jpl8:Ramp:1"])  # type: ignore[list-item]
 
 
