@@ -447,7 +447,7 @@ def test_a_file_that_is_there_is_kept(exposure, tmp_path):
 
 
 def test_wrong_places_kinds_and_dates_are_refused(exposure, tmp_path):
-    with pytest.raises(InvalidInput, match="not a folder"):
+    with pytest.raises(InvalidInput, match="no folder"):
         exposure.write_uncal(tmp_path / "none")
     with pytest.raises(InvalidInput, match="x1d; use one of ramp"):
         exposure.write_products(tmp_path, Calibration(), kinds=("x1d",))
@@ -544,7 +544,7 @@ def test_references_are_those_of_the_detector(exposure, tmp_path):
 def test_references_that_can_not_be(exposure, tmp_path):
     with pytest.raises(InvalidInput, match="no reference flat"):
         write_references(exposure, tmp_path, kinds=("flat",))
-    with pytest.raises(InvalidInput, match="not a folder"):
+    with pytest.raises(InvalidInput, match="no folder"):
         write_references(exposure, tmp_path / "none")
     with pytest.raises(InvalidInput, match="time zone"):
         write_references(exposure, tmp_path, date=datetime(2024, 1, 1))
