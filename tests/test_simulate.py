@@ -192,7 +192,7 @@ def test_a_campaign_shares_detector_and_scene(detector):
         ({"group_time": float("nan")}, "group_time is nan"),
         ({"seed": -1}, "seed is -1"),
         ({"detector_seed": -1}, "seed is -1"),
-        ({"cosmic_ray_rate": float("inf")}, "cosmic_ray_rate inf"),
+        ({"cosmic_ray_rate": float("inf")}, "cosmic_ray_rate is inf"),
         ({"start": datetime(2024, 1, 1)}, "without a time zone"),
         ({"detector": "NRS1"}, "MIRIMAGE, MIRIFULONG, MIRIFUSHORT"),
         ({"detector": "MIRIFULONG"}, "FULL only"),
