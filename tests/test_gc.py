@@ -139,7 +139,7 @@ def test_giving_up_on_the_command_line(pool: Pool) -> None:
     assert "would free 0 files" in call("gc", "jpl8", "--dry-run").stderr
     told = call("gc", "jpl8", "--grace", "0", "--dry-run")
     assert "would remove for good urn:jpl8:Rate:0  Rate/a@0" in told.stderr
-    assert "would free 1 files" in told.stderr
+    assert "would free 1 file," in told.stderr
     assert pool.trash().size() == 1
     told = call("gc", "jpl8", "--grace", "0", "--json")
     assert (json.loads(told.stdout)["purged"], json.loads(told.stdout)["files"]) == (1, 1)
@@ -323,7 +323,7 @@ def test_collecting_while_others_write(pool: Pool) -> None:
 
 def test_on_the_command_line(pool: Pool) -> None:
     leave_a_blob(pool)
-    assert "would free 1 files" in call("gc", "jpl8", "--dry-run").stderr
+    assert "would free 1 file," in call("gc", "jpl8", "--dry-run").stderr
     assert json.loads(call("gc", "jpl8", "--json").stdout)["files"] == 1
     assert "freed 0 files, 0 B" in call("gc", "jpl8").stderr
 

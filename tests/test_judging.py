@@ -129,11 +129,11 @@ def test_explain(rates: Pool) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("detector == 'MIRIMAG'", "DETECTOR is never 'MIRIMAG'; similar values are 'MIRIMAGE'"),
-        ("detector = 'mirimage'", "DETECTOR is never 'mirimage'; similar values are 'MIRIMAGE'"),
-        ("detector in ('MIRIMAGES', 'MIRI')", "DETECTOR is 'MIRIMAGE'"),
-        ("name == 'n300'", "name is 'n30?"),
-        ("detector like 'MIRIMAJE%'", "DETECTOR is 'MIRIMAGE'"),
+        ("detector == 'MIRIMAG'", "DETECTOR is never 'MIRIMAG'; the nearest is 'MIRIMAGE'"),
+        ("detector = 'mirimage'", "DETECTOR is never 'mirimage'; the nearest is 'MIRIMAGE'"),
+        ("detector in ('MIRIMAGES', 'MIRI')", "DETECTOR is never 'MIRIMAGES' or 'MIRI'; the nearest is 'MIRIMAGE'"),
+        ("name == 'n300'", "name is never 'n300'; the nearest is 'n30?"),
+        ("detector like 'MIRIMAJE%'", "DETECTOR is never 'MIRIMAJE'; the nearest is 'MIRIMAGE'"),
     ],
 )
 def test_explain_names_what_is_there(rates: Pool, text: str, hint: str) -> None:
@@ -155,5 +155,5 @@ def test_explain_of_pixels(pool: Pool, simulated: Path) -> None:
 def test_ls_explain(rates: Pool) -> None:
     text = call("ls", "jpl8", "--explain", "--where", "detector == 'MIRIMAG'").stdout
     assert "0 left, by the index" in text
-    assert "DETECTOR is never 'MIRIMAG'; similar values are 'MIRIMAGE'" in text
+    assert "DETECTOR is never 'MIRIMAG'; the nearest is 'MIRIMAGE'" in text
     assert '"answered_by"' in call("ls", "jpl8", "--explain", "--json").stdout

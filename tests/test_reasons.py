@@ -102,9 +102,9 @@ REASONS = [
     ("ngroups == 6", "none of the 2 newest versions satisfies NGROUPS == 6. The nearest NGROUPS is 5 or 8"),
     ("ngroups > 60", "none of the 2 newest versions satisfies NGROUPS > 60. NGROUPS ranges from 5 to 50"),
     ("ngroups == 8", "1 older version matches; all_versions=True or --all-versions includes older versions"),
-    ("OBS_ID == '5583'", "OBS_ID is never '5583'; similar values are '5582'"),
+    ("OBS_ID == '5583'", "OBS_ID is never '5583'; the nearest is '5582'"),
     ("DATE-OBS > '2020-01-01'", "DATE-OBS is 2018-03-08T00:00:00Z"),
-    ("name == 'aa'", "name is never 'aa'; similar values are 'a'"),
+    ("name == 'aa'", "name is never 'aa'; the nearest is 'a'"),
     ("version > 7", "version ranges from 0 to 1"),
     ("created < '2020-01-01'", "created ranges from 20"),
     (

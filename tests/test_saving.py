@@ -409,7 +409,7 @@ def test_two_of_one_track_in_one_entry_are_refused(pool: Pool, simulated: Path) 
         prepare(core_of(pool).archive, read_fits(simulated / label / f"{NAME}_rate.fits"), name=NAME, history=())
         for label in ("v1", "v2")
     ]
-    with pytest.raises(InvalidInput, match="one entry"):
+    with pytest.raises(InvalidInput, match="saved together"):
         save_together(
             core_of(pool).archive,
             core_of(pool).catalog,

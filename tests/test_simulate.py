@@ -192,7 +192,7 @@ def test_a_campaign_shares_detector_and_scene(detector):
         ({"group_time": float("nan")}, "group_time is nan"),
         ({"seed": -1}, "seed is -1"),
         ({"detector_seed": -1}, "seed is -1"),
-        ({"cosmic_ray_rate": float("inf")}, "cosmic_ray_rate inf"),
+        ({"cosmic_ray_rate": float("inf")}, "cosmic_ray_rate is inf"),
         ({"start": datetime(2024, 1, 1)}, "without a time zone"),
         ({"detector": "NRS1"}, "MIRIMAGE, MIRIFULONG, MIRIFUSHORT"),
         ({"detector": "MIRIFULONG"}, "FULL only"),
@@ -447,7 +447,7 @@ def test_a_file_that_is_there_is_kept(exposure, tmp_path):
 
 
 def test_wrong_places_kinds_and_dates_are_refused(exposure, tmp_path):
-    with pytest.raises(InvalidInput, match="not a folder"):
+    with pytest.raises(InvalidInput, match="no folder"):
         exposure.write_uncal(tmp_path / "none")
     with pytest.raises(InvalidInput, match="x1d; use one of ramp"):
         exposure.write_products(tmp_path, Calibration(), kinds=("x1d",))
@@ -544,7 +544,7 @@ def test_references_are_those_of_the_detector(exposure, tmp_path):
 def test_references_that_can_not_be(exposure, tmp_path):
     with pytest.raises(InvalidInput, match="no reference flat"):
         write_references(exposure, tmp_path, kinds=("flat",))
-    with pytest.raises(InvalidInput, match="not a folder"):
+    with pytest.raises(InvalidInput, match="no folder"):
         write_references(exposure, tmp_path / "none")
     with pytest.raises(InvalidInput, match="time zone"):
         write_references(exposure, tmp_path, date=datetime(2024, 1, 1))

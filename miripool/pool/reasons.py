@@ -179,7 +179,7 @@ def hint(pool: Core, asked: Query, part: Node) -> str | None:
         near = _texts(pool, asked, operand, [str(value) for value in values])
         wanted = " or ".join(map(repr, values))
         there = " or ".join(map(repr, dict.fromkeys(near)))
-        return f"{name} is never {wanted}; similar values are {there}" if near else None
+        return f"{name} is never {wanted}; the nearest is {there}" if near else None
     found = _around(pool, asked, operand, values[0])
     if not found:
         return None
