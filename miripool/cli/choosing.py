@@ -28,6 +28,7 @@ __all__ = [
     "Tagged",
     "Where",
     "Which",
+    "WholeSpecs",
     "choose",
     "choose_in_trash",
     "count_versions",
@@ -57,7 +58,16 @@ SomeSpecs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SPEC]…",
-        help="Versions: URN, Kind/name, Kind/name@version, Kind/name@tag, the beginning of a name, 'Ramp/jw01033*'.",
+        help="Versions: URN, Kind/name, Kind/name@version, Kind/name@tag, the beginning of a name, or a pattern: "
+        "'Ramp/jw01033*'.",
+        show_default=False,
+    ),
+]
+WholeSpecs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SPEC]…",
+        help="Versions: URN, Kind/name, Kind/name@version, Kind/name@tag, or a pattern: 'Ramp/jw01033*'.",
         show_default=False,
     ),
 ]

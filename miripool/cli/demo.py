@@ -19,7 +19,9 @@ def _demo(
         "miripool-demo.png"
     ),
 ) -> None:
-    """Simulate exposures, calibrate them twice with the JWST pipeline, run queries, and explain each step.
+    """Show the main job on simulated exposures.
+
+    Simulates exposures, calibrates them twice with the JWST pipeline, runs queries, and explains each step.
 
     The pool 'demo' is made in a temporary home and deleted at the end; with --home FOLDER it stays there. This takes
     about a minute.

@@ -37,7 +37,9 @@ def _verify(
     full: Annotated[bool, typer.Option("--full", help="Read every array and check its digest and statistics.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a pool for damage: compare its folder with its index, and its index with its folder. Nothing is changed.
+    """Check a pool for damage.
+
+    Compares the folder with the index, and the index with the folder. Nothing is changed.
 
     The exit code is 70 if something is damaged. Others may write to the pool meanwhile.
     """
@@ -88,7 +90,9 @@ def _gc(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Delete blobs and manifests that no version refers to, and temporary files that killed writers left.
+    """Delete files that no version needs.
+
+    These are blobs and manifests that no version refers to, and temporary files that killed writers left.
 
     Versions that have been in the trash for longer than the grace period are removed for good: their arrays are
     deleted, their metadata and version numbers stay. Others may write meanwhile: files that they are about to refer to

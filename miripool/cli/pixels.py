@@ -57,7 +57,10 @@ def _pixel(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Follow one pixel through all exposures: its ramps (Raw, Ramp) or rates (RateInts, Rate)."""
+    """Follow one pixel through all exposures.
+
+    Shows its ramps (Raw, Ramp) or rates (RateInts, Rate).
+    """
     from ..model.kinds import KINDS, kind_class
 
     one_form(as_json=as_json, as_csv=as_csv)

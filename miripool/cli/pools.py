@@ -88,7 +88,9 @@ def _attach(
         str | None, typer.Option("--name", metavar="NAME", help="Name in this home.", show_default="the folder's")
     ] = None,
 ) -> None:
-    """Attach a pool whose folder is elsewhere, e.g. shared with others.
+    """Attach a pool in a folder elsewhere.
+
+    For example in a folder that is shared with others.
 
     The folder stays where it is. This home gets its own index of the pool.
     """

@@ -21,6 +21,7 @@ from .choosing import (
     Tagged,
     Where,
     Which,
+    WholeSpecs,
     choose,
     choose_in_trash,
     count_versions,
@@ -352,7 +353,7 @@ def _export(
 def _rm(
     context: typer.Context,
     name: PoolName,
-    specs: SomeSpecs = None,
+    specs: WholeSpecs = None,
     kind: Kind = None,
     where: Where = None,
     tag: Tagged = None,
@@ -383,7 +384,7 @@ def _named(ref: ProductRef) -> str:
     return f"{ref.urn}  {ref.kind}/{ref.name}@{ref.version}"
 
 
-def _restore(context: typer.Context, name: PoolName, specs: SomeSpecs = None, kind: Kind = None) -> None:
+def _restore(context: typer.Context, name: PoolName, specs: WholeSpecs = None, kind: Kind = None) -> None:
     """Take versions out of the trash. Give whole names or patterns."""
     with open_pool(context, name) as pool:
         refuse_reader(pool)

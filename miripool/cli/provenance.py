@@ -26,7 +26,10 @@ __all__ = ["register"]
 
 
 def _lineage(context: typer.Context, name: PoolName, spec: Spec, as_json: Json = False) -> None:
-    """Show what a version was made from and what was made from it, how, and the contexts that refer to each."""
+    """Show where a version comes from and what was made of it.
+
+    How each was made, and the contexts that refer to it, stand beside it.
+    """
     with open_pool(context, name) as pool:
         roots = pool.lineage(spec)
     if as_json:
@@ -118,7 +121,7 @@ def _uses(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List the versions that were made from a version or with a reference file."""
+    """List what was made from a version or with a reference."""
     from ..records.lineage import use_record
 
     one_form(as_json=as_json, as_csv=as_csv)
@@ -152,7 +155,9 @@ def _diff(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how two versions differ: elements of arrays, rows of tables, flags, keywords, references.
+    """Show how two versions differ.
+
+    In elements of arrays, rows of tables, flags, keywords and references.
 
     If A is several versions, each is compared with the version of the same product in B, or with its previous version.
     """

@@ -40,7 +40,9 @@ def _simulate(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Simulate raw exposures, and the reference files with which `reprocess` calibrates them.
+    """Simulate raw exposures and reference files.
+
+    `reprocess` calibrates the exposures with them.
 
     The same options give the same arrays.
     """

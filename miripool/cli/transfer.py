@@ -36,7 +36,9 @@ def _copy(
     no_tags: _NoTags = False,
     as_json: Json = False,
 ) -> None:
-    """Copy versions to another pool of this home, with arrays, provenance and tags.
+    """Copy versions to another pool of this home.
+
+    Arrays, provenance and tags are copied.
 
     A context is copied with all that it refers to. Every array is read and checked. Arrays in OTHER are not stored
     again.
@@ -67,7 +69,9 @@ def _pack(
     all_versions: AllVersions = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write versions with arrays, provenance and tags to one file, for `unpack`.
+    """Write versions to one file, for `unpack`.
+
+    The file holds arrays, provenance and tags.
 
     By default, all versions that are not in the trash are written.
     """
