@@ -126,7 +126,7 @@ def test_description_has_a_round_trip() -> None:
 def test_newer_pool(storage: LocalStorage) -> None:
     record = json.loads(INFO.to_bytes()) | {"format": module.FORMAT + 1, "id": None}
     storage.put("pool.json", json.dumps(record).encode())
-    with pytest.raises(NewerFormat, match=r"pool\.json has format 3, this miripool reads up to 2; update miripool"):
+    with pytest.raises(NewerFormat, match=r"pool\.json has format 3, but this miripool reads up to 2; update miripool"):
         Archive.open(storage)
 
 

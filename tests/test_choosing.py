@@ -211,7 +211,7 @@ def test_untag_chooses_among_what_is_marked(campaign: Pool) -> None:
 def test_an_empty_selection_is_not_tagged(campaign: Pool) -> None:
     before = tags(campaign)
     done = call("tag", "jpl8", "good", "--where", "cal_ver == 'v9'")
-    assert done.stderr == "no version in pool jpl8 fits all that was asked for\n"
+    assert done.stderr == "no version in pool jpl8 satisfies all conditions\n"
     with pytest.raises(InvalidName, match="'a/b'"):  # before anything is selected
         call("tag", "jpl8", "a/b", "--where", "cal_ver == 'v9'")
     assert tags(campaign) == before

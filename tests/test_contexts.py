@@ -236,7 +236,7 @@ def test_a_name_still_means_the_product(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal")
     assert pool.ref(NAME).kind == "Raw"
     add(pool, simulated / "v1")
-    with pytest.raises(AmbiguousSpec, match=rf"Raw/{NAME}, Ramp/{NAME}, RateInts/{NAME}, Rate/{NAME}$"):
+    with pytest.raises(AmbiguousSpec, match=rf"Raw/{NAME}, Ramp/{NAME}, RateInts/{NAME}, Rate/{NAME}; give the kind$"):
         pool.ref(NAME)
     with pytest.raises(ProductNotFound):
         pool.ref(f"Context/{NAME}")

@@ -316,5 +316,5 @@ def test_what_the_index_refuses_is_not_saved(pool: Pool, tmp_path: Path) -> None
 def test_a_number_taken_by_something_else_is_an_error(pool: Pool, tmp_path: Path) -> None:
     pool.save(write_image(tmp_path / "a.fits"))
     core_of(pool).archive.storage.files.path(Journal.key(1)).mkdir()
-    with pytest.raises(IntegrityError, match=r"000000000001\.json is taken"):
+    with pytest.raises(IntegrityError, match=r"000000000001\.json is not a journal entry, but has the name of the next one"):
         pool.save(write_image(tmp_path / "b.fits"))

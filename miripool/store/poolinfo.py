@@ -166,7 +166,7 @@ def gone_pool(storage: Storage, pool_id: str) -> PoolNotFound:
     for path in beside:
         with contextlib.suppress(MiripoolError):
             if read_pool_info(storage_at(str(path.parent))).id == pool_id:
-                now = f"; it is called {path.parent.name!r} now"
+                now = f"; it is now called {path.parent.name!r}"
     return PoolNotFound(
         f"the pool that was opened at {storage.place} is no longer there: it was deleted or renamed meanwhile, "
         f"or replaced by another{now}. Open the pool again"
