@@ -163,7 +163,8 @@ def test_results_are_a_sequence(count: int, page: int, data: st.DataObject) -> N
         if -count <= index < count:
             assert refs[index].serial == wanted[index]
         else:
-            with pytest.raises(IndexError, match=f"index {index} is out of range: the result has {count} references"):
+            counted = f"{count} reference{'' if count == 1 else 's'}"
+            with pytest.raises(IndexError, match=f"index {index} is out of range: the result has {counted}$"):
                 refs[index]
         assert all(0 < len(p) <= page for p in pool.fetched)
 
