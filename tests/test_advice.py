@@ -32,6 +32,7 @@ def execute(url: str, *statements: str) -> None:
                 cursor.execute(statement)
 
 
+@pytest.mark.slow
 def test_the_embedded_server_is_as_advised(database_url: str) -> None:
     found = advise(database_url)
     # Shared buffers follow the memory of the machine.
@@ -49,6 +50,7 @@ def own_server() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_a_server_as_it_is_installed_can_be_worked_on(own_server: str) -> None:
     found = advise(own_server)

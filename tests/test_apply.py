@@ -286,6 +286,7 @@ def test_a_filling_stops_at_a_broken_entry(catalog: Catalog, chain: Chain, broke
     assert catalog.apply(chain.entries, chain.manifest) == 6 - broken
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_batches")
 def test_a_filling_does_not_wait_for_an_idle_reader(catalog: Catalog, chain: Chain) -> None:
     indexes = index_definitions(catalog)

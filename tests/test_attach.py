@@ -58,6 +58,7 @@ def schemas(home: Home) -> set[str]:
     return {name for (name,) in ask(home.database_url(), homes._SCHEMAS)}
 
 
+@pytest.mark.slow
 def test_both_see_what_either_saves(theirs: Pool, mine: Home, tmp_path: Path) -> None:
     with mine.attach(folder_of(theirs)) as attached:
         assert (attached.name, attached.id, mine.names()) == ("jpl8", theirs.id, ["jpl8"])
@@ -72,6 +73,7 @@ def test_both_see_what_either_saves(theirs: Pool, mine: Home, tmp_path: Path) ->
     assert_index_is_journal(theirs)
 
 
+@pytest.mark.slow
 def test_the_folder_and_what_is_in_it(theirs: Pool, mine: Home, tmp_path: Path, simulated: Path) -> None:
     theirs.ingest([simulated / "v1"])  # makes an Exposure, which listings don't count
     (before,) = (row for row in json.loads(call("pools", "--json").stdout) if row["name"] == "jpl8")
@@ -88,6 +90,7 @@ def test_under_another_name(theirs: Pool, mine: Home) -> None:
     assert mine.names() == ["their darks"]
 
 
+@pytest.mark.slow
 def test_detaching_leaves_the_folder(theirs: Pool, mine: Home) -> None:
     before = files(folder_of(theirs)), schemas(mine)
     mine.attach(folder_of(theirs)).close()
@@ -100,6 +103,7 @@ def test_detaching_leaves_the_folder(theirs: Pool, mine: Home) -> None:
         assert again.select().size() == 1
 
 
+@pytest.mark.slow
 def test_what_is_refused(theirs: Pool, home: Home, mine: Home, tmp_path: Path) -> None:
     folder = folder_of(theirs)
     for wrong in (tmp_path, tmp_path / "nothing", tmp_path / "a.fits", folder / "blobs"):
@@ -123,12 +127,14 @@ def test_what_is_refused(theirs: Pool, home: Home, mine: Home, tmp_path: Path) -
     assert mine.names() == ["jpl8", "own"]
 
 
+@pytest.mark.slow
 def test_a_name_that_another_pool_has(theirs: Pool, mine: Home) -> None:
     with mine.create("jpl8") as other, pytest.raises(AlreadyExists, match="give another with --name"):
         mine.attach(folder_of(theirs))
     assert mine.pool("jpl8").id == other.id
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_out_of_reach(theirs: Pool, mine: Home, tmp_path: Path) -> None:
     mine.attach(folder_of(theirs)).close()
     moved = tmp_path / "moved"
@@ -154,6 +160,7 @@ def forge(folder: Path, **changes: Any) -> None:
     (folder / "journal" / "000000000001.json").write_bytes(data)
 
 
+@pytest.mark.slow
 def test_what_can_not_be_opened_is_not_attached(theirs: Pool, mine: Home, tmp_path: Path) -> None:
     """Neither link nor index are left, and the name is free."""
     before = schemas(mine)
@@ -183,6 +190,7 @@ def test_an_attached_pool_that_can_not_be_read_can_be_detached(theirs: Pool, min
         info.write_bytes(kept)
 
 
+@pytest.mark.slow
 def test_an_attached_folder_that_has_another_pool_can_be_detached(theirs: Pool, mine: Home, tmp_path: Path) -> None:
     folder = copy_of(theirs, tmp_path / "copy")
     mine.attach(folder, "c").close()
@@ -195,6 +203,7 @@ def test_an_attached_folder_that_has_another_pool_can_be_detached(theirs: Pool, 
         assert again.select().size() == 1
 
 
+@pytest.mark.slow
 def test_nothing_takes_the_place_of_a_pool_that_is_away(theirs: Pool, mine: Home, tmp_path: Path) -> None:
     """Of one whose disk is not mounted, say: its link stays, and messages say where it leads."""
     folder = copy_of(theirs, tmp_path / "copy")
@@ -220,6 +229,7 @@ def test_nothing_takes_the_place_of_a_pool_that_is_away(theirs: Pool, mine: Home
         assert back.select().size() == 1
 
 
+@pytest.mark.slow
 def test_on_the_command_line(theirs: Pool, mine: Home) -> None:
     done = call("--home", mine.path, "attach", folder_of(theirs), "--name", "their darks")
     assert f"attached {folder_of(theirs)} as pool their darks, with 1 version" in done.stderr
@@ -236,6 +246,7 @@ def test_a_folder_that_can_not_be_written(theirs: Pool, mine: Home, tmp_path: Pa
             attached.tag("a", "u")
 
 
+@pytest.mark.slow
 def test_a_home_that_can_not_be_written(theirs: Pool, home: Home, tmp_path: Path) -> None:
     """The database is elsewhere, and up to date or not."""
     with homes.unwritable(home.path):

@@ -98,6 +98,7 @@ def bad_files(folder: Path) -> list[tuple[str, type[MiripoolError]]]:
     return [*((name, FormatError) for name in made), ("none.fits", FileMissing), ("a folder.fits", MiripoolError)]
 
 
+@pytest.mark.slow
 def test_bad_files(filled: Pool, tmp_path: Path, run: Callable[..., tuple[int, str]]) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
@@ -232,6 +233,7 @@ def test_forbidden_questions(where: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_questions_on_the_command_line(filled: Pool, run: Callable[..., tuple[int, str]]) -> None:
     code, words = run("ls", "jpl8", "--where", "ngroups >= 3 and detektor == 'X'")
     assert (code, words) == (33, words)
@@ -277,6 +279,7 @@ def small_disk(home: Home) -> Iterator[Path]:
         yield disk
 
 
+@pytest.mark.slow
 def test_a_full_disk(small_disk: Path, pool: Pool, tmp_path: Path, run: Callable[..., tuple[int, str]]) -> None:
     random = np.random.default_rng(1)
     small = write_image(tmp_path / "small.fits")
@@ -323,6 +326,7 @@ def test_an_export_to_a_full_disk(filled: Pool, tmp_path: Path) -> None:
         assert list(disk.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_damaged_and_missing_parts(filled: Pool, tmp_path: Path, run: Callable[..., tuple[int, str]]) -> None:
     ref = filled.ref("Rate/a")
     blob = folder_of(filled) / ref.product["SCI"].source.key
@@ -351,6 +355,7 @@ def test_damaged_and_missing_parts(filled: Pool, tmp_path: Path, run: Callable[.
 # The server
 
 
+@pytest.mark.slow
 def test_the_server_is_away(filled: Pool, run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     before = files(folder_of(filled))
     with monkeypatch.context() as patch:
@@ -364,6 +369,7 @@ def test_the_server_is_away(filled: Pool, run: Callable[..., tuple[int, str]], m
     assert files(folder_of(filled)) == before
 
 
+@pytest.mark.slow
 def test_bytes_that_are_no_text(filled: Pool, run: Callable[..., tuple[int, str]]) -> None:
     """A name in another encoding than the terminal's comes as half characters."""
     bad = os.fsdecode(b"a\xff")

@@ -73,6 +73,7 @@ def test_chosen_chunks_are_coded_each_for_itself(shape: tuple[int, ...], chosen:
         bitshuffle.compress(chunks, [*chosen, 0], room)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 100_000), st.integers(1, 3000))
 def test_blocks_are_such_as_the_filter_takes(size: int, element: int) -> None:
     block = bitshuffle.block_of(size, element)

@@ -185,6 +185,7 @@ def test_fancy_indexing_is_numpy_s(many_tiles: tuple[Blob, NDArray[Any]]) -> Non
             blob[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direct", [True, False])
 @settings(deadline=None, max_examples=30)
 @given(array=any_array())
@@ -771,6 +772,7 @@ store.write(ref, source)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["tile", "link"])
 def test_a_killed_writer_leaves_no_key(storage: LocalStorage, store: BlobStore, stage: str) -> None:
     done = subprocess.run(

@@ -78,6 +78,7 @@ def test_rows_have_the_columns_of_the_table() -> None:
     assert list(ProductRow._fields) == [*(column.name for column in tables.product.c), "tags"]
 
 
+@pytest.mark.slow
 def test_select(catalog: Catalog) -> None:
     assert serials(catalog.select()) == [2, 3, 4]
     assert serials(catalog.select(all_versions=True)) == [0, 2, 3, 4]
@@ -253,6 +254,7 @@ def test_drop_spares_another_pools_schema(catalog: Catalog) -> None:
         connection.execute(sa.update(tables.state).values(pool_id="pool-a"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 1.1])
 @pytest.mark.parametrize(
     "use", [lambda c: c.count(), lambda c: len(c.serials()), lambda c: c.position().next_serial - 3]
@@ -292,6 +294,7 @@ def test_a_forked_child_and_its_parent_do_not_share_a_connection(catalog: Catalo
     assert catalog.count() == 3
 
 
+@pytest.mark.slow
 def test_pools_of_a_process_share_their_connections(database_url: str, schema: str) -> None:
     url = f"{database_url}&options=-c%20work_mem%3D78MB"  # of this test alone
     opened = [Catalog.open(url, schema=f"{schema} {i}", pool_id=f"pool {i}") for i in range(25)]

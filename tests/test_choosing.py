@@ -380,6 +380,7 @@ def test_log_tells_what_went_into_the_trash_and_came_back(campaign: Pool) -> Non
     assert json.loads(call("log", "jpl8", f"Rate/{A}", "--json").stdout)["trash"] == []
 
 
+@pytest.mark.slow
 def test_log_of_a_whole_pool(campaign: Pool) -> None:
     call("tag", "jpl8", "good", "Rate/*")
     call("untag", "jpl8", "good", f"Rate/{A}")

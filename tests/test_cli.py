@@ -150,6 +150,7 @@ def test_one_bad_pool_does_not_hide_the_others(home: Home) -> None:
 # Adding
 
 
+@pytest.mark.slow
 def test_add(pool: Pool, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = call("add", "jpl8", simulated / "v1", "--tag", "using cal v1")
     lines = result.stdout.splitlines()
@@ -568,6 +569,7 @@ def test_demo(home: Home, tmp_path: Path) -> None:
     Home(tmp_path / "kept").delete("demo")
 
 
+@pytest.mark.slow
 def test_demo_leaves_nothing(home: Home, tmp_path: Path) -> None:
     """Not even where the environment names a home, nor when it is interrupted."""
     environment = homes.environment(TMPDIR=str(tmp_path), PYTHONUNBUFFERED="1")
@@ -586,6 +588,7 @@ def test_demo_leaves_nothing(home: Home, tmp_path: Path) -> None:
     assert list(tmp_path.glob("miripool-*")) == []
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_demo_where_it_can_not_be_written(pool: Pool, simulated: Path, tmp_path: Path) -> None:
     pool.ingest([simulated / "v1"], tag="using cal v1")
     told: list[str] = []
@@ -645,6 +648,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_a_session_during_copy(pool: Pool, tmp_path: Path) -> None:
     place = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 300, "SUBSIZE2": 300, "DETECTOR": "MIRIMAGE"}
     image = write_image(tmp_path / "a_rate.fits", place, np.arange(90_000.0).reshape(300, 300))

@@ -14,6 +14,7 @@ from miripool.errors import AlreadyExists, InvalidInput
 from miripool.pipeline import references_in
 
 
+@pytest.mark.slow
 def test_exposures_and_references(pool: Pool, tmp_path: Path) -> None:
     folder = tmp_path / "a new" / "folder"
     done = call(

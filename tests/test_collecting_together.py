@@ -103,6 +103,7 @@ def test_two_gcs_give_up_the_same(pool: Pool) -> None:
     assert pool.expired(timedelta(0)) == []
 
 
+@pytest.mark.slow
 def test_gcs_and_verify_together(pool: Pool) -> None:
     over = threading.Event()
 

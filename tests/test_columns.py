@@ -91,6 +91,7 @@ def test_on_the_command_line(pool: Pool, home: Home) -> None:
     assert (row["name"], row["start_time"]) == ("late", "2026-02-03T04:05:06Z")
 
 
+@pytest.mark.slow
 def test_a_reference_or_a_spec_will_do(pool: Pool, tmp_path: Path) -> None:
     (ref,) = pool.select("name == 'late'")
     product = ref.product

@@ -137,6 +137,7 @@ def test_a_damaged_index_is_found_when_it_follows(home: Home, filled: Pool, file
 # A manifest that is lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{}")], ids=["missing", "garbled"])
 def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
     home: Home,
@@ -180,6 +181,7 @@ def test_a_lost_manifest_does_not_stand_in_the_way_of_others(
 # A user who may not write
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_who_may_only_select_is_refused_before_the_entry(
     tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch

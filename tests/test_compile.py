@@ -256,6 +256,7 @@ def ask(connection, where):
 
 
 # Shrinking asks the server thousands of times; the text in the message is short enough.
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,

@@ -270,6 +270,7 @@ with Home().pool("jpl8") as pool:
 """
 
 
+@pytest.mark.slow
 def test_two_who_change_an_exposure_at_once(pool: Pool) -> None:
     ramp = Ramp({"NGROUPS": 2}, {"SCI": np.ones((1, 2, 3, 4), "f4")}, name="e")
     rateints = RateInts({"NINTS": 1}, {"SCI": np.ones((1, 3, 4), "f4")}, name="e")

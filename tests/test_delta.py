@@ -170,6 +170,7 @@ def test_what_is_in_the_trash_is_not_built_on(pool: Pool) -> None:
     assert owners(save(pool, changed(make_ramp(), (0, 0, 0)))) == ()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(data=st.data(), by_hdf5=st.booleans())
 def test_any_part_of_any_version(data: st.DataObject, by_hdf5: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -250,6 +251,7 @@ def test_a_pool_that_is_moved(pool: Pool, tmp_path: Path) -> None:
 # What it needs
 
 
+@pytest.mark.slow
 def test_what_is_needed_is_not_collected(pool: Pool) -> None:
     base = make_ramp()
     first = save(pool, base)
@@ -331,6 +333,7 @@ def test_damage_of_what_it_needs_is_noticed(pool: Pool) -> None:
     assert len(verify(pool, level="full").findings) == 2
 
 
+@pytest.mark.slow
 def test_a_long_chain_of_versions_is_read_by_opening_each_blob_once(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +376,7 @@ def test_a_long_chain_of_versions_is_read_by_opening_each_blob_once(
 # Repair, copy, pack
 
 
+@pytest.mark.slow
 def test_repair_heals_what_is_needed_first(pool: Pool, tmp_path: Path) -> None:
     base = make_ramp()
     first = save(pool, base)
@@ -394,6 +398,7 @@ def test_repair_heals_what_is_needed_first(pool: Pool, tmp_path: Path) -> None:
         assert np.array_equal(file["data"][...], changed(base, (0, 5, 5), (1, 60, 60)))
 
 
+@pytest.mark.slow
 def test_a_file_that_tells_two_things(pool: Pool) -> None:
     base = make_ramp()
     save(pool, base)
@@ -414,6 +419,7 @@ def flip_list(blob: Blob) -> None:
     file_of(blob).write_bytes(data)
 
 
+@pytest.mark.slow
 def test_copies_and_packs_need_no_other_pool(pool: Pool, home: Home, tmp_path: Path) -> None:
     base = make_ramp()
     save(pool, base)
@@ -623,6 +629,7 @@ def test_a_newer_format(pair: tuple[Blob, Blob]) -> None:
         pair[1][...]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(store: BlobStore, pair: tuple[Blob, Blob]) -> None:
     """A writer of a delta blob leaves nothing behind either."""
     program = """

@@ -220,6 +220,7 @@ def test_the_last_column_of_views_with_values_is_the_detector(two: Pool, view: s
     assert found == [("MIRIFULONG", each, each * rows), ("MIRIMAGE", 2 * each, 2 * each * rows)]
 
 
+@pytest.mark.slow
 def test_joins_with_pixels_do_not_multiply(two: Pool) -> None:
     (plain,) = homes.ask_pool(two, "SELECT count(*) FROM ramps")
     (joined,) = homes.ask_pool(two, "SELECT count(*) FROM ramps JOIN pixels USING (pixel_id)")

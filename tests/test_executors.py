@@ -199,6 +199,7 @@ def test_a_note_lasts_longer_than_the_worker_that_wrote_it(pool: Pool, tmp_path:
     assert np.array_equal(pool.ref("Product/n0").product["SCI"][...], storing_module.read_fits(path)["SCI"][...])
 
 
+@pytest.mark.slow
 def test_work_that_is_done_again_after_all_is_over(pool: Pool, tmp_path: Path) -> None:
     """As by Dask, when a worker is lost after its result was fetched."""
     first, second = images(tmp_path, 2)
@@ -232,6 +233,7 @@ def test_what_comes_back_is_small(pool: Pool, tmp_path: Path) -> None:
     core_of(pool).archive.notes.withdraw(job.ticket)
 
 
+@pytest.mark.slow
 def test_arrays_that_turn_out_to_be_needed(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker finds the data there under other timestamps, and stores nothing; then the version goes."""
     first = pool.save(write_image(tmp_path / "1" / "a.fits", {"DATE": "2026-01-01T00:00:00"}))
@@ -283,6 +285,7 @@ def test_a_refused_file_leaves_nothing(pool: Pool, tmp_path: Path) -> None:
     assert collect(core_of(pool).archive).files == 0
 
 
+@pytest.mark.slow
 def test_given_up_after_the_first(pool: Pool, tmp_path: Path) -> None:
     files = images(tmp_path, 12)
     with processes() as executor, closing(ingest(pool, files, executor=executor)) as outcomes:  # type: ignore[type-var]
@@ -335,6 +338,7 @@ def test_progress_is_told_in_bytes(pool: Pool, tmp_path: Path) -> None:
     assert heard == [(sum(sizes[: i + 1]), sum(sizes)) for i in range(5)]
 
 
+@pytest.mark.slow
 def test_another_process_stores_what_changed(pool: Pool, tmp_path: Path) -> None:
     """A worker is not told what the index has, only of the versions of its file's name: enough for a delta blob."""
     values = np.random.default_rng(1).normal(size=(1, 4, 300, 320)).astype("f4")

@@ -251,6 +251,7 @@ def test_an_input_that_is_elsewhere_is_recorded(pool: Pool) -> None:
     )
 
 
+@pytest.mark.slow
 def test_references_are_shown_once(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     drawn = call("lineage", "jpl8", f"Raw/{NAME}").stdout
@@ -271,6 +272,7 @@ def test_references_are_shown_once(pool: Pool, simulated: Path) -> None:
 # Removing
 
 
+@pytest.mark.slow
 def test_a_file_just_added_is_removed_without_more_ado(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     told = call("rm", "jpl8", f"Ramp/{NAME}@0")

@@ -537,6 +537,7 @@ def test_any_arrays_round_trip(one: np.ndarray[Any, Any], two: np.ndarray[Any, A
 _fields = st.sampled_from(["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16", "S3", "?"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(_fields, st.sampled_from([(), (1,), (2,), (2, 3)])), min_size=1, max_size=6), st.data())
 @settings(max_examples=60, deadline=None)
 def test_any_tables_round_trip(fields: list[tuple[str, tuple[int, ...]]], data: st.DataObject) -> None:

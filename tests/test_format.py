@@ -226,6 +226,7 @@ def filled(pool: Pool, simulated: Path) -> Pool:
     return pool
 
 
+@pytest.mark.slow
 def test_versions_and_tags(filled: Pool) -> None:
     reader = Reader(folder_of(filled))
     living = {v.serial: v for v in reader.versions.values() if not v.is_removed}
@@ -237,6 +238,7 @@ def test_versions_and_tags(filled: Pool) -> None:
     assert [v.version for v in reader.versions.values() if v.is_removed] == [2]
 
 
+@pytest.mark.slow
 def test_headers_and_arrays(filled: Pool) -> None:
     reader = Reader(folder_of(filled))
     forms = set()
@@ -257,6 +259,7 @@ def test_headers_and_arrays(filled: Pool) -> None:
     assert forms == {1, 2}
 
 
+@pytest.mark.slow
 def test_the_file_again(filled: Pool, simulated: Path) -> None:
     reader = Reader(folder_of(filled))
     files = {path.name: path.read_bytes() for folder in ("uncal", "v1") for path in (simulated / folder).iterdir()}
@@ -315,6 +318,7 @@ def test_other_files_again(pool: Pool, exposure: SimulatedExposure, tmp_path: Pa
     assert "original" in found[files[-1].name]
 
 
+@pytest.mark.slow
 def test_tiles(filled: Pool) -> None:
     """Each tile is found by the list, has the digest that it says, and those of a delta blob are its owners'."""
     reader = Reader(folder_of(filled))

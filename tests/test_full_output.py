@@ -25,6 +25,7 @@ def run(*arguments: str, stderr: int = subprocess.PIPE) -> subprocess.CompletedP
         return subprocess.run(command, stdout=full, stderr=stderr, text=True, check=False, timeout=120)
 
 
+@pytest.mark.slow
 @needs_full_device
 @pytest.mark.parametrize(
     "arguments",

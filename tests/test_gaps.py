@@ -66,6 +66,7 @@ def missing(home: Home) -> list[tuple[Any, ...]]:
         return ask(home, "SELECT urn, kind, reason FROM missing_pixel_rows ORDER BY urn")
 
 
+@pytest.mark.slow
 def test_python_warns(own: Home, pool: Pool) -> None:
     words = r"pool my pool: 1 version has no pixel rows.*\(1: left out when it was saved\).*index pixels 'my pool'`"
     with warnings.catch_warnings(record=True) as told:
@@ -101,6 +102,7 @@ def test_the_command_says_so_with_each_call(own: Home, pool: Pool) -> None:
     assert all("no pixel rows" in call("sql", "my pool", COUNT).stderr for _ in range(2))
 
 
+@pytest.mark.slow
 def test_psql_is_opened_with_the_notice(own: Home, pool: Pool) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "miripool", "--home", own.path, "sql", "my pool"],
@@ -114,6 +116,7 @@ def test_psql_is_opened_with_the_notice(own: Home, pool: Pool) -> None:
     assert "1 version has no pixel rows" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_view_lists_them_with_the_reason(own: Home, pool: Pool) -> None:
     pool.save(rates("dropped"))
     core_of(pool).pixel_rows.drop([pool.ref("dropped").serial])
@@ -131,6 +134,7 @@ def test_the_view_lists_them_with_the_reason(own: Home, pool: Pool) -> None:
         ask(own, "SELECT 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["none", "tagged"])
 def test_what_the_policy_leaves_out(own: Home, pool: Pool, policy: str) -> None:
     core_of(pool).pixel_rows.make_pending([pool.ref("Raw/left out").serial])
@@ -153,6 +157,7 @@ def test_what_the_policy_leaves_out(own: Home, pool: Pool, policy: str) -> None:
     assert notice_of_gaps(pool) is None
 
 
+@pytest.mark.slow
 def test_a_new_index_has_gaps_until_they_are_filled(own: Home, pool: Pool) -> None:
     pool.reindex()
     with pytest.warns(IncompleteAnswer, match=r"2 versions have.*not made yet"):
@@ -161,6 +166,7 @@ def test_a_new_index_has_gaps_until_they_are_filled(own: Home, pool: Pool) -> No
     assert ask(own, COUNT) == [(24,)]
 
 
+@pytest.mark.slow
 def test_a_folder_into_which_another_home_writes(own: Home, tmp_path: Path, database_url: str) -> None:
     """The index is caught up before each question; rows of what came from elsewhere are missing, and that is said."""
     with homes.empty_home(tmp_path / "theirs", database_url, "gaps") as theirs, theirs.create("my pool") as writer:
@@ -185,6 +191,7 @@ def test_a_folder_into_which_another_home_writes(own: Home, tmp_path: Path, data
         link.unlink()
 
 
+@pytest.mark.slow
 def test_versions_of_a_pair(own: Home, pool: Pool) -> None:
     core_of(pool).pixel_rows.make_pending([pool.ref("Raw/left out").serial])
     ramp = Ramp(PLACE, {"SCI": np.ones((1, 2, 3, 4), "f4")}, name="whole")
@@ -195,6 +202,7 @@ def test_versions_of_a_pair(own: Home, pool: Pool) -> None:
     assert re.fullmatch(r"urn:my pool:RateInts:\d+", missing(own)[0][0])
 
 
+@pytest.mark.slow
 def test_verify_says_it(own: Home, pool: Pool) -> None:
     done = call("--home", own.path, "verify", "my pool")
     assert "whole" in done.stderr

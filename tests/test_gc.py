@@ -77,6 +77,7 @@ def journal_of(pool: Pool) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
     for value in (1, 2, 3):
         pool.save(made("a", value), tag=f"v{value}")
@@ -187,6 +188,7 @@ with Home().pool("jpl8") as pool:
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_was_stopped_after_it_looked(pool: Pool) -> None:
     """It found the blob there, which nobody refers to yet; meanwhile somebody collects."""
     key = leave_a_blob(pool)
@@ -212,6 +214,7 @@ def test_a_writer_that_was_stopped_after_it_looked(pool: Pool) -> None:
     assert collect(core_of(pool).archive) == Collected()
 
 
+@pytest.mark.slow
 def test_a_writer_that_was_killed(pool: Pool) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=beside()
@@ -225,6 +228,7 @@ def test_a_writer_that_was_killed(pool: Pool) -> None:
     assert files(pool) == set()
 
 
+@pytest.mark.slow
 def test_a_writer_waits_for_a_collector(pool: Pool) -> None:
     key = leave_a_blob(pool)
     with core_of(pool).archive.notes.collecting([key]):
@@ -307,6 +311,7 @@ with Home().pool("jpl8") as pool:
 """
 
 
+@pytest.mark.slow
 def test_collecting_while_others_write(pool: Pool) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", BUSY, str(n)], env=beside()) for n in range(2)]
     freed = 0

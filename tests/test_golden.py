@@ -37,6 +37,7 @@ def test_today_s_format_is_among_them() -> None:
     assert generator().FOLDER.name in FORMATS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_pool_of_that_format(name: str, home: Home) -> None:
     (home.path / "pools").mkdir(parents=True)

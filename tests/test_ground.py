@@ -275,6 +275,7 @@ def answers(question: str, ref: Any) -> tuple[bool, bool]:
     return bool(ref.pool.select(question)), evaluate(asked, ref.product)
 
 
+@pytest.mark.slow
 def test_any_card_of_a_bench_is_found(bench: Path, pool: Pool, home: Home, tmp_path: Path) -> None:
     path = changed(bench, tmp_path / "a.fits", RSTWIDTH=4, OBSERVER="MIRI-JPL", WALLTIME=12.5)
     ref = pool.save(path)

@@ -53,6 +53,7 @@ def temp1(home: Home, simulated: Path) -> Pool:
     return pool
 
 
+@pytest.mark.slow
 def test_the_data_mining_script(temp1: Pool, tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
     script.write_text(f"from miripool import FullQuery, PoolManager, ProductStorage, RateInts\n{SCRIPT}")
@@ -90,6 +91,7 @@ def test_registering(home: Home) -> None:
     assert "one, two" in repr(storage)
 
 
+@pytest.mark.slow
 def test_the_vocabulary(home: Home, simulated: Path) -> None:
     first, second = (home.create(name) for name in ("one", "two"))
     storage = ProductStorage([first, second])

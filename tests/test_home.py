@@ -82,6 +82,7 @@ def test_create(home: Home) -> None:
         home.pool("jpl9")
 
 
+@pytest.mark.slow
 def test_names_of_pools(home: Home, image: Path) -> None:
     for name in ("with some blanks", "v1.2_x-y", "x" * 48, "pool 7", "pg_8", "public"):
         with home.create(name) as pool:
@@ -428,6 +429,7 @@ def test_a_server_that_can_not_be_reached(home: Home, image: Path, monkeypatch: 
         assert pool.select().size() == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_was_stopped_meanwhile(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
     with reachable_folder() as folder:
@@ -449,6 +451,7 @@ def test_a_server_that_was_stopped_meanwhile(image: Path, monkeypatch: pytest.Mo
             assert_index_is_journal(pool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_server_that_is_stopped_while_files_are_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], jobs: int
@@ -501,6 +504,7 @@ def test_an_index_of_a_newer_miripool(home: Home, image: Path) -> None:
     assert files(home.path) == before
 
 
+@pytest.mark.slow
 def test_the_index_of_a_pool_that_another_home_deleted_and_made_again(
     home: Home, image: Path, tmp_path: Path, database_url: str
 ) -> None:
@@ -742,6 +746,7 @@ def test_a_pool_opened_by_its_new_name_before_its_index_has_it(
         assert pool.ref("urn:old:Product:0").name == "a"
 
 
+@pytest.mark.slow
 def test_others_who_open_it_by_its_new_name_all_the_time(
     home: Home, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

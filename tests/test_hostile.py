@@ -288,6 +288,7 @@ with Home().pool("other") as pool:
 """
 
 
+@pytest.mark.slow
 def test_a_header_that_is_longer_than_memory(other: Pool, tmp_path: Path) -> None:
     info = tarfile.TarInfo("././@PaxHeader")
     info.type, info.size = tarfile.XHDTYPE, 1 << 33
@@ -325,6 +326,7 @@ def replace_blob(blob: Blob, write: Callable[[h5py.File], None]) -> None:
             file["tile_digests"] = digests
 
 
+@pytest.mark.slow
 def test_links_out_of_the_folder(filled: Pool, tmp_path: Path) -> None:
     """External links, virtual and external sources are tested with blobs; here, what the file system has."""
     blob = blob_of(filled)
@@ -468,6 +470,7 @@ def test_the_password_is_told_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert not [path for path in log if path.is_file() and PASSWORD.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_the_embedded_server_lets_nobody_else_in(monkeypatch: pytest.MonkeyPatch) -> None:
     with reachable_folder() as folder:
         server = EmbeddedServer(folder / "home", idle_minutes=60)

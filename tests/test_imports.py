@@ -157,6 +157,7 @@ def test_imports_run_one_way(name: str) -> None:
     assert upward == set()
 
 
+@pytest.mark.slow
 def test_no_module_needs_itself() -> None:
     """Not to be loaded, not later within its functions, and not for its types."""
     graph = {
@@ -205,6 +206,7 @@ def test_products_references_and_queries_need_no_library_but_numpy(names: str) -
     assert not loaded_after(f"from miripool import {names}") & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Pool", "PoolManager", "Home"])
 def test_pools_need_sql_and_no_other_heavy_library(name: str) -> None:
     assert not loaded_after(f"from miripool import {name}") & (HEAVY - {"sqlalchemy", "psycopg2"})
@@ -245,6 +247,7 @@ def test_a_pool_shows_what_an_analyst_can_use() -> None:
     assert not shown & {"archive", "catalog", "prepare", "commit", "finish", "fetch", "manifest", "load_version"}
 
 
+@pytest.mark.slow
 def test_public_classes_have_names_of_their_own() -> None:
     where: dict[str, list[str]] = {}
     for name, path in MODULES.items():

@@ -44,6 +44,7 @@ def test_versions_count_in_the_order_of_the_files(pool: Pool, tmp_path: Path, at
     assert list((pool.path / "pending").glob("*")) == []
 
 
+@pytest.mark.slow
 def test_two_calibrations_of_one_exposure_at_once(pool: Pool, simulated: Path) -> None:
     files = [path for label in ("v1", "v2") for path in sorted((simulated / label).glob("*.fits"))]
     outcomes = list(ingest(pool, files, jobs=4))

@@ -42,6 +42,7 @@ print(pool.save(sys.argv[1]).product["SCI"][1, 2])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["h5py._hl", "h5py.h5d", "hdf5plugin"])
 def test_while_hdf5_is_loaded(pool: Pool, tmp_path: Path, module: str) -> None:
     command = [sys.executable, "-c", WHILE_LOADING, str(write_image(tmp_path / "a.fits")), module]
@@ -138,6 +139,7 @@ NEW_ANSWERS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("when", "told", "with_rows"),
     [

@@ -318,6 +318,7 @@ class Numbers:
         return key in self.there
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.integers(0, 3000), st.data())
 def test_last_of_any_length(count: int, data: st.DataObject) -> None:

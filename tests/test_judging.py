@@ -57,6 +57,7 @@ def test_order_and_limit_are_kept(rates: Pool) -> None:
     assert names(rates.select(FullQuery(Rate, bright), order="-ngroups", limit=1)) == ["n29"]
 
 
+@pytest.mark.slow
 def test_many_are_asked_at_a_time(rates: Pool) -> None:
     both = threading.Barrier(2, timeout=30)
 
@@ -67,6 +68,7 @@ def test_many_are_asked_at_a_time(rates: Pool) -> None:
     assert rates.select(meet, executor=ThreadPoolExecutor(2)).size() == COUNT
 
 
+@pytest.mark.slow
 def test_progress(rates: Pool) -> None:
     told: list[tuple[int, int]] = []
     rates.select("(p.data * 2 > 10).any() and ngroups >= 10", progress=lambda done, total: told.append((done, total)))
@@ -109,6 +111,7 @@ def test_statistics_open_no_blob(rates: Pool, monkeypatch: pytest.MonkeyPatch) -
 # Explain
 
 
+@pytest.mark.slow
 def test_explain(rates: Pool) -> None:
     told = rates.explain("(p.data * 2 > 10).sum() > 20 and ngroups > 9 and p.data.max() > 1")
     assert [(step.left, step.answered_by) for step in told.steps] == [
@@ -126,6 +129,7 @@ def test_explain(rates: Pool) -> None:
         rates.explain(tag="nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
@@ -152,6 +156,7 @@ def test_explain_of_pixels(pool: Pool, simulated: Path) -> None:
     assert told.found == 1
 
 
+@pytest.mark.slow
 def test_ls_explain(rates: Pool) -> None:
     text = call("ls", "jpl8", "--explain", "--where", "detector == 'MIRIMAG'").stdout
     assert "0 left, by the index" in text

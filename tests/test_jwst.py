@@ -87,6 +87,7 @@ def test_kinds_of_real_files() -> None:
         assert read_fits(path).kind == kinds[path.stem.split("_")[-1]]
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
 @pytest.mark.skipif(not REAL, reason=f"no real data in {SHARED}; set MIRIPOOL_SHARED_DATA")
 @pytest.mark.parametrize("path", REAL, ids=lambda p: f"{p.parent.name}-{p.stem.split('_')[-1]}")

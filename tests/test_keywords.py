@@ -110,6 +110,7 @@ needs_stdatamodels = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_stdatamodels
 def test_the_installed_schemas(fresh: Path) -> None:
     found = dictionary()
@@ -147,6 +148,7 @@ def test_without_stdatamodels(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(dictionary()) == 0
 
 
+@pytest.mark.slow
 def test_importing_and_using_it_imports_nothing_large() -> None:
     code = (
         "import sys; from miripool.model.metadata import MetaData; from miripool.model.table import TableDataset;"

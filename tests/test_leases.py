@@ -251,6 +251,7 @@ def test_a_writer_whose_note_and_files_are_gone(pool: Pool, tmp_path: Path, gone
         assert not list(pool.path.glob("journal/*.json"))
 
 
+@pytest.mark.slow
 def test_a_container_of_another_host_name(pool: Pool, tmp_path: Path) -> None:
     """The kernel tells who is no more, the name of the host does not."""
     with slow_writer(tmp_path / "steps") as writer:

@@ -109,6 +109,7 @@ def test_psql_gets_none_of_them(own: Home) -> None:
     assert "miripool_reader 1" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_they_count_for_a_server_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with throwaway_server() as url:

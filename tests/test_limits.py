@@ -55,6 +55,7 @@ def test_soft_limits_are_raised(server: EmbeddedServer) -> None:
         assert soft == hard, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -40,6 +40,7 @@ def step(raw: object, gain: str = "gain_1.fits", digest: str = "0" * 32) -> list
 # Lineage
 
 
+@pytest.mark.slow
 def test_raw_to_ramp_to_rateints(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     add(pool, simulated / "v2")
@@ -60,6 +61,7 @@ def test_raw_to_ramp_to_rateints(pool: Pool, simulated: Path) -> None:
     assert [context.kind for context in asked.contexts] == ["Exposure"]
 
 
+@pytest.mark.slow
 def test_a_history_says_what_it_was_made_from(pool: Pool) -> None:
     raw, other = pool.save(made(Raw, "r", 1), pixels=False), pool.save(made(Raw, "other", 2), pixels=False)
     combined = pool.save(made(Rate, "both", 3), history=[{"inputs": [str(raw.urn), str(other.urn)], "tool": "mean"}])
@@ -71,6 +73,7 @@ def test_a_history_says_what_it_was_made_from(pool: Pool) -> None:
     assert pool.uses(final) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("history", [[{"inputs": "no list"}], [{"references": [1]}], [{"inputs": [None, 5]}], [{}]])
 def test_histories_may_say_anything(pool: Pool, history: list[dict[str, object]]) -> None:
     odd = [*history, {"references": {"R_X": 5, "R_Y": {"name": None}, "R_Z": {"name": "z", "digest": 7}}}]
@@ -88,6 +91,7 @@ def test_a_history_that_circles_ends(pool: Pool) -> None:
     assert {use.row.name for use in pool.uses(first)} >= {"b"}
 
 
+@pytest.mark.slow
 def test_an_index_made_anew_knows_histories(pool: Pool) -> None:
     raw = pool.save(made(Raw, "r", 1), pixels=False)
     pool.save(made(Rate, "x", 1), history=step(raw.urn))
@@ -132,6 +136,7 @@ def test_uses_by_contexts(pool: Pool) -> None:
     assert pool.uses("urn:jpl8:Rate:0") == []
 
 
+@pytest.mark.slow
 def test_on_the_command_line(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     drawn = call("lineage", "jpl8", f"RateInts/{NAME}").stdout
@@ -195,6 +200,7 @@ def test_forms_and_tables_that_differ(pool: Pool, simulated: Path) -> None:
     assert change.columns == (table.dtype.names[0],)
 
 
+@pytest.mark.slow
 def test_diff_on_the_command_line(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "v1", simulated / "v2")
     shown = call("diff", "jpl8", f"RateInts/{NAME}@0", f"RateInts/{NAME}@1").stdout

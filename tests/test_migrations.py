@@ -198,6 +198,7 @@ def test_keyword_indexes_are_those_that_were_measured() -> None:
 VIEWS = ("ramps", "ref_ramps", "groups", "correctedramps", "correctedgroups", "exposures", "correctedexposures")
 
 
+@pytest.mark.slow
 def test_views_of_an_older_index_give_the_same_answers(home: Home, tmp_path: Path) -> None:
     """The views of version 8 are put in the place of today's, asked, and made newer by opening the pool."""
     files = two_detectors.write(tmp_path)

@@ -116,6 +116,7 @@ POOLS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,20}[A-Za-z0-9]", fullmatch=
 KINDS = st.sampled_from(["Raw", "Ramp", "RateInts", "Rate", "Product", "Exposure"])
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(POOLS, KINDS, st.integers(0, 10**18 - 1))
 def test_urns_have_a_round_trip(pool: str, kind: str, serial: int) -> None:

@@ -102,6 +102,7 @@ def test_processes_of_its_server_keep_it(place: Path, tmp_path: Path) -> None:
     assert remove_orphans(place) == [folder]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server lies outside of its home")
 def test_the_next_server_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)

@@ -55,6 +55,7 @@ def test_a_name_that_is_too_long(tmp_path: Path, name: str) -> None:
     assert str(tmp_path) in str(raised.value)
 
 
+@pytest.mark.slow
 def test_on_the_command_line(pool: Pool, tmp_path: Path) -> None:
     pool.save(write_image(tmp_path / "a.fits"))
     os.mkfifo(tmp_path / "pipe")

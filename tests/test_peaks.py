@@ -11,6 +11,7 @@ import pytest
 TELL = "import sys; sys.path.insert(0, sys.argv[1]); from peaks import peak_memory; {}print(peak_memory())"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("held", "least", "most"), [("", 1e6, 60e6), ("bytearray(300_000_000); ", 300e6, 360e6)])
 def test_a_process_of_a_large_one(held: str, least: float, most: float) -> None:
     large = bytearray(b"x") * 500_000_000

@@ -104,6 +104,7 @@ def test_an_error_of_the_source_is_kept() -> None:
 # What the rows hold
 
 
+@pytest.mark.slow
 def test_rows_are_the_arrays(pool: Pool, simulated: Path) -> None:
     for path in [simulated / "uncal" / f"{NAME}_uncal.fits", *sorted((simulated / "v1").iterdir())]:
         assert saving.save(core_of(pool), path).notice is None
@@ -428,6 +429,7 @@ def test_rate_without_err_and_flags(pool: Pool) -> None:
     assert "err" not in table.colnames
 
 
+@pytest.mark.slow
 def test_index_made_anew_has_the_same_numbers(home: Home, pool: Pool, simulated: Path) -> None:
     for path in [*sorted((simulated / "v1").iterdir()), *sorted((simulated / "v2").iterdir())]:
         pool.save(path)

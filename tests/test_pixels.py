@@ -253,6 +253,7 @@ f( now p . [integration==2] [group=1] [integration==1,group==5] [2] [:,1] [0] [-
 """
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(
     st.lists(st.sampled_from(WORDS.split()), max_size=12), st.sampled_from(["", " "]), st.sampled_from(pixel_kinds())
@@ -389,6 +390,7 @@ def pixels_of(product: Product) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the condition names:miripool.errors.IncompleteAnswer")
 @pytest.mark.parametrize("kind", pixel_kinds())
 def test_conditions_against_brute_force(pool: Pool, kind: str) -> None:

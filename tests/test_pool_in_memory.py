@@ -43,6 +43,7 @@ def write_ramp(path: Path, *, changed: bool = False) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_versions_come_back_bit_for_bit(memory: Pool, tmp_path: Path) -> None:
     first = write_ramp(tmp_path / "a_ramp.fits")
     ref = memory.save(first, tag="using cal v1")
@@ -114,6 +115,7 @@ def test_versions_go_into_a_folder_and_come_from_one(memory: Pool, home: Home, t
     assert memory.select().size() == 2
 
 
+@pytest.mark.slow
 def test_a_pack_of_it(memory: Pool, home: Home, tmp_path: Path) -> None:
     memory.save(write_ramp(tmp_path / "a_ramp.fits"))
     (tmp_path / "new").mkdir()
@@ -125,6 +127,7 @@ def test_a_pack_of_it(memory: Pool, home: Home, tmp_path: Path) -> None:
         assert pool.verify(level="full").is_whole
 
 
+@pytest.mark.slow
 def test_a_lost_blob_is_repaired(memory: Pool, home: Home, tmp_path: Path) -> None:
     file = write_ramp(tmp_path / "a_ramp.fits")
     ref = memory.save(file)

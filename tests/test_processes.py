@@ -74,6 +74,7 @@ def together(scripts: Sequence[tuple[str, Sequence[Any]]]) -> list[str]:
         return [output for output, _ in ended]
 
 
+@pytest.mark.slow
 def test_two_processes_save_a_hundred_products_each(pool: Pool) -> None:
     script = """
 for i in range(100):
@@ -89,6 +90,7 @@ for i in range(100):
     assert sorted(ref.urn for ref in pool.select()) == sorted(urns)
 
 
+@pytest.mark.slow
 def test_eight_processes_save_under_one_name(pool: Pool) -> None:
     script = """
 ref = pool.save(product("same", int(sys.argv[1])), tag="newest")
@@ -105,6 +107,7 @@ print(ref.version, ref.urn, ref.meta["NGROUPS"].value)
     assert_index_is_journal(pool)
 
 
+@pytest.mark.slow
 def test_four_processes_save_the_same(pool: Pool) -> None:
     script = """
 ref = pool.save(product("same", 1), tag=sys.argv[1])
@@ -116,6 +119,7 @@ print(ref.urn)
     assert_index_is_journal(pool)
 
 
+@pytest.mark.slow
 def test_readers_see_no_error_while_others_write(pool: Pool, home: Home) -> None:
     writer = """
 for i in range(40):
@@ -148,6 +152,7 @@ print(seen)
     assert_index_is_journal(pool)
 
 
+@pytest.mark.slow
 def test_a_dropped_index_while_others_write(pool: Pool, home: Home) -> None:
     """Whoever opens the pool next makes it again from the journal."""
     for i in range(5):
@@ -215,6 +220,7 @@ def test_killed_at_any_moment(pool: Pool, home: Home) -> None:
     assert pool.save(write_image(home.path / "files" / "after.fits")).version == 0
 
 
+@pytest.mark.slow
 def test_killed_between_the_entry_and_the_index(pool: Pool, home: Home) -> None:
     """The entry is durable; the next command takes it in."""
     script = """
@@ -246,6 +252,7 @@ pool.save(product("a", 1), tag="x")
     assert pool.save(pool.ref("a")).notice == "unchanged: version 0"
 
 
+@pytest.mark.slow
 def test_killed_before_the_entry(pool: Pool) -> None:
     script = """
 import os, signal
@@ -281,6 +288,7 @@ def test_a_forked_child_uses_the_pool(pool: Pool, home: Home) -> None:
     assert_index_is_journal(pool)
 
 
+@pytest.mark.slow
 def test_a_pool_made_by_several_at_once(home: Home) -> None:
     script = """
 import sys
@@ -316,5 +324,7 @@ def test_what_the_index_refuses_is_not_saved(pool: Pool, tmp_path: Path) -> None
 def test_a_number_taken_by_something_else_is_an_error(pool: Pool, tmp_path: Path) -> None:
     pool.save(write_image(tmp_path / "a.fits"))
     core_of(pool).archive.storage.files.path(Journal.key(1)).mkdir()
-    with pytest.raises(IntegrityError, match=r"000000000001\.json is not a journal entry, but has the name of the next one"):
+    with pytest.raises(
+        IntegrityError, match=r"000000000001\.json is not a journal entry, but has the name of the next one"
+    ):
         pool.save(write_image(tmp_path / "b.fits"))

@@ -42,6 +42,7 @@ def test_adding(pool: Pool, tmp_path: Path) -> None:
     assert len(full) <= 2
 
 
+@pytest.mark.slow
 def test_verifying(pool: Pool, tmp_path: Path) -> None:
     call("add", "jpl8", files(tmp_path / "files", 12))
     screens, code = watch("verify", "jpl8")

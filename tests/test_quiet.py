@@ -35,6 +35,7 @@ def test_data_and_errors_only(pool: Pool, tmp_path: Path, place: str) -> None:
     assert "1 unchanged, 1 failed" in aloud.stderr  # one command's silence is not the next one's
 
 
+@pytest.mark.slow
 def test_every_command_can_be_quiet(pool: Pool, tmp_path: Path) -> None:
     write_image(tmp_path / "a.fits")
     for words in (
@@ -56,6 +57,7 @@ def test_every_command_can_be_quiet(pool: Pool, tmp_path: Path) -> None:
         assert (done.exit_code, done.stderr) == (0, ""), words
 
 
+@pytest.mark.slow
 def test_errors_are_said_all_the_same(miripool: Callable[..., subprocess.CompletedProcess[str]], home: Home) -> None:
     done = miripool("ls", "none", "-q")
     assert done.returncode != 0
@@ -79,6 +81,7 @@ def test_progress_is_for_terminals(words: list[str], shown: bool) -> None:
     assert on_terminal.stdout.strip() == str(shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "completed"),
     [

@@ -68,6 +68,7 @@ def read_only_pool(home: Home, pool: Pool, tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_a_read_only_mount(read_only_pool: Path, home: Home, tmp_path: Path) -> None:
     with home.pool("jpl8") as pool:
         assert_read(pool, tmp_path)
@@ -114,6 +115,7 @@ def test_a_read_only_mount_in_another_home(
             assert_refused(pool, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_a_reader_s_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with throwaway_server() as url:

@@ -70,6 +70,7 @@ def added(
             yield Added(exposure, home, pool, rows, blobs)
 
 
+@pytest.mark.slow
 def test_versions(added: Added) -> None:
     found = {(ref.kind, ref.version): ref.tags for ref in added.pool.select(all_versions=True)}
     assert found == {

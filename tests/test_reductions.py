@@ -196,6 +196,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Itera
         yield made
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     arrays=st.lists(

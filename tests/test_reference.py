@@ -149,6 +149,7 @@ def test_walking_backwards_fetches_each_page_once(pool: CountingPool) -> None:
     assert [page[0] for page in pool.fetched] == [1000, 500, 0]
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.integers(0, 40), st.integers(1, 9), st.data())
 def test_results_are_a_sequence(count: int, page: int, data: st.DataObject) -> None:

@@ -46,6 +46,7 @@ def seen(pool: Pool) -> list[object]:
     return [rows, contexts, trash, events, slopes["urn", "integration", "rate"].as_array().tolist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["nothing", "the schema", "some rows"])
 def test_the_same_as_before(filled: Pool, home: Home, lost: str) -> None:
     before = seen(filled)
@@ -84,6 +85,7 @@ def test_a_damaged_journal_leaves_the_index_alone(filled: Pool, home: Home) -> N
     assert ask(home.database_url(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'miripool%'") == []
 
 
+@pytest.mark.slow
 def test_readers_may_still_read(filled: Pool, home: Home) -> None:
     call("server", "grant", "jpl8")
     rights = "SELECT has_schema_privilege('miripool_reader', 'jpl8', 'USAGE')"
@@ -106,6 +108,7 @@ with Home().pool("jpl8") as pool:
 """
 
 
+@pytest.mark.slow
 def test_others_write_meanwhile(filled: Pool) -> None:
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(n)], stderr=subprocess.PIPE, text=True) for n in range(2)
@@ -142,6 +145,7 @@ def scratch_schemas(home: Home) -> list[tuple[str]]:
     return ask(home.database_url(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'miripool %'")
 
 
+@pytest.mark.slow
 def test_a_killed_reindex_is_gone_on_with(filled: Pool, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     before = seen(filled)
     assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
@@ -162,6 +166,7 @@ def test_a_killed_reindex_is_gone_on_with(filled: Pool, home: Home, monkeypatch:
     assert verify(filled, level="full").findings == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_one_left_is_not_believed(filled: Pool, home: Home) -> None:
     """It had not found a manifest, which was restored meanwhile; or it is no index at all."""
     before = seen(filled)
@@ -185,6 +190,7 @@ Home().pool("jpl8").reindex()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["older", "gone on otherwise"])
 def test_another_state_of_the_folder_is_not_mixed_up_with_what_a_killed_one_left(
     pool: Pool, home: Home, tmp_path: Path, state: str
@@ -228,6 +234,7 @@ def idle_reader(home: Home) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_an_idle_reader_stops_nobody(filled: Pool, home: Home) -> None:
     before = seen(filled)
     with idle_reader(home), ThreadPoolExecutor(1) as threads:
@@ -249,6 +256,7 @@ def test_an_idle_reader_stops_nobody(filled: Pool, home: Home) -> None:
     assert [row for row in rows if row["name"] != "another"] == before[0]
 
 
+@pytest.mark.slow
 def test_an_idle_reader_does_not_stop_a_delete(filled: Pool, home: Home) -> None:
     filled.close()
     with idle_reader(home):

@@ -52,11 +52,13 @@ def flip(path: Path) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 def test_a_whole_pool_needs_nothing(filled: Pool, copy: Path) -> None:
     assert repair(filled, [copy]) == []
     assert call("repair", "jpl8").stderr.endswith("whole\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["the FITS file", "a folder of FITS files", "a copy of the pool"])
 def test_blobs_come_back(filled: Pool, simulated: Path, copy: Path, source: str) -> None:
     missing, damaged = blob_of(filled, f"Ramp/{NAME}"), blob_of(filled, f"RateInts/{NAME}@0")
@@ -80,6 +82,7 @@ def test_blobs_come_back(filled: Pool, simulated: Path, copy: Path, source: str)
     assert repair(filled) == []
 
 
+@pytest.mark.slow
 def test_blobs_that_nobody_has(filled: Pool, tmp_path: Path) -> None:
     missing, damaged = blob_of(filled, f"Ramp/{NAME}"), blob_of(filled, f"RateInts/{NAME}@0")
     file_of(missing).unlink()
@@ -95,6 +98,7 @@ def test_blobs_that_nobody_has(filled: Pool, tmp_path: Path) -> None:
         filled.ref(f"RateInts/{NAME}@0").product["SCI"][0, 0, 0]
 
 
+@pytest.mark.slow
 def test_what_is_added_again_heals(filled: Pool, simulated: Path) -> None:
     file_of(blob_of(filled, f"RateInts/{NAME}@0")).unlink()
     assert not repair(filled)[0].healed
@@ -102,6 +106,7 @@ def test_what_is_added_again_heals(filled: Pool, simulated: Path) -> None:
     assert verify(filled, level="full").is_whole
 
 
+@pytest.mark.slow
 def test_manifests_and_entries_come_from_a_copy(filled: Pool, copy: Path, simulated: Path) -> None:
     storage = core_of(filled).archive.storage
     (row,) = core_of(filled).catalog.rows([filled.ref(f"Rate/{NAME}").serial])
@@ -124,6 +129,7 @@ def test_manifests_and_entries_come_from_a_copy(filled: Pool, copy: Path, simula
     assert filled.ref(f"Rate/{NAME}").product["SCI"].shape == (64, 72)
 
 
+@pytest.mark.slow
 def test_an_entry_that_nobody_has(filled: Pool, simulated: Path, home: Home) -> None:
     core_of(filled).archive.storage.files.path(core_of(filled).archive.journal.key(1)).unlink()
     with home.create("other") as other:
@@ -133,6 +139,7 @@ def test_an_entry_that_nobody_has(filled: Pool, simulated: Path, home: Home) -> 
     assert "no source has it" in steps[0].action
 
 
+@pytest.mark.slow
 def test_the_index_is_made_anew(filled: Pool, home: Home) -> None:
     ask(home.database_url(), "SET search_path TO jpl8; DELETE FROM dataset; DELETE FROM raw_pixel")
     steps = repair(filled)
@@ -141,6 +148,7 @@ def test_the_index_is_made_anew(filled: Pool, home: Home) -> None:
     assert verify(filled, level="full").findings == []
 
 
+@pytest.mark.slow
 def test_on_the_command_line(filled: Pool, simulated: Path) -> None:
     blob = blob_of(filled, f"Ramp/{NAME}")
     file_of(blob).unlink()
@@ -156,6 +164,7 @@ def test_on_the_command_line(filled: Pool, simulated: Path) -> None:
         call("repair", "jpl8", "--from", simulated / "none")
 
 
+@pytest.mark.slow
 def test_files_that_a_killed_server_left_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
     with reachable_folder() as folder:
@@ -190,6 +199,7 @@ def cut(path: Path) -> None:
     path.write_bytes(data[:-20] + b"x" * 20)
 
 
+@pytest.mark.slow
 def test_a_copy_that_went_another_way_since_takes_nothing_away(pool: Pool, tmp_path: Path) -> None:
     saved(pool, "a")
     root = pool.path
@@ -216,6 +226,7 @@ def test_a_copy_that_went_another_way_since_takes_nothing_away(pool: Pool, tmp_p
     assert verify(pool, level="full").findings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["gone", "empty"])
 def test_the_newest_entry_is_lost(pool: Pool, tmp_path: Path, harm: str) -> None:
     for name in ("a", "b", "c"):
@@ -235,6 +246,7 @@ def test_the_newest_entry_is_lost(pool: Pool, tmp_path: Path, harm: str) -> None
     assert verify(pool).findings == []
 
 
+@pytest.mark.slow
 def test_a_manifest_is_made_again_from_its_file(filled: Pool, simulated: Path) -> None:
     ref = filled.ref(f"Ramp/{NAME}@0")
     (row,) = core_of(filled).catalog.rows([ref.serial])
@@ -261,6 +273,7 @@ def test_what_is_not_known_to_be_damaged_stays(pool: Pool) -> None:
     assert file_of(blob).read_bytes() == data
 
 
+@pytest.mark.slow
 def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> None:
     saved(pool, "a")
     blob = blob_of(pool, "Rate/a")
@@ -276,6 +289,7 @@ def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> No
         assert verify(pool, level="full").findings == []
 
 
+@pytest.mark.slow
 def test_a_file_that_tells_two_things_is_made_anew_from_itself(pool: Pool) -> None:
     saved(pool, "a")
     blob = blob_of(pool, "Rate/a")
@@ -293,6 +307,7 @@ def test_a_file_that_tells_two_things_is_made_anew_from_itself(pool: Pool) -> No
     assert np.array_equal(blob_of(pool, "Rate/a")[...], sci)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["damaged", "missing"])
 def test_what_is_sound_and_lacks_another_blob_stays(pool: Pool, tmp_path: Path, harm: str) -> None:
     rng = np.random.default_rng(0)

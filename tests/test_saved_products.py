@@ -118,6 +118,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_copies_are_editable_and_saved_as_another_version(pool: Pool, ramp: Path, tmp_path: Path) -> None:
     ref = pool.save(ramp, pixels=False)
     for number, (words, make) in enumerate(COPIES.items(), 1):

@@ -119,6 +119,7 @@ def test_the_reference_of_a_save(pool: Pool, ramp: Path) -> None:
     assert abs((ref.created - datetime.now(UTC)).total_seconds()) < 60
 
 
+@pytest.mark.slow
 def test_same_data_with_new_timestamps(pool: Pool, simulated: Path, again: Path) -> None:
     file = again / f"{NAME}_ramp.fits"
     assert file.read_bytes() != (simulated / "v1" / file.name).read_bytes()
@@ -155,6 +156,7 @@ def test_one_changed_element_is_a_change(pool: Pool, rate: Path, tmp_path: Path)
     assert pool.save(changed(rate, tmp_path, change)).version == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_written_for_an_unchanged_file(pool: Pool, simulated: Path, again: Path) -> None:
     for file in sorted((simulated / "v1").iterdir()):
         pool.save(file)
@@ -166,6 +168,7 @@ def test_nothing_is_written_for_an_unchanged_file(pool: Pool, simulated: Path, a
     assert not list((folder_of(pool) / "pending").iterdir())
 
 
+@pytest.mark.slow
 def test_any_living_version_is_compared_not_only_the_head(pool: Pool, rate: Path, again: Path, tmp_path: Path) -> None:
     pool.save(rate)
     for value in ("b", "c"):
@@ -303,6 +306,7 @@ def test_hdulist(pool: Pool, rate: Path) -> None:
     np.testing.assert_array_equal(flat.product.data, np.arange(6).reshape(2, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
 @pytest.mark.filterwarnings("default")  # the datamodels' own
 def test_datamodel(pool: Pool, ramp: Path, tmp_path: Path) -> None:
@@ -517,6 +521,7 @@ def test_threads_that_save_the_same_file_make_one_version(pool: Pool, rate: Path
     assert not list((folder_of(pool) / "pending").iterdir())
 
 
+@pytest.mark.slow
 def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server goes away when the entry is written: the message says that the product is saved, and it is."""
     core_of(pool).catch_up()
@@ -563,6 +568,7 @@ def test_a_folder_that_is_older_than_its_index_is_not_written(pool: Pool, simula
     assert len(pool.select(all_versions=True)) == 2
 
 
+@pytest.mark.slow
 def test_kinds_by_content(pool: Pool, simulated: Path) -> None:
     found = [pool.save(path) for path in sorted(simulated.rglob("*.fits")) if "v2" not in path.parts]
     assert {ref.kind for ref in found} == {"Raw", "Ramp", "RateInts", "Rate"}
@@ -624,6 +630,7 @@ def damaged(pool: Pool, part: str, how: str) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["missing", "cut", "empty", "another"])
 @pytest.mark.parametrize("part", ["blobs", "manifests"])
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -653,6 +660,7 @@ def test_data_shared_with_a_damaged_version_are_stored_again(pool: Pool, rate: P
         assert np.array_equal(ref.product["SCI"][...], read_fits(rate)["SCI"][...], equal_nan=True)
 
 
+@pytest.mark.slow
 def test_a_damaged_version_that_the_file_can_not_mend_is_not_said_to_be_there(
     pool: Pool, simulated: Path, again: Path, tmp_path: Path
 ) -> None:

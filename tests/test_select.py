@@ -89,6 +89,7 @@ def serials(refs: ProductRefs) -> list[int]:
 HEADS = [0, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_the_pool_is_as_the_table_says(pool: Pool) -> None:
     assert [(r.urn, r.name, r.version, r.tags) for r in pool.select(all_versions=True)] == [
         ("urn:jpl8:Raw:0", NAME, 0, ()),

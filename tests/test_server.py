@@ -108,6 +108,7 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_first_start_use_and_stop(server: EmbeddedServer) -> None:
     words: list[str] = []
     url = server.ensure(progress=words.append)
@@ -149,6 +150,7 @@ def test_first_start_use_and_stop(server: EmbeddedServer) -> None:
     assert list(server.home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ensure_is_cheap_and_starts_no_process(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.ensure()
     monkeypatch.setattr(subprocess, "Popen", None)
@@ -160,6 +162,7 @@ def test_ensure_is_cheap_and_starts_no_process(server: EmbeddedServer, monkeypat
     assert min(times) < 0.05
 
 
+@pytest.mark.slow
 def test_no_network_and_no_trust(server: EmbeddedServer) -> None:
     server.ensure()
     status = server.status()
@@ -178,6 +181,7 @@ def test_no_network_and_no_trust(server: EmbeddedServer) -> None:
     assert names == ({owner, "root"} if is_root else {owner})
 
 
+@pytest.mark.slow
 def test_roles_of_the_same_person(server: EmbeddedServer) -> None:
     server.ensure()
     ask(server, "CREATE ROLE miripool_reader LOGIN")
@@ -215,6 +219,7 @@ link.close()
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_start_one_server(server: EmbeddedServer) -> None:
     go = server.home.parent / "go"
     command = [sys.executable, "-c", SCRIPT, str(SOURCE), str(server.home), str(go)]
@@ -248,6 +253,7 @@ def ordinary_user_and_python() -> tuple[pwd.struct_passwd, Callable[..., subproc
     pytest.skip("no ordinary user who can run Python with the packages of this one")
 
 
+@pytest.mark.slow
 @needs_root
 def test_another_user_is_refused(server: EmbeddedServer) -> None:
     server.ensure()
@@ -269,6 +275,7 @@ def test_another_user_is_refused(server: EmbeddedServer) -> None:
     assert b"Peer authentication failed" in done.stderr
 
 
+@pytest.mark.slow
 @needs_root
 def test_an_ordinary_user(home: Path) -> None:
     user, python = ordinary_user_and_python()
@@ -283,6 +290,7 @@ def test_an_ordinary_user(home: Path) -> None:
         EmbeddedServer(home).ensure()
 
 
+@pytest.mark.slow
 @needs_root
 def test_root_with_a_home_out_of_reach(home: Path) -> None:
     home.parent.chmod(0o700)
@@ -311,6 +319,7 @@ def test_root_with_a_home_out_of_reach(home: Path) -> None:
     assert not outside.exists()
 
 
+@pytest.mark.slow
 @needs_root
 def test_root_with_binaries_out_of_reach(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wheel of a virtual environment under `/root`."""
@@ -334,6 +343,7 @@ def test_root_with_binaries_out_of_reach(home: Path, monkeypatch: pytest.MonkeyP
     assert len(list((home.parent / "var").iterdir())) == 1
 
 
+@pytest.mark.slow
 @needs_root
 def test_user_of_the_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIRIPOOL_SERVER_USER", "nobody")
@@ -358,6 +368,7 @@ def test_user_of_the_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
 # kills
 
 
+@pytest.mark.slow
 def test_killed_supervisor_killed_postmaster_and_both(server: EmbeddedServer) -> None:
     server.ensure()
     ask(server, "CREATE TABLE t AS SELECT 1 AS x")
@@ -403,6 +414,7 @@ def test_killed_supervisor_killed_postmaster_and_both(server: EmbeddedServer) ->
     assert not postmasters(server)
 
 
+@pytest.mark.slow
 def test_backends_that_outlive_the_postmaster(server: EmbeddedServer) -> None:
     server.ensure()
     ask(server, "CREATE TABLE t AS SELECT 1 AS x")
@@ -427,6 +439,7 @@ def test_backends_that_outlive_the_postmaster(server: EmbeddedServer) -> None:
     assert ask(server, "SELECT x FROM t") == [(1,)]
 
 
+@pytest.mark.slow
 def test_long_recovery(server: EmbeddedServer) -> None:
     """Recovery is held up by stopping PostgreSQL's startup process in the midst of it."""
     server.ensure()
@@ -478,6 +491,7 @@ def hold_startup(server: EmbeddedServer, said: int) -> psutil.Process:
     raise AssertionError("no startup process seen")
 
 
+@pytest.mark.slow
 def test_left_over_pid_files(server: EmbeddedServer) -> None:
     """PostgreSQL itself refuses to start while the pid in its file is in use, whatever for."""
     server.ensure()
@@ -510,6 +524,7 @@ def test_left_over_pid_files(server: EmbeddedServer) -> None:
         zombie.wait()
 
 
+@pytest.mark.slow
 def test_killed_initdb_leaves_nothing_half_done(server: EmbeddedServer) -> None:
     folder = server.home / "postgres"
     thread = threading.Thread(target=lambda: contextlib.suppress(ServerUnavailable).__enter__() or server.ensure())
@@ -526,6 +541,7 @@ def test_killed_initdb_leaves_nothing_half_done(server: EmbeddedServer) -> None:
 # idle
 
 
+@pytest.mark.slow
 def test_idle_server_shuts_down_but_not_under_a_client(home: Path) -> None:
     server = EmbeddedServer(home, idle_minutes=0.02)
     server.ensure()
@@ -542,6 +558,7 @@ def test_idle_server_shuts_down_but_not_under_a_client(home: Path) -> None:
     assert server.status().running
 
 
+@pytest.mark.slow
 def test_removed_home_ends_its_server(server: EmbeddedServer) -> None:
     server.ensure()
     status = server.status()
@@ -553,6 +570,7 @@ def test_removed_home_ends_its_server(server: EmbeddedServer) -> None:
     until(lambda: not mark.alive)
 
 
+@pytest.mark.slow
 def test_removed_socket_ends_the_server_and_the_next_client_starts_it(server: EmbeddedServer) -> None:
     server.ensure()
     status = server.status()
@@ -566,6 +584,7 @@ def test_removed_socket_ends_the_server_and_the_next_client_starts_it(server: Em
 # refusals
 
 
+@pytest.mark.slow
 def test_other_host_is_refused(server: EmbeddedServer) -> None:
     server.ensure()
     state = read_state(server.home / "postgres")
@@ -595,6 +614,7 @@ def test_state_of_a_copied_home_is_not_ours(server: EmbeddedServer) -> None:
         _ = EmbeddedServer(copy).url
 
 
+@pytest.mark.slow
 def test_damaged_state_is_as_good_as_none(server: EmbeddedServer) -> None:
     server.ensure()
     server.stop()
@@ -621,6 +641,7 @@ def test_read_only_home(home: Path) -> None:
             EmbeddedServer(home).ensure()
 
 
+@pytest.mark.slow
 def test_path_too_long_or_too_odd_for_a_socket(home: Path) -> None:
     for name in ("x" * 120, "a,b", "50% sign 'é'"):
         server = EmbeddedServer(home / name)
@@ -644,6 +665,7 @@ def test_url_for_sqlalchemy(server: EmbeddedServer) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_data_of_another_version_or_none(server: EmbeddedServer) -> None:
     server.ensure()
     data = server.status().data_directory
@@ -655,6 +677,7 @@ def test_data_of_another_version_or_none(server: EmbeddedServer) -> None:
     assert not server.status().running
 
 
+@pytest.mark.slow
 def test_postgres_that_does_not_start_says_why(server: EmbeddedServer) -> None:
     server.ensure()
     ask(server, "ALTER SYSTEM SET max_connections = 1")

@@ -59,6 +59,7 @@ def test_a_pack(filled: Pool, other: Pool, tmp_path: Path) -> None:
         other.unpack(tmp_path / "none.tar")
 
 
+@pytest.mark.slow
 def test_whole_damaged_and_healed(filled: Pool, other: Pool) -> None:
     filled.copy_to(other)
     assert filled.verify(level="full").is_whole

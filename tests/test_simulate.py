@@ -554,6 +554,7 @@ def test_references_that_can_not_be(exposure, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["miri_gain_truth.fits"]
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
 def test_the_datamodels_open_the_references(exposure, tmp_path):
     from stdatamodels.jwst import datamodels

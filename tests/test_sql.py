@@ -49,6 +49,7 @@ def ask(home: Home, statement: str) -> list[tuple[Any, ...]]:
         return list(answer)
 
 
+@pytest.mark.slow
 def test_questions(own: Home) -> None:
     assert ask(own, "SELECT count(*) FROM ramps WHERE pixel_id = 802897") == [(3,)]
     with own.sql("my pool", "SELECT exp_id AS a, exp AS b FROM exposures") as answer:
@@ -157,6 +158,7 @@ def test_psql_is_opened_for_the_reader(own: Home, monkeypatch: pytest.MonkeyPatc
     assert f"{READER}@" in arguments[-1]
 
 
+@pytest.mark.slow
 def test_pixel_on_the_command_line(own: Home, tmp_path: Path) -> None:
     rows = json.loads(call("pixel", "my pool", "9", "800", "--json").stdout)
     assert [row["integration"] for row in rows] == [1, 2, 3]
@@ -231,6 +233,7 @@ SELECT 'path ' || current_setting('search_path') || ', timeout ' || current_sett
 """
 
 
+@pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.parametrize("place", ["user", "query"])
 def test_no_secret_among_the_arguments(tmp_path: Path, place: str) -> None:

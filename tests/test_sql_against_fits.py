@@ -47,6 +47,7 @@ def pixel_id(row: int, column: int) -> int:
     return (Y + row - 1) * 1032 + X + column
 
 
+@pytest.mark.slow
 def test_groups_by_the_exposure_s_name(pool: Pool, files: Files) -> None:
     for name, detector in EXPOSURES.items():
         rows = ask(
@@ -75,6 +76,7 @@ def test_ramps_of_one_detector_through_its_exposures(pool: Pool, files: Files) -
     assert np.array_equal([row[2] for row in rows], wanted)
 
 
+@pytest.mark.slow
 def test_raw_and_corrected_ramps_side_by_side(pool: Pool, files: Files) -> None:
     """Both calibrations of each exposure beside the raw ramp; the one without rows is missing, and is told."""
     rows = ask(

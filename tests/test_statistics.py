@@ -62,6 +62,7 @@ def assert_agrees(found: Statistics, array: NDArray[Any]) -> None:
     assert found.std == pytest.approx(float(numbers.std()), rel=1e-10, abs=1e-14 * largest + TINY)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(float_arrays())
 def test_floats_agree_with_numpy(array: NDArray[Any]) -> None:
@@ -81,6 +82,7 @@ def test_flagged_elements_are_counted(array: NDArray[Any]) -> None:
     assert summarise(array).n_flagged is None
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(float_arrays(infinities=True))
 def test_infinities(array: NDArray[Any]) -> None:
@@ -96,6 +98,7 @@ def test_infinities(array: NDArray[Any]) -> None:
     assert found.n_nan == np.isnan(array).sum()
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.lists(float_arrays(), min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_blocks_and_accumulators_merge_in_any_order(arrays: list[NDArray[Any]], random: Any) -> None:
@@ -175,6 +178,7 @@ def test_numbers_near_the_end_of_float64_give_a_mean(values: list[float]) -> Non
         assert Statistics.from_json(json.loads(canonical_json(found.to_json()))) == found
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(float_arrays(infinities=True), st.booleans())
 def test_json_round_trip(array: NDArray[Any], flags: bool) -> None:

@@ -595,6 +595,7 @@ int renameat2(int a, const char *b, int c, const char *d, unsigned int e) { errn
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renaming", [True, False])
 def test_a_pool_on_a_file_system_without_hard_links(home: Home, tmp_path: Path, renaming: bool) -> None:
     compiler = shutil.which("cc")

@@ -24,6 +24,7 @@ from miripool.model.tiles import basic_index
 EXAMPLES = settings(deadline=None, max_examples=150)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6), st.sampled_from(["i1", "i2", "f4"]), st.data())
 def test_boxes_are_those_of_the_array(

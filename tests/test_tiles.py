@@ -38,6 +38,7 @@ def counting(shape: tuple[int, ...]) -> NDArray[np.int64]:
 # The shape of tiles
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.lists(LENGTHS, max_size=5).map(tuple), ITEMS)
 def test_tiles_have_a_sensible_size(shape: tuple[int, ...], itemsize: int) -> None:

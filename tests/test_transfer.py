@@ -48,6 +48,7 @@ def shown(pool: Pool) -> list[tuple[str, str, int, tuple[str, ...]]]:
     return [(row.kind, row.name, row.version, row.tags) for row in core_of(pool).catalog.select(all_versions=True)]
 
 
+@pytest.mark.slow
 def test_all_of_a_pool(filled: Pool, other: Pool, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     done = receive(other, PoolShelf(filled), progress=lambda n, total: told.append((n, total)))
@@ -116,6 +117,7 @@ def test_contexts_of_contexts(pool: Pool, other: Pool) -> None:
     assert product.refs["inner"].meta["TARGNAME"].value == "x"
 
 
+@pytest.mark.slow
 def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> None:
     source = filled.ref(f"RateInts/{NAME}@0").product["SCI"].source
     assert isinstance(source, Blob)
@@ -135,6 +137,7 @@ def test_not_to_itself(filled: Pool) -> None:
         receive(filled, PoolShelf(filled))
 
 
+@pytest.mark.slow
 def test_a_pack_goes_to_another_home(
     filled: Pool, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +157,7 @@ def test_a_pack_goes_to_another_home(
         assert list(core_of(theirs).work_folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_on_the_command_line(filled: Pool, other: Pool, tmp_path: Path) -> None:
     file = tmp_path / "for you.tar"
     assert "versions, " in call("pack", "jpl8", file).stderr
@@ -207,6 +211,7 @@ def test_every_flipped_bit_is_found(pool: Pool, other: Pool, tmp_path: Path) -> 
     assert caught + harmless == 60
 
 
+@pytest.mark.slow
 def test_all_kinds_of_files_travel(pool: Pool, other: Pool, tmp_path: Path) -> None:
     for name, content in AWKWARD.items():
         (tmp_path / f"{name}.fits").write_bytes(content())
@@ -258,6 +263,7 @@ with Home().pool("other") as pool, Pack(Path(sys.argv[1])) as shelf:
 """
 
 
+@pytest.mark.slow
 def test_two_at_once(filled: Pool, other: Pool, tmp_path: Path) -> None:
     file = tmp_path / "a.tar"
     pack(PoolShelf(filled), core_of(filled).archive, file)

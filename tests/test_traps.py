@@ -211,6 +211,7 @@ def fill(home: Home, pool: Pool) -> None:
     homes.call("pack", pool.name, work / "honest.tar")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAPS)
 def test_every_command_on_a_pool_of_traps(home: Home, trap: Path, outside: Path, name: str) -> None:
     TRAPS[name](trap, outside)

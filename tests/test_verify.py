@@ -56,6 +56,7 @@ def problems(report: Report) -> list[tuple[str, str]]:
     return [(finding.what, finding.where) for finding in report.findings]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_whole_pool_is_whole(filled: Pool, home: Home, level: str) -> None:
     before, schemas = contents(filled), ask(home.database_url(), "SELECT nspname FROM pg_namespace ORDER BY 1")
