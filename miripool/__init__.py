@@ -13,8 +13,8 @@ Names are loaded when they are first used: importing the package is quick.
 
 from __future__ import annotations
 
+import functools
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from .session.pool import Pool
 
 __version__ = "0.1.0"
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _WHERE = {
     "AttribQuery": "query",
@@ -84,8 +82,17 @@ __all__ = [
 ]
 
 
+@functools.cache
+def _be_silent() -> None:
+    """Show nothing of the package's log unless a program asks for it. Once; the import of logging takes 14 ms."""
+    import logging
+
+    logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
+        _be_silent()
         value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
         globals()[name] = value
         return value

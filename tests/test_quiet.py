@@ -121,6 +121,8 @@ def test_warnings_of_the_log_are_said(pool: Pool) -> None:
 
 
 def test_nothing_is_logged_where_nobody_listens(miripool: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    program = "import logging, miripool; logging.getLogger('miripool.pool').warning('late'); print('done')"
+    program = (
+        "import logging; from miripool import Home; logging.getLogger('miripool.pool').warning('late'); print('done')"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("done\n", "")
