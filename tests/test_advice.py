@@ -64,6 +64,7 @@ def test_a_server_as_it_is_installed_can_be_worked_on(own_server: str) -> None:
     assert order == sorted(order, key=("bad", "advice", "good").index)
 
 
+@pytest.mark.slow
 def test_roles_and_databases_that_will_not_do(home: object, database_url: str) -> None:
     found = advise(f"{database_url}&options=-c default_transaction_read_only=on")
     assert verdicts(found, "bad") == {"writable"}
@@ -83,6 +84,7 @@ def test_roles_and_databases_that_will_not_do(home: object, database_url: str) -
         execute(database_url, "DROP DATABASE latin", "DROP SCHEMA IF EXISTS theirs", "DROP ROLE miripool_weak")
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_timeouts_that_end_long_work_are_told(own_server: str) -> None:
     found = by_name(advise(f"{own_server}&options=-c statement_timeout=1min"))

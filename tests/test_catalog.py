@@ -98,6 +98,7 @@ def test_select(catalog: Catalog) -> None:
     assert catalog.select(limit=0) == []
 
 
+@pytest.mark.slow
 def test_count_agrees_with_select(catalog: Catalog) -> None:
     assert catalog.count() == 3
     assert catalog.count(all_versions=True, where=P.detector == "MIRIMAGE") == 2

@@ -85,6 +85,7 @@ def test_what_ls_takes(campaign: Pool, arguments: list[str], expected: list[tupl
     assert listed(*arguments) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Product", "product"])
 def test_a_kind_named_by_an_option_is_that_kind_alone(campaign: Pool, tmp_path: Path, kind: str) -> None:
     dark = homes.write_image(tmp_path / "dark.fits", {"CAL_VER": "v1"}, [[7]])
@@ -175,6 +176,7 @@ def test_a_time_that_can_not_be_read(campaign: Pool, text: str) -> None:
     assert listed("--where", "created > '2018-03-08T01:02:30+01:00'", "--kind", "RateInts") == [("RateInts", A, 0)]
 
 
+@pytest.mark.slow
 def test_arguments_that_can_not_be_meant(campaign: Pool, tmp_path: Path) -> None:
     for statement in ("", " \n"):
         with pytest.raises(InvalidInput, match="the statement is empty; write one such as 'SELECT"):
@@ -267,6 +269,7 @@ def test_keep_refuses_to_move(campaign: Pool) -> None:
     assert tags(campaign) == {**before, f"Rate/{C}@1": ["using cal v1"]}
 
 
+@pytest.mark.slow
 def test_rm_of_a_selection_asks(campaign: Pool) -> None:
     before = listed("--all-versions")
     with pytest.raises(InvalidInput, match="2 versions of 2 products will be put into the trash"):
@@ -313,6 +316,7 @@ def test_showing_several(campaign: Pool) -> None:
     assert json.loads(call("show", "jpl8", "--where", "ngroups == 99", "--json").stdout) == []
 
 
+@pytest.mark.slow
 def test_comparing_several(campaign: Pool) -> None:
     pairs = json.loads(call("diff", "jpl8", "Rate/jw01033*", "--json").stdout)
     named = [tuple(campaign.ref(pair[side]).version for side in ("old", "new")) for pair in pairs]
@@ -360,6 +364,7 @@ def test_who_did_what(campaign: Pool) -> None:
     assert {row["saved_by"] for row in json.loads(call("ls", "jpl8", "--columns", "saved_by", "--json").stdout)} == {ME}
 
 
+@pytest.mark.slow
 def test_log_tells_what_went_into_the_trash_and_came_back(campaign: Pool) -> None:
     before = json.loads(call("log", "jpl8", f"Rate/{B}", "--json").stdout)
     call("rm", "jpl8", f"Rate/{B}@1")
@@ -413,6 +418,7 @@ def test_log_without_a_whole_journal_tells_the_rest(campaign: Pool) -> None:
     assert "version 1 " in done.stdout
 
 
+@pytest.mark.slow
 def test_log_since(campaign: Pool) -> None:
     whole = json.loads(call("log", "jpl8", f"Rate/{A}", "--json").stdout)
     for since in ("1h", "2 days", "1w", "30m", "2026-01-01", whole["versions"][0]["created"]):

@@ -81,6 +81,7 @@ def ls(library: Path) -> Callable[..., Any]:
 # Pools
 
 
+@pytest.mark.slow
 def test_create_list_rename_delete(home: Home, tmp_path: Path) -> None:
     result = call("create", "My pool 1")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -211,6 +212,7 @@ def test_add_what_is_not_there(pool: Pool, tmp_path: Path) -> None:
 # Listing
 
 
+@pytest.mark.slow
 def test_ls(ls: Callable[..., Any], library: Path) -> None:
     rows = ls()
     assert [row["urn"] for row in rows] == ["urn:jpl8:Product:4", "urn:jpl8:RateInts:3", "urn:jpl8:Rate:2"]

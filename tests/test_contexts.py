@@ -84,6 +84,7 @@ def test_a_loaded_product_is_referred_to_not_saved(pool: Pool) -> None:
     assert list(pool.load("Context/c@0").product.refs) == ["a"]
 
 
+@pytest.mark.slow
 def test_a_result_as_a_context(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "v1", simulated / "v2")
     ref = pool.save(pool.select("kind == 'Rate'", all_versions=True).to_context("darks 2026"))
@@ -185,6 +186,7 @@ def test_a_tag_reaches_what_a_context_refers_to(pool: Pool) -> None:
 # Exposures
 
 
+@pytest.mark.slow
 def test_adding_keeps_the_exposure(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     (exposure,) = pool.select(Exposure)
@@ -242,6 +244,7 @@ def test_a_name_still_means_the_product(pool: Pool, simulated: Path) -> None:
         pool.ref(f"Context/{NAME}")
 
 
+@pytest.mark.slow
 def test_exposures_on_the_command_line(pool: Pool, simulated: Path) -> None:
     assert call("add", "jpl8", simulated / "uncal", simulated / "v1").exit_code == 0
     assert call("add", "jpl8", simulated / "v2", "--tag", "cal v2").exit_code == 0

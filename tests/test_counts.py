@@ -25,6 +25,7 @@ def rows(*arguments: Any) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_pools_and_tags_count_what_ls_lists(pool: Pool, simulated: Path) -> None:
     for folders in ((simulated / "uncal", simulated / "v1"), (simulated / "v2",)):
         assert {o.error for o in ingest(pool, find_files(folders), tag=folders[-1].name, pixels=False)} == {None}
@@ -48,6 +49,7 @@ def test_pools_and_tags_count_what_ls_lists(pool: Pool, simulated: Path) -> None
     assert call("tags", "jpl8", "--csv").stdout.splitlines()[0] == "label,count,first,last"
 
 
+@pytest.mark.slow
 def test_the_trash_lists_contexts_too(pool: Pool, simulated: Path) -> None:
     assert {o.error for o in ingest(pool, find_files([simulated / "v1"]), pixels=False)} == {None}
     pool.save(Context({"a": f"Ramp/{NAME}"}, name="mine"))

@@ -105,6 +105,7 @@ def stored(store: BlobStore, array: NDArray[Any], *near: Blob) -> Blob:
 # What is stored
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_stored(pool: Pool) -> None:
     base = make_ramp()
     first = save(pool, base)
@@ -298,6 +299,7 @@ def test_nobody_can_tell_what_a_damaged_one_needs(pool: Pool) -> None:
         collect(core_of(pool).archive)
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_told(pool: Pool) -> None:
     base = make_ramp()
     first = save(pool, base)
@@ -448,6 +450,7 @@ def test_a_copy_of_all_versions_is_as_small(pool: Pool, home: Home) -> None:
         assert [owners(ref) for ref in copies] == [owners(ref) for ref in refs]
 
 
+@pytest.mark.slow
 def test_the_index_made_anew(pool: Pool) -> None:
     base = make_ramp()
     save(pool, base)

@@ -57,6 +57,7 @@ def pool(home: Home) -> Iterator[Pool]:
 # One pixel
 
 
+@pytest.mark.slow
 def test_a_pixel_of_several_detectors_wants_a_name(two: Pool) -> None:
     pixel = two.pixel(X, Y)
     with pytest.raises(InvalidInput, match=SEVERAL):

@@ -122,6 +122,7 @@ def test_words_name_the_place() -> None:
 # Masks
 
 
+@pytest.mark.slow
 def test_where_versions_differ(pool: Pool, tmp_path: Path) -> None:
     sci = np.zeros((2, 3, 4, 5), "f4")
     sci[0, 0, 0, 0] = np.nan

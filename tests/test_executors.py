@@ -154,6 +154,7 @@ def test_a_worker_that_is_killed(
     assert_whole(pool)
 
 
+@pytest.mark.slow
 def test_an_executor_that_is_broken_from_the_beginning(pool: Pool, tmp_path: Path) -> None:
     with processes() as executor:
         executor.submit(os.getpid).result()
@@ -178,6 +179,7 @@ def store(pool: Pool, job: StoreJob, executor: Executor | None = None) -> Stored
     return executor.submit(store_elsewhere, *place, job).result() if executor else store_elsewhere(*place, job)
 
 
+@pytest.mark.slow
 def test_a_note_lasts_longer_than_the_worker_that_wrote_it(pool: Pool, tmp_path: Path) -> None:
     (path,) = images(tmp_path, 1)
     job = job_of(pool, path)
@@ -265,6 +267,7 @@ def test_arrays_that_turn_out_to_be_needed(pool: Pool, tmp_path: Path, monkeypat
     assert_whole(pool)
 
 
+@pytest.mark.slow
 def test_a_known_version_that_goes_before_its_turn(pool: Pool, tmp_path: Path) -> None:
     files = images(tmp_path, 6)
     pool.ingest(files)

@@ -82,6 +82,7 @@ def test_two_calibrations_in_one_call(pool: Pool, simulated: Path, jobs: int) ->
     assert entries(pool) == before
 
 
+@pytest.mark.slow
 def test_runs_stand_in_the_order_of_their_making(pool: Pool, exposure: SimulatedExposure, tmp_path: Path) -> None:
     runs = {"a": ("jwst_9001.pmap", 3), "b": ("jwst_9002.pmap", 1), "c": ("jwst_9003.pmap", 2)}
     for label, (crds_context, day) in runs.items():
@@ -142,6 +143,7 @@ def test_an_exposure_does_not_mix_runs(pool: Pool, simulated: Path) -> None:
     assert exposures(pool)[-1] == numbered(1)
 
 
+@pytest.mark.slow
 def test_many_exposures_at_once(pool: Pool) -> None:
     refs = []
     for n in range(5):
@@ -161,6 +163,7 @@ def test_many_exposures_at_once(pool: Pool) -> None:
 # What is known of where a version comes from
 
 
+@pytest.mark.slow
 def test_recorded_and_inferred(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal")
     as_made(pool, pool.ref(f"Raw/{NAME}"), simulated / "v1", "ramp", "rateints")
@@ -188,6 +191,7 @@ def test_recorded_and_inferred(pool: Pool, simulated: Path) -> None:
     assert uses == {("Ramp", 0): "made from", ("Ramp", 1): "made from, inferred"}
 
 
+@pytest.mark.slow
 def test_where_two_raws_are_as_likely_nothing_is_guessed(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal")
     other_raw(pool)

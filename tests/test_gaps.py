@@ -84,6 +84,7 @@ def test_python_warns(own: Home, pool: Pool) -> None:
         assert answer.notice is None
 
 
+@pytest.mark.slow
 def test_the_command_says_so_on_stderr(own: Home, pool: Pool) -> None:
     for form in ((), ("--json",), ("--csv",)):
         done = call("sql", "my pool", COUNT, *form)

@@ -80,6 +80,7 @@ def test_it_means_what_the_level_1b_file_says(bench: Path, exposure: SimulatedEx
     assert ground.meta["ORIGIN"].value == "JPL"
 
 
+@pytest.mark.slow
 def test_the_file_comes_back(bench: Path, pool: Pool, tmp_path: Path) -> None:
     assert sha256(write_fits(read_fits(bench), tmp_path / "read.fits")) == sha256(bench)
     ref = pool.save(bench)
@@ -178,6 +179,7 @@ def test_rows_that_are_no_fifth(bench: Path, tmp_path: Path) -> None:
         read_fits(narrow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("nint", "kept", "left"), [(4, 3, 0), (2, 2, 8), (3, 2, 6)])
 def test_whole_integrations_can_be_kept(
     nint: int, kept: int, left: int, bench: Path, exposure: SimulatedExposure, pool: Pool, tmp_path: Path

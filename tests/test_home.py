@@ -213,6 +213,7 @@ def test_rename_where_the_database_has_another_pools_index(home: Home, image: Pa
         assert pool.select().size() == 1
 
 
+@pytest.mark.slow
 def test_delete_and_create_again(home: Home, image: Path, tmp_path: Path) -> None:
     with home.create("old") as pool:
         for _ in range(3):

@@ -199,6 +199,7 @@ def test_the_heavy_ones_would_be_seen() -> None:
     assert {"h5py", "numpy"} <= loaded_after("import miripool, h5py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", ["Product, Ramp, MetaData, Dataset", "ProductRef, ProductRefs, Urn", "MetaQuery, FullQuery"]
 )

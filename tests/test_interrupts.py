@@ -163,6 +163,7 @@ def test_a_reindex(pool: Pool, when: str, told: str, with_rows: int) -> None:
     assert core_of(pool).pixel_rows.pending() == []
 
 
+@pytest.mark.slow
 def test_a_reindex_without_rows_says_how_to_make_them(pool: Pool) -> None:
     pool.save(Rate(PLACE, {"SCI": np.ones((6, 8), "f4")}, name="a"))
     told = "pixel rows of 1 version are not made yet: `miripool index pixels jpl8` makes them"

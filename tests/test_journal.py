@@ -79,6 +79,7 @@ def written(journal: Journal, count: int) -> list[Entry]:
 # Entries
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(ENTRIES)
 def test_round_trip(entry: Entry) -> None:

@@ -107,6 +107,7 @@ def test_datamodels(path: Path) -> None:
         assert again[name].source[...].tobytes() == product[name].source[...].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
 def test_datamodel_of_a_product_made_in_memory() -> None:
     from miripool.model.kinds import Ramp

@@ -157,11 +157,21 @@ def test_a_failing_migration_leaves_the_version_before(database: Database) -> No
         Migration(2, "0002_good.sql", "CREATE TABLE good (x int)"),
         Migration(3, "0003_bad.sql", "CREATE TABLE bad (x int); SELECT 1/0 FROM nothing"),
     )
+    prepare(database, "pool-a", steps=steps[:1])
     with pytest.raises(ServerError):
         prepare(database, "pool-a", steps=steps)
     assert stamp(database) == ("pool-a", 2)
     assert "good" in table_names(database)
     assert "bad" not in table_names(database)
+
+
+def test_a_new_schema_is_made_as_a_whole(database: Database) -> None:
+    steps = (*migrations()[:1], Migration(2, "0002_bad.sql", "CREATE TABLE bad (x int); SELECT 1/0 FROM nothing"))
+    with pytest.raises(ServerError):
+        prepare(database, "pool-a", steps=steps)
+    assert table_names(database) == set()
+    prepare(database, "pool-a")
+    assert stamp(database) == ("pool-a", len(migrations()))
 
 
 def test_many_create_the_same_pool_at_once(database: Database) -> None:

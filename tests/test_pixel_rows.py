@@ -241,6 +241,7 @@ def test_settings_of_a_pool(pool: Pool, simulated: Path, home: Home) -> None:
         pool.set_pixel_policy("some")
 
 
+@pytest.mark.slow
 def test_a_removed_versions_rows_go_unless_shared(pool: Pool, simulated: Path) -> None:
     ramps = [pool.save(simulated / v / f"{NAME}_ramp.fits") for v in ("v1", "v2")]
     rates = [pool.save(simulated / v / f"{NAME}_rate.fits") for v in ("v1", "v2")]
@@ -355,6 +356,7 @@ def test_rows_that_fail_are_pending_and_made_up_for(
     assert (outcome.status, counts(pool)["rate_pixel"]) == ("unchanged", 4608)
 
 
+@pytest.mark.slow
 def test_adding_makes_up_for_rows_that_failed_before(
     pool: Pool, simulated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

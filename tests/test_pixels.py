@@ -415,6 +415,7 @@ def test_conditions_against_brute_force(pool: Pool, kind: str) -> None:
 # Pixels
 
 
+@pytest.mark.slow
 def test_pixels_in_tables_and_chunks(filled: Pool, simulated: Path) -> None:
     rate = array(simulated / "v2" / f"{NAME}_rateints.fits", "SCI")
     found = filled.pixels(RateInts, "rate > 100 and dq is null", x=(10, 30), y=(780, 800))
@@ -435,6 +436,7 @@ def test_pixels_in_tables_and_chunks(filled: Pool, simulated: Path) -> None:
     assert "of 1 RateInts versions" in repr(found)
 
 
+@pytest.mark.slow
 def test_pixels_of_versions_that_are_asked_for(filled: Pool) -> None:
     every = filled.pixels(RateInts, "pixel_id == 802897", all_versions=True).to_table()
     assert list(every["urn"]) == ["urn:jpl8:RateInts:2", "urn:jpl8:RateInts:5"]
@@ -445,6 +447,7 @@ def test_pixels_of_versions_that_are_asked_for(filled: Pool) -> None:
     assert len(filled.pixels(RateInts, "rate > 1e30").to_table()) == 0
 
 
+@pytest.mark.slow
 def test_flags_by_their_names(filled: Pool, simulated: Path) -> None:
     dq = array(simulated / "v2" / f"{NAME}_rate.fits", "DQ")
     table = filled.pixels(Rate, "dq is not null").to_table(dq_names=True)
@@ -453,6 +456,7 @@ def test_flags_by_their_names(filled: Pool, simulated: Path) -> None:
     assert row["dq"] == flag_names(dq[row["y"] - 779, row["x"] - 1])
 
 
+@pytest.mark.slow
 def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     import miripool.pixels.pixel
 
@@ -464,6 +468,7 @@ def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPat
     assert filled.pixels(Rate).count() == 4608
 
 
+@pytest.mark.slow
 def test_pixels_without_rows_are_told(filled: Pool) -> None:
     core_of(filled).pixel_rows.drop([5])
     with pytest.warns(IncompleteAnswer, match="1 of 2 versions has no pixel rows and is left out") as told:
@@ -472,6 +477,7 @@ def test_pixels_without_rows_are_told(filled: Pool) -> None:
     assert found.count() == 4608
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [{"x": (0, 5)}, {"x": (5, 4)}, {"y": (1, 1025)}, {"x": ("a", "b")}])
 def test_regions_that_are_none(filled: Pool, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"[xy]="):
@@ -484,6 +490,7 @@ STARTING = ("urn", "name", "version", "time", "detector")
 TIMES = ("mid_time", "end_time", "time_of")
 
 
+@pytest.mark.slow
 def test_history(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).history(all_versions=True)
     assert table.colnames == [*STARTING, "integration", "rate", "err", "dq", *TIMES]
@@ -504,6 +511,7 @@ def test_history(filled: Pool, simulated: Path) -> None:
     assert rates["rate"][0] == array(simulated / "v1" / f"{NAME}_rate.fits", "SCI")[21, 8]
 
 
+@pytest.mark.slow
 def test_ramps(filled: Pool, simulated: Path) -> None:
     table = filled.pixel(3, 800).ramps()
     path = simulated / "v2" / f"{NAME}_ramp.fits"
@@ -524,6 +532,7 @@ def test_ramps(filled: Pool, simulated: Path) -> None:
         filled.pixel(3, 800).history(Product)
 
 
+@pytest.mark.slow
 def test_a_pixel_without_rows_is_read_from_the_data(filled: Pool) -> None:
     kinds = ((Ramp, "ramps"), (Raw, "ramps"), (RateInts, "history"), (Rate, "history"))
     before = [getattr(filled.pixel(5, 801), method)(kind, all_versions=True) for kind, method in kinds]
@@ -583,6 +592,7 @@ def test_integrations_that_no_version_has(pool: Pool, condition: str, words: str
     assert words in homes.call("pixels", pool.name, "--kind", "Raw", "--where", condition, "--count").stderr
 
 
+@pytest.mark.slow
 def test_versions_without_a_place_are_told(filled: Pool) -> None:
     pool = filled
     pool.save(RateInts({}, {"SCI": np.ones((2, 6, 8), "f4")}, name="nowhere"))
@@ -610,6 +620,7 @@ def test_a_reason_does_not_speak_of_what_was_not_looked_at(pool: Pool) -> None:
     )
 
 
+@pytest.mark.slow
 def test_coordinates_of_numpy(filled: Pool) -> None:
     one, last = np.int64(3), np.int32(800)
     history = filled.pixel(one, last).history()
@@ -620,6 +631,7 @@ def test_coordinates_of_numpy(filled: Pool) -> None:
     assert filled.select(query).size() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("x", "y"), [("a", 3), (1.5, 4), (True, 2), (None, 1), (np.float64(3), 800)])
 def test_coordinates_that_are_no_whole_numbers(filled: Pool, x: Any, y: Any) -> None:
     with pytest.raises(InvalidInput, match=r"x=.*is not a whole number"):
@@ -628,6 +640,7 @@ def test_coordinates_that_are_no_whole_numbers(filled: Pool, x: Any, y: Any) -> 
         filled.pixels(RateInts, x=(x, 9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x", [41, "ab", (1, 2, 3), (72, 1), (0, 5), (1, 1033)])
 def test_columns_that_are_none(filled: Pool, x: Any) -> None:
     with pytest.raises(InvalidInput, match="x="):
@@ -640,6 +653,7 @@ def test_pixels_that_are_not_there(pool: Pool, x: int, y: int) -> None:
         pool.pixel(x, y)
 
 
+@pytest.mark.slow
 def test_pixels_that_nothing_covers(filled: Pool) -> None:
     words = r"none of the 1 version covers pixel x=500, y=500; they cover SUB64: columns 1 to 72, rows 779 to 842"
     with pytest.raises(InvalidInput, match=words):
@@ -650,6 +664,7 @@ def test_pixels_that_nothing_covers(filled: Pool) -> None:
 # PixelQuery
 
 
+@pytest.mark.slow
 def test_pixel_query(filled: Pool, simulated: Path) -> None:
     bright = int((np.nan_to_num(array(simulated / "v2" / f"{NAME}_rate.fits", "SCI")) > 100).sum())
     assert bright > 3

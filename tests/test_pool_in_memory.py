@@ -87,6 +87,7 @@ def test_pixels(memory: Pool, tmp_path: Path) -> None:
     assert memory.pixel(21, 11).ramps()["ramp"][0].tolist() == sci[0, :, 10, 20].tolist()
 
 
+@pytest.mark.slow
 def test_what_nobody_needs_is_collected(memory: Pool, tmp_path: Path) -> None:
     ref = memory.save(write_ramp(tmp_path / "a_ramp.fits"))
     memory.save(homes.write_image(tmp_path / "b.fits"))
@@ -102,6 +103,7 @@ def test_what_nobody_needs_is_collected(memory: Pool, tmp_path: Path) -> None:
     assert memory.verify(level="full").is_whole
 
 
+@pytest.mark.slow
 def test_versions_go_into_a_folder_and_come_from_one(memory: Pool, home: Home, tmp_path: Path) -> None:
     file = write_ramp(tmp_path / "a_ramp.fits")
     memory.save(file, tag="x")

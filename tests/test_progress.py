@@ -27,6 +27,7 @@ def files(folder: Path, number: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_adding(pool: Pool, tmp_path: Path) -> None:
     screens, code = watch("add", "jpl8", files(tmp_path / "some files", 12))
     assert code == 0

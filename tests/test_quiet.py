@@ -120,6 +120,7 @@ def test_warnings_of_the_log_are_said(pool: Pool) -> None:
         assert heard.getvalue() == said
 
 
+@pytest.mark.slow
 def test_nothing_is_logged_where_nobody_listens(miripool: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     program = (
         "import logging; from miripool import Home; logging.getLogger('miripool.pool').warning('late'); print('done')"

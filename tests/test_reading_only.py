@@ -99,6 +99,7 @@ def test_commands_that_change_say_first_that_the_pool_is_read_only(read_only_poo
     assert "would remove" in call("rm", "jpl8", "a", "--dry-run").stderr
 
 
+@pytest.mark.slow
 def test_a_read_only_mount_in_another_home(
     read_only_pool: Path, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

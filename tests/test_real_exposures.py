@@ -88,6 +88,7 @@ def test_versions(added: Added) -> None:
     assert_index_is_journal(added.pool)
 
 
+@pytest.mark.slow
 def test_the_second_ramp_stored_no_array_again(added: Added) -> None:
     first, second = (added.pool.ref(f"Ramp/{added.exposure.name}@{n}") for n in (0, 1))
     digests = [
@@ -125,6 +126,7 @@ def test_the_second_slopes_share_what_is_equal(added: Added) -> None:
     assert not {"SCI", "ERR", "VAR_POISSON", "VAR_RNOISE"} & same
 
 
+@pytest.mark.slow
 def test_adding_again_in_any_order_adds_nothing(added: Added) -> None:
     pool, exposure = added.pool, added.exposure
     before = files(folder_of(pool))

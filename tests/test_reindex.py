@@ -73,6 +73,7 @@ def test_pixel_rows_may_wait(filled: Pool) -> None:
     assert core_of(filled).pixel_rows.pending() == []
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_leaves_the_index_alone(filled: Pool, home: Home) -> None:
     before = seen(filled)
     path = core_of(filled).archive.storage.files.path(core_of(filled).archive.journal.key(2))

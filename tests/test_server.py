@@ -604,6 +604,7 @@ def test_other_host_is_refused(server: EmbeddedServer) -> None:
     assert HostIdentity("localhost", "1", "a").knows(HostIdentity("localhost", "2", "b")) == "elsewhere"
 
 
+@pytest.mark.slow
 def test_state_of_a_copied_home_is_not_ours(server: EmbeddedServer) -> None:
     server.ensure()
     copy = server.home.parent / "copy"
@@ -656,6 +657,7 @@ def test_path_too_long_or_too_odd_for_a_socket(home: Path) -> None:
         assert not sockets.exists() or sockets.parent == Path("/run")
 
 
+@pytest.mark.slow
 def test_url_for_sqlalchemy(server: EmbeddedServer) -> None:
     sqlalchemy = pytest.importorskip("sqlalchemy")
     server.ensure()
@@ -730,6 +732,7 @@ def test_placement_of_an_ordinary_user(tmp_path: Path, monkeypatch: pytest.Monke
     assert placement.user.options() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_throwaway_server() -> None:
     with throwaway_server() as url:

@@ -64,6 +64,7 @@ def test_questions(own: Home) -> None:
     assert "Index Scan" in str(ask(own, "EXPLAIN SELECT * FROM raw_pixel WHERE exp_id = 1 AND pixel_id = 802897"))
 
 
+@pytest.mark.slow
 def test_what_is_added_later_can_be_read(own: Home, simulated: Path) -> None:
     assert ask(own, "SELECT count(*) FROM rate_pixel") == [(4608,)]
     with own.pool("my pool") as pool:
@@ -208,6 +209,7 @@ def test_policy_on_the_command_line(own: Home) -> None:
 # Pictures
 
 
+@pytest.mark.slow
 def test_pictures_of_odd_tables(own: Home, tmp_path: Path) -> None:
     with own.pool("my pool") as pool:
         table = pool.pixel(9, 800).history()

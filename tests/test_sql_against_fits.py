@@ -63,6 +63,7 @@ def test_groups_by_the_exposure_s_name(pool: Pool, files: Files) -> None:
         assert all(wanted[i - 1, g - 1, y - Y, x - X] == value for y, x, i, g, value, *_ in rows)
 
 
+@pytest.mark.slow
 def test_ramps_of_one_detector_through_its_exposures(pool: Pool, files: Files) -> None:
     rows = ask(
         pool,

@@ -140,6 +140,7 @@ def test_cutting_keeps_a_slab_in_memory() -> None:
     assert {counting(shape)[slab.inside].nbytes for slab in found} == {4 * 16 * 32 * 8}
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(shape_and_chunks(), st.data())
 def test_boxes_are_put_together_from_tiles(case: tuple[Any, Any], data: st.DataObject) -> None:

@@ -68,6 +68,7 @@ def test_a_rate_has_its_exposure_s(filled: Pool, simulated: Path) -> None:
         assert far(table[column], header[key]) < 1e-3  # EXPSTART has more digits than DATE-BEG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["dropped", "older"])
 def test_times_are_read_from_the_file_where_the_index_has_none(filled: Pool, how: str) -> None:
     kinds = (Raw, Ramp, RateInts, Rate)
@@ -89,6 +90,7 @@ def forget(pool: Pool) -> None:
         connection.exec_driver_sql(f"DELETE FROM {core_of(pool).catalog.database.table('timing')}")
 
 
+@pytest.mark.slow
 def test_an_older_index_gets_them(filled: Pool) -> None:
     """As before the table came: the next process adds it, and reads the times when they are asked for."""
     before = read(filled, Ramp)

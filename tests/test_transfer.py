@@ -132,6 +132,7 @@ def test_damage_does_not_travel(filled: Pool, other: Pool, tmp_path: Path) -> No
     assert list(tmp_path.glob("*.tar*")) + list(tmp_path.glob(".*")) == []
 
 
+@pytest.mark.slow
 def test_not_to_itself(filled: Pool) -> None:
     with pytest.raises(InvalidInput, match="come from pool 'jpl8' itself"):
         receive(filled, PoolShelf(filled))

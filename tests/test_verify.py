@@ -87,6 +87,7 @@ def test_an_empty_pool_is_whole(pool: Pool) -> None:
     assert (report.is_whole, report.versions, report.blobs) == (True, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_missing_blob(filled: Pool, level: str) -> None:
     blob = blob_of(filled, f"Ramp/{NAME}@0")
@@ -97,6 +98,7 @@ def test_a_missing_blob(filled: Pool, level: str) -> None:
     assert finding.urns == tuple(str(filled.ref(f"Ramp/{NAME}@{n}").urn) for n in (0, 1))
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_found_by_reading(filled: Pool) -> None:
     blob = blob_of(filled, f"RateInts/{NAME}@1")
     data = bytearray(file_of(blob).read_bytes())
@@ -107,6 +109,7 @@ def test_a_flipped_bit_is_found_by_reading(filled: Pool) -> None:
     assert finding.urns == (str(filled.ref(f"RateInts/{NAME}@1").urn),)
 
 
+@pytest.mark.slow
 def test_a_truncated_blob_is_found_by_opening(filled: Pool) -> None:
     blob = blob_of(filled, f"Rate/{NAME}@0")  # in the trash: it has to be whole, too
     data = file_of(blob).read_bytes()
@@ -118,6 +121,7 @@ def test_a_truncated_blob_is_found_by_opening(filled: Pool) -> None:
     assert verify(filled, chosen).versions == 1
 
 
+@pytest.mark.slow
 def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -> None:
     """A blob that is sound in itself, and not what its name says."""
     blob = blob_of(filled, f"RateInts/{NAME}@1")
@@ -131,6 +135,7 @@ def test_an_array_of_other_values_under_its_name(filled: Pool, tmp_path: Path) -
     assert "its array has the digest" in finding.problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"{}"), lambda p: p.write_bytes(b"")])
 def test_a_damaged_manifest(filled: Pool, damage: Callable[[Path], object]) -> None:
     (row,) = core_of(filled).catalog.rows([filled.ref(f"RateInts/{NAME}@1").serial])
@@ -141,6 +146,7 @@ def test_a_damaged_manifest(filled: Pool, damage: Callable[[Path], object]) -> N
     assert findings[0].urns == (f"urn:jpl8:RateInts:{row.serial}",)
 
 
+@pytest.mark.slow
 def test_a_damaged_journal(filled: Pool) -> None:
     path = core_of(filled).archive.storage.files.path(core_of(filled).archive.journal.key(2))
     kept = path.read_bytes()
@@ -152,6 +158,7 @@ def test_a_damaged_journal(filled: Pool) -> None:
     assert any("is missing" in finding.problem for finding in report.findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "table"),
     [
@@ -171,6 +178,7 @@ def test_an_index_that_says_something_else(filled: Pool, home: Home, statement: 
     assert verify(filled).is_whole or table == "product"
 
 
+@pytest.mark.slow
 def test_pixel_rows_that_say_something_else(filled: Pool, home: Home) -> None:
     serial = filled.ref(f"RateInts/{NAME}@0").serial
     change(home, "DELETE FROM rateints_pixel WHERE pixel_id = (SELECT min(pixel_id) FROM rateints_pixel)")
@@ -180,6 +188,7 @@ def test_pixel_rows_that_say_something_else(filled: Pool, home: Home) -> None:
     assert "pixel rows, not 4608" in report.findings[0].problem
 
 
+@pytest.mark.slow
 def test_pixel_rows_of_other_values(filled: Pool, home: Home) -> None:
     change(home, "UPDATE raw_pixel SET dn[1][1] = dn[1][1] + 1")
     report = verify(filled)
@@ -198,6 +207,7 @@ def test_what_a_killed_writer_left_is_noted(filled: Pool) -> None:
     assert [finding.what for finding in report.findings] == ["note"]
 
 
+@pytest.mark.slow
 def test_on_the_command_line(filled: Pool) -> None:
     done = call("verify", "jpl8", "--full")
     assert done.exit_code == 0
@@ -226,6 +236,7 @@ with Home().pool("jpl8") as pool:
 """
 
 
+@pytest.mark.slow
 def test_while_others_write_without_a_pause(filled: Pool) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE) for _ in range(2)]
     try:
@@ -246,6 +257,7 @@ def test_while_others_write_without_a_pause(filled: Pool) -> None:
     assert entries[-1] > entries[0] + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [

@@ -80,6 +80,7 @@ def shape(filled: Filled) -> tuple[int, int, int]:
     return filled.array(filled.uncal, "uncal", "SCI").shape
 
 
+@pytest.mark.slow
 def test_counts(filled: Filled) -> None:
     pixels, nints, ngroups = shape(filled)
     if filled.name == GROUND:
@@ -119,6 +120,7 @@ def test_every_value_of_the_raw_exposure(filled: Filled) -> None:
     assert np.array_equal(found.reshape(refout.shape), refout)
 
 
+@pytest.mark.slow
 def test_every_value_of_the_corrected_exposures(filled: Filled) -> None:
     order = "ORDER BY corrected_exp_id, pixel_id, intnumber"
     folders = (filled.first, filled.second)
@@ -184,6 +186,7 @@ def test_corrected_exposures_are_pairs_of_one_calibration(filled: Filled) -> Non
         assert gain == header["R_GAIN"].value.removeprefix("crds://")
 
 
+@pytest.mark.slow
 def test_keys_join(filled: Filled) -> None:
     _, nints, ngroups = shape(filled)
     at = "WHERE r.exp_id = 1 AND r.pixel_id = 802900"

@@ -1,7 +1,8 @@
 """Migrations: numbered SQL files that make a pool's tables, and make them newer.
 
-Each runs in one transaction together with its stamp in `pool_state`, under an advisory lock, so that processes that
-open a new pool at once wait for the first and a killed one leaves the version before.
+A new schema is made by all of them in one transaction. An older one is made newer step by step, each in one
+transaction together with its stamp in `pool_state`. Both are under an advisory lock, so that processes that open a pool
+at once wait for the first; a killed one leaves the version before.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def _check(database: Database, stamp: _Stamp, pool_id: str, latest: int) -> None
 
 
 def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[Migration], deadline: float) -> bool:
-    """Run the next migration, if one is missing; tell whether none is."""
+    """Make a new schema, or run the next migration of an older one; tell whether none is missing then."""
     latest = steps[-1].number
     with database.write() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"schema {database.schema}"))))
@@ -192,8 +193,10 @@ def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[M
         if stamp is None:
             _make_schema(database, connection)
             database.run(connection, steps[0].script)
-            connection.execute(insert(state).values(_new_state(pool_id, steps[0].number, first_serial)))
-            return len(steps) == 1
+            connection.execute(insert(state).values(_new_state(pool_id, latest, first_serial)))
+            for migration in steps[1:]:
+                database.run(connection, migration.script)
+            return True
         _check(database, stamp, pool_id, latest)
         for migration in steps:
             if migration.number == stamp.version + 1:
