@@ -146,6 +146,7 @@ def test_catalog_equals_a_plain_model(
     assert counts == {label: labels.count(label) for label in sorted(set(labels))}
 
 
+@pytest.mark.slow
 def test_applied_entries_are_passed_over(catalog: Catalog, chain: Chain) -> None:
     chain.add_saves(["a", "b", "a"])
     assert catalog.apply(chain.entries[:2], chain.manifest) == 2

@@ -28,6 +28,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(KEYWORDS, VALUES, st.text(ASCII, max_size=90))
 def test_what_is_written_is_read(keyword: str, value: Any, comment: str) -> None:

@@ -107,6 +107,7 @@ def test_count_agrees_with_select(catalog: Catalog) -> None:
     assert catalog.count(removed=True) == 2
 
 
+@pytest.mark.slow
 def test_rows_come_in_the_order_asked_for(catalog: Catalog) -> None:
     rows = catalog.rows([4, 99, 1, 0, 4])
     assert serials(rows) == [4, 1, 0, 4]

@@ -101,6 +101,7 @@ def test_a_kind_named_by_an_option_is_that_kind_alone(campaign: Pool, tmp_path: 
     assert {ref.kind for ref in campaign.select(Product)} == {"Product", "Rate", "RateInts"}
 
 
+@pytest.mark.slow
 def test_a_kind_named_by_an_option_is_that_kind_alone_in_the_trash(campaign: Pool, tmp_path: Path) -> None:
     dark = homes.write_image(tmp_path / "dark.fits", {"CAL_VER": "v1"}, [[7]])
     campaign.save(dark, name="dark", kind="Product")
@@ -241,6 +242,7 @@ def test_a_moved_tag_is_told_and_can_be_taken_back(campaign: Pool) -> None:
     assert tags(campaign) == before
 
 
+@pytest.mark.slow
 def test_an_untag_can_be_taken_back(campaign: Pool) -> None:
     before = tags(campaign)
     (line,) = (

@@ -233,6 +233,7 @@ def test_ls(ls: Callable[..., Any], library: Path) -> None:
     assert ls("--limit", "0") == []
 
 
+@pytest.mark.slow
 def test_forms_of_a_listing(library: Path) -> None:
     arguments = ("--home", library, "ls", "jpl8", "--kind", "Rate", "--all-versions", "--sort", "version")
     text = call(*arguments).stdout

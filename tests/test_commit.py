@@ -93,6 +93,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_index_is_not_followed(
     home: Home,

@@ -207,6 +207,7 @@ def test_adding_keeps_the_exposure(pool: Pool, simulated: Path) -> None:
     assert len(pool.versions(f"Exposure/{NAME}")) == 2
 
 
+@pytest.mark.slow
 def test_looking_at_an_exposure_opens_no_array(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1")
     storage = core_of(pool).archive.storage

@@ -689,6 +689,7 @@ def test_tiles_are_those_that_were_digested(pair: tuple[Blob, Blob]) -> None:
     assert again.owners == (first.ref.digest,)
 
 
+@pytest.mark.slow
 def test_kinds_other_than_ramps(pool: Pool) -> None:
     data = np.random.default_rng(3).normal(size=(700, 800)).astype("f4")
     first = pool.save(Product({}, {"SCI": data, "DQ": (data > 2).astype("u4")}, name="flat"))

@@ -66,6 +66,7 @@ def test_a_pixel_of_several_detectors_wants_a_name(two: Pool) -> None:
         pixel.ramps(Raw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MIRIFULONG", "mirifulong", "MiriFULong"])
 def test_a_pixel_of_one_detector(two: Pool, files: Files, name: str) -> None:
     pixel = two.pixel(X + 1, Y + 2, detector=name)
@@ -249,6 +250,7 @@ def test_the_detector_of_exposures_and_values_is_one(two: Pool) -> None:
 # Pictures
 
 
+@pytest.mark.slow
 def test_the_picture_names_the_detector(two: Pool, tmp_path: Path) -> None:
     from miripool.pixels.plots import plot_pixel
 

@@ -66,6 +66,7 @@ def test_golden_tile_digest_does_not_drift() -> None:
     assert tile_digest(np.arange(6, dtype=np.float32).reshape(2, 3)).hex() == "2d0408b485dd77b108c27fcd95d1fea5"
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(any_array())
 def test_byte_order_in_memory_does_not_matter(array: NDArray[Any]) -> None:
@@ -85,6 +86,7 @@ def test_layout_in_memory_does_not_matter(array: NDArray[Any]) -> None:
     assert array_digest(turned) == (wanted if array.ndim else array_digest(array.reshape(1)))
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(any_array(), st.randoms(use_true_random=False))
 def test_one_changed_byte_changes_the_name(array: NDArray[Any], random: Any) -> None:
@@ -158,6 +160,7 @@ def test_numbers_that_compare_equal_but_are_not_the_same_differ() -> None:
 # Blocks
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(any_array(PLAIN), st.integers(1, 200))
 def test_blocks_are_all_elements_in_order(array: NDArray[Any], size: int) -> None:
@@ -200,6 +203,7 @@ def test_a_source_is_read_in_pieces() -> None:
     assert source.largest <= 1 << 24
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(any_array(DTYPES))
 def test_tiles_are_digested_by_their_bytes(array: NDArray[Any]) -> None:

@@ -309,6 +309,7 @@ def test_a_folder_that_is_no_such_pool_there(pool: Pool, tmp_path: Path) -> None
 # What is known
 
 
+@pytest.mark.slow
 def test_what_is_known_is_not_parsed(pool: Pool, simulated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted((simulated / "v1").glob("*.fits")) + sorted((simulated / "uncal").glob("*.fits"))
     pool.ingest(files)

@@ -63,6 +63,7 @@ def as_made(pool: Pool, raw: ProductRef, folder: Path, *kinds: str) -> list[Prod
 # Runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_two_calibrations_in_one_call(pool: Pool, simulated: Path, jobs: int) -> None:
     add(pool, simulated / "uncal", simulated / "v1", simulated / "v2", jobs=jobs)
@@ -95,6 +96,7 @@ def test_runs_stand_in_the_order_of_their_making(pool: Pool, exposure: Simulated
     assert [pool.ref(f"Ramp/{NAME}@{n}").meta["DATE"].value.day for n in range(3)] == [3, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_run_in_two_calls(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "uncal", simulated / "v1" / f"{NAME}_ramp.fits")
     add(pool, simulated / "v2")
@@ -118,6 +120,7 @@ def test_two_of_one_header_are_two_runs(pool: Pool, simulated: Path) -> None:
     assert exposures(pool) == [numbered(0), {"raw": 0, "ramp": 1}]
 
 
+@pytest.mark.slow
 def test_raw_comes_later(pool: Pool, simulated: Path) -> None:
     add(pool, simulated / "v1", simulated / "v2")
     add(pool, simulated / "uncal")

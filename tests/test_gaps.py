@@ -98,6 +98,7 @@ def test_the_command_says_so_on_stderr(own: Home, pool: Pool) -> None:
     assert (json.loads(done.stdout), done.stderr) == ([{"count": 24}], "")
 
 
+@pytest.mark.slow
 def test_the_command_says_so_with_each_call(own: Home, pool: Pool) -> None:
     warnings.resetwarnings()  # as it is for a user, whom Python tells once what comes from the same line
     assert all("no pixel rows" in call("sql", "my pool", COUNT).stderr for _ in range(2))

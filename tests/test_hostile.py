@@ -499,6 +499,7 @@ def test_the_embedded_server_lets_nobody_else_in(monkeypatch: pytest.MonkeyPatch
             server.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
 def test_modes_follow_the_umask(umask: int, file_mode: int, folder_mode: int, home: Home, tmp_path: Path) -> None:
     old = os.umask(umask)

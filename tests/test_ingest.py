@@ -27,6 +27,7 @@ def images(folder: Path, count: int = 4) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(3))
 def test_versions_count_in_the_order_of_the_files(pool: Pool, tmp_path: Path, attempt: int) -> None:
     files = images(tmp_path)

@@ -148,6 +148,7 @@ def test_explain_names_what_is_there(rates: Pool, text: str, hint: str) -> None:
     assert any(re.search(hint, step.hint or "") for step in told.steps), told
 
 
+@pytest.mark.slow
 def test_explain_of_pixels(pool: Pool, simulated: Path) -> None:
     pool.save(simulated / "v1" / f"{NAME}_rateints.fits")
     told = pool.explain(PixelQuery(RateInts, "rate > 100", at_least=2, region=(1, 72, 779, 842)))

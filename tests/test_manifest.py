@@ -122,6 +122,7 @@ def test_manifest_of_today_keeps_its_name() -> None:
     assert digest_bytes(BASE.to_bytes()) == "c00ff84d41b7f3c0602b06d4573480c9"
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(HEADERS)
 def test_headers_come_back_byte_for_byte(header: bytes) -> None:

@@ -229,6 +229,7 @@ def test_setting_times() -> None:
 SAFE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=100)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.dictionaries(

@@ -191,6 +191,7 @@ def test_bands_and_chunks_of_any_size(pool: Pool, monkeypatch: pytest.MonkeyPatc
 # Versions that share, and those that get none
 
 
+@pytest.mark.slow
 def test_versions_with_the_same_arrays_share_rows(pool: Pool, simulated: Path) -> None:
     pool.save(simulated / "v1" / f"{NAME}_ramp.fits")
     pool.save(simulated / "v1" / f"{NAME}_rateints.fits")
@@ -397,6 +398,7 @@ def test_a_source_that_breaks_within_copy_leaves_nothing(pool: Pool, monkeypatch
     assert partitions(pool) == 0
 
 
+@pytest.mark.slow
 def test_two_that_load_the_same_set(pool: Pool, home: Home, simulated: Path) -> None:
     ref = pool.save(simulated / "v1" / f"{NAME}_rateints.fits", pixels=False)
     made = []

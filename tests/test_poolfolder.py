@@ -68,6 +68,7 @@ def replace_by_link(path: Path, target: Path) -> None:
     path.symlink_to(target, target_is_directory=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [*FOLDERS, "blobs/ab", "manifests/ab"])
 def test_a_pool_whose_folder_is_a_link_is_refused(filled: Pool, home: Home, outside: Path, folder: str) -> None:
     before = everything(outside)

@@ -115,6 +115,7 @@ def test_the_second_ramp_stored_no_array_again(added: Added) -> None:
     assert second.stored_bytes < first.stored_bytes / 10
 
 
+@pytest.mark.slow
 def test_the_second_slopes_share_what_is_equal(added: Added) -> None:
     manifests = [
         core_of(added.pool).archive.manifest(added.pool.ref(f"RateInts/{added.exposure.name}@{n}").row.manifest)

@@ -249,6 +249,7 @@ def test_an_unknown_kind(pool: Pool, rate: Path) -> None:
         pool.save(rate, kind="Rates")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -599,6 +600,7 @@ def test_a_changed_hdulist_is_a_further_version(pool: Pool, simulated: Path) -> 
     assert again.filename == path.name
 
 
+@pytest.mark.slow
 def test_another_exposure_of_the_same_day_is_refused(pool: Pool, simulated: Path, tmp_path: Path) -> None:
     (path,) = (simulated / "v1").glob("*_rate.fits")
     pool.save(path)

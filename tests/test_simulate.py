@@ -473,6 +473,7 @@ def test_flags_are_those_of_the_datamodels():
         assert getattr(flags, name) == dqflags.group.get(name, getattr(flags, name))
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
 @pytest.mark.parametrize("kind", ["uncal", "ramp", "rateints", "rate"])
 def test_the_datamodels_open_the_files(files, kind):
@@ -501,6 +502,7 @@ def test_the_datamodels_open_every_subarray(detector, tmp_path, subarray):
         assert model.meta.subarray.name == subarray
 
 
+@pytest.mark.slow
 @pytest.mark.jwst
 def test_the_datamodels_open_the_spectrometer(tmp_path):
     from stdatamodels.jwst import datamodels

@@ -104,6 +104,7 @@ def test_a_superuser_by_url_is_refused(pool: Pool, home: Home) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_a_role_on_a_server(any_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "postgresql://postgres@" not in any_database_url:

@@ -113,6 +113,7 @@ def test_raw_and_corrected_ramps_side_by_side(pool: Pool, files: Files) -> None:
     assert ask(pool, "SELECT urn, kind, reason FROM missing_pixel_rows") == [(gone, "Ramp", "dropped")]
 
 
+@pytest.mark.slow
 def test_groups_with_corrected_groups(pool: Pool, files: Files) -> None:
     rows = ask(
         pool,

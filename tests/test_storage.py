@@ -308,6 +308,7 @@ class TestLocalStorage(StorageConformance):
     def raw_names(self, storage: LocalStorage) -> set[str]:
         return {p.relative_to(storage.root).as_posix() for p in storage.root.rglob("*") if not p.is_dir()}
 
+    @pytest.mark.slow
     def test_one_of_many_processes_wins(self, storage: LocalStorage) -> None:
         marks = [b"a", b"b", b"c"]
         context = multiprocessing.get_context("spawn")
@@ -319,6 +320,7 @@ class TestLocalStorage(StorageConformance):
             assert self.raw_get(storage, f"race/{k % 7}/{k}") == marks[winner] * 4000
         assert len(self.raw_names(storage)) == 60
 
+    @pytest.mark.slow
     def test_no_change_of_many_processes_is_lost(self, storage: LocalStorage) -> None:
         storage.put("count", b"0")
         with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as processes:
@@ -376,6 +378,7 @@ class TestLocalStorage(StorageConformance):
         assert set(listing) == {"a/sub/1", "a/sub/3"}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.text(alphabet="ab./\\~.\0\n é", max_size=8))
 def test_no_key_leads_out_of_the_folder(key: str) -> None:

@@ -44,6 +44,7 @@ def test_boxes_are_those_of_the_array(
         assert np.array_equal(found[local], array[box])
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(hnp.array_shapes(min_dims=1, max_dims=4, max_side=5), st.booleans(), st.data())
 def test_images_are_indexed_like_arrays(shape: tuple[int, ...], folded: bool, data: st.DataObject) -> None:
@@ -146,6 +147,7 @@ def test_what_is_expected_may_be_anything(tmp_path: Path) -> None:
     assert file.read_bytes() == b"x" * 100_000
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(
     hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=9),

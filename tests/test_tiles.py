@@ -170,6 +170,7 @@ def test_a_tile_is_a_value() -> None:
 # Indexing
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.data(), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6))
 def test_basic_indexing_is_numpy_s(data: st.DataObject, shape: tuple[int, ...]) -> None:
@@ -186,6 +187,7 @@ def test_basic_indexing_is_numpy_s(data: st.DataObject, shape: tuple[int, ...]) 
     assert np.array_equal(found, wanted)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(st.data(), hnp.array_shapes(max_dims=3, max_side=30))
 def test_the_box_is_no_larger_than_it_must_be(data: st.DataObject, shape: tuple[int, ...]) -> None:

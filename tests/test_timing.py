@@ -182,6 +182,7 @@ def test_a_table_that_is_none(pool: Pool, simulated: Path, tmp_path: Path, damag
     assert list(read(pool, RateInts)["time_of"]) == [*own, "exposure", "exposure"]
 
 
+@pytest.mark.slow
 def test_a_damaged_table_costs_only_the_times(filled: Pool, simulated: Path) -> None:
     forget(filled)
     ref = filled.select(RateInts)[0]

@@ -226,6 +226,7 @@ def test_all_kinds_of_files_travel(pool: Pool, other: Pool, tmp_path: Path) -> N
         assert here == there
 
 
+@pytest.mark.slow
 def test_versions_keep_their_order(pool: Pool, other: Pool, tmp_path: Path) -> None:
     """Data that come back are a version of their own, and so is a file with timestamps of its own."""
 

@@ -196,6 +196,7 @@ def test_pixel_rows_of_other_values(filled: Pool, home: Home) -> None:
     assert "has other values in the pixel row of" in report.findings[0].problem
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_is_noted(filled: Pool) -> None:
     rate = Rate({}, {"SCI": np.full((30, 40), 7, "f4")}, name="never saved")
     ready = Ahead(filled, rate)

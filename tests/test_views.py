@@ -100,6 +100,7 @@ def test_counts(filled: Filled) -> None:
     assert filled.ask("SELECT count(*) FROM groups WHERE pixel_id = 802897") == [(nints * ngroups,)]
 
 
+@pytest.mark.slow
 def test_the_ramp_set_is_shared_and_the_rates_are_not(filled: Filled) -> None:
     assert filled.ask("SELECT kind, count(*) FROM pixel_set GROUP BY 1 ORDER BY 1") == [
         ("Ramp", 1),
@@ -156,6 +157,7 @@ def test_flags_of_groups(filled: Filled) -> None:
         assert error is None
 
 
+@pytest.mark.slow
 def test_exposures(filled: Filled) -> None:
     _, nints, ngroups = shape(filled)
     ((exp_id, exp, detector, ints, groups, subarray, mode, t0, t1, exptime, inttime, genesis),) = filled.ask(
@@ -171,6 +173,7 @@ def test_exposures(filled: Filled) -> None:
         assert (exptime, inttime) == (21.28, 4.256)
 
 
+@pytest.mark.slow
 def test_corrected_exposures_are_pairs_of_one_calibration(filled: Filled) -> None:
     rows = filled.ask(
         "SELECT corrected_exp_id, corrected_exp, exp_id, crds_context, version, urn, dark_subtraction, gain_ref_file "
@@ -212,6 +215,7 @@ def test_keys_join(filled: Filled) -> None:
     assert filled.ask("SELECT name FROM exposures JOIN detectors USING (detector_id)") == [("MIRIMAGE",)]
 
 
+@pytest.mark.slow
 def test_detectors_and_pixels(filled: Filled) -> None:
     assert filled.ask("SELECT * FROM detectors ORDER BY 1") == [
         (493, "MIRIMAGE", 1032, 1280),

@@ -124,6 +124,7 @@ CONDITIONS = (
 BLOCKS = hnp.arrays(np.float32, (1, 2, 2, 3), elements=st.sampled_from([-2.0, 0.0, 1.0, 3.0, float("nan")]))
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(
     BLOCKS,
