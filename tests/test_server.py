@@ -674,7 +674,7 @@ def test_data_of_another_version_or_none(server: EmbeddedServer) -> None:
     server.stop()
     for version, error in (("99", NewerFormat), ("15", ServerUnavailable), ("x", IntegrityError)):
         (data / "PG_VERSION").write_text(version)
-        with pytest.raises(error, match=f"move {data} away"):
+        with pytest.raises(error, match=f"Move {data} away"):
             server.ensure()
     assert not server.status().running
 
