@@ -251,10 +251,12 @@ class Pixel:
         sets = rows.sets_of(database, [v.serial for v in versions])
         covering = [s for s in sets if s.placement.covers(self.x, self.y)]
         detectors = {v.serial: v.detector for v in versions}
+        numbers = {
+            name: detector_named(name).pixel_id(self.x, self.y) for name in {detectors[s.serial] for s in covering}
+        }
         numbered: dict[int, list[SetRow]] = {}
         for s in covering:
-            number = detector_named(detectors[s.serial]).pixel_id(self.x, self.y)
-            numbered.setdefault(number, []).append(s)
+            numbered.setdefault(numbers[detectors[s.serial]], []).append(s)
         read: dict[int, dict[str, Any]] = {}
         for number, those in numbered.items():
             read |= rows.read_pixel(database, kind, those, number)
@@ -300,7 +302,8 @@ class Pixel:
 def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
     """Give a row's columns with what is not stored in each row."""
     columns = pixel_columns(kind)
-    return {name: _filled(columns[name], value, chosen) for name, value in values.items()}
+    missing = [name for name, value in values.items() if value is None]
+    return {**values, **{name: _filled(columns[name], chosen) for name in missing}}
 
 
 def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]] | None:
@@ -527,7 +530,7 @@ class Pixels:
             table[name] = np.asarray([row[name] for row in part])
         columns = pixel_columns(self.kind)
         for name, column in columns.items():
-            values = [_filled(column, row[name], s) for row in part]
+            values = [_filled(column, s) if row[name] is None else row[name] for row in part]
             if all(v is None for v in values):
                 continue
             table[name] = np.stack(values) if column.axes else np.asarray(values)
@@ -576,10 +579,10 @@ def _ends(given: Any, what: str, most: int) -> tuple[int, int] | None:
     return first, last
 
 
-def _filled(column: PixelColumn, value: Any, s: rows.SetRow) -> Any:
-    """Give a value, or what a NULL stands for."""
-    if value is not None or not column.null:
-        return value
+def _filled(column: PixelColumn, s: rows.SetRow) -> Any:
+    """Give what a NULL stands for."""
+    if not column.null:
+        return None
     if column.null == "common":
         return s.common
     shape = (s.nints or 0, s.ngroups or 0)[: column.axes]
