@@ -89,6 +89,14 @@ def test_predicate(image):
     assert FullQuery(RateInts, lambda p: p.data.max() > 1).predicate(image)
     with pytest.raises(QueryError, match=r"no single truth value: dataset SCI is neither true nor false"):
         FullQuery(RateInts, lambda p: p.data).predicate(image)
+    for given, what in (
+        (lambda p: p, "RateInts"),
+        (lambda p: p.meta["NGROUPS"], "Parameter"),
+        (lambda p: None, "None"),
+    ):
+        with pytest.raises(QueryError, match=f"no single truth value, but {what}.*; compare it with something"):
+            FullQuery(RateInts, given).predicate(image)
+    assert FullQuery(RateInts, lambda p: np.array(True)).predicate(image)
     assert FullQuery(RateInts, "i", "bright(i) and i.type == 'RateInts'").predicate(image)
 
 

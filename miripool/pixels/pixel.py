@@ -291,7 +291,7 @@ class Pixel:
                 covered[key] = covered.get(key, 0) + 1
         listed = "; ".join(
             f"{subarray or 'a subarray'}: columns {p.x} to {p.x + p.columns - 1}, rows {p.y} to {p.y + p.rows - 1} "
-            f"({number} {'version' if number == 1 else 'versions'})"
+            + ("" if len(covered) == 1 else f" ({number} {'version' if number == 1 else 'versions'})")
             for (subarray, p), number in sorted(covered.items(), key=lambda item: -item[1])[:5]
         )
         told = f"they cover {listed}" if listed else f"their headers do not say what ({', '.join(PLACE_KEYS)})"
