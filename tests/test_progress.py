@@ -48,7 +48,7 @@ def test_verifying(pool: Pool, tmp_path: Path) -> None:
     call("add", "jpl8", files(tmp_path / "files", 12))
     screens, code = watch("verify", "jpl8")
     assert code == 0
-    assert re.match(r"\d+ entries, 24 versions with those of contexts,.*: whole$", screens[-1][0])
+    assert re.match(r"\d+ entries, 24 versions, contexts included,.*: whole$", screens[-1][0])
     assert not any(line.startswith("blobs ") for line in screens[-1])
 
 

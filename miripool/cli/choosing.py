@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import counted, say
+from ..system.words import counted
+from .output import say
 from .progress import counting
 from .session import confirm, core_of
 

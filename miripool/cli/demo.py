@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .output import say, shows_progress, write
+from .output import say, write
+from .session import home_at
 
 __all__ = ["register"]
 
@@ -26,16 +27,14 @@ def _demo(
     The pool 'demo' is made in a temporary home and deleted at the end; with --home FOLDER it stays there. This takes
     about a minute.
     """
-    from ..session.home import Home
     from ..simulate.demo import run_demo
 
-    progress = say if shows_progress() else None
     source = context.parent.get_parameter_source("home") if context.parent is not None else None
     if source is not None and source.name == "COMMANDLINE":
-        run_demo(Home(context.obj, progress=progress), write, plot=plot)
+        run_demo(home_at(context.obj), write, plot=plot)
         return
     with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
-        home = Home(Path(folder), progress=progress)
+        home = home_at(Path(folder))
         say(f"temporary home, deleted afterwards: {folder}; with --home FOLDER the pool stays")
         try:
             run_demo(home, write, plot=plot)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..records.plain import as_json as to_json
-from .output import counted, emit, human_bytes, report, say, visible, write
+from ..system.words import counted
+from .output import emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import DryRun, Json, PoolName, confirm, core_of, home_of, open_pool
 
@@ -64,7 +65,7 @@ def _verify(
         speed = f" ({human_bytes(int(rate))}/s)" if report.bytes_read else ""
         say(
             f"{counted(report.entries, 'entry', 'entries')}, "
-            f"{counted(report.versions, 'version')} with those of contexts, "
+            f"{counted(report.versions, 'version')}, contexts included, "
             f"{counted(report.manifests, 'manifest')}, {counted(report.blobs, 'blob')}, "
             f"{counted(report.pixel_sets, 'set')} of pixel rows{read} in {report.seconds:.1f} s{speed}: "
             f"{'whole' if report.is_whole else 'DAMAGED'}"

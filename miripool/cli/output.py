@@ -23,7 +23,6 @@ __all__ = [
     "ask",
     "console",
     "copied_from",
-    "counted",
     "emit",
     "human_bytes",
     "quiet",
@@ -214,26 +213,6 @@ def human_bytes(count: int | None) -> str:
             break
         size /= 1000
     return f"{count} B" if unit == "B" else f"{size:.3g} {unit}" if size < 100 else f"{size:.0f} {unit}"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Write a number of things.
-
-    Parameters
-    ----------
-    number : int
-        How many.
-    noun : str
-        The name of one.
-    plural : str, optional
-        The name of several; `noun` with an s unless given.
-
-    Returns
-    -------
-    str
-        ``1 file``, ``2 files``.
-    """
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _cell(column: str, value: Any) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..system.words import counted
 from .choosing import AllVersions, SomeSpecs, Where, Which, choose
-from .output import counted, emit, report, say, write
+from .output import emit, report, say, write
 from .progress import Exposures
 from .session import Csv, Json, PoolName, core_of, one_form, open_pool
 

@@ -94,14 +94,12 @@ def _attach(
 
     The folder stays where it is. This home gets its own index of the pool.
     """
-    from ..model.kinds import kinds_matching
-    from ..model.product import Context
-
     home = home_of(context)
     with home.attach(path, name) as pool:
-        versions = core_of(pool).catalog.statistics().without(kinds_matching(Context)).products
-        only = "" if os.access(path, os.W_OK) else "; the folder is read-only"
-        say(f"attached {Path(path).absolute()} as pool {pool.name}, with {count_versions(versions)}{only}")
+        attached = pool.name
+    versions = count_versions(home.summary(attached).versions)
+    only = "" if os.access(path, os.W_OK) else "; you can't write to the folder"
+    say(f"attached {Path(path).absolute()} as pool {attached}, with {versions}{only}")
 
 
 def _detach(context: typer.Context, name: PoolName) -> None:

@@ -14,6 +14,7 @@ import typer
 from ..errors import AlreadyExists
 from ..model.cards import is_structural
 from ..records.plain import as_json as to_json
+from ..system.words import counted
 from .choosing import (
     AllVersions,
     Kind,
@@ -27,7 +28,7 @@ from .choosing import (
     count_versions,
     query_of,
 )
-from .output import copied_from, counted, emit, human_bytes, report, say, visible, write
+from .output import copied_from, emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 from .tags import tell_moves
@@ -84,7 +85,7 @@ def _add(
         found = find_files(files)
         listed = as_json or as_csv
         outcomes = []
-        first_entry = core_of(pool).archive.journal.last() + 1
+        first_entry = 0 if tag is None else core_of(pool).archive.journal.last() + 1
         with counting(f"adding {len(found)} files", as_bytes=True) if len(found) > 1 else nullcontext() as told:
             for outcome in ingest(
                 core_of(pool),
@@ -141,8 +142,8 @@ def _make_up_for_pixels(pool: Pool) -> None:
 def _tell(outcome: Outcome) -> None:
     if outcome.error is not None:
         path, message = str(outcome.path), outcome.message or ""
-        told = message if path in message else f"{path}: {message}"
-        report("failed       " + told.replace(path, visible(path, lines=False)))  # lines of the message's own are meant
+        text = message if path in message else f"{path}: {message}"
+        report("failed       " + text.replace(path, visible(path, lines=False)))  # keeps the message's own line feeds
         return
     stored = f"  ({human_bytes(outcome.stored_bytes)} stored)" if outcome.stored_bytes else ""
     notice = f"  ({outcome.message})" if outcome.message else ""

@@ -15,6 +15,7 @@ from .output import ask, say, shows_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ..pool.core import Core
     from ..session.home import Home
@@ -29,6 +30,7 @@ __all__ = [
     "confirm",
     "core_of",
     "gaps_said",
+    "home_at",
     "home_of",
     "moment",
     "one_form",
@@ -74,9 +76,25 @@ def home_of(context: typer.Context) -> Home:
     Home
         Nothing is opened.
     """
+    return home_at(context.obj)
+
+
+def home_at(folder: Path | None) -> Home:
+    """Give a home that says how its server starts, where a person watches.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or None
+        The home's; None for the user's own.
+
+    Returns
+    -------
+    Home
+        Nothing is opened.
+    """
     from ..session.home import Home
 
-    return Home(context.obj, progress=say if shows_progress() else None)
+    return Home(folder, progress=say if shows_progress() else None)
 
 
 def core_of(pool: Pool) -> Core:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..records.plain import as_json as to_json
+from ..system.words import counted
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
-from .output import counted, emit, human_bytes, say, write
+from .output import emit, human_bytes, say, write
 from .progress import counting
 from .session import Json, PoolName, core_of, home_of, open_pool
 

@@ -291,14 +291,14 @@ def _count_integrations(setup: Setup, frames: int, *, truncate: bool) -> int:
     if frames == expected:
         return setup.nints
     whole = min(setup.nints, frames // setup.ngroups)
-    told = (
+    contradiction = (
         f"its header says {setup.nints} integrations of {setup.ngroups} groups, {expected} frames, "
         f"but its image has {frames}"
     )
     if not whole:
-        raise FormatError(f"{told}, less than one integration")
+        raise FormatError(f"{contradiction}, less than one integration")
     if not truncate:
-        raise FormatError(f"{told}; --truncate (truncate=True) keeps the {whole} whole integrations")
+        raise FormatError(f"{contradiction}; --truncate (truncate=True) keeps the {whole} whole integrations")
     return whole
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..index import pixels as rows
 from ..pool.core import core_of
+from ..system.words import counted
 
 if TYPE_CHECKING:
     from ..pool.core import HasCore
@@ -34,7 +35,7 @@ def notice_of_gaps(pool: HasCore) -> str | None:
     missing = rows.missing(core.catalog.database, core.pixel_rows.policy)
     if missing:
         number = sum(missing.values())
-        have = "1 version has" if number == 1 else f"{number} versions have"
+        have = f"{counted(number, 'version')} {'has' if number == 1 else 'have'}"
         reasons = "; ".join(f"{count}: {reason}" for reason, count in missing.items())
         command = f"miripool index pixels {shlex.quote(core.name)}"
         parts.append(

@@ -23,6 +23,7 @@ from ..pool.select import detectors_of, of_detector, refuse_unknown_detector, wa
 from ..query.pixelwhere import FLAGS, parse_pixels
 from ..query.queries import Query, check_detector
 from ..system.warning import warn_caller
+from ..system.words import counted
 from .times import time_columns
 
 if TYPE_CHECKING:
@@ -291,12 +292,11 @@ class Pixel:
                 covered[key] = covered.get(key, 0) + 1
         listed = "; ".join(
             f"{subarray or 'a subarray'}: columns {p.x} to {p.x + p.columns - 1}, rows {p.y} to {p.y + p.rows - 1} "
-            + ("" if len(covered) == 1 else f" ({number} {'version' if number == 1 else 'versions'})")
+            + ("" if len(covered) == 1 else f" ({counted(number, 'version')})")
             for (subarray, p), number in sorted(covered.items(), key=lambda item: -item[1])[:5]
         )
-        told = f"they cover {listed}" if listed else f"their headers do not say what ({', '.join(PLACE_KEYS)})"
-        number = "1 version" if len(versions) == 1 else f"{len(versions)} versions"
-        return f"none of the {number} covers pixel x={self.x}, y={self.y}; {told}"
+        there = f"they cover {listed}" if listed else f"their headers do not say what ({', '.join(PLACE_KEYS)})"
+        return f"none of the {counted(len(versions), 'version')} covers pixel x={self.x}, y={self.y}; {there}"
 
 
 def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:

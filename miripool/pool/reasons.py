@@ -12,8 +12,9 @@ from ..query.queries import PixelQuery, Query
 from ..query.text import to_text
 from ..query.tree import ALL, And, Compare, Field, HasTag, In, Keyword, Like, Literal, Node, Range, conjuncts
 from ..query.values import as_time
+from ..system.words import counted
 from . import select as selecting
-from .tags import no_such_tag
+from .tags import exists, no_such_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,17 +102,17 @@ def why_empty(
         if still:
             before, left = (*before, part), still
             continue
-        told = f"none of the {_products(left, heads=heads)} satisfies {to_text(part, asked.variable)}"
-        told = told if not before else f"{told} together with the conditions before it"
+        reason = f"none of the {_products(left, heads=heads)} satisfies {to_text(part, asked.variable)}"
+        reason = reason if not before else f"{reason} together with the conditions before it"
         older = count(And((*before, part)), everything=True) if heads else 0
         if older:
-            matching = "1 older version matches" if older == 1 else f"{older} older versions match"
-            return f"{told}. {matching}; all_versions=True or --all-versions includes older versions"
+            matching = f"{counted(older, 'older version')} {'matches' if older == 1 else 'match'}"
+            return f"{reason}. {matching}; all_versions=True or --all-versions includes older versions"
         alone = count(part) if before else 0
         if alone:
-            return f"{told}. Alone, this condition holds for {_products(alone, heads=heads)}"
+            return f"{reason}. Alone, this condition holds for {_products(alone, heads=heads)}"
         found = hint(pool, asked, part)
-        return told if found is None else f"{told}. {found}"
+        return reason if found is None else f"{reason}. {found}"
     which = to_text(rest, asked.variable) if rest is not None else ""
     if isinstance(asked, PixelQuery):
         serials = selecting.select(pool, with_node(asked, And(before)), previous, tag=tag, all_versions=all_versions)
@@ -123,20 +124,19 @@ def _no_pixels(pool: Core, asked: PixelQuery, serials: Sequence[int], *, heads: 
     seen = len(pixels.sets_of(pool.catalog.database, serials))
     unseen = len(serials) - seen
     wanted = f"{asked.at_least} or more pixels with {asked.text or 'any value'}"
-    told = f"none of the {_products(seen, heads=heads)} has {wanted}"
+    reason = f"none of the {_products(seen, heads=heads)} has {wanted}"
     if not unseen:
-        return told
+        return reason
     command = f"`miripool index pixels {shlex.quote(pool.name)}`"
     remedy = f"{command} makes pending rows, `… SPEC` rows that were dropped or left out"
     without = f"{_products(unseen, heads=heads)} {'has' if unseen == 1 else 'have'} no pixel rows"
-    return (
-        f"{told}; {without} and could not be searched: {remedy}" if seen else f"nothing to search: {without}; {remedy}"
-    )
+    if not seen:
+        return f"nothing to search: {without}; {remedy}"
+    return f"{reason}; {without} and could not be searched: {remedy}"
 
 
 def _products(number: int, *, heads: bool) -> str:
-    what = "newest version" if heads else "version"
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return counted(number, "newest version" if heads else "version")
 
 
 def _nothing_there(pool: Core, asked: Query, previous: Sequence[ProductRef] | None, tag: str | None) -> str:
@@ -167,7 +167,7 @@ def hint(pool: Core, asked: Query, part: Node) -> str | None:
         One sentence; None where nothing is near.
     """
     if isinstance(part, HasTag):
-        return str(no_such_tag(pool, part.label)) if part.label not in {t.label for t in pool.catalog.tags()} else None
+        return None if exists(pool, part.label) else str(no_such_tag(pool, part.label))
     operand, values = _asked_of(part)
     if operand is None or not values:
         return None

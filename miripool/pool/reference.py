@@ -12,6 +12,7 @@ from ..errors import MiripoolError, UnknownKeyword
 from ..formats import to_datamodel, to_hdulist
 from ..model.names import Urn
 from ..model.product import Context
+from ..system.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -341,7 +342,7 @@ class ProductRefs(Sequence[ProductRef]):
         if isinstance(index, slice):
             return ProductRefs(self.keys[index])
         if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is out of range: the result has {_references(len(self))}")
+            raise IndexError(f"index {index} is out of range: the result has {counted(len(self), 'reference')}")
         number, offset = divmod(index % len(self), _PAGE)
         if self._page[0] != number:
             self._page = (number, _fetch(self.keys[number * _PAGE : (number + 1) * _PAGE]))
@@ -409,7 +410,7 @@ class ProductRefs(Sequence[ProductRef]):
         titles = "".join(f"<th>{t}</th>" for t in ("URN", "name", "version", "tags", "saved (UTC)"))
         if not self:
             return f"<p>0 products{html.escape(self._shown_reason().removeprefix('0'))}</p>"
-        return f"<p>{_count(len(self))}</p><table><tr>{titles}</tr>{cells}</table>{more}"
+        return f"<p>{counted(len(self), 'product')}</p><table><tr>{titles}</tr>{cells}</table>{more}"
 
     def _shown_reason(self) -> str:
         with contextlib.suppress(MiripoolError):  # the pool may be closed, or gone
@@ -422,14 +423,6 @@ class ProductRefs(Sequence[ProductRef]):
             return f"<ProductRefs {self._shown_reason()}>"
         shown = ", ".join(r.urn for r in self[:3])
         return f"<ProductRefs {len(self)}: {shown}{', …' if len(self) > 3 else ''}>"
-
-
-def _references(number: int) -> str:
-    return "1 reference" if number == 1 else f"{number} references"
-
-
-def _count(number: int) -> str:
-    return "1 product" if number == 1 else f"{number} products"
 
 
 def _runs(keys: Sequence[tuple[Loader, int]]) -> Iterator[tuple[Loader, list[int]]]:

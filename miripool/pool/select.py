@@ -16,6 +16,7 @@ from ..query.places import FIELDS, find_keyword
 from ..query.queries import PixelQuery
 from ..query.tree import Keyword, walk
 from ..system.warning import warn_caller
+from ..system.words import counted
 from .datasetnames import refuse_unknown_datasets
 from .reference import ProductRef, ProductRefs
 from .scan import judge
@@ -248,11 +249,11 @@ def warn_without_rows(pool: Core, missing: int, versions: int) -> None:
     missing, versions : int
         How many have no rows, of how many that were asked about.
     """
-    total = f"{versions} version{'' if versions == 1 else 's'}"
-    told = f"1 of {total} has" if missing == 1 else f"{missing} of {total} have"
+    have, are = ("has", "is") if missing == 1 else ("have", "are")
     warn_caller(
-        f"{told} no pixel rows and {'is' if missing == 1 else 'are'} left out; the view missing_pixel_rows says why, "
-        f"and `miripool index pixels {shlex.quote(pool.name)}` makes pending rows, `… SPEC` rows that were dropped",
+        f"{missing} of {counted(versions, 'version')} {have} no pixel rows and {are} left out; the view "
+        f"missing_pixel_rows says why, and `miripool index pixels {shlex.quote(pool.name)}` makes pending rows, "
+        "`… SPEC` rows that were dropped",
         IncompleteAnswer,
     )
 
@@ -274,7 +275,7 @@ def warn_beyond(condition: Node, sets: Sequence[SetRow]) -> None:
     for axis, (what, there) in enumerate(zip(("integration", "group"), most, strict=True)):
         named = max((of[axis] or 0 for of in items if len(of) > axis), default=0)
         if there and named > there:
-            many = f"only 1 {what}" if there == 1 else f"at most {there} {what}s"
+            many = f"{'only' if there == 1 else 'at most'} {counted(there, what)}"
             message = f"the condition names {what} == {named}; the versions searched have {many}"
             warn_caller(message, IncompleteAnswer)
 

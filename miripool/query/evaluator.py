@@ -165,14 +165,16 @@ class _Evaluation:
 
     def _call_function(self, node: PythonCall) -> bool:
         answer = node.function(self.product)
-        told = f"{node.name}({_name_of(self.product)}) gave no single truth value"
+        problem = f"{node.name}({_name_of(self.product)}) gave no single truth value"
         try:
             holds = bool(answer)
         except (TypeError, ValueError) as error:
-            raise QueryError(f"{told}: {error}") from error
+            raise QueryError(f"{problem}: {error}") from error
         if not isinstance(answer, (bool, np.bool_)) and getattr(answer, "dtype", None) != np.bool_:
             # A comparison, or the word return, was forgotten: nearly every object is true.
-            raise QueryError(f"{told}, but {type(answer).__name__}; compare it with something: True or False is needed")
+            raise QueryError(
+                f"{problem}, but {type(answer).__name__}; compare it with something: True or False is needed"
+            )
         return holds
 
     def _has_key(self, node: HasKey) -> bool:

@@ -693,14 +693,14 @@ class Home:
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
                 index_bytes=schema_bytes(core_of(pool).catalog.database),
-                path=str(_where(self._folder(name))),
+                path=str(_place(self._folder(name))),
                 contexts=total.heads - listed.heads,
             )
 
 
-def _where(folder: Path) -> Path:
-    """Give the folder that a pool lies in: an attached one is a link to it."""
-    return folder.resolve() if folder.is_symlink() else folder
+def _place(folder: Path) -> Path:
+    """Give the folder of a pool's files: the one that is attached, where a home has a link to it."""
+    return attached_folder(folder) if folder.is_symlink() else folder
 
 
 def reopen(home: str, name: str, pool_id: str) -> Pool:
