@@ -7,6 +7,7 @@ the result to ``result.json``.
 from __future__ import annotations
 
 import difflib
+import gc
 import json
 import logging
 import os
@@ -72,9 +73,12 @@ def _end_with_parent() -> None:
 
 
 def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
+    gc.disable()
     import jwst
     from jwst.pipeline import Detector1Pipeline
 
+    gc.freeze()  # stpipe collects after each step, and would look through millions of objects of jwst's modules
+    gc.enable()
     logging.getLogger("stpipe").addHandler(_Telling())
     os.chdir(place)  # the pipeline's log, which is kept, names the file as it is given
     raw = job["raw"]
