@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     Map = NDArray[np.float32]
 
-__all__ = ["Calibration", "RampArrays", "RateArrays", "RateIntsArrays", "average_rates", "calibrate_ramp", "fit_slopes"]
+__all__ = [
+    "Calibration",
+    "RampArrays",
+    "RateArrays",
+    "RateIntsArrays",
+    "average_rates",
+    "calibrate_ramp",
+    "fit_slopes",
+    "slope_variances",
+]
 
 _ROWS = 32
 """Rows whose differences are sorted together: a block stays below 20 MB for 100 groups of the FULL array."""
@@ -44,7 +53,7 @@ class Calibration:
         Electrons per DN. It sets the photon noise, and so ERR and, slightly, the slopes through the weights of the
         fit. It does not affect the ramp.
     dark_scale : float
-        Factor of the detector's true dark current.
+        Factor of the detector's true dark current; 0 leaves the dark step out.
     linearity_scale : float
         Factor of the true quadratic and cubic coefficients of the linearity correction.
     jump_threshold : float
@@ -267,6 +276,45 @@ def _solve_weights(pairs: NDArray[np.bool_], readings: Map, photons: Map) -> Map
     for k in range(len(pairs) - 2, -1, -1):
         weights[k] -= ratios[k] * weights[k + 1]
     return weights
+
+
+def slope_variances(rates: Map, *, ngroups: int, read_noise: Map, gain: float, group_time: float) -> tuple[Map, Map]:
+    """Give the variances that the JWST pipeline states for the slope of a whole ramp, without jumps.
+
+    Of four or more groups the first and the last are left out, as `calibrate_ramp` does. With n groups left, t seconds
+    between them and readings of noise R, the variance by read noise is 12 R**2 / ((n**3 - n) t**2), and the variance by
+    photons is rate / (gain t (n - 1)). Source: documentation of the pipeline's step ramp_fitting, "Description" and
+    "Appendix", for one segment.
+
+    Parameters
+    ----------
+    rates : ndarray of float32, shape (ny, nx)
+        DN/s. A negative rate counts as 0.
+    ngroups : int
+        Groups of the ramp, two or more.
+    read_noise : ndarray of float32, shape (ny, nx)
+        Standard deviation of one reading, DN.
+    gain : float
+        Electrons per DN.
+    group_time : float
+        Seconds.
+
+    Returns
+    -------
+    var_poisson, var_rnoise : ndarray of float32, shape (ny, nx)
+        (DN/s)**2.
+
+    Raises
+    ------
+    InvalidInput
+        If there is one group only.
+    """
+    if ngroups < 2:
+        msg = f"ngroups is {ngroups}; a slope takes two groups or more."
+        raise InvalidInput(msg)
+    n = ngroups - 2 if ngroups >= _FEWEST_GROUPS else ngroups
+    var_poisson: Map = np.maximum(rates, 0) * np.float32(1 / (gain * group_time * (n - 1)))
+    return var_poisson, np.float32(12 / ((n**3 - n) * group_time**2)) * read_noise**2
 
 
 def average_rates(rates: RateIntsArrays) -> RateArrays:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,7 +11,8 @@ import numpy as np
 from miripool.errors import InvalidInput
 from miripool.simulate.detector import Detector
 from miripool.simulate.readout import Readout, Scene
-from miripool.simulate.subarrays import FULL_SHAPE, find_group_time, find_subarray
+from miripool.simulate.settings import START, check_counts, check_name, fill_names, find_place, to_utc
+from miripool.simulate.subarrays import find_group_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,10 @@ __all__ = ["COSMIC_RAY", "Scene", "SimulatedExposure", "SimulatedTruth", "simula
 COSMIC_RAY: Final = np.dtype([("integration", "i4"), ("group", "i4"), ("y", "i4"), ("x", "i4"), ("dn", "f4")])
 """One pixel hit: 0-based integration, group (the first that shows it), row and column in the subarray; linear DN."""
 
-_START = datetime(2024, 1, 1, tzinfo=UTC)
 _RESET_NOISE = 8.0
 """Standard deviation of the level after a reset, linear DN; a constant of each integration that slopes do not see."""
 
 _REFOUT_NOISE = 6.0
-_LARGEST_COUNT = 32767
-"""GROUP's group_number is a 16-bit integer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +127,7 @@ def simulate_exposure(
     detector: str | Detector = "MIRIMAGE",
     detector_seed: int = 0,
     readpatt: str = "FASTR1",
-    start: datetime = _START,
+    start: datetime = START,
     group_time: float | None = None,
     scene: Scene | None = None,
     cosmic_ray_rate: float = 2e-4,
@@ -177,15 +174,12 @@ def simulate_exposure(
         If a name is unknown, a number is out of range, or `start` has no time zone.
     """
     _check_numbers(nints=nints, ngroups=ngroups, seed=seed, group_time=group_time, cosmic_ray_rate=cosmic_ray_rate)
-    start = _to_utc(start)
+    start = to_utc(start)
     seconds = find_group_time(subarray, readpatt) if group_time is None else group_time
-    place = find_subarray(subarray)
     full = Detector.draw(detector, seed=detector_seed) if isinstance(detector, str) else detector
-    if full.name != "MIRIMAGE" and place.shape != FULL_SHAPE:
-        msg = f"{full.name} is read FULL only; {subarray} is a subarray of MIRIMAGE."
-        raise InvalidInput(msg)
+    place = find_place(subarray, full.name)
     name = f"jw01033005001_03103_00001_{full.name.lower()}" if name is None else name
-    _check_name(name)
+    check_name(name)
     part = full.cut(place)
     scene = scene or Scene()
     slopes = scene.draw(place.shape, ngroups * seconds, seed=seed) * part.responsivity
@@ -198,7 +192,7 @@ def simulate_campaign(
     *,
     name: str = "jw01033005001_03103_{number:05d}_{detector}",
     seed: int = 1,
-    start: datetime = _START,
+    start: datetime = START,
     interval: timedelta = timedelta(days=1),
     detector: str | Detector = "MIRIMAGE",
     detector_seed: int = 0,
@@ -232,49 +226,18 @@ def simulate_campaign(
         As in `simulate_exposure`, or if several exposures would have the same name.
     """
     shared = Detector.draw(detector, seed=detector_seed) if isinstance(detector, str) else detector
-    names = [_fill_name(name, number, shared) for number in range(1, n + 1)]
-    if len(set(names)) < len(names):
-        msg = f"Several exposures would have the name {names[0]!r}; put {{number}} into the name."
-        raise InvalidInput(msg)
-    for i, one in enumerate(names):
+    for i, one in enumerate(fill_names(name, n, shared.name)):
         yield simulate_exposure(one, seed=seed + i, start=start + i * interval, detector=shared, **settings)
 
 
-def _fill_name(name: str, number: int, detector: Detector) -> str:
-    try:
-        return name.format(number=number, detector=detector.name.lower())
-    except (KeyError, IndexError, ValueError) as e:
-        msg = f"{name!r} is not a valid pattern: only {{number}} and {{detector}} may be in braces ({e!r})."
-        raise InvalidInput(msg) from None
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name, re.ASCII) or re.search(r"_(uncal|ramp|rateints|rate)$", name):
-        msg = (
-            f"{name!r} is not a valid name for an exposure: use letters, digits and _ . + -, begin with a letter or "
-            "digit, and don't end with _uncal, _ramp, _rateints or _rate."
-        )
-        raise InvalidInput(msg)
-
-
 def _check_numbers(*, nints: int, ngroups: int, seed: int, group_time: float | None, cosmic_ray_rate: float) -> None:
-    for what, number in (("nints", nints), ("ngroups", ngroups)):
-        if not 1 <= number <= _LARGEST_COUNT:
-            msg = f"{what} is {number}; it must be a number from 1 to {_LARGEST_COUNT}."
-            raise InvalidInput(msg)
+    check_counts(nints=nints, ngroups=ngroups)
     if group_time is not None and not 0 < group_time < float("inf"):
         msg = f"group_time is {group_time}; it must be a positive number of seconds."
         raise InvalidInput(msg)
     if seed < 0 or not 0 <= cosmic_ray_rate < float("inf"):
         msg = f"seed is {seed} and cosmic_ray_rate is {cosmic_ray_rate}; both must be 0 or more, and finite."
         raise InvalidInput(msg)
-
-
-def _to_utc(start: datetime) -> datetime:
-    if start.tzinfo is None:
-        msg = f"start is {start.isoformat()} without a time zone; give it one, e.g. tzinfo=datetime.UTC."
-        raise InvalidInput(msg)
-    return start.astimezone(UTC)
 
 
 def _expose(

@@ -10,6 +10,7 @@ import numpy as np
 from miripool.errors import AlreadyExists, InvalidInput
 from miripool.formats.level1b import asdf_table
 from miripool.simulate.calibration import average_rates, calibrate_ramp, fit_slopes
+from miripool.simulate.flags import JUMP_DET
 from miripool.simulate.headers import calibration_cards, exposure_cards, file_cards, jpl_cards, tables
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from miripool.simulate.calibration import Calibration, RampArrays, RateArrays, RateIntsArrays
     from miripool.simulate.headers import Card
     from miripool.simulate.readout import Readout
+    from miripool.simulate.settings import ExposureSettings
 
     Extension = tuple[str, NDArray[Any], str]
 
-__all__ = ["write_jpl", "write_products", "write_uncal"]
+__all__ = ["write_jpl", "write_products", "write_rateints", "write_uncal"]
 
 _MODELS: Final = {"ramp": "RampModel", "rateints": "CubeModel", "rate": "ImageModel"}
 
@@ -157,14 +159,57 @@ def write_products(
         rateints = fit_slopes(ramp, read_noise=read_noise, gain=calibration.gain, group_time=exposure.group_time)
         extensions["rateints"] = lambda: _rate_extensions(rateints, _tables(exposure)[1:])
         extensions["rate"] = lambda: _rate_extensions(average_rates(rateints), [])
+    jumps = int(np.count_nonzero(ramp.groupdq & JUMP_DET))
     for kind, path in zip(kinds, paths, strict=True):
         cards = file_cards(path.name, _MODELS[kind], date) + exposure_cards(exposure)
-        cards += calibration_cards(exposure, calibration, ramp, fitted=kind != "ramp")
+        cards += calibration_cards(exposure, calibration, jumps=jumps, fitted=kind != "ramp")
         _write(path, cards, extensions[kind]())
     return paths
 
 
-def _tables(exposure: Readout) -> list[Extension]:
+def write_rateints(
+    exposure: ExposureSettings,
+    rates: RateIntsArrays,
+    folder: str | Path,
+    calibration: Calibration,
+    *,
+    date: datetime | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write slopes that no ramp was simulated for.
+
+    Parameters
+    ----------
+    exposure : ExposureSettings
+        What the header tells.
+    rates : RateIntsArrays
+        DN/s, shape (nints, ny, nx).
+    folder : path
+        An existing folder.
+    calibration : Calibration
+        How the slopes were made.
+    date, overwrite : datetime, bool, keyword-only, optional
+        As in `write_products`.
+
+    Returns
+    -------
+    Path
+        ``<name>_rateints.fits``, as `write_products` writes it.
+
+    Raises
+    ------
+    InvalidInput
+        The folder is not there, or the date has no time zone.
+    AlreadyExists
+        The file is there.
+    """
+    path = _plan(folder, f"{exposure.name}_rateints.fits", date, overwrite)
+    cards = file_cards(path.name, _MODELS["rateints"], date) + exposure_cards(exposure)
+    cards += calibration_cards(exposure, calibration, jumps=int(np.count_nonzero(rates.dq & JUMP_DET)), fitted=True)
+    return _write(path, cards, _rate_extensions(rates, _tables(exposure)[1:]))
+
+
+def _tables(exposure: Readout | ExposureSettings) -> list[Extension]:
     return [(name, table, "") for name, table in tables(exposure).items()]
 
 

@@ -7,19 +7,19 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from miripool.errors import InvalidInput
 from miripool.formats.level1b import GroupTiming, group_table, int_times_table, isoformat, to_mjd
-from miripool.simulate.flags import JUMP_DET
 from miripool.simulate.subarrays import find_subarray
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from miripool.simulate.calibration import Calibration, RampArrays
+    from miripool.simulate.calibration import Calibration
     from miripool.simulate.readout import Readout
+    from miripool.simulate.settings import ExposureSettings
 
+    Exposure = Readout | ExposureSettings
     Card = tuple[str, Any, str]
 
 __all__ = ["calibration_cards", "exposure_cards", "file_cards", "jpl_cards", "tables"]
@@ -28,12 +28,12 @@ _JWST_NAME = re.compile(r"jw(\d{5})(\d{3})(\d{3})_(\d{2})(\d)(\d{2})_(\d{5})_mir
 """jw<program><observation><visit>_<visit group><sequence><activity>_<exposure>_<detector>; source: JWST User
 Documentation, "File Naming Conventions and Data Products"."""
 
-_OPTICS: Final = {
-    "SLITLESSPRISM": ("MIR_LRS-SLITLESS", "P750L"),
-    "MASK1065": ("MIR_4QPM", "F1065C"),
-    "MASK1140": ("MIR_4QPM", "F1140C"),
-    "MASK1550": ("MIR_4QPM", "F1550C"),
-    "MASKLYOT": ("MIR_LYOT", "F2300C"),
+_FILTERS: Final = {
+    "SLITLESSPRISM": "P750L",
+    "MASK1065": "F1065C",
+    "MASK1140": "F1140C",
+    "MASK1550": "F1550C",
+    "MASKLYOT": "F2300C",
 }
 _CHANNELS: Final = {"MIRIFUSHORT": "12", "MIRIFULONG": "34"}
 _STEPS: Final = {
@@ -80,14 +80,14 @@ def file_cards(filename: str, model: str, date: datetime | None) -> list[Card]:
     ]
 
 
-def exposure_cards(exposure: Readout) -> list[Card]:
+def exposure_cards(exposure: Exposure) -> list[Card]:
     """Give the cards that all files of one exposure share.
 
     Integrations follow each other without a gap, and so they do in the ground test's files.
 
     Parameters
     ----------
-    exposure : Readout
+    exposure : Readout or ExposureSettings
         Its settings.
 
     Returns
@@ -161,7 +161,7 @@ def jpl_cards(exposure: Readout, filename: str) -> list[Card]:
     ]
 
 
-def _observation_cards(exposure: Readout) -> list[Card]:
+def _observation_cards(exposure: Exposure) -> list[Card]:
     end = exposure.start + timedelta(seconds=exposure.nints * exposure.ngroups * exposure.group_time)
     begin = isoformat(exposure.start)
     cards: list[Card] = [
@@ -189,32 +189,30 @@ def _observation_cards(exposure: Readout) -> list[Card]:
     ]
 
 
-def _instrument_cards(exposure: Readout) -> list[Card]:
+def _instrument_cards(exposure: Exposure) -> list[Card]:
     name = exposure.detector.name
     cards: list[Card] = [
         ("TARGNAME", "SIMULATED", "Standard astronomical catalog name for target"),
         ("INSTRUME", "MIRI", "Instrument used to acquire the data"),
         ("DETECTOR", name, "Name of detector used to acquire the data"),
     ]
-    dark = exposure.scene.is_dark
     if name in _CHANNELS:
-        exp_type = "MIR_DARKMRS" if dark else "MIR_MRS"
         cards += [
             ("CHANNEL", _CHANNELS[name], "MIRI MRS (IFU) channel"),
             ("BAND", "SHORT", "MRS wavelength band"),
         ]
     else:
-        exp_type, optical = _OPTICS.get(exposure.subarray, ("MIR_IMAGE", "F770W"))
-        exp_type, optical = ("MIR_DARKIMG", "OPAQUE") if dark else (exp_type, optical)
+        dark = exposure.exposure_type.startswith("MIR_DARK")
+        optical = "OPAQUE" if dark else _FILTERS.get(exposure.subarray, "F770W")
         cards.append(("FILTER", optical, "Name of the filter element used"))
     return [
         *cards,
         ("LAMP", "OFF", "Internal lamp state"),
-        ("EXP_TYPE", exp_type, "Type of data in the exposure"),
+        ("EXP_TYPE", exposure.exposure_type, "Type of data in the exposure"),
     ]
 
 
-def _time_cards(exposure: Readout) -> list[Card]:
+def _time_cards(exposure: Exposure) -> list[Card]:
     slow = exposure.readpatt.startswith("SLOW")
     integration = exposure.ngroups * exposure.group_time
     total = exposure.nints * integration
@@ -242,7 +240,7 @@ def _time_cards(exposure: Readout) -> list[Card]:
     ]
 
 
-def _place_cards(exposure: Readout) -> list[Card]:
+def _place_cards(exposure: Exposure) -> list[Card]:
     place = find_subarray(exposure.subarray)
     return [
         ("SUBARRAY", exposure.subarray, "Subarray used"),
@@ -255,7 +253,7 @@ def _place_cards(exposure: Readout) -> list[Card]:
     ]
 
 
-def calibration_cards(exposure: Readout, calibration: Calibration, ramp: RampArrays, *, fitted: bool) -> list[Card]:
+def calibration_cards(exposure: Exposure, calibration: Calibration, *, jumps: int, fitted: bool) -> list[Card]:
     """Give the cards that a calibration adds.
 
     References are named after the values they hold, so that two calibrations name the same gain reference exactly if
@@ -263,8 +261,12 @@ def calibration_cards(exposure: Readout, calibration: Calibration, ramp: RampArr
 
     Parameters
     ----------
-    exposure, calibration, ramp : Readout, Calibration, Ramp
-        What was calibrated, how, and the result.
+    exposure : Readout or ExposureSettings
+        What was calibrated.
+    calibration : Calibration
+        How. With a `dark_scale` of 0 the dark step was skipped, and there is no dark reference.
+    jumps : int
+        Number of groups with JUMP_DET.
     fitted : bool
         Whether slopes were fitted to the ramp.
 
@@ -275,21 +277,23 @@ def calibration_cards(exposure: Readout, calibration: Calibration, ramp: RampArr
     """
     version = calibration.cal_ver or f"simulated {calibration.label}"
     seconds = exposure.nints * exposure.ngroups * exposure.group_time
-    jumps = int(np.count_nonzero(ramp.groupdq & JUMP_DET))
+    prime = jumps * 1000 / exposure.detector.mask.size / seconds
     steps = [(f"S_{step}", "COMPLETE", title) for step, title in _STEPS.items()]
+    if calibration.dark_scale == 0:
+        steps[list(_STEPS).index("DARK")] = ("S_DARK", "SKIPPED", _STEPS["DARK"])
     steps += [(f"S_{step}", "SKIPPED", title) for step, title in _SKIPPED.items()]
     if fitted:
         steps += [("S_RAMP", "COMPLETE", "Ramp Fitting"), ("S_GANSCL", "SKIPPED", "Gain Scale Correction")]
     return [
         ("CAL_VER", version, "Calibration Software Version"),
-        ("PRIMECRS", jumps * 1000 / ramp.pixeldq.size / seconds, "Cosmic Ray rate per thousand pixels per second"),
+        ("PRIMECRS", prime, "Cosmic Ray rate per thousand pixels per second"),
         ("CRDS_CTX", calibration.crds_context, "CRDS context (.pmap) used to select ref files"),
         *_reference_cards(exposure, calibration),
         *steps,
     ]
 
 
-def _reference_cards(exposure: Readout, calibration: Calibration) -> list[Card]:
+def _reference_cards(exposure: Exposure, calibration: Calibration) -> list[Card]:
     detector = (exposure.detector.name, exposure.detector.seed)
     contents: dict[str, tuple[str, object]] = {
         "R_DARK": ("dark", calibration.dark_scale),
@@ -300,6 +304,8 @@ def _reference_cards(exposure: Readout, calibration: Calibration) -> list[Card]:
         "R_RESET": ("reset", None),
         "R_SATURA": ("saturation", None),
     }
+    if calibration.dark_scale == 0:
+        del contents["R_DARK"]
     cards: list[Card] = []
     for keyword, (kind, value) in contents.items():
         serial = zlib.crc32(repr((kind, detector, value)).encode()) % 10000
@@ -308,12 +314,12 @@ def _reference_cards(exposure: Readout, calibration: Calibration) -> list[Card]:
     return cards
 
 
-def tables(exposure: Readout) -> dict[str, NDArray[np.void]]:
+def tables(exposure: Exposure) -> dict[str, NDArray[np.void]]:
     """Give the tables of a Level-1b file.
 
     Parameters
     ----------
-    exposure : Readout
+    exposure : Readout or ExposureSettings
         Its settings.
 
     Returns

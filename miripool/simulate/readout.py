@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Readout", "Scene"]
 
+_EXPOSURE_TYPES = {
+    "SLITLESSPRISM": "MIR_LRS-SLITLESS",
+    "MASK1065": "MIR_4QPM",
+    "MASK1140": "MIR_4QPM",
+    "MASK1550": "MIR_4QPM",
+    "MASKLYOT": "MIR_LYOT",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -143,3 +151,10 @@ class Readout:
     def ngroups(self) -> int:
         """Number of groups in an integration."""
         return int(self.sci.shape[1])
+
+    @property
+    def exposure_type(self) -> str:
+        """As in the keyword EXP_TYPE; a dark if no light fell on the detector."""
+        if self.detector.name != "MIRIMAGE":
+            return "MIR_DARKMRS" if self.scene.is_dark else "MIR_MRS"
+        return "MIR_DARKIMG" if self.scene.is_dark else _EXPOSURE_TYPES.get(self.subarray, "MIR_IMAGE")
