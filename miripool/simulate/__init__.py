@@ -1,9 +1,10 @@
 """Synthetic MIRI exposures from a seed, for the demonstration, for tests and for benchmarks.
 
 From the bottom up: `flags` are bits, `subarrays` say where on the detector, `detector` how its pixels behave,
-`exposure` lets light fall on them and keeps the truth, `calibration` turns counts into slopes, `files` writes what real
-JWST files of level 1b and 2a and the ground test's hold, `references` the reference files with which the real pipeline
-calibrates them: the maps of `Detector`.
+`exposure` lets light fall on them and keeps the truth, `calibration` turns counts into slopes, `files` writes what
+real JWST files of level 1b and 2a and the ground test's hold, `references` the reference files with which the real
+pipeline calibrates them: the maps of `Detector`. `lives` says which pixels change in a campaign, `slopes` draws its
+exposures without their ramps, and `settings` is what both ways of simulating share.
 """
 
 from __future__ import annotations
@@ -26,16 +27,23 @@ from miripool.simulate.exposure import (
     simulate_campaign,
     simulate_exposure,
 )
+from miripool.simulate.lives import PIXEL_LIFE, PIXEL_STATES, LivesTruth
 from miripool.simulate.references import REFERENCE_TYPES, write_references
+from miripool.simulate.slopes import EXPOSURE_TYPES, LivesCampaign, simulate_lives
 from miripool.simulate.subarrays import SUBARRAYS, Subarray, find_subarray
 
 __all__ = [
     "COSMIC_RAY",
     "DETECTORS",
+    "EXPOSURE_TYPES",
+    "PIXEL_LIFE",
+    "PIXEL_STATES",
     "REFERENCE_TYPES",
     "SUBARRAYS",
     "Calibration",
     "Detector",
+    "LivesCampaign",
+    "LivesTruth",
     "RampArrays",
     "RateArrays",
     "RateIntsArrays",
@@ -49,5 +57,6 @@ __all__ = [
     "fit_slopes",
     "simulate_campaign",
     "simulate_exposure",
+    "simulate_lives",
     "write_references",
 ]
