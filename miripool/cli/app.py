@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from . import demo, log, maintenance, pipeline, pixels, pools, products, provenance, server, simulate, tags, transfer
+from . import (
+    demo,
+    log,
+    maintenance,
+    monitors,
+    pipeline,
+    pixels,
+    pools,
+    products,
+    provenance,
+    server,
+    simulate,
+    tags,
+    transfer,
+)
 from .commands import Commands, Quiet
 from .output import quiet, say, write
 
@@ -95,6 +109,7 @@ pipeline.register(app)
 provenance.register(app)
 transfer.register(app)
 pixels.register(app)
+monitors.register(app)
 maintenance.register(app)
 server.register(app)
 simulate.register(app)

@@ -19,6 +19,7 @@ __all__ = [
     "KINDS",
     "Code",
     "Kind",
+    "Monitor",
     "PixelColumn",
     "Ramp",
     "Rate",
@@ -62,6 +63,12 @@ class Rate(Product):
     """Slopes per exposure in DN/s. SCI, ERR float32, DQ uint32, each (ny, nx)."""
 
     kind = "Rate"
+
+
+class Monitor(Product):
+    """What a monitor of pixels found: tables of exposures, states and trends, and maps; see `miripool.monitors`."""
+
+    kind = "Monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +223,8 @@ _RATE = Kind(
 )
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (Kind(Product), _RAW, _RAMP, _RATEINTS, _RATE, Kind(Context), Kind(Exposure))
+    kind.name: kind
+    for kind in (Kind(Product), _RAW, _RAMP, _RATEINTS, _RATE, Kind(Context), Kind(Exposure), Kind(Monitor))
 }
 """All kinds by name. Where several fit, the first is meant."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..maintenance.gc import Collected
     from ..maintenance.repair import RepairStep
     from ..maintenance.verify import Report
+    from ..monitors import PixelMonitor
     from ..pipeline import Recipe, Reprocessed
     from ..pixels.pixel import Pixel, Pixels
     from ..pool.core import Core
@@ -734,6 +735,82 @@ class Pool:
         return Pixels(self._core, kind, where, x=x, y=y, **options)
 
     # Inspecting and exporting versions
+
+    def create_monitor(
+        self,
+        name: str,
+        kind: str | type[Product] = "RateInts",
+        where: str = "1",
+        *,
+        tag: str | None = None,
+        region: str | None = None,
+        light: str | None = None,
+        false_alarms: float = 1e-3,
+    ) -> PixelMonitor:
+        """Make a monitor, which follows the pixels of exposures through time. `PixelMonitor.update` takes them in.
+
+        Parameters
+        ----------
+        name : str
+            Of the monitor.
+        kind : str or type of Product
+            RateInts or Rate.
+        where : str
+            Condition on versions, as for `select`.
+        tag : str, keyword-only, optional
+            Follow the versions that this tag marks; by default the newest ones.
+        region : str, keyword-only, optional
+            Part of the FULL array, ``X0:X1,Y0:Y1``, all four included; by default all of it.
+        light : {'dark', 'flat', 'sky'}, keyword-only, optional
+            What fell on the detector; by default the keyword EXP_TYPE of each exposure tells it.
+        false_alarms : float, keyword-only
+            Fraction of quiet pixels that may get a state at an update, all states together.
+
+        Returns
+        -------
+        PixelMonitor
+            Without exposures yet.
+
+        Raises
+        ------
+        AlreadyExists
+            If the pool has a monitor of that name.
+        InvalidInput
+            If an argument is not valid.
+        """
+        from ..monitors import Definition, Region, create_monitor
+
+        place = None if region is None else Region.parse(region)
+        kind = kind if isinstance(kind, str) else kind.kind
+        return create_monitor(self._core, Definition(name, kind, where, tag, place, light, false_alarms))
+
+    def monitor(self, name: str) -> PixelMonitor:
+        """Give a monitor.
+
+        Parameters
+        ----------
+        name : str
+            Of the monitor.
+
+        Returns
+        -------
+        PixelMonitor
+            The monitor, as it was last updated.
+
+        Raises
+        ------
+        ProductNotFound
+            If there is none; the message lists those there are.
+        """
+        from ..monitors import open_monitor
+
+        return open_monitor(self._core, name)
+
+    def monitors(self) -> list[ProductRef]:
+        """List the monitors: the newest version of each, in the order of creation."""
+        from ..monitors import list_monitors
+
+        return list_monitors(self._core)
 
     def history(self, ref: Reference) -> tuple[Mapping[str, Any], ...]:
         """Tell what a version was made from and how.

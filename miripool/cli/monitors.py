@@ -1,0 +1,249 @@
+"""Commands on monitors: the lives of pixels through many exposures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..system.words import counted
+from .choosing import Tagged, Where
+from .commands import Commands
+from .output import emit, report, say
+from .progress import counting
+from .session import Csv, Json, PoolName, moment, one_form, open_pool
+
+if TYPE_CHECKING:
+    from ..monitors import Updated
+
+__all__ = ["register"]
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the monitor.", show_default=False)]
+_States = Annotated[str | None, typer.Option("--state", metavar="A,B", help="Only these states, separated by commas.")]
+
+_STATE_COLUMNS = (
+    *("detector", "x", "y", "state", "begin", "end", "amplitude", "error", "significance", "number"),
+    *("fraction", "dwell", "stratum"),
+)
+_TREND_COLUMNS = ("detector", "amplifier", "time", "integration", "median", "sigma", "noise", "urn", "stratum")
+_POPULATION_COLUMNS = ("stratum", "state", "time", "count", "born", "healed", "urn")
+_LIST_COLUMNS = ("name", "version", "updated", "exposures", "pixels", "kind", "where", "tag", "region", "light")
+
+_monitor = Commands(name="monitor", help="The lives of pixels through many exposures.", no_args_is_help=True)
+
+
+@_monitor.command("create")
+def _create(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: _Name,
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="RateInts or Rate.")] = "RateInts",
+    where: Where = None,
+    tag: Tagged = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", metavar="X0:X1,Y0:Y1", help="Only these columns and rows of the FULL array, from 1."),
+    ] = None,
+    light: Annotated[
+        str | None,
+        typer.Option(
+            "--light",
+            metavar="LIGHT",
+            help="What fell on the detector: dark, flat or sky; by default EXP_TYPE tells it.",
+            show_default=False,
+        ),
+    ] = None,
+    false_alarms: Annotated[
+        float, typer.Option("--false-alarms", metavar="F", help="Fraction of quiet pixels that may get a state.")
+    ] = 1e-3,
+) -> None:
+    """Create a monitor: which exposures to follow. `monitor update` takes them in.
+
+    It follows the newest versions that satisfy the condition or, with --tag, those that the tag marks.
+    """
+    with open_pool(context, pool_name) as pool:
+        made = pool.create_monitor(
+            name, kind, where or "1", tag=tag, region=region, light=light, false_alarms=false_alarms
+        )
+    say(f"created {made.ref.urn}; `miripool monitor update {pool_name} {name}` takes in the exposures")
+
+
+@_monitor.command("update")
+def _update(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: _Name,
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="LABEL", help="Tag for the result.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take in new exposures and judge all pixels again.
+
+    Reads only versions that the monitor has not seen. A new version of the monitor is saved if anything changed.
+    """
+    from ..monitors import answers
+
+    with open_pool(context, pool_name) as pool:
+        with counting("exposures") as told:
+            done = pool.monitor(name).update(tag=tag, progress=told)
+        states = answers.count_states(done.ref.product)
+    for urn, why in done.left_out:
+        report(f"{urn} is left out: {why}")
+    if as_json:
+        emit([_update_record(done, states)], [], as_json_list=True)
+        return
+    counts = f"{done.read} read, {done.dropped} dropped, {len(done.left_out)} left out"
+    unchanged = "" if done.changed else "unchanged: "
+    say(f"{counted(done.exposures, 'exposure')}: {counts}; {unchanged}version {done.ref.version}")
+    emit([{"state": state, "pixels": count} for state, count in states.items()], ["state", "pixels"])
+
+
+def _update_record(done: Updated, states: dict[str, int]) -> dict[str, Any]:
+    left_out = [{"urn": urn, "reason": why} for urn, why in done.left_out]
+    return {
+        "urn": str(done.ref.urn),
+        "version": done.ref.version,
+        "changed": done.changed,
+        "exposures": done.exposures,
+        "read": done.read,
+        "dropped": done.dropped,
+        "left_out": left_out,
+        "states": states,
+    }
+
+
+@_monitor.command("states")
+def _states(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: _Name,
+    state: _States = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Only states at this time, UTC unless it has a zone."),
+    ] = None,
+    pixel: Annotated[
+        str | None, typer.Option("--pixel", metavar="X,Y", help="Only this pixel of the FULL array, from 1.")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """List the states of pixels, each from its first exposure to the first one out of it.
+
+    States: hot, warm, dead, low_qe, open, noisy, rc, rts, unstable, step, drift. Amplitude and error are in DN/s. The
+    column `end` is empty while a state lasts.
+    """
+    from ..monitors import answers
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        product = pool.monitor(name).ref.product
+        when = None if at is None else moment(at)
+        rows = answers.state_records(product, states=_names(state), at=when, pixel=_pixel(pixel))
+    shown = rows if as_json else [{**row, "number": len(row["exposures"])} for row in rows]
+    emit(shown if as_json or as_csv else _rounded(shown), _STATE_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
+@_monitor.command("trends")
+def _trends(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: _Name,
+    amplifier: Annotated[
+        int | None, typer.Option("--amplifier", min=1, max=4, help="Only this amplifier.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """List median, spread and noise of each amplifier in each integration, DN/s.
+
+    Amplifier 1 reads columns 1, 5, 9 … of the FULL array. Reference pixels and pixels flagged DO_NOT_USE are left out.
+    """
+    from ..monitors import answers
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        rows = answers.trend_records(pool.monitor(name).ref.product, amplifier=amplifier)
+    emit(rows if as_json or as_csv else _rounded(rows), _TREND_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
+@_monitor.command("population")
+def _population(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: _Name,
+    state: _States = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Count the pixels in each state at each exposure, and those that came and went with it."""
+    from ..monitors import answers
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        rows = answers.population_records(pool.monitor(name).ref.product, states=_names(state))
+    emit(rows, _POPULATION_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
+@_monitor.command("list")
+def _list(context: typer.Context, pool_name: PoolName, as_json: Json = False, as_csv: Csv = False) -> None:
+    """List the monitors of a pool: what they follow, and how many exposures and pixels with a state they have."""
+    from ..monitors import answers
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    rows = []
+    with open_pool(context, pool_name) as pool:
+        for ref in pool.monitors():
+            monitor = pool.monitor(ref.name)
+            seen = monitor.definition
+            states = answers.count_states(ref.product)
+            rows.append(
+                {
+                    "name": ref.name,
+                    "urn": str(ref.urn),
+                    "version": ref.version,
+                    "updated": ref.created,
+                    "exposures": len(answers.exposure_records(ref.product)),
+                    "pixels": sum(states.values()),
+                    "states": states,
+                    "kind": seen.kind,
+                    "where": seen.where,
+                    "tag": seen.tag,
+                    "region": None if seen.region is None else str(seen.region),
+                    "light": seen.light,
+                    "false_alarms": seen.false_alarms,
+                }
+            )
+    emit(rows, _LIST_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
+def _rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give four digits to numbers that people read."""
+    return [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _pixel(text: str | None) -> tuple[int, int] | None:
+    from ..errors import InvalidInput
+
+    if text is None:
+        return None
+    x, comma, y = text.partition(",")
+    if not (comma and x.strip().isdigit() and y.strip().isdigit()):
+        raise InvalidInput(f"--pixel {text}: write X,Y, e.g. 41,809")
+    return int(x), int(y)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.add_typer(_monitor)

@@ -1,0 +1,391 @@
+"""Monitors of a pool: make one, bring it up to date, and ask what it found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import AlreadyExists, FormatError, ProductNotFound
+from ..model.kinds import Monitor, kind_class
+from ..pool import save as saving
+from ..pool.core import core_of
+from ..pool.find import find
+from ..pool.reference import ProductRef
+from ..query.queries import MetaQuery
+from ..system.threads import map_bounded
+from ..system.workfolder import work_folder
+from . import answers
+from .assess import assess
+from .definition import RULES, Definition
+from .exposures import read_exposure
+from .result import Kept, Member, Result, build, check_form, read_kept, read_rows
+from .strata import Stratum, stratum_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from astropy.table import Table
+
+    from ..pool.core import Core, HasCore
+
+__all__ = ["PixelMonitor", "Updated", "create_monitor", "list_monitors", "open_monitor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What an update did.
+
+    Attributes
+    ----------
+    ref : ProductRef
+        The monitor's newest version; a new one if anything changed.
+    exposures : int
+        Exposures in it.
+    read : int
+        Exposures whose arrays were read.
+    dropped : int
+        Exposures that were in the version before and are not any more.
+    left_out : tuple of (str, str)
+        URN of each version that can't be monitored, and why.
+    changed : bool
+        Whether there is a new version.
+    """
+
+    ref: ProductRef
+    exposures: int
+    read: int
+    dropped: int
+    left_out: tuple[tuple[str, str], ...]
+    changed: bool
+
+
+class PixelMonitor:
+    """A monitor of a pool. `Pool.monitor` and `Pool.create_monitor` give one.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    ref : ProductRef
+        The monitor's newest version.
+    """
+
+    def __init__(self, core: Core, ref: ProductRef) -> None:
+        self._core = core
+        self.ref = ref
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.ref.name
+
+    @property
+    def definition(self) -> Definition:
+        """What it looks at."""
+        values = {row["name"]: row["value"] for row in read_rows(self.ref.product, "DEFINITION")}
+        check_form(values)
+        return Definition.from_texts(values)
+
+    def __repr__(self) -> str:
+        return f"<PixelMonitor {self.name} version {self.ref.version} of pool {self._core.name}>"
+
+    def exposures(self) -> Table:
+        """List the exposures; the columns are those of `answers.exposure_records`.
+
+        Returns
+        -------
+        astropy.table.Table
+            By stratum and time.
+        """
+        return _table(answers.exposure_records(self.ref.product))
+
+    def states(
+        self, *states: str, at: datetime | None = None, pixel: tuple[int, int] | None = None, urns: bool = False
+    ) -> Table:
+        """List the episodes of pixels: which state they were in, from when to when.
+
+        Parameters
+        ----------
+        *states : str
+            Only these states, e.g. ``"hot"``; all unless given.
+        at : datetime, keyword-only, optional
+            Only episodes that had begun and not ended then; aware.
+        pixel : tuple of int, keyword-only, optional
+            Only this pixel: (x, y) in the FULL array, from 1.
+        urns : bool, keyword-only
+            Give the URNs of the exposures of each episode instead of their number.
+
+        Returns
+        -------
+        astropy.table.Table
+            The columns are those of `answers.state_records`. Amplitudes are in DN/s, times UTC; ``end`` is masked while
+            an episode lasts.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such state.
+        """
+        records = answers.state_records(self.ref.product, states=states, at=at, pixel=pixel)
+        if not urns:
+            records = [{**record, "exposures": len(record["exposures"])} for record in records]
+        return _table(records)
+
+    def trends(self, amplifier: int | None = None) -> Table:
+        """List the statistics of amplifiers through time; the columns are those of `answers.trend_records`.
+
+        Parameters
+        ----------
+        amplifier : int, optional
+            Only this one, 1 to 4.
+
+        Returns
+        -------
+        astropy.table.Table
+            By stratum, time, integration and amplifier.
+        """
+        return _table(answers.trend_records(self.ref.product, amplifier=amplifier))
+
+    def population(self, *states: str) -> Table:
+        """Count the pixels in each state through time; the columns are those of `answers.population_records`.
+
+        Parameters
+        ----------
+        *states : str
+            Only these states; all unless given.
+
+        Returns
+        -------
+        astropy.table.Table
+            By stratum, state and time.
+        """
+        return _table(answers.population_records(self.ref.product, states=states))
+
+    def update(self, *, tag: str | None = None, progress: Callable[[int, int], None] | None = None) -> Updated:
+        """Take in new exposures, and judge all pixels again.
+
+        Only the arrays of versions that the monitor has not seen are read. Versions that are not selected any more, for
+        example because there are newer ones, leave it. One update for each exposure gives the same as one for all.
+
+        Parameters
+        ----------
+        tag : str, keyword-only, optional
+            Tag for the result.
+        progress : callable, keyword-only, optional
+            Called with the number of exposures read and their total number.
+
+        Returns
+        -------
+        Updated
+            What was done.
+        """
+        core = self._core
+        core.catch_up()
+        (head,) = core.fetch([core.finder.row(f"{Monitor.kind}/{self.name}").serial])
+        self.ref = head
+        definition, product = self.definition, head.product
+        texts = {row["name"]: row["value"] for row in read_rows(product, "DEFINITION")}
+        known = read_kept(product) if check_form(texts) else {}
+        refs = _selected(core, definition)
+        if known and texts["rules"] == RULES and known.keys() == {ref.serial for ref in refs} and tag is None:
+            return Updated(head, len(known), 0, 0, (), changed=False)
+        with work_folder(core.work_folder) as folder:
+            kept, left_out, read = _read_all(refs, known, definition, folder, progress)
+            draft = build(definition, _assess_all(kept, definition), product)
+            history = {
+                "tool": "miripool monitor",
+                "version": RULES,
+                "parameters": definition.to_texts(),
+                "inputs": [exposure.member.urn for exposure in _in_order(kept)],
+            }
+            saved = saving.save(core, draft, tag=tag, history=[history], pixels=False)
+        self.ref = ProductRef(core, saved.row, notice=saved.notice)
+        gone = known.keys() - {exposure.member.serial for exposure in kept}
+        return Updated(self.ref, len(kept), read, len(gone), tuple(left_out), self.ref.serial != head.serial)
+
+
+def _table(records: Sequence[dict[str, Any]]) -> Table:
+    """Make a table; None becomes a masked value, and times are UTC."""
+    from astropy.table import MaskedColumn, Table
+    from astropy.time import Time
+
+    columns: dict[str, Any] = {}
+    for name in records[0] if records else ():
+        values = [record[name] for record in records]
+        missing = [value is None for value in values]
+        known = next((value for value in values if value is not None), None)
+        if isinstance(known, datetime):
+            times = Time([known if value is None else value for value in values], scale="utc")
+            times.format = "isot"
+            if any(missing):
+                times[np.array(missing)] = np.ma.masked
+            columns[name] = times
+        elif isinstance(known, list):
+            columns[name] = MaskedColumn(_objects(values))
+        else:
+            filler = type(known)() if known is not None else math.nan
+            columns[name] = MaskedColumn([filler if v is None else v for v in values], mask=missing)
+    return Table(columns)
+
+
+def _objects(values: Sequence[Any]) -> Any:
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made
+
+
+def create_monitor(pool: HasCore, definition: Definition) -> PixelMonitor:
+    """Make a monitor. It has no exposures until it is updated.
+
+    Parameters
+    ----------
+    pool : Pool or Core
+        The pool.
+    definition : Definition
+        Its name, and what it looks at.
+
+    Returns
+    -------
+    PixelMonitor
+        The monitor.
+
+    Raises
+    ------
+    AlreadyExists
+        If the pool has a monitor of that name.
+    InvalidInput
+        If the definition is not valid, or the condition can't be read.
+    """
+    core = core_of(pool)
+    definition.check()
+    core.catch_up()
+    if definition.name in {ref.name for ref in list_monitors(core)}:
+        raise AlreadyExists(f"pool {core.name} has a monitor {definition.name!r} already")
+    _selected(core, definition)
+    saved = saving.save(core, build(definition, [], None), pixels=False)
+    return PixelMonitor(core, ProductRef(core, saved.row))
+
+
+def open_monitor(pool: HasCore, name: str) -> PixelMonitor:
+    """Give a monitor.
+
+    Parameters
+    ----------
+    pool : Pool or Core
+        The pool.
+    name : str
+        Of the monitor.
+
+    Returns
+    -------
+    PixelMonitor
+        The monitor.
+
+    Raises
+    ------
+    ProductNotFound
+        If there is none; the message lists those there are.
+    """
+    core = core_of(pool)
+    core.catch_up()
+    found = {ref.name: ref for ref in list_monitors(core)}
+    if name not in found:
+        there = f"its monitors are {', '.join(sorted(found))}" if found else "it has no monitors"
+        raise ProductNotFound(f"pool {core.name} has no monitor {name!r}; {there}")
+    return PixelMonitor(core, found[name])
+
+
+def list_monitors(pool: HasCore) -> list[ProductRef]:
+    """List the monitors of a pool.
+
+    Parameters
+    ----------
+    pool : Pool or Core
+        The pool.
+
+    Returns
+    -------
+    list of ProductRef
+        The newest version of each, in the order of creation.
+    """
+    core = core_of(pool)
+    core.catch_up()
+    return list(find(core, Monitor))
+
+
+def _selected(core: Core, definition: Definition) -> list[ProductRef]:
+    cls = kind_class(definition.kind)
+    return [
+        ref for ref in find(core, MetaQuery(cls, "p", definition.where), tag=definition.tag) if ref.kind == cls.kind
+    ]
+
+
+def _read_all(
+    refs: Sequence[ProductRef],
+    known: dict[int, Kept],
+    definition: Definition,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[Kept], list[tuple[str, str]], int]:
+    """Give what is kept of all exposures; those that are not known are read, several at a time."""
+    fresh = [ref for ref in refs if ref.serial not in known]
+    kept = [known[ref.serial] for ref in refs if ref.serial in known]
+    left_out: list[tuple[str, str]] = []
+    results = map_bounded(lambda ref: (ref, _read(ref, definition, folder)), fresh)
+    for i, (ref, made) in enumerate(results, 1):
+        if isinstance(made, Kept):
+            kept.append(made)
+        else:
+            left_out.append((str(ref.urn), made))
+        if progress is not None:
+            progress(i, len(fresh))
+    return kept, left_out, len(fresh) - len(left_out)
+
+
+def _read(ref: ProductRef, definition: Definition, folder: Path) -> Kept | str:
+    """Read one exposure; its planes go to a file. Give the reason where it can't be monitored."""
+    try:
+        product = ref.product
+        start = ref.start_time
+        if start is None:
+            return "its header does not say when the exposure began"
+        stratum = stratum_of(product.meta, definition.region, definition.light)
+        if stratum is None:
+            return f"it has no pixel in the region {definition.region}"
+        data = read_exposure(product, stratum)
+    except FormatError as error:
+        return str(error)
+    path = folder / f"{ref.serial}.npy"
+    np.save(path, data.planes)
+    member = Member(ref.serial, ref.version, str(ref.urn), ref.name, start, stratum, data.integrations, data.settling)
+    return Kept(member, np.load(path, mmap_mode="r"), data.trends)
+
+
+def _in_order(kept: Iterable[Kept]) -> list[Kept]:
+    return sorted(kept, key=lambda k: (k.member.stratum, k.member.start, k.member.name, k.member.serial))
+
+
+def _assess_all(kept: Sequence[Kept], definition: Definition) -> list[Result]:
+    by_stratum: dict[Stratum, list[Kept]] = {}
+    for exposure in _in_order(kept):
+        by_stratum.setdefault(exposure.member.stratum, []).append(exposure)
+    return [_assess(stratum, exposures, definition) for stratum, exposures in by_stratum.items()]
+
+
+def _assess(stratum: Stratum, exposures: list[Kept], definition: Definition) -> Result:
+    members = [exposure.member for exposure in exposures]
+    found = assess(
+        [exposure.planes for exposure in exposures],
+        (stratum.rows, stratum.columns),
+        np.array([member.mjd for member in members]),
+        settling=np.array([member.settling for member in members]),
+        integrations=min(member.integrations for member in members),
+        light=stratum.light,
+        false_alarms=definition.false_alarms,
+    )
+    return Result(stratum, exposures, found)
