@@ -15,13 +15,14 @@ import os
 import re
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
 import xxhash
+
+from ..formats.libyaml import prefer_libyaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,11 +78,9 @@ def _end_with_parent() -> None:
 
 def _import_jwst() -> None:
     """Import jwst, and keep some waste of the packages around it out of the run."""
-    import yaml
     from astropy.utils import introspection  # noqa: F401 - it keeps the function that is replaced below
 
-    if yaml.__with_libyaml__:  # asdf reads some 50 files by this function, which takes the parser in Python: 1 s
-        yaml.safe_load = partial(yaml.load, Loader=yaml.CSafeLoader)
+    prefer_libyaml()
     gc.disable()
     # photutils looks through all installed packages for its own name, which it also takes if it finds none: 1 s.
     with patch.object(importlib.metadata, "packages_distributions", dict):
