@@ -20,6 +20,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 RUN = {"console", "python", "sql"}
+OWN_SERVER = {"tutorial.md", "server.md", "configuration.md", "sql.md", "pixels.md"}
+"""Pages about the embedded server, its users for SQL included, and the tutorial. Others use the server of all tests."""
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)
 
 
@@ -29,16 +31,28 @@ def blocks(language: str | None = None, page: Path = ROOT / "README.md") -> list
 
 
 @pytest.fixture
-def workplace(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the files that the README speaks of, the commands on PATH, and a server of its own."""
+def files(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that commands run in, with the files that the README speaks of; the commands are on PATH."""
     folder = tmp_path / "work"
     shutil.copytree(simulated, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def workplace(files: Path, home: Home) -> Path:
+    """The same, with an empty home that uses the server of all tests."""
+    return files
+
+
+@pytest.fixture
+def workplace_with_server(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same, with an empty home and an embedded server of its own, as users have it."""
     monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
     with reachable_folder() as place:
         monkeypatch.setenv("MIRIPOOL_HOME", str(place / "home"))
-        yield folder
+        yield files
         Home().server.remove()
 
 
@@ -52,7 +66,8 @@ def run_shell(lines: str) -> str:
 
 
 @pytest.mark.slow
-def test_readme(workplace: Path) -> None:
+def test_readme(workplace_with_server: Path) -> None:
+    workplace = workplace_with_server
     names: dict[str, object] = {}
     printed = []
     for kind, text in blocks():
@@ -79,8 +94,9 @@ def test_readme(workplace: Path) -> None:
     [page for page in PAGES if RUN & {kind for kind, _ in blocks(page=page)}],
     ids=lambda page: page.relative_to(ROOT / "docs").as_posix(),
 )
-def test_page(workplace: Path, page: Path) -> None:
+def test_page(request: pytest.FixtureRequest, page: Path) -> None:
     """The commands, Python and SQL of a page, on the pool of the tour: one exposure in two calibrations."""
+    request.getfixturevalue("workplace_with_server" if page.name in OWN_SERVER else "workplace")
     with Home().create("jpl8") as pool:  # as the tour's commands do it, without three processes for each page
         outcomes = [*pool.ingest(["uncal", "v1"], tag="using cal v1"), *pool.ingest(["v2"], tag="using cal v2")]
     assert [outcome.status for outcome in outcomes] == ["new"] * 4 + ["version"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,16 +23,22 @@ NAME = "jw01033005001_03103_00001_mirimage"
 COUNT = 30
 
 
-@pytest.fixture
-def rates(pool: Pool) -> Pool:
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Pool]:
     """Rates with 0 to 29 pixels over 5, tagged by turns."""
-    for i in range(COUNT):
-        data = np.zeros((6, 8), "f4")
-        data.reshape(-1)[:i] = 10
-        ref = pool.save(Rate({"NGROUPS": i, "DETECTOR": "MIRIMAGE"}, {"SCI": data}, name=f"n{i}"), pixels=False)
-        if i % 2:
-            pool.tag(ref, "odd")
-    return pool
+    place = tmp_path_factory.mktemp("judging") / "home"
+    with pytest.MonkeyPatch.context() as patch, homes.empty_home(place, database_url, "judging") as home:
+        patch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+        patch.setenv("MIRIPOOL_HOME", str(home.path))
+        with home.create("jpl8") as pool:
+            for i in range(COUNT):
+                data = np.zeros((6, 8), "f4")
+                data.reshape(-1)[:i] = 10
+                rate = Rate({"NGROUPS": i, "DETECTOR": "MIRIMAGE"}, {"SCI": data}, name=f"n{i}")
+                ref = pool.save(rate, pixels=False)
+                if i % 2:
+                    pool.tag(ref, "odd")
+            yield pool
 
 
 def bright(p: Any) -> bool:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from homes import call
 
 from miripool import Pool, ProductRef
 from miripool.errors import FileMissing, InvalidInput, PipelineError
-from miripool.pipeline import Recipe, reprocess
+from miripool.pipeline import Recipe, reprocess, worker
 from miripool.pipeline import run as running
 from miripool.pool.core import core_of
 from miripool.system.workfolder import work_folder
@@ -116,8 +120,15 @@ def test_an_exposure_holds_what_one_run_made(pool: Pool, crds: Path, shared_data
 
 
 @pytest.mark.slow
-def test_what_they_were_made_from(pool: Pool, raw: ProductRef, crds: Path) -> None:
-    (done,) = reprocess(pool, [raw], Recipe("jwst_9002.pmap", crds, skip=("reset",)))
+def test_what_they_were_made_from_with_a_cache_without_configuration(
+    pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path
+) -> None:
+    for part in ("mappings", "references"):
+        (tmp_path / part).symlink_to(crds / part)
+    (done,) = reprocess(pool, [raw], Recipe("jwst_9002.pmap", tmp_path, skip=("reset",)))
+    assert done.error is None
+    assert not (tmp_path / "config").exists()
+    assert done.refs[0].meta["R_DARK"].value == "crds://jwst_miri_dark_9001.fits"
     (history,) = core_of(pool).manifest(core_of(pool).catalog.rows([done.refs[0].serial])[0]).history
     assert history["tool"] == "jwst Detector1Pipeline"
     assert history["version"] == done.refs[0].meta["CAL_VER"].value
@@ -148,36 +159,16 @@ def _manifest_key(pool: Pool, ref: ProductRef) -> str:
 
 
 @pytest.mark.slow
-def test_a_cache_without_configuration(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
-    for part in ("mappings", "references"):
-        (tmp_path / part).symlink_to(crds / part)
-    (done,) = reprocess(pool, [raw], Recipe("jwst_9001.pmap", tmp_path))
-    assert done.error is None
-    assert not (tmp_path / "config").exists()
-    assert done.refs[0].meta["R_DARK"].value == "crds://jwst_miri_dark_9001.fits"
-
-
-@pytest.mark.slow
 def test_missing_references(pool: Pool, raw: ProductRef, crds: Path, tmp_path: Path) -> None:
     before = entries(pool)
     copied = shutil.copytree(crds, tmp_path / "crds")
     for kind in ("dark", "gain"):
         (copied / "references" / "jwst" / f"jwst_miri_{kind}_9001.fits").unlink()
-    recipes = {
-        "'dark' of step dark_current: jwst_miri_dark_9001.fits; 'gain' of": Recipe("jwst_9001.pmap", copied),
-        "'mask' of step dq_init, 'saturation' of": Recipe(overrides={"gain": references(crds)["gain"]}),
-        "the reference 'mask' of step dq_init is missing: give a file": Recipe(
-            overrides={kind: path for kind, path in references(crds).items() if kind != "mask"}
-        ),
-        "no reference type 'gian'; did you mean 'gain'": Recipe(overrides={"gian": references(crds)["gain"]}),
-        "no step 'drak_current'; did you mean 'dark_current'": Recipe("jwst_9001.pmap", crds, skip=("drak_current",)),
-    }
-    for words, recipe in recipes.items():
-        (done,) = reprocess(pool, [raw], recipe)
-        assert isinstance(done.error, PipelineError)
-        assert words in str(done.error)
-        assert GROUND in str(done.error)
-        assert done.refs == ()
+    (done,) = reprocess(pool, [raw], Recipe("jwst_9001.pmap", copied))
+    assert isinstance(done.error, PipelineError)
+    assert "'dark' of step dark_current: jwst_miri_dark_9001.fits; 'gain' of" in str(done.error)
+    assert GROUND in str(done.error)
+    assert done.refs == ()
     nowhere = {kind: tmp_path / f"{kind}.fits" for kind in ("gain", "dark")}
     with pytest.raises(FileMissing, match=r"reference gain: .*no file.*; reference dark: .*no file"):
         list(reprocess(pool, [raw], Recipe(overrides=nowhere)))
@@ -189,6 +180,26 @@ def test_missing_references(pool: Pool, raw: ProductRef, crds: Path, tmp_path: P
         list(reprocess(pool, [raw], Recipe("jwst_9001.pmap")))
     assert entries(pool) == before
     assert pool.select("1").size() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"overrides": {kind: "file" for kind in KINDS if kind != "mask"}},
+            "the reference 'mask' of step dq_init is missing: give a file",
+        ),
+        ({"overrides": {"gian": "file"}}, "no reference type 'gian'; did you mean 'gain'"),
+        ({"skip": ["drak_current"], "without_crds": False}, "no step 'drak_current'; did you mean 'dark_current'"),
+    ],
+)
+def test_settings_that_the_worker_refuses(changes: dict[str, Any], words: str) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        from jwst.pipeline import Detector1Pipeline
+    job = {"overrides": {}, "skip": [], "without_crds": True, **changes}
+    with pytest.raises(worker.JobError, match=re.escape(words)):
+        worker._settings(Detector1Pipeline.step_defs, job)
 
 
 @pytest.mark.slow
@@ -226,15 +237,8 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, crds: Path) -> None:
     assert "linearity" in seen
     assert "ended by SIGKILL" in str(done.error)
     assert entries(pool) == before
-    (done,) = reprocess(pool, [raw], Recipe("jwst_9001.pmap", crds))
-    assert [ref.version for ref in done.refs] == [0, 0, 0]
 
-
-@pytest.mark.slow
-def test_the_whole_command_killed(pool: Pool, raw: ProductRef, crds: Path) -> None:
-    import subprocess
-    import sys
-
+    # The whole command, too.
     command = [sys.executable, "-m", "miripool", "reprocess", pool.name, GROUND, "--crds-path", str(crds)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
@@ -249,6 +253,7 @@ def test_the_whole_command_killed(pool: Pool, raw: ProductRef, crds: Path) -> No
     assert len(list(core_of(pool).work_folder.iterdir())) == 1
     (done,) = reprocess(pool, [raw], Recipe("jwst_9001.pmap", crds))
     assert done.error is None
+    assert [ref.version for ref in done.refs] == [0, 0, 0]
     assert list(core_of(pool).work_folder.iterdir()) == []
 
 
@@ -294,7 +299,9 @@ def test_on_the_command_line(pool: Pool, raw: ProductRef, crds: Path) -> None:
     assert "unchanged" in listed[0]["notice"]
     failed = call("reprocess", "jpl8", GROUND, "--override", f"gain={references(crds)['gain']}", "--json")
     assert failed.exit_code == PipelineError.exit_code
-    assert "mask" in json.loads(failed.stdout)[0]["error"]
+    said = json.loads(failed.stdout)[0]["error"]
+    assert "'mask' of step dq_init, 'saturation' of" in said
+    assert GROUND in said
     with pytest.raises(InvalidInput, match="TYPE=FILE"):
         call("reprocess", "jpl8", GROUND, "--override", "gain")
     with pytest.raises(InvalidInput, match="twice"):

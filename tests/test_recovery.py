@@ -59,7 +59,7 @@ def test_what_was_simulated_is_recovered(
         np.asarray(rows["x"]) - rateints.meta["SUBSTRT1"].value,
     )
     truth = exposure.truth.slopes[place][:, None]
-    slopes, errors = np.stack(rows["rate"]), np.stack(rows["err"])
+    slopes, errors = np.asarray(rows["rate"]), np.asarray(rows["err"])
     assert slopes.shape == (len(rows), nints)
     pulls = (slopes - truth) / errors
     assert abs(np.median(pulls)) < 0.03

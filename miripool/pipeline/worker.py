@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import gc
+import importlib.metadata
 import json
 import logging
 import os
@@ -16,9 +17,12 @@ import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import xxhash
+
+from ..formats.libyaml import prefer_libyaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,13 +76,24 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
+def _import_jwst() -> None:
+    """Import jwst, and keep some waste of the packages around it out of the run."""
+    from astropy.utils import introspection  # noqa: F401 - it keeps the function that is replaced below
+
+    prefer_libyaml()
     gc.disable()
+    # photutils looks through all installed packages for its own name, which it also takes if it finds none: 1 s.
+    with patch.object(importlib.metadata, "packages_distributions", dict):
+        import jwst.pipeline  # noqa: F401
+    gc.freeze()  # stpipe collects after each step, and would look through millions of objects of jwst's modules
+    gc.enable()
+
+
+def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
+    _import_jwst()
     import jwst
     from jwst.pipeline import Detector1Pipeline
 
-    gc.freeze()  # stpipe collects after each step, and would look through millions of objects of jwst's modules
-    gc.enable()
     logging.getLogger("stpipe").addHandler(_Telling())
     os.chdir(place)  # the pipeline's log, which is kept, names the file as it is given
     raw = job["raw"]

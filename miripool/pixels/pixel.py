@@ -475,7 +475,7 @@ class Pixels:
             )
             for part in scanned:
                 yield self._chunk(versions[s.serial], s, part, dq_names)
-                left = None if left is None else left - len(part)
+                left = None if left is None else left - len(part["pixel_id"])
 
     def to_table(self, *, dq_names: bool = False, limit: int | None = None) -> Table:
         """Read the pixels as one table.
@@ -517,8 +517,10 @@ class Pixels:
             return made
         return tables[0] if len(tables) == 1 else vstack(_alike(tables), metadata_conflicts="silent")
 
-    def _chunk(self, version: ProductRow, s: rows.SetRow, part: Sequence[Mapping[str, Any]], dq_names: bool) -> Table:
-        count = len(part)
+    def _chunk(
+        self, version: ProductRow, s: rows.SetRow, part: Mapping[str, Sequence[Any] | np.ndarray], dq_names: bool
+    ) -> Table:
+        count = len(part["pixel_id"])
         table: dict[str, Any] = {
             "urn": [str(Urn(self._pool.name, version.kind, version.serial))] * count,
             "name": [version.name] * count,
@@ -527,13 +529,13 @@ class Pixels:
             "detector": [version.detector or ""] * count,
         }
         for name in ("pixel_id", "x", "y"):
-            table[name] = np.asarray([row[name] for row in part])
+            table[name] = np.asarray(part[name])
         columns = pixel_columns(self.kind)
         for name, column in columns.items():
-            values = [_filled(column, s) if row[name] is None else row[name] for row in part]
-            if all(v is None for v in values):
+            values = _whole_column(part[name], column, s)
+            if values is None:
                 continue
-            table[name] = np.stack(values) if column.axes else np.asarray(values)
+            table[name] = values
             if dq_names and column.holds == "flags":
                 table[name] = _spelled(table[name])
         return _astropy(table, {name: column.unit for name, column in columns.items()})
@@ -587,6 +589,17 @@ def _filled(column: PixelColumn, s: rows.SetRow) -> Any:
         return s.common
     shape = (s.nints or 0, s.ngroups or 0)[: column.axes]
     return np.zeros(shape, np.int64) if shape else 0
+
+
+def _whole_column(values: Sequence[Any] | np.ndarray, column: PixelColumn, s: rows.SetRow) -> np.ndarray | None:
+    """Give a column with what its NULLs stand for; None if nothing is in it."""
+    if isinstance(values, np.ndarray):
+        return values
+    null = _filled(column, s)
+    if all(value is None for value in values):
+        return None if null is None else np.tile(null, (len(values), *(1 for _ in np.shape(null))))
+    filled = [null if value is None else value for value in values]
+    return np.stack(filled) if column.axes else np.asarray(filled)
 
 
 def _class(kind: Kind) -> type[Product]:

@@ -115,7 +115,7 @@ def filled(pool: Pool, simulated: Path) -> Pool:
 
 
 def test_single_bits(filled: Pool, scale: Callable[[int, int], int], figure: Callable[[str], None]) -> None:
-    number = scale(32, 400)
+    number = scale(24, 400)
     done = subprocess.run(
         [sys.executable, "-c", CHILD, "1", str(number)], capture_output=True, text=True, check=False, timeout=3600
     )

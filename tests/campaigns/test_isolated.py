@@ -140,7 +140,7 @@ def test_nothing_that_was_acknowledged_is_lost(
     with two_homes(tmp_path, database_url) as (one, two), contextlib.ExitStack() as stack:
         crew = Crew(tmp_path, stack)
         set_to_work(crew, one, two, scale)
-        wait_for(crew, wanted, scale(25, 3600))
+        wait_for(crew, wanted, scale(15, 3600))
         crew.end()
         took = time.monotonic() - begin
         saved, deeds = crew.saved(), Counter(told["deed"] for told in crew.deeds())

@@ -36,7 +36,7 @@ def kill_server(home: Home) -> None:
 def test_killed_at_random_moments(
     victim: str, own_home: Home, scale: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    kills = scale(6, 200)
+    kills = scale(4, 200)
     chance = random.Random(f"{victim} 1")
     memory = Memory()
     begin = time.monotonic()

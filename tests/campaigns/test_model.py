@@ -229,7 +229,7 @@ class PoolMachine(RuleBasedStateMachine):
 def test_a_pool_is_what_the_model_is(
     home: Home, scale: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    examples, steps = scale(8, 500), scale(20, 30)
+    examples, steps = scale(6, 500), scale(20, 30)
     made = type("Machine", (PoolMachine,), {"home": home})
     run_state_machine_as_test(
         made,

@@ -56,7 +56,7 @@ def shown(pool: Pool, url: str) -> dict[str, Any]:
 def test_from_the_folder_alone(
     home: Home, pool: Pool, scale: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    number = scale(200, 10_000)
+    number = scale(120, 10_000)
     begin = time.monotonic()
     fill(pool, number)
     filled = time.monotonic() - begin

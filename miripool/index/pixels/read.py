@@ -258,7 +258,7 @@ def count_pixels(
 
 def scan_pixels(
     database: Database, kind: str, chosen: SetRow, condition: Node, box: Box | None = None, limit: int | None = None
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[dict[str, Sequence[Any] | NDArray[Any]]]:
     """Give the pixels of one set that satisfy a condition, some thousands at a time.
 
     Parameters
@@ -274,8 +274,9 @@ def scan_pixels(
 
     Yields
     ------
-    list of dict
-        Rows with pixel_id, x, y and the columns as `read_pixel` gives them, by pixel_id.
+    dict
+        pixel_id, x, y and the columns, in the order of pixel_id: a sequence of what `read_pixel` gives, or one array of
+        all if none is NULL.
     """
     where, parameters = _where(kind, chosen, condition, box or Box())
     chosen_columns = f"p.pixel_id, p.x, p.y, {_sent_all(kind)}"
@@ -288,15 +289,9 @@ def scan_pixels(
             text(statement), parameters
         )
         for part in rows.partitions(_CHUNK):
-            yield [
-                {
-                    "pixel_id": row[0],
-                    "x": row[1],
-                    "y": row[2],
-                    **_unpacked_all(kind, row[3:]),
-                }
-                for row in part
-            ]
+            pixel_ids, x, y, *values = zip(*part, strict=True)
+            columns = zip(KINDS[kind].columns, values, strict=True)
+            yield {"pixel_id": pixel_ids, "x": x, "y": y, **{c.name: _unpacked_together(c, v) for c, v in columns}}
 
 
 def _path(database: Database) -> str:
@@ -324,17 +319,51 @@ def _unpacked(column: PixelColumn, value: Any) -> Any:
     if not column.axes:
         # A real comes as the shortest text that means it, which is another number in float64.
         return np.float32(value) if column.holds == "real" else value
-    values = _array_of(value)
-    return (values.astype(np.int32) + 32768).astype(np.uint16) if column.holds == "dn" else values
+    return _meant(column, _array_of(value))
+
+
+def _unpacked_together(column: PixelColumn, values: Sequence[Any]) -> Sequence[Any] | NDArray[Any]:
+    present = [value for value in values if value is not None]
+    arrays = _arrays_of(present) if column.axes and present else None
+    if arrays is None:
+        return [_unpacked(column, value) for value in values]
+    meant = _meant(column, arrays)
+    if len(present) == len(values):
+        return meant
+    following = iter(meant)
+    return [None if value is None else next(following) for value in values]
+
+
+def _meant(column: PixelColumn, stored: NDArray[Any]) -> NDArray[Any]:
+    return (stored.astype(np.int32) + 32768).astype(np.uint16) if column.holds == "dn" else stored
 
 
 def _array_of(sent: Any) -> NDArray[Any]:
     content = bytes(sent)
+    head, shape, element = _form_of(content)
+    values = np.frombuffer(content, element, offset=head)["value"].reshape(shape)
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _arrays_of(sent: Sequence[Any]) -> NDArray[Any] | None:
+    """Unpack arrays together, which takes a tenth of the time; None if they are not all of one shape."""
+    first = bytes(sent[0])
+    head, shape, element = _form_of(first)
+    record = np.dtype([("head", np.uint8, (head,)), ("elements", element, shape)])
+    if any(len(one) != record.itemsize for one in sent):
+        return None
+    records = np.frombuffer(b"".join(sent), record)
+    if not (records["head"] == records["head"][0]).all():
+        return None
+    values = records["elements"]["value"]
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _form_of(content: bytes) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+    """Give the length of the header, the shape and the type of an element."""
     ndim, _, oid = struct.unpack_from(">iii", content)
     shape = struct.unpack_from(">" + "ii" * ndim, content, 12)[::2]
-    element = np.dtype([("size", ">i4"), ("value", _ELEMENTS[oid])])
-    values = np.frombuffer(content, element, offset=12 + 8 * ndim)["value"].reshape(shape)
-    return values.astype(values.dtype.newbyteorder("="))
+    return 12 + 8 * ndim, shape, np.dtype([("size", ">i4"), ("value", _ELEMENTS[oid])])
 
 
 # Conditions
