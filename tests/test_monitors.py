@@ -134,6 +134,8 @@ def test_new_heads_replace_and_the_trash_leaves(pool: Pool, darks: list[Path]) -
     pool.remove("RateInts/dark_003@1")
     back = update(pool)
     assert arrays(back.ref.product) == arrays(before.ref.product)
+    assert back.changed
+    assert pool.monitor("dark").ref == back.ref  # the newest version, though an older one has the same content
     pool.remove([ref for ref in pool.select(RateInts) if ref.name < "dark_005"])
     fewer = update(pool)
     assert (fewer.exposures, fewer.read, fewer.dropped) == (2, 0, 4)

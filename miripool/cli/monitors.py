@@ -9,6 +9,7 @@ import typer
 from ..system.words import counted
 from .choosing import Tagged, Where
 from .commands import Commands
+from .events import NAME, add_commands, rounded
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the monitor.", show_default=False)]
 _States = Annotated[str | None, typer.Option("--state", metavar="A,B", help="Only these states, separated by commas.")]
 
 _STATE_COLUMNS = (
@@ -36,7 +36,7 @@ _monitor = Commands(name="monitor", help="The lives of pixels through many expos
 def _create(
     context: typer.Context,
     pool_name: PoolName,
-    name: _Name,
+    name: NAME,
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="RateInts or Rate.")] = "RateInts",
     where: Where = None,
     tag: Tagged = None,
@@ -72,7 +72,7 @@ def _create(
 def _update(
     context: typer.Context,
     pool_name: PoolName,
-    name: _Name,
+    name: NAME,
     tag: Annotated[
         str | None, typer.Option("--tag", metavar="LABEL", help="Tag for the result.", show_default=False)
     ] = None,
@@ -117,7 +117,7 @@ def _update_record(done: Updated, states: dict[str, int]) -> dict[str, Any]:
 def _states(
     context: typer.Context,
     pool_name: PoolName,
-    name: _Name,
+    name: NAME,
     state: _States = None,
     at: Annotated[
         str | None,
@@ -142,14 +142,14 @@ def _states(
         when = None if at is None else moment(at)
         rows = answers.state_records(product, states=_names(state), at=when, pixel=_pixel(pixel))
     shown = rows if as_json else [{**row, "number": len(row["exposures"])} for row in rows]
-    emit(shown if as_json or as_csv else _rounded(shown), _STATE_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    emit(shown if as_json or as_csv else rounded(shown), _STATE_COLUMNS, as_json_list=as_json, as_csv=as_csv)
 
 
 @_monitor.command("trends")
 def _trends(
     context: typer.Context,
     pool_name: PoolName,
-    name: _Name,
+    name: NAME,
     amplifier: Annotated[
         int | None, typer.Option("--amplifier", min=1, max=4, help="Only this amplifier.", show_default=False)
     ] = None,
@@ -165,14 +165,14 @@ def _trends(
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
         rows = answers.trend_records(pool.monitor(name).ref.product, amplifier=amplifier)
-    emit(rows if as_json or as_csv else _rounded(rows), _TREND_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    emit(rows if as_json or as_csv else rounded(rows), _TREND_COLUMNS, as_json_list=as_json, as_csv=as_csv)
 
 
 @_monitor.command("population")
 def _population(
     context: typer.Context,
     pool_name: PoolName,
-    name: _Name,
+    name: NAME,
     state: _States = None,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -218,11 +218,6 @@ def _list(context: typer.Context, pool_name: PoolName, as_json: Json = False, as
     emit(rows, _LIST_COLUMNS, as_json_list=as_json, as_csv=as_csv)
 
 
-def _rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give four digits to numbers that people read."""
-    return [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-
-
 def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
@@ -246,4 +241,5 @@ def register(app: typer.Typer) -> None:
     app : typer.Typer
         The command line.
     """
+    add_commands(_monitor)
     app.add_typer(_monitor)

@@ -3,24 +3,27 @@
 From the bottom up: `robust` has medians; `summaries` reduces the integrations of an exposure to one rate for each
 pixel; `strata` says which exposures can be compared; `exposures` reads them. The rules are in `series`, `segments`,
 `telegraph`, `scatter` and `drift`; `thresholds` says how sure they must be (`quiet` simulates that), `states` in which
-order they go. `assess` applies them to a stratum, `result` makes a product of what was found, `answers` reads it, and
-`monitor` keeps it up to date.
+order they go. `assess` applies them to a stratum, `result` makes a product of what was found. `answers`, `events`,
+`survival` and `alarms` read it, and `monitor` keeps it up to date.
 """
 
 from __future__ import annotations
 
 from ..model.kinds import Monitor
 from .definition import MONITORED, RULES, Definition
+from .events import BAD, Event
 from .monitor import PixelMonitor, Updated, create_monitor, list_monitors, open_monitor
 from .states import STATES
 from .strata import LIGHT, Region, Stratum
 
 __all__ = [
+    "BAD",
     "LIGHT",
     "MONITORED",
     "RULES",
     "STATES",
     "Definition",
+    "Event",
     "Monitor",
     "PixelMonitor",
     "Region",

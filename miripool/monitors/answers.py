@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput
 from ..instruments.known import detector_named
 from ..model.keywords import suggest
-from .result import read_rows
+from .rows import read_rows
 from .states import STATES
 from .strata import Stratum
 

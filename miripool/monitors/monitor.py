@@ -19,18 +19,23 @@ from ..query.queries import MetaQuery
 from ..system.threads import map_bounded
 from ..system.workfolder import work_folder
 from . import answers
+from .alarms import alarm_records
 from .assess import assess
 from .definition import RULES, Definition
+from .events import Event, effect_records, events_of, events_table
 from .exposures import read_exposure
-from .result import Kept, Member, Result, build, check_form, read_kept, read_rows
+from .result import Kept, Member, Result, build, check_form, read_kept
+from .rows import read_rows
 from .strata import Stratum, stratum_of
+from .survival import survival_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from astropy.table import Table
 
+    from ..model.product import Product
     from ..pool.core import Core, HasCore
 
 __all__ = ["PixelMonitor", "Updated", "create_monitor", "list_monitors", "open_monitor"]
@@ -166,6 +171,117 @@ class PixelMonitor:
         """
         return _table(answers.population_records(self.ref.product, states=states))
 
+    @property
+    def events(self) -> list[Event]:
+        """What happened to the detector, by time."""
+        return events_of(self.ref.product)
+
+    def add_events(self, *events: Event) -> None:
+        """Note events, for example anneals. Those that are noted already count once.
+
+        Parameters
+        ----------
+        *events : Event
+            Any.
+        """
+        self._set_events({*self.events, *events})
+
+    def remove_events(self, *events: Event) -> None:
+        """Take events out.
+
+        Parameters
+        ----------
+        *events : Event
+            Of the monitor.
+
+        Raises
+        ------
+        ProductNotFound
+            If one of them is none of its events.
+        """
+        missing = sorted(set(events) - set(self.events))
+        if missing:
+            one = missing[0]
+            raise ProductNotFound(f"monitor {self.name} has no event {one.kind!r} at {one.time.isoformat()}")
+        self._set_events(set(self.events) - set(events))
+
+    def _set_events(self, events: set[Event]) -> None:
+        core = self._core
+        core.catch_up()
+        head = core.ref(f"{Monitor.kind}/{self.name}")
+        draft = head.product.replace(EVENTS=events_table(events))
+        self.ref = _saved(core, draft, core.manifest(head).history)
+
+    def effects(self, keyword: str | None = None) -> Table:
+        """Say what events did: which fraction of the bad pixels healed, and of the good ones became bad.
+
+        Parameters
+        ----------
+        keyword : str, optional
+            Take the changes of this keyword between exposures as events, instead of those that were noted.
+
+        Returns
+        -------
+        astropy.table.Table
+            The columns are those of `events.effect_records`.
+        """
+        events = self.events if keyword is None else self.changes_of(keyword)
+        return _table(effect_records(self.ref.product, events))
+
+    def changes_of(self, keyword: str) -> list[Event]:
+        """Find the exposures at which a keyword changes.
+
+        Parameters
+        ----------
+        keyword : str
+            FITS keyword or datamodel path.
+
+        Returns
+        -------
+        list of Event
+            With the keyword as kind and the values as note; exposures of each stratum by time.
+        """
+        found = []
+        last: dict[int, Any] = {}
+        rows = read_rows(self.ref.product, "EXPOSURES")
+        for row, ref in zip(rows, self._core.fetch([row["serial"] for row in rows]), strict=True):
+            value = ref.meta[keyword].value if keyword in ref.meta else None
+            before = last.get(row["stratum"], value)
+            if value != before:
+                found.append(Event(datetime.fromisoformat(row["start"]), keyword.upper(), f"{before} → {value}"))
+            last[row["stratum"]] = value
+        return sorted(set(found))
+
+    def survival(self, state: str = "hot") -> Table:
+        """Say for how long pixels stay in a state; the columns are those of `survival.survival_records`.
+
+        Parameters
+        ----------
+        state : str
+            The state.
+
+        Returns
+        -------
+        astropy.table.Table
+            By stratum and days.
+        """
+        return _table(survival_records(self.ref.product, state=state))
+
+    def alarms(self, since: datetime | None = None) -> Table:
+        """List the changes of level of each amplifier; the columns are those of `alarms.alarm_records`.
+
+        Parameters
+        ----------
+        since : datetime, optional
+            Only alarms raised then or later; aware.
+
+        Returns
+        -------
+        astropy.table.Table
+            By the time of raising.
+        """
+        return _table(alarm_records(self.ref.product, since=since))
+
     def update(self, *, tag: str | None = None, progress: Callable[[int, int], None] | None = None) -> Updated:
         """Take in new exposures, and judge all pixels again.
 
@@ -196,15 +312,14 @@ class PixelMonitor:
             return Updated(head, len(known), 0, 0, (), changed=False)
         with work_folder(core.work_folder) as folder:
             kept, left_out, read = _read_all(refs, known, definition, folder, progress)
-            draft = build(definition, _assess_all(kept, definition), product)
+            draft = build(definition, _assess_all(kept, definition), product, events_of(product))
             history = {
                 "tool": "miripool monitor",
                 "version": RULES,
                 "parameters": definition.to_texts(),
                 "inputs": [exposure.member.urn for exposure in _in_order(kept)],
             }
-            saved = saving.save(core, draft, tag=tag, history=[history], pixels=False)
-        self.ref = ProductRef(core, saved.row, notice=saved.notice)
+            self.ref = _saved(core, draft, [history], tag)
         gone = known.keys() - {exposure.member.serial for exposure in kept}
         return Updated(self.ref, len(kept), read, len(gone), tuple(left_out), self.ref.serial != head.serial)
 
@@ -316,6 +431,15 @@ def list_monitors(pool: HasCore) -> list[ProductRef]:
     core = core_of(pool)
     core.catch_up()
     return list(find(core, Monitor))
+
+
+def _saved(core: Core, draft: Product, history: Sequence[Mapping[str, Any]], tag: str | None = None) -> ProductRef:
+    """Save a version that becomes the newest one, also if an older version has the same content."""
+    saved = saving.save(core, draft, tag=tag, history=history, pixels=False)
+    newest = core.ref(f"{Monitor.kind}/{draft.name}")
+    if saved.row.serial != newest.serial:
+        saved = saving.save(core, draft, tag=tag, history=history, pixels=False, force=True)
+    return ProductRef(core, saved.row, notice=saved.notice)
 
 
 def _selected(core: Core, definition: Definition) -> list[ProductRef]:

@@ -11,7 +11,9 @@ import numpy as np
 
 from ..errors import NewerFormat
 from ..model.kinds import Monitor
+from .events import events_table
 from .exposures import PLANES, TREND
+from .rows import read_rows
 from .states import STATES
 from .strata import Stratum
 from .thresholds import SHARES
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from ..model.product import Product
     from .assess import Assessment, Planes
     from .definition import Definition
+    from .events import Event
 
     Rows = NDArray[np.void]
 
-__all__ = ["FORM", "Kept", "Member", "Result", "build", "check_form", "read_kept", "read_rows"]
+__all__ = ["FORM", "Kept", "Member", "Result", "build", "check_form", "read_kept"]
 
 FORM: Final = 1
 """Of the product. A greater number is refused; planes of a smaller one are read again from the exposures."""
@@ -154,7 +157,9 @@ class _Stored:
         return self.part.read(self.number, key)
 
 
-def build(definition: Definition, results: Sequence[Result], earlier: Product | None) -> Monitor:
+def build(
+    definition: Definition, results: Sequence[Result], earlier: Product | None, events: Sequence[Event] = ()
+) -> Monitor:
     """Make the product.
 
     Parameters
@@ -165,6 +170,8 @@ def build(definition: Definition, results: Sequence[Result], earlier: Product | 
         In the order of strata.
     earlier : Product, optional
         The version before, whose planes are used again.
+    events : sequence of Event
+        What happened to the detector.
 
     Returns
     -------
@@ -180,6 +187,7 @@ def build(definition: Definition, results: Sequence[Result], earlier: Product | 
     datasets["TRENDS"] = _trends(kept)
     datasets["STATES"] = _states(results)
     datasets["POPULATION"] = _population(results)
+    datasets["EVENTS"] = events_table(events)
     for i, result in enumerate(results):
         found = result.assessment
         datasets |= {f"STATE{i}": found.state, f"RATE{i}": found.rate, f"NOISE{i}": found.noise}
@@ -224,32 +232,6 @@ def read_kept(product: Product) -> dict[int, Kept]:
         planes = _Stored(parts[place[0]], place[1])
         found[member.serial] = Kept(member, planes, trends[borders[i] : borders[i + 1]], place)
     return found
-
-
-def read_rows(product: Product, name: str) -> list[dict[str, Any]]:
-    """Read a table as records.
-
-    Parameters
-    ----------
-    product : Product
-        Of a monitor.
-    name : str
-        Of the table.
-
-    Returns
-    -------
-    list of dict
-        Values by the names of columns, in small letters; text decoded, numbers as Python's.
-    """
-    if name not in product:
-        return []
-    table = np.asarray(product[name][...])
-    columns = [
-        [value.decode() for value in table[key].tolist()] if table.dtype[key].kind == "S" else table[key].tolist()
-        for key in table.dtype.names or ()
-    ]
-    names = [key.lower() for key in table.dtype.names or ()]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def check_form(values: Mapping[str, str]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import gc
-import importlib.metadata
 import json
 import logging
 import os
@@ -17,7 +16,6 @@ import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import numpy as np
 import xxhash
@@ -77,14 +75,11 @@ def _end_with_parent() -> None:
 
 
 def _import_jwst() -> None:
-    """Import jwst, and keep some waste of the packages around it out of the run."""
-    from astropy.utils import introspection  # noqa: F401 - it keeps the function that is replaced below
-
+    """Import jwst, and keep its modules out of garbage collection."""
     prefer_libyaml()
     gc.disable()
-    # photutils looks through all installed packages for its own name, which it also takes if it finds none: 1 s.
-    with patch.object(importlib.metadata, "packages_distributions", dict):
-        import jwst.pipeline  # noqa: F401
+    import jwst.pipeline  # noqa: F401
+
     gc.freeze()  # stpipe collects after each step, and would look through millions of objects of jwst's modules
     gc.enable()
 

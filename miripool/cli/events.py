@@ -1,0 +1,166 @@
+"""Commands on what happens to a detector: events, how long states last, and alarms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..system.words import counted
+from .output import emit, say
+from .session import Csv, Json, PoolName, moment, one_form, open_pool
+
+if TYPE_CHECKING:
+    from ..monitors import PixelMonitor
+    from .commands import Commands
+
+__all__ = ["NAME", "RAISED", "RED", "add_commands", "rounded"]
+
+NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the monitor.", show_default=False)]
+RAISED, RED = 3, 4
+"""Exit codes of `monitor alarms`: there are alarms, and at least one of them is red."""
+
+_EVENT_COLUMNS = (
+    *("time", "kind", "note", "stratum", "state", "bad", "healed", "healed_fraction", "healed_low", "healed_high"),
+    *("good", "born", "born_fraction"),
+)
+_SURVIVAL_COLUMNS = ("stratum", "state", "days", "at_risk", "ended", "survival", "low", "high")
+_ALARM_COLUMNS = (
+    *("level", "detector", "amplifier", "onset", "raised", "size", "sigma", "significance", "urn", "stratum"),
+)
+
+
+def _events(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: NAME,
+    add: Annotated[
+        str | None,
+        typer.Option("--add", metavar="TIME", help="Note an event at this time, UTC unless it has a zone."),
+    ] = None,
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Of the event to add.")] = "anneal",
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Of the event to add.", show_default=False)] = "",
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Note the events of a CSV file: time,kind,note.")
+    ] = None,
+    remove: Annotated[
+        str | None, typer.Option("--remove", metavar="TIME", help="Take out the events noted at this time.")
+    ] = None,
+    keyword: Annotated[
+        str | None,
+        typer.Option("--keyword", metavar="KEY", help="Show the changes of this keyword instead of noted events."),
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Note events such as anneals, and list what they did.
+
+    For each event: which fraction of the bad pixels healed, with its 95 % interval, and how many good pixels became bad
+    with it. Bad are hot, warm, dead, low_qe, open, noisy, rc, rts and unstable pixels.
+    """
+    from ..monitors.events import effect_records
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        monitor = pool.monitor(name)
+        _change(monitor, add, kind, note, file, remove)
+        events = monitor.events if keyword is None else monitor.changes_of(keyword)
+        rows = effect_records(monitor.ref.product, events)
+    emit(rows if as_json or as_csv else rounded(rows), _EVENT_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
+def _change(
+    monitor: PixelMonitor, add: str | None, kind: str, note: str, file: Path | None, remove: str | None
+) -> None:
+    from ..errors import ProductNotFound
+    from ..monitors import Event
+    from ..monitors.events import read_events
+
+    if remove is not None:
+        time = moment(remove)
+        old = [event for event in monitor.events if event.time == time]
+        if not old:
+            raise ProductNotFound(f"monitor {monitor.name} has no event at {time.isoformat()}")
+        monitor.remove_events(*old)
+    new = [] if file is None else read_events(file)
+    new += [] if add is None else [Event(moment(add), kind, note)]
+    if new:
+        monitor.add_events(*new)
+        say(f"{counted(len(new), 'event')} noted")
+
+
+def _survival(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: NAME,
+    state: Annotated[str, typer.Option("--state", metavar="STATE", help="The state.")] = "hot",
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Show for how long pixels stay in a state: Kaplan-Meier's estimate with its 95 % interval.
+
+    Episodes that had begun before the first exposure are left out.
+    """
+    from ..monitors.survival import survival_records
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        rows = survival_records(pool.monitor(name).ref.product, state=state)
+    emit(rows if as_json or as_csv else rounded(rows), _SURVIVAL_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
+def _alarms(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: NAME,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only alarms raised since: 1d, 12h, 2w or a date (UTC)."),
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """List changes of the level of each amplifier.
+
+    Exits with 0 if there are none, with 3 if there are yellow ones only, with 4 if one is red: 5 standard deviations or
+    more.
+    """
+    from ..monitors.alarms import alarm_records
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        begin = None if since is None else moment(since)
+        rows = alarm_records(pool.monitor(name).ref.product, since=begin)
+    emit(rows if as_json or as_csv else rounded(rows), _ALARM_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    if rows:
+        raise typer.Exit(RED if any(row["level"] == "red" for row in rows) else RAISED)
+
+
+def rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give four digits to numbers that people read.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Records.
+
+    Returns
+    -------
+    list of dict
+        The same, rounded.
+    """
+    return [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+
+
+def add_commands(group: Commands) -> None:
+    """Add the commands to those on monitors.
+
+    Parameters
+    ----------
+    group : Commands
+        ``monitor``.
+    """
+    group.command("events")(_events)
+    group.command("survival")(_survival)
+    group.command("alarms")(_alarms)
