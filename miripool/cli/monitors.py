@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import AlreadyExists, FileMissing, InvalidInput
+from ..system.outfile import is_folder
 from ..system.words import counted
 from .choosing import Tagged, Where
 from .commands import Commands
@@ -15,7 +19,11 @@ from .progress import counting
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
 
 if TYPE_CHECKING:
-    from ..monitors import Updated
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..monitors import Mask, Updated
+    from ..pool.reference import ProductRef
 
 __all__ = ["register"]
 
@@ -27,6 +35,7 @@ _STATE_COLUMNS = (
 )
 _TREND_COLUMNS = ("detector", "amplifier", "time", "integration", "median", "sigma", "noise", "urn", "stratum")
 _POPULATION_COLUMNS = ("stratum", "state", "time", "count", "born", "healed", "urn")
+_MASK_COLUMNS = ("state", "flags", "pixels")
 _LIST_COLUMNS = ("name", "version", "updated", "exposures", "pixels", "kind", "where", "tag", "region", "light")
 
 _monitor = Commands(name="monitor", help="The lives of pixels through many exposures.", no_args_is_help=True)
@@ -186,6 +195,129 @@ def _population(
     emit(rows, _POPULATION_COLUMNS, as_json_list=as_json, as_csv=as_csv)
 
 
+@_monitor.command("mask")
+def _mask(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: _Name,
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="The date, UTC unless it has a zone.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file, or a folder for it.")],
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="FILE|SPEC", help="An older mask: a file, or a version of the pool."),
+    ] = None,
+    flag: Annotated[
+        list[str] | None, typer.Option("--flag", metavar="STATE=FLAG", help="Another flag for a state; NONE for none.")
+    ] = None,
+    use: Annotated[str | None, typer.Option("--use", metavar="A,B", help="States that do not set DO_NOT_USE.")] = None,
+    do_not_use: Annotated[
+        str | None, typer.Option("--do-not-use", metavar="A,B", help="States that set DO_NOT_USE.")
+    ] = None,
+    stratum: Annotated[
+        str | None, typer.Option("--stratum", metavar="N,M", help="Strata to join, from 0; by default the only one.")
+    ] = None,
+    save_as: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Its name in the pool; by default NAME_mask_DATE.")
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option("--tag", metavar="LABEL", help="Tag for the mask.", show_default=False)
+    ] = None,
+    author: Annotated[str, typer.Option("--author", metavar="NAME", help="For the keyword AUTHOR.")] = "miripool",
+    no_save: Annotated[bool, typer.Option("--no-save", help="Write the file only.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a MASK reference file for a date, and save it in the pool.
+
+    Flags come from the states that pixels had then. What the monitor can't judge comes from the base. Lists the
+    pixels that are DO_NOT_USE now and were not in the base (born), and the other way round (healed).
+    """
+    if no_save and (save_as is not None or tag is not None):
+        raise InvalidInput("--name and --tag are for the version in the pool; leave out --no-save")
+    with open_pool(context, pool_name) as pool:
+        made = pool.monitor(name).mask(
+            moment(at),
+            base=base,
+            flags=_flags(flag or []),
+            use=_names(use),
+            do_not_use=_names(do_not_use),
+            strata=_numbers(stratum),
+        )
+        path = _mask_path(out.expanduser(), f"{save_as or made.name}.fits", overwrite=overwrite)
+        saved = None if no_save else pool.monitor(name).save_mask(made, save_as, tag=tag, author=author)
+        if saved is None:
+            made.write(path, overwrite=overwrite, author=author)
+        else:
+            pool.export(saved, path, overwrite=overwrite)
+    for notice in made.notices:
+        report(notice)
+    if as_json:
+        emit([_mask_record(made, path, saved)], [], as_json_list=True)
+        return
+    text = made.origin.flags_text()
+    emit([{"state": state, "flags": text[state], "pixels": n} for state, n in made.states.items()], _MASK_COLUMNS)
+    since = f"since {made.origin.base}" if made.origin.base else "without a base"
+    say(
+        f"{counted(made.counts.get('DO_NOT_USE', 0), 'pixel')} DO_NOT_USE; {since}: {len(made.born)} born, "
+        f"{len(made.healed)} healed"
+    )
+    say(f"wrote {path}" + ("" if saved is None else f", saved as {saved.urn} {saved.name} version {saved.version}"))
+
+
+def _mask_path(out: Path, file_name: str, *, overwrite: bool) -> Path:
+    """Choose the file, and refuse one that is there before anything is saved."""
+    path = out / file_name if is_folder(out) else out
+    if not overwrite and os.path.lexists(path):
+        raise AlreadyExists(f"{path} exists already; nothing was written; --overwrite replaces an existing file")
+    if not is_folder(path.parent):
+        raise FileMissing(f"{path.parent}: no such folder; make it first")
+    return path
+
+
+def _flags(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        state, equals, flag = (part.strip() for part in text.partition("="))
+        if not (state and equals and flag):
+            raise InvalidInput(f"--flag {text}: write STATE=FLAG, e.g. step=OTHER_BAD_PIXEL")
+        found[state] = flag
+    return found
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    if not all(number.isdigit() for number in _names(text)):
+        raise InvalidInput(f"--stratum {text}: write numbers from 0, e.g. 0 or 0,1")
+    return [int(number) for number in _names(text)]
+
+
+def _mask_record(mask: Mask, path: Path, saved: ProductRef | None) -> dict[str, Any]:
+    def changes(table: NDArray[np.void]) -> list[dict[str, Any]]:
+        return [{"x": x, "y": y, "before": flags_in(b), "after": flags_in(a)} for x, y, b, a in table.tolist()]
+
+    from ..monitors.maskflags import flags_in
+
+    return {
+        "file": str(path),
+        "urn": None if saved is None else str(saved.urn),
+        "name": None if saved is None else saved.name,
+        "version": None if saved is None else saved.version,
+        "monitor": mask.origin.monitor,
+        "at": mask.at,
+        "detector": mask.detector.name,
+        "columns": [mask.place.x, mask.place.x + mask.place.columns - 1],
+        "rows": [mask.place.y, mask.place.y + mask.place.rows - 1],
+        "strata": list(mask.origin.strata),
+        "base": mask.origin.base,
+        "states": mask.states,
+        "flags": mask.counts,
+        "born": changes(mask.born),
+        "healed": changes(mask.healed),
+        "notices": list(mask.notices),
+    }
+
+
 @_monitor.command("list")
 def _list(context: typer.Context, pool_name: PoolName, as_json: Json = False, as_csv: Csv = False) -> None:
     """List the monitors of a pool: what they follow, and how many exposures and pixels with a state they have."""
@@ -223,8 +355,6 @@ def _names(text: str | None) -> list[str]:
 
 
 def _pixel(text: str | None) -> tuple[int, int] | None:
-    from ..errors import InvalidInput
-
     if text is None:
         return None
     x, comma, y = text.partition(",")

@@ -4,7 +4,9 @@ From the bottom up: `robust` has medians; `summaries` reduces the integrations o
 pixel; `strata` says which exposures can be compared; `exposures` reads them. The rules are in `series`, `segments`,
 `telegraph`, `scatter` and `drift`; `thresholds` says how sure they must be (`quiet` simulates that), `states` in which
 order they go. `assess` applies them to a stratum, `result` makes a product of what was found. `answers`, `events`,
-`survival` and `alarms` read it, and `monitor` keeps it up to date.
+`survival` and `alarms` read it, and `monitor` keeps it up to date. `mask` makes a MASK reference file for a date:
+`maskflags` says which flags a state sets, `watched` what the strata know of that date, `maskbase` reads an older mask,
+and `maskfile` writes the file.
 """
 
 from __future__ import annotations
@@ -12,18 +14,24 @@ from __future__ import annotations
 from ..model.kinds import Monitor
 from .definition import MONITORED, RULES, Definition
 from .events import BAD, Event
+from .mask import Mask, MaskOrigin
+from .maskflags import FLAGGING, Flagging
 from .monitor import PixelMonitor, Updated, create_monitor, list_monitors, open_monitor
 from .states import STATES
 from .strata import LIGHT, Region, Stratum
 
 __all__ = [
     "BAD",
+    "FLAGGING",
     "LIGHT",
     "MONITORED",
     "RULES",
     "STATES",
     "Definition",
     "Event",
+    "Flagging",
+    "Mask",
+    "MaskOrigin",
     "Monitor",
     "PixelMonitor",
     "Region",

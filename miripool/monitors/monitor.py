@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import AlreadyExists, FormatError, ProductNotFound
+from ..formats import read_fits
 from ..model.kinds import Monitor, kind_class
+from ..model.product import Product
 from ..pool import save as saving
 from ..pool.core import core_of
 from ..pool.find import find
@@ -20,14 +20,17 @@ from ..system.threads import map_bounded
 from ..system.workfolder import work_folder
 from . import answers
 from .alarms import alarm_records
-from .assess import assess
 from .definition import RULES, Definition
 from .events import Event, effect_records, events_of, events_table
 from .exposures import read_exposure
-from .result import Kept, Member, Result, build, check_form, read_kept
+from .judgement import assess_all, in_order
+from .mask import Mask, make_mask
+from .maskflags import choose_flags
+from .result import Kept, Member, build, check_form, read_kept
 from .rows import read_rows
-from .strata import Stratum, stratum_of
+from .strata import stratum_of
 from .survival import survival_records
+from .tables import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,7 +110,7 @@ class PixelMonitor:
         astropy.table.Table
             By stratum and time.
         """
-        return _table(answers.exposure_records(self.ref.product))
+        return table_of(answers.exposure_records(self.ref.product))
 
     def states(
         self, *states: str, at: datetime | None = None, pixel: tuple[int, int] | None = None, urns: bool = False
@@ -139,7 +142,7 @@ class PixelMonitor:
         records = answers.state_records(self.ref.product, states=states, at=at, pixel=pixel)
         if not urns:
             records = [{**record, "exposures": len(record["exposures"])} for record in records]
-        return _table(records)
+        return table_of(records)
 
     def trends(self, amplifier: int | None = None) -> Table:
         """List the statistics of amplifiers through time; the columns are those of `answers.trend_records`.
@@ -154,7 +157,7 @@ class PixelMonitor:
         astropy.table.Table
             By stratum, time, integration and amplifier.
         """
-        return _table(answers.trend_records(self.ref.product, amplifier=amplifier))
+        return table_of(answers.trend_records(self.ref.product, amplifier=amplifier))
 
     def population(self, *states: str) -> Table:
         """Count the pixels in each state through time; the columns are those of `answers.population_records`.
@@ -169,7 +172,77 @@ class PixelMonitor:
         astropy.table.Table
             By stratum, state and time.
         """
-        return _table(answers.population_records(self.ref.product, states=states))
+        return table_of(answers.population_records(self.ref.product, states=states))
+
+    def mask(
+        self,
+        at: datetime,
+        *,
+        base: Path | str | Product | ProductRef | None = None,
+        flags: Mapping[str, str | None] | None = None,
+        use: Iterable[str] = (),
+        do_not_use: Iterable[str] = (),
+        strata: Iterable[int] | None = None,
+    ) -> Mask:
+        """Make a MASK reference file for a date: what was hot, dead or unstable then. `save_mask` saves it.
+
+        Parameters
+        ----------
+        at : datetime
+            The date; aware.
+        base : path, str, Product or ProductRef, keyword-only, optional
+            An older mask of the FULL array or of the same subarray: a file, or a version of the pool. Flags that the
+            monitor can't judge are taken from it, and so are all pixels that it did not see. The mask covers what the
+            base covers; without a base, the subarray of the exposures.
+        flags : mapping of str to str, keyword-only, optional
+            Flags by state, e.g. ``{"step": "OTHER_BAD_PIXEL"}``; None for a state that leaves no mark. Other states
+            keep the defaults, `FLAGGING`.
+        use, do_not_use : iterable of str, keyword-only
+            States that do not set DO_NOT_USE, and states that do, where the defaults differ.
+        strata : iterable of int, keyword-only, optional
+            Numbers of the strata to join, from 0; all are of one detector. By default the only one.
+
+        Returns
+        -------
+        Mask
+            Its flags, and which pixels are born and healed since the base.
+
+        Raises
+        ------
+        InvalidInput
+            If the date has no time zone, a state or flag does not exist, there are several strata and none is chosen,
+            the monitor has no exposures, or the base is not of the same detector or does not hold all pixels.
+        FileMissing
+            If there is no such base.
+        """
+        chosen = choose_flags(flags, use=use, do_not_use=do_not_use)
+        return make_mask(self._core, self.ref, at, chosen, base=base, strata=strata)
+
+    def save_mask(
+        self, mask: Mask, name: str | None = None, *, tag: str | None = None, author: str = "miripool"
+    ) -> ProductRef:
+        """Save a mask in the pool. `ProductRef.to_fits` gives the file that `Mask.write` writes.
+
+        Parameters
+        ----------
+        mask : Mask
+            From `mask`.
+        name : str, optional
+            Of the product; `Mask.name` unless given.
+        tag : str, keyword-only, optional
+            Tag for the version.
+        author : str, keyword-only
+            For the keyword AUTHOR.
+
+        Returns
+        -------
+        ProductRef
+            A version of kind Product, which names the monitor and the base as what it was made from. If the same mask
+            is there already, that version.
+        """
+        made = read_fits(mask.to_bytes(author=author), name=name or mask.name, kind=Product.kind)
+        saved = saving.save(self._core, made, tag=tag, history=[mask.history()], pixels=False)
+        return ProductRef(self._core, saved.row, notice=saved.notice)
 
     @property
     def events(self) -> list[Event]:
@@ -226,7 +299,7 @@ class PixelMonitor:
             The columns are those of `events.effect_records`.
         """
         events = self.events if keyword is None else self.changes_of(keyword)
-        return _table(effect_records(self.ref.product, events))
+        return table_of(effect_records(self.ref.product, events))
 
     def changes_of(self, keyword: str) -> list[Event]:
         """Find the exposures at which a keyword changes.
@@ -265,7 +338,7 @@ class PixelMonitor:
         astropy.table.Table
             By stratum and days.
         """
-        return _table(survival_records(self.ref.product, state=state))
+        return table_of(survival_records(self.ref.product, state=state))
 
     def alarms(self, since: datetime | None = None) -> Table:
         """List the changes of level of each amplifier; the columns are those of `alarms.alarm_records`.
@@ -280,7 +353,7 @@ class PixelMonitor:
         astropy.table.Table
             By the time of raising.
         """
-        return _table(alarm_records(self.ref.product, since=since))
+        return table_of(alarm_records(self.ref.product, since=since))
 
     def update(self, *, tag: str | None = None, progress: Callable[[int, int], None] | None = None) -> Updated:
         """Take in new exposures, and judge all pixels again.
@@ -312,46 +385,16 @@ class PixelMonitor:
             return Updated(head, len(known), 0, 0, (), changed=False)
         with work_folder(core.work_folder) as folder:
             kept, left_out, read = _read_all(refs, known, definition, folder, progress)
-            draft = build(definition, _assess_all(kept, definition), product, events_of(product))
+            draft = build(definition, assess_all(kept, definition), product, events_of(product))
             history = {
                 "tool": "miripool monitor",
                 "version": RULES,
                 "parameters": definition.to_texts(),
-                "inputs": [exposure.member.urn for exposure in _in_order(kept)],
+                "inputs": [exposure.member.urn for exposure in in_order(kept)],
             }
             self.ref = _saved(core, draft, [history], tag)
         gone = known.keys() - {exposure.member.serial for exposure in kept}
         return Updated(self.ref, len(kept), read, len(gone), tuple(left_out), self.ref.serial != head.serial)
-
-
-def _table(records: Sequence[dict[str, Any]]) -> Table:
-    """Make a table; None becomes a masked value, and times are UTC."""
-    from astropy.table import MaskedColumn, Table
-    from astropy.time import Time
-
-    columns: dict[str, Any] = {}
-    for name in records[0] if records else ():
-        values = [record[name] for record in records]
-        missing = [value is None for value in values]
-        known = next((value for value in values if value is not None), None)
-        if isinstance(known, datetime):
-            times = Time([known if value is None else value for value in values], scale="utc")
-            times.format = "isot"
-            if any(missing):
-                times[np.array(missing)] = np.ma.masked
-            columns[name] = times
-        elif isinstance(known, list):
-            columns[name] = MaskedColumn(_objects(values))
-        else:
-            filler = type(known)() if known is not None else math.nan
-            columns[name] = MaskedColumn([filler if v is None else v for v in values], mask=missing)
-    return Table(columns)
-
-
-def _objects(values: Sequence[Any]) -> Any:
-    made = np.empty(len(values), object)
-    made[:] = values
-    return made
 
 
 def create_monitor(pool: HasCore, definition: Definition) -> PixelMonitor:
@@ -488,28 +531,3 @@ def _read(ref: ProductRef, definition: Definition, folder: Path) -> Kept | str:
     np.save(path, data.planes)
     member = Member(ref.serial, ref.version, str(ref.urn), ref.name, start, stratum, data.integrations, data.settling)
     return Kept(member, np.load(path, mmap_mode="r"), data.trends)
-
-
-def _in_order(kept: Iterable[Kept]) -> list[Kept]:
-    return sorted(kept, key=lambda k: (k.member.stratum, k.member.start, k.member.name, k.member.serial))
-
-
-def _assess_all(kept: Sequence[Kept], definition: Definition) -> list[Result]:
-    by_stratum: dict[Stratum, list[Kept]] = {}
-    for exposure in _in_order(kept):
-        by_stratum.setdefault(exposure.member.stratum, []).append(exposure)
-    return [_assess(stratum, exposures, definition) for stratum, exposures in by_stratum.items()]
-
-
-def _assess(stratum: Stratum, exposures: list[Kept], definition: Definition) -> Result:
-    members = [exposure.member for exposure in exposures]
-    found = assess(
-        [exposure.planes for exposure in exposures],
-        (stratum.rows, stratum.columns),
-        np.array([member.mjd for member in members]),
-        settling=np.array([member.settling for member in members]),
-        integrations=min(member.integrations for member in members),
-        light=stratum.light,
-        false_alarms=definition.false_alarms,
-    )
-    return Result(stratum, exposures, found)
