@@ -29,6 +29,23 @@ __all__ = ["register"]
 
 _States = Annotated[str | None, typer.Option("--state", metavar="A,B", help="Only these states, separated by commas.")]
 
+_Base = Annotated[
+    str | None, typer.Option("--base", metavar="FILE|SPEC", help="An older mask: a file, or a version of the pool.")
+]
+_Flag = Annotated[
+    list[str] | None, typer.Option("--flag", metavar="STATE=FLAG", help="Another flag for a state; NONE for none.")
+]
+_Use = Annotated[str | None, typer.Option("--use", metavar="A,B", help="States that do not set DO_NOT_USE.")]
+_DoNotUse = Annotated[str | None, typer.Option("--do-not-use", metavar="A,B", help="States that set DO_NOT_USE.")]
+_Stratum = Annotated[
+    str | None, typer.Option("--stratum", metavar="N,M", help="Strata to join, from 0; by default the only one.")
+]
+_SaveAs = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Its name in the pool; by default MONITOR_mask_DATE."),
+]
+_MaskTag = Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Tag for the mask.", show_default=False)]
+
 _STATE_COLUMNS = (
     *("detector", "x", "y", "state", "begin", "end", "amplitude", "error", "significance", "number"),
     *("fraction", "dwell", "stratum"),
@@ -202,26 +219,13 @@ def _mask(
     name: _Name,
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="The date, UTC unless it has a zone.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file, or a folder for it.")],
-    base: Annotated[
-        str | None,
-        typer.Option("--base", metavar="FILE|SPEC", help="An older mask: a file, or a version of the pool."),
-    ] = None,
-    flag: Annotated[
-        list[str] | None, typer.Option("--flag", metavar="STATE=FLAG", help="Another flag for a state; NONE for none.")
-    ] = None,
-    use: Annotated[str | None, typer.Option("--use", metavar="A,B", help="States that do not set DO_NOT_USE.")] = None,
-    do_not_use: Annotated[
-        str | None, typer.Option("--do-not-use", metavar="A,B", help="States that set DO_NOT_USE.")
-    ] = None,
-    stratum: Annotated[
-        str | None, typer.Option("--stratum", metavar="N,M", help="Strata to join, from 0; by default the only one.")
-    ] = None,
-    save_as: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Its name in the pool; by default NAME_mask_DATE.")
-    ] = None,
-    tag: Annotated[
-        str | None, typer.Option("--tag", metavar="LABEL", help="Tag for the mask.", show_default=False)
-    ] = None,
+    base: _Base = None,
+    flag: _Flag = None,
+    use: _Use = None,
+    do_not_use: _DoNotUse = None,
+    stratum: _Stratum = None,
+    save_as: _SaveAs = None,
+    tag: _MaskTag = None,
     author: Annotated[str, typer.Option("--author", metavar="NAME", help="For the keyword AUTHOR.")] = "miripool",
     no_save: Annotated[bool, typer.Option("--no-save", help="Write the file only.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
@@ -235,7 +239,8 @@ def _mask(
     if no_save and (save_as is not None or tag is not None):
         raise InvalidInput("--name and --tag are for the version in the pool; leave out --no-save")
     with open_pool(context, pool_name) as pool:
-        made = pool.monitor(name).mask(
+        monitor = pool.monitor(name)
+        made = monitor.mask(
             moment(at),
             base=base,
             flags=_flags(flag or []),
@@ -244,24 +249,28 @@ def _mask(
             strata=_numbers(stratum),
         )
         path = _mask_path(out.expanduser(), f"{save_as or made.name}.fits", overwrite=overwrite)
-        saved = None if no_save else pool.monitor(name).save_mask(made, save_as, tag=tag, author=author)
-        if saved is None:
+        if no_save:
+            saved = None
             made.write(path, overwrite=overwrite, author=author)
         else:
+            saved = monitor.save_mask(made, save_as, tag=tag, author=author)
             pool.export(saved, path, overwrite=overwrite)
     for notice in made.notices:
         report(notice)
     if as_json:
         emit([_mask_record(made, path, saved)], [], as_json_list=True)
-        return
-    text = made.origin.flags_text()
-    emit([{"state": state, "flags": text[state], "pixels": n} for state, n in made.states.items()], _MASK_COLUMNS)
-    since = f"since {made.origin.base}" if made.origin.base else "without a base"
-    say(
-        f"{counted(made.counts.get('DO_NOT_USE', 0), 'pixel')} DO_NOT_USE; {since}: {len(made.born)} born, "
-        f"{len(made.healed)} healed"
-    )
-    say(f"wrote {path}" + ("" if saved is None else f", saved as {saved.urn} {saved.name} version {saved.version}"))
+    else:
+        _write_mask(made, path, saved)
+
+
+def _write_mask(mask: Mask, path: Path, saved: ProductRef | None) -> None:
+    text = mask.origin.flags_text()
+    emit([{"state": state, "flags": text[state], "pixels": n} for state, n in mask.states.items()], _MASK_COLUMNS)
+    since = f"since {mask.origin.base}" if mask.origin.base else "without a base"
+    bad = counted(mask.counts.get("DO_NOT_USE", 0), "pixel")
+    say(f"{bad} DO_NOT_USE; {since}: {len(mask.born)} born, {len(mask.healed)} healed")
+    there = "" if saved is None else f", saved as {saved.urn}: {saved.name} version {saved.version}"
+    say(f"wrote {path}{there}")
 
 
 def _mask_path(out: Path, file_name: str, *, overwrite: bool) -> Path:

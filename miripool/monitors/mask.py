@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..errors import InvalidInput
+from ..formats import read_fits, write_fits
 from ..instruments.detector import Placement
 from ..instruments.known import detector_named
 from ..instruments.miri import SUBARRAYS, subarray_at
 from ..query.pixelwhere import FLAGS
-from ..system.outfile import writing_file
 from .definition import RULES
 from .maskbase import bare_base, open_base
 from .maskfile import MaskHeader, mask_bytes
@@ -25,6 +24,7 @@ from .watched import choose_strata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -186,7 +186,7 @@ class Mask:
         Parameters
         ----------
         path : path
-            Name of the file.
+            Name of the file; one that ends in ``.gz`` is compressed.
         overwrite : bool, keyword-only
             Replace a file of that name.
         author : str, keyword-only
@@ -204,10 +204,7 @@ class Mask:
         FileMissing, StorageError, DiskFull
             If the folder is not there or can't be written.
         """
-        target = Path(path).expanduser()
-        with writing_file(target, overwrite=overwrite) as file:
-            file.write(self.to_bytes(author=author))
-        return target
+        return write_fits(read_fits(self.to_bytes(author=author)), path, overwrite=overwrite)
 
     def history(self) -> dict[str, Any]:
         """Give the entry of the history of the version that it is saved as."""

@@ -205,9 +205,11 @@ def _translated(dq: Flags, product: Product) -> tuple[Flags, list[str]]:
     if not isinstance(table, TableDataset) or not len(table["VALUE"]):
         return dq, []
     found, unknown = np.zeros_like(dq), []
-    for value, name in zip(table["VALUE"], table["NAME"], strict=True):
-        if str(name).strip() in FLAGS:
-            found[dq & np.uint32(value) != 0] |= np.uint32(FLAGS[str(name).strip()])
-        elif np.any(dq & np.uint32(value)):
-            unknown.append(str(name).strip())
+    for value, name in zip(table["VALUE"].tolist(), table["NAME"], strict=True):
+        flag = str(name).strip()
+        there = dq & np.uint32(int(value) & 0xFFFF_FFFF) != 0  # some files have bit 31 as a negative number
+        if flag in FLAGS:
+            found[there] |= np.uint32(FLAGS[flag])
+        elif there.any():
+            unknown.append(flag)
     return found, unknown
