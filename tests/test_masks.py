@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from miripool import Pool
 from miripool.errors import AlreadyExists, FileMissing, InvalidInput
 from miripool.formats import read_fits
-from miripool.monitors import FLAGGING, STATES, Mask, PixelMonitor
+from miripool.monitors import FLAGGING, STATES, DatedMask, PixelMonitor
 from miripool.monitors.maskflags import bits_of, choose_flags, flags_in, judged_bits
 from miripool.pipeline.run import Recipe, _environment
 from miripool.query.pixelwhere import FLAGS
@@ -103,7 +103,7 @@ def write_base(
     return path
 
 
-def at_pixel(mask: Mask, x: int, y: int) -> list[str]:
+def at_pixel(mask: DatedMask, x: int, y: int) -> list[str]:
     return flags_in(int(mask.dq[y - mask.place.y, x - mask.place.x]))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..monitors import Mask, Updated
+    from ..monitors import DatedMask, Updated
     from ..pool.reference import ProductRef
 
 __all__ = ["register"]
@@ -216,7 +216,7 @@ def _population(
 def _mask(
     context: typer.Context,
     pool_name: PoolName,
-    name: _Name,
+    name: NAME,
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="The date, UTC unless it has a zone.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file, or a folder for it.")],
     base: _Base = None,
@@ -255,15 +255,15 @@ def _mask(
         else:
             saved = monitor.save_mask(made, save_as, tag=tag, author=author)
             pool.export(saved, path, overwrite=overwrite)
-    for notice in made.notices:
+    _write_mask(made, path, saved, as_json=as_json)
+
+
+def _write_mask(mask: DatedMask, path: Path, saved: ProductRef | None, *, as_json: bool) -> None:
+    for notice in mask.notices:
         report(notice)
     if as_json:
-        emit([_mask_record(made, path, saved)], [], as_json_list=True)
-    else:
-        _write_mask(made, path, saved)
-
-
-def _write_mask(mask: Mask, path: Path, saved: ProductRef | None) -> None:
+        emit([_mask_record(mask, path, saved)], [], as_json_list=True)
+        return
     text = mask.origin.flags_text()
     emit([{"state": state, "flags": text[state], "pixels": n} for state, n in mask.states.items()], _MASK_COLUMNS)
     since = f"since {mask.origin.base}" if mask.origin.base else "without a base"
@@ -301,7 +301,7 @@ def _numbers(text: str | None) -> list[int] | None:
     return [int(number) for number in _names(text)]
 
 
-def _mask_record(mask: Mask, path: Path, saved: ProductRef | None) -> dict[str, Any]:
+def _mask_record(mask: DatedMask, path: Path, saved: ProductRef | None) -> dict[str, Any]:
     def changes(table: NDArray[np.void]) -> list[dict[str, Any]]:
         return [{"x": x, "y": y, "before": flags_in(b), "after": flags_in(a)} for x, y, b, a in table.tolist()]
 

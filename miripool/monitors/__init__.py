@@ -14,7 +14,7 @@ from __future__ import annotations
 from ..model.kinds import Monitor
 from .definition import MONITORED, RULES, Definition
 from .events import BAD, Event
-from .mask import Mask, MaskOrigin
+from .mask import DatedMask, MaskOrigin
 from .maskflags import FLAGGING, Flagging
 from .monitor import PixelMonitor, Updated, create_monitor, list_monitors, open_monitor
 from .states import STATES
@@ -27,10 +27,10 @@ __all__ = [
     "MONITORED",
     "RULES",
     "STATES",
+    "DatedMask",
     "Definition",
     "Event",
     "Flagging",
-    "Mask",
     "MaskOrigin",
     "Monitor",
     "PixelMonitor",

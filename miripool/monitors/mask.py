@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from ..pool.reference import ProductRef
     from .maskbase import Base
     from .maskflags import Flagging
-    from .watched import Watched
+    from .watched import WatchedStratum
 
     Flags = NDArray[np.uint32]
 
-__all__ = ["CHANGE", "Mask", "MaskOrigin", "make_mask"]
+__all__ = ["CHANGE", "DatedMask", "MaskOrigin", "make_mask"]
 
 CHANGE: Final = np.dtype([("x", "i4"), ("y", "i4"), ("before", "u4"), ("after", "u4")])
 """A pixel whose usability differs from the base: column and row of the FULL array, from 1, and its flags."""
@@ -84,7 +84,7 @@ class MaskOrigin:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mask:
+class DatedMask:
     """The flags of all pixels at a date. `PixelMonitor.mask` makes one.
 
     Attributes
@@ -121,7 +121,7 @@ class Mask:
     def __repr__(self) -> str:
         bad = int(np.count_nonzero(self.dq & DO_NOT_USE))
         return (
-            f"<Mask {self.detector.name} {self.place.columns} x {self.place.rows} at {self.at:%Y-%m-%dT%H:%M:%S}: "
+            f"<DatedMask {self.detector.name} {self.place.columns} x {self.place.rows} at {self.at:%Y-%m-%dT%H:%M:%S}: "
             f"{bad} pixels DO_NOT_USE, {len(self.born)} born, {len(self.healed)} healed>"
         )
 
@@ -231,7 +231,7 @@ def make_mask(
     *,
     base: Path | str | Product | ProductRef | None = None,
     strata: Iterable[int] | None = None,
-) -> Mask:
+) -> DatedMask:
     """Make a mask.
 
     Parameters
@@ -251,7 +251,7 @@ def make_mask(
 
     Returns
     -------
-    Mask
+    DatedMask
         Its flags, and how it differs from the base.
 
     Raises
@@ -280,10 +280,10 @@ def make_mask(
     bad, was = dq & DO_NOT_USE != 0, below.dq & DO_NOT_USE != 0
     born, healed = (_changes(which, below, dq) for which in (bad & ~was, was & ~bad))
     states = _counts(below.place, chosen)
-    return Mask(detector, below.place, at, dq, born, healed, states, (*doubts, *below.notices), origin)
+    return DatedMask(detector, below.place, at, dq, born, healed, states, (*doubts, *below.notices), origin)
 
 
-def _bare(detector: DetectorRecord, chosen: Sequence[Watched]) -> Base:
+def _bare(detector: DetectorRecord, chosen: Sequence[WatchedStratum]) -> Base:
     """Make a base that covers the subarray of the exposures; of several, the largest."""
     place = max((_cover(one) for one in chosen), key=lambda p: p.columns * p.rows)
     seen, watched = (np.zeros((place.rows, place.columns), bool) for _ in range(2))
@@ -294,7 +294,7 @@ def _bare(detector: DetectorRecord, chosen: Sequence[Watched]) -> Base:
     return bare_base(detector, place, watched & ~seen)
 
 
-def _cover(watched: Watched) -> Placement:
+def _cover(watched: WatchedStratum) -> Placement:
     """Give the subarray that a stratum's exposures have, or only what is monitored where it has no known place."""
     place, name = watched.place, watched.stratum.subarray
     known = SUBARRAYS.get(name)
@@ -317,7 +317,7 @@ def _window(inner: Placement, outer: Placement, label: str) -> tuple[slice, slic
     return slice(row, row + inner.rows), slice(column, column + inner.columns)
 
 
-def _flagged(base: Base, chosen: Sequence[Watched], flags: Mapping[str, Flagging]) -> Flags:
+def _flagged(base: Base, chosen: Sequence[WatchedStratum], flags: Mapping[str, Flagging]) -> Flags:
     """Take away the flags of the base that the strata deny, and add those that they find.
 
     DO_NOT_USE goes with the last flag that was denied: it stays beside any other flag, or where it stands alone.
@@ -345,7 +345,7 @@ def _changes(which: NDArray[np.bool_], base: Base, dq: Flags) -> NDArray[np.void
     return table
 
 
-def _counts(place: Placement, chosen: Sequence[Watched]) -> dict[str, int]:
+def _counts(place: Placement, chosen: Sequence[WatchedStratum]) -> dict[str, int]:
     """Count the pixels in each state; one that is in it in two strata counts once."""
     found = {}
     for state in STATES:

@@ -24,7 +24,7 @@ from .definition import RULES, Definition
 from .events import Event, effect_records, events_of, events_table
 from .exposures import read_exposure
 from .judgement import assess_all, in_order
-from .mask import Mask, make_mask
+from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
 from .result import Kept, Member, build, check_form, read_kept
 from .rows import read_rows
@@ -183,7 +183,7 @@ class PixelMonitor:
         use: Iterable[str] = (),
         do_not_use: Iterable[str] = (),
         strata: Iterable[int] | None = None,
-    ) -> Mask:
+    ) -> DatedMask:
         """Make a MASK reference file for a date: what was hot, dead or unstable then. `save_mask` saves it.
 
         Parameters
@@ -204,7 +204,7 @@ class PixelMonitor:
 
         Returns
         -------
-        Mask
+        DatedMask
             Its flags, and which pixels are born and healed since the base.
 
         Raises
@@ -219,16 +219,16 @@ class PixelMonitor:
         return make_mask(self._core, self.ref, at, chosen, base=base, strata=strata)
 
     def save_mask(
-        self, mask: Mask, name: str | None = None, *, tag: str | None = None, author: str = "miripool"
+        self, mask: DatedMask, name: str | None = None, *, tag: str | None = None, author: str = "miripool"
     ) -> ProductRef:
-        """Save a mask in the pool. `ProductRef.to_fits` gives the file that `Mask.write` writes.
+        """Save a mask in the pool. `ProductRef.to_fits` gives the file that `DatedMask.write` writes.
 
         Parameters
         ----------
-        mask : Mask
+        mask : DatedMask
             From `mask`.
         name : str, optional
-            Of the product; `Mask.name` unless given.
+            Of the product; `DatedMask.name` unless given.
         tag : str, keyword-only, optional
             Tag for the version.
         author : str, keyword-only

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from ..model.product import Product
 
-__all__ = ["Watched", "choose_strata"]
+__all__ = ["WatchedStratum", "choose_strata"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Watched:
+class WatchedStratum:
     """A stratum of a monitor at a date.
 
     Attributes
@@ -96,7 +96,7 @@ def _shown(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def choose_strata(product: Product, name: str, numbers: Iterable[int] | None, at: datetime) -> list[Watched]:
+def choose_strata(product: Product, name: str, numbers: Iterable[int] | None, at: datetime) -> list[WatchedStratum]:
     """Choose strata, and read what they say of a date.
 
     Parameters
@@ -112,7 +112,7 @@ def choose_strata(product: Product, name: str, numbers: Iterable[int] | None, at
 
     Returns
     -------
-    list of Watched
+    list of WatchedStratum
         In the order of their numbers; all of one detector.
 
     Raises
@@ -140,7 +140,9 @@ def choose_strata(product: Product, name: str, numbers: Iterable[int] | None, at
     return [_watch(product, i, strata[i], members[i], at) for i in wanted]
 
 
-def _watch(product: Product, number: int, stratum: Stratum, members: Sequence[dict[str, Any]], at: datetime) -> Watched:
+def _watch(
+    product: Product, number: int, stratum: Stratum, members: Sequence[dict[str, Any]], at: datetime
+) -> WatchedStratum:
     times = tuple(datetime.fromisoformat(row["start"]) for row in members)
     current = sum(time <= at for time in times) - 1
     near = range(max(current - 1, 0), min(current + 2, len(members)))
@@ -155,4 +157,4 @@ def _watch(product: Product, number: int, stratum: Stratum, members: Sequence[di
             pixel = (row["y"] - stratum.y) * stratum.columns + row["x"] - stratum.x
             pixels.setdefault(row["state"], []).append(pixel)
     states = {state: np.array(found, np.intp) for state, found in pixels.items()}
-    return Watched(number, stratum, times, current, seen, states)
+    return WatchedStratum(number, stratum, times, current, seen, states)
