@@ -97,16 +97,16 @@ def test_one_by_one_and_all_at_once(pool: Pool, darks: list[Path]) -> None:
 
 
 def test_only_new_arrays_are_read(pool: Pool, darks: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from miripool.monitors import monitor
+    from miripool.monitors import update as updating
 
     read: list[str] = []
-    real = monitor.read_exposure
+    real = updating.read_exposure
 
     def watch(product: Product, stratum: Any) -> Any:
         read.append(product.name or "")
         return real(product, stratum)
 
-    monkeypatch.setattr(monitor, "read_exposure", watch)
+    monkeypatch.setattr(updating, "read_exposure", watch)
     add(pool, darks[:5])
     pool.create_monitor("dark")
     first = update(pool)

@@ -4,9 +4,9 @@ From the bottom up: `robust` has medians; `summaries` reduces the integrations o
 pixel; `strata` says which exposures can be compared; `exposures` reads them. The rules are in `series`, `segments`,
 `telegraph`, `scatter` and `drift`; `thresholds` says how sure they must be (`quiet` simulates that), `states` in which
 order they go. `assess` applies them to a stratum, `result` makes a product of what was found. `answers`, `events`,
-`survival` and `alarms` read it, and `monitor` keeps it up to date. `mask` makes a MASK reference file for a date:
-`maskflags` says which flags a state sets, `watched` what the strata know of that date, `maskbase` reads an older mask,
-and `maskfile` writes the file.
+`survival` and `alarms` read it, `update` brings it up to date, and `monitor` is what a session holds. `mask` makes a
+MASK reference file for a date: `maskflags` says which flags a state sets, `watched` what the strata know of that date,
+`maskbase` reads an older mask, and `maskfile` writes the file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from .definition import MONITORED, RULES, Definition
 from .events import BAD, Event
 from .mask import DatedMask, MaskOrigin
 from .maskflags import FLAGGING, Flagging
-from .monitor import PixelMonitor, Updated, create_monitor, list_monitors, open_monitor
+from .monitor import PixelMonitor, create_monitor, list_monitors, open_monitor
 from .states import STATES
 from .strata import LIGHT, Region, Stratum
+from .update import Updated
 
 __all__ = [
     "BAD",

@@ -2,74 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..errors import AlreadyExists, FormatError, ProductNotFound
+from ..errors import AlreadyExists, ProductNotFound
 from ..formats import read_fits
-from ..model.kinds import Monitor, kind_class
+from ..model.kinds import Monitor
 from ..model.product import Product
 from ..pool import save as saving
 from ..pool.core import core_of
 from ..pool.find import find
 from ..pool.reference import ProductRef
-from ..query.queries import MetaQuery
-from ..system.threads import map_bounded
-from ..system.workfolder import work_folder
 from . import answers
 from .alarms import alarm_records
-from .definition import RULES, Definition
 from .events import Event, effect_records, events_of, events_table
-from .exposures import read_exposure
-from .judgement import assess_all, in_order
 from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
-from .result import Kept, Member, build, check_form, read_kept
+from .result import build
 from .rows import read_rows
-from .strata import stratum_of
 from .survival import survival_records
 from .tables import table_of
+from .update import Updated, definition_of, save_newest, select_exposures, update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from astropy.table import Table
 
-    from ..model.product import Product
     from ..pool.core import Core, HasCore
+    from .definition import Definition
 
-__all__ = ["PixelMonitor", "Updated", "create_monitor", "list_monitors", "open_monitor"]
-
-
-@dataclass(frozen=True, slots=True)
-class Updated:
-    """What an update did.
-
-    Attributes
-    ----------
-    ref : ProductRef
-        The monitor's newest version; a new one if anything changed.
-    exposures : int
-        Exposures in it.
-    read : int
-        Exposures whose arrays were read.
-    dropped : int
-        Exposures that were in the version before and are not any more.
-    left_out : tuple of (str, str)
-        URN of each version that can't be monitored, and why.
-    changed : bool
-        Whether there is a new version.
-    """
-
-    ref: ProductRef
-    exposures: int
-    read: int
-    dropped: int
-    left_out: tuple[tuple[str, str], ...]
-    changed: bool
+__all__ = ["PixelMonitor", "create_monitor", "list_monitors", "open_monitor"]
 
 
 class PixelMonitor:
@@ -95,9 +59,7 @@ class PixelMonitor:
     @property
     def definition(self) -> Definition:
         """What it looks at."""
-        values = {row["name"]: row["value"] for row in read_rows(self.ref.product, "DEFINITION")}
-        check_form(values)
-        return Definition.from_texts(values)
+        return definition_of(self.ref.product)[0]
 
     def __repr__(self) -> str:
         return f"<PixelMonitor {self.name} version {self.ref.version} of pool {self._core.name}>"
@@ -283,7 +245,7 @@ class PixelMonitor:
         core.catch_up()
         head = core.ref(f"{Monitor.kind}/{self.name}")
         draft = head.product.replace(EVENTS=events_table(events))
-        self.ref = _saved(core, draft, core.manifest(head).history)
+        self.ref = save_newest(core, draft, core.manifest(head).history)
 
     def effects(self, keyword: str | None = None) -> Table:
         """Say what events did: which fraction of the bad pixels healed, and of the good ones became bad.
@@ -373,28 +335,9 @@ class PixelMonitor:
         Updated
             What was done.
         """
-        core = self._core
-        core.catch_up()
-        (head,) = core.fetch([core.finder.row(f"{Monitor.kind}/{self.name}").serial])
-        self.ref = head
-        definition, product = self.definition, head.product
-        texts = {row["name"]: row["value"] for row in read_rows(product, "DEFINITION")}
-        known = read_kept(product) if check_form(texts) else {}
-        refs = _selected(core, definition)
-        if known and texts["rules"] == RULES and known.keys() == {ref.serial for ref in refs} and tag is None:
-            return Updated(head, len(known), 0, 0, (), changed=False)
-        with work_folder(core.work_folder) as folder:
-            kept, left_out, read = _read_all(refs, known, definition, folder, progress)
-            draft = build(definition, assess_all(kept, definition), product, events_of(product))
-            history = {
-                "tool": "miripool monitor",
-                "version": RULES,
-                "parameters": definition.to_texts(),
-                "inputs": [exposure.member.urn for exposure in in_order(kept)],
-            }
-            self.ref = _saved(core, draft, [history], tag)
-        gone = known.keys() - {exposure.member.serial for exposure in kept}
-        return Updated(self.ref, len(kept), read, len(gone), tuple(left_out), self.ref.serial != head.serial)
+        done = update(self._core, self.name, tag=tag, progress=progress)
+        self.ref = done.ref
+        return done
 
 
 def create_monitor(pool: HasCore, definition: Definition) -> PixelMonitor:
@@ -424,7 +367,7 @@ def create_monitor(pool: HasCore, definition: Definition) -> PixelMonitor:
     core.catch_up()
     if definition.name in {ref.name for ref in list_monitors(core)}:
         raise AlreadyExists(f"pool {core.name} has a monitor {definition.name!r} already")
-    _selected(core, definition)
+    select_exposures(core, definition)
     saved = saving.save(core, build(definition, [], None), pixels=False)
     return PixelMonitor(core, ProductRef(core, saved.row))
 
@@ -474,60 +417,3 @@ def list_monitors(pool: HasCore) -> list[ProductRef]:
     core = core_of(pool)
     core.catch_up()
     return list(find(core, Monitor))
-
-
-def _saved(core: Core, draft: Product, history: Sequence[Mapping[str, Any]], tag: str | None = None) -> ProductRef:
-    """Save a version that becomes the newest one, also if an older version has the same content."""
-    saved = saving.save(core, draft, tag=tag, history=history, pixels=False)
-    newest = core.ref(f"{Monitor.kind}/{draft.name}")
-    if saved.row.serial != newest.serial:
-        saved = saving.save(core, draft, tag=tag, history=history, pixels=False, force=True)
-    return ProductRef(core, saved.row, notice=saved.notice)
-
-
-def _selected(core: Core, definition: Definition) -> list[ProductRef]:
-    cls = kind_class(definition.kind)
-    return [
-        ref for ref in find(core, MetaQuery(cls, "p", definition.where), tag=definition.tag) if ref.kind == cls.kind
-    ]
-
-
-def _read_all(
-    refs: Sequence[ProductRef],
-    known: dict[int, Kept],
-    definition: Definition,
-    folder: Path,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[Kept], list[tuple[str, str]], int]:
-    """Give what is kept of all exposures; those that are not known are read, several at a time."""
-    fresh = [ref for ref in refs if ref.serial not in known]
-    kept = [known[ref.serial] for ref in refs if ref.serial in known]
-    left_out: list[tuple[str, str]] = []
-    results = map_bounded(lambda ref: (ref, _read(ref, definition, folder)), fresh)
-    for i, (ref, made) in enumerate(results, 1):
-        if isinstance(made, Kept):
-            kept.append(made)
-        else:
-            left_out.append((str(ref.urn), made))
-        if progress is not None:
-            progress(i, len(fresh))
-    return kept, left_out, len(fresh) - len(left_out)
-
-
-def _read(ref: ProductRef, definition: Definition, folder: Path) -> Kept | str:
-    """Read one exposure; its planes go to a file. Give the reason where it can't be monitored."""
-    try:
-        product = ref.product
-        start = ref.start_time
-        if start is None:
-            return "its header does not say when the exposure began"
-        stratum = stratum_of(product.meta, definition.region, definition.light)
-        if stratum is None:
-            return f"it has no pixel in the region {definition.region}"
-        data = read_exposure(product, stratum)
-    except FormatError as error:
-        return str(error)
-    path = folder / f"{ref.serial}.npy"
-    np.save(path, data.planes)
-    member = Member(ref.serial, ref.version, str(ref.urn), ref.name, start, stratum, data.integrations, data.settling)
-    return Kept(member, np.load(path, mmap_mode="r"), data.trends)
