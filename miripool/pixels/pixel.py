@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     Kind = type[Product] | str
 
-__all__ = ["Pixel", "Pixels", "first_disagreement", "flag_names"]
+__all__ = ["Pixel", "Pixels", "first_disagreement", "flag_names", "whole_number"]
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Pixel:
     """
 
     def __init__(self, pool: Core, x: int, y: int, detector: str | None = None) -> None:
-        self.x, self.y = _whole(x, "x"), _whole(y, "y")
+        self.x, self.y = whole_number(x, "x"), whole_number(y, "y")
         self.detector = check_detector(detector)
         self.pixel_id = pixel_id_at(self.x, self.y, self.detector)
         self._pool = pool
@@ -554,8 +554,26 @@ def _alike(tables: list[Table]) -> list[Table]:
     return tables
 
 
-def _whole(value: Any, what: str) -> int:
-    """Give a coordinate as an int, NumPy's too."""
+def whole_number(value: Any, what: str) -> int:
+    """Give a coordinate as an int, NumPy's too.
+
+    Parameters
+    ----------
+    value : object
+        As the caller gave it.
+    what : str
+        Its name, for the message.
+
+    Returns
+    -------
+    int
+        The same number.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no whole number.
+    """
     try:
         if not isinstance(value, (bool, np.bool_)):
             return operator.index(value)
@@ -573,7 +591,7 @@ def _ends(given: Any, what: str, most: int) -> tuple[int, int] | None:
     ends = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
     if len(ends) != 2:
         raise InvalidInput(f"{what}={given!r} is not a range; give the first and the last, e.g. {what}=(1, 72)")
-    first, last = (_whole(end, what) for end in ends)
+    first, last = (whole_number(end, what) for end in ends)
     if not 1 <= first <= last <= most:
         raise InvalidInput(
             f"{what}={given!r} is not a range on the detector; give two numbers from 1 to {most}, the smaller first"

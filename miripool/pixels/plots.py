@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InvalidInput, StorageError
 from ..query.pixelwhere import FLAGS
+from .figures import new_figure, save_figure, show_times
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from astropy.table import Table
 
 __all__ = ["plot_pixel"]
@@ -43,14 +44,7 @@ def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> P
     StorageError
         If the file can't be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InvalidInput("plots need matplotlib; install it with pip install 'miripool[plot]'") from None
-    path = Path(path)
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 5.5)
     axes = figure.add_subplot()
     if "ramp" in table.colnames:
         _draw_ramps(axes, table)
@@ -63,24 +57,15 @@ def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> P
     _tidy_ticks(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise InvalidInput(f"{path}: {error}") from None
-    except OSError as error:
-        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
-    return path
+    return save_figure(figure, path)
 
 
 def _tidy_ticks(axes: Any) -> None:
     """Short dates on an axis of times; whole numbers on one of integrations or exposures."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.ticker import MaxNLocator
 
     if "UTC" in axes.get_xlabel():
-        locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        show_times(axes)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

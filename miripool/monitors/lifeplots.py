@@ -1,0 +1,166 @@
+"""Plots of a pixel's life: its rate through time, its neighbours, and the states that it was in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..pixels.figures import new_figure, save_figure, show_times
+from .styles import STATE_STYLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from .courses import Course, Episode
+
+__all__ = ["plot_courses"]
+
+_MOST: Final = 4
+"""Strata that are drawn, those with the most exposures."""
+_STRIP: Final = 0.06
+"""Share of a panel's height for the names of states."""
+
+
+def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str) -> Path:
+    """Plot the courses of a pixel, one panel for each stratum.
+
+    Parameters
+    ----------
+    courses : sequence of Course
+        One or more. The four with the most exposures are drawn.
+    path : path-like
+        File for the plot, in a format that matplotlib writes: png, pdf, svg …
+    title : str, keyword-only
+        Of the plot.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    InvalidInput
+        If matplotlib is not installed, or does not know the format.
+    StorageError
+        If the file can't be written.
+    """
+    drawn = sorted(courses, key=lambda course: -len(course.times))[:_MOST]
+    drawn.sort(key=lambda course: course.number)
+    figure = new_figure(11, 1.5 + 4.2 * len(drawn))
+    panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
+    left = len(courses) - len(drawn)
+    figure.suptitle(title + (f"\n{left} more strata are not drawn" if left else ""))
+    limits = _limits(drawn)
+    for axes, course in zip(panels, drawn, strict=True):
+        axes.set_xlim(limits)
+        _draw(axes, course, limits[1])
+    panels[-1].set_xlabel("start of the exposure (UTC)")
+    show_times(panels[-1])
+    return save_figure(figure, path)
+
+
+def _limits(courses: Sequence[Course]) -> tuple[datetime, datetime]:
+    """Give the times between which all exposures lie, with some room beside them."""
+    first, last = min(c.times[0] for c in courses), max(c.times[-1] for c in courses)
+    room = max(0.03 * (last - first), timedelta(minutes=30))
+    return first - room, last + room
+
+
+def _draw(axes: Any, course: Course, right: datetime) -> None:
+    axes.set_title(f"stratum {course.number}: {course.stratum}", fontsize="small", loc="left")
+    _draw_bands(axes, course, right)
+    times = course.times
+    if np.isfinite(course.rate).any():
+        bars = {"fmt": "o", "ms": 4.5, "lw": 1, "capsize": 2, "color": "black"}
+        axes.errorbar(times, course.rate, course.error, **bars, label="rate and its error")
+    _draw_levels(axes, course)
+    used = "part of the rate" if course.first_counts else "not part of the rate"
+    if np.isfinite(course.first).any():
+        look = {"ms": 5, "mfc": "none", "mec": "0.35", "mew": 0.8}
+        axes.plot(times, course.first, "v", **look, label=f"first integration,\n{used}")
+    _draw_neighbours(axes, course)
+    lost = int(np.count_nonzero(~np.isfinite(course.rate)))
+    if lost:
+        axes.plot([], [], " ", label=f"no usable rate in\n{lost} of {len(course.rate)} exposures")
+    if not course.episodes:
+        axes.plot([], [], " ", label="no state at any time")
+    axes.set_ylabel("rate (DN/s)")
+    axes.grid(alpha=0.3)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + _STRIP * (high - low))  # room for the names of states
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _draw_bands(axes: Any, course: Course, right: datetime) -> None:
+    """Shade each episode, from its first exposure to the first one out of it; a strip above has its name."""
+    for episode in course.episodes:
+        style = STATE_STYLES[episode.state]
+        begin, lasting = course.times[episode.begin], episode.end >= len(course.times)
+        end = right if lasting else course.times[episode.end]
+        axes.axvspan(begin, end, facecolor=style.colour, alpha=0.12, lw=0, zorder=0)
+        axes.axvspan(
+            *(begin, end, 1 - _STRIP, 1),
+            **{"facecolor": (style.colour, 0.4), "edgecolor": "0.25", "hatch": style.hatch, "lw": 1, "zorder": 3},
+        )
+        axes.text(
+            *(begin + (end - begin) / 2, 1 - _STRIP / 2, episode.state),
+            **{"transform": axes.get_xaxis_transform(), "ha": "center", "va": "center", "fontsize": "small"},
+            **{"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1.5}, "zorder": 4},
+        )
+        tail = ", lasts" if lasting else ""
+        label = f"{episode.state}: {episode.amplitude:.3g} DN/s,\n{episode.significance:.0f} $\\sigma${tail}"
+        axes.fill_between([], [], facecolor=(style.colour, 0.4), edgecolor="0.25", hatch=style.hatch, label=label)
+
+
+def _draw_neighbours(axes: Any, course: Course) -> None:
+    beside, times = course.beside, np.array(course.times)
+    if np.isfinite(beside).any():
+        there = np.repeat(times[:, None], beside.shape[1], axis=1)
+        look = {"ms": 4, "color": "0.6", "mew": 0.8, "zorder": 1.5}
+        axes.plot(there.ravel(), beside.ravel(), "+", **look, label="the 4 pixels beside it")
+    axes.plot(
+        course.times, course.level, "-", lw=0.9, color="0.35", label="median of the pixels\naround it", zorder=1.6
+    )
+
+
+def _draw_levels(axes: Any, course: Course) -> None:
+    label: str | None = "level of the pixel"
+    for chosen, levels in _levels(course):
+        for level in levels:
+            axes.plot(np.array(course.times)[chosen], level, "--", lw=1.6, color="C3", zorder=2.5, label=label)
+            label = None
+
+
+def _levels(course: Course) -> Iterator[tuple[NDArray[np.intp], list[NDArray[np.float64]]]]:
+    """Give stretches of exposures within and between episodes, and the level of the pixel in each; rts has two."""
+    stretches: list[tuple[int, int, Episode | None]] = []
+    place = 0
+    for episode in course.episodes:
+        if episode.begin > place:
+            stretches.append((place, episode.begin, None))
+        stretches.append((episode.begin, episode.end, episode))
+        place = max(place, episode.end)
+    if place < len(course.times):
+        stretches.append((place, len(course.times), None))
+    for begin, end, of in stretches:
+        chosen = np.arange(begin, end)[np.isfinite(course.rate[begin:end])]
+        if chosen.size:
+            yield chosen, _levels_of(course, chosen, of)
+
+
+def _levels_of(course: Course, chosen: NDArray[np.intp], episode: Episode | None) -> list[NDArray[np.float64]]:
+    rates, flat = course.rate[chosen], np.zeros(len(chosen))
+    if episode is not None and episode.state == "rts":
+        low = rates.mean() - episode.fraction * episode.amplitude
+        return [flat + low, flat + low + episode.amplitude]
+    if episode is not None and episode.state == "drift":
+        days = np.array([(course.times[i] - course.times[0]) / timedelta(days=1) for i in chosen])
+        flat = episode.amplitude * days / max(float(days[-1]), 1e-9)
+    return [flat + np.median(rates - flat)]

@@ -1,0 +1,157 @@
+"""Maps of a detector: the state of each pixel at a date, its rate, or its noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from .robust import NORMAL_MAD
+from .states import STATES
+from .styles import STATE_STYLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from .views import StratumView
+
+    Matrix = NDArray[np.floating]
+
+__all__ = ["draw_noise", "draw_rate", "draw_states"]
+
+_UNUSABLE: Final = "0.8"
+"""Grey of pixels without a rate."""
+_POINTS: Final = 3.5, 9.0
+"""Smallest and largest marker of a pixel, points."""
+_CROWD: Final = 3000
+"""Markers from which the smallest ones are drawn at half the size."""
+_WIDTH: Final = 480.0
+"""Of a map, points; about."""
+_LIMITS: Final = 5.0
+"""Robust standard deviations from the median at which the colours of a rate end."""
+
+
+def draw_states(figure: Figure, view: StratumView, index: int) -> None:
+    """Draw the states of the pixels at an exposure, each state with a marker of its own.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Is empty.
+    view : StratumView
+        The stratum.
+    index : int
+        Of the exposure, from 0.
+    """
+    rows = view.episodes()
+    there = rows[(rows["begin"] <= index) & (index < rows["end"])]
+    unusable = ~np.isfinite(view.rates_at(index))
+    axes = _axes(figure, view)
+    _show_unusable(axes, view, unusable)
+    size = _marker_size(view, len(there))
+    quiet = unusable.size - int(unusable.sum()) - len(np.unique(there[["x", "y"]]))
+    axes.plot([], [], "s", ms=7, mfc="white", mec="0.5", label=f"no state: {quiet:,}")
+    groups = [(state, there[there["state"] == state.encode()]) for state in STATES]
+    # A rare state stands above a common one.
+    for order, (state, mine) in enumerate(sorted(groups, key=lambda group: -len(group[1]))):
+        style = STATE_STYLES[state]
+        look: dict[str, Any] = {"ms": size, "mew": 0.5, "mfc": style.colour, "mec": "black", "zorder": 3 + order / 100}
+        if style.marker in "x+12":  # these have no face
+            look |= {"mew": 1.2, "mec": style.colour}
+        axes.plot(mine["x"], mine["y"], style.marker, ls="", **look)
+    for state, mine in groups:
+        if len(mine):
+            style = STATE_STYLES[state]
+            edge = style.colour if style.marker in "x+12" else "black"
+            look = {"ms": 7, "mew": 0.8, "mfc": style.colour, "mec": edge}
+            axes.plot([], [], style.marker, ls="", **look, label=f"{state}: {len(mine):,}")
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="pixels")
+
+
+def draw_rate(figure: Figure, view: StratumView, index: int) -> None:
+    """Draw the rates of an exposure. The colours end five robust standard deviations from the median.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Is empty.
+    view : StratumView
+        The stratum.
+    index : int
+        Of the exposure, from 0.
+    """
+    rates = view.rates_at(index)
+    known = rates[np.isfinite(rates)]
+    middle = float(np.median(known)) if known.size else 0.0
+    sigma = NORMAL_MAD * float(np.median(np.abs(known - middle))) if known.size else 0.0
+    room = _LIMITS * sigma or 1.0
+    _draw_values(figure, view, rates, (middle - room, middle + room), "rate (DN/s)")
+
+
+def draw_noise(figure: Figure, view: StratumView) -> None:
+    """Draw the noise of the pixels from exposure to exposure. The colours begin at 0 and end at four times the median.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Is empty.
+    view : StratumView
+        The stratum.
+    """
+    noise = np.asarray(view.product[f"NOISE{view.number}"][...])
+    known = noise[np.isfinite(noise)]
+    top = 4 * float(np.median(known)) if known.size else 1.0
+    _draw_values(figure, view, noise, (0.0, top or 1.0), "noise from exposure to exposure (DN/s)")
+
+
+def _draw_values(figure: Figure, view: StratumView, values: Matrix, limits: tuple[float, float], label: str) -> None:
+    axes = _axes(figure, view)
+    unusable = ~np.isfinite(values)
+    _show_unusable(axes, view, unusable)
+    # Few values outside the limits are no reason to show it; the ends of the bar say how many there are.
+    below, above = int((values < limits[0]).sum()), int((values > limits[1]).sum())
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below > 0, above > 0), "both")
+    look: dict[str, Any] = {"origin": "lower", "interpolation": "nearest", "cmap": "viridis"}
+    image = axes.imshow(
+        np.ma.masked_invalid(values), extent=_extent(view), vmin=limits[0], vmax=limits[1], zorder=2, **look
+    )
+    figure.colorbar(image, ax=axes, extend=extend, label=label, shrink=0.85)
+    beyond = f"beyond the colours: {below:,} below, {above:,} above; no value: {int(unusable.sum()):,} (grey)"
+    axes.text(0.5, -0.11, beyond, transform=axes.transAxes, ha="center", va="top", fontsize="small")
+
+
+def _axes(figure: Figure, view: StratumView) -> Axes:
+    """Make the axes: columns and rows of the FULL array, from 1; the centre of a pixel is a whole number."""
+    axes = figure.add_subplot()
+    left, right, bottom, top = _extent(view)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_aspect("equal")
+    axes.set_xlabel("x: column of the FULL array")
+    axes.set_ylabel("y: row of the FULL array")
+    return axes
+
+
+def _extent(view: StratumView) -> tuple[float, float, float, float]:
+    stratum = view.stratum
+    return (
+        *(stratum.x - 0.5, stratum.x + stratum.columns - 0.5),
+        *(stratum.y - 0.5, stratum.y + stratum.rows - 0.5),
+    )
+
+
+def _show_unusable(axes: Axes, view: StratumView, unusable: NDArray[np.bool_]) -> None:
+    from matplotlib.colors import ListedColormap
+
+    look: dict[str, Any] = {"origin": "lower", "interpolation": "nearest", "cmap": ListedColormap([_UNUSABLE])}
+    axes.imshow(np.ma.masked_where(~unusable, unusable), extent=_extent(view), zorder=1, **look)
+    if unusable.any():
+        axes.plot([], [], "s", ms=7, color=_UNUSABLE, mec="0.5", label=f"no rate: {int(unusable.sum()):,}")
+
+
+def _marker_size(view: StratumView, markers: int) -> float:
+    pixel = _WIDTH / max(view.stratum.columns, view.stratum.rows)
+    smallest = _POINTS[0] / (2 if markers > _CROWD else 1)
+    return min(max(pixel, smallest), _POINTS[1])

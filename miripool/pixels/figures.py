@@ -1,0 +1,90 @@
+"""Figures in files: matplotlib without a screen, axes of times, and errors with a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput, StorageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["new_figure", "save_figure", "show_times"]
+
+_DPI = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure that needs no screen.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches; a file of pixels has 150 of them to the inch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Its layout keeps axes, titles and legends apart.
+
+    Raises
+    ------
+    InvalidInput
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InvalidInput("plots need matplotlib; install it with pip install 'miripool[plot]'") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure to a file. A file that is there is replaced.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    path : path-like
+        The file, in a format that matplotlib writes: png, pdf, svg …
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    InvalidInput
+        If matplotlib does not know the format.
+    StorageError
+        If the file can't be written.
+    """
+    path = Path(path)
+    try:
+        figure.savefig(path, dpi=_DPI)
+    except ValueError as error:
+        raise InvalidInput(f"{path}: {error}") from None
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
+    return path
+
+
+def show_times(axes: Any) -> None:
+    """Show short dates on an axis of times, in UTC.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Its x-axis has times.
+    """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
