@@ -11,9 +11,10 @@ import typer
 from ..errors import AlreadyExists, FileMissing, InvalidInput
 from ..system.outfile import is_folder
 from ..system.words import counted
+from . import events, lives
 from .choosing import Tagged, Where
 from .commands import Commands
-from .events import NAME, add_commands, rounded
+from .events import NAME, rounded
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
@@ -380,5 +381,6 @@ def register(app: typer.Typer) -> None:
     app : typer.Typer
         The command line.
     """
-    add_commands(_monitor)
+    lives.add_commands(_monitor)
+    events.add_commands(_monitor)
     app.add_typer(_monitor)

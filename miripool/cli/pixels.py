@@ -60,7 +60,7 @@ def _pixel(
 ) -> None:
     """Follow one pixel through all exposures.
 
-    Shows its ramps (Raw, Ramp) or rates (RateInts, Rate).
+    Shows its ramps (Raw, Ramp) or rates (RateInts, Rate). `monitor life` shows which states a monitor found it in.
     """
     from ..model.kinds import KINDS, kind_class
 

@@ -6,17 +6,21 @@ pixel; `strata` says which exposures can be compared; `exposures` reads them. Th
 order they go. `assess` applies them to a stratum, `result` makes a product of what was found. `answers`, `events`,
 `survival` and `alarms` read it, `update` brings it up to date, and `monitor` is what a session holds. `mask` makes a
 MASK reference file for a date: `maskflags` says which flags a state sets, `watched` what the strata know of that date,
-`maskbase` reads an older mask, and `maskfile` writes the file.
+`maskbase` reads an older mask, and `maskfile` writes the file. `courses` has one pixel in one
+stratum, `life` in all; `plots` draws `maps` and `charts`, `lifeplots` the life of a pixel, from what `views` reads.
 """
 
 from __future__ import annotations
 
 from ..model.kinds import Monitor
+from .courses import Course, Episode
 from .definition import MONITORED, RULES, Definition
 from .events import BAD, Event
+from .life import PixelLife
 from .mask import DatedMask, MaskOrigin
 from .maskflags import FLAGGING, Flagging
 from .monitor import PixelMonitor, create_monitor, list_monitors, open_monitor
+from .plots import PLOTS
 from .states import STATES
 from .strata import LIGHT, Region, Stratum
 from .update import Updated
@@ -26,14 +30,18 @@ __all__ = [
     "FLAGGING",
     "LIGHT",
     "MONITORED",
+    "PLOTS",
     "RULES",
     "STATES",
+    "Course",
     "DatedMask",
     "Definition",
+    "Episode",
     "Event",
     "Flagging",
     "MaskOrigin",
     "Monitor",
+    "PixelLife",
     "PixelMonitor",
     "Region",
     "Stratum",

@@ -28,6 +28,8 @@ __all__ = ["draw_histogram", "draw_population", "draw_trends"]
 _WINDOW: Final = 8.0
 """Robust standard deviations from the median, up to which a histogram goes."""
 _BINS: Final = 80
+_PEAK: Final = 0.7
+"""Height of the highest bin of a histogram, as a share of its panel; the legend stands above it."""
 _WIDE: Final = 100
 """Ratio of the pixels in the commonest state to those in the rarest, from which counts are on a logarithmic axis."""
 
@@ -112,7 +114,13 @@ def _draw_counts(axes: Axes, view: StratumView) -> None:
     for state in seen:
         style = STATE_STYLES[state]
         counts = rows["count"][rows["state"] == state.encode()]
-        look: dict[str, Any] = {"drawstyle": "steps-post", "marker": style.marker, "ls": style.line, "lw": 1.3}
+        look: dict[str, Any] = {
+            "drawstyle": "steps-post",
+            "marker": style.marker,
+            "ls": style.line,
+            "lw": 1.3,
+            "clip_on": False,
+        }
         edge = style.colour if style.marker in "x+12" else "black"
         axes.plot(
             *(times, counts),
@@ -173,10 +181,14 @@ def draw_histogram(figure: Figure, view: StratumView, index: int) -> None:
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
     known = rates[np.isfinite(rates)]
     edges = _edges(known)
+    peak = 1
     for number, axes in enumerate(panels.ravel()):
         part = rates[:, amplifier == number]
         axes.set_title(f"amplifier {number + 1}", fontsize="medium")
-        _draw_rates(axes, part[np.isfinite(part)], edges)
+        peak = max(peak, _draw_rates(axes, part[np.isfinite(part)], edges))
+    panels[0, 0].set_yscale("log")
+    panels[0, 0].yaxis.set_major_formatter("{x:,.0f}")
+    panels[0, 0].set_ylim(0.5, 0.5 * (2 * peak) ** (1 / _PEAK))
     for axes in panels[-1]:
         axes.set_xlabel("rate (DN/s)")
     for axes in panels[:, 0]:
@@ -189,7 +201,8 @@ def _edges(known: Matrix) -> Matrix:
     return np.linspace(middle - room, middle + room, _BINS + 1)
 
 
-def _draw_rates(axes: Axes, rates: Matrix, edges: Matrix) -> None:
+def _draw_rates(axes: Axes, rates: Matrix, edges: Matrix) -> int:
+    """Draw the pixels of an amplifier; give the largest number of them in a bin."""
     counts, _ = np.histogram(rates, edges)
     outside = f"{int((rates < edges[0]).sum()):,} below and {int((rates > edges[-1]).sum()):,} above the axis"
     axes.stairs(counts, edges, fill=True, color="0.75", label=f"{rates.size:,} pixels,\n{outside}")
@@ -200,11 +213,9 @@ def _draw_rates(axes: Axes, rates: Matrix, edges: Matrix) -> None:
         height = rates.size * (edges[1] - edges[0]) / (sigma * np.sqrt(2 * np.pi))
         label = f"Gaussian: median {middle:.4g},\n$\\sigma$ = 1.4826 MAD = {sigma:.4g} DN/s"
         axes.plot(x, height * np.exp(-0.5 * ((x - middle) / sigma) ** 2), "--", color="C3", lw=1.6, label=label)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.set_ylim(0.5, 10 * max(1.0, float(counts.max(initial=0))))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="upper left")
+    return int(counts.max(initial=0))
 
 
 def _robust(values: Matrix) -> tuple[float, float]:

@@ -19,18 +19,26 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.floating]
 
-__all__ = ["draw_noise", "draw_rate", "draw_states"]
+__all__ = ["draw_noise", "draw_rate", "draw_states", "map_size"]
 
 _UNUSABLE: Final = "0.8"
 """Grey of pixels without a rate."""
-_POINTS: Final = 3.5, 9.0
+_POINTS: Final = 4.5, 9.0
 """Smallest and largest marker of a pixel, points."""
 _CROWD: Final = 3000
 """Markers from which the smallest ones are drawn at half the size."""
 _WIDTH: Final = 480.0
 """Of a map, points; about."""
+_LARGE: Final = 700
+"""Columns or rows from which a map needs a larger figure, or it would have fewer points than the detector pixels."""
 _LIMITS: Final = 5.0
 """Robust standard deviations from the median at which the colours of a rate end."""
+
+
+def map_size(view: StratumView) -> tuple[float, float]:
+    """Give width and height of the figure for a map, inches: so large that each detector pixel has its own points."""
+    large = max(view.stratum.columns, view.stratum.rows) > _LARGE
+    return (13.0, 10.5) if large else (10.0, 7.5)
 
 
 def draw_states(figure: Figure, view: StratumView, index: int) -> None:
@@ -57,9 +65,15 @@ def draw_states(figure: Figure, view: StratumView, index: int) -> None:
     # A rare state stands above a common one.
     for order, (state, mine) in enumerate(sorted(groups, key=lambda group: -len(group[1]))):
         style = STATE_STYLES[state]
-        look: dict[str, Any] = {"ms": size, "mew": 0.5, "mfc": style.colour, "mec": "black", "zorder": 3 + order / 100}
+        look: dict[str, Any] = {
+            "ms": size,
+            "mew": 0.06 * size,
+            "mfc": style.colour,
+            "mec": "black",
+            "zorder": 3 + order / 100,
+        }
         if style.marker in "x+12":  # these have no face
-            look |= {"mew": 1.2, "mec": style.colour}
+            look |= {"mew": 0.2 * size, "mec": style.colour}
         axes.plot(mine["x"], mine["y"], style.marker, ls="", **look)
     for state, mine in groups:
         if len(mine):

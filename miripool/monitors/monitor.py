@@ -368,12 +368,34 @@ class PixelMonitor:
     def plot(
         self, path: str | Path, what: str = "state", *, at: datetime | None = None, stratum: int | None = None
     ) -> Path:
-        """Plot what was found; the parameters are those of `plots.plot_monitor`.
+        """Plot what was found. A file that is there is replaced.
+
+        Parameters
+        ----------
+        path : path-like
+            File for the plot, in a format that matplotlib writes: png, pdf, svg …
+        what : {'state', 'rate', 'noise', 'trends', 'population', 'histogram'}
+            A map of the states, the rates or the noise; amplifiers or populations through time; or the distribution of
+            the rates.
+        at : datetime, keyword-only, optional
+            For ``state``, ``rate`` and ``histogram``: of the last exposure that had begun then; aware. The last
+            exposure of all unless given.
+        stratum : int, keyword-only, optional
+            Only this stratum, from 0. Unless given, ``trends`` and ``population`` show the six with the most
+            exposures, the others the one with the most.
 
         Returns
         -------
         pathlib.Path
             The file.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such plot or stratum; if the monitor has no exposures, or none so early; if `at` is given for
+            a plot of all exposures; or if matplotlib is not installed, or does not know the format.
+        StorageError
+            If the file can't be written.
         """
         return plot_monitor(self.ref.product, path, what, at=at, stratum=stratum)
 

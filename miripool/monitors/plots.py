@@ -8,7 +8,7 @@ from ..errors import InvalidInput
 from ..model.keywords import suggest
 from ..pixels.figures import new_figure, save_figure
 from .charts import draw_histogram, draw_population, draw_trends
-from .maps import draw_noise, draw_rate, draw_states
+from .maps import draw_noise, draw_rate, draw_states, map_size
 from .views import choose_view, read_views
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _plot_all(product: Product, path: str | Path, what: str, views: list[Stratum
 
 
 def _plot_one(product: Product, path: str | Path, what: str, view: StratumView, index: int, strata: int) -> Path:
-    figure = new_figure(10, 7.5)
+    figure = new_figure(*((10.0, 7.5) if what == "histogram" else map_size(view)))
     if what == "state":
         draw_states(figure, view, index)
     elif what == "rate":

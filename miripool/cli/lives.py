@@ -1,0 +1,88 @@
+"""Commands that show the lives of pixels: one pixel's, and plots of all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .events import NAME, rounded
+from .output import emit, say
+from .session import Csv, Json, PoolName, moment, one_form, open_pool
+
+if TYPE_CHECKING:
+    from .commands import Commands
+
+__all__ = ["add_commands"]
+
+_LIFE_COLUMNS = ("time", "rate", "error", "integrations", "state", "level", "first", "urn", "stratum")
+
+
+def _life(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: NAME,
+    x: Annotated[int, typer.Argument(metavar="X", help="Column 1…1032 of the FULL array.", show_default=False)],
+    y: Annotated[int, typer.Argument(metavar="Y", help="Row 1…1024 of the FULL array.", show_default=False)],
+    detector: Annotated[
+        str | None, typer.Option("--detector", metavar="NAME", help="Only this detector; case is ignored.")
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="FILE", help="Plot the rates and states against time.")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Follow one pixel through the exposures: rate, error and state in each.
+
+    Rates are in DN/s, times UTC. The column `level` has the median of the pixels around it, `first` the first
+    integration alone. `monitor states --pixel X,Y` lists the episodes.
+    """
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        life = pool.monitor(name).life(x, y, detector=detector)
+    if plot is not None:
+        say(f"wrote {life.plot(plot)}")
+        if not (as_json or as_csv):
+            return
+    rows = life.records()
+    emit(rows if as_json or as_csv else rounded(rows), _LIFE_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
+def _plot(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: NAME,
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="File for the plot: png, pdf, svg …")],
+    what: Annotated[
+        str,
+        typer.Option("--what", metavar="WHAT", help="state, rate, noise, trends, population or histogram."),
+    ] = "state",
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Of the last exposure by then, UTC unless the time has a zone."),
+    ] = None,
+    stratum: Annotated[
+        int | None, typer.Option("--stratum", metavar="N", help="Only this stratum, from 0.", show_default=False)
+    ] = None,
+) -> None:
+    """Plot a map of the states, rates or noise, or amplifiers, populations or the distribution of rates.
+
+    Maps and the histogram are of the last exposure, in the stratum with the most exposures, unless --at and --stratum
+    choose others.
+    """
+    with open_pool(context, pool_name) as pool:
+        made = pool.monitor(name).plot(out, what, at=None if at is None else moment(at), stratum=stratum)
+    say(f"wrote {made}")
+
+
+def add_commands(group: Commands) -> None:
+    """Add the commands to those on monitors.
+
+    Parameters
+    ----------
+    group : Commands
+        ``monitor``.
+    """
+    group.command("life")(_life)
+    group.command("plot")(_plot)
