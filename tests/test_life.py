@@ -51,6 +51,7 @@ def pool(
                 assert outcome.error is None
             made.create_monitor("dark").update()
             made.create_monitor("part", where="name < 'dark_003'", region="10:20,780:789").update()
+            made.create_monitor("one", where="name == 'dark_001'").update()
             made.create_monitor("empty", where="name == 'nothing'").update()
             yield made
 
@@ -230,6 +231,15 @@ def test_pictures_of_a_monitor(monitor: PixelMonitor, what: str, tmp_path: Path)
 def test_another_format(monitor: PixelMonitor, tmp_path: Path) -> None:
     assert monitor.plot(tmp_path / "a.pdf", "noise").read_bytes()[:4] == b"%PDF"
     assert monitor.life(30, 800).plot(tmp_path / "a.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_a_single_exposure(pool: Pool, tmp_path: Path) -> None:
+    one = pool.monitor("one")
+    found = texts(one.plot(tmp_path / "a.svg", "noise"))
+    assert "monitor one: noise; 1 exposure until 2026-01-01 00:00 UTC" in found
+    found = texts(one.plot(tmp_path / "a.svg", "population"))
+    assert {"entered a state: 0", "left a state: 0"} <= found
+    assert "level of the pixel" in texts(one.life(30, 800).plot(tmp_path / "a.svg"))
 
 
 def test_a_map_of_states_counts_them(monitor: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:

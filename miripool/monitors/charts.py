@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..pixels.figures import show_times
+from ..pixels.figures import show_times, time_limits
 from .exposures import AMPLIFIERS
 from .robust import NORMAL_MAD
 from .states import STATES
@@ -50,7 +50,7 @@ def draw_trends(figure: Figure, views: Sequence[StratumView]) -> None:
             _draw_trend(axes, view, name)
         row[0].set_title(f"stratum {view.number}: {view.stratum}", fontsize="small", loc="left")
     for axes in panels[-1]:
-        _label_times(axes)
+        _label_times(axes, views)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=AMPLIFIERS + 1)
 
 
@@ -105,7 +105,7 @@ def draw_population(figure: Figure, views: Sequence[StratumView]) -> None:
         upper.set_title(f"stratum {view.number}: {view.stratum}", fontsize="small", loc="left")
         _draw_counts(upper, view)
         _draw_changes(lower, view)
-    _label_times(panels[-1])
+    _label_times(panels[-1], views)
 
 
 def _draw_counts(axes: Axes, view: StratumView) -> None:
@@ -154,12 +154,16 @@ def _draw_changes(axes: Axes, view: StratumView) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):,.0f}")
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.margins(y=0.15)
+    if not rows["born"].any() and not rows["healed"].any():
+        axes.set_ylim(-1, 1)
     axes.set_ylabel("changes")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _label_times(axes: Axes) -> None:
+def _label_times(axes: Axes, views: Sequence[StratumView]) -> None:
+    limits = time_limits(min(view.times[0] for view in views), max(view.times[-1] for view in views))
+    axes.set_xlim(*limits)  # type: ignore[arg-type]
     axes.set_xlabel("start of the exposure (UTC)")
     show_times(axes)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..pixels.figures import new_figure, save_figure, show_times
+from ..pixels.figures import new_figure, save_figure, show_times, time_limits
+from ..system.words import counted
 from .styles import STATE_STYLES
 
 if TYPE_CHECKING:
@@ -56,21 +57,14 @@ def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str) -> 
     figure = new_figure(11, 1.5 + 4.2 * len(drawn))
     panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     left = len(courses) - len(drawn)
-    figure.suptitle(title + (f"\n{left} more strata are not drawn" if left else ""))
-    limits = _limits(drawn)
+    figure.suptitle(title + (f"\n{counted(left, 'more stratum', 'more strata')} not drawn" if left else ""))
+    limits = time_limits(min(c.times[0] for c in drawn), max(c.times[-1] for c in drawn))
     for axes, course in zip(panels, drawn, strict=True):
         axes.set_xlim(limits)
         _draw(axes, course, limits[1])
     panels[-1].set_xlabel("start of the exposure (UTC)")
     show_times(panels[-1])
     return save_figure(figure, path)
-
-
-def _limits(courses: Sequence[Course]) -> tuple[datetime, datetime]:
-    """Give the times between which all exposures lie, with some room beside them."""
-    first, last = min(c.times[0] for c in courses), max(c.times[-1] for c in courses)
-    room = max(0.03 * (last - first), timedelta(minutes=30))
-    return first - room, last + room
 
 
 def _draw(axes: Any, course: Course, right: datetime) -> None:
@@ -95,7 +89,10 @@ def _draw(axes: Any, course: Course, right: datetime) -> None:
     axes.grid(alpha=0.3)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + _STRIP * (high - low))  # room for the names of states
-    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: not labels[i].startswith("rate"))  # the rate first
+    place: dict[str, Any] = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], **place)
 
 
 def _draw_bands(axes: Any, course: Course, right: datetime) -> None:
@@ -125,16 +122,17 @@ def _draw_neighbours(axes: Any, course: Course) -> None:
         there = np.repeat(times[:, None], beside.shape[1], axis=1)
         look = {"ms": 4, "color": "0.6", "mew": 0.8, "zorder": 1.5}
         axes.plot(there.ravel(), beside.ravel(), "+", **look, label="the 4 pixels beside it")
-    axes.plot(
-        course.times, course.level, "-", lw=0.9, color="0.35", label="median of the pixels\naround it", zorder=1.6
-    )
+    if np.isfinite(course.level).any():
+        look = {"ms": 2.5, "lw": 0.9, "color": "0.35", "zorder": 1.6}
+        axes.plot(course.times, course.level, ".-", **look, label="median of the pixels\naround it")
 
 
 def _draw_levels(axes: Any, course: Course) -> None:
     label: str | None = "level of the pixel"
     for chosen, levels in _levels(course):
         for level in levels:
-            axes.plot(np.array(course.times)[chosen], level, "--", lw=1.6, color="C3", zorder=2.5, label=label)
+            look = {"marker": "_", "ms": 12} if len(chosen) == 1 else {}  # a line of one point is not seen
+            axes.plot(np.array(course.times)[chosen], level, "--", lw=1.6, color="C3", zorder=2.5, label=label, **look)
             label = None
 
 

@@ -23,10 +23,10 @@ __all__ = ["draw_noise", "draw_rate", "draw_states", "map_size"]
 
 _UNUSABLE: Final = "0.8"
 """Grey of pixels without a rate."""
-_POINTS: Final = 4.5, 9.0
-"""Smallest and largest marker of a pixel, points."""
-_CROWD: Final = 3000
-"""Markers from which the smallest ones are drawn at half the size."""
+_LARGEST: Final = 9.0
+"""Of markers of pixels, points."""
+_SMALLEST: Final = ((100, 7.0), (3000, 4.5), (1 << 62, 2.25))
+"""Of markers, points: numbers of markers, and the size down to which so many are drawn."""
 _WIDTH: Final = 480.0
 """Of a map, points; about."""
 _LARGE: Final = 700
@@ -138,11 +138,15 @@ def _draw_values(figure: Figure, view: StratumView, values: Matrix, limits: tupl
 
 def _axes(figure: Figure, view: StratumView) -> Axes:
     """Make the axes: columns and rows of the FULL array, from 1; the centre of a pixel is a whole number."""
+    from matplotlib.ticker import MaxNLocator
+
     axes = figure.add_subplot()
     left, right, bottom, top = _extent(view)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("x: column of the FULL array")
     axes.set_ylabel("y: row of the FULL array")
     return axes
@@ -167,5 +171,5 @@ def _show_unusable(axes: Axes, view: StratumView, unusable: NDArray[np.bool_]) -
 
 def _marker_size(view: StratumView, markers: int) -> float:
     pixel = _WIDTH / max(view.stratum.columns, view.stratum.rows)
-    smallest = _POINTS[0] / (2 if markers > _CROWD else 1)
-    return min(max(pixel, smallest), _POINTS[1])
+    smallest = next(size for most, size in _SMALLEST if markers <= most)
+    return min(max(pixel, smallest), _LARGEST)

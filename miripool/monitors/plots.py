@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import InvalidInput
 from ..model.keywords import suggest
 from ..pixels.figures import new_figure, save_figure
+from ..system.words import counted
 from .charts import draw_histogram, draw_population, draw_trends
 from .maps import draw_noise, draw_rate, draw_states, map_size
 from .views import choose_view, read_views
@@ -79,7 +80,7 @@ def plot_monitor(
 def _plot_all(product: Product, path: str | Path, what: str, views: list[StratumView]) -> Path:
     drawn = sorted(sorted(views, key=lambda view: -len(view.times))[:_MOST], key=lambda view: view.number)
     left = len(views) - len(drawn)
-    more = f"\n{left} more strata are not drawn; choose one by its number" if left else ""
+    more = f"\n{counted(left, 'more stratum', 'more strata')} not drawn; choose one by its number" if left else ""
     if what == "trends":
         figure = new_figure(14, 1.6 + 3.4 * len(drawn))
         draw_trends(figure, drawn)
@@ -101,8 +102,12 @@ def _plot_one(product: Product, path: str | Path, what: str, view: StratumView, 
     else:
         draw_histogram(figure, view, index)
     number = f"exposure {index + 1} of {len(view.times)}, {view.times[index]:%Y-%m-%d %H:%M} UTC"
-    when = f"{len(view.times)} exposures until {view.times[-1]:%Y-%m-%d %H:%M} UTC" if what == "noise" else number
+    when = (
+        f"{counted(len(view.times), 'exposure')} until {view.times[-1]:%Y-%m-%d %H:%M} UTC"
+        if what == "noise"
+        else number
+    )
     head = {"state": "states", "rate": "rates", "noise": "noise", "histogram": "rates by amplifier"}[what]
-    of = f"stratum {view.number} of {strata}, " if strata > 1 else ""
+    of = f"stratum {view.number} (of {strata}, counted from 0): " if strata > 1 else ""
     figure.suptitle(f"monitor {product.name}: {head}; {when}\n{of}{view.stratum}", fontsize="medium")
     return save_figure(figure, path)

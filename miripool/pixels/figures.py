@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, StorageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from matplotlib.figure import Figure
 
-__all__ = ["new_figure", "save_figure", "show_times"]
+__all__ = ["new_figure", "save_figure", "show_times", "time_limits"]
 
 _DPI = 150
 
@@ -73,6 +76,23 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     except OSError as error:
         raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
     return path
+
+
+def time_limits(first: datetime, last: datetime) -> tuple[datetime, datetime]:
+    """Give the ends of an axis of times.
+
+    Parameters
+    ----------
+    first, last : datetime
+        The earliest time and the latest one; they may be the same.
+
+    Returns
+    -------
+    tuple of datetime
+        With some room on both sides, half an hour at least.
+    """
+    room = max(0.03 * (last - first), timedelta(minutes=30))
+    return first - room, last + room
 
 
 def show_times(axes: Any) -> None:
