@@ -6,8 +6,8 @@ pixel; `strata` says which exposures can be compared; `exposures` reads them. Th
 order they go. `assess` applies them to a stratum, `result` makes a product of what was found. `answers`, `events`,
 `survival` and `alarms` read it, `update` brings it up to date, and `monitor` is what a session holds. `mask` makes a
 MASK reference file for a date: `maskflags` says which flags a state sets, `watched` what the strata know of that date,
-`maskbase` reads an older mask, and `maskfile` writes the file. `courses` has one pixel in one
-stratum, `life` in all; `plots` draws `maps` and `charts`, `lifeplots` the life of a pixel, from what `views` reads.
+`maskbase` reads an older mask, and `maskfile` writes the file. `courses` has one pixel in one stratum, `life` in all;
+`plots` draws `maps` and `charts`, `lifeplots` the life of a pixel, from what `views` reads.
 """
 
 from __future__ import annotations
