@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..pixels.figures import show_times, time_limits
+from .events import events_of
 from .exposures import AMPLIFIERS
 from .robust import NORMAL_MAD
 from .states import STATES
@@ -19,19 +20,44 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from .events import Event
     from .views import StratumView
 
     Matrix = NDArray[np.floating]
 
-__all__ = ["draw_histogram", "draw_population", "draw_trends"]
+__all__ = ["draw_events", "draw_histogram", "draw_population", "draw_trends"]
 
 _WINDOW: Final = 8.0
 """Robust standard deviations from the median, up to which a histogram goes."""
 _BINS: Final = 80
 _PEAK: Final = 0.7
 """Height of the highest bin of a histogram, as a share of its panel; the legend stands above it."""
+_EVENT_LINES: Final = ("--", ":", "-.")
+"""Styles of the lines of events, by kind."""
 _WIDE: Final = 100
 """Ratio of the pixels in the commonest state to those in the rarest, from which counts are on a logarithmic axis."""
+
+
+def draw_events(axes: Axes, events: Sequence[Event]) -> None:
+    """Mark events by vertical lines; those beyond the axis of time are left out.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        With a horizontal axis of time whose limits are set.
+    events : sequence of Event
+        Any.
+    """
+    from matplotlib.dates import date2num
+
+    low, high = axes.get_xlim()
+    seen: dict[str, str] = {}
+    for event in events:
+        if low <= date2num(event.time) <= high:  # type: ignore[no-untyped-call]
+            line = seen.setdefault(event.kind, _EVENT_LINES[len(seen) % len(_EVENT_LINES)])
+            axes.axvline(event.time, color="0.1", lw=1.2, ls=line, zorder=1)  # type: ignore[arg-type]
+    for kind, line in seen.items():
+        axes.plot([], [], color="0.1", lw=1.2, ls=line, label=kind)
 
 
 def draw_trends(figure: Figure, views: Sequence[StratumView]) -> None:
@@ -101,11 +127,12 @@ def draw_population(figure: Figure, views: Sequence[StratumView]) -> None:
     """
     heights = [3, 1.3] * len(views)
     panels = figure.subplots(2 * len(views), 1, sharex=True, height_ratios=heights)
+    _label_times(panels[-1], views)
     for view, upper, lower in zip(views, panels[::2], panels[1::2], strict=True):
         upper.set_title(f"stratum {view.number}: {view.stratum}", fontsize="small", loc="left")
+        draw_events(upper, events_of(view.product))
         _draw_counts(upper, view)
         _draw_changes(lower, view)
-    _label_times(panels[-1], views)
 
 
 def _draw_counts(axes: Axes, view: StratumView) -> None:

@@ -15,6 +15,7 @@ from ..model.times import time_column
 from ..pixels.pixel import whole_number
 from ..query.queries import check_detector
 from .courses import Course, read_course
+from .events import events_of
 from .lifeplots import plot_courses
 from .views import read_views
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from ..model.product import Product
+    from .events import Event
     from .views import StratumView
 
     Record = dict[str, Any]
@@ -53,6 +55,8 @@ class PixelLife:
         ``(y - 1) * 1032 + x`` for MIRI.
     courses : tuple of Course
         One for each stratum that the pixel lies in, with the rates as arrays.
+    events : tuple of Event
+        What happened to the detector, by time.
     """
 
     monitor: str
@@ -61,6 +65,7 @@ class PixelLife:
     y: int
     pixel_id: int
     courses: tuple[Course, ...]
+    events: tuple[Event, ...] = ()
 
     def __repr__(self) -> str:
         exposures = sum(len(course.times) for course in self.courses)
@@ -150,7 +155,7 @@ class PixelLife:
             If the file can't be written.
         """
         pixel = f"{self.detector} pixel x={self.x}, y={self.y} (pixel_id {self.pixel_id})"
-        return plot_courses(self.courses, path, title=title or f"{pixel}, monitor {self.monitor}")
+        return plot_courses(self.courses, path, title=title or f"{pixel}, monitor {self.monitor}", events=self.events)
 
     def _table(self, rows: Sequence[Record], names: Sequence[str]) -> Table:
         from astropy.table import Table
@@ -212,7 +217,7 @@ def read_life(product: Product, x: int, y: int, *, detector: str | None = None) 
         )
     number = detector_named(names[0]).pixel_id(x, y)
     courses = tuple(read_course(view, x, y) for view in found)
-    return PixelLife(str(product.name), names[0], x, y, number, courses)
+    return PixelLife(str(product.name), names[0], x, y, number, courses, tuple(events_of(product)))
 
 
 def _place(view: StratumView) -> Placement:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..pixels.figures import new_figure, save_figure, show_times, time_limits
 from ..system.words import counted
+from .charts import draw_events
 from .styles import STATE_STYLES
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .courses import Course, Episode
+    from .events import Event
 
 __all__ = ["plot_courses"]
 
@@ -28,7 +30,7 @@ _STRIP: Final = 0.06
 """Share of a panel's height for the names of states."""
 
 
-def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str) -> Path:
+def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str, events: Sequence[Event] = ()) -> Path:
     """Plot the courses of a pixel, one panel for each stratum.
 
     Parameters
@@ -39,6 +41,8 @@ def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str) -> 
         File for the plot, in a format that matplotlib writes: png, pdf, svg …
     title : str, keyword-only
         Of the plot.
+    events : sequence of Event, keyword-only
+        To be marked.
 
     Returns
     -------
@@ -61,6 +65,7 @@ def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str) -> 
     limits = time_limits(min(c.times[0] for c in drawn), max(c.times[-1] for c in drawn))
     for axes, course in zip(panels, drawn, strict=True):
         axes.set_xlim(limits)
+        draw_events(axes, events)
         _draw(axes, course, limits[1])
     panels[-1].set_xlabel("start of the exposure (UTC)")
     show_times(panels[-1])
