@@ -53,7 +53,7 @@ def monitored(pool: Pool, darks: list[Path]) -> Pool:
     return pool
 
 
-def test_what_an_anneal_did(monitored: Pool, campaign: LivesCampaign) -> None:
+def test_what_an_anneal_did(monitored: Pool, campaign: LivesCampaign, tmp_path: Path) -> None:
     monitor = monitored.monitor("dark")
     (anneal,) = campaign.anneals
     monitor.add_events(Event(anneal, "anneal", "first"))
@@ -69,8 +69,11 @@ def test_what_an_anneal_did(monitored: Pool, campaign: LivesCampaign) -> None:
     assert (row["kind"], row["note"]) == ("anneal", "first")
     assert monitor.ref.version == 2
     assert monitored.history(monitor.ref) == monitored.history("Monitor/dark@1")  # it was made from the same exposures
+    picture = monitor.plot(tmp_path / "population.svg", "population").read_text()
+    assert "<!-- anneal -->" in picture
 
 
+@pytest.mark.slow
 def test_events_stay_through_updates_and_can_be_removed(monitored: Pool, darks: list[Path]) -> None:
     monitor = monitored.monitor("dark")
     first, second = Event(START + timedelta(days=1)), Event(START + timedelta(days=2), "mode switch", "SUB64 → FULL")
@@ -90,6 +93,7 @@ def test_events_stay_through_updates_and_can_be_removed(monitored: Pool, darks: 
             Event(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_changes_of_a_keyword(pool: Pool, darks: list[Path]) -> None:
     for i, path in enumerate(darks[:8]):
         product = read_fits(path)
@@ -139,6 +143,7 @@ def test_files_of_events(tmp_path: Path) -> None:
         read_events(file)
 
 
+@pytest.mark.slow
 def test_an_alarm_for_a_shift(monitored: Pool, darks: list[Path]) -> None:
     """An amplifier that goes up: its alarm, and the exit code for it."""
     pool = monitored

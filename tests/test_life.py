@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -95,6 +94,7 @@ def test_rates_are_those_of_the_exposures(
         assert (course.integrations == 4 - begin).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_the_pixels_around_it(monitor: PixelMonitor) -> None:
     for course in monitor.life(30, 800).courses:
         last = monitor.ref.product[f"RATE{course.number}"][...]
@@ -106,6 +106,7 @@ def test_the_pixels_around_it(monitor: PixelMonitor) -> None:
         assert np.isnan(monitor.life(*corner).courses[0].beside[0]).sum() >= 2
 
 
+@pytest.mark.slow
 def test_states_are_those_of_the_monitor(monitor: PixelMonitor, campaign: LivesCampaign) -> None:
     for state in ("hot", "rts", "drift"):
         life = life_of(monitor, campaign, state)
@@ -120,6 +121,7 @@ def test_states_are_those_of_the_monitor(monitor: PixelMonitor, campaign: LivesC
             assert row["state"] == "|".join(there)
 
 
+@pytest.mark.slow
 def test_a_hot_pixel_as_it_was_injected(monitor: PixelMonitor, campaign: LivesCampaign) -> None:
     life = life_of(monitor, campaign, "hot")
     (truth,) = (row for row in campaign.truth.lives if (row["x"], row["y"]) == (life.x, life.y))
@@ -147,6 +149,7 @@ def test_tables(monitor: PixelMonitor) -> None:
     assert {"state", "begin", "end", "amplitude"} <= set(quiet.episodes().colnames)
 
 
+@pytest.mark.slow
 def test_reference_pixels_have_no_rate(monitor: PixelMonitor, tmp_path: Path) -> None:
     life = monitor.life(2, 800)
     assert np.isnan(life.exposures()["rate"]).all()
@@ -156,16 +159,6 @@ def test_reference_pixels_have_no_rate(monitor: PixelMonitor, tmp_path: Path) ->
     assert f"{NUMBER} of {NUMBER} exposures" in found
     assert life.plot(tmp_path / "a.png", title="of cal v1").stat().st_size > 10_000
     assert "rate and its error" not in found
-
-
-def test_it_is_quick(monitor: PixelMonitor) -> None:
-    monitor.life(30, 800)
-    took = []
-    for x in (31, 40, 50):
-        start = perf_counter()
-        monitor.life(x, 810)
-        took.append(perf_counter() - start)
-    assert min(took) < 0.2
 
 
 def test_pixels_that_are_not_there(pool: Pool, monitor: PixelMonitor) -> None:
@@ -182,6 +175,7 @@ def test_pixels_that_are_not_there(pool: Pool, monitor: PixelMonitor) -> None:
     assert monitor.life(30, 800, detector="mirimage").pixel_id == 799 * 1032 + 30
 
 
+@pytest.mark.slow
 def test_one_of_several_detectors(pool: Pool, tmp_path: Path) -> None:
     for number in (1, 2, 3):
         product = pool.ref(f"RateInts/dark_{number:03d}").product
@@ -197,6 +191,7 @@ def test_one_of_several_detectors(pool: Pool, tmp_path: Path) -> None:
     assert (short.detector, len(short.courses)) == ("MIRIFUSHORT", 1)
 
 
+@pytest.mark.slow
 def test_no_exposures(pool: Pool, tmp_path: Path) -> None:
     empty = pool.monitor("empty")
     with pytest.raises(InvalidInput, match=r"'empty' has no exposures; .*update\(\) takes them in"):
@@ -207,6 +202,7 @@ def test_no_exposures(pool: Pool, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["hot", "rts", "drift"])
 def test_a_picture_of_a_life(monitor: PixelMonitor, campaign: LivesCampaign, state: str, tmp_path: Path) -> None:
     life = life_of(monitor, campaign, state)
@@ -217,7 +213,9 @@ def test_a_picture_of_a_life(monitor: PixelMonitor, campaign: LivesCampaign, sta
     assert len({text for text in found if text.startswith("stratum ")}) == 2
 
 
-@pytest.mark.parametrize("what", PLOTS)
+@pytest.mark.parametrize(
+    "what", [pytest.param(name, marks=() if name == "population" else pytest.mark.slow) for name in PLOTS]
+)
 def test_pictures_of_a_monitor(monitor: PixelMonitor, what: str, tmp_path: Path) -> None:
     path = monitor.plot(tmp_path / "a.png", what, stratum=0)
     assert path.read_bytes()[:4] == b"\x89PNG"
@@ -228,11 +226,13 @@ def test_pictures_of_a_monitor(monitor: PixelMonitor, what: str, tmp_path: Path)
     assert any("MIRIMAGE SUB64" in text for text in found)
 
 
+@pytest.mark.slow
 def test_another_format(monitor: PixelMonitor, tmp_path: Path) -> None:
     assert monitor.plot(tmp_path / "a.pdf", "noise").read_bytes()[:4] == b"%PDF"
     assert monitor.life(30, 800).plot(tmp_path / "a.pdf").read_bytes()[:4] == b"%PDF"
 
 
+@pytest.mark.slow
 def test_a_single_exposure(pool: Pool, tmp_path: Path) -> None:
     one = pool.monitor("one")
     found = texts(one.plot(tmp_path / "a.svg", "noise"))
@@ -242,6 +242,7 @@ def test_a_single_exposure(pool: Pool, tmp_path: Path) -> None:
     assert "level of the pixel" in texts(one.life(30, 800).plot(tmp_path / "a.svg"))
 
 
+@pytest.mark.slow
 def test_a_map_of_states_counts_them(monitor: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     chosen = 12
     at = campaign.times[chosen] + timedelta(hours=1)
@@ -257,6 +258,7 @@ def test_a_map_of_states_counts_them(monitor: PixelMonitor, campaign: LivesCampa
     assert f"no state: {72 * 64 - unusable - len(states):,}" in found
 
 
+@pytest.mark.slow
 def test_a_histogram_has_its_numbers(monitor: PixelMonitor, tmp_path: Path) -> None:
     found = texts(monitor.plot(tmp_path / "a.svg", "histogram"))
     part = monitor.ref.product["RATE1"][...][:, 1::4]  # columns 2, 6, 10 …
@@ -266,6 +268,7 @@ def test_a_histogram_has_its_numbers(monitor: PixelMonitor, tmp_path: Path) -> N
     assert f"{part.size:,} pixels," in found
 
 
+@pytest.mark.slow
 def test_plots_that_are_not_there(monitor: PixelMonitor, tmp_path: Path) -> None:
     for what, options, words in (
         ("sate", {}, "there is no plot 'sate'; did you mean state"),
@@ -287,6 +290,7 @@ def test_plots_that_are_not_there(monitor: PixelMonitor, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_matplotlib(monitor: PixelMonitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     life = monitor.life(30, 800)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -295,6 +299,7 @@ def test_without_matplotlib(monitor: PixelMonitor, tmp_path: Path, monkeypatch: 
             draw(tmp_path / "a.png")
 
 
+@pytest.mark.slow
 def test_on_the_command_line(pool: Pool, campaign: LivesCampaign, tmp_path: Path) -> None:
     x, y = places(campaign, "hot")[0]
     rows = json.loads(call("monitor", "life", "jpl8", "dark", x, y, "--json").stdout)

@@ -162,6 +162,7 @@ def test_hot_pixels_of_three_dates(monitor: PixelMonitor, campaign: LivesCampaig
     assert seen > 100
 
 
+@pytest.mark.slow
 def test_an_episode_counts_from_its_begin_up_to_its_end(monitor: PixelMonitor) -> None:
     ended = next(row for row in monitor.states("hot") if not np.ma.is_masked(row["end"]))
     begin, end = (row.to_datetime(UTC) for row in (ended["begin"], ended["end"]))
@@ -173,6 +174,7 @@ def test_an_episode_counts_from_its_begin_up_to_its_end(monitor: PixelMonitor) -
     assert sum(far.states.values()) == len(lasting)
 
 
+@pytest.mark.slow
 def test_what_has_no_rate(monitor: PixelMonitor, campaign: LivesCampaign) -> None:
     """Without a base, pixels that the exposures' own mask took out can't become good."""
     mask = monitor.mask(campaign.times[12])
@@ -194,6 +196,7 @@ def read_base(dq: Any, **cards: Any) -> Any:
     return read_fits(hdus, name="base", kind="Product")
 
 
+@pytest.mark.slow
 def test_dates_outside_of_the_exposures(short: PixelMonitor, campaign: LivesCampaign) -> None:
     first, last = campaign.times[0], campaign.times[3]
     (notice, _) = short.mask(first - timedelta(seconds=1)).notices
@@ -214,6 +217,7 @@ def test_dates_outside_of_the_exposures(short: PixelMonitor, campaign: LivesCamp
 # The base
 
 
+@pytest.mark.slow
 def test_flags_of_the_base(monitor: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     """Darks deny HOT, and the DO_NOT_USE that went with it; they know nothing of DEAD and NON_SCIENCE."""
     quiet = [(int(r), int(c)) for r, c in zip(*np.nonzero(campaign.truth.quiet), strict=True)]
@@ -251,6 +255,7 @@ def test_flags_of_the_base(monitor: PixelMonitor, campaign: LivesCampaign, tmp_p
     assert np.count_nonzero(silent.dq & HOT) == 2
 
 
+@pytest.mark.slow
 def test_a_base_of_the_full_array(short: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     full = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 1032, "SUBSIZE2": 1024}
     dq = np.zeros((1024, 1032), np.uint32)
@@ -270,6 +275,7 @@ def test_a_base_of_the_full_array(short: PixelMonitor, campaign: LivesCampaign, 
     assert np.array_equal(short.mask(campaign.times[2], base=path).dq, mask.dq)
 
 
+@pytest.mark.slow
 def test_bits_of_the_base_are_translated(short: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     """As datamodels do: older masks of MIRI have bits of their own, which DQ_DEF defines."""
     own = {"DO_NOT_USE": 1, "DEAD": 2, "HOT": 4, "CDP_ODD": 8, "CDP_UNUSED": 16}
@@ -281,6 +287,7 @@ def test_bits_of_the_base_are_translated(short: PixelMonitor, campaign: LivesCam
     assert notice.endswith("left out: CDP_ODD")
 
 
+@pytest.mark.slow
 def test_a_base_of_the_pool(pool: Pool, short: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     first = short.mask(campaign.times[1])
     saved = short.save_mask(first)
@@ -292,6 +299,7 @@ def test_a_base_of_the_pool(pool: Pool, short: PixelMonitor, campaign: LivesCamp
     assert np.array_equal(short.mask(campaign.times[1], base=saved).dq, first.dq)
 
 
+@pytest.mark.slow
 def test_bases_that_do_not_fit(short: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     zeros = np.zeros((64, 72), np.uint32)
     path = tmp_path / "base.fits"
@@ -319,6 +327,7 @@ def test_bases_that_do_not_fit(short: PixelMonitor, campaign: LivesCampaign, tmp
 # Regions and strata
 
 
+@pytest.mark.slow
 def test_a_region(pool: Pool, darks: list[Path], campaign: LivesCampaign) -> None:
     """The mask covers the subarray, so that the pipeline can use it; nothing is known outside of the region."""
     part = watch(pool, darks[:4], "part of it", region="10:20,780:789")
@@ -334,6 +343,7 @@ def test_a_region(pool: Pool, darks: list[Path], campaign: LivesCampaign) -> Non
     assert np.count_nonzero(with_base.dq & HOT == 0) == 110 - np.count_nonzero(campaign.detector.mask[1:11, 9:20])
 
 
+@pytest.mark.slow
 def test_strata_are_chosen(pool: Pool, darks: list[Path], campaign: LivesCampaign) -> None:
     for path in darks[:6]:
         product = read_fits(path)
@@ -360,6 +370,7 @@ def test_strata_are_chosen(pool: Pool, darks: list[Path], campaign: LivesCampaig
     assert len(joined.origin.strata) == 2
 
 
+@pytest.mark.slow
 def test_detectors_do_not_mix(pool: Pool, darks: list[Path], campaign: LivesCampaign) -> None:
     for path in darks[:3]:
         product = read_fits(path)
@@ -371,6 +382,7 @@ def test_detectors_do_not_mix(pool: Pool, darks: list[Path], campaign: LivesCamp
     assert both.mask(campaign.times[2], strata=[0]).detector.name == "MIRIFUSHORT"
 
 
+@pytest.mark.slow
 def test_monitors_that_can_not(pool: Pool, campaign: LivesCampaign) -> None:
     empty = pool.create_monitor("my darks, 2026")
     with pytest.raises(InvalidInput, match="'my darks, 2026' has no exposures yet; update it first"):
@@ -408,6 +420,7 @@ def test_the_file(short: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) 
     assert mask.write(tmp_path / "mask.fits.gz").read_bytes()[:2] == b"\x1f\x8b"
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_its_provenance(
     pool: Pool, short: PixelMonitor, campaign: LivesCampaign, tmp_path: Path
 ) -> None:
@@ -427,6 +440,7 @@ def test_it_is_saved_with_its_provenance(
     assert short.save_mask(mask, "another").name == "another"
 
 
+@pytest.mark.slow
 def test_on_the_command_line(pool: Pool, monitor: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     out, later = tmp_path / "mask.fits", tmp_path / "later.fits"
     command = ("monitor", "mask", "jpl8", "dark", "--out")

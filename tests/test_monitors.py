@@ -144,6 +144,7 @@ def test_new_heads_replace_and_the_trash_leaves(pool: Pool, darks: list[Path]) -
     assert (none.exposures, len(pool.monitor("dark").states())) == (0, 0)
 
 
+@pytest.mark.slow
 def test_strata_are_kept_apart(pool: Pool, darks: list[Path]) -> None:
     add(pool, darks[:5])
     for path in darks[5:10]:
@@ -157,6 +158,7 @@ def test_strata_are_kept_apart(pool: Pool, darks: list[Path]) -> None:
     assert len(pool.monitor("dark").states("step")) == 0
 
 
+@pytest.mark.slow
 def test_region_and_tag_and_condition(pool: Pool, darks: list[Path]) -> None:
     add(pool, darks[:8])
     pool.tag(list(pool.select("name < 'dark_005'")), "early")
@@ -172,6 +174,7 @@ def test_region_and_tag_and_condition(pool: Pool, darks: list[Path]) -> None:
     assert "no pixel in the region" in done.left_out[0][1]
 
 
+@pytest.mark.slow
 def test_what_can_not_be_monitored_is_left_out(pool: Pool, darks: list[Path]) -> None:
     add(pool, darks[:3])
     product = read_fits(darks[3])
@@ -212,6 +215,7 @@ def test_names_and_errors(pool: Pool, darks: list[Path]) -> None:
         pool.monitor("my darks, 2026").states("hto")
 
 
+@pytest.mark.slow
 def test_trends(pool: Pool, campaign: LivesCampaign, darks: list[Path]) -> None:
     add(pool, darks[:3])
     pool.create_monitor("dark")
@@ -335,6 +339,7 @@ def test_killed_in_the_middle(pool: Pool, darks: list[Path]) -> None:
     assert list(core_of(pool).work_folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_updates_at_once(pool: Pool, darks: list[Path]) -> None:
     add(pool, darks[:6])
     pool.create_monitor("dark")

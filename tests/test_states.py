@@ -49,7 +49,7 @@ def by_state(episodes: NDArray[np.void]) -> Counter[str]:
     return Counter(state.decode() for state in episodes["state"].tolist())
 
 
-@pytest.mark.parametrize("light", ["dark", "sky"])
+@pytest.mark.parametrize("light", ["dark", pytest.param("sky", marks=pytest.mark.slow)])
 def test_steps(light: str) -> None:
     """At least 98 % of 300 steps are found, 95 % of them to one exposure; at most 1e-3 of the others get a state."""
     rng = np.random.default_rng(11)
@@ -95,6 +95,7 @@ def test_hot_and_normal_again() -> None:
     assert len(np.unique(episodes["pixel"][episodes["pixel"] >= hot])) <= 1e-3 * pixels
 
 
+@pytest.mark.slow
 def test_unchanged_darks_against_the_ratio_of_two_noisy_numbers() -> None:
     """A test by ratios calls more than 40 % of faint, noisy pixels hot or dead; ours at most 1e-4."""
     rng = np.random.default_rng(13)
@@ -119,7 +120,7 @@ def telegraph(rng: np.random.Generator, n: int, pixels: int, dwell: tuple[float,
     return high
 
 
-@pytest.mark.parametrize("light", ["dark", "sky"])
+@pytest.mark.parametrize("light", ["dark", pytest.param("sky", marks=pytest.mark.slow)])
 def test_telegraphs_steps_and_drifts(light: str) -> None:
     """At least 95 % of telegraphs are found, amplitudes to 5 %; at most 1 % of steps, drifts or hits are called so."""
     rng = np.random.default_rng(14)
@@ -179,7 +180,7 @@ def test_dead_and_insensitive_pixels_are_found_in_flats_alone() -> None:
     assert not set(by_state(found_in(block, "sky"))) & {"dead", "low_qe", "open", "hot", "warm"}
 
 
-@pytest.mark.parametrize("n", [4, 5, 10, 20, 30])
+@pytest.mark.parametrize("n", [4, 5, 10, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 30))])
 @pytest.mark.parametrize("integrations", [1, 2, 5])
 def test_quiet_pixels(n: int, integrations: int) -> None:
     """At most 1e-3 of quiet pixels get a state, also where hits can't be told from the rest."""

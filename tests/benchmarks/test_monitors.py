@@ -38,12 +38,12 @@ def test_small_exposures(pool: Pool, tmp_path: Path, figure: Callable[..., None]
         assert monitor.update().read == 1
         further.append(time.perf_counter() - begin)
     begin = time.perf_counter()
-    rows = monitor.states(pixel=(30, 800))
+    life = monitor.life(30, 800)
     one = time.perf_counter() - begin
-    assert len(rows) <= len(monitor.states())
+    assert len(life.exposures()) == SMALL + FURTHER
     figure(f"a monitor of {SMALL} SUB64 exposures, from nothing", whole, "s")
     figure("the same, one further exposure", float(np.median(further)), "s")
-    figure("the same, states of one pixel", one, "s")
+    figure("the same, one pixel's life", one, "s")
 
 
 def test_full_exposures(pool: Pool, figure: Callable[..., None]) -> None:
