@@ -106,6 +106,7 @@ def test_changes_of_a_keyword(pool: Pool, darks: list[Path]) -> None:
     assert monitor.changes_of("NOTHERE") == []
 
 
+@pytest.mark.slow
 def test_on_the_command_line(monitored: Pool, campaign: LivesCampaign, tmp_path: Path) -> None:
     (anneal,) = campaign.anneals
     file = tmp_path / "my events.csv"

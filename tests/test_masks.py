@@ -145,6 +145,7 @@ def test_flags_are_chosen() -> None:
 # Against the truth
 
 
+@pytest.mark.slow
 def test_hot_pixels_of_three_dates(monitor: PixelMonitor, campaign: LivesCampaign) -> None:
     seen = 0
     for exposure in (7, 12, 17):

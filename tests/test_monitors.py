@@ -270,6 +270,7 @@ def monitor_rows(pool: Pool) -> list[tuple[Any, ...]]:
     return [tuple(map(str, row)) for row in pool.monitor("dark").states()]
 
 
+@pytest.mark.slow
 def test_on_the_command_line(pool: Pool, darks: list[Path]) -> None:
     add(pool, darks)
     made = call("monitor", "create", "jpl8", "dark", "--kind", "RateInts", "--where", "name like 'dark%'")

@@ -12,7 +12,7 @@ from manifests import make_header
 
 from miripool.errors import InvalidInput, ProductNotFound
 from miripool.model.dataset import Dataset, Scale
-from miripool.model.kinds import KINDS, Ramp, Rate, RateInts, Raw, kind_class, kinds_matching
+from miripool.model.kinds import KINDS, Monitor, Ramp, Rate, RateInts, Raw, kind_class, kinds_matching
 from miripool.model.metadata import MetaData
 from miripool.model.product import Context, Hdu, Layout, Product
 from miripool.model.statistics import Statistics
@@ -211,7 +211,7 @@ def test_subclasses_match() -> None:
     assert set(kinds_matching(Context)) == contexts
     assert set(kinds_matching(Product)) == set(KINDS) - contexts  # contexts are asked for by their own kind
     assert list(kinds_matching(Ramp)) == ["Ramp"]
-    others = {k for cls in (Raw, Ramp, RateInts, Rate) for k in kinds_matching(cls)}
+    others = {k for cls in (Raw, Ramp, RateInts, Rate, Monitor) for k in kinds_matching(cls)}
     assert others == set(KINDS) - contexts - {"Product"}
 
 

@@ -57,7 +57,7 @@ def test_forms(query):
 
 
 def test_kinds():
-    assert Query("1").kinds == ("Product", "Raw", "Ramp", "RateInts", "Rate")
+    assert Query("1").kinds == ("Product", "Raw", "Ramp", "RateInts", "Rate", "Monitor")
     assert Query(Context, "1").kinds == ("Context", "Exposure")
     assert Query(RateInts).kinds == ("RateInts",)
     assert MetaQuery("ramp", "p", "1").kinds == ("Ramp",)

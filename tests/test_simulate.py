@@ -492,7 +492,10 @@ def test_the_datamodels_open_the_files(files, kind):
 
 
 @pytest.mark.jwst
-@pytest.mark.parametrize("subarray", sorted(set(SUBARRAYS) - {"FULL"}))
+@pytest.mark.parametrize(
+    "subarray",
+    [pytest.param(s, marks=pytest.mark.slow if s == "BRIGHTSKY" else ()) for s in sorted(set(SUBARRAYS) - {"FULL"})],
+)
 def test_the_datamodels_open_every_subarray(detector, tmp_path, subarray):
     from stdatamodels.jwst import datamodels
 

@@ -120,7 +120,7 @@ def telegraph(rng: np.random.Generator, n: int, pixels: int, dwell: tuple[float,
     return high
 
 
-@pytest.mark.parametrize("light", ["dark", pytest.param("sky", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("light", ["dark", "sky"])
 def test_telegraphs_steps_and_drifts(light: str) -> None:
     """At least 95 % of telegraphs are found, amplitudes to 5 %; at most 1 % of steps, drifts or hits are called so."""
     rng = np.random.default_rng(14)
@@ -180,7 +180,7 @@ def test_dead_and_insensitive_pixels_are_found_in_flats_alone() -> None:
     assert not set(by_state(found_in(block, "sky"))) & {"dead", "low_qe", "open", "hot", "warm"}
 
 
-@pytest.mark.parametrize("n", [4, 5, 10, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 30))])
+@pytest.mark.parametrize("n", [4, 10, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 20, 30))])
 @pytest.mark.parametrize("integrations", [1, 2, 5])
 def test_quiet_pixels(n: int, integrations: int) -> None:
     """At most 1e-3 of quiet pixels get a state, also where hits can't be told from the rest."""
