@@ -54,6 +54,7 @@ def test_long_keywords_are_written_by_hierarch(keyword: str, value: Any) -> None
 
 @settings(deadline=None)
 @given(KEYWORDS, VALUES, st.text(ASCII.filter(lambda c: c != "'"), max_size=40))  # astropy gets quotes there wrong
+@pytest.mark.slow
 def test_cards_by_astropy_are_read_as_astropy_reads_them(keyword: str, value: Any, comment: str) -> None:
     from astropy.io import fits
 

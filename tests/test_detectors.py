@@ -80,6 +80,7 @@ def test_a_pixel_of_one_detector(two: Pool, files: Files, name: str) -> None:
     assert "MIRIFULONG" in repr(pixel)
 
 
+@pytest.mark.slow
 def test_the_other_detector_s_exposures_are_one_life(two: Pool, files: Files) -> None:
     table = two.pixel(X, Y, detector="MIRIMAGE").ramps(Ramp, tag="v1")
     wanted = [files.array(name, "ramp", "SCI")[:, :, 0, 0] for name in ("first_mirimage", "second_mirimage")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import json
 import subprocess
@@ -57,12 +58,17 @@ WITHIN_FUNCTIONS = {"astropy", "matplotlib", "stdatamodels", "jwst", "crds", "h5
 """Libraries so slow to import that only who needs them at that moment does."""
 
 
+def is_for_types(test: ast.expr) -> bool:
+    """Tell whether a condition is ``TYPE_CHECKING`` or ``typing.TYPE_CHECKING``."""
+    return getattr(test, "id", getattr(test, "attr", None)) == "TYPE_CHECKING"
+
+
 def find_imports(source: str, package: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Give the full names that a module imports, and when: ``loading``, ``within`` a function, or for ``types``."""
 
     def walk(node: ast.AST, when: str) -> Iterator[tuple[str, str]]:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and ast.unparse(child.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
+            if isinstance(child, ast.If) and is_for_types(child.test):
                 yield from walk(ast.Module(child.body, []), "types")
                 yield from walk(ast.Module(child.orelse, []), when)
                 continue
@@ -90,6 +96,7 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@functools.cache
 def imports_of(name: str) -> set[tuple[str, str]]:
     """Give what a module imports, by module: names within modules are left out."""
     path = MODULES[name]

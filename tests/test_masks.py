@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,30 +46,36 @@ def darks(campaign: LivesCampaign, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def monitors(
-    darks: list[Path], database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Path]]:
-    """Two monitors as files: of all exposures, and of the first four. Updates take seconds, so they are done once."""
+def monitor_file(
+    campaign: LivesCampaign, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[int], Path]]:
+    """Give a monitor of the first exposures as a file. Updates take seconds, so each is done once."""
     folder = tmp_path_factory.mktemp("monitors")
     with empty_home(folder / "home", database_url, "masks") as home, home.create("made") as pool:
-        number = {"all": NUMBER, "short": 4}
-        yield {
-            name: watch(pool, darks[:n], name, where=f"name <= 'dark_{n:03d}'").ref.to_fits(folder / f"{name}.fits")
-            for name, n in sorted(number.items())
-        }
+
+        @functools.cache
+        def exposure(i: int) -> Path:
+            return campaign.write_exposure(i, folder, date=DATE)
+
+        @functools.cache
+        def make(number: int) -> Path:
+            files, name = map(exposure, range(number)), f"of {number}"
+            return watch(pool, files, name, where=f"name <= 'dark_{number:03d}'").ref.to_fits(folder / f"{name}.fits")
+
+        yield make
 
 
 @pytest.fixture
-def monitor(pool: Pool, monitors: dict[str, Path]) -> PixelMonitor:
+def monitor(pool: Pool, monitor_file: Callable[[int], Path]) -> PixelMonitor:
     """All exposures, taken in."""
-    pool.save(monitors["all"], name="dark", kind="Monitor", pixels=False)
+    pool.save(monitor_file(NUMBER), name="dark", kind="Monitor", pixels=False)
     return pool.monitor("dark")
 
 
 @pytest.fixture
-def short(pool: Pool, monitors: dict[str, Path]) -> PixelMonitor:
+def short(pool: Pool, monitor_file: Callable[[int], Path]) -> PixelMonitor:
     """The first four exposures, taken in."""
-    pool.save(monitors["short"], name="dark", kind="Monitor", pixels=False)
+    pool.save(monitor_file(4), name="dark", kind="Monitor", pixels=False)
     return pool.monitor("dark")
 
 

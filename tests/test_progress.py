@@ -52,6 +52,7 @@ def test_verifying(pool: Pool, tmp_path: Path) -> None:
     assert not any(line.startswith("blobs ") for line in screens[-1])
 
 
+@pytest.mark.slow
 def test_nothing_where_there_is_no_terminal(pool: Pool, tmp_path: Path) -> None:
     folder = files(tmp_path / "files", 3)
     done = subprocess.run(

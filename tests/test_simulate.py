@@ -491,10 +491,14 @@ def test_the_datamodels_open_the_files(files, kind):
             assert (model.pixeldq.dtype, model.groupdq.dtype) == (np.uint32, np.uint8)
 
 
+QUICK = {"SUB64", "SLITLESSPRISM"}
+"""Small subarrays."""
+
+
 @pytest.mark.jwst
 @pytest.mark.parametrize(
     "subarray",
-    [pytest.param(s, marks=pytest.mark.slow if s == "BRIGHTSKY" else ()) for s in sorted(set(SUBARRAYS) - {"FULL"})],
+    [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in sorted(set(SUBARRAYS) - {"FULL"})],
 )
 def test_the_datamodels_open_every_subarray(detector, tmp_path, subarray):
     from stdatamodels.jwst import datamodels

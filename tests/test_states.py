@@ -120,6 +120,7 @@ def telegraph(rng: np.random.Generator, n: int, pixels: int, dwell: tuple[float,
     return high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("light", ["dark", "sky"])
 def test_telegraphs_steps_and_drifts(light: str) -> None:
     """At least 95 % of telegraphs are found, amplitudes to 5 %; at most 1 % of steps, drifts or hits are called so."""
@@ -163,6 +164,21 @@ def test_unstable_and_noisy() -> None:
     assert states[1]["noisy"] >= 0.95 * each
     fractions = episodes["fraction"][(episodes["pixel"] < each) & (episodes["state"] == b"unstable")]
     assert abs(np.median(fractions) - np.median(share)) < 0.05
+
+
+def test_what_is_hot_throughout_is_hot_whatever_else_it_does() -> None:
+    rng = np.random.default_rng(20)
+    n, pixels = 60, 2000
+    index = np.arange(n)[:, None]
+    levels = np.zeros((n, pixels))
+    levels[:, :50] = 40 * SIGMA + index / n * 20 * SIGMA
+    levels[:, 50:100] = 40 * SIGMA + (rng.random((n, 50)) < 0.2) * rng.normal(0, 10 * SIGMA, (n, 50))
+    levels[:, 100:150] = index / n * 20 * SIGMA
+    episodes = found_in(block_of(levels, rng))
+    states = [by_state(episodes[episodes["pixel"] // 50 == kind]) for kind in range(3)]
+    assert states[0] == {"hot": 50}
+    assert states[1]["hot"] >= 45
+    assert states[2] == {"drift": 50}
 
 
 def test_dead_and_insensitive_pixels_are_found_in_flats_alone() -> None:

@@ -110,6 +110,7 @@ def test_the_ramp_set_is_shared_and_the_rates_are_not(filled: Filled) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_every_value_of_the_raw_exposure(filled: Filled) -> None:
     sci = filled.array(filled.uncal, "uncal", "SCI")
     found = np.asarray(filled.ask("SELECT raw_value FROM groups ORDER BY pixel_id, intnumber, group_number"))

@@ -112,6 +112,9 @@ def judge(
     line = fit_line(times, series)
     drifting = _drifting(series, line, segments, thresholds) & ~taken
     wavering = _wavering(block.series.scaled(noise), segments, thresholds) & ~taken & ~drifting
+    if light == "dark":
+        hot = _hot_throughout(block, segments, population)
+        drifting, wavering = drifting & ~hot, wavering & ~hot
     told = (drifting | wavering)[segments.pixel]  # by another episode
     if light == "dark":
         found.append(_hot(block, segments, population, thresholds, told))
@@ -337,9 +340,7 @@ def _hot(
     block: Block, segments: Segments, population: Population, thresholds: Thresholds, told: NDArray[np.bool_]
 ) -> NDArray[np.void]:
     """Find hot pixels, which stand out in every exposure, and warm ones, which only the mean of several shows."""
-    excess = segments.rate - block.level[segments.pixel] - population.excess
-    exposures = _counts(block.series, segments)
-    single = np.hypot(segments.error * np.sqrt(exposures), population.spread)
+    excess, single, exposures = _excess(block, segments, population)
     mean = np.hypot(segments.error, population.spread)
     told |= (exposures < _FEWEST_SLOPES) & (thresholds.shortest > 2)  # it may be a hit
     found = []
@@ -349,6 +350,22 @@ def _hot(
         found.append(_merge(state, segments, episode, excess, z))
         told |= episode >= 0
     return np.concatenate(found)
+
+
+def _excess(block: Block, segments: Segments, population: Population) -> tuple[Matrix, Matrix, Matrix]:
+    """Give the excess of each segment over the neighbours, its sigma for one exposure, and the number of exposures."""
+    exposures = _counts(block.series, segments)
+    single = np.hypot(segments.error * np.sqrt(exposures), population.spread)
+    return segments.rate - block.level[segments.pixel] - population.excess, single, exposures
+
+
+def _hot_throughout(block: Block, segments: Segments, population: Population) -> NDArray[np.bool_]:
+    """Tell which pixels are hot in all of their segments: whatever else they do, they are hot."""
+    excess, single, _ = _excess(block, segments, population)
+    npixels = block.series.rates.shape[1]
+    there = np.bincount(segments.pixel, minlength=npixels)
+    hot = np.bincount(segments.pixel, excess > _ON * single, npixels)
+    return np.asarray((there > 0) & (hot == there))
 
 
 def _insensitive(block: Block, segments: Segments, told: NDArray[np.bool_]) -> NDArray[np.void]:
