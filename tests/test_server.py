@@ -24,7 +24,7 @@ from postgresql import other_user, reachable_folder, run_as, throwaway_server
 
 import miripool
 from miripool.errors import Conflict, DiskFull, IntegrityError, InvalidInput, NewerFormat, ReadOnly, ServerUnavailable
-from miripool.server.cluster import settings
+from miripool.server.cluster import explain, settings
 from miripool.server.embedded import EmbeddedServer
 from miripool.server.placement import ServerPlace, ServerUser, find_or_make_id, find_outside, provide_binaries
 from miripool.server.postmaster import PidFile, Presence, ProcessMark, find_postmaster, remove_stale_pid_file
@@ -687,6 +687,18 @@ def test_postgres_that_does_not_start_says_why(server: EmbeddedServer) -> None:
     with pytest.raises(ServerUnavailable, match="max_connections"):
         server.ensure()
     assert not postmasters(server)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'FATAL:  could not write to file "base/1": No space left on device',
+        'FATAL:  could not extend file "base/1/2691": wrote only 4096 of 8192 bytes\nHINT:  Check free disk space.',
+    ],
+)
+def test_words_of_a_full_disk(words: str, tmp_path: Path) -> None:
+    assert isinstance(explain(words, tmp_path), DiskFull)
+    assert not isinstance(explain("FATAL:  too many clients", tmp_path), DiskFull)
 
 
 @needs_root

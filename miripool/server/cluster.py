@@ -176,6 +176,10 @@ def shared_buffers() -> int:
     return min(max(_memory() // 8, 128 * _MIB), 2048 * _MIB)
 
 
+_FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
+"""Words of a full disk; the last are PostgreSQL's where only a part of a block was written."""
+
+
 def explain(text: str, path: Path) -> MiripoolError:
     """Say what the words of PostgreSQL or `initdb` mean.
 
@@ -187,7 +191,7 @@ def explain(text: str, path: Path) -> MiripoolError:
         What it is about.
     """
     said = "\n".join(f"  {line}" for line in text.strip().splitlines()[-12:]) or "  (nothing)"
-    if "No space left on device" in text or "Disk quota exceeded" in text:
+    if any(words in text for words in _FULL):
         return DiskFull(f"no space left for PostgreSQL in {path}: free some and try again. PostgreSQL said:\n{said}")
     message = f"PostgreSQL did not start with {path}. Read its words below, or set MIRIPOOL_DATABASE_URL:\n{said}"
     return ServerUnavailable(message)

@@ -22,7 +22,7 @@ import uuid
 from pathlib import Path
 from types import FrameType
 
-from ..errors import Conflict, MiripoolError, ServerUnavailable
+from ..errors import Conflict, DiskFull, MiripoolError, ServerUnavailable
 from . import cluster
 from .limits import raise_limits
 from .orphans import remove_orphans
@@ -273,8 +273,9 @@ class Supervisor:
         try:
             version = ensure_database(Path(self._state.socket_directory))
         except psycopg2.OperationalError as error:
-            if "No space left" in str(error):
-                raise cluster.explain(str(error), Path(self._state.data_directory)) from error
+            meant = cluster.explain(str(error), Path(self._state.data_directory))
+            if isinstance(meant, DiskFull):
+                raise meant from error
             return False  # an adopted server may have all its connections taken
         self._state = dataclasses.replace(
             self._state,
