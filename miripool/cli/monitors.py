@@ -112,8 +112,8 @@ def _update(
     from ..monitors import answers
 
     with open_pool(context, pool_name) as pool:
-        with counting("exposures") as told:
-            done = pool.monitor(name).update(tag=tag, progress=told)
+        with counting("exposures") as show:
+            done = pool.monitor(name).update(tag=tag, progress=show)
         states = answers.count_states(done.ref.product)
     for urn, why in done.left_out:
         report(f"{urn} is left out: {why}")

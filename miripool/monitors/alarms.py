@@ -11,8 +11,7 @@ import numpy as np
 
 from .exposures import AMPLIFIERS, TREND
 from .robust import NORMAL_MAD
-from .rows import read_rows
-from .strata import Stratum
+from .rows import read_members, read_strata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,16 +138,14 @@ def alarm_records(product: Product, *, since: datetime | None = None) -> list[di
         ``level`` (yellow or red), ``detector, amplifier, stratum, onset, raised, urn, size, sigma, significance``, by
         the time of raising. The URN is that of the exposure that raised the alarm. Size and noise are in DN/s.
     """
-    exposures = read_rows(product, "EXPOSURES")
-    trends: NDArray[np.void] = np.asarray(product["TRENDS"][...]) if exposures else np.zeros(0, TREND)
+    strata = read_strata(product)
+    trends: NDArray[np.void] = np.asarray(product["TRENDS"][...]) if strata else np.zeros(0, TREND)
     found = []
-    for number, row in enumerate(read_rows(product, "STRATA")):
-        stratum = Stratum.of_row(row)
-        mine = [i for i, exposure in enumerate(exposures) if exposure["stratum"] == number]
-        times = [datetime.fromisoformat(exposures[i]["start"]) for i in mine]
+    for stratum, exposures in zip(strata, read_members(product), strict=True):
+        places = [exposure["place"] for exposure in exposures]
         for amplifier in range(1, AMPLIFIERS + 1):
             part = trends[trends["amplifier"] == amplifier]
-            for shift in find_shifts(np.array([_level_of(part[part["exposure"] == i]) for i in mine])):
+            for shift in find_shifts(np.array([_level_of(part[part["exposure"] == i]) for i in places])):
                 significance = abs(shift.size) / shift.sigma
                 found.append(
                     {
@@ -156,9 +153,9 @@ def alarm_records(product: Product, *, since: datetime | None = None) -> list[di
                         "detector": stratum.detector,
                         "amplifier": amplifier,
                         "stratum": str(stratum),
-                        "onset": times[shift.onset],
-                        "raised": times[shift.raised],
-                        "urn": exposures[mine[shift.raised]]["urn"],
+                        "onset": exposures[shift.onset]["time"],
+                        "raised": exposures[shift.raised]["time"],
+                        "urn": exposures[shift.raised]["urn"],
                         "size": shift.size,
                         "sigma": shift.sigma,
                         "significance": significance,

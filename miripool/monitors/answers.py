@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput
 from ..instruments.known import detector_named
 from ..model.keywords import suggest
-from .rows import read_rows
+from .rows import read_members, read_rows, read_strata
 from .states import STATES
-from .strata import Stratum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +62,7 @@ def exposure_records(product: Product) -> list[Record]:
         ``urn, name, version, time`` (start, UTC), ``detector, stratum, integrations`` and ``settling``, the offset of
         the first integration in errors of one integration; by stratum and time.
     """
-    strata = _strata(product)
+    strata = read_strata(product)
     return [
         {
             "urn": row["urn"],
@@ -109,7 +108,7 @@ def state_records(
         If there is no such state.
     """
     asked = check_states(states)
-    strata, exposures = _strata(product), _exposures(product)
+    strata, exposures = read_strata(product), _exposures(product)
     found = []
     for row in read_rows(product, "STATES"):
         if (asked and row["state"] not in asked) or (pixel is not None and (row["x"], row["y"]) != pixel):
@@ -196,7 +195,7 @@ def population_records(product: Product, *, states: Iterable[str] = ()) -> list[
         If there is no such state.
     """
     asked = check_states(states)
-    strata, exposures = _strata(product), _exposures(product)
+    strata, exposures = read_strata(product), _exposures(product)
     found = []
     for row in read_rows(product, "POPULATION"):
         if asked and row["state"] not in asked:
@@ -226,16 +225,9 @@ def count_states(product: Product) -> dict[str, int]:
     return {state: last.count(state) for state in STATES if state in last}
 
 
-def _strata(product: Product) -> list[Stratum]:
-    return [Stratum.of_row(row) for row in read_rows(product, "STRATA")]
-
-
 def _exposures(product: Product) -> list[list[tuple[str, datetime]]]:
     """Give URN and start of the exposures of each stratum, in the order of time."""
-    found: list[list[tuple[str, datetime]]] = [[] for _ in read_rows(product, "STRATA")]
-    for row in read_rows(product, "EXPOSURES"):
-        found[row["stratum"]].append((row["urn"], datetime.fromisoformat(row["start"])))
-    return found
+    return [[(row["urn"], row["time"]) for row in rows] for rows in read_members(product)]
 
 
 def _known(value: float) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from ..pixels.figures import show_times, time_limits
 from .events import events_of
 from .exposures import AMPLIFIERS
-from .robust import NORMAL_MAD
+from .robust import centre_and_sigma
 from .states import STATES
 from .styles import AMPLIFIER_STYLES, STATE_STYLES
 
@@ -148,10 +148,9 @@ def _draw_counts(axes: Axes, view: StratumView) -> None:
             "lw": 1.3,
             "clip_on": False,
         }
-        edge = style.colour if style.marker in "x+12" else "black"
         axes.plot(
             *(times, counts),
-            **(look | {"ms": 5, "mec": edge, "mew": 0.5, "color": style.colour}),
+            **(look | {"ms": 5, "mec": style.edge, "mew": 0.5, "color": style.colour}),
             label=f"{state}: {counts[-1]:,} at the end",
         )
     most = [int(rows["count"][rows["state"] == state.encode()].max()) for state in seen]
@@ -227,7 +226,7 @@ def draw_histogram(figure: Figure, view: StratumView, index: int) -> None:
 
 
 def _edges(known: Matrix) -> Matrix:
-    middle, sigma = _robust(known)
+    middle, sigma = centre_and_sigma(known) if known.size else (0.0, 0.0)
     room = _WINDOW * sigma if sigma > 0 else 1.0
     return np.linspace(middle - room, middle + room, _BINS + 1)
 
@@ -238,7 +237,7 @@ def _draw_rates(axes: Axes, rates: Matrix, edges: Matrix) -> int:
     outside = f"{int((rates < edges[0]).sum()):,} below and {int((rates > edges[-1]).sum()):,} above the axis"
     axes.stairs(counts, edges, fill=True, color="0.75", label=f"{rates.size:,} pixels,\n{outside}")
     axes.stairs(counts, edges, color="black", lw=0.8)
-    middle, sigma = _robust(rates)
+    middle, sigma = centre_and_sigma(rates)
     if sigma > 0:
         x = np.linspace(edges[0], edges[-1], 400)
         height = rates.size * (edges[1] - edges[0]) / (sigma * np.sqrt(2 * np.pi))
@@ -247,10 +246,3 @@ def _draw_rates(axes: Axes, rates: Matrix, edges: Matrix) -> int:
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="upper left")
     return int(counts.max(initial=0))
-
-
-def _robust(values: Matrix) -> tuple[float, float]:
-    if not values.size:
-        return 0.0, 0.0
-    middle = float(np.median(values))
-    return middle, NORMAL_MAD * float(np.median(np.abs(values - middle)))

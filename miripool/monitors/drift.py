@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .robust import median
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -65,8 +67,6 @@ def theil_sen(times: Matrix, rates: Matrix) -> Matrix:
     ----------
     .. [1] P. K. Sen, Journal of the American Statistical Association 63 (1968) 1379.
     """
-    from .robust import median
-
     if len(times) < 2:
         return np.full(rates.shape[1], np.nan)
     i, j = np.triu_indices(len(times), 1)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..errors import FileMissing, InvalidInput
-from .rows import read_rows
-from .strata import Stratum
+from .rows import read_members, read_rows, read_strata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -161,12 +160,11 @@ def effect_records(product: Product, events: Sequence[Event]) -> list[Record]:
         born_high``; the limits are those of Wilson's 95 % interval. Fractions are None of nothing. An event that lies
         between no two exposures of a stratum has one record, of None. By time.
     """
-    strata = [Stratum.of_row(row) for row in read_rows(product, "STRATA")]
+    strata, members = read_strata(product), read_members(product)
     episodes: Any = np.asarray(product["STATES"][...]) if strata else None
     found = []
-    for number, stratum in enumerate(strata):
-        exposures = [row for row in read_rows(product, "EXPOSURES") if row["stratum"] == number]
-        times = [datetime.fromisoformat(row["start"]) for row in exposures]
+    for number, (stratum, exposures) in enumerate(zip(strata, members, strict=True)):
+        times = [row["time"] for row in exposures]
         mine = episodes[episodes["stratum"] == number]
         usable = int(np.count_nonzero(np.isfinite(np.asarray(product[f"NOISE{number}"][...]))))
         there = {name.decode() for name in np.unique(mine["state"]).tolist()} & set(BAD)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..instruments.known import detector_named
-from .robust import NORMAL_MAD
+from .robust import centre_and_sigma
 from .strata import corner_of
 from .summaries import PixelSummary, summarise
 
@@ -140,17 +140,9 @@ def _statistics(slopes: NDArray[np.float32], amplifier: NDArray[np.intp]) -> Ite
         beside = slopes[i - 1] if i else slopes[1] if len(slopes) > 1 else None
         for number in range(AMPLIFIERS):
             part = frame[:, amplifier == number]
-            middle, sigma = _robust(part)
+            middle, sigma = centre_and_sigma(part)
             other = None if beside is None else part - beside[:, amplifier == number]
-            yield middle, sigma, float("nan") if other is None else _robust(other)[1] / 2**0.5
-
-
-def _robust(values: NDArray[np.float32]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return float("nan"), float("nan")
-    middle = np.median(known)
-    return float(middle), NORMAL_MAD * float(np.median(np.abs(known - middle)))
+            yield middle, sigma, float("nan") if other is None else centre_and_sigma(other)[1] / 2**0.5
 
 
 def _settling(summary: PixelSummary) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .robust import NORMAL_MAD
+from .robust import centre_and_sigma
 from .states import STATES
 from .styles import STATE_STYLES
 
@@ -67,19 +67,16 @@ def draw_states(figure: Figure, view: StratumView, index: int) -> None:
         style = STATE_STYLES[state]
         look: dict[str, Any] = {
             "ms": size,
-            "mew": 0.06 * size,
+            "mew": (0.06 if style.has_face else 0.2) * size,
             "mfc": style.colour,
-            "mec": "black",
+            "mec": style.edge,
             "zorder": 3 + order / 100,
         }
-        if style.marker in "x+12":  # these have no face
-            look |= {"mew": 0.2 * size, "mec": style.colour}
         axes.plot(mine["x"], mine["y"], style.marker, ls="", **look)
     for state, mine in groups:
         if len(mine):
             style = STATE_STYLES[state]
-            edge = style.colour if style.marker in "x+12" else "black"
-            look = {"ms": 7, "mew": 0.8, "mfc": style.colour, "mec": edge}
+            look = {"ms": 7, "mew": 0.8, "mfc": style.colour, "mec": style.edge}
             axes.plot([], [], style.marker, ls="", **look, label=f"{state}: {len(mine):,}")
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="pixels")
 
@@ -97,9 +94,7 @@ def draw_rate(figure: Figure, view: StratumView, index: int) -> None:
         Of the exposure, from 0.
     """
     rates = view.rates_at(index)
-    known = rates[np.isfinite(rates)]
-    middle = float(np.median(known)) if known.size else 0.0
-    sigma = NORMAL_MAD * float(np.median(np.abs(known - middle))) if known.size else 0.0
+    middle, sigma = centre_and_sigma(rates) if np.isfinite(rates).any() else (0.0, 0.0)
     room = _LIMITS * sigma or 1.0
     _draw_values(figure, view, rates, (middle - room, middle + room), "rate (DN/s)")
 

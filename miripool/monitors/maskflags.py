@@ -61,7 +61,7 @@ FLAGGING: Final[Mapping[str, Flagging]] = MappingProxyType(
         "open": Flagging("OPEN", True, "its charge goes to its neighbours"),
         "noisy": Flagging("UNRELIABLE_SLOPE", False, "its slopes scatter about the right mean", "dark"),
         "rc": Flagging("RC", True, "its ramp is no straight line"),
-        "rts": Flagging("TELEGRAPH", True, "nobody can say which of its two levels an exposure has", "dark"),
+        "rts": Flagging("TELEGRAPH", True, "it is not known at which of its two levels an exposure was", "dark"),
         "unstable": Flagging("UNRELIABLE_SLOPE", True, "some of its slopes are far off, and none says so", "dark"),
         "step": Flagging(
             "UNRELIABLE_DARK", False, "it is steady, but differs from references made before", in_light=_CHANGED

@@ -13,7 +13,7 @@ from ..errors import NewerFormat
 from ..model.kinds import Monitor
 from .events import events_table
 from .exposures import PLANES, TREND
-from .rows import read_rows
+from .rows import read_rows, read_strata
 from .states import STATES
 from .strata import Stratum
 from .thresholds import SHARES
@@ -210,7 +210,7 @@ def read_kept(product: Product) -> dict[int, Kept]:
     """
     if "EXPOSURES" not in product:
         return {}
-    strata = [Stratum.of_row(row) for row in read_rows(product, "STRATA")]
+    strata = read_strata(product)
     trends = np.asarray(product["TRENDS"][...])
     borders = np.searchsorted(trends["exposure"], np.arange(len(product["EXPOSURES"][...]) + 1))
     parts: dict[str, _Part] = {}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating]
 
-__all__ = ["NORMAL_MAD", "mad_sigma", "median", "quantile"]
+__all__ = ["NORMAL_MAD", "centre_and_sigma", "median", "quantile"]
 
 NORMAL_MAD: Final = 1.4826
 """Standard deviation of a normal distribution, in median absolute deviations."""
@@ -48,6 +48,21 @@ def median(values: Array) -> Array:
     return quantile(values, 0.5)
 
 
-def mad_sigma(values: Array) -> Array:
-    """Give 1.4826 times the median absolute deviation along the first axis, without the NaN; see `quantile`."""
-    return NORMAL_MAD * median(np.abs(values - median(values)))
+def centre_and_sigma(values: Array) -> tuple[float, float]:
+    """Give the median of all finite values, and 1.4826 times the median of the absolute deviations from it.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Any shape; NaN and infinities are left out.
+
+    Returns
+    -------
+    centre, sigma : float
+        NaN if there are no values.
+    """
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return float("nan"), float("nan")
+    centre = np.median(known)
+    return float(centre), NORMAL_MAD * float(np.median(np.abs(known - centre)))

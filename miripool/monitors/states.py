@@ -63,13 +63,13 @@ _RTS_TRANSITIONS: Final = 3
 _RTS_MINOR: Final = 0.1
 """Share of the exposures at the level with fewer of them."""
 _FEWEST_SLOPES: Final = 3
-"""Slopes of which one hit can be told from the others."""
+"""Slopes of which one hit can be distinguished from the others."""
 _FEWEST_AWAY: Final = 3
 """Exposures far from the level, from which a pixel can be unstable."""
 _UNSTABLE_EVIDENCE: Final = 5.0
 """Logarithm of the likelihood ratio that a wide component must be better, however rare it is in quiet pixels."""
 _MOST_CHANGES: Final = 4
-"""Changes of level of a pixel that are told one by one; with more of them, the pixel is unstable."""
+"""Changes of level of a pixel that are listed one by one; a pixel with more of them is unstable."""
 
 
 def judge(
@@ -115,12 +115,12 @@ def judge(
     if light == "dark":
         hot = _hot_throughout(block, segments, population)
         drifting, wavering = drifting & ~hot, wavering & ~hot
-    told = (drifting | wavering)[segments.pixel]  # by another episode
+    explained = (drifting | wavering)[segments.pixel]  # by another episode
     if light == "dark":
-        found.append(_hot(block, segments, population, thresholds, told))
+        found.append(_hot(block, segments, population, thresholds, explained))
     elif light == "flat":
-        found.append(_insensitive(block, segments, told))
-    found.append(_steps(segments, told))
+        found.append(_insensitive(block, segments, explained))
+    found.append(_steps(segments, explained))
     for episodes in found:
         taken[episodes["pixel"]] = True
     found.append(_drifts(times, series, line, drifting & ~taken))
@@ -337,18 +337,18 @@ def _merge(
 
 
 def _hot(
-    block: Block, segments: Segments, population: Population, thresholds: Thresholds, told: NDArray[np.bool_]
+    block: Block, segments: Segments, population: Population, thresholds: Thresholds, explained: NDArray[np.bool_]
 ) -> NDArray[np.void]:
     """Find hot pixels, which stand out in every exposure, and warm ones, which only the mean of several shows."""
     excess, single, exposures = _excess(block, segments, population)
     mean = np.hypot(segments.error, population.spread)
-    told |= (exposures < _FEWEST_SLOPES) & (thresholds.shortest > 2)  # it may be a hit
+    explained |= (exposures < _FEWEST_SLOPES) & (thresholds.shortest > 2)  # it may be a hit
     found = []
     for state, sigma in (("hot", single), ("warm", mean)):
         z = excess / sigma
-        episode = _joined(segments, (z > _ON) & ~told, (z > _OFF) & ~told)
+        episode = _joined(segments, (z > _ON) & ~explained, (z > _OFF) & ~explained)
         found.append(_merge(state, segments, episode, excess, z))
-        told |= episode >= 0
+        explained |= episode >= 0
     return np.concatenate(found)
 
 
@@ -368,7 +368,7 @@ def _hot_throughout(block: Block, segments: Segments, population: Population) ->
     return np.asarray((there > 0) & (hot == there))
 
 
-def _insensitive(block: Block, segments: Segments, told: NDArray[np.bool_]) -> NDArray[np.void]:
+def _insensitive(block: Block, segments: Segments, explained: NDArray[np.bool_]) -> NDArray[np.void]:
     """Find pixels that see less of a flat's light than their neighbours, beyond three standard errors."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = segments.rate / block.level[segments.pixel]
@@ -377,9 +377,9 @@ def _insensitive(block: Block, segments: Segments, told: NDArray[np.bool_]) -> N
     missing = block.level[segments.pixel] - segments.rate
     for state, below in (("dead", _DEAD), ("low_qe", _LOW_QE)):
         low = (ratio + _OFF * error < below) | ((ratio < below) & (error < below / _OFF))
-        episode = _joined(segments, low & ~told, low & ~told)
+        episode = _joined(segments, low & ~explained, low & ~explained)
         found.append(_merge(state, segments, episode, -missing, (1 - ratio) / error))
-        told |= episode >= 0
+        explained |= episode >= 0
     return np.concatenate(found)
 
 
@@ -389,9 +389,9 @@ def _counts(series: Series, segments: Segments) -> Matrix:
     return np.asarray(np.maximum(there[segments.end, segments.pixel] - there[segments.begin, segments.pixel], 1))
 
 
-def _steps(segments: Segments, told: NDArray[np.bool_]) -> NDArray[np.void]:
+def _steps(segments: Segments, explained: NDArray[np.bool_]) -> NDArray[np.void]:
     """Find changes of level that no other episode explains. A return to the first level ends a step, and is none."""
-    free = np.flatnonzero(~told)
+    free = np.flatnonzero(~explained)
     pixel, rate, error = segments.pixel[free], segments.rate[free], segments.error[free]
     if not free.size:
         return _episodes("step", free)

@@ -31,6 +31,16 @@ class Style:
     line: Any
     hatch: str
 
+    @property
+    def has_face(self) -> bool:
+        """Whether its marker has an area inside."""
+        return self.marker not in "x+12"
+
+    @property
+    def edge(self) -> str:
+        """Colour of the edge of its marker: black, unless the marker is nothing but an edge."""
+        return "black" if self.has_face else self.colour
+
 
 STATE_STYLES: Final[Mapping[str, Style]] = MappingProxyType(
     {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from .answers import check_states
-from .rows import read_rows
-from .strata import Stratum
+from .rows import read_members, read_rows, read_strata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,10 +85,9 @@ def survival_records(product: Product, *, state: str = "hot") -> list[dict[str, 
     """
     check_states([state])
     episodes = [row for row in read_rows(product, "STATES") if row["state"] == state and row["begin"] > 0]
-    exposures = read_rows(product, "EXPOSURES")
     found = []
-    for number, row in enumerate(read_rows(product, "STRATA")):
-        times = [datetime.fromisoformat(e["start"]) for e in exposures if e["stratum"] == number]
+    for number, (stratum, exposures) in enumerate(zip(read_strata(product), read_members(product), strict=True)):
+        times = [exposure["time"] for exposure in exposures]
         mine = [e for e in episodes if e["stratum"] == number]
         ended = np.array([e["end"] < len(times) for e in mine], bool)
         lasted = [(times[min(e["end"], len(times) - 1)] - times[e["begin"]]) / timedelta(days=1) for e in mine]
@@ -97,5 +95,5 @@ def survival_records(product: Product, *, state: str = "hot") -> list[dict[str, 
         for values in zip(*curve.values(), strict=True):
             record = dict(zip(curve, map(float, values), strict=True))
             record |= {"at_risk": int(record["at_risk"]), "ended": int(record["ended"])}
-            found.append({"stratum": str(Stratum.of_row(row)), "state": state, **record})
+            found.append({"stratum": str(stratum), "state": state, **record})
     return found

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..model.times import time_column
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,7 +32,6 @@ def table_of(records: Sequence[dict[str, Any]]) -> Table:
         A row for each; without columns if there are none.
     """
     from astropy.table import MaskedColumn, Table
-    from astropy.time import Time
 
     columns: dict[str, Any] = {}
     for name in records[0] if records else ():
@@ -38,11 +39,7 @@ def table_of(records: Sequence[dict[str, Any]]) -> Table:
         missing = [value is None for value in values]
         known = next((value for value in values if value is not None), None)
         if isinstance(known, datetime):
-            times = Time([known if value is None else value for value in values], scale="utc")
-            times.format = "isot"
-            if any(missing):
-                times[np.array(missing)] = np.ma.masked
-            columns[name] = times
+            columns[name] = time_column(values)
         elif isinstance(known, list):
             columns[name] = MaskedColumn(_objects(values))
         else:

@@ -2,7 +2,7 @@
 
 A statistic of a quiet pixel exceeds its threshold with a probability that is its share of one false-alarm budget. How
 large it gets depends on the number of exposures, and on the number of integrations: with few of them, hits by cosmic
-rays can't be told from the rest. The table ``thresholds.json`` holds quantiles of simulated quiet series;
+rays can't be distinguished from the rest. The table ``thresholds.json`` holds quantiles of simulated quiet series;
 ``python -m miripool.monitors.thresholds`` makes it again.
 """
 
@@ -114,7 +114,7 @@ def shortest_segment(integrations: int) -> int:
     Returns
     -------
     int
-        2; 3 where there are so few integrations that a hit can't be told from the rest.
+        2; 3 where there are so few integrations that a hit can't be distinguished from the rest.
     """
     return 2 if integrations >= 3 else 3
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InvalidInput
 from .blocks import rate_of
 from .exposures import summary_of
-from .rows import read_rows
+from .rows import read_members, read_rows
 from .strata import Stratum
 
 if TYPE_CHECKING:
@@ -171,27 +171,22 @@ def read_views(product: Product) -> list[StratumView]:
     InvalidInput
         If the monitor has no exposures.
     """
-    rows = read_rows(product, "EXPOSURES")
-    if not rows:
+    strata, members = read_rows(product, "STRATA"), read_members(product)
+    if not strata:
         remedy = "`miripool monitor update` or monitor.update() takes them in"
         raise InvalidInput(f"monitor {product.name!r} has no exposures; {remedy}")
-    members: dict[int, list[dict[str, Any]]] = {}
-    offsets: dict[int, int] = {}
-    for place, row in enumerate(rows):
-        members.setdefault(row["stratum"], []).append(row)
-        offsets.setdefault(row["stratum"], place)
     return [
         StratumView(
             product,
             number,
             Stratum.of_row(row),
             bool(row["first"]),
-            tuple(member["urn"] for member in members[number]),
-            tuple(datetime.fromisoformat(member["start"]) for member in members[number]),
-            offsets[number],
-            tuple((member["part"], member["number"]) for member in members[number]),
+            tuple(member["urn"] for member in exposures),
+            tuple(member["time"] for member in exposures),
+            exposures[0]["place"],
+            tuple((member["part"], member["number"]) for member in exposures),
         )
-        for number, row in enumerate(read_rows(product, "STRATA"))
+        for number, (row, exposures) in enumerate(zip(strata, members, strict=True))
     ]
 
 

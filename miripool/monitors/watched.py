@@ -12,15 +12,16 @@ from ..errors import InvalidInput
 from ..instruments.detector import Placement
 from ..system.words import counted
 from .result import read_kept
-from .rows import read_rows
-from .strata import Stratum
+from .rows import read_members, read_rows, read_strata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ..model.product import Product
+    from .result import Kept
+    from .strata import Stratum
 
 __all__ = ["WatchedStratum", "choose_strata"]
 
@@ -121,10 +122,7 @@ def choose_strata(product: Product, name: str, numbers: Iterable[int] | None, at
         If the monitor has no exposures, there is no such stratum, there are several and none was chosen, or those
         chosen are of different detectors.
     """
-    strata = [Stratum.of_row(row) for row in read_rows(product, "STRATA")]
-    members: list[list[dict[str, Any]]] = [[] for _ in strata]
-    for row in read_rows(product, "EXPOSURES"):
-        members[row["stratum"]].append(row)
+    strata, members = read_strata(product), read_members(product)
     if not strata:
         raise InvalidInput(f"monitor {name!r} has no exposures yet; update it first")
     wanted = sorted(set(range(len(strata)) if numbers is None else numbers))
@@ -137,16 +135,21 @@ def choose_strata(product: Product, name: str, numbers: Iterable[int] | None, at
     detectors = {strata[i].detector for i in wanted}
     if len(detectors) > 1:
         raise InvalidInput(f"a mask is of one detector, not of {' and '.join(sorted(detectors))}; strata: {there}")
-    return [_watch(product, i, strata[i], members[i], at) for i in wanted]
+    kept = read_kept(product)
+    return [_watch(product, kept, i, strata[i], members[i], at) for i in wanted]
 
 
 def _watch(
-    product: Product, number: int, stratum: Stratum, members: Sequence[dict[str, Any]], at: datetime
+    product: Product,
+    kept: Mapping[int, Kept],
+    number: int,
+    stratum: Stratum,
+    members: Sequence[dict[str, Any]],
+    at: datetime,
 ) -> WatchedStratum:
-    times = tuple(datetime.fromisoformat(row["start"]) for row in members)
+    times = tuple(row["time"] for row in members)
     current = sum(time <= at for time in times) - 1
     near = range(max(current - 1, 0), min(current + 2, len(members)))
-    kept = read_kept(product)
     seen = np.zeros((stratum.rows, stratum.columns), bool)
     for i in near:
         (rate,) = kept[members[i]["serial"]].planes[slice(0, 1), slice(None)]
