@@ -24,7 +24,7 @@ def main():
         sys.exit(__doc__)
     pool_name, *paths = sys.argv[1:]
     pool = PoolManager.getPool(pool_name, create=True)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
         executor = client.get_executor()
         # Run again after an interruption, it goes on where it was.
         for outcome in pool.ingest(paths, tag="from the cluster", executor=executor):

@@ -22,7 +22,8 @@ from miripool.errors import AlreadyExists, FileMissing, InvalidInput
 from miripool.formats import read_fits
 from miripool.monitors import FLAGGING, STATES, DatedMask, PixelMonitor
 from miripool.monitors.maskflags import bits_of, choose_flags, flags_in, judged_bits
-from miripool.pipeline.run import Recipe, _environment
+from miripool.pipeline import Recipe
+from miripool.pipeline.run import _environment
 from miripool.query.pixelwhere import FLAGS
 from miripool.simulate import LivesCampaign, simulate_lives
 

@@ -172,7 +172,7 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> 
     command = [sys.executable, "-m", "miripool", "reprocess", "jpl8", "bench", "--override", str(references / "v1")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while not list(core_of(pool).work_folder.glob("run-*/*_uncal.fits")):
+        while not list(core_of(pool).work_folder.glob("run-*/*/*_uncal.fits")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(1)
@@ -186,6 +186,63 @@ def test_killed_in_the_middle(pool: Pool, raw: ProductRef, references: Path) -> 
     (done,) = reprocess(pool, [raw], Recipe(overrides=references_in(references / "v1")))
     assert [ref.version for ref in done.refs] == [0, 0, 0]
     assert list(core_of(pool).work_folder.iterdir()) == []
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """Those that were started by the process; what they fork has the same command line."""
+    found = []
+    for child in process.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "miripool.pipeline.worker" in child.cmdline():
+                found.append(child)
+    return found
+
+
+@pytest.mark.slow
+def test_one_worker_for_all_and_a_new_one_for_the_rest(pool: Pool, raw: ProductRef, references: Path) -> None:
+    seen: list[tuple[int, int]] = []  # worker, and the process that it forked
+
+    def watch(_: ProductRef, step: str) -> None:
+        if step != "linearity":
+            return
+        (worker,) = workers_of(psutil.Process())
+        (child,) = worker.children()
+        seen.append((worker.pid, child.pid))
+        if len(seen) == 2:
+            child.kill()
+        elif len(seen) == 3:
+            worker.kill()
+
+    done = list(reprocess(pool, [raw] * 5, Recipe(overrides=references_in(references / "v1")), progress=watch))
+    assert [one.error is None for one in done] == [True, False, False, True, True]
+    assert all("ended by SIGKILL" in str(done[i].error) for i in (1, 2))
+    workers, children = zip(*seen, strict=True)
+    assert workers[0] == workers[1] == workers[2] != workers[3] == workers[4]
+    assert len(set(children)) == 5
+    assert not any(psutil.pid_exists(pid) for pid in {*workers, *children})
+    assert list(core_of(pool).work_folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_what_runs(pool: Pool, raw: ProductRef, references: Path) -> None:
+    before = entries(pool)
+    command = [sys.executable, "-m", "miripool", "reprocess", "jpl8", "bench", "--override", str(references / "v1")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not list(core_of(pool).work_folder.glob("run-*/*/pipeline.log")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (worker,) = workers_of(psutil.Process(process.pid))
+        running = [worker, *worker.children()]
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.communicate(timeout=60)
+    assert time.monotonic() - began < 20
+    assert process.returncode == 130
+    _, alive = psutil.wait_procs(running, timeout=10)
+    assert not alive
+    core_of(pool).catch_up()
+    assert entries(pool) == before
 
 
 def test_work_folders_of_many_at_once(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from ..pool.saving import ArraysElsewhere, prepare, write_ahead
 from ..store.archive import archive_at
 from ..system.threads import work_ahead, workers_of
 from ..system.workfolder import work_folder
-from .run import Recipe, run_pipeline
+from .recipe import Recipe
+from .run import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,12 +125,15 @@ def reprocess(
         check_label(tag)
     recipe.check()
 
-    work = _Work(core_of(pool), recipe, tag, pixels, progress)
-    if executor is not None and not isinstance(executor, ThreadPoolExecutor):
-        yield from work.by_others(raws, executor)
-        return
+    core = core_of(pool)
     with ExitStack() as stack:
+        folder = stack.enter_context(work_folder(core.work_folder))
         threads = executor or stack.enter_context(ThreadPoolExecutor(jobs))
+        workers = stack.enter_context(Workers(recipe, folder))  # they end first, so that no thread waits for them
+        work = _Work(core, recipe, workers, folder, tag, pixels, progress)
+        if not isinstance(threads, ThreadPoolExecutor):
+            yield from work.by_others(raws, threads)
+            return
         running: list[Future[Reprocessed]] = [threads.submit(work.here, raw) for raw in raws]
         try:
             for future in running:
@@ -175,12 +179,16 @@ class _Work:
         self,
         pool: Core,
         recipe: Recipe,
+        workers: Workers,
+        folder: Path,
         tag: str | None,
         pixels: bool | None,
         progress: Callable[[ProductRef, str], None] | None,
     ) -> None:
         self.pool = pool
         self.recipe = recipe
+        self.workers = workers
+        self.folder = folder
         self.tag = tag
         self.pixels = pixels
         self.progress = progress
@@ -190,7 +198,7 @@ class _Work:
         """Calibrate a product in a process of this host, and save what it gives."""
         tell = None if self.progress is None else partial(self.progress, raw)
         try:
-            with _calibrated(self.pool.work_folder, raw.product, raw.name, str(raw.urn), self.recipe, tell) as made:
+            with _calibrated(self.workers, self.folder, raw.product, raw.name, str(raw.urn), self.recipe, tell) as made:
                 products, history = made
                 return self._save(raw, [save.read(p, name=raw.name) for p in products], history)
         except MiripoolError as error:
@@ -264,7 +272,11 @@ def _calibrate_elsewhere(job: _Job) -> Stored:
         archive = archive_at(job.place, job.pool_id)
         raw = archive.product(archive.manifest(job.row.manifest), job.urn)
         prepared = []
-        with _calibrated(archive.work_folder, raw, job.row.name, job.urn, job.recipe, None) as (products, history):
+        with (
+            work_folder(archive.work_folder) as folder,
+            Workers(job.recipe, folder) as workers,
+            _calibrated(workers, folder, raw, job.row.name, job.urn, job.recipe, None) as (products, history),
+        ):
             for product, ticket in zip(products, job.tickets, strict=False):  # there may be no rateints
                 made = prepare(archive, product, name=job.row.name, history=history)
                 write_ahead(archive, job.rows, made, ticket)
@@ -277,12 +289,18 @@ def _calibrate_elsewhere(job: _Job) -> Stored:
 
 @contextmanager
 def _calibrated(
-    work: Path, raw: Product, name: str, urn: str, recipe: Recipe, progress: Callable[[str], None] | None
+    workers: Workers,
+    parent: Path,
+    raw: Product,
+    name: str,
+    urn: str,
+    recipe: Recipe,
+    progress: Callable[[str], None] | None,
 ) -> Iterator[tuple[list[Product], list[dict[str, Any]]]]:
     """Calibrate a product; give what it gives, whose files are there as long as this lasts, and their history."""
-    with work_folder(work) as folder:
+    with work_folder(parent) as folder:
         path = write_fits(raw, folder / f"{name}_uncal.fits", jwst=True)
-        run = run_pipeline(path, recipe, folder, name=f"{name} ({urn})", progress=progress)
+        run = workers.run(path, folder, name=f"{name} ({urn})", progress=progress)
         path.unlink()
         history = [
             {

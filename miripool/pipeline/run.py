@@ -1,4 +1,4 @@
-"""Running the pipeline's worker: its environment, its folder, its end."""
+"""Running the pipeline: worker processes, their environment, and what a run gives."""
 
 from __future__ import annotations
 
@@ -9,134 +9,25 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import FileMissing, InvalidInput, PipelineError
+from ..errors import PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
-__all__ = ["Recipe", "Run", "references_in", "run_pipeline"]
+    from .recipe import Recipe
+
+__all__ = ["Run", "Workers"]
 
 _SERVERLESS = "https://jwst-serverless.stsci.edu"
 _NO_CONTEXT = "jwst_0000.pmap"
 """Context given to CRDS if all reference files are overrides; CRDS does not look it up."""
 _LINES = 12
 """Last lines of the pipeline's log that an error shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to calibrate raw exposures.
-
-    Attributes
-    ----------
-    context : str or None
-        CRDS context, e.g. ``jwst_1234.pmap``; by default that of the CRDS cache or server.
-    crds_path : Path or None
-        Folder of the CRDS cache; by default the value of CRDS_PATH. Without a cache and without a server, `overrides`
-        must name all reference files.
-    overrides : mapping of str to Path
-        Reference files by type (``gain``, ``dark``, …), used instead of those that CRDS would choose.
-    skip : tuple of str
-        Steps to skip, e.g. ``dark_current``.
-    """
-
-    context: str | None = None
-    crds_path: Path | None = None
-    overrides: Mapping[str, Path] = field(default_factory=dict)
-    skip: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Check the recipe, as far as this is possible without running the pipeline.
-
-        Raises
-        ------
-        FileMissing
-            If a reference file, the cache or its context does not exist.
-        InvalidInput
-            If the context is not the name of a CRDS context, or needs a cache or a server and there is none.
-        """
-        missing = [(kind, path) for kind, path in self.overrides.items() if not Path(path).is_file()]
-        if missing:
-            raise FileMissing("; ".join(f"reference {kind}: there is no file {path}" for kind, path in missing))
-        cache = self.cache
-        if cache is not None and not cache.is_dir():
-            raise FileMissing(f"there is no CRDS cache {cache}")
-        if self.context is not None and not (self.context.endswith(".pmap") and "/" not in self.context):
-            raise InvalidInput(f"{self.context!r} is not a CRDS context; write a name such as jwst_1234.pmap")
-        if self.context is not None and cache is None and not self.server:
-            raise InvalidInput(
-                f"the context {self.context} needs a CRDS cache (--crds-path DIR, or CRDS_PATH) or a server "
-                "(CRDS_SERVER_URL)"
-            )
-        if cache is not None and not self.server and self.context is not None:
-            mapping = cache / "mappings" / "jwst" / self.context
-            flat = cache / "mappings" / self.context
-            if not (mapping.is_file() or flat.is_file()):
-                raise FileMissing(f"the CRDS cache {cache} has no context {self.context}")
-
-    @property
-    def cache(self) -> Path | None:
-        """Folder of the CRDS cache, or None."""
-        if self.crds_path is not None:
-            return Path(self.crds_path)
-        named = os.environ.get("CRDS_PATH")
-        return Path(named) if named else None
-
-    @property
-    def server(self) -> str | None:
-        """URL of the CRDS server that CRDS_SERVER_URL names; None to work offline."""
-        url = os.environ.get("CRDS_SERVER_URL", "")
-        return url if url and "serverless" not in url else None
-
-    def parameters(self) -> dict[str, Any]:
-        """Give the overrides and skipped steps, for the history.
-
-        Returns
-        -------
-        dict
-            ``overrides`` (names of the files, without their folders) and ``skip``.
-        """
-        return {"overrides": {k: Path(p).name for k, p in sorted(self.overrides.items())}, "skip": sorted(self.skip)}
-
-
-def references_in(folder: str | Path) -> dict[str, Path]:
-    """Find the reference files in a folder.
-
-    Parameters
-    ----------
-    folder : path
-        Folder with FITS files. The keyword REFTYPE gives the type of each; files without it are ignored.
-
-    Returns
-    -------
-    dict of str to Path
-        Files by type in lower case, for the overrides of a `Recipe`.
-
-    Raises
-    ------
-    InvalidInput
-        If there are no reference files, or two of one type.
-    """
-    from astropy.io import fits
-
-    found: dict[str, Path] = {}
-    for path in sorted(Path(folder).glob("*.fits")):
-        try:
-            kind = fits.getheader(path).get("REFTYPE")
-        except OSError as error:
-            raise InvalidInput(f"{path} can't be read as FITS ({error})") from error
-        if not isinstance(kind, str):
-            continue
-        other = found.setdefault(kind.strip().lower(), path)
-        if other != path:
-            raise InvalidInput(f"{folder} has two reference files of type {kind.lower()}: {other.name} and {path.name}")
-    if not found:
-        raise InvalidInput(f"{folder} has no reference files, i.e. FITS files with the keyword REFTYPE")
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,94 +55,166 @@ class Run:
     steps: dict[str, str]
 
 
-def run_pipeline(
-    raw: Path, recipe: Recipe, folder: Path, *, name: str, progress: Callable[[str], None] | None = None
-) -> Run:
-    """Run `Detector1Pipeline` on a raw file, in a process of its own.
+class Workers:
+    """Processes that run `Detector1Pipeline` for one recipe.
+
+    Each worker imports jwst once, which takes seconds, and runs the pipeline on one product after the other, each in
+    a process forked from it. Threads may run several products at once; there are as many workers then. All end, with
+    what they do, when the ``with`` block does.
 
     Parameters
     ----------
-    raw : Path
-        A Level-1b file in the folder.
     recipe : Recipe
-        How.
+        How products are calibrated.
     folder : Path
-        For everything that is written.
-    name : str
-        Of the exposure, for messages.
-    progress : callable, keyword-only, optional
-        Told the name of each step as it begins.
-
-    Returns
-    -------
-    Run
-        What it gave; its files are in the folder.
-
-    Raises
-    ------
-    PipelineError
-        If it failed; the message says what, or ends with the last lines of its log.
+        For what the workers share. It must exist as long as they do.
     """
-    cache, without = recipe.cache, recipe.cache is None and recipe.server is None
-    job = {
-        "raw": raw.name,
-        "overrides": {kind: str(Path(path).resolve()) for kind, path in recipe.overrides.items()},
-        "skip": list(recipe.skip),
-        "without_crds": without,
-        "offline": recipe.server is None,
-        "crds": str(cache),
-    }
-    (folder / "job.json").write_text(json.dumps(job))
-    log = folder / "pipeline.log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "miripool.pipeline.worker", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=_environment(recipe, folder),
-            cwd=folder,
-        )
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self._recipe = recipe
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
+        self._environment: dict[str, str] | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            for worker in self._busy:
+                worker.kill()  # the threads that wait for them close them
+            for worker in self._idle:
+                worker.close()
+            self._idle.clear()
+
+    def run(self, raw: Path, folder: Path, *, name: str, progress: Callable[[str], None] | None = None) -> Run:
+        """Run the pipeline on a raw file.
+
+        Parameters
+        ----------
+        raw : Path
+            A Level-1b file in the folder.
+        folder : Path
+            For everything that is written.
+        name : str, keyword-only
+            Of the exposure, for messages.
+        progress : callable, keyword-only, optional
+            Called with the name of each step as it begins.
+
+        Returns
+        -------
+        Run
+            What the pipeline gave; its files are in the folder.
+
+        Raises
+        ------
+        PipelineError
+            If it failed; the message says what, or ends with the last lines of its log.
+        """
+        recipe = self._recipe
+        job = {
+            "raw": raw.name,
+            "overrides": {kind: str(Path(path).resolve()) for kind, path in recipe.overrides.items()},
+            "skip": list(recipe.skip),
+            "without_crds": recipe.cache is None and recipe.server is None,
+            "offline": recipe.server is None,
+            "crds": str(recipe.cache),
+        }
+        (folder / "job.json").write_text(json.dumps(job))
+        with self._worker() as worker:
+            code = worker.run(folder, progress)
+        result, log = folder / "result.json", folder / "pipeline.log"
+        if code < 0:
+            raise PipelineError(f"{name}: the pipeline was ended by {signal.Signals(-code).name}; nothing was saved")
+        if code or not result.exists():
+            raise PipelineError(f"{name}: the pipeline ended with code {code}; nothing was saved\n{_tail(log)}")
+        found = json.loads(result.read_text())
+        if "error" in found:
+            raise PipelineError(f"{name}: {found['error']}")
+        files = {kind: folder / file for kind, file in found["files"].items()}
+        return Run(files, found["version"], found["context"], found["references"], found["steps"])
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[_Worker]:
+        """Lend a worker: an idle one, else a new one. It ends with an exception, or if it was killed."""
+        with self._lock:
+            if self._environment is None:
+                self._environment = _environment(self._recipe, self._folder)
+            worker = self._idle.pop() if self._idle else _Worker(self._environment, self._folder)
+            self._busy.add(worker)
+        fit = False
         try:
-            _listen(process, progress)
-            code = process.wait()
+            yield worker
+            fit = worker.lives
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-    result = folder / "result.json"
-    if code < 0:
-        raise PipelineError(f"{name}: the pipeline was ended by {signal.Signals(-code).name}; nothing was saved")
-    if code or not result.exists():
-        raise PipelineError(f"{name}: the pipeline ended with code {code}; nothing was saved\n{_tail(log)}")
-    told = json.loads(result.read_text())
-    if "error" in told:
-        raise PipelineError(f"{name}: {told['error']}")
-    files = {kind: folder / file for kind, file in told["files"].items()}
-    return Run(files, told["version"], told["context"], told["references"], told["steps"])
+            with self._lock:
+                self._busy.remove(worker)
+                if fit:
+                    self._idle.append(worker)
+            if not fit:
+                worker.close()
 
 
-def _listen(process: subprocess.Popen[bytes], progress: Callable[[str], None] | None) -> None:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
+class _Worker:
+    """A process of `miripool.pipeline.worker`."""
 
-    def read(lines: IO[bytes]) -> None:
-        for line in lines:
-            with contextlib.suppress(ValueError, LookupError, TypeError):  # other libraries print, too
-                step = json.loads(line)["step"]
-                if progress is not None:
-                    progress(step)
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        messages, writing = os.pipe()
+        self._messages = os.fdopen(messages, "rb")
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "miripool.pipeline.worker", str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[writing],
+                env=environment,
+                cwd=folder,
+                process_group=0,  # Ctrl-C in a terminal reaches this process alone, which ends the workers
+            )
+        finally:
+            os.close(writing)
 
-    reader = threading.Thread(target=read, args=(process.stdout,), daemon=True)
-    reader.start()
-    process.wait()
-    reader.join(timeout=5)
+    @property
+    def lives(self) -> bool:
+        """Whether the process still takes jobs."""
+        return self._process.poll() is None
+
+    def run(self, folder: Path, progress: Callable[[str], None] | None) -> int:
+        """Run the pipeline in a folder; give its exit code, which is negative if a signal ended it."""
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        with contextlib.suppress(BrokenPipeError):  # it was ended meanwhile, as its exit code says
+            self._process.stdin.write(json.dumps(str(folder)).encode() + b"\n")
+            self._process.stdin.flush()
+        for line in self._messages:
+            message = json.loads(line)
+            if "ended" in message:
+                return int(message["ended"])
+            if progress is not None:
+                progress(message["step"])
+        return self._process.wait() or 1  # the worker ended before the job did
+
+    def kill(self) -> None:
+        """End the process, and a job that still runs."""
+        if self.lives:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the process, and close the pipes."""
+        self.kill()
+        self._process.wait()
+        self._messages.close()
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return "\n".join(lines[-_LINES:])
 
 

@@ -1,21 +1,24 @@
-"""One run of `Detector1Pipeline`, in a process of its own: ``python -m miripool.pipeline.worker FOLDER``.
+"""Runs of `Detector1Pipeline`, one after the other: ``python -m miripool.pipeline.worker FD``.
 
-The folder has ``job.json`` and the raw file. The worker writes each step to standard output, as one line of JSON, and
-the result to ``result.json``.
+The worker imports jwst, then reads folders from standard input, one to a line, as JSON. Each has ``job.json`` and the
+raw file. A process that is forked for the folder writes ``pipeline.log`` and ``result.json``. The worker writes lines
+of JSON to the file descriptor: each step that begins, and the exit code of the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import gc
 import json
 import logging
 import os
 import re
+import select
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import xxhash
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_log = logging.getLogger("miripool.pipeline.worker")
 _STEP = re.compile(r"Step (\w+) running")
 _NEEDLESS = frozenset({"emicorr", "flat", "pastasoss", "pictureframe", "refpix", "sirskernel", "superbias"})
 """Reference types that MIRI's exposures do not need: their steps are for other instruments, or do nothing."""
@@ -36,39 +40,72 @@ class JobError(Exception):
     """The job can't be done as it is asked for; the message is for the user."""
 
 
-def main(folder: str) -> int:
-    """Do the job of a folder.
+def main(descriptor: int) -> int:
+    """Do the jobs that standard input names, until it ends.
 
     Parameters
     ----------
-    folder : str
-        Where ``job.json`` is.
+    descriptor : int
+        File descriptor for the messages.
 
     Returns
     -------
     int
-        Exit code: 0 if ``result.json`` has the result or says why there is none.
+        Exit code, 0.
     """
-    place = Path(folder)
-    _end_with_parent()
-    try:
-        result = _run(place, json.loads((place / "job.json").read_text()))
-    except JobError as error:
-        result = {"error": str(error)}
-    except Exception as error:
-        logging.getLogger("miripool.pipeline.worker").exception("the pipeline failed")
-        result = {"error": f"{type(error).__name__}: {error}"}
-    (place / "result.json.part").write_text(json.dumps(result))
-    (place / "result.json.part").rename(place / "result.json")
+    with contextlib.suppress(Exception):  # each job imports jwst, too, and says what is wrong
+        _import_jwst()
+    for line in sys.stdin.buffer:
+        child = os.fork()
+        if not child:
+            _do_and_exit(Path(json.loads(line)), descriptor)
+        _, status = os.waitpid(child, 0)
+        _send(descriptor, ended=os.waitstatus_to_exitcode(status))
     return 0
 
 
+def _send(descriptor: int, **message: object) -> None:
+    os.write(descriptor, json.dumps(message).encode() + b"\n")
+
+
+def _do_and_exit(place: Path, descriptor: int) -> NoReturn:
+    code = 1
+    try:
+        _do(place, descriptor)
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)  # not by way of `main`, which is the worker's
+
+
+def _do(place: Path, descriptor: int) -> None:
+    """Do the job of a folder; ``result.json`` has the result, or says why there is none."""
+    log = os.open(place / "pipeline.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    _end_with_parent()
+    try:
+        result = _run(place, json.loads((place / "job.json").read_text()), descriptor)
+    except JobError as error:
+        result = {"error": str(error)}
+    except Exception as error:
+        _log.exception("the pipeline failed")
+        result = {"error": f"{type(error).__name__}: {error}"}
+    (place / "result.json.part").write_text(json.dumps(result))
+    (place / "result.json.part").rename(place / "result.json")
+    sys.stdout.flush()  # other libraries print
+
+
 def _end_with_parent() -> None:
-    """End when nobody reads the results any more: the parent holds the other end of standard input."""
+    """End when nobody waits for the result any more: the worker is gone, or the other end of standard input."""
+    worker = os.getppid()
 
     def watch() -> None:
-        while os.read(0, 1024):  # not by sys.stdin, whose lock Python wants at its own end
-            pass
+        while os.getppid() == worker:
+            readable, _, _ = select.select([0], [], [], 1)
+            if readable and not os.read(0, 1024):
+                break
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -84,12 +121,12 @@ def _import_jwst() -> None:
     gc.enable()
 
 
-def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
+def _run(place: Path, job: dict[str, Any], descriptor: int) -> dict[str, Any]:
     _import_jwst()
     import jwst
     from jwst.pipeline import Detector1Pipeline
 
-    logging.getLogger("stpipe").addHandler(_Telling())
+    logging.getLogger("stpipe").addHandler(_Steps(descriptor))
     os.chdir(place)  # the pipeline's log, which is kept, names the file as it is given
     raw = job["raw"]
     steps = _settings(Detector1Pipeline.step_defs, job)
@@ -107,14 +144,17 @@ def _run(place: Path, job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class _Telling(logging.Handler):
-    """Tells each step that begins."""
+class _Steps(logging.Handler):
+    """Sends each step that begins."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
 
     def emit(self, record: logging.LogRecord) -> None:
         found = _STEP.match(record.getMessage())
         if found is not None:
-            sys.stdout.write(json.dumps({"step": found[1]}) + "\n")
-            sys.stdout.flush()
+            _send(self._descriptor, step=found[1])
 
 
 def _settings(definitions: Any, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -264,4 +304,4 @@ def _digest(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(int(sys.argv[1])))
