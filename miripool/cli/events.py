@@ -1,4 +1,4 @@
-"""Commands on what happens to a detector: events, how long states last, and alarms."""
+"""Commands on what happens to a detector: events, how long states last, alarms, and their causes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ _EVENT_COLUMNS = (
 _SURVIVAL_COLUMNS = ("stratum", "state", "days", "at_risk", "ended", "survival", "low", "high")
 _ALARM_COLUMNS = (
     *("level", "detector", "amplifier", "onset", "raised", "size", "sigma", "significance", "urn", "stratum"),
+)
+_COMPARED_COLUMNS = (
+    *("detector", "subarray", "amplifier", "onset", "cause", "first", "second", "difference", "error", "references"),
+    *("exposures", "urn"),
 )
 
 
@@ -137,6 +141,29 @@ def _alarms(
         raise typer.Exit(RED if any(row["level"] == "red" for row in rows) else RAISED)
 
 
+def _compare(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: NAME,
+    other: Annotated[
+        str, typer.Argument(metavar="OTHER", help="Monitor of the same exposures in another calibration.")
+    ],
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Compare the trends of the same exposures in two calibrations.
+
+    The first row of each amplifier has the levels of the whole series (DN/s), the others, with an onset, the sizes of
+    changes. The cause of a change is the detector, if both calibrations show it, or a reference file, if it changed
+    then and only its calibration shows it; it is unknown otherwise.
+    """
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        first, second = pool.monitor(name), pool.monitor(other)
+        rows = first.compare_records(second)
+    emit(rows if as_json or as_csv else rounded(rows), _COMPARED_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+
+
 def rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give four digits to numbers that people read.
 
@@ -164,3 +191,4 @@ def add_commands(group: Commands) -> None:
     group.command("events")(_events)
     group.command("survival")(_survival)
     group.command("alarms")(_alarms)
+    group.command("compare")(_compare)

@@ -52,6 +52,10 @@ _STATE_COLUMNS = (
     *("fraction", "dwell", "stratum"),
 )
 _TREND_COLUMNS = ("detector", "amplifier", "time", "integration", "median", "sigma", "noise", "urn", "stratum")
+_LINE_COLUMNS = (
+    *("detector", "amplifier", "begin", "end", "exposures", "used", "level", "slope", "error", "significance", "sigma"),
+    "stratum",
+)
 _POPULATION_COLUMNS = ("stratum", "state", "time", "count", "born", "healed", "urn")
 _MASK_COLUMNS = ("state", "flags", "pixels")
 _LIST_COLUMNS = ("name", "version", "updated", "exposures", "pixels", "kind", "where", "tag", "region", "light")
@@ -180,6 +184,9 @@ def _trends(
     amplifier: Annotated[
         int | None, typer.Option("--amplifier", min=1, max=4, help="Only this amplifier.", show_default=False)
     ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Fit a line to the level of each amplifier instead; outliers are left out.")
+    ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -187,12 +194,14 @@ def _trends(
 
     Amplifier 1 reads columns 1, 5, 9 … of the FULL array. Reference pixels and pixels flagged DO_NOT_USE are left out.
     """
-    from ..monitors import answers
+    from ..monitors import answers, trendlines
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
-        rows = answers.trend_records(pool.monitor(name).ref.product, amplifier=amplifier)
-    emit(rows if as_json or as_csv else rounded(rows), _TREND_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+        records = trendlines.trend_line_records if fit else answers.trend_records
+        rows = records(pool.monitor(name).ref.product, amplifier=amplifier)
+    columns = _LINE_COLUMNS if fit else _TREND_COLUMNS
+    emit(rows if as_json or as_csv else rounded(rows), columns, as_json_list=as_json, as_csv=as_csv)
 
 
 @_monitor.command("population")

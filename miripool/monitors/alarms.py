@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .exposures import AMPLIFIERS, TREND
+from .exposures import AMPLIFIERS
+from .levels import read_levels
 from .robust import NORMAL_MAD
-from .rows import read_members, read_strata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Shift:
     sigma: float
 
 
-def find_shifts(values: Vector) -> list[Shift]:
+def find_shifts(values: Vector, *, floor: float = 0.0) -> list[Shift]:
     """Find changes of the level of a series by CUSUM, as they would have been found exposure by exposure.
 
     After each exposure, the values since the last change are divided in two where their means differ most, in units of
@@ -67,6 +67,8 @@ def find_shifts(values: Vector) -> list[Shift]:
     ----------
     values : ndarray of float64, shape (n,)
         In the order of time; NaN where there is none.
+    floor : float, keyword-only
+        Smallest noise of one exposure, in the unit of the values.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def find_shifts(values: Vector) -> list[Shift]:
     if len(there) < _FEWEST + 2:
         return []
     known = values[there]
-    sigma = _noise(np.diff(known)) / math.sqrt(2)
+    sigma = max(_noise(np.diff(known)) / math.sqrt(2), floor)
     if sigma <= 0:
         return []
     found: list[Shift] = []
@@ -122,8 +124,7 @@ def _noise(steps: Vector) -> float:
 def alarm_records(product: Product, *, since: datetime | None = None) -> list[dict[str, Any]]:
     """List the changes of level of each amplifier.
 
-    The level of an exposure is the median over its integrations of the medians of the amplifier's pixels; the first
-    integration is left out where there are three or more.
+    See `Levels` for what the level is.
 
     Parameters
     ----------
@@ -138,21 +139,18 @@ def alarm_records(product: Product, *, since: datetime | None = None) -> list[di
         ``level`` (yellow or red), ``detector, amplifier, stratum, onset, raised, urn, size, sigma, significance``, by
         the time of raising. The URN is that of the exposure that raised the alarm. Size and noise are in DN/s.
     """
-    strata = read_strata(product)
-    trends: NDArray[np.void] = np.asarray(product["TRENDS"][...]) if strata else np.zeros(0, TREND)
     found = []
-    for stratum, exposures in zip(strata, read_members(product), strict=True):
-        places = [exposure["place"] for exposure in exposures]
+    for levels in read_levels(product):
+        exposures = levels.exposures
         for amplifier in range(1, AMPLIFIERS + 1):
-            part = trends[trends["amplifier"] == amplifier]
-            for shift in find_shifts(np.array([_level_of(part[part["exposure"] == i]) for i in places])):
+            for shift in find_shifts(levels.values[:, amplifier - 1]):
                 significance = abs(shift.size) / shift.sigma
                 found.append(
                     {
                         "level": "red" if significance >= RED else "yellow",
-                        "detector": stratum.detector,
+                        "detector": levels.stratum.detector,
                         "amplifier": amplifier,
-                        "stratum": str(stratum),
+                        "stratum": str(levels.stratum),
                         "onset": exposures[shift.onset]["time"],
                         "raised": exposures[shift.raised]["time"],
                         "urn": exposures[shift.raised]["urn"],
@@ -163,9 +161,3 @@ def alarm_records(product: Product, *, since: datetime | None = None) -> list[di
                 )
     kept = [record for record in found if since is None or record["raised"] >= since]
     return sorted(kept, key=lambda record: (record["raised"], record["stratum"], record["amplifier"]))
-
-
-def _level_of(rows: NDArray[np.void]) -> float:
-    values = rows["median"][rows["integration"] > 1] if len(rows) > 2 else rows["median"]
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if values.size else math.nan

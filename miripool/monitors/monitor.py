@@ -15,7 +15,9 @@ from ..pool.find import find
 from ..pool.reference import ProductRef
 from . import answers
 from .alarms import alarm_records
+from .attribution import comparison_records
 from .events import Event, effect_records, events_of, events_table
+from .levels import read_levels
 from .life import read_life
 from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
@@ -24,14 +26,16 @@ from .result import build
 from .rows import read_rows
 from .survival import survival_records
 from .tables import table_of
+from .trendlines import trend_line_records
 from .update import Updated, definition_of, save_newest, select_exposures, update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from astropy.table import Table
 
+    from ..model.metadata import MetaData
     from ..pool.core import Core, HasCore
     from .definition import Definition
     from .life import PixelLife
@@ -123,6 +127,64 @@ class PixelMonitor:
             By stratum, time, integration and amplifier.
         """
         return table_of(answers.trend_records(self.ref.product, amplifier=amplifier))
+
+    def trend_lines(self, amplifier: int | None = None) -> Table:
+        """Fit a straight line to the level of each amplifier, without outliers.
+
+        Parameters
+        ----------
+        amplifier : int, optional
+            Only this one, 1 to 4.
+
+        Returns
+        -------
+        astropy.table.Table
+            By stratum and amplifier; the columns are those of `trendlines.trend_line_records`.
+        """
+        return table_of(trend_line_records(self.ref.product, amplifier=amplifier))
+
+    def compare(self, other: PixelMonitor) -> Table:
+        """Compare the amplifiers in the same exposures under two calibrations.
+
+        Make two monitors of the same exposures that differ in what calibrated them, for example in the tag. The
+        comparison attributes each change of level to the detector or to a reference file.
+
+        Parameters
+        ----------
+        other : PixelMonitor
+            Of the same pool.
+
+        Returns
+        -------
+        astropy.table.Table
+            By detector, amplifier and time; the columns are those of `attribution.comparison_records`.
+
+        Raises
+        ------
+        InvalidInput
+            If the monitors have no exposure in common.
+        """
+        records = self.compare_records(other)
+        return table_of([{**record, "references": "; ".join(record["references"])} for record in records])
+
+    def compare_records(self, other: PixelMonitor) -> list[dict[str, Any]]:
+        """Compare as `compare` does.
+
+        Parameters
+        ----------
+        other : PixelMonitor
+            Of the same pool.
+
+        Returns
+        -------
+        list of dict
+            See `attribution.comparison_records`.
+        """
+
+        def settings_of(serials: Sequence[int]) -> list[dict[str, str]]:
+            return [_settings_in(ref.meta) for ref in self._core.fetch(list(serials))]
+
+        return comparison_records(read_levels(self.ref.product), read_levels(other.ref.product), settings_of)
 
     def population(self, *states: str) -> Table:
         """Count the pixels in each state through time; the columns are those of `answers.population_records`.
@@ -398,6 +460,12 @@ class PixelMonitor:
             If the file can't be written.
         """
         return plot_monitor(self.ref.product, path, what, at=at, stratum=stratum)
+
+
+def _settings_in(meta: MetaData) -> dict[str, str]:
+    """Give reference files, states of steps and the version of the pipeline, as far as they apply, by keyword."""
+    found = {key: str(meta[key].value) for key in meta if key.startswith(("R_", "S_")) or key == "CAL_VER"}
+    return {key: value.removeprefix("crds://") for key, value in found.items() if value not in ("", "N/A")}
 
 
 def create_monitor(pool: HasCore, definition: Definition) -> PixelMonitor:
