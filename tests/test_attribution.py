@@ -143,6 +143,23 @@ def test_the_commands(monitors: tuple[PixelMonitor, PixelMonitor], pool: Pool) -
     assert row["slope"] == lines[2]["slope"]
 
 
+@pytest.mark.slow
+def test_a_real_exposure_in_two_contexts(pool: Pool, shared_data: Path) -> None:
+    """One exposure shows no more than what differs between its calibrations."""
+    for context in ("9001", "9002"):
+        for outcome in pool.ingest([shared_data / "jpl8" / context], tag=f"cal {context}", pixels=False):
+            assert outcome.error is None
+        assert pool.create_monitor(context, tag=f"cal {context}").update().exposures == 1
+    records = pool.monitor("9001").compare_records(pool.monitor("9002"))
+    assert [(record["amplifier"], record["change"], record["exposures"]) for record in records] == [
+        (n, False, 1) for n in (1, 2, 3, 4)
+    ]
+    for record in records:
+        assert record["references"] == ["R_GAIN: jwst_miri_gain_9001.fits → jwst_miri_gain_9002.fits"]
+        assert record["cause"] in ("reference", None)
+        assert record["first"] > 0
+
+
 STRATUM = Stratum("MIRIMAGE", "SUB64", "FASTR1", "jwst_9001.pmap", "", "dark", 1, 779, 64, 64)
 GAINS = ({"R_GAIN": "a.fits"}, {"R_GAIN": "b.fits"})
 

@@ -48,6 +48,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "log": ["trap", "Rate/a"],
     "ls": ["trap", "--where", "p['SCI'].max() > 0"],
     "monitor alarms": ["trap", "darks"],
+    "monitor compare": ["trap", "darks", "darks"],
     "monitor create": ["trap", "darks"],
     "monitor events": ["trap", "darks"],
     "monitor life": ["trap", "darks", "3", "4"],
