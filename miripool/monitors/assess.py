@@ -114,10 +114,11 @@ def assess(
     work = _Stratum(exposures, shape, first, light)
     height = max(1, _ELEMENTS // (len(exposures) * shape[1]))
     starts = range(0, shape[0], height)
-    measures = [measure(work.block(start, height)) for start in starts]
+    whole = work.block(0, height) if len(starts) == 1 else None  # else a block is read when it is needed
+    measures = [measure(whole or work.block(start, height)) for start in starts]
     population = population_of(measures)
     found = [
-        judge(work.block(start, height), part, population, thresholds, times, light=light)
+        judge(whole or work.block(start, height), part, population, thresholds, times, light=light)
         for start, part in zip(starts, measures, strict=True)
     ]
     episodes = np.concatenate([np.zeros(0, EPISODE), *found])
@@ -148,11 +149,13 @@ class _Stratum:
     def _level(self, planes: Planes) -> Matrix:
         """Give the median rate of each tile; of all pixels where a tile has few; 0 where there are few at all."""
         rate, _ = self._rates(planes, slice(None))
-        whole = _median_of(rate)
-        found = np.full((self._rows[-1] + 1, self._columns[-1] + 1), 0.0 if whole is None else whole)
+        found = np.full((self._rows[-1] + 1, self._columns[-1] + 1), np.nan)
         for i, j in np.ndindex(found.shape):
-            middle = _median_of(rate[np.ix_(self._rows == i, self._columns == j)])
-            found[i, j] = found[i, j] if middle is None else middle
+            middle = _median_of(rate[_range_of(self._rows, i), _range_of(self._columns, j)])
+            found[i, j] = np.nan if middle is None else middle
+        few = np.isnan(found)
+        if few.any():
+            found[few] = _median_of(rate) or 0.0
         return found
 
     def _rates(self, planes: Planes, rows: slice) -> tuple[Matrix, Matrix]:
@@ -189,6 +192,10 @@ def tile_of(length: int) -> NDArray[np.intp]:
     """Number the tile that each row or column belongs to."""
     tiles = max(1, round(length / _TILE))
     return np.arange(length) * tiles // length
+
+
+def _range_of(tiles: NDArray[np.intp], number: int) -> slice:
+    return slice(*np.searchsorted(tiles, (number, number + 1)))
 
 
 def _median_of(values: Matrix) -> float | None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from .robust import median
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -42,7 +40,7 @@ def wide_component(series: Series) -> tuple[Matrix, Matrix]:
     ----------
     .. [1] arXiv:1808.02033.
     """
-    pulls = (series.rates - median(series.rates)) / series.errors
+    pulls = (series.rates - series.middle) / series.errors
     pulls = np.where(np.isfinite(pulls), pulls, 0.0)
     there = series.weights > 0
     ratio = np.exp(np.minimum(0.5 * pulls**2 * (1 - 1 / (1 + _WIDE**2)), 600)) / np.sqrt(1 + _WIDE**2)
@@ -73,10 +71,9 @@ def noise_level(scatter: Matrix, counts: Matrix) -> Matrix:
     """
     freedom = np.where(np.isfinite(scatter), np.maximum(counts - 1, 0), 0)
     variance = np.where(freedom > 0, scatter**2, np.inf)
-    order = np.argsort(variance, axis=0)
-    kept = len(scatter) - len(scatter) // 5
-    variance = np.take_along_axis(variance, order, axis=0)[:kept]
-    freedom = np.take_along_axis(freedom, order, axis=0)[:kept]
+    last = len(scatter) - len(scatter) // 5 - 1
+    if len(scatter):
+        freedom = np.where(variance <= np.partition(variance, last, axis=0)[last], freedom, 0)
     total = freedom.sum(axis=0)
     squares = np.where(freedom > 0, variance * freedom, 0.0).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

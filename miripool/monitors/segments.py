@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
-__all__ = ["Segments", "split_significance", "split_up", "window_significance"]
+__all__ = ["Segments", "change_significance", "split_significance", "split_up"]
 
 _LENGTHS: Final = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Lengths of the windows that are held against all other exposures."""
@@ -42,16 +42,22 @@ class Segments:
 
 
 def _sums(series: Series) -> tuple[Matrix, Matrix, Matrix]:
-    """Give the sums of weights, of weighted rates and of their squares over the first 0, 1, …, n exposures."""
+    """Give the sums of weights and of weighted rates over the first 0, 1, …, n exposures, and these rates.
+
+    The rates are less their mean, which keeps the sums small; they are 0 where there are none.
+    """
     weights = series.weights
     rates = np.where(weights > 0, series.rates, 0.0)
     total = weights.sum(axis=0)
     mean = np.divide((weights * rates).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
-    rates = np.where(weights > 0, rates - mean, 0.0)  # keeps the sums small
-    zero = np.zeros((1, rates.shape[1]))
-    sums = (np.cumsum(part, axis=0) for part in (weights, weights * rates, weights * rates**2))
-    w, s, q = (np.concatenate([zero, part]) for part in sums)
-    return w, s, q
+    rates = np.where(weights > 0, rates - mean, 0.0)
+    return _summed(weights), _summed(weights * rates), rates
+
+
+def _summed(values: Matrix) -> Matrix:
+    sums = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    return sums
 
 
 def split_significance(series: Series, shortest: int) -> Matrix:
@@ -71,41 +77,48 @@ def split_significance(series: Series, shortest: int) -> Matrix:
         that are too short.
     """
     w, s, _ = _sums(series)
-    n = len(series.rates)
+    return _split(w, s, shortest)
+
+
+def _split(w: Matrix, s: Matrix, shortest: int) -> Matrix:
+    n = len(w) - 1
     inner = slice(shortest, n - shortest + 1)
     if n < 2 * shortest:
-        return np.zeros(series.rates.shape[1])
+        return np.zeros(w.shape[1])
     total, part = w[-1], w[inner]
     spread = part * (total - part)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = np.abs(s[inner]) * np.sqrt(np.where(spread > 0, total / spread, 0.0))
-    return np.asarray(z.max(axis=0))
+    z2 = np.divide(s[inner] ** 2, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(np.sqrt(z2.max(axis=0) * total))
 
 
-def window_significance(series: Series, shortest: int) -> Matrix:
-    """Give the largest difference between the mean of a window and that of all other exposures, in standard errors.
+def change_significance(series: Series, shortest: int) -> tuple[Matrix, Matrix]:
+    """Give how much each pixel differs before and after a split, and in and out of a window, in standard errors.
 
     Parameters
     ----------
     series : Series
         The pixels.
     shortest : int
-        Exposures in a window, at least.
+        Exposures on either side of a split and in a window, at least.
 
     Returns
     -------
-    ndarray of float64, shape (npixels,)
-        The maximum over windows of 2, 3, 4, 6, 8, 12, … exposures, at most half the series, wherever they begin.
+    split : ndarray of float64, shape (npixels,)
+        See `split_significance`.
+    window : ndarray of float64, shape (npixels,)
+        The largest difference between the mean of a window and that of all other exposures: over windows of 2, 3, 4, 6,
+        8, 12, … exposures, at most half the series, wherever they begin.
     """
     w, s, _ = _sums(series)
     total, n = w[-1], len(series.rates)
     best = np.zeros(series.rates.shape[1])
     for length in (length for length in _LENGTHS if shortest <= length <= n // 2):
         part, there = w[length:] - w[:-length], s[length:] - s[:-length]
-        spread = part * (total - part)
-        z = np.abs(there) * np.sqrt(np.divide(total, spread, out=np.zeros_like(spread), where=spread > 0))
-        np.maximum(best, z.max(axis=0), out=best)
-    return best
+        there *= there
+        spread = (total - part) * part
+        z2 = np.divide(there, spread, out=np.zeros_like(spread), where=spread > 0)
+        np.maximum(best, z2.max(axis=0), out=best)
+    return _split(w, s, shortest), np.asarray(np.sqrt(best * total))
 
 
 def split_up(series: Series, threshold: float, shortest: int) -> Segments:
@@ -132,7 +145,8 @@ def split_up(series: Series, threshold: float, shortest: int) -> Segments:
     ----------
     .. [1] B. Jackson et al., IEEE Signal Processing Letters 12 (2005) 105.
     """
-    w, s, q = _sums(series)
+    w, s, rates = _sums(series)
+    q = _summed(series.weights * rates**2)
     n, npixels = series.rates.shape
     price = threshold**2
     cost = np.full((n + 1, npixels), np.inf)

@@ -14,7 +14,7 @@ from .drift import fit_line, theil_sen
 from .population import Measures, Population, measure, population_of
 from .robust import median
 from .scatter import wide_component
-from .segments import Segments, split_significance, split_up, window_significance
+from .segments import Segments, change_significance, split_significance, split_up
 from .series import Series, tamed
 from .telegraph import Telegraph, fit_telegraph
 
@@ -97,21 +97,21 @@ def judge(
     ndarray of `EPISODE`
         In the order of pixels and begins.
     """
-    noise = population.noise
     factor = _factors(measures, population)
     series = tamed(block.series.scaled(factor))
     changed = _may_have_changed(series, thresholds)
     found: list[NDArray[np.void]] = []
     taken = np.zeros(series.rates.shape[1], bool)
 
-    rts = _telegraphs(block.series.scaled(noise), thresholds, times)
+    usual = block.series.scaled(population.noise)
+    rts = _telegraphs(usual, thresholds, times)
     found.append(rts)
     taken[rts["pixel"]] = True
 
     segments = _without(_segments(series, changed & ~taken, thresholds), taken)
     line = fit_line(times, series)
     drifting = _drifting(series, line, segments, thresholds) & ~taken
-    wavering = _wavering(block.series.scaled(noise), segments, thresholds) & ~taken & ~drifting
+    wavering = _wavering(usual, segments, thresholds) & ~taken & ~drifting
     if light == "dark":
         hot = _hot_throughout(block, segments, population)
         drifting, wavering = drifting & ~hot, wavering & ~hot
@@ -124,7 +124,7 @@ def judge(
     for episodes in found:
         taken[episodes["pixel"]] = True
     found.append(_drifts(times, series, line, drifting & ~taken))
-    found.append(_unstable(block.series.scaled(noise), wavering & ~taken))
+    found.append(_unstable(usual, wavering & ~taken))
     taken |= drifting | wavering
     found.append(_noisy(block, measures, population, thresholds, taken))
     episodes = np.concatenate(found)
@@ -172,7 +172,7 @@ def _factors(measures: Measures, population: Population) -> Matrix:
 def _wide(series: Series) -> tuple[Matrix, Matrix, NDArray[np.bool_]]:
     """Give fraction and evidence of a wide component, 0 where fewer than three exposures are far; and which are far."""
     with np.errstate(invalid="ignore"):
-        far = np.abs(series.rates - median(series.rates)) > _OFF * series.errors
+        far = np.abs(series.rates - series.middle) > _OFF * series.errors
     some = np.flatnonzero(np.count_nonzero(far, axis=0) >= _FEWEST_AWAY)
     fraction, evidence = np.zeros((2, far.shape[1]))
     fraction[some], evidence[some] = wide_component(series.of(some))
@@ -189,8 +189,8 @@ def _episodes(state: str, pixel: NDArray[np.intp], **columns: object) -> NDArray
 
 
 def _may_have_changed(series: Series, thresholds: Thresholds) -> NDArray[np.bool_]:
-    split = split_significance(series, thresholds.shortest) > thresholds.step
-    return split | (window_significance(series, thresholds.shortest) > math.sqrt(2) * thresholds.step)
+    split, window = change_significance(series, thresholds.shortest)
+    return (split > thresholds.step) | (window > math.sqrt(2) * thresholds.step)
 
 
 def _telegraphs(series: Series, thresholds: Thresholds, times: Matrix) -> NDArray[np.void]:
@@ -428,8 +428,7 @@ def _wavering(series: Series, segments: Segments, thresholds: Thresholds) -> NDA
     there = part.weights > 0
     log = np.log(np.count_nonzero(there, axis=0))
     constant, stepwise = (
-        np.where(there, part.weights * (part.rates - level) ** 2, 0.0).sum(axis=0)
-        for level in (median(part.rates), levels)
+        np.where(there, part.weights * (part.rates - level) ** 2, 0.0).sum(axis=0) for level in (part.middle, levels)
     )
     better = constant - 2 * evidence[pixel] + 2 * log < stepwise + (2 * pieces - 1) * log
     wavering = np.zeros(npixels, bool)
@@ -441,7 +440,7 @@ def _unstable(series: Series, wavering: NDArray[np.bool_]) -> NDArray[np.void]:
     pixel = np.flatnonzero(wavering)
     part = series.of(pixel)
     fraction, evidence, far = _wide(part)
-    distance = median(np.where(far, np.abs(part.rates - median(part.rates)), np.nan))
+    distance = median(np.where(far, np.abs(part.rates - part.middle), np.nan))
     error = median(part.errors) / np.sqrt(np.maximum(np.count_nonzero(far, axis=0), 1))
     return _episodes(
         "unstable",
@@ -457,7 +456,7 @@ def _unstable(series: Series, wavering: NDArray[np.bool_]) -> NDArray[np.void]:
 def _evidence_of_noise(series: Series) -> Matrix:
     """Give the logarithm of the likelihood of larger noise in all exposures, less that of the errors' own."""
     with np.errstate(invalid="ignore"):
-        pulls = (series.rates - median(series.rates)) / series.errors
+        pulls = (series.rates - series.middle) / series.errors
     there = np.isfinite(pulls)
     n = np.maximum(np.count_nonzero(there, axis=0), 1)
     variance = np.maximum(np.where(there, pulls, 0.0) ** 2, 0).sum(axis=0) / n

@@ -137,20 +137,19 @@ def _forward_backward(emission: Matrix, stay: Matrix, start: Matrix) -> tuple[Ma
     for i in range(n):
         if i:
             now = (now * stay + (now * leave)[::-1]) * emission[i]
-        scale[i] = np.maximum(now.sum(axis=0), _SMALLEST)
-        now = now / scale[i]
-        forward[i] = now
-    backward = np.ones((2, npixels))
+        np.maximum(now[0] + now[1], _SMALLEST, out=scale[i])
+        now = np.divide(now, scale[i], out=forward[i])
+    aheads = np.empty((n - 1, 2, npixels))
     posterior = np.empty_like(emission)
-    pairs = np.zeros((2, 2, npixels))  # from, to
     posterior[-1] = forward[-1]
+    scaled = emission / scale[:, None]
+    backward = np.ones((2, npixels))
     for i in range(n - 1, 0, -1):
-        ahead = emission[i] * backward / scale[i]
-        for a in range(2):
-            for b in range(2):
-                pairs[a, b] += forward[i - 1, a] * (stay[a] if a == b else leave[a]) * ahead[b]
+        ahead = np.multiply(scaled[i], backward, out=aheads[i - 1])
         backward = stay * ahead + leave * ahead[::-1]
-        posterior[i - 1] = forward[i - 1] * backward
+        np.multiply(forward[i - 1], backward, out=posterior[i - 1])
+    pairs = np.einsum("iap,ibp->abp", forward[:-1], aheads)  # from, to
+    pairs *= np.where(np.eye(2, dtype=bool)[:, :, None], stay[:, None], leave[:, None])
     return posterior, pairs, np.log(scale).sum(axis=0)
 
 
