@@ -564,6 +564,7 @@ def test_demo(home: Home, tmp_path: Path) -> None:
     assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
     assert "RateInts version 1" in result.stdout
     assert "written out again: the same bytes as the file that was added" in result.stdout
+    assert re.search(r"anneal of 2026-02-11: \d\d of \d+ hot pixels healed, 0\.\d\d to 0\.\d\d of all", result.stdout)
     assert Home(tmp_path / "kept").names() == ["demo"]
     with Home(tmp_path / "kept").pool("demo") as pool:
         for kind, versions in (("Raw", 1), ("Ramp", 2), ("RateInts", 2), ("Exposure", 3)):

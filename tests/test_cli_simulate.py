@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from homes import call
 
 from miripool import Pool
@@ -65,3 +66,26 @@ def test_folders_that_hold_no_references(tmp_path: Path) -> None:
         hdu.writeto(tmp_path / f"{name}.fits")
     with pytest.raises(InvalidInput, match=r"two reference files of type gain: b\.fits and c\.fits"):
         references_in(tmp_path)
+
+
+@pytest.mark.slow
+def test_an_anneal(tmp_path: Path) -> None:
+    options = (
+        "--lives",
+        "--number",
+        24,
+        "--nints",
+        2,
+        "--anneal",
+        "2026-01-13T06:00:00",
+        "--anneal",
+        "2026-01-13T09:00:00+03:00",
+    )
+    call("simulate", tmp_path, *options)
+    meta = Table.read(tmp_path / "truth.ecsv").meta
+    assert meta["anneals"] == ["2026-01-13T06:00:00+00:00"] * 2
+    with pytest.raises(InvalidInput, match="add --lives"):
+        call("simulate", tmp_path / "raw", "--anneal", "2026-01-13")
+    with pytest.raises(InvalidInput, match="'some day' is not a time"):
+        call("simulate", tmp_path / "raw", "--lives", "--anneal", "some day")
+    assert not (tmp_path / "raw").exists()

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import InvalidInput
 from .output import human_bytes, say, write
+from .session import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,18 @@ class _Form(enum.StrEnum):
 
     level1b = "level1b"
     jpl = "jpl"
+
+
+_Anneals = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anneal",
+        metavar="TIME",
+        help="With --lives: an anneal, after which each hot pixel is normal with a probability of 0.3. UTC unless it has "
+        "a zone. May be repeated.",
+        show_default=False,
+    ),
+]
 
 
 def _simulate(
@@ -66,6 +79,7 @@ def _simulate(
             "which tells which pixels, when and by how much. Not with --form jpl or --references.",
         ),
     ] = False,
+    anneal: _Anneals = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Simulate raw exposures and reference files, or darks in which pixels change.
@@ -77,10 +91,14 @@ def _simulate(
     if lives and (references or form is _Form.jpl):
         msg = "--lives writes slopes, and --references and --form jpl belong to raw exposures; leave them out."
         raise InvalidInput(msg)
+    if anneal and not lives:
+        msg = "--anneal heals pixels of darks; add --lives."
+        raise InvalidInput(msg)
+    anneals = [moment(text) for text in anneal or ()]
     settings = _Settings(subarray.upper(), nints, ngroups, detector, readpatt.upper(), seed)
     _make_folder(folder)
     if lives:
-        paths = _write_lives(folder, number or _MANY, settings, overwrite=overwrite)
+        paths = _write_lives(folder, number or _MANY, settings, anneals, overwrite=overwrite)
     else:
         paths = _write_raw(folder, number or 1, settings, form=form, references=references, overwrite=overwrite)
     count = size = 0
@@ -118,10 +136,12 @@ def _write_raw(
             say(f"references in {place}: {', '.join(made)}")
 
 
-def _write_lives(folder: Path, number: int, settings: _Settings, *, overwrite: bool) -> Iterator[Path]:
+def _write_lives(
+    folder: Path, number: int, settings: _Settings, anneals: list[datetime], *, overwrite: bool
+) -> Iterator[Path]:
     from ..simulate import simulate_lives
 
-    campaign = simulate_lives(number, name=_LIVES_NAME, start=_START, hours=24, **settings._asdict())
+    campaign = simulate_lives(number, name=_LIVES_NAME, start=_START, hours=24, anneals=anneals, **settings._asdict())
     truth = campaign.write_truth(folder, overwrite=overwrite)
     say(f"truth of {len(campaign.truth.lives)} pixels that change in {truth}")
     for i in range(number):

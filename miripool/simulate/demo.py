@@ -1,20 +1,23 @@
-"""Demo: the main job on simulated data, explained step by step."""
+"""Demo: the main jobs on simulated data, explained step by step."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import MiripoolError
 from ..model.kinds import Ramp, RateInts, Raw
+from ..monitors import Event
 from ..pipeline import Recipe, reprocess
 from ..pool.core import core_of
 from ..pool.ingest import ingest
 from ..query import FullQuery, MetaQuery, PixelQuery
-from . import SUBARRAYS, Calibration, simulate_campaign, write_references
+from . import SUBARRAYS, Calibration, simulate_campaign, simulate_lives, write_references
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,6 +66,7 @@ def run_demo(home: Home, tell: Tell, *, plot: Path | None = None) -> None:
             _draw(pool, plot, tell)
         _trace(pool, exposures[-1].name, tell)
         _write_out(pool, exposures[0].name, folder, tell)
+        _anneal(pool, folder, tell)
     tell(f"\nin {time.monotonic() - start:.0f} s")
 
 
@@ -95,6 +99,33 @@ def _calibrate(pool: Pool, exposure: SimulatedExposure, calibration: Calibration
             raise done.error
         made = ", ".join(f"{ref.kind} version {ref.version} ({ref.stored_bytes} bytes stored)" for ref in done.refs)
         tell(f"  {done.raw.name}  {made}")
+
+
+def _anneal(pool: Pool, folder: Path, tell: Tell) -> None:
+    """Follow all pixels of a subarray through darks and an anneal."""
+    start = datetime(2026, 2, 1, tzinfo=UTC)
+    anneal = start + timedelta(days=10, hours=12)
+    campaign = simulate_lives(
+        20, name="dark_{number:02d}", nints=3, hours=24, start=start, lives={"hot": 200}, amplitude=(10, 25),
+        anneals=(anneal,),
+    )  # fmt: skip
+    tell(f"\n{campaign.number} darks of SUB64, a day apart; an anneal heals each hot pixel with a probability of 0.3:")
+    for outcome in pool.ingest(campaign.write_rateints(folder), pixels=False):
+        if outcome.error is not None:
+            raise outcome.error
+    monitor = pool.create_monitor("darks", where="name like 'dark*'")
+    tell(
+        f"  monitor darks: {monitor.update().exposures} exposures, {len(monitor.states('hot'))} episodes of hot pixels"
+    )
+    monitor.add_events(Event(anneal, "anneal"))
+    effects = monitor.effects()
+    (hot,) = effects[effects["state"] == "hot"]
+    tell(
+        f"  anneal of {anneal:%Y-%m-%d}: {hot['healed']} of {hot['bad']} hot pixels healed, "
+        f"{hot['healed_low']:.2f} to {hot['healed_high']:.2f} of all (95 %); {hot['born']} new ones"
+    )
+    mask = monitor.mask(anneal + timedelta(days=2))
+    tell(f"  mask for two days later: {int(np.count_nonzero(mask.dq & 1))} pixels DO_NOT_USE")
 
 
 def _ask(pool: Pool, tell: Tell) -> None:
