@@ -70,20 +70,10 @@ def test_folders_that_hold_no_references(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_anneal(tmp_path: Path) -> None:
-    options = (
-        "--lives",
-        "--number",
-        24,
-        "--nints",
-        2,
-        "--anneal",
-        "2026-01-13T06:00:00",
-        "--anneal",
-        "2026-01-13T09:00:00+03:00",
-    )
-    call("simulate", tmp_path, *options)
+    anneals = ("--anneal", "2026-01-13T06:00:00", "--anneal", "2026-01-19T09:00:00+03:00")
+    call("simulate", tmp_path, "--lives", "--number", 24, "--nints", 2, *anneals)
     meta = Table.read(tmp_path / "truth.ecsv").meta
-    assert meta["anneals"] == ["2026-01-13T06:00:00+00:00"] * 2
+    assert meta["anneals"] == ["2026-01-13T06:00:00+00:00", "2026-01-19T06:00:00+00:00"]
     with pytest.raises(InvalidInput, match="add --lives"):
         call("simulate", tmp_path / "raw", "--anneal", "2026-01-13")
     with pytest.raises(InvalidInput, match="'some day' is not a time"):

@@ -37,8 +37,8 @@ _Anneals = Annotated[
     typer.Option(
         "--anneal",
         metavar="TIME",
-        help="With --lives: an anneal, after which each hot pixel is normal with a probability of 0.3. UTC unless it has "
-        "a zone. May be repeated.",
+        help="With --lives: an anneal, after which each hot pixel is normal with a probability of 0.3. UTC unless it "
+        "has a zone. May be repeated.",
         show_default=False,
     ),
 ]
