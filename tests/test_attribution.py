@@ -48,7 +48,7 @@ def calibrated(files: list[Path], folder: Path, calibration: str) -> list[Path]:
             if dark == "b1":
                 sci += SHIFT
             if calibration == "b":
-                sci += SHIFT / 2  # its gain, as it were
+                sci += SHIFT / 2  # the effect of its gain
             hdus.writeto(folder / path.name)
         written.append(folder / path.name)
     return written

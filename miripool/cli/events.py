@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from ..monitors import PixelMonitor
     from .commands import Commands
 
-__all__ = ["NAME", "RAISED", "RED", "add_commands", "rounded"]
+__all__ = ["DIGITS", "NAME", "RAISED", "RED", "add_commands"]
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the monitor.", show_default=False)]
+DIGITS = 4
+"""Of measured numbers in tables for people."""
 RAISED, RED = 3, 4
 """Exit codes of `monitor alarms`: there are alarms, and at least one of them is red."""
 
@@ -71,7 +73,7 @@ def _events(
         _change(monitor, add, kind, note, file, remove)
         events = monitor.events if keyword is None else monitor.changes_of(keyword)
         rows = effect_records(monitor.ref.product, events)
-    emit(rows if as_json or as_csv else rounded(rows), _EVENT_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    emit(rows, _EVENT_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
 def _change(
@@ -111,7 +113,7 @@ def _survival(
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
         rows = survival_records(pool.monitor(name).ref.product, state=state)
-    emit(rows if as_json or as_csv else rounded(rows), _SURVIVAL_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    emit(rows, _SURVIVAL_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
 def _alarms(
@@ -136,7 +138,7 @@ def _alarms(
     with open_pool(context, pool_name) as pool:
         begin = None if since is None else moment(since)
         rows = alarm_records(pool.monitor(name).ref.product, since=begin)
-    emit(rows if as_json or as_csv else rounded(rows), _ALARM_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    emit(rows, _ALARM_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
     if rows:
         raise typer.Exit(RED if any(row["level"] == "red" for row in rows) else RAISED)
 
@@ -161,23 +163,7 @@ def _compare(
     with open_pool(context, pool_name) as pool:
         first, second = pool.monitor(name), pool.monitor(other)
         rows = first.compare_records(second)
-    emit(rows if as_json or as_csv else rounded(rows), _COMPARED_COLUMNS, as_json_list=as_json, as_csv=as_csv)
-
-
-def rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give four digits to numbers that people read.
-
-    Parameters
-    ----------
-    rows : list of dict
-        Records.
-
-    Returns
-    -------
-    list of dict
-        The same, rounded.
-    """
-    return [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    emit(rows, _COMPARED_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
 def add_commands(group: Commands) -> None:

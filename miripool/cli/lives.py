@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .events import NAME, rounded
+from .events import DIGITS, NAME
 from .output import emit, say
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
 
@@ -46,7 +46,7 @@ def _life(
         if not (as_json or as_csv):
             return
     rows = life.records()
-    emit(rows if as_json or as_csv else rounded(rows), _LIFE_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    emit(rows, _LIFE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
 def _plot(

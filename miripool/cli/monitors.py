@@ -14,7 +14,7 @@ from ..system.words import counted
 from . import events, lives
 from .choosing import Tagged, Where
 from .commands import Commands
-from .events import NAME, rounded
+from .events import DIGITS, NAME
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
@@ -173,7 +173,7 @@ def _states(
         when = None if at is None else moment(at)
         rows = answers.state_records(product, states=_names(state), at=when, pixel=_pixel(pixel))
     shown = rows if as_json else [{**row, "number": len(row["exposures"])} for row in rows]
-    emit(shown if as_json or as_csv else rounded(shown), _STATE_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    emit(shown, _STATE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
 @_monitor.command("trends")
@@ -201,7 +201,7 @@ def _trends(
         records = trendlines.trend_line_records if fit else answers.trend_records
         rows = records(pool.monitor(name).ref.product, amplifier=amplifier)
     columns = _LINE_COLUMNS if fit else _TREND_COLUMNS
-    emit(rows if as_json or as_csv else rounded(rows), columns, as_json_list=as_json, as_csv=as_csv)
+    emit(rows, columns, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
 @_monitor.command("population")

@@ -251,6 +251,7 @@ def emit(
     as_json_list: bool = False,
     as_csv: bool = False,
     titles: Mapping[str, str] | None = None,
+    digits: int | None = None,
 ) -> None:
     """Write a list.
 
@@ -264,8 +265,12 @@ def emit(
         The form; a table for people unless one is set.
     titles : mapping, keyword-only, optional
         Column heads that differ from the column's name.
+    digits : int, keyword-only, optional
+        Digits of numbers in a table for people; all unless given. JSON and CSV have all.
     """
     heads = {**_TITLES, **(titles or {})}
+    if digits is not None and not (as_json_list or as_csv):
+        rows = [_rounded(row, digits) for row in rows]
     rows = [plain(row) for row in rows]
     if as_json_list:
         write(as_json(rows))
@@ -275,6 +280,10 @@ def emit(
         _rich_table(rows, columns, heads)
     else:
         _aligned(rows, columns, heads)
+
+
+def _rounded(row: Mapping[str, Any], digits: int) -> dict[str, Any]:
+    return {k: float(f"{v:.{digits}g}") if isinstance(v, float) else v for k, v in row.items()}
 
 
 def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

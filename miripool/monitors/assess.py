@@ -5,6 +5,7 @@ The work goes by rows of the region, so that memory does not grow with it.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -140,6 +141,7 @@ class _Stratum:
         self._first = first
         self._light = light
         self._rows, self._columns = (tile_of(n) for n in shape)
+        self._tile_rows, self._tile_columns = _ranges(self._rows), _ranges(self._columns)
         levels = np.stack([self._level(planes) for planes in exposures])
         self._usual = np.median(levels, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -149,9 +151,9 @@ class _Stratum:
     def _level(self, planes: Planes) -> Matrix:
         """Give the median rate of each tile; of all pixels where a tile has few; 0 where there are few at all."""
         rate, _ = self._rates(planes, slice(None))
-        found = np.full((self._rows[-1] + 1, self._columns[-1] + 1), np.nan)
+        found = np.full((len(self._tile_rows), len(self._tile_columns)), np.nan)
         for i, j in np.ndindex(found.shape):
-            middle = _median_of(rate[_range_of(self._rows, i), _range_of(self._columns, j)])
+            middle = _median_of(rate[self._tile_rows[i], self._tile_columns[j]])
             found[i, j] = np.nan if middle is None else middle
         few = np.isnan(found)
         if few.any():
@@ -194,8 +196,10 @@ def tile_of(length: int) -> NDArray[np.intp]:
     return np.arange(length) * tiles // length
 
 
-def _range_of(tiles: NDArray[np.intp], number: int) -> slice:
-    return slice(*np.searchsorted(tiles, (number, number + 1)))
+def _ranges(tiles: NDArray[np.intp]) -> list[slice]:
+    """Give the rows or columns of each tile."""
+    borders = np.searchsorted(tiles, np.arange(tiles[-1] + 2))
+    return [slice(begin, end) for begin, end in itertools.pairwise(borders.tolist())]
 
 
 def _median_of(values: Matrix) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InvalidInput
 from .alarms import find_shifts
 from .exposures import AMPLIFIERS
+from .robust import NORMAL_MAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,21 +36,23 @@ _NEAR: Final = 1
 """Exposures between two onsets that are one change."""
 _FLOOR: Final = 1e-3
 """Smallest noise of the difference of two calibrations, in units of the noise of either."""
+_MEDIAN_ERROR: Final = 1.2533
+"""Standard error of a median, in those of a mean: the root of pi / 2."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
     """Exposures of a part of the detector in two calibrations, by time.
 
-    `exposures` are those of both; `values` are the levels, of shape (2, n, 4); `settings` what each version was made
-    with, by calibration and exposure.
+    `exposures` are those of the first; `values` are the levels, of shape (2, n, 4); `settings` what each version was
+    made with, by calibration and exposure.
     """
 
     name: str
     detector: str
-    exposures: tuple[list[dict[str, Any]], list[dict[str, Any]]]
+    exposures: list[dict[str, Any]]
     values: NDArray[np.float64]
-    settings: tuple[list[Settings], list[Settings]]
+    settings: Sequence[Sequence[Settings]]
 
 
 def comparison_records(
@@ -89,7 +92,7 @@ def comparison_records(
         for amplifier in range(1, AMPLIFIERS + 1):
             head = {"detector": pair.detector, "subarray": pair.name, "amplifier": amplifier}
             rows = _compare(pair, pair.values[:, :, amplifier - 1])
-            found += [{**head, **row, "exposures": len(pair.exposures[0])} for row in rows]
+            found += [{**head, **row, "exposures": len(pair.exposures)} for row in rows]
     return found
 
 
@@ -104,10 +107,10 @@ def _pairs(
         names = sorted(there[0].keys() & there[1].keys(), key=lambda key: (key[1], key[0]))
         if not names:
             continue
-        exposures = ([there[0][key][0] for key in names], [there[1][key][0] for key in names])
+        exposures = [[side[key][0] for key in names] for side in there]
         values = np.array([[side[key][1] for key in names] for side in there])
-        settings = tuple(list(settings_of([row["serial"] for row in rows])) for rows in exposures)
-        pairs.append(_Pair(" ".join(place[1:3]), place[0], exposures, values, (settings[0], settings[1])))
+        settings = [settings_of([row["serial"] for row in rows]) for rows in exposures]
+        pairs.append(_Pair(" ".join(place[1:3]), place[0], exposures[0], values, settings))
     return pairs
 
 
@@ -156,7 +159,7 @@ def _step(series: Vector, sides: tuple[slice, slice], sigma: float) -> _Size:
     if not (parts[0].size and parts[1].size):
         return _Size(0.0, float("inf"))
     error = sigma * (1 / parts[0].size + 1 / parts[1].size) ** 0.5
-    return _Size(float(np.median(parts[1]) - np.median(parts[0])), 1.2533 * error)  # of medians: the root of pi / 2
+    return _Size(float(np.median(parts[1]) - np.median(parts[0])), _MEDIAN_ERROR * error)
 
 
 def _noise_of(series: Vector) -> float:
@@ -164,7 +167,7 @@ def _noise_of(series: Vector) -> float:
     known = series[np.isfinite(series)]
     if len(known) < 3:
         return 0.0
-    return 1.4826 * float(np.median(np.abs(np.diff(known)))) / 2**0.5
+    return NORMAL_MAD * float(np.median(np.abs(np.diff(known)))) / 2**0.5
 
 
 def _onsets(values: NDArray[np.float64], difference: Vector, noise: float) -> list[int]:
@@ -199,7 +202,7 @@ def _attribute(pair: _Pair, onset: int, sizes: Sequence[_Size], apart: _Size) ->
 
 
 def _row(pair: _Pair, onset: int, sizes: Sequence[_Size], apart: _Size) -> Record:
-    exposure = pair.exposures[0][onset]
+    exposure = pair.exposures[onset]
     return {
         "change": True,
         "onset": exposure["time"],
@@ -215,7 +218,7 @@ def _whole(pair: _Pair, values: NDArray[np.float64], difference: Vector) -> Reco
     known = difference[np.isfinite(difference)]
     middles = [float(np.median(part)) if part.size else None for part in (v[np.isfinite(v)] for v in values)]
     middle = float(np.median(known)) if known.size else None
-    error = 1.2533 * _noise_of(difference) / known.size**0.5 if known.size > 2 else None
+    error = _MEDIAN_ERROR * _noise_of(difference) / known.size**0.5 if known.size > 2 else None
     names = _apart(pair)
     same = middle is None or middle == 0 or (error is not None and abs(middle) <= _SIGNIFICANT * error)
     return {

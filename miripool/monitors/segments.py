@@ -185,8 +185,7 @@ def _means(
 ) -> tuple[Matrix, Matrix]:
     weights = series.weights
     rates = np.where(weights > 0, series.rates, 0.0)
-    zero = np.zeros((1, rates.shape[1]))
-    w, s = (np.concatenate([zero, np.cumsum(part, axis=0)]) for part in (weights, weights * rates))
+    w, s = _summed(weights), _summed(weights * rates)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = w[end, pixel] - w[begin, pixel]
         return (s[end, pixel] - s[begin, pixel]) / weight, 1 / np.sqrt(weight)

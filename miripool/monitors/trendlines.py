@@ -83,7 +83,7 @@ def fit_robust_line(times: Vector, values: Vector) -> Line | None:
     kept = np.ones(len(t), bool)
     for _ in range(_ROUNDS):
         residuals = v - theil_sen(t[kept], v[kept][:, None])[0] * t
-        centre, _ = centre_and_sigma(residuals[kept])
+        centre = np.median(residuals[kept])
         sigma = centre_and_sigma(residuals)[1]
         now = np.abs(residuals - centre) <= _CLIPPED * sigma
         if np.array_equal(now, kept) or np.count_nonzero(now) < _FEWEST or np.ptp(t[now]) == 0:

@@ -53,7 +53,7 @@ def main(descriptor: int) -> int:
     int
         Exit code, 0.
     """
-    with contextlib.suppress(Exception):  # each job imports jwst, too, and says what is wrong
+    with contextlib.suppress(Exception):  # each job imports it again then, and says what is wrong
         _import_jwst()
     for line in sys.stdin.buffer:
         child = os.fork()
@@ -98,7 +98,7 @@ def _do(place: Path, descriptor: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when nobody waits for the result any more: the worker is gone, or the other end of standard input."""
+    """End when the worker has ended, or the process that started it has closed the worker's standard input."""
     worker = os.getppid()
 
     def watch() -> None:
@@ -122,7 +122,6 @@ def _import_jwst() -> None:
 
 
 def _run(place: Path, job: dict[str, Any], descriptor: int) -> dict[str, Any]:
-    _import_jwst()
     import jwst
     from jwst.pipeline import Detector1Pipeline
 
