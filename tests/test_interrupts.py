@@ -111,6 +111,29 @@ def test_while_the_command_line_is_imported(module: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+WHILE_A_COMMAND_IMPORTS = """
+import contextlib, os, signal, sys
+class Swallowing:
+    def find_spec(self, name, *_):
+        if name == "numpy.random":
+            sys.meta_path.remove(self)
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+                sum(range(1000))
+sys.meta_path.insert(0, Swallowing())
+from miripool.cli import main
+main()
+"""
+
+
+def test_while_a_command_imports_what_drops_exceptions(tmp_path: Path) -> None:
+    """NumPy's compiled modules do."""
+    command = [sys.executable, "-c", WHILE_A_COMMAND_IMPORTS, "simulate", str(tmp_path / "files"), "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "miripool: interrupted" in done.stderr
+
+
 REINDEX = """
 import signal, sys
 from miripool.cli import main

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 __all__ = ["main"]
 
@@ -20,6 +20,9 @@ __all__ = ["main"]
 _INTERRUPTED = 130
 _NO_READER = 141
 """Exit codes that shells give to what SIGINT or SIGPIPE ended."""
+
+_AGAIN = 0.02
+"""Seconds until Ctrl-C is tried again that came while a module was imported."""
 
 
 def main() -> None:
@@ -88,15 +91,36 @@ def _quiet_interrupts() -> Iterator[None]:
 
     A KeyboardInterrupt there is a traceback, or whatever a library's C code makes of it.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+    if not _is_interruptible():
         yield
         return
     signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_interruptible() -> bool:
+    """Whether Ctrl-C is Python's own, in this thread; it is ignored in what a shell script starts with ``&``."""
+    handler = signal.getsignal(signal.SIGINT)
+    return handler is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+
+
+def _interrupt_between_imports(_number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but not while a module is imported: wait until it is whole.
+
+    NumPy's compiled modules, for one, drop what is raised while they are loaded, and Ctrl-C would be lost.
+    """
+    while frame is not None:
+        if frame.f_code.co_name == "_find_and_load" and frame.f_globals.get("__name__") == "importlib._bootstrap":
+            main = threading.main_thread().ident or 0
+            again = threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _run() -> None:
@@ -104,6 +128,8 @@ def _run() -> None:
         from .app import app
         from .output import writing_stdout
 
+    if _is_interruptible():
+        signal.signal(signal.SIGINT, _interrupt_between_imports)
     try:
         app(prog_name="miripool")
     except SystemExit as ended:
