@@ -12,7 +12,17 @@ from manifests import make_header
 
 from miripool.errors import InvalidInput, ProductNotFound
 from miripool.model.dataset import Dataset, Scale
-from miripool.model.kinds import KINDS, Monitor, Ramp, Rate, RateInts, Raw, kind_class, kinds_matching
+from miripool.model.kinds import (
+    KINDS,
+    ExposureStatistics,
+    Monitor,
+    Ramp,
+    Rate,
+    RateInts,
+    Raw,
+    kind_class,
+    kinds_matching,
+)
 from miripool.model.metadata import MetaData
 from miripool.model.product import Context, Hdu, Layout, Product
 from miripool.model.statistics import Statistics
@@ -209,10 +219,12 @@ def test_kinds_have_their_class() -> None:
 def test_subclasses_match() -> None:
     contexts = {"Context", "Exposure"}
     assert set(kinds_matching(Context)) == contexts
-    assert set(kinds_matching(Product)) == set(KINDS) - contexts  # contexts are asked for by their own kind
+    # What stands beside other products is asked for by its own kind.
+    assert set(kinds_matching(Product)) == set(KINDS) - contexts - {"ExposureStatistics"}
+    assert list(kinds_matching(ExposureStatistics)) == ["ExposureStatistics"]
     assert list(kinds_matching(Ramp)) == ["Ramp"]
     others = {k for cls in (Raw, Ramp, RateInts, Rate, Monitor) for k in kinds_matching(cls)}
-    assert others == set(KINDS) - contexts - {"Product"}
+    assert others == set(KINDS) - contexts - {"Product", "ExposureStatistics"}
 
 
 def test_a_product_is_changed_by_making_another() -> None:

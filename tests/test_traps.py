@@ -78,6 +78,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "show": ["trap", "Rate/a", "--all"],
     "simulate": ["{work}/simulated", "--subarray", "SUB64", "--nints", "1", "--ngroups", "3", "--overwrite"],
     "sql": ["trap", "SELECT count(*) FROM product"],
+    "statistics": ["trap"],
     "tag": ["trap", "label", "Rate/a"],
     "tags": ["trap"],
     "unpack": ["trap", "{work}/honest.tar"],

@@ -22,6 +22,7 @@ from . import (
     provenance,
     server,
     simulate,
+    statistics,
     tags,
     transfer,
 )
@@ -110,6 +111,7 @@ provenance.register(app)
 transfer.register(app)
 pixels.register(app)
 monitors.register(app)
+statistics.register(app)
 maintenance.register(app)
 server.register(app)
 simulate.register(app)

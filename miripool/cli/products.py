@@ -31,6 +31,7 @@ from .choosing import (
 from .output import copied_from, emit, human_bytes, report, say, visible, write
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
+from .statistics import measure_versions
 from .tags import tell_moves
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def _add(
         bool,
         typer.Option("--truncate", help="Keep the complete integrations of ground-test files with missing frames."),
     ] = False,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Also measure the files' statistics; see `statistics`.")
+    ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -86,18 +90,9 @@ def _add(
         listed = as_json or as_csv
         outcomes = []
         first_entry = 0 if tag is None else core_of(pool).archive.journal.last() + 1
+        options: dict[str, Any] = {"force": force, "jobs": jobs, "pixels": pixels, "truncate": truncate}
         with counting(f"adding {len(found)} files", as_bytes=True) if len(found) > 1 else nullcontext() as told:
-            for outcome in ingest(
-                core_of(pool),
-                found,
-                tag=tag,
-                name=product_name,
-                force=force,
-                jobs=jobs,
-                pixels=pixels,
-                truncate=truncate,
-                progress=told,
-            ):
+            for outcome in ingest(core_of(pool), found, tag=tag, name=product_name, progress=told, **options):
                 outcomes.append(outcome)
                 if outcome.error is not None or not listed:
                     _tell(outcome)
@@ -107,6 +102,8 @@ def _add(
             tell_moves(pool, tag, events_since(core_of(pool), tag, first_entry))
         if pixels is not False:
             _make_up_for_pixels(pool)
+        if statistics:
+            measure_versions(pool, [pool.ref(outcome.urn) for outcome in outcomes if outcome.urn is not None])
     _report_added(outcomes, as_json=as_json, as_csv=as_csv)
 
 

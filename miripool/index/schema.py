@@ -22,12 +22,14 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = [
     "TYPED_KEYWORDS",
     "corrected_exposure",
     "dataset",
     "exposure",
+    "exposure_statistic",
     "keyword",
     "keyword_name",
     "metadata",
@@ -283,6 +285,27 @@ pixel_use = Table(
     CheckConstraint("(set_id IS NULL) <> (reason IS NULL)"),
     Index("pixel_use_set", "set_id"),
     comment="the pixel rows of a version, or why it has none; versions without a row here have none yet",
+)
+
+exposure_statistic = Table(
+    "exposure_statistic",
+    metadata,
+    Column("manifest", Text, primary_key=True, comment="of the version: product.manifest"),
+    Column("integration", Integer, primary_key=True, comment="from 1; 0 for the mean of an exposure"),
+    Column("amplifier", SmallInteger, primary_key=True, autoincrement=False),
+    Column("rules", SmallInteger, nullable=False),
+    Column("record", BigInteger, nullable=False, comment="serial of the ExposureStatistics that the row is from"),
+    Column("pixels", BigInteger, nullable=False),
+    Column("median", Double, nullable=False),
+    Column("sigma", Double, nullable=False),
+    Column("percentiles", ARRAY(Double), nullable=False),
+    Column("cds_noise", Double, nullable=False),
+    Column("cosmic_rays", Double, nullable=False),
+    Column("flags", JSONB, nullable=False),
+    Column("residuals", ARRAY(Double), nullable=False),
+    Index("exposure_statistic_record", "record"),
+    comment="statistics of versions, made from the products of the kind ExposureStatistics; exposure_statistics names "
+    "the versions",
 )
 
 timing = Table(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "Code",
+    "ExposureStatistics",
     "Kind",
     "Monitor",
     "PixelColumn",
@@ -25,6 +26,7 @@ __all__ = [
     "Rate",
     "RateInts",
     "Raw",
+    "beside",
     "derived",
     "kind_class",
     "kind_of",
@@ -69,6 +71,12 @@ class Monitor(Product):
     """What a monitor of pixels found: tables of exposures, states and trends, and maps; see `miripool.monitors`."""
 
     kind = "Monitor"
+
+
+class ExposureStatistics(Product):
+    """Statistics of the versions of one exposure, by integration and amplifier; see `miripool.monitors.statistics`."""
+
+    kind = "ExposureStatistics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,8 @@ class Kind:
         Name of the reference in an `Exposure`; empty where exposures don't refer to it.
     parents : tuple of str
         Kinds that the pipeline makes it from: the nearest first.
+    beside : bool
+        Whether it says something of other products, and is found only where its kind is named.
     """
 
     cls: type[Product]
@@ -146,6 +156,7 @@ class Kind:
     reference: PixelColumn | None = None
     slot: str = ""
     parents: tuple[str, ...] = ()
+    beside: bool = False
 
     @property
     def name(self) -> str:
@@ -224,7 +235,11 @@ _RATE = Kind(
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (Kind(Product), _RAW, _RAMP, _RATEINTS, _RATE, Kind(Context), Kind(Exposure), Kind(Monitor))
+    for kind in (
+        *(Kind(Product), _RAW, _RAMP, _RATEINTS, _RATE),
+        *(Kind(Context, beside=True), Kind(Exposure, beside=True)),
+        *(Kind(Monitor), Kind(ExposureStatistics, beside=True)),
+    )
 }
 """All kinds by name. Where several fit, the first is meant."""
 
@@ -275,15 +290,26 @@ def kinds_matching(cls: type[Product]) -> Sequence[str]:
     Parameters
     ----------
     cls : type of Product
-        The class asked for; `Product` means every kind.
+        The class asked for; `Product` means every kind but those that stand beside others.
 
     Returns
     -------
     sequence of str
         Names of kinds.
     """
-    contexts = issubclass(cls, Context)
-    return [n for n, k in KINDS.items() if issubclass(k.cls, cls) and issubclass(k.cls, Context) == contexts]
+    asked = cls.kind in KINDS and KINDS[cls.kind].beside
+    return [name for name, kind in KINDS.items() if issubclass(kind.cls, cls) and kind.beside == asked]
+
+
+def beside() -> frozenset[str]:
+    """List the kinds that say something of other products, and are found only where their kind is named.
+
+    Returns
+    -------
+    frozenset of str
+        Their names.
+    """
+    return frozenset(name for name, kind in KINDS.items() if kind.beside)
 
 
 def pixel_kinds() -> tuple[str, ...]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import AmbiguousSpec, ProductNotFound
 from ..model.keywords import suggest
-from ..model.kinds import KINDS, kind_class, kinds_matching
+from ..model.kinds import KINDS, beside, kind_class
 from ..model.names import Spec, Urn, parse_spec
-from ..model.product import Context
 from .reference import ProductRef
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finder", "Reference", "kept", "only_one"]
 
-_CONTEXTS = frozenset(kinds_matching(Context))
+_BESIDE = beside()
 
 Reference: TypeAlias = "ProductRef | Urn | str"
 """How callers may name a version: a reference, a URN, or a SPEC such as ``Ramp/name@cal v1``."""
@@ -170,7 +169,7 @@ class Finder:
         heads = set() if trash else {head.kind for head in self._catalog.by_name(spec.name, kind)}
         kinds = [k for k in KINDS if k in heads] or ([kind] if kind is not None else list(KINDS))
         if kind is None:  # a context is meant by a bare name where nothing else has it
-            kinds = [k for k in kinds if k not in _CONTEXTS] or kinds
+            kinds = [k for k in kinds if k not in _BESIDE] or kinds
         tracks = [track for kind in kinds if (track := self._catalog.track(kind, spec.name))]
         if trash:
             tracks = [

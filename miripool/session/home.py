@@ -30,7 +30,7 @@ from ..errors import (
 )
 from ..index import READER, Catalog, ask, find_owner, grant_reader, schema_bytes, schema_name
 from ..model.keywords import suggest
-from ..model.kinds import kinds_matching
+from ..model.kinds import beside, kinds_matching
 from ..model.names import can_name_pool, check_pool_name
 from ..model.product import Context
 from ..pixels.gaps import notice_of_gaps
@@ -196,8 +196,11 @@ class Home:
             If any version of the pool has no pixel rows, even if the statement does not need them. The answer's
             ``notice`` has the same text.
         """
+        from ..monitors.statistics import load_pending
+
         with self.pool(name) as pool:
             notice = notice_of_gaps(core_of(pool))
+            load_pending(core_of(pool))
             if notice is not None:
                 warn_caller(notice, IncompleteAnswer)
             with (
@@ -225,8 +228,11 @@ class Home:
         miripool.errors.IncompleteAnswer
             As for `sql`.
         """
+        from ..monitors.statistics import load_pending
+
         with self.pool(name) as pool:
             notice = notice_of_gaps(core_of(pool))
+            load_pending(core_of(pool))
             if notice is not None:
                 warn_caller(notice, IncompleteAnswer)
             with contextlib.closing(self._reader(core_of(pool).catalog.database)) as database:
@@ -683,7 +689,8 @@ class Home:
         with self.pool(name) as pool:
             tags = pool.tags()
             found = core_of(pool).catalog.statistics()
-            total, listed = found.total, found.without(kinds_matching(Context))
+            total, listed = found.total, found.without(beside())
+            contexts = total.heads - found.without(kinds_matching(Context)).heads
             return PoolSummary(
                 name=name,
                 created=core_of(pool).archive.info.created.isoformat().replace("+00:00", "Z"),
@@ -694,7 +701,7 @@ class Home:
                 stored_bytes=total.stored_bytes,
                 index_bytes=schema_bytes(core_of(pool).catalog.database),
                 path=str(_place(self._folder(name))),
-                contexts=total.heads - listed.heads,
+                contexts=contexts,
             )
 
 

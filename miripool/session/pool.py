@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInput, ProductNotFound
+from ..errors import IncompleteAnswer, InvalidInput, ProductNotFound
 from ..formats import to_datamodel, to_hdulist
 from ..model.notebook import html_table
 from ..model.product import Product
@@ -22,6 +22,7 @@ from ..pool.resolve import only_one
 from ..pool.trash import serials_among
 from ..query.queries import as_query, functions_in
 from ..store.poolinfo import PIXEL_POLICIES
+from ..system.warning import warn_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -114,7 +115,11 @@ class Pool:
         IntegrityError
             If the journal is damaged. The index is not changed then.
         """
+        from ..monitors.statistics import load_pending
+
         self._core.reindex(progress=progress)
+        self._core.catch_up()
+        load_pending(self._core)
 
     def close(self) -> None:
         """Close the database connection. The next use of the pool opens a new one."""
@@ -210,6 +215,7 @@ class Pool:
         executor: Executor | None = None,
         pixels: bool | None = None,
         truncate: bool = False,
+        statistics: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Outcome]:
         """Save many files. A bad file does not stop the others; an interrupted call can be repeated.
@@ -225,6 +231,8 @@ class Pool:
         executor : concurrent.futures.Executor, keyword-only, optional
             Executor that reads and stores the files: a process pool, or Dask's ``client.get_executor()``; by default
             threads of this process. Versions are made in this process, in the order of the files.
+        statistics : bool, keyword-only
+            Also measure what `exposure_statistics` gives.
         progress : callable, keyword-only, optional
             Called after each file with the number of bytes done and the total number of bytes.
 
@@ -243,7 +251,7 @@ class Pool:
         from ..pool.ingest import find_files, ingest
 
         files = find_files([paths] if isinstance(paths, (str, Path)) else paths)
-        outcomes = ingest(
+        made = ingest(
             self._core,
             files,
             tag=tag,
@@ -255,7 +263,10 @@ class Pool:
             truncate=truncate,
             progress=progress,
         )
-        return list(outcomes)
+        outcomes = list(made)
+        if statistics:
+            self._measure([self.ref(outcome.urn) for outcome in outcomes if outcome.urn is not None])
+        return outcomes
 
     # Finding
 
@@ -733,6 +744,69 @@ class Pool:
 
         options: dict[str, Any] = {"query": query, "tag": tag, "all_versions": all_versions, "detector": detector}
         return Pixels(self._core, kind, where, x=x, y=y, **options)
+
+    def exposure_statistics(
+        self,
+        query: Any = None,
+        *,
+        tag: str | None = None,
+        all_versions: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Give statistics of exposures by integration and amplifier. What was not measured before is measured now.
+
+        The results are kept in the pool, as products of the kind ExposureStatistics, and for SQL in the view
+        ``exposure_statistics``.
+
+        Parameters
+        ----------
+        query : Query or str, optional
+            Which versions, as for `select`; by default all RateInts, Rate and Ramp. Raw exposures are measured where
+            the query asks for them.
+        tag : str, keyword-only, optional
+            The versions that this tag marks.
+        all_versions : bool, keyword-only
+            Of all versions, not only of the newest.
+        progress : callable, keyword-only, optional
+            Called with the number of versions measured so far and the number of all.
+
+        Returns
+        -------
+        astropy.table.Table
+            Rows by version, integration and amplifier. Columns: ``urn, kind, name, version, time`` (UTC), ``detector``,
+            ``integration`` (masked for the mean of an exposure), ``amplifier`` (5 is the reference output), ``pixels``;
+            ``median``, ``sigma`` (1.4826 times the median absolute deviation), ``p0, p5, p16, p50, p84, p95, p100``,
+            DN/s; ``cds_noise``, DN, the scatter of differences of successive groups; ``cosmic_rays``, jumps for each
+            1000 pixels and second; ``primecrs``, ``extncrs``, the pipeline's own rates; ``flags``, pixels with each DQ
+            flag; ``residuals``, the groups less the line through the later ones, DN. Reference pixels and pixels
+            flagged DO_NOT_USE are left out.
+
+        Warns
+        -----
+        miripool.errors.IncompleteAnswer
+            If a version can't be measured; the text says why.
+
+        Raises
+        ------
+        ReadOnly
+            If there are versions to be measured and the pool can't be written.
+        """
+        from ..monitors.statistics import MEASURED, statistics_records
+        from ..monitors.tables import table_of
+
+        refs = [
+            ref
+            for ref in self.select("1" if query is None else query, tag=tag, all_versions=all_versions)
+            if query is not None or ref.kind in MEASURED
+        ]
+        self._measure(refs, progress)
+        return table_of(statistics_records(self._core, refs))
+
+    def _measure(self, refs: Sequence[ProductRef], progress: Callable[[int, int], None] | None = None) -> None:
+        from ..monitors.statistics import update_statistics
+
+        for urn, why in update_statistics(self._core, refs, progress=progress):
+            warn_caller(f"{urn} has no statistics: {why}", IncompleteAnswer)
 
     # Inspecting and exporting versions
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LINE, _HEAD, _GAP = 15, 22, 22
 _FONT = 'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="11"'
 _PLACES = (
-    ("keyword", "keyword_name", "dataset", "timing"),
+    ("keyword", "keyword_name", "dataset", "timing", "exposure_statistic"),
     ("product", "pool_state"),
     ("tag", "tag_event", "link", "made_from", "pixel_use", "corrected_exposure"),
     ("pixel_set", "exposure"),
@@ -24,7 +24,7 @@ _PLACES = (
 
 _VIEW_PLACES = (
     ("pixels", "detectors", "missing_pixel_rows"),
-    ("exposures", "correctedexposures"),
+    ("exposures", "correctedexposures", "exposure_statistics"),
     ("ramps", "ref_ramps", "correctedramps"),
     ("groups", "correctedgroups"),
 )

@@ -1,0 +1,113 @@
+"""The command on statistics of exposures, by integration and amplifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..system.words import counted
+from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
+from .output import emit, report, say
+from .progress import counting
+from .session import Csv, Json, PoolName, core_of, one_form, open_pool
+
+if TYPE_CHECKING:
+    from ..pool.reference import ProductRef
+    from ..session.pool import Pool
+
+__all__ = ["measure_versions", "register"]
+
+_COLUMNS = (
+    *("kind", "name", "version", "integration", "amplifier", "pixels", "median", "sigma", "p5", "p95"),
+    *("cds_noise", "cosmic_rays"),
+)
+_DIGITS = 4
+
+
+def _statistics(
+    context: typer.Context,
+    name: PoolName,
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    tag: Tagged = None,
+    all_versions: AllVersions = False,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B", help="Columns to show, separated by commas.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Show statistics of exposures by integration and amplifier.
+
+    Versions that were not measured before are measured now; the results are kept in the pool. By default the newest
+    versions of the kinds RateInts, Rate and Ramp.
+
+    Rates (median, sigma, p0 to p100) are in DN/s; sigma is 1.4826 times the median absolute deviation. cds_noise, the
+    scatter of differences of successive groups, and residuals, the groups less the line through the later ones, are in
+    DN. cosmic_rays counts the jumps for each 1000 pixels and second. Reference pixels and pixels flagged DO_NOT_USE are
+    left out. Amplifier 5 is the reference output.
+    """
+    from ..errors import InvalidInput
+    from ..monitors.statistics import MEASURED, RECORD, statistics_records
+    from ..pool.listing import column_names
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    names = column_names(columns) or (list(RECORD) if as_csv else list(_COLUMNS))
+    unknown = [column for column in names if column not in RECORD]
+    if unknown:
+        raise InvalidInput(f"there is no column {', '.join(unknown)}; there are {', '.join(RECORD)}")
+    with open_pool(context, name) as pool:
+        which = Which(kind, where, tag, all_versions)
+        chosen = choose(pool, specs, which if specs or which else Which(where="1")).refs
+        refs = [ref for ref in chosen if specs or kind or ref.kind in MEASURED]
+        measure_versions(pool, refs)
+        rows = statistics_records(core_of(pool), refs)
+    if columns:
+        rows = [{name: row[name] for name in names} for row in rows]
+    if not (as_json or as_csv):
+        rows = [_for_people(row) for row in rows]
+    emit(rows, names, as_json_list=as_json, as_csv=as_csv, digits=_DIGITS)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Write flags and residuals as text for a table."""
+    shown = dict(row)
+    if "flags" in row:
+        shown["flags"] = ", ".join(f"{name} {count}" for name, count in row["flags"].items())
+    if "residuals" in row:
+        shown["residuals"] = " ".join("-" if value is None else f"{value:.1f}" for value in row["residuals"])
+    return shown
+
+
+def measure_versions(pool: Pool, refs: list[ProductRef]) -> None:
+    """Measure versions, and say which can't be measured.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    refs : list of ProductRef
+        The versions; those of other kinds than Raw, Ramp, RateInts and Rate are passed over.
+    """
+    from ..monitors.statistics import update_statistics
+
+    with counting("versions") as show:
+        left_out = update_statistics(core_of(pool), refs, progress=show)
+    for urn, why in left_out:
+        report(f"{urn} has no statistics: {why}")
+    if left_out:
+        say(f"{counted(len(left_out), 'version')} left out")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("statistics")(_statistics)

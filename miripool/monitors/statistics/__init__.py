@@ -1,0 +1,21 @@
+"""Statistics of versions by integration and amplifier: measured once, kept in the pool, read by SQL and Python.
+
+`measure` reads a version and gives numbers; `record` makes a product of them, which keeps them through a new index;
+`update` measures what was not measured yet, and reads what was.
+"""
+
+from __future__ import annotations
+
+from .measure import PERCENTILES, AmplifierStatistics, measure
+from .update import MEASURED, RECORD, load_pending, statistics_records, update_statistics
+
+__all__ = [
+    "MEASURED",
+    "PERCENTILES",
+    "RECORD",
+    "AmplifierStatistics",
+    "load_pending",
+    "measure",
+    "statistics_records",
+    "update_statistics",
+]

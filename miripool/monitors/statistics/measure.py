@@ -1,0 +1,319 @@
+"""Measuring one version: its slopes or ramps, by integration and amplifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ...errors import FormatError
+from ...instruments.known import detector_of
+from ...query.pixelwhere import FLAGS
+from ..robust import NORMAL_MAD, centre_and_sigma
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from ...instruments.detector import DetectorRecord
+    from ...model.dataset import Dataset
+    from ...model.metadata import MetaData
+    from ...model.product import Product
+
+    Numbers = NDArray[np.float32]
+    Flags = NDArray[np.uint32]
+
+__all__ = ["AMPLIFIERS", "PERCENTILES", "REFERENCE_OUTPUT", "AmplifierStatistics", "measure"]
+
+AMPLIFIERS: Final = 4
+REFERENCE_OUTPUT: Final = 5
+"""Number of the reference output, which is read beside the four amplifiers."""
+
+PERCENTILES: Final = (0, 5, 16, 50, 84, 95, 100)
+
+_NOT_USED: Final = FLAGS["DO_NOT_USE"] | FLAGS["SATURATED"]
+_JUMP: Final = FLAGS["JUMP_DET"]
+_BLOCK_BYTES: Final = 1 << 27
+"""Of a ramp that are read at once."""
+_SAMPLE: Final = 1 << 24
+"""Values of an integration that noise and settling are measured from; of a larger one, every second, third … row."""
+_QUIET_FROM: Final = 5
+"""Group, from 0, from which the noise of differences is measured: the first groups still settle."""
+_SETTLED_FROM: Final = 15
+"""Group, from 0, from which the ramp counts as a line."""
+_FOR_A_LINE: Final = 3
+_CUBE_AXES: Final = 3
+_RAMP_AXES: Final = 4
+_ENDS_LEFT_OUT: Final = 4
+"""Groups from which on the first and the last of a raw ramp are left out, as the pipeline does for MIRI."""
+_PER_THOUSAND: Final = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class AmplifierStatistics:
+    """One amplifier in one integration, without reference pixels and pixels flagged DO_NOT_USE.
+
+    Attributes
+    ----------
+    amplifier : int
+        1 to 4: it reads columns 1, 5, 9 … of the FULL array; 5 is the reference output.
+    integration : int or None
+        From 1; None for the mean of an exposure.
+    pixels : int
+        Pixels in the statistics.
+    median, sigma : float
+        Of their rates, DN/s: the median, and 1.4826 times the median absolute deviation from it. The rate of a ramp is
+        its rise from its first usable group to its last.
+    percentiles : tuple of float
+        Of the rates, DN/s; by `PERCENTILES`.
+    cds_noise : float
+        Robust standard deviation of the differences of successive groups (7 less 6, 9 less 8 …), DN; NaN without any.
+        It is the read noise times the root of 2, and the noise of the photons.
+    cosmic_rays : float
+        Jumps that the pipeline found for each 1000 pixels and second; NaN where the version has no flags.
+    flags : dict of str to int
+        Pixels with each flag, those flagged DO_NOT_USE too.
+    residuals : tuple of float
+        Of each group: median of the pixels, less the line through the groups from 16 on, DN; through the later half
+        where there are fewer than 18. NaN for groups that the pipeline does not use; empty for slopes.
+    """
+
+    amplifier: int
+    integration: int | None
+    pixels: int
+    median: float
+    sigma: float
+    percentiles: tuple[float, ...]
+    cds_noise: float
+    cosmic_rays: float
+    flags: dict[str, int]
+    residuals: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Integration:
+    """What is known of an integration; all maps have the shape (ny, nx).
+
+    `sample` has the groups of some rows, NaN where a group must not be used; `jumped` tells between which there is a
+    jump. Both have the shape (ngroups, rows, nx), and no groups for slopes.
+    """
+
+    number: int | None
+    rates: Numbers
+    flags: Flags | None
+    hits: NDArray[np.int32] | None
+    seconds: float
+    sample: Numbers
+    jumped: NDArray[np.bool_]
+    usable: NDArray[np.intp]
+    group_time: float
+
+
+def measure(product: Product) -> list[AmplifierStatistics]:
+    """Measure a version, by integration and amplifier.
+
+    Parameters
+    ----------
+    product : Product
+        Raw, Ramp, RateInts or Rate. It is read an integration at a time, in blocks of rows.
+
+    Returns
+    -------
+    list of AmplifierStatistics
+        By integration and amplifier; the reference output, where there is one, comes last in each integration.
+
+    Raises
+    ------
+    FormatError
+        If there are no rates or ramps, or the header does not say where the subarray is or, for ramps, how much time
+        lies between the groups.
+    """
+    detector = detector_of(product.meta)
+    place = detector.place(product.meta)
+    science = _dataset(product, "SCI")
+    if science.shape[-2:] != (place.rows, place.columns):
+        raise FormatError(
+            f"its SCI has {science.shape[-2]} by {science.shape[-1]} pixels, and its subarray "
+            f"{place.rows} by {place.columns}"
+        )
+    amplifier = _amplifiers(detector, place.x, place.columns)
+    found: list[AmplifierStatistics] = []
+    reference = product.get("REFOUT") if len(science.shape) == _RAMP_AXES else None
+    for i, integration in enumerate(_integrations(product, science)):
+        found += [_measure_one(integration, number, amplifier == number) for number in range(1, AMPLIFIERS + 1)]
+        if reference is not None:
+            whole = _read_ramp(reference, None, None, i, product.meta)
+            found.append(_measure_one(whole, REFERENCE_OUTPUT, np.ones(reference.shape[-1], bool)))
+    return found
+
+
+def _dataset(product: Product, name: str) -> Dataset:
+    if name not in product or len(product[name].shape) not in (2, _CUBE_AXES, _RAMP_AXES):
+        raise FormatError(f"it has no dataset {name} with two, three or four axes")
+    dataset: Dataset = product[name]
+    return dataset
+
+
+def _amplifiers(detector: DetectorRecord, x: int, columns: int) -> NDArray[np.intp]:
+    """Give the amplifier of each column; 0 for reference pixels."""
+    places = np.arange(columns) + x - 1
+    left, right = detector.reference_columns
+    return np.where((places < left.stop) | (places >= right.start), 0, places % AMPLIFIERS + 1)
+
+
+def _integrations(product: Product, science: Dataset) -> Iterator[_Integration]:
+    axes = len(science.shape)
+    if axes == _RAMP_AXES:
+        groupdq = product.get("GROUPDQ")
+        pixeldq = np.asarray(product["PIXELDQ"][...], np.uint32) if "PIXELDQ" in product else None
+        for i in range(science.shape[0]):
+            yield _read_ramp(science, groupdq, pixeldq, i, product.meta)
+        return
+    dq = product.get("DQ")
+    cube = axes == _CUBE_AXES
+    seconds = _number(product.meta, "EFFINTTM") * (1 if cube else _number(product.meta, "NINTS"))
+    for i in range(science.shape[0] if cube else 1):
+        key: Any = i if cube else ...
+        rates = np.array(science[key], np.float32)
+        flags = None if dq is None else np.asarray(dq[key], np.uint32)
+        hits = None
+        if flags is not None:
+            rates[(flags & FLAGS["DO_NOT_USE"]) != 0] = np.nan
+            hits = ((flags & _JUMP) != 0).astype(np.int32)
+        none = np.zeros((0, *rates.shape), np.float32)
+        number = i + 1 if cube else None
+        yield _Integration(number, rates, flags, hits, seconds, none, none.astype(bool), np.zeros(0, np.intp), np.nan)
+
+
+def _read_ramp(
+    science: Dataset, groupdq: Dataset | None, pixeldq: Flags | None, i: int, meta: MetaData
+) -> _Integration:
+    """Read one integration of a ramp, in blocks of rows."""
+    groups, rows, columns = science.shape[1:]
+    group_time = _number(meta, "TGROUP")
+    if not group_time > 0:
+        raise FormatError("its header does not say how much time lies between the groups (TGROUP)")
+    usable = _usable_groups(groups, groupdq, i)
+    first, last = (usable[0], usable[-1]) if len(usable) else (0, 0)
+    rates = np.full((rows, columns), np.nan, np.float32)
+    flags = np.zeros((rows, columns), np.uint32)
+    hits = np.zeros((rows, columns), np.int32)
+    step = max(1, -(-groups * rows * columns // _SAMPLE))
+    sample: list[Numbers] = []
+    jumped: list[NDArray[np.bool_]] = []
+    each = max(32, _BLOCK_BYTES // (4 * groups * columns) // 32 * 32)
+    for start in range(0, rows, each):
+        block = slice(start, min(start + each, rows))
+        ramp = np.array(science[i, :, block, :], np.float32)
+        chosen = slice(-start % step, None, step)
+        if groupdq is None:
+            jumps = np.zeros(ramp[:, chosen].shape, bool)
+        else:
+            dq = np.asarray(groupdq[i, :, block, :], np.uint32)
+            flags[block] = np.bitwise_or.reduce(dq, axis=0)
+            jump = (dq & _JUMP) != 0
+            hits[block] = np.count_nonzero(jump[1:] & ~jump[:-1], axis=0) + jump[0]
+            ramp[(dq & _NOT_USED) != 0] = np.nan
+            jumps = jump[:, chosen]
+        if pixeldq is not None:
+            ramp[:, (pixeldq[block] & FLAGS["DO_NOT_USE"]) != 0] = np.nan
+        if last > first:
+            rates[block] = (ramp[last] - ramp[first]) / ((last - first) * group_time)
+        sample.append(ramp[:, chosen])
+        jumped.append(jumps)
+    if pixeldq is not None:
+        flags |= pixeldq
+    known = groupdq is not None
+    return _Integration(
+        i + 1,
+        rates,
+        flags if known else None,
+        hits if known else None,
+        max(len(usable) - 1, 0) * group_time,
+        np.concatenate(sample, axis=1),
+        np.concatenate(jumped, axis=1),
+        usable,
+        group_time,
+    )
+
+
+def _usable_groups(groups: int, groupdq: Dataset | None, i: int) -> NDArray[np.intp]:
+    """Give the groups, from 0, that the pipeline uses: they are not DO_NOT_USE in most pixels of the first rows."""
+    if groupdq is None:
+        ends = 1 if groups >= _ENDS_LEFT_OUT else 0
+        return np.arange(ends, groups - ends)
+    some = np.asarray(groupdq[i, :, : min(32, groupdq.shape[2]), :], np.uint32) & FLAGS["DO_NOT_USE"]
+    return np.flatnonzero(np.count_nonzero(some, axis=(1, 2)) * 2 < some[0].size)
+
+
+def _measure_one(integration: _Integration, number: int, columns: NDArray[np.bool_]) -> AmplifierStatistics:
+    rates = integration.rates[:, columns]
+    known = rates[np.isfinite(rates)]
+    middle, sigma = centre_and_sigma(known)
+    percentiles = np.percentile(known, PERCENTILES) if known.size else np.full(len(PERCENTILES), np.nan)
+    hits = np.nan
+    if integration.hits is not None and integration.seconds > 0 and known.size:
+        share = integration.hits[:, columns][np.isfinite(rates)].mean()
+        hits = _PER_THOUSAND * float(share) / integration.seconds
+    return AmplifierStatistics(
+        number,
+        integration.number,
+        known.size,
+        middle,
+        sigma,
+        tuple(map(float, percentiles)),
+        _cds_noise(integration, columns),
+        hits,
+        {} if integration.flags is None else _count_flags(integration.flags[:, columns]),
+        _residuals(integration, columns),
+    )
+
+
+def _count_flags(flags: Flags) -> dict[str, int]:
+    there = np.bitwise_or.reduce(flags, axis=None) if flags.size else 0
+    return {name: int(np.count_nonzero(flags & bit)) for name, bit in FLAGS.items() if there & bit}
+
+
+def _cds_noise(integration: _Integration, columns: NDArray[np.bool_]) -> float:
+    """Measure the scatter of the differences of successive groups, each less the mean of its pixel's differences."""
+    usable = integration.usable
+    quiet = usable[usable >= _QUIET_FROM]
+    late = quiet if len(quiet) > 1 else usable
+    pairs = [(a, b) for a, b in zip(late[::2], late[1::2], strict=False) if b == a + 1]
+    if not pairs:
+        return float("nan")
+    ramps, jumped = integration.sample[:, :, columns], integration.jumped[:, :, columns]
+    steps = np.stack([np.where(jumped[b], np.nan, ramps[b] - ramps[a]) for a, b in pairs])
+    there = np.isfinite(steps)
+    count = np.count_nonzero(there, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, steps, 0).sum(axis=0) / count
+        away = (steps - mean) * np.sqrt(count / (count - 1.0))
+    if len(pairs) == 1:
+        away = steps - integration.group_time * np.nanmedian(integration.rates[:, columns])
+    away = away[np.isfinite(away)]
+    return NORMAL_MAD * float(np.median(np.abs(away))) if away.size else float("nan")
+
+
+def _residuals(integration: _Integration, columns: NDArray[np.bool_]) -> tuple[float, ...]:
+    groups, usable = len(integration.sample), integration.usable
+    if not groups:
+        return ()
+    levels = np.full(groups, np.nan)
+    for group in usable:
+        levels[group] = centre_and_sigma(integration.sample[group][:, columns])[0]
+    usable = usable[np.isfinite(levels[usable])]
+    late = usable[usable >= _SETTLED_FROM]
+    if len(late) < _FOR_A_LINE:
+        late = usable[len(usable) // 2 :]
+    if len(late) < _FOR_A_LINE:
+        return tuple(np.full(groups, np.nan).tolist())
+    slope, level = np.polyfit(late, levels[late], 1)
+    return tuple((levels - (level + slope * np.arange(groups))).tolist())
+
+
+def _number(meta: Mapping[str, Any], key: str) -> float:
+    value = meta[key].value if key in meta else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
