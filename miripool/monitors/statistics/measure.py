@@ -74,7 +74,7 @@ class AmplifierStatistics:
     cosmic_rays : float
         Jumps that the pipeline found for each 1000 pixels and second; NaN where the version has no flags.
     flags : dict of str to int
-        Pixels with each flag, those flagged DO_NOT_USE too.
+        Pixels with each flag, those flagged DO_NOT_USE too; of a ramp, in any group that the pipeline uses.
     residuals : tuple of float
         Of each group: median of the pixels, less the line through the groups from 16 on, DN; through the later half
         where there are fewer than 18. NaN for groups that the pipeline does not use; empty for slopes.
@@ -212,7 +212,7 @@ def _read_ramp(
             jumps = np.zeros(ramp[:, chosen].shape, bool)
         else:
             dq = np.asarray(groupdq[i, :, block, :], np.uint32)
-            flags[block] = np.bitwise_or.reduce(dq, axis=0)
+            flags[block] = np.bitwise_or.reduce(dq[usable], axis=0)
             jump = (dq & _JUMP) != 0
             hits[block] = np.count_nonzero(jump[1:] & ~jump[:-1], axis=0) + jump[0]
             ramp[(dq & _NOT_USED) != 0] = np.nan
