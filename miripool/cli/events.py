@@ -29,7 +29,8 @@ _EVENT_COLUMNS = (
 )
 _SURVIVAL_COLUMNS = ("stratum", "state", "days", "at_risk", "ended", "survival", "low", "high")
 _ALARM_COLUMNS = (
-    *("level", "detector", "amplifier", "onset", "raised", "size", "sigma", "significance", "urn", "stratum"),
+    *("what", "level", "detector", "amplifier", "onset", "raised", "end", "size", "sigma", "significance", "urn"),
+    "stratum",
 )
 _COMPARED_COLUMNS = (
     *("detector", "subarray", "amplifier", "onset", "cause", "first", "second", "difference", "error", "references"),
@@ -124,20 +125,30 @@ def _alarms(
         str | None,
         typer.Option("--since", metavar="TIME", help="Only alarms raised since: 1d, 12h, 2w or a date (UTC)."),
     ] = None,
+    yellow: Annotated[
+        str | None,
+        typer.Option("--yellow", metavar="LOW:HIGH", help="Also raise a yellow alarm for levels outside, DN/s."),
+    ] = None,
+    red: Annotated[
+        str | None, typer.Option("--red", metavar="LOW:HIGH", help="Also raise a red alarm for levels outside, DN/s.")
+    ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List changes of the level of each amplifier.
+    """List changes of the level of each amplifier, and levels outside your limits.
 
-    Exits with 0 if there are none, with 3 if there are yellow ones only, with 4 if one is red: 5 standard deviations or
-    more.
+    A change is red from 5 standard deviations of one exposure on, yellow below. With limits there is a row for each run
+    of exposures outside them; size is the largest distance from the limit.
+
+    Exits with 0 if there are no alarms, with 3 if there are yellow ones only, with 4 if one is red.
     """
-    from ..monitors.alarms import alarm_records
+    from ..monitors import Limits
 
     one_form(as_json=as_json, as_csv=as_csv)
+    limits = [None if text is None else Limits.parse(text) for text in (yellow, red)]
     with open_pool(context, pool_name) as pool:
         begin = None if since is None else moment(since)
-        rows = alarm_records(pool.monitor(name).ref.product, since=begin)
+        rows = pool.monitor(name).alarm_records(begin, *limits)
     emit(rows, _ALARM_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
     if rows:
         raise typer.Exit(RED if any(row["level"] == "red" for row in rows) else RAISED)

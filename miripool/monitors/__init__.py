@@ -4,10 +4,10 @@ From the bottom up: `robust` has medians; `summaries` reduces the integrations o
 pixel; `strata` says which exposures can be compared; `exposures` reads them. The rules are in `series`, `segments`,
 `telegraph`, `scatter` and `drift`; `thresholds` says how sure they must be (`quiet` simulates that), `states` in which
 order they go. `assess` applies them to a stratum, `result` makes a product of what was found. `answers`, `events`,
-`survival` and `alarms` read it, `update` brings it up to date, and `monitor` is what a session holds. `mask` makes a
-MASK reference file for a date: `maskflags` says which flags a state sets, `watched` what the strata know of that date,
-`maskbase` reads an older mask, and `maskfile` writes the file. `courses` has one pixel in one stratum, `life` in all;
-`plots` draws `maps` and `charts`, `lifeplots` the life of a pixel, from what `views` reads.
+`survival`, `alarms` and `limits` read it, `update` brings it up to date, and `monitor` is what a session holds.
+`mask` makes a MASK reference file for a date: `maskflags` says which flags a state sets, `watched` what the strata
+know of that date, `maskbase` reads an older mask, and `maskfile` writes the file. `courses` has one pixel in one
+stratum, `life` in all; `plots` draws `maps` and `charts`, `lifeplots` the life of a pixel, from what `views` reads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .courses import Course, Episode
 from .definition import MONITORED, RULES, Definition
 from .events import BAD, Event
 from .life import PixelLife
+from .limits import Limits
 from .mask import DatedMask, MaskOrigin
 from .maskflags import FLAGGING, Flagging
 from .monitor import PixelMonitor, create_monitor, list_monitors, open_monitor
@@ -39,6 +40,7 @@ __all__ = [
     "Episode",
     "Event",
     "Flagging",
+    "Limits",
     "MaskOrigin",
     "Monitor",
     "PixelLife",

@@ -30,6 +30,8 @@ CAUSES: Final = ("detector", "reference", "unknown")
 """Causes of a change: the detector, if both calibrations show it; a reference file or a setting of the pipeline, if it
 changed there, and only the calibration in which it changed shows it; unknown otherwise."""
 
+_CHANGED: Final = 4.6
+"""Significance from which a level has changed; higher than that of an alarm, for nothing hurries here."""
 _SIGNIFICANT: Final = 3.0
 """Standard errors from which one calibration shows a change that was found in the other."""
 _NEAR: Final = 1
@@ -172,9 +174,10 @@ def _noise_of(series: Vector) -> float:
 
 def _onsets(values: NDArray[np.float64], difference: Vector, noise: float) -> list[int]:
     """Give the exposures at which any of the series changes; those of the difference are the most exact."""
-    found = [shift.onset for shift in find_shifts(difference, floor=noise)]
+    found = [shift.onset for shift in find_shifts(difference, floor=noise, limit=_CHANGED)]
     for series in values:
-        found += [shift.onset for shift in find_shifts(series) if all(abs(shift.onset - old) > _NEAR for old in found)]
+        onsets = [shift.onset for shift in find_shifts(series, limit=_CHANGED)]
+        found += [onset for onset in onsets if all(abs(onset - old) > _NEAR for old in found)]
     return sorted(found)
 
 

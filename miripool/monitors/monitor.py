@@ -19,6 +19,7 @@ from .attribution import comparison_records
 from .events import Event, effect_records, events_of, events_table
 from .levels import read_levels
 from .life import read_life
+from .limits import limit_records
 from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
 from .plots import plot_monitor
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ..pool.core import Core, HasCore
     from .definition import Definition
     from .life import PixelLife
+    from .limits import Limits
 
 __all__ = ["PixelMonitor", "create_monitor", "list_monitors", "open_monitor"]
 
@@ -367,20 +369,44 @@ class PixelMonitor:
         """
         return table_of(survival_records(self.ref.product, state=state))
 
-    def alarms(self, since: datetime | None = None) -> Table:
-        """List the changes of level of each amplifier; the columns are those of `alarms.alarm_records`.
+    def alarms(
+        self, since: datetime | None = None, *, yellow: Limits | None = None, red: Limits | None = None
+    ) -> Table:
+        """List the changes of level of each amplifier, and when its level was outside given limits.
 
         Parameters
         ----------
         since : datetime, optional
             Only alarms raised then or later; aware.
+        yellow, red : Limits, keyword-only, optional
+            Ranges of levels, DN/s, e.g. ``Limits(-0.1, 0.25)``.
 
         Returns
         -------
         astropy.table.Table
+            By the time of raising. ``what`` is shift or limit; the other columns are those of `alarms.alarm_records`
+            and, for limits, of `limits.limit_records`.
+        """
+        return table_of(self.alarm_records(since, yellow, red))
+
+    def alarm_records(
+        self, since: datetime | None = None, yellow: Limits | None = None, red: Limits | None = None
+    ) -> list[dict[str, Any]]:
+        """Give what `alarms` lists as plain data.
+
+        Parameters
+        ----------
+        since, yellow, red : object, optional
+            As for `alarms`.
+
+        Returns
+        -------
+        list of dict
             By the time of raising.
         """
-        return table_of(alarm_records(self.ref.product, since=since))
+        product = self.ref.product
+        found = alarm_records(product, since=since) + limit_records(product, yellow, red, since=since)
+        return sorted(found, key=lambda record: (record["raised"], record["stratum"], record["amplifier"]))
 
     def update(self, *, tag: str | None = None, progress: Callable[[int, int], None] | None = None) -> Updated:
         """Take in new exposures, and judge all pixels again.
