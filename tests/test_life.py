@@ -15,7 +15,7 @@ from homes import call, empty_home
 from miripool import Pool
 from miripool.errors import InvalidInput, StorageError
 from miripool.formats import read_fits
-from miripool.monitors import PLOTS, PixelLife, PixelMonitor
+from miripool.monitors import PLOTS, Event, PixelLife, PixelMonitor
 from miripool.simulate import LivesCampaign, simulate_lives
 
 NUMBER = 20
@@ -214,7 +214,8 @@ def test_a_picture_of_a_life(monitor: PixelMonitor, campaign: LivesCampaign, sta
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(name, marks=() if name == "population" else pytest.mark.slow) for name in PLOTS]
+    "what",
+    [pytest.param(name, marks=() if name == "population" else pytest.mark.slow) for name in PLOTS if name != "event"],
 )
 def test_pictures_of_a_monitor(monitor: PixelMonitor, what: str, tmp_path: Path) -> None:
     path = monitor.plot(tmp_path / "a.png", what, stratum=0)
@@ -224,6 +225,34 @@ def test_pictures_of_a_monitor(monitor: PixelMonitor, what: str, tmp_path: Path)
     assert any("DN/s" in text for text in found) or what in {"state", "population"}
     assert any("UTC" in text for text in found)
     assert any("MIRIMAGE SUB64" in text for text in found)
+
+
+@pytest.mark.slow
+def test_maps_around_an_event(monitor: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
+    picture = tmp_path / "a.svg"
+    with pytest.raises(InvalidInput, match=r"say of which event .* it has no events"):
+        monitor.plot(picture, "event")
+    anneal = campaign.times[9] - timedelta(hours=3)
+    late = campaign.times[-1] + timedelta(days=1)
+    events = Event(anneal, "anneal"), Event(late, "reset")
+    monitor.add_events(*events)
+    try:
+        before, after = (
+            {(row["x"], row["y"]) for row in monitor.states(at=at) if row["stratum"].split()[2] == "FASTR1"}
+            for at in campaign.times[8:10]
+        )
+        found = texts(monitor.plot(picture, "event", at=anneal, stratum=1))
+        assert {f"healed: {len(before - after)}", f"new: {len(after - before)}"} <= found
+        assert {
+            f"{word}: {at:%Y-%m-%d %H:%M} UTC"
+            for word, at in (("before", campaign.times[8]), ("after", campaign.times[9]))
+        } <= found
+        with pytest.raises(InvalidInput, match=r"its events are 2026-01-05T09:00:00 \(anneal\), 2026"):
+            monitor.plot(picture, "event", at=START)
+        with pytest.raises(InvalidInput, match="no exposures on both sides"):
+            monitor.plot(picture, "event", at=late)
+    finally:
+        monitor.remove_events(*events)
 
 
 @pytest.mark.slow

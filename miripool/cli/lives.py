@@ -56,7 +56,7 @@ def _plot(
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="File for the plot: png, pdf, svg …")],
     what: Annotated[
         str,
-        typer.Option("--what", metavar="WHAT", help="state, rate, noise, trends, population or histogram."),
+        typer.Option("--what", metavar="WHAT", help="state, rate, noise, trends, population, histogram or event."),
     ] = "state",
     at: Annotated[
         str | None,
@@ -69,7 +69,7 @@ def _plot(
     """Plot a map of the states, rates or noise, or amplifiers, populations or the distribution of rates.
 
     Maps and the histogram are of the last exposure, in the stratum with the most exposures, unless --at and --stratum
-    choose others.
+    choose others. `--what event --at TIME` draws the states before and after the event of that time.
     """
     with open_pool(context, pool_name) as pool:
         made = pool.monitor(name).plot(out, what, at=None if at is None else moment(at), stratum=stratum)

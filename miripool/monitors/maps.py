@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.floating]
 
-__all__ = ["draw_noise", "draw_rate", "draw_states", "map_size"]
+__all__ = ["draw_change", "draw_noise", "draw_rate", "draw_states", "map_size"]
 
 _UNUSABLE: Final = "0.8"
 """Grey of pixels without a rate."""
@@ -41,22 +41,29 @@ def map_size(view: StratumView) -> tuple[float, float]:
     return (13.0, 10.5) if large else (10.0, 7.5)
 
 
-def draw_states(figure: Figure, view: StratumView, index: int) -> None:
+def draw_states(figure: Figure, view: StratumView, index: int, place: tuple[int, int, int] = (1, 1, 1)) -> Axes:
     """Draw the states of the pixels at an exposure, each state with a marker of its own.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        Is empty.
+        Has nothing at that place.
     view : StratumView
         The stratum.
     index : int
         Of the exposure, from 0.
+    place : tuple of int
+        Of the map in the figure: rows and columns of maps, and its number from 1.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The map.
     """
     rows = view.episodes()
     there = rows[(rows["begin"] <= index) & (index < rows["end"])]
     unusable = ~np.isfinite(view.rates_at(index))
-    axes = _axes(figure, view)
+    axes = _axes(figure, view, place)
     _show_unusable(axes, view, unusable)
     size = _marker_size(view, len(there))
     quiet = unusable.size - int(unusable.sum()) - len(np.unique(there[["x", "y"]]))
@@ -79,6 +86,41 @@ def draw_states(figure: Figure, view: StratumView, index: int) -> None:
             look = {"ms": 7, "mew": 0.8, "mfc": style.colour, "mec": style.edge}
             axes.plot([], [], style.marker, ls="", **look, label=f"{state}: {len(mine):,}")
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="pixels")
+    return axes
+
+
+def draw_change(figure: Figure, view: StratumView, after: int) -> tuple[int, int]:
+    """Draw the states before and after an event side by side; rings mark the pixels that healed, squares the new ones.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Is empty.
+    view : StratumView
+        The stratum.
+    after : int
+        First exposure after the event, from 1.
+
+    Returns
+    -------
+    healed, born : int
+        Pixels with a state in the exposure before and none in the one after, and the other way round.
+    """
+    rows = view.episodes()
+    states = []
+    for number, (index, word) in enumerate(((after - 1, "before"), (after, "after")), 1):
+        axes = draw_states(figure, view, index, (1, 2, number))
+        axes.set_title(f"{word}: {view.times[index]:%Y-%m-%d %H:%M} UTC")
+        there = rows[(rows["begin"] <= index) & (index < rows["end"])]
+        states.append(set(zip(there["x"].tolist(), there["y"].tolist(), strict=True)))
+    healed, born = states[0] - states[1], states[1] - states[0]
+    size = 1.8 * _marker_size(view, len(healed) + len(born))
+    for pixels, marker, word in ((healed, "o", "healed"), (born, "s", "new")):
+        look: dict[str, Any] = {"ms": size, "mew": 0.8, "mfc": "none", "mec": "black", "zorder": 4}
+        axes.plot([x for x, _ in pixels], [y for _, y in pixels], marker, ls="", **look)
+        axes.plot([], [], marker, ls="", **look | {"ms": 9}, label=f"{word}: {len(pixels):,}")
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="pixels")
+    return len(healed), len(born)
 
 
 def draw_rate(figure: Figure, view: StratumView, index: int) -> None:
@@ -131,11 +173,11 @@ def _draw_values(figure: Figure, view: StratumView, values: Matrix, limits: tupl
     axes.text(0.5, -0.11, beyond, transform=axes.transAxes, ha="center", va="top", fontsize="small")
 
 
-def _axes(figure: Figure, view: StratumView) -> Axes:
+def _axes(figure: Figure, view: StratumView, place: tuple[int, int, int] = (1, 1, 1)) -> Axes:
     """Make the axes: columns and rows of the FULL array, from 1; the centre of a pixel is a whole number."""
     from matplotlib.ticker import MaxNLocator
 
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(*place)
     left, right, bottom, top = _extent(view)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)

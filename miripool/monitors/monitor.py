@@ -462,12 +462,12 @@ class PixelMonitor:
         ----------
         path : path-like
             File for the plot, in a format that matplotlib writes: png, pdf, svg …
-        what : {'state', 'rate', 'noise', 'trends', 'population', 'histogram'}
-            A map of the states, the rates or the noise; amplifiers or populations through time; or the distribution of
-            the rates.
+        what : {'state', 'rate', 'noise', 'trends', 'population', 'histogram', 'event'}
+            A map of the states, the rates or the noise; amplifiers or populations through time; the distribution of
+            the rates; or maps of the states before and after an event.
         at : datetime, keyword-only, optional
             For ``state``, ``rate`` and ``histogram``: of the last exposure that had begun then; aware. The last
-            exposure of all unless given.
+            exposure of all unless given. For ``event``: the time of the event.
         stratum : int, keyword-only, optional
             Only this stratum, from 0. Unless given, ``trends`` and ``population`` show the six with the most
             exposures, the others the one with the most.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from ..errors import InvalidInput
@@ -9,7 +10,8 @@ from ..model.keywords import suggest
 from ..pixels.figures import new_figure, save_figure
 from ..system.words import counted
 from .charts import draw_histogram, draw_population, draw_trends
-from .maps import draw_noise, draw_rate, draw_states, map_size
+from .events import events_of
+from .maps import draw_change, draw_noise, draw_rate, draw_states, map_size
 from .views import choose_view, read_views
 
 if TYPE_CHECKING:
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PLOTS", "plot_monitor"]
 
-PLOTS: Final = ("state", "rate", "noise", "trends", "population", "histogram")
+PLOTS: Final = ("state", "rate", "noise", "trends", "population", "histogram", "event")
 """What can be drawn of a monitor."""
 
-_AT_A_TIME: Final = {"state", "rate", "histogram"}
+_AT_A_TIME: Final = {"state", "rate", "histogram", "event"}
 _OF_ALL: Final = {"trends": "amplifiers", "population": "population"}
+_SHOWN: Final = 5
+"""Events that an error lists."""
 _MOST: Final = 6
 """Strata in one plot, those with the most exposures."""
 
@@ -41,12 +45,12 @@ def plot_monitor(
         Of the monitor.
     path : path-like
         File for the plot, in a format that matplotlib writes: png, pdf, svg …
-    what : {'state', 'rate', 'noise', 'trends', 'population', 'histogram'}
-        A map of the states, of the rates or of the noise; amplifiers or populations through time; or the distribution
-        of the rates.
+    what : {'state', 'rate', 'noise', 'trends', 'population', 'histogram', 'event'}
+        A map of the states, of the rates or of the noise; amplifiers or populations through time; the distribution
+        of the rates; or maps of the states before and after an event.
     at : datetime, keyword-only, optional
         For ``state``, ``rate`` and ``histogram``: of the last exposure that had begun then; aware. The last exposure
-        of all unless given.
+        of all unless given. For ``event``: the time of the event.
     stratum : int, keyword-only, optional
         Only this stratum, from 0. Unless given, ``trends`` and ``population`` show the six with the most exposures,
         the others the one with the most.
@@ -74,6 +78,8 @@ def plot_monitor(
     chosen = choose_view(views, stratum)
     if what in _OF_ALL:
         return _plot_all(product, path, what, views if stratum is None else [chosen])
+    if what == "event":
+        return _plot_event(product, path, chosen, at)
     return _plot_one(product, path, what, chosen, chosen.index_at(at), len(views))
 
 
@@ -88,6 +94,30 @@ def _plot_all(product: Product, path: str | Path, what: str, views: list[Stratum
         figure = new_figure(11, 1.4 + 4.6 * len(drawn))
         draw_population(figure, drawn)
     figure.suptitle(f"monitor {product.name}: {_OF_ALL[what]} through time{more}")
+    return save_figure(figure, path)
+
+
+def _plot_event(product: Product, path: str | Path, view: StratumView, at: datetime | None) -> Path:
+    events = events_of(product)
+    event = next((event for event in events if event.time == at), None)
+    if event is None:
+        known = ", ".join(f"{event.time:%Y-%m-%dT%H:%M:%S} ({event.kind})" for event in events[:_SHOWN])
+        more = ", …" if len(events) > _SHOWN else ""
+        hint = f"its events are {known}{more}" if events else "it has no events; `monitor events --add` notes one"
+        raise InvalidInput(f"say of which event the maps are to be (--at, at=); {hint}")
+    after = bisect_left(view.times, event.time)
+    if not 0 < after < len(view.times):
+        raise InvalidInput(
+            f"stratum {view.number} has no exposures on both sides of {event.time:%Y-%m-%dT%H:%M:%S} UTC"
+        )
+    width, height = map_size(view)
+    figure = new_figure(2.2 * width, height)
+    healed, born = draw_change(figure, view, after)
+    words = f"{counted(healed, 'pixel')} healed, {counted(born, 'pixel')} with a new state"
+    figure.suptitle(
+        f"monitor {product.name}: {event.kind} of {event.time:%Y-%m-%d %H:%M} UTC; {words}\n{view.stratum}",
+        fontsize="medium",
+    )
     return save_figure(figure, path)
 
 
