@@ -227,6 +227,18 @@ def test_pictures_of_a_monitor(monitor: PixelMonitor, what: str, tmp_path: Path)
     assert any("MIRIMAGE SUB64" in text for text in found)
 
 
+def test_a_pixel_has_a_life(pool: Pool, tmp_path: Path) -> None:
+    """`Pool.pixel` and the command `pixel` lead to the life in a monitor, which must be named if there are several."""
+    pixel = pool.pixel(30, 800)
+    assert pixel.life("dark").records() == pool.monitor("dark").life(30, 800).records()
+    with pytest.raises(InvalidInput, match="name one of its monitors: dark, part, one, empty"):
+        pixel.life()
+    listed = json.loads(call("pixel", "jpl8", "30", "800", "--monitor", "dark", "--json").stdout)
+    assert listed == json.loads(call("monitor", "life", "jpl8", "dark", "30", "800", "--json").stdout)
+    call("pixel", "jpl8", "30", "800", "--life", "--monitor", "dark", "--plot", tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
 @pytest.mark.slow
 def test_maps_around_an_event(monitor: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     picture = tmp_path / "a.svg"

@@ -11,9 +11,10 @@ from .output import emit, say
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
 
 if TYPE_CHECKING:
+    from ..monitors import PixelLife
     from .commands import Commands
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "show_life"]
 
 _LIFE_COLUMNS = ("time", "rate", "error", "integrations", "state", "level", "first", "urn", "stratum")
 
@@ -41,12 +42,26 @@ def _life(
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
         life = pool.monitor(name).life(x, y, detector=detector)
+    show_life(life, plot, as_json=as_json, as_csv=as_csv)
+
+
+def show_life(life: PixelLife, plot: str | None, *, as_json: bool, as_csv: bool) -> None:
+    """Plot the life of a pixel, or list it.
+
+    Parameters
+    ----------
+    life : PixelLife
+        The life.
+    plot : str or None
+        File for the plot. With one, the list is written only as JSON or CSV.
+    as_json, as_csv : bool, keyword-only
+        The form of the list; a table unless given.
+    """
     if plot is not None:
         say(f"wrote {life.plot(plot)}")
         if not (as_json or as_csv):
             return
-    rows = life.records()
-    emit(rows, _LIFE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    emit(life.records(), _LIFE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
 def _plot(

@@ -13,6 +13,7 @@ import typer
 from ..system.words import counted
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .commands import Commands
+from .lives import show_life
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
@@ -55,16 +56,27 @@ def _pixel(
     plot: Annotated[
         str | None, typer.Option("--plot", metavar="FILE", help="Plot ramps, or rates against time.")
     ] = None,
+    life: Annotated[
+        bool, typer.Option("--life", help="Show the rates and states that a monitor found; see `monitor life`.")
+    ] = False,
+    monitor: Annotated[
+        str | None, typer.Option("--monitor", metavar="NAME", help="The monitor, if the pool has several.")
+    ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """Follow one pixel through all exposures.
 
-    Shows its ramps (Raw, Ramp) or rates (RateInts, Rate). `monitor life` shows which states a monitor found it in.
+    Shows its ramps (Raw, Ramp) or rates (RateInts, Rate); with --life its states.
     """
     from ..model.kinds import KINDS, kind_class
 
     one_form(as_json=as_json, as_csv=as_csv)
+    if life or monitor is not None:
+        with open_pool(context, name) as pool:
+            found = pool.pixel(x, y, detector=detector).life(monitor)
+        show_life(found, plot, as_json=as_json, as_csv=as_csv)
+        return
     cls = kind_class(kind)
     with open_pool(context, name) as pool:
         pixel = pool.pixel(x, y, detector=detector)

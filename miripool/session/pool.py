@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from ..maintenance.verify import Report
     from ..monitors import PixelMonitor
     from ..pipeline import Recipe, Reprocessed
-    from ..pixels.pixel import Pixel, Pixels
+    from ..pixels.pixel import Pixels
     from ..pool.core import Core
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
     from ..pool.resolve import Reference
+    from .pixel import PoolPixel
 
 __all__ = ["Pool"]
 
@@ -675,7 +676,7 @@ class Pool:
 
     # Pixels
 
-    def pixel(self, x: int, y: int, detector: str | None = None) -> Pixel:
+    def pixel(self, x: int, y: int, detector: str | None = None) -> PoolPixel:
         """Follow one detector pixel.
 
         Parameters
@@ -687,17 +688,17 @@ class Pool:
 
         Returns
         -------
-        Pixel
-            Its ``ramps`` and ``history`` are astropy tables.
+        PoolPixel
+            Its ``ramps`` and ``history`` are astropy tables; ``life`` shows which states a monitor found it in.
 
         Raises
         ------
         InvalidInput
             If there is no such pixel.
         """
-        from ..pixels.pixel import Pixel
+        from .pixel import PoolPixel
 
-        return Pixel(self._core, x, y, detector)
+        return PoolPixel(self._core, x, y, detector)
 
     def pixels(
         self,
