@@ -501,7 +501,7 @@ def test_version_and_help(miripool: Run) -> None:
     text = call("--help").stdout
     commands = [command.name for command in app_module.app.registered_commands]
     known = "create pools rename delete attach detach add ls show log export rm restore tag untag tags pixel pixels"
-    more = "sql demo reprocess lineage uses diff simulate statistics verify gc reindex repair copy pack unpack"
+    more = "sql demo reprocess lineage uses diff simulate slopes statistics verify gc reindex repair copy pack unpack"
     assert sorted(commands) == sorted([*known.split(), *more.split()])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)

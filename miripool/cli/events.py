@@ -32,6 +32,10 @@ _ALARM_COLUMNS = (
     *("what", "level", "detector", "amplifier", "onset", "raised", "end", "size", "sigma", "significance", "urn"),
     "stratum",
 )
+_PERSISTENCE_COLUMNS = (
+    *("detector", "x", "y", "pixels", "level", "amplitude", "error", "significance", "relative", "hours"),
+    *("hours_error", "stratum"),
+)
 _COMPARED_COLUMNS = (
     *("detector", "subarray", "amplifier", "onset", "cause", "first", "second", "difference", "error", "references"),
     *("exposures", "urn"),
@@ -177,6 +181,29 @@ def _compare(
     emit(rows, _COMPARED_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
 
 
+def _persistence(
+    context: typer.Context,
+    pool_name: PoolName,
+    name: NAME,
+    exposure: Annotated[
+        str,
+        typer.Argument(metavar="SPEC", help="The exposure with saturated pixels: Ramp/name, RateInts/name@1, a URN …"),
+    ],
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Follow the pixels that were saturated in an exposure: how their rates decay.
+
+    The rate of a pixel is level + amplitude · exp(-t / hours), t hours after the end of the exposure. The first row has
+    all pixels together. Level, amplitude and error are in DN/s; relative is amplitude / level. A pixel has a time
+    constant of its own if its amplitude is 5 errors or more.
+    """
+    one_form(as_json=as_json, as_csv=as_csv)
+    with open_pool(context, pool_name) as pool:
+        rows = pool.monitor(name).persistence_records(exposure)
+    emit(rows, _PERSISTENCE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+
+
 def add_commands(group: Commands) -> None:
     """Add the commands to those on monitors.
 
@@ -189,3 +216,4 @@ def add_commands(group: Commands) -> None:
     group.command("survival")(_survival)
     group.command("alarms")(_alarms)
     group.command("compare")(_compare)
+    group.command("persistence")(_persistence)

@@ -1,4 +1,4 @@
-"""The command on statistics of exposures, by integration and amplifier."""
+"""Commands that measure exposures: statistics by integration and amplifier, and slopes over some groups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..system.words import counted
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
 from .output import emit, report, say
 from .progress import counting
-from .session import Csv, Json, PoolName, core_of, one_form, open_pool
+from .session import Csv, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
 if TYPE_CHECKING:
     from ..pool.reference import ProductRef
@@ -102,8 +102,56 @@ def measure_versions(pool: Pool, refs: list[ProductRef]) -> None:
         say(f"{counted(len(left_out), 'version')} left out")
 
 
+def _slopes(
+    context: typer.Context,
+    name: PoolName,
+    groups: Annotated[str, typer.Option("--groups", metavar="FIRST:LAST", help="Groups, from 1, both included.")],
+    specs: SomeSpecs = None,
+    kind: Kind = None,
+    where: Where = None,
+    label: Annotated[str | None, typer.Option("--tag", metavar="LABEL", help="Tag for the slopes.")] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Fit a line to some groups of ramps, and save the slopes as RateInts with the name NAME_groupsFIRST-LAST.
+
+    Takes products of the kind Ramp or Raw. Groups flagged DO_NOT_USE or SATURATED are left out, and the line may jump
+    where the pipeline found a jump. The error is that from the scatter about the line.
+    """
+    from ..errors import InvalidInput
+
+    one_form(as_json=as_json, as_csv=as_csv)
+    first, _, last = groups.partition(":")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise InvalidInput(f"{groups!r} is not a range of groups; write FIRST:LAST, e.g. 5:20")
+    rows = []
+    with open_pool(context, name) as pool:
+        refuse_reader(pool)
+        refs = choose(pool, specs, Which(kind, where)).refs
+        with counting("ramps") as show:
+            for done, ref in enumerate(refs, 1):
+                rows.append(_save_slopes(pool, ref, int(first), int(last), label))
+                if show is not None:
+                    show(done, len(refs))
+    emit(rows, ["urn", "name", "version", "notice"], as_json_list=as_json, as_csv=as_csv)
+
+
+def _save_slopes(pool: Pool, ref: ProductRef, first: int, last: int, label: str | None) -> dict[str, Any]:
+    from .. import __version__
+    from ..monitors import fit_group_slopes
+
+    history = {
+        "tool": "miripool slopes",
+        "version": __version__,
+        "parameters": {"first": first, "last": last},
+        "inputs": [ref.urn],
+    }
+    saved = pool.save(fit_group_slopes(ref.product, first, last), tag=label, history=[history])
+    return {"urn": saved.urn, "name": saved.name, "version": saved.version, "notice": saved.notice}
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command.
+    """Add the commands.
 
     Parameters
     ----------
@@ -111,3 +159,4 @@ def register(app: typer.Typer) -> None:
         The command line.
     """
     app.command("statistics")(_statistics)
+    app.command("slopes")(_slopes)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AlreadyExists, ProductNotFound
+from ..errors import AlreadyExists, FormatError, ProductNotFound
 from ..formats import read_fits
 from ..model.kinds import Monitor
 from ..model.product import Product
@@ -16,6 +16,7 @@ from ..pool.reference import ProductRef
 from . import answers
 from .alarms import alarm_records
 from .attribution import comparison_records
+from .decay import persistence_records
 from .events import Event, effect_records, events_of, events_table
 from .levels import read_levels
 from .life import read_life
@@ -23,7 +24,7 @@ from .limits import limit_records
 from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
 from .plots import plot_monitor
-from .result import build
+from .result import MJD_0, build
 from .rows import read_rows
 from .survival import survival_records
 from .tables import table_of
@@ -407,6 +408,50 @@ class PixelMonitor:
         product = self.ref.product
         found = alarm_records(product, since=since) + limit_records(product, yellow, red, since=since)
         return sorted(found, key=lambda record: (record["raised"], record["stratum"], record["amplifier"]))
+
+    def persistence(self, exposure: ProductRef | str) -> Table:
+        """Follow the pixels that were saturated in an exposure: how their rates decay to their level.
+
+        Parameters
+        ----------
+        exposure : ProductRef or str
+            A Ramp, RateInts or Rate of the pool; its flags say which pixels were saturated.
+
+        Returns
+        -------
+        astropy.table.Table
+            The columns are those of `decay.persistence_records`: first all pixels together, then each pixel. The model
+            is ``rate = level + amplitude * exp(-t / hours)``, t hours after the end of the exposure.
+
+        Raises
+        ------
+        InvalidInput
+            If no pixel was saturated, or fewer than four exposures followed.
+        FormatError
+            If the header of the exposure does not say when it began.
+        ProductNotFound
+            If there is no such exposure.
+        """
+        return table_of(self.persistence_records(exposure))
+
+    def persistence_records(self, exposure: ProductRef | str) -> list[dict[str, Any]]:
+        """Give what `persistence` lists as plain data.
+
+        Parameters
+        ----------
+        exposure : ProductRef or str
+            As for `persistence`.
+
+        Returns
+        -------
+        list of dict
+            By stratum; first all pixels together.
+        """
+        ref = self._core.ref(exposure)
+        start = ref.start_time
+        if start is None:
+            raise FormatError(f"the header of {ref.urn} does not say when the exposure began")
+        return persistence_records(self.ref.product, ref.product, (start - MJD_0) / timedelta(days=1))
 
     def update(self, *, tag: str | None = None, progress: Callable[[int, int], None] | None = None) -> Updated:
         """Take in new exposures, and judge all pixels again.

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.void]
 
-__all__ = ["FORM", "Kept", "Member", "Result", "build", "check_form", "read_kept"]
+__all__ = ["FORM", "MJD_0", "Kept", "Member", "Result", "build", "check_form", "read_kept"]
 
 FORM: Final = 1
 """Of the product. A greater number is refused; planes of a smaller one are read again from the exposures."""
 
 _PART_BYTES: Final = 2_000_000
 """Planes of exposures that are stored together. A further exposure replaces one part, so small parts save space."""
-_MJD_0: Final = datetime(1858, 11, 17, tzinfo=UTC)
+MJD_0: Final = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 STATE_ROW: Final = np.dtype(
@@ -86,7 +86,7 @@ class Member:
     @property
     def mjd(self) -> float:
         """Start as modified Julian date, UTC."""
-        return (self.start - _MJD_0) / timedelta(days=1)
+        return (self.start - MJD_0) / timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -331,6 +331,8 @@ def _parts(number: int, result: Result, earlier: Product | None) -> dict[str, An
         old = _old_part([kept.part for kept in part], earlier)
         if old is not None:
             found[name] = old
+        elif len(part) == 1 and isinstance(part[0].planes, np.ndarray):
+            found[name] = part[0].planes[np.newaxis]  # mapped from a file: large exposures need no memory
         else:
             everything = slice(None), slice(None)
             found[name] = np.stack([kept.planes[everything] for kept in part])

@@ -1,0 +1,114 @@
+"""Slopes over some groups of a ramp: what the detector does early, or late, in an integration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..errors import FormatError, InvalidInput
+from ..model.kinds import Ramp, RateInts, Raw
+from ..query.pixelwhere import FLAGS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..model.product import Product
+
+    Numbers = NDArray[np.float64]
+
+__all__ = ["fit_group_slopes"]
+
+_NOT_USED: Final = FLAGS["DO_NOT_USE"] | FLAGS["SATURATED"]
+_JUMP: Final = FLAGS["JUMP_DET"]
+_BLOCK_BYTES: Final = 1 << 26
+"""Of a ramp that are fitted at once."""
+
+
+def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
+    """Fit a line to the groups `first` to `last` of each pixel and integration, by least squares.
+
+    Groups flagged DO_NOT_USE or SATURATED are left out. Where the pipeline found a jump, the line may jump there: the
+    slope is that of the parts before and after it together.
+
+    Parameters
+    ----------
+    product : Product
+        Ramp or Raw. SCI has the shape (nints, ngroups, ny, nx), DN.
+    first, last : int
+        Groups, from 1; both are included.
+
+    Returns
+    -------
+    RateInts
+        A draft with the header of the ramp and the name ``<name>_groups<first>-<last>``. SCI and ERR, float32, DN/s,
+        and DQ, uint32, have the shape (nints, ny, nx). ERR is the standard error from the scatter about the line. Where
+        fewer than three groups are left, SCI and ERR are NaN, and DQ has DO_NOT_USE.
+
+    Raises
+    ------
+    InvalidInput
+        If the product is no ramp, or has no such groups.
+    FormatError
+        If its header does not say how much time lies between the groups.
+    """
+    if product.kind not in {Ramp.kind, Raw.kind} or "SCI" not in product:
+        raise InvalidInput(f"slopes are fitted to products of kind Ramp or Raw; this is a {product.kind}")
+    science = product["SCI"]
+    nints, ngroups, rows, columns = science.shape
+    if not 1 <= first < last <= ngroups:
+        raise InvalidInput(f"there are no groups {first} to {last}: the ramp has the groups 1 to {ngroups}")
+    seconds = product.meta["TGROUP"].value if "TGROUP" in product.meta else None
+    if not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise FormatError("its header does not say how much time lies between the groups (TGROUP)")
+    groups = slice(first - 1, last)
+    groupdq, pixeldq = product.get("GROUPDQ"), product.get("PIXELDQ")
+    slopes = np.full((nints, rows, columns), np.nan, np.float32)
+    errors = slopes.copy()
+    flags = np.zeros(slopes.shape, np.uint32) if pixeldq is None else _repeated(pixeldq[...], nints)
+    each = max(1, _BLOCK_BYTES // (8 * (last - first + 1) * columns))
+    for i in range(nints):
+        for start in range(0, rows, each):
+            block = slice(start, min(start + each, rows))
+            dq = None if groupdq is None else np.asarray(groupdq[i, groups, block, :], np.uint32)
+            ramp = np.asarray(science[i, groups, block, :], np.float64)
+            slopes[i, block], errors[i, block] = (part / seconds for part in _fit(ramp, dq))
+            if dq is not None:
+                flags[i, block] |= np.bitwise_or.reduce(dq & ~np.uint32(FLAGS["DO_NOT_USE"]), axis=0)
+    flags[~np.isfinite(errors)] |= np.uint32(FLAGS["DO_NOT_USE"])
+    arrays: dict[str, Any] = {"SCI": slopes, "ERR": errors, "DQ": flags}
+    return RateInts(product.meta.copy(), arrays, name=f"{product.name}_groups{first}-{last}")
+
+
+def _repeated(pixeldq: NDArray[Any], nints: int) -> NDArray[np.uint32]:
+    return np.repeat(np.asarray(pixeldq, np.uint32)[None], nints, axis=0)
+
+
+def _fit(ramp: Numbers, dq: NDArray[np.uint32] | None) -> tuple[Numbers, Numbers]:
+    """Fit lines of a common slope to the parts between jumps; give slope and error for each group."""
+    good = np.isfinite(ramp)
+    part = np.zeros(ramp.shape, np.int32)
+    if dq is not None:
+        good &= (dq & _NOT_USED) == 0
+        part = np.cumsum((dq & _JUMP) != 0, axis=0, dtype=np.int32)
+    x = np.broadcast_to(np.arange(len(ramp), dtype=np.float64)[:, None, None], ramp.shape)
+    sxx, sxy, syy, count, parts = (np.zeros(ramp.shape[1:]) for _ in range(5))
+    values = np.where(good, ramp, 0.0)
+    for number in range(int(part.max(initial=0)) + 1):
+        mine = good & (part == number)
+        n = np.count_nonzero(mine, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            dx = np.where(mine, x - np.where(mine, x, 0).sum(axis=0) / n, 0.0)
+            dy = np.where(mine, values - np.where(mine, values, 0).sum(axis=0) / n, 0.0)
+        sxx += (dx * dx).sum(axis=0)
+        sxy += (dx * dy).sum(axis=0)
+        syy += (dy * dy).sum(axis=0)
+        count += n
+        parts += n > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = sxy / sxx
+        free = count - parts - 1
+        variance = np.maximum(syy - slope * sxy, 0.0) / free
+        error = np.where((free > 0) & (sxx > 0), np.sqrt(variance / sxx), np.nan)
+    slope[~np.isfinite(error)] = np.nan
+    return slope, error
