@@ -233,37 +233,3 @@ def test_interval(part: int, whole: int) -> None:
     low, high = wilson(part, whole)
     assert 0 <= low <= part / whole <= high <= 1
     assert high - low < 1
-
-
-@pytest.mark.slow
-def test_healed_fractions_hold_the_truth(tmp_path: Path) -> None:
-    """Each bad pixel heals with probability 0.3: the interval holds it in at least 90 of 100 campaigns."""
-    from miripool.monitors.assess import assess
-    from miripool.monitors.events import _effect
-    from miripool.monitors.exposures import PLANES
-    from miripool.monitors.summaries import summarise
-
-    held, seeds = 0, 30
-    for seed in range(seeds):
-        anneal = (START + timedelta(hours=12 * 8 - 6),)
-        made = simulate_lives(16, nints=4, start=START, lives={"hot": 80}, amplitude=(9, 25), seed=seed, anneals=anneal)
-        planes = []
-        for i in range(16):
-            rates = made.rates(i)
-            summary = summarise(np.where(rates.dq & 1, np.nan, rates.sci), rates.err)
-            planes.append(np.stack([getattr(summary, name) for name in PLANES]))
-        found = assess(
-            planes,
-            planes[0].shape[1:],
-            0.5 * np.arange(16),
-            settling=np.zeros(16),
-            integrations=4,
-            light="dark",
-            false_alarms=1e-3,
-        )
-        rows = np.zeros(len(found.episodes), [("x", "i4"), ("y", "i4"), ("begin", "i4"), ("end", "i4")])
-        rows["x"] = found.episodes["pixel"]
-        rows["begin"], rows["end"] = found.episodes["begin"], found.episodes["end"]
-        effect = _effect(rows, 8, 16, 4000)
-        held += effect["healed_low"] <= 0.3 <= effect["healed_high"]
-    assert held >= 0.9 * seeds

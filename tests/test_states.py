@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from miripool.monitors.assess import assess
 from miripool.monitors.blocks import Block, rate_of
+from miripool.monitors.exposures import PLANES
 from miripool.monitors.population import measure, population_of
 from miripool.monitors.series import Series
-from miripool.monitors.states import judge
+from miripool.monitors.states import STATES, judge
 from miripool.monitors.summaries import summarise
 from miripool.monitors.thresholds import thresholds_for
 
@@ -194,6 +196,36 @@ def test_dead_and_insensitive_pixels_are_found_in_flats_alone() -> None:
     assert np.count_nonzero(found["pixel"] >= 40) <= 3
     assert not set(by_state(found_in(block, "dark"))) & {"dead", "low_qe", "open"}
     assert not set(by_state(found_in(block, "sky"))) & {"dead", "low_qe", "open", "hot", "warm"}
+
+
+def test_open_pixels_have_bright_neighbours() -> None:
+    """A pixel of low response is open only if each of its four neighbours sees more than its share."""
+    rng = np.random.default_rng(17)
+    level = np.full((40, 40), 200.0)
+    places = [(5, 5), (5, 15), (15, 5), (0, 20), (30, 30)]
+    for y, x in places:
+        level[y, x] *= 0.3
+    for y, x in places[:2] + places[3:4]:  # the last of them lies at the edge, and has three neighbours
+        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            if y + dy >= 0:
+                level[y + dy, x + dx] *= 1.17
+    level[14, 5] *= 1.17
+    level[29, 30] = level[31, 30] = level[30, 29] = 234.0
+    level[5, 15] = 0.0  # dead
+    planes = []
+    for _ in range(10):
+        slopes = rng.standard_normal((INTEGRATIONS, 40, 40)) + level
+        summary = summarise(slopes, np.ones_like(slopes))
+        planes.append(np.stack([getattr(summary, name) for name in PLANES]))
+    options = {"settling": np.zeros(10), "integrations": INTEGRATIONS, "false_alarms": 1e-3}
+    found = assess(planes, (40, 40), 0.5 * np.arange(10), light="flat", **options)
+    states = {divmod(row["pixel"], 40): row["state"].decode() for row in found.episodes}
+    assert {place: states[place] for place in places} == {
+        (5, 5): "open", (5, 15): "dead", (15, 5): "low_qe", (0, 20): "low_qe", (30, 30): "low_qe"
+    }  # fmt: skip
+    assert found.state[5, 5] == 1 + STATES.index("open")
+    dark = assess(planes, (40, 40), 0.5 * np.arange(10), light="dark", **options)
+    assert not set(by_state(dark.episodes)) & {"dead", "low_qe", "open"}
 
 
 @pytest.mark.parametrize("n", [4, 10, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 20, 30))])

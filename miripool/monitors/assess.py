@@ -13,6 +13,7 @@ import numpy as np
 
 from .blocks import Block, rate_of
 from .exposures import PLANES, summary_of
+from .opens import mark_open, response
 from .population import Population, measure, population_of
 from .series import Series
 from .states import EPISODE, STATES, judge
@@ -118,11 +119,16 @@ def assess(
     whole = work.block(0, height) if len(starts) == 1 else None  # else a block is read when it is needed
     measures = [measure(whole or work.block(start, height)) for start in starts]
     population = population_of(measures)
-    found = [
-        judge(whole or work.block(start, height), part, population, thresholds, times, light=light)
-        for start, part in zip(starts, measures, strict=True)
-    ]
+    found, responses = [], []
+    for start, part in zip(starts, measures, strict=True):
+        block = whole or work.block(start, height)
+        found.append(judge(block, part, population, thresholds, times, light=light))
+        if light == "flat":
+            responses.append(response(block))
     episodes = np.concatenate([np.zeros(0, EPISODE), *found])
+    if responses:
+        ratio, spread = (np.concatenate(parts).reshape(shape) for parts in zip(*responses, strict=True))
+        mark_open(episodes, ratio, spread)
     rate, error = work.last()
     noise = np.concatenate([part.noise for part in measures]).reshape(shape) * error
     state = np.zeros(shape, np.uint8)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MONITORED", "RULES", "Definition"]
 
-RULES: Final = "1"
+RULES: Final = "2"
 """Version of the rules. It changes whenever equal exposures may give other results."""
 MONITORED: Final = ("RateInts", "Rate")
 """Kinds that can be monitored."""
