@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,39 @@ def test_one_by_one_and_all_at_once(pool: Pool, darks: list[Path]) -> None:
     (history,) = pool.history(done.ref)
     assert len(history["inputs"]) == len(order)
     assert history["inputs"] == pool.history(together.ref)[0]["inputs"]
+
+
+@pytest.mark.slow
+def test_by_an_executor(pool: Pool, darks: list[Path]) -> None:
+    """Processes read the exposures; the last product is the same to the bit, and what can't be read has its reason."""
+    add(pool, darks[:6])
+    pool.save(RateInts({"DETECTOR": "MIRIMAGE"}, {"SCI": np.ones((1, 4, 4), "f4")}, name="lost"), pixels=False)
+    pool.create_monitor("here")
+    pool.create_monitor("there")
+    here, told = pool.monitor("here").update(), []
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        there = pool.monitor("there").update(executor=executor, progress=lambda n, total: told.append((n, total)))
+    assert there.left_out == here.left_out
+    assert "does not say when the exposure began" in here.left_out[0][1]
+    assert (there.exposures, told) == (6, [(n, 7) for n in range(1, 8)])
+    one, other = (arrays(done.ref.product) for done in (here, there))
+    del one["DEFINITION"], other["DEFINITION"]
+    assert one == other
+
+
+def test_large_exposures_stay_in_their_files(tmp_path: Path) -> None:
+    """Planes that fill a part of their own are stored from the file that they were put into, without a copy."""
+    from types import SimpleNamespace
+
+    from miripool.monitors.result import _parts
+
+    stratum = SimpleNamespace(rows=400, columns=400)
+    np.save(tmp_path / "a.npy", np.ones((5, 400, 400), "f4"))
+    planes = np.load(tmp_path / "a.npy", mmap_mode="r")
+    result = SimpleNamespace(stratum=stratum, exposures=[SimpleNamespace(planes=planes, part=None)])
+    found = _parts(0, result, None)  # type: ignore[arg-type]
+    assert found["P0_0"].shape == (1, 5, 400, 400)
+    assert np.shares_memory(found["P0_0"], planes)
 
 
 def test_only_new_arrays_are_read(pool: Pool, darks: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

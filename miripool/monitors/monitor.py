@@ -33,6 +33,7 @@ from .update import Updated, definition_of, save_newest, select_exposures, updat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from astropy.table import Table
@@ -453,7 +454,13 @@ class PixelMonitor:
             raise FormatError(f"the header of {ref.urn} does not say when the exposure began")
         return persistence_records(self.ref.product, ref.product, (start - MJD_0) / timedelta(days=1))
 
-    def update(self, *, tag: str | None = None, progress: Callable[[int, int], None] | None = None) -> Updated:
+    def update(
+        self,
+        *,
+        tag: str | None = None,
+        executor: Executor | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Updated:
         """Take in new exposures, and judge all pixels again.
 
         Only the arrays of versions that the monitor has not seen are read. Versions that are not selected any more, for
@@ -463,6 +470,9 @@ class PixelMonitor:
         ----------
         tag : str, keyword-only, optional
             Tag for the result.
+        executor : concurrent.futures.Executor, keyword-only, optional
+            Executor that reads the exposures: a process pool, or Dask's ``client.get_executor()``; by default threads
+            of this process. The result is the same.
         progress : callable, keyword-only, optional
             Called with the number of exposures read and their total number.
 
@@ -471,7 +481,7 @@ class PixelMonitor:
         Updated
             What was done.
         """
-        done = update(self._core, self.name, tag=tag, progress=progress)
+        done = update(self._core, self.name, tag=tag, executor=executor, progress=progress)
         self.ref = done.ref
         return done
 

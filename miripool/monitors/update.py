@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from ..pool import save as saving
 from ..pool.find import find
 from ..pool.reference import ProductRef
 from ..query.queries import MetaQuery
-from ..system.threads import map_bounded
+from ..store.archive import archive_at
+from ..system.threads import map_bounded, one_of_many, work_ahead, workers_of
 from ..system.workfolder import work_folder
 from .definition import RULES, Definition
 from .events import events_of
@@ -24,11 +26,17 @@ from .rows import read_rows
 from .strata import stratum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor, Future
+    from datetime import datetime
     from pathlib import Path
 
     from ..model.product import Product
     from ..pool.core import Core
+    from .exposures import ExposureData
+    from .strata import Stratum
+
+    _Found = tuple[Stratum, ExposureData]
 
 __all__ = ["Updated", "definition_of", "save_newest", "select_exposures", "update"]
 
@@ -86,7 +94,12 @@ def definition_of(product: Product) -> tuple[Definition, str]:
 
 
 def update(
-    core: Core, name: str, *, tag: str | None = None, progress: Callable[[int, int], None] | None = None
+    core: Core,
+    name: str,
+    *,
+    tag: str | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Updated:
     """Bring a monitor up to date; see `PixelMonitor.update`.
 
@@ -96,7 +109,7 @@ def update(
         The pool.
     name : str
         Of the monitor.
-    tag, progress : object, keyword-only
+    tag, executor, progress : object, keyword-only
         As for `PixelMonitor.update`.
 
     Returns
@@ -113,7 +126,8 @@ def update(
     if known and rules == RULES and known.keys() == {ref.serial for ref in refs} and tag is None:
         return Updated(head, len(known), 0, 0, (), changed=False)
     with work_folder(core.work_folder) as folder:
-        kept, left_out, read = _read_all(refs, known, definition, folder, progress)
+        reader = _Reader(core, definition, folder, executor)
+        kept, left_out, read = _read_all(refs, known, reader, progress)
         draft = build(definition, assess_all(kept, definition), product if rules else None, events_of(product))
         history = {
             "tool": "miripool monitor",
@@ -181,39 +195,94 @@ def select_exposures(core: Core, definition: Definition) -> list[ProductRef]:
 def _read_all(
     refs: Sequence[ProductRef],
     known: dict[int, Kept],
-    definition: Definition,
-    folder: Path,
+    reader: _Reader,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[list[Kept], list[tuple[str, str]], int]:
     """Give what is kept of all exposures; those that are not known are read, several at a time."""
     fresh = [ref for ref in refs if ref.serial not in known]
     kept = [known[ref.serial] for ref in refs if ref.serial in known]
     left_out: list[tuple[str, str]] = []
-    results = map_bounded(lambda ref: (ref, _read(ref, definition, folder)), fresh)
-    for i, (ref, made) in enumerate(results, 1):
-        if isinstance(made, Kept):
-            kept.append(made)
+    for i, (ref, found) in enumerate(reader.read(fresh), 1):
+        if isinstance(found, str):
+            left_out.append((str(ref.urn), found))
         else:
-            left_out.append((str(ref.urn), made))
+            kept.append(reader.keep(ref, *found))
         if progress is not None:
             progress(i, len(fresh))
     return kept, left_out, len(fresh) - len(left_out)
 
 
-def _read(ref: ProductRef, definition: Definition, folder: Path) -> Kept | str:
-    """Read one exposure; its planes go to a file. Give the reason where it can't be monitored."""
-    try:
-        product = ref.product
+class _Reader:
+    """Reads exposures: in threads of this process, or with an executor in others."""
+
+    def __init__(self, core: Core, definition: Definition, folder: Path, executor: Executor | None) -> None:
+        self._core = core
+        self._definition = definition
+        self._folder = folder
+        self._executor = executor
+
+    def read(self, refs: Sequence[ProductRef]) -> Iterator[tuple[ProductRef, _Found | str]]:
+        """Give what each exposure says, in their order; the reason where it can't be monitored."""
+        executor = self._executor
+        if executor is None:
+            yield from map_bounded(lambda ref: (ref, _reduce(ref.product, ref.start_time, self._definition)), refs)
+            return
+        place, pool_id = self._core.archive.place, self._core.id
+
+        def submit(ref: ProductRef) -> Future[_Found | str]:
+            manifest = self._core.version(ref).manifest
+            return executor.submit(reduce_elsewhere, place, pool_id, manifest, ref.start_time, self._definition)
+
+        with contextlib.closing(work_ahead(refs, submit, 2 * workers_of(executor))) as running:
+            for ref, future in running:
+                yield ref, future.result()
+
+    def keep(self, ref: ProductRef, stratum: Stratum, data: ExposureData) -> Kept:
+        """Put the planes of an exposure into a file, which needs no memory."""
+        path = self._folder / f"{ref.serial}.npy"
+        np.save(path, data.planes)
         start = ref.start_time
+        assert start is not None  # noqa: S101 -- `_reduce` gives a reason then
+        member = Member(
+            ref.serial, ref.version, str(ref.urn), ref.name, start, stratum, data.integrations, data.settling
+        )
+        return Kept(member, np.load(path, mmap_mode="r"), data.trends)
+
+
+def reduce_elsewhere(
+    place: str, pool_id: str, manifest: str, start: datetime | None, definition: Definition
+) -> _Found | str:
+    """Reduce an exposure in a process that works for another.
+
+    Parameters
+    ----------
+    place, pool_id : str
+        As for `archive_at`.
+    manifest : str
+        Digest of the version's manifest.
+    start : datetime or None
+        When the exposure began.
+    definition : Definition
+        Of the monitor.
+
+    Returns
+    -------
+    (Stratum, ExposureData) or str
+        What it says; the reason where it can't be monitored.
+    """
+    archive = archive_at(place, pool_id)
+    with one_of_many():
+        return _reduce(archive.product(archive.manifest(manifest)), start, definition)
+
+
+def _reduce(product: Product, start: datetime | None, definition: Definition) -> _Found | str:
+    """Reduce an exposure to what is kept of it; give the reason where it can't be monitored."""
+    try:
         if start is None:
             return "its header does not say when the exposure began"
         stratum = stratum_of(product.meta, definition.region, definition.light)
         if stratum is None:
             return f"it has no pixel in the region {definition.region}"
-        data = read_exposure(product, stratum)
+        return stratum, read_exposure(product, stratum)
     except FormatError as error:
         return str(error)
-    path = folder / f"{ref.serial}.npy"
-    np.save(path, data.planes)
-    member = Member(ref.serial, ref.version, str(ref.urn), ref.name, start, stratum, data.integrations, data.settling)
-    return Kept(member, np.load(path, mmap_mode="r"), data.trends)
