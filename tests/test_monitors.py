@@ -235,7 +235,7 @@ def test_names_and_errors(pool: Pool, darks: list[Path]) -> None:
     with pytest.raises(ProductNotFound, match="its monitors are my darks, 2026"):
         pool.monitor("dark")
     for options, words in (
-        ({"kind": "Ramp"}, "can't be monitored"),
+        ({"kind": "Raw"}, "can't be monitored; choose one of RateInts, Rate, Ramp"),
         ({"region": "1:2"}, "is not a region"),
         ({"region": "5:2,1:1"}, "is empty"),
         ({"light": "bright"}, "no light 'bright'"),

@@ -68,7 +68,7 @@ def _create(
     context: typer.Context,
     pool_name: PoolName,
     name: NAME,
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="RateInts or Rate.")] = "RateInts",
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="RateInts, Rate or Ramp.")] = "RateInts",
     where: Where = None,
     tag: Tagged = None,
     region: Annotated[

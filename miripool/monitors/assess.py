@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
+from .bends import mark_bent
 from .blocks import Block, rate_of
 from .exposures import PLANES, summary_of
 from .opens import mark_open, response
@@ -84,6 +85,7 @@ def assess(
     integrations: int,
     light: str,
     false_alarms: float,
+    ramps: bool = False,
 ) -> Assessment:
     """Judge all pixels of a stratum.
 
@@ -129,6 +131,8 @@ def assess(
     if responses:
         ratio, spread = (np.concatenate(parts).reshape(shape) for parts in zip(*responses, strict=True))
         mark_open(episodes, ratio, spread)
+    if ramps:
+        episodes = mark_bent(exposures, episodes, shape[0] * shape[1])
     rate, error = work.last()
     noise = np.concatenate([part.noise for part in measures]).reshape(shape) * error
     state = np.zeros(shape, np.uint8)
@@ -168,7 +172,7 @@ class _Stratum:
 
     def _rates(self, planes: Planes, rows: slice) -> tuple[Matrix, Matrix]:
         part = planes[:3, rows]
-        count = planes[4:, rows]
+        count = planes[4:5, rows]
         return rate_of(summary_of(np.concatenate([part, count, count])), first=self._first)
 
     def last(self) -> tuple[Matrix, Matrix]:
@@ -181,8 +185,7 @@ class _Stratum:
         shape = (len(self._exposures), (rows.stop - start) * self._shape[1])
         rates, errors, scatter, counts = (np.empty(shape) for _ in range(4))
         for i, planes in enumerate(self._exposures):
-            part = planes[:, rows]
-            assert len(part) == len(PLANES)  # noqa: S101
+            part = planes[: len(PLANES), rows]
             rate, error = rate_of(summary_of(part), first=self._first)
             change = self._of_pixels(self._change[i], rows)
             rates[i] = (rate * change if self._light == "flat" else rate + change).ravel()

@@ -18,7 +18,7 @@ __all__ = ["MONITORED", "RULES", "Definition"]
 
 RULES: Final = "2"
 """Version of the rules. It changes whenever equal exposures may give other results."""
-MONITORED: Final = ("RateInts", "Rate")
+MONITORED: Final = ("RateInts", "Rate", "Ramp")
 """Kinds that can be monitored."""
 
 
@@ -31,7 +31,7 @@ class Definition:
     name : str
         Of the monitor.
     kind : str
-        RateInts or Rate.
+        RateInts, Rate or Ramp.
     where : str
         Condition on versions, as for `Pool.select`.
     tag : str or None
@@ -62,7 +62,7 @@ class Definition:
         """
         check_product_name(self.name)
         if kind_class(self.kind).kind not in MONITORED:
-            raise InvalidInput(f"products of kind {self.kind} can't be monitored; choose {' or '.join(MONITORED)}")
+            raise InvalidInput(f"products of kind {self.kind} can't be monitored; choose one of {', '.join(MONITORED)}")
         if self.tag is not None:
             check_label(self.tag)
         if self.light not in (None, *LIGHT):

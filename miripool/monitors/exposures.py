@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..errors import FormatError
 from ..instruments.known import detector_named
+from ..model.kinds import Ramp
+from .ramps import read_ramps
 from .robust import centre_and_sigma
 from .strata import corner_of
 from .summaries import PixelSummary, summarise
@@ -44,6 +46,7 @@ deviation of the differences to the integration before (after, for the first) ov
 there is none."""
 
 _DO_NOT_USE: Final = 1
+_RAMP_AXES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +56,7 @@ class ExposureData:
     Attributes
     ----------
     planes : ndarray of float32, shape (5, ny, nx)
-        By `PLANES`; NaN where a pixel is not usable, and for reference pixels.
+        By `PLANES`; NaN where a pixel is not usable, and for reference pixels. Of ramps two more: see `bends.BEND`.
     trends : ndarray of `TREND`, shape (nints * 4,)
         By integration and amplifier.
     settling : float
@@ -75,7 +78,7 @@ def read_exposure(product: Product, stratum: Stratum) -> ExposureData:
     Parameters
     ----------
     product : Product
-        RateInts or Rate.
+        RateInts, Rate or Ramp.
     stratum : Stratum
         Its stratum, which says what is monitored.
 
@@ -87,28 +90,49 @@ def read_exposure(product: Product, stratum: Stratum) -> ExposureData:
     Raises
     ------
     FormatError
-        If it has no rates of two or three axes, or fewer pixels than its header says.
+        If it has no rates of two or three axes, and no ramps of four; or fewer pixels than its header says.
     """
     row, column = corner_of(product.meta, stratum)
     place = slice(row, row + stratum.rows), slice(column, column + stratum.columns)
+    if product.kind == Ramp.kind:
+        return _read_ramp(product, stratum, place)
     rates = _cube(product, "SCI", place)
     if rates is None:
         raise FormatError("it has no dataset SCI with rates of shape (nints, ny, nx) or (ny, nx)")
     if rates.shape[1:] != (stratum.rows, stratum.columns):
         raise FormatError(f"its arrays have fewer pixels than the subarray {stratum.subarray} of its header")
     errors, dq = _cube(product, "ERR", place), _cube(product, "DQ", place)
-    slopes = np.array(rates, np.float32)
+    return _reduce(np.array(rates, np.float32), errors, dq, stratum)
+
+
+def _read_ramp(product: Product, stratum: Stratum, place: tuple[slice, slice]) -> ExposureData:
+    """Reduce ramps to slopes, and keep two further planes: how much they bend, and its error."""
+    if "SCI" not in product or len(product["SCI"].shape) != _RAMP_AXES:
+        raise FormatError("it has no dataset SCI with ramps of shape (nints, ngroups, ny, nx)")
+    dq = np.asarray(product["PIXELDQ"][place])[None] if "PIXELDQ" in product else None
+    ramps = read_ramps(product, place)
+    if ramps.bend.shape != (stratum.rows, stratum.columns):
+        raise FormatError(f"its arrays have fewer pixels than the subarray {stratum.subarray} of its header")
+    data = _reduce(ramps.slopes.astype(np.float32), ramps.errors, dq, stratum)
+    bend = np.stack([ramps.bend, ramps.bend_error]).astype(np.float32)
+    bend[:, ~np.isfinite(data.planes[0])] = np.nan
+    return replace(data, planes=np.concatenate([data.planes, bend]))
+
+
+def _reduce(
+    slopes: NDArray[np.float32], errors: NDArray[np.floating] | None, dq: NDArray[Any] | None, stratum: Stratum
+) -> ExposureData:
     slopes[:, :, _reference_columns(stratum)] = np.nan
     if dq is not None:
-        slopes[(dq & _DO_NOT_USE) != 0] = np.nan
+        slopes[np.broadcast_to((dq & _DO_NOT_USE) != 0, slopes.shape)] = np.nan
     summary = summarise(slopes, errors)
     planes = np.stack([np.asarray(getattr(summary, name), np.float32) for name in PLANES])
     return ExposureData(planes, _trends(slopes, stratum), _settling(summary), len(slopes))
 
 
 def summary_of(planes: NDArray[np.float32]) -> PixelSummary:
-    """Give the summary that some planes are, of shape (5, ny, nx)."""
-    return PixelSummary(*planes)
+    """Give the summary that some planes are, of shape (5, ny, nx); further planes are left aside."""
+    return PixelSummary(*planes[: len(PLANES)])
 
 
 def _cube(product: Product, name: str, place: tuple[slice, slice]) -> NDArray[Any] | None:

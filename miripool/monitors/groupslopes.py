@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-__all__ = ["fit_group_slopes"]
+__all__ = ["fit_group_slopes", "fit_lines"]
 
 _NOT_USED: Final = FLAGS["DO_NOT_USE"] | FLAGS["SATURATED"]
 _JUMP: Final = FLAGS["JUMP_DET"]
@@ -72,7 +72,9 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
             block = slice(start, min(start + each, rows))
             dq = None if groupdq is None else np.asarray(groupdq[i, groups, block, :], np.uint32)
             ramp = np.asarray(science[i, groups, block, :], np.float64)
-            slopes[i, block], errors[i, block] = (part / seconds for part in _fit(ramp, dq))
+            slope, error, _ = fit_lines(ramp, dq)
+            slope[~np.isfinite(error)] = np.nan
+            slopes[i, block], errors[i, block] = slope / seconds, error / seconds
             if dq is not None:
                 flags[i, block] |= np.bitwise_or.reduce(dq & ~np.uint32(FLAGS["DO_NOT_USE"]), axis=0)
     flags[~np.isfinite(errors)] |= np.uint32(FLAGS["DO_NOT_USE"])
@@ -84,8 +86,23 @@ def _repeated(pixeldq: NDArray[Any], nints: int) -> NDArray[np.uint32]:
     return np.repeat(np.asarray(pixeldq, np.uint32)[None], nints, axis=0)
 
 
-def _fit(ramp: Numbers, dq: NDArray[np.uint32] | None) -> tuple[Numbers, Numbers]:
-    """Fit lines of a common slope to the parts between jumps; give slope and error for each group."""
+def fit_lines(ramp: Numbers, dq: NDArray[np.uint32] | None) -> tuple[Numbers, Numbers, Numbers]:
+    """Fit lines to ramps by least squares; the parts between jumps have a common slope.
+
+    Parameters
+    ----------
+    ramp : ndarray of float64, shape (ngroups, ny, nx)
+        NaN where there is no value.
+    dq : ndarray of uint32, shape (ngroups, ny, nx), or None
+        Groups flagged DO_NOT_USE or SATURATED are left out; JUMP_DET marks the first group after a jump.
+
+    Returns
+    -------
+    slope, error : ndarray of float64, shape (ny, nx)
+        For each group; the error is that from the scatter about the line. NaN where there are too few groups.
+    sxx : ndarray of float64, shape (ny, nx)
+        Sum of the squared distances of the groups from their mean: the error is the noise of a group over its root.
+    """
     good = np.isfinite(ramp)
     part = np.zeros(ramp.shape, np.int32)
     if dq is not None:
@@ -110,5 +127,4 @@ def _fit(ramp: Numbers, dq: NDArray[np.uint32] | None) -> tuple[Numbers, Numbers
         free = count - parts - 1
         variance = np.maximum(syy - slope * sxy, 0.0) / free
         error = np.where((free > 0) & (sxx > 0), np.sqrt(variance / sxx), np.nan)
-    slope[~np.isfinite(error)] = np.nan
-    return slope, error
+    return slope, error, sxx

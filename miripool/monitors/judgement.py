@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..model.kinds import Ramp, kind_class
 from .assess import assess
 from .result import Result
 
@@ -66,5 +67,6 @@ def _assess(stratum: Stratum, exposures: list[Kept], definition: Definition) -> 
         integrations=min(member.integrations for member in members),
         light=stratum.light,
         false_alarms=definition.false_alarms,
+        ramps=kind_class(definition.kind) is Ramp,
     )
     return Result(stratum, exposures, found)

@@ -829,7 +829,7 @@ class Pool:
         name : str
             Of the monitor.
         kind : str or type of Product
-            RateInts or Rate.
+            RateInts, Rate or Ramp.
         where : str
             Condition on versions, as for `select`.
         tag : str, keyword-only, optional
