@@ -23,6 +23,8 @@ __all__ = ["RampSlopes", "read_ramps"]
 
 _FEWEST: Final = 6
 """Usable groups of an integration, for two halves of three."""
+_MANY: Final = 2
+"""Integrations, beyond which the first is left out of the bend."""
 _BLOCK_BYTES: Final = 1 << 25
 """Of ramps that are fitted at once."""
 _ROWS: Final = 32
@@ -38,7 +40,8 @@ class RampSlopes:
     slopes, errors : ndarray of float64, shape (nints, ny, nx)
         By integration, DN/s; NaN where fewer than two groups are usable.
     bend, bend_error : ndarray of float64, shape (ny, nx)
-        Slope of the first half of the groups less that of the second, mean of the integrations, DN/s.
+        Slope of the first half of the groups less that of the second, mean of the integrations, DN/s. The first
+        integration is left out where there are three or more: it settles.
     """
 
     slopes: Matrix
@@ -110,7 +113,8 @@ def _fit(product: Product, groups: slice, place: tuple[slice, slice], seconds: f
         errors = np.stack([noise / np.sqrt(sxx) for _, _, sxx in whole]) / seconds
         bends = np.stack([(a[0] - b[0]) / seconds for a, b in zip(early, late, strict=True)])
         variances = np.stack([noise**2 * (1 / a[2] + 1 / b[2]) / seconds**2 for a, b in zip(early, late, strict=True)])
-    return RampSlopes(slopes, errors, *_mean(bends, variances))
+    settled = slice(1, None) if len(bends) > _MANY else slice(None)
+    return RampSlopes(slopes, errors, *_mean(bends[settled], variances[settled]))
 
 
 def _noise(ramps: Matrix, dq: NDArray[np.uint32]) -> Matrix:
