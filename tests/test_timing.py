@@ -95,7 +95,8 @@ def test_an_older_index_gets_them(filled: Pool) -> None:
     """As before the table came: the next process adds it, and reads the times when they are asked for."""
     before = read(filled, Ramp)
     with core_of(filled).catalog.database.write() as connection:
-        connection.exec_driver_sql(f"DROP TABLE {core_of(filled).catalog.database.table('timing')}")
+        for table, also in (("timing", ""), ("exposure_statistic", "CASCADE")):
+            connection.exec_driver_sql(f"DROP TABLE {core_of(filled).catalog.database.table(table)} {also}")
         connection.exec_driver_sql(
             f"UPDATE {core_of(filled).catalog.database.table('pool_state')} SET schema_version = 10"
         )
