@@ -171,7 +171,7 @@ def test_the_variance_by_read_noise_is_that_of_the_best_fit() -> None:
 
 def test_amplitudes_are_those_asked_for(campaign: LivesCampaign, standard_error: np.ndarray) -> None:
     lives = campaign.truth.lives
-    assert [state for state in PIXEL_STATES for _ in range(EACH[state])] == list(lives["state"])
+    assert [state for state in PIXEL_STATES for _ in range(EACH.get(state, 0))] == list(lives["state"])
     loud = lives[lives["state"] != "noisy"]
     assert ((loud["sigmas"] >= 5) & (loud["sigmas"] <= 20)).all()
     assert loud["sigmas"].mean() == pytest.approx(12.5, abs=1)
@@ -180,7 +180,7 @@ def test_amplitudes_are_those_asked_for(campaign: LivesCampaign, standard_error:
     )
 
 
-@pytest.mark.parametrize("state", PIXEL_STATES)
+@pytest.mark.parametrize("state", EACH)
 def test_the_arrays_hold_the_truth(
     campaign: LivesCampaign, rates: np.ndarray, standard_error: np.ndarray, state: str
 ) -> None:
@@ -464,7 +464,7 @@ def test_lives_fit_exactly(detector: Detector) -> None:
     assert set(zip(hot["first"], hot["end"], strict=True)) == {(5, 10)}
     part = detector.cut(SUBARRAYS["SUB64"])
     good = int((part.mask == 0).sum())
-    plan = LifePlan(3, {"noisy": good}, (1.0, 2.0), 1, (), 0.0)
+    plan = LifePlan(3, {"noisy": good}, (1.0, 2.0), 1, (), 0.0, 12.0)
     truth = draw_lives(
         *(plan, np.random.default_rng(1)), detector=part, place=SUBARRAYS["SUB64"], standard_error=part.read_noise
     )
@@ -495,3 +495,27 @@ def test_options_of_raw_exposures(home: object, tmp_path: Path, option: tuple[st
     with pytest.raises(InvalidInput, match="--lives writes slopes"):
         call("simulate", tmp_path / "out", "--lives", *option)
     assert not (tmp_path / "out").exists()
+
+
+def test_glowing_pixels() -> None:
+    """They are saturated in one exposure, and their rate decays in the later ones; the other pixels do not change."""
+    made = simulate_lives(12, nints=3, hours=1.0, lives={"glow": 30}, amplitude=(30, 50), margin=3, cosmic_ray_rate=0)
+    without = simulate_lives(12, nints=3, hours=1.0, lives={}, margin=3, cosmic_ray_rate=0)
+    lives = made.truth.lives
+    assert set(lives["state"]) == {"glow"}
+    assert lives["first"].min() >= 3
+    assert lives["first"].max() <= 9
+    for i in range(12):
+        rates, quiet = made.rates(i), without.rates(i)
+        saturated = (rates.dq[1] & 2) != 0
+        expected = np.zeros(saturated.shape, bool)
+        now = lives[lives["first"] == i]
+        expected[now["row"], now["column"]] = True
+        assert np.array_equal(saturated, expected)
+        more = (rates.sci - quiet.sci)[:, lives["row"], lives["column"]].mean(axis=0)
+        hours = i - lives["first"]
+        truth = np.where(hours > 0, lives["amplitude"] * np.exp(-np.maximum(hours, 0) / 2.24), 0)
+        assert more == pytest.approx(truth, abs=0.02 * lives["amplitude"].max())
+        other = ~np.isnan(rates.sci[0])
+        other[lives["row"], lives["column"]] = False
+        assert np.array_equal(rates.sci[:, other], quiet.sci[:, other])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Map = NDArray[np.float32]
 
-__all__ = ["NOISY_SCATTER", "PIXEL_LIFE", "PIXEL_STATES", "LifePlan", "LivesTruth", "draw_lives"]
+__all__ = ["DECAY_HOURS", "NOISY_SCATTER", "PIXEL_LIFE", "PIXEL_STATES", "LifePlan", "LivesTruth", "draw_lives"]
 
 _COLUMNS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
     {
@@ -31,15 +31,15 @@ _COLUMNS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         "y": ("i4", "", "row in the FULL array, 1-based"),
         "row": ("i4", "", "row in the subarray, 0-based"),
         "column": ("i4", "", "column in the subarray, 0-based"),
-        "state": ("U8", "", "hot, step, rts, drift, unstable or noisy"),
-        "first": ("i4", "", "first exposure of the state, 0-based"),
+        "state": ("U8", "", "hot, step, rts, drift, unstable, noisy or glow"),
+        "first": ("i4", "", "first exposure of the state, 0-based; of a glow, the one in which the pixel is saturated"),
         "end": ("i4", "", "exposure after the last one of the state, 0-based; the number of exposures while it lasts"),
         "rate": ("f8", "DN / s", "rate of the pixel apart from its state: its dark current"),
         "amplitude": (
             "f8",
             "DN / s",
             "what the state adds to the rate: of a drift, from the first exposure to the last; of an unstable pixel, "
-            "standard deviation of the displacements; NaN for noisy",
+            "standard deviation of the displacements; of a glow, right after the saturation; NaN for noisy",
         ),
         "sigmas": ("f8", "", "amplitude in standard errors of one exposure's mean; NaN for noisy"),
         "low": ("f8", "DN / s", "lower level of a telegraph; NaN for other states"),
@@ -57,6 +57,9 @@ PIXEL_LIFE: Final = np.dtype([(name, kind) for name, (kind, _, _) in _COLUMNS.it
 
 NOISY_SCATTER: Final = 3.0
 """Scatter of a noisy pixel's integrations, in units of a quiet pixel's."""
+
+DECAY_HOURS: Final = 2.24
+"""Time constant of a glow, hours: a tenth is left after 5.16 h (arXiv:2512.15477)."""
 
 _DWELL = 2.0, 10.0
 """Range of the mean dwell times of a telegraph, exposures."""
@@ -86,6 +89,8 @@ class LifePlan:
         First exposure after each anneal, 0-based.
     heal_probability : float
         Probability with which a hot pixel heals at an anneal.
+    hours : float
+        Hours from one exposure to the next.
     """
 
     number: int
@@ -94,6 +99,7 @@ class LifePlan:
     margin: int
     anneals: tuple[int, ...]
     heal_probability: float
+    hours: float
 
     def __post_init__(self) -> None:
         if self.number < 1 or self.margin < 1:
@@ -116,7 +122,12 @@ class LifePlan:
         self._check_margin()
 
     def _check_margin(self) -> None:
-        needed = {"step": 2 * self.margin, "hot": 2 * self.margin if self.anneals else 3 * self.margin, "drift": 2}
+        needed = {
+            "glow": 2 * self.margin,
+            "step": 2 * self.margin,
+            "hot": 2 * self.margin if self.anneals else 3 * self.margin,
+            "drift": 2,
+        }
         for state, least in needed.items():
             if self.lives.get(state, 0) and self.number < least:
                 msg = (
@@ -302,9 +313,24 @@ def _noisy(plan: LifePlan, _: Generator, lives: NDArray[np.void]) -> NDArray[Any
     return np.zeros((len(lives), plan.number))
 
 
+def _glow(plan: LifePlan, rng: Generator, lives: NDArray[np.void]) -> NDArray[Any]:
+    lives["first"] = rng.integers(plan.margin, plan.number - plan.margin, len(lives), endpoint=True)
+    since = plan.hours * (np.arange(plan.number) - lives["first"][:, None])
+    decay = np.exp(-np.maximum(since, 0) / DECAY_HOURS)
+    return np.where(since > 0, lives["amplitude"][:, None] * decay, 0)
+
+
 _LIVES: Final[Mapping[str, Callable[[LifePlan, Generator, NDArray[np.void]], NDArray[Any]]]] = MappingProxyType(
-    {"hot": _hot, "step": _step, "rts": _rts, "drift": _drift, "unstable": _unstable, "noisy": _noisy}
+    {
+        "hot": _hot,
+        "step": _step,
+        "rts": _rts,
+        "drift": _drift,
+        "unstable": _unstable,
+        "noisy": _noisy,
+        "glow": _glow,
+    }
 )
 
 PIXEL_STATES: Final = tuple(_LIVES)
-"""What a pixel's life can be: hot, step, rts (random telegraph signal), drift, unstable, noisy."""
+"""What a pixel's life can be: hot, step, rts (random telegraph signal), drift, unstable, noisy, glow (persistence)."""

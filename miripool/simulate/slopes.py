@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import AlreadyExists, InvalidInput
 from .calibration import Calibration, RateIntsArrays, slope_variances
 from .detector import Detector
-from .flags import DO_NOT_USE
+from .flags import DO_NOT_USE, SATURATED
 from .lives import NOISY_SCATTER, LifePlan, LivesTruth, draw_lives
 from .settings import START, ExposureSettings, check_counts, check_name, fill_names, find_place, to_utc
 from .subarrays import find_group_time
@@ -142,6 +142,8 @@ class LivesCampaign:
             np.repeat(frame[None], self.nints, axis=0)
             for frame in (self.detector.mask, *(np.where(unusable, np.float32(0), v) for v in variances))
         )
+        saturated = lives[(lives["state"] == "glow") & (lives["first"] == i)]
+        dq[:, saturated["row"], saturated["column"]] |= np.uint32(SATURATED)
         return RateIntsArrays(sci, np.sqrt(var_poisson + var_rnoise), dq, var_poisson, var_rnoise)
 
     def write_rateints(
@@ -323,6 +325,8 @@ def simulate_lives(
     * ``unstable``: in 0.1 to 0.3 of the exposures the rate is displaced, up or down, by a normal distribution with the
       amplitude as its standard deviation.
     * ``noisy``: the integrations scatter 3 times as much in all exposures.
+    * ``glow``: the pixel has the flag SATURATED in one exposure. In the later ones its rate is higher by an amplitude
+      that decays with a time constant of 2.24 hours: take exposures that are about an hour apart.
 
     All other good pixels are quiet: their dark current, read noise and photon noise are the detector's. Noise is normal
     and has the variance that the pipeline states (`slope_variances`). No light falls on the detector, whatever the
@@ -386,7 +390,7 @@ def simulate_lives(
     times = _plan_times(number, to_utc(start), hours, nints * ngroups * group_time)
     healed = tuple(sorted(to_utc(time, what="an anneal") for time in anneals))
     first_after = tuple(sum(begin < time for begin in times) for time in healed)
-    plan = LifePlan(number, lives, amplitude, margin, first_after, heal_probability)
+    plan = LifePlan(number, lives, amplitude, margin, first_after, heal_probability, hours)
     part = full.cut(place)
     errors = np.add(
         *slope_variances(
