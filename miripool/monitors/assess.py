@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .blocks import Planes
+
     Matrix = NDArray[np.float64]
     Map = NDArray[np.float32]
 
-__all__ = ["FEWEST", "Assessment", "Planes", "assess", "tile_of"]
+__all__ = ["FEWEST", "Assessment", "assess", "tile_of"]
 
 _ELEMENTS: Final = 3_000_000
 """Rates in one block; each takes some 200 bytes while it is judged."""
@@ -38,13 +40,6 @@ FEWEST: Final = 64
 """Pixels from which a median stands for the neighbours."""
 _SETTLED: Final = 0.1
 """Offset of the first integration, in errors of one integration, up to which it counts like the others."""
-
-
-class Planes(Protocol):
-    """The planes of one exposure, of shape (5, ny, nx), which can be read in parts."""
-
-    def __getitem__(self, key: tuple[slice, slice], /) -> NDArray[np.float32]:
-        """Read some planes and rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .assess import Planes
+    from .blocks import Planes
 
     Matrix = NDArray[np.float64]
 

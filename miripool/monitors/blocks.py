@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
-__all__ = ["Block", "rate_of"]
+__all__ = ["Block", "Planes", "rate_of"]
+
+
+class Planes(Protocol):
+    """The planes of one exposure, (5, ny, nx) or, of ramps, (7, ny, nx), which can be read in parts."""
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> NDArray[np.float32]:
+        """Read some planes and rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from ..model.dataset import Dataset
     from ..model.product import Product
-    from .assess import Assessment, Planes
+    from .assess import Assessment
+    from .blocks import Planes
     from .definition import Definition
     from .events import Event
 
