@@ -67,6 +67,9 @@ def take_records(database: Database, records: Mapping[int, Sequence[Mapping[str,
     """
     rows = [{**row, "record": serial} for serial, found in records.items() for row in found]
     with database.write() as connection:
+        # Two that write the same rows in different orders would wait for each other; readers don't wait.
+        table = database.table(exposure_statistic.name).replace("%", "%%")
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         connection.execute(_STALE)
         if rows:
             statement = postgresql.insert(exposure_statistic)
