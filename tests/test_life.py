@@ -102,7 +102,7 @@ def test_the_pixels_around_it(monitor: PixelMonitor) -> None:
         assert course.level[-1] == pytest.approx(np.nanmedian(last[:32, :36]), rel=1e-5)
         beside = (last[21, 28], last[21, 30], last[20, 29], last[22, 29])
         assert course.beside[-1] == pytest.approx(beside, rel=1e-5, nan_ok=True)
-    for corner in ((1, 779), (72, 842)):
+    for corner in ((5, 779), (72, 842)):
         assert np.isnan(monitor.life(*corner).courses[0].beside[0]).sum() >= 2
 
 
@@ -150,8 +150,12 @@ def test_tables(monitor: PixelMonitor) -> None:
 
 
 @pytest.mark.slow
-def test_reference_pixels_have_no_rate(monitor: PixelMonitor, tmp_path: Path) -> None:
-    life = monitor.life(2, 800)
+def test_pixels_without_a_rate(monitor: PixelMonitor, tmp_path: Path) -> None:
+    """Reference pixels have no life; that of a pixel that the pipeline does not use has no rate."""
+    with pytest.raises(InvalidInput, match="pixel x=2, y=800 of MIRIMAGE is a reference pixel"):
+        monitor.life(2, 800)
+    row, column = np.argwhere(np.isnan(monitor.ref.product["RATE1"][:, 4:]))[0] + (0, 4)
+    life = monitor.life(int(column) + 1, int(row) + 779)
     assert np.isnan(life.exposures()["rate"]).all()
     assert {row["rate"] for row in life.records()} == {None}
     assert {row["integrations"] for row in life.records()} == {0}
@@ -231,7 +235,7 @@ def test_a_pixel_has_a_life(pool: Pool, tmp_path: Path) -> None:
     """`Pool.pixel` and the command `pixel` lead to the life in a monitor, which must be named if there are several."""
     pixel = pool.pixel(30, 800)
     assert pixel.life("dark").records() == pool.monitor("dark").life(30, 800).records()
-    with pytest.raises(InvalidInput, match="name one of its monitors: dark, part, one, empty"):
+    with pytest.raises(InvalidInput, match="has several monitors; name one of dark, part, one, empty"):
         pixel.life()
     listed = json.loads(call("pixel", "jpl8", "30", "800", "--monitor", "dark", "--json").stdout)
     assert listed == json.loads(call("monitor", "life", "jpl8", "dark", "30", "800", "--json").stdout)
@@ -242,7 +246,7 @@ def test_a_pixel_has_a_life(pool: Pool, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_maps_around_an_event(monitor: PixelMonitor, campaign: LivesCampaign, tmp_path: Path) -> None:
     picture = tmp_path / "a.svg"
-    with pytest.raises(InvalidInput, match=r"say of which event .* it has no events"):
+    with pytest.raises(InvalidInput, match=r"give the time of an event of monitor .* it has no events"):
         monitor.plot(picture, "event")
     anneal = campaign.times[9] - timedelta(hours=3)
     late = campaign.times[-1] + timedelta(days=1)

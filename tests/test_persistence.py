@@ -15,7 +15,8 @@ from miripool.errors import FormatError, InvalidInput, ProductNotFound
 from miripool.formats import read_fits
 from miripool.monitors.decay import fit_decays
 from miripool.monitors.groupslopes import fit_group_slopes
-from miripool.simulate import LivesCampaign, simulate_lives
+from miripool.monitors.strata import stratum_of
+from miripool.simulate import LivesCampaign, simulate_exposure, simulate_lives
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NUMBER, AT = 24, 5
@@ -90,7 +91,7 @@ def test_decays_in_a_monitor(pool: Pool, campaign: LivesCampaign, darks: list[Pa
     with pytest.raises(ProductNotFound):
         monitor.persistence("RateInts/none")
     pool.create_monitor("early", where=f"date_obs < '2026-01-02' and name < 'dark_{AT + 4:03d}'").update()
-    with pytest.raises(InvalidInput, match="2 exposures followed, 4 are needed"):
+    with pytest.raises(InvalidInput, match="only 2 later exposures, but 4 are needed"):
         pool.monitor("early").persistence(spec_of(darks, AT))
 
 
@@ -163,10 +164,13 @@ def test_slopes_on_the_command_line(pool: Pool) -> None:
             call("slopes", "jpl8", "Ramp/a b", "--groups", groups)
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 5), (5, 5), (6, 5), (1, 21)])
-def test_groups_that_are_not_there(first: int, last: int) -> None:
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [(0, 5, "the ramp has the groups 1 to 20"), (1, 21, "1 to 20"), (5, 5, "3 groups or more"), (6, 5, "not 6:5")],
+)
+def test_groups_that_are_not_there(first: int, last: int, words: str) -> None:
     ramp, _ = make_ramp()
-    with pytest.raises(InvalidInput, match="the ramp has the groups 1 to 20"):
+    with pytest.raises(InvalidInput, match=words):
         fit_group_slopes(Ramp({"TGROUP": 0.5}, {"SCI": ramp}, name="a"), first, last)
 
 
@@ -176,7 +180,9 @@ def test_what_has_no_slopes() -> None:
         fit_group_slopes(Ramp({}, {"SCI": ramp}, name="a"), 1, 5)
     with pytest.raises(InvalidInput, match="kind Ramp or Raw; this is a RateInts"):
         fit_group_slopes(RateInts({}, {"SCI": ramp[:, 0]}, name="a"), 1, 5)
-    flat = fit_group_slopes(Ramp({"TGROUP": 1.0}, {"SCI": ramp}, name="a"), 4, 5)
+    flags = np.ones(ramp.shape, "u1")
+    flags[:, 4:6] = 0
+    flat = fit_group_slopes(Ramp({"TGROUP": 1.0}, {"SCI": ramp, "GROUPDQ": flags}, name="a"), 4, 8)
     assert np.isnan(flat["SCI"][...]).all()  # two groups have no scatter
     assert (flat["DQ"][...] == 1).all()
 
@@ -192,3 +198,31 @@ def test_long_after(pool: Pool) -> None:
     late = pool.save(RateInts({"DETECTOR": "MIRIMAGE"}, {"SCI": np.ones((1, 64, 72), "f4")}, name="b"), pixels=False)
     with pytest.raises(FormatError, match="does not say when the exposure began"):
         pool.monitor("none").persistence(late)
+
+
+def test_slopes_are_a_datamodel(pool: Pool, tmp_path: Path) -> None:
+    """The file of slopes over some groups opens as a CubeModel; a Raw's first and last groups do not count."""
+    from stdatamodels.jwst import datamodels
+
+    exposure = simulate_exposure("a", subarray="SUB64", nints=2, ngroups=20)
+    ref = pool.save(exposure.write_uncal(tmp_path), pixels=False)
+    made = fit_group_slopes(ref.product, 11, 20)
+    assert np.array_equal(made["SCI"][...], fit_group_slopes(ref.product, 11, 19)["SCI"][...], equal_nan=True)
+    saved = pool.save(made, pixels=False)
+    path = pool.export(saved, tmp_path / "slopes.fits")
+    with datamodels.open(path) as model:
+        assert isinstance(model, datamodels.CubeModel)
+        assert model.data.shape == (2, 64, 72)
+        assert model.meta.exposure.ngroups == 20
+    stratum = stratum_of(saved.product.meta)
+    assert stratum is not None
+    assert str(stratum).endswith("groups except 11-20")
+
+
+def test_a_reference_pixel_has_no_life(pool: Pool, campaign: LivesCampaign, darks: list[Path]) -> None:
+    pool.ingest(darks[:3], pixels=False)
+    pool.create_monitor("dark").update()
+    for x in (1, 4):
+        with pytest.raises(InvalidInput, match=f"pixel x={x}, y=800 of MIRIMAGE is a reference pixel"):
+            pool.pixel(x, 800).life()
+    assert pool.pixel(5, 800).life().x == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,12 @@ from .output import emit, say
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ..monitors import PixelMonitor
     from .commands import Commands
 
-__all__ = ["DIGITS", "NAME", "RAISED", "RED", "add_commands"]
+__all__ = ["DIGITS", "NAME", "RAISED", "RED", "add_commands", "show_rows"]
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="Name of the monitor.", show_default=False)]
 DIGITS = 4
@@ -42,6 +44,23 @@ _COMPARED_COLUMNS = (
 )
 
 
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, as_csv: bool) -> None:
+    """Write what a monitor found; a table for people has no column for a stratum that all rows share.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The rows.
+    columns : sequence of str
+        Of the table.
+    as_json, as_csv : bool, keyword-only
+        The form; a table unless given.
+    """
+    alone = not (as_json or as_csv) and len({row["stratum"] for row in rows if "stratum" in row}) == 1
+    shown = [column for column in columns if column != "stratum" or not alone]
+    emit(rows, shown, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+
+
 def _events(
     context: typer.Context,
     pool_name: PoolName,
@@ -50,8 +69,8 @@ def _events(
         str | None,
         typer.Option("--add", metavar="TIME", help="Note an event at this time, UTC unless it has a zone."),
     ] = None,
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Of the event to add.")] = "anneal",
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Of the event to add.", show_default=False)] = "",
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Kind of the event to add.")] = "anneal",
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Note on the event.", show_default=False)] = "",
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Note the events of a CSV file: time,kind,note.")
     ] = None,
@@ -78,7 +97,7 @@ def _events(
         _change(monitor, add, kind, note, file, remove)
         events = monitor.events if keyword is None else monitor.changes_of(keyword)
         rows = effect_records(monitor.ref.product, events)
-    emit(rows, _EVENT_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(rows, _EVENT_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
 def _change(
@@ -109,7 +128,7 @@ def _survival(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Show for how long pixels stay in a state: Kaplan-Meier's estimate with its 95 % interval.
+    """Show for how long pixels stay in a state: the Kaplan-Meier estimate with its 95 % interval.
 
     Episodes that had begun before the first exposure are left out.
     """
@@ -118,7 +137,7 @@ def _survival(
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
         rows = survival_records(pool.monitor(name).ref.product, state=state)
-    emit(rows, _SURVIVAL_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(rows, _SURVIVAL_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
 def _alarms(
@@ -127,7 +146,7 @@ def _alarms(
     name: NAME,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME", help="Only alarms raised since: 1d, 12h, 2w or a date (UTC)."),
+        typer.Option("--since", metavar="TIME", help="Only alarms raised since then: 1d, 12h, 2w or a date (UTC)."),
     ] = None,
     yellow: Annotated[
         str | None,
@@ -142,7 +161,7 @@ def _alarms(
     """List changes of the level of each amplifier, and levels outside your limits.
 
     A change is red from 5 standard deviations of one exposure on, yellow below. With limits there is a row for each run
-    of exposures outside them; size is the largest distance from the limit.
+    of exposures outside them, red if any is; size is the largest distance from the limit.
 
     Exits with 0 if there are no alarms, with 3 if there are yellow ones only, with 4 if one is red.
     """
@@ -153,7 +172,7 @@ def _alarms(
     with open_pool(context, pool_name) as pool:
         begin = None if since is None else moment(since)
         rows = pool.monitor(name).alarm_records(begin, *limits)
-    emit(rows, _ALARM_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(rows, _ALARM_COLUMNS, as_json=as_json, as_csv=as_csv)
     if rows:
         raise typer.Exit(RED if any(row["level"] == "red" for row in rows) else RAISED)
 
@@ -171,14 +190,14 @@ def _compare(
     """Compare the trends of the same exposures in two calibrations.
 
     The first row of each amplifier has the levels of the whole series (DN/s), the others, with an onset, the sizes of
-    changes. The cause of a change is the detector, if both calibrations show it, or a reference file, if it changed
-    then and only its calibration shows it; it is unknown otherwise.
+    changes. The cause is detector if both calibrations show the change, reference if only one shows it and its
+    reference files or steps changed then, and unknown otherwise.
     """
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
         first, second = pool.monitor(name), pool.monitor(other)
         rows = first.compare_records(second)
-    emit(rows, _COMPARED_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(rows, _COMPARED_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
 def _persistence(
@@ -201,7 +220,7 @@ def _persistence(
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
         rows = pool.monitor(name).persistence_records(exposure)
-    emit(rows, _PERSISTENCE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(rows, _PERSISTENCE_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
 def add_commands(group: Commands) -> None:

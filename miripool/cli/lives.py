@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .events import DIGITS, NAME
-from .output import emit, say
+from .events import NAME, show_rows
+from .output import say
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def _life(
 ) -> None:
     """Follow one pixel through the exposures: rate, error and state in each.
 
-    Rates are in DN/s, times UTC. The column `level` has the median of the pixels around it, `first` the first
-    integration alone. `monitor states --pixel X,Y` lists the episodes.
+    Rates are in DN/s, times UTC. The column `level` is the median rate of the pixels around this one, `first` the
+    rate of the first integration. `monitor states --pixel X,Y` lists the episodes.
     """
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
@@ -61,7 +61,7 @@ def show_life(life: PixelLife, plot: str | None, *, as_json: bool, as_csv: bool)
         say(f"wrote {life.plot(plot)}")
         if not (as_json or as_csv):
             return
-    emit(life.records(), _LIFE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(life.records(), _LIFE_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
 def _plot(
@@ -75,16 +75,19 @@ def _plot(
     ] = "state",
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="TIME", help="Of the last exposure by then, UTC unless the time has a zone."),
+        typer.Option(
+            "--at", metavar="TIME", help="Show the last exposure begun by then, or this event; UTC by default."
+        ),
     ] = None,
     stratum: Annotated[
         int | None, typer.Option("--stratum", metavar="N", help="Only this stratum, from 0.", show_default=False)
     ] = None,
 ) -> None:
-    """Plot a map of the states, rates or noise, or amplifiers, populations or the distribution of rates.
+    """Plot a map of states, rates or noise; or trends, populations or a histogram of rates.
 
-    Maps and the histogram are of the last exposure, in the stratum with the most exposures, unless --at and --stratum
-    choose others. `--what event --at TIME` draws the states before and after the event of that time.
+    Maps and the histogram show the stratum with the most exposures, unless --stratum chooses another. The maps of
+    states and rates, and the histogram, show the last exposure or, with --at, the last that had begun by then.
+    `--what event --at TIME` draws the states before and after the event of that time.
     """
     with open_pool(context, pool_name) as pool:
         made = pool.monitor(name).plot(out, what, at=None if at is None else moment(at), stratum=stratum)

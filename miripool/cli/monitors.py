@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from ..system.words import counted
 from . import events, lives
 from .choosing import Tagged, Where
 from .commands import Commands
-from .events import DIGITS, NAME
+from .events import NAME, show_rows
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
@@ -96,7 +97,7 @@ def _create(
         made = pool.create_monitor(
             name, kind, where or "1", tag=tag, region=region, light=light, false_alarms=false_alarms
         )
-    say(f"created {made.ref.urn}; `miripool monitor update {pool_name} {name}` takes in the exposures")
+    say(f"created {made.ref.urn}; `miripool monitor update {quote(pool_name)} {quote(name)}` takes in the exposures")
 
 
 @_monitor.command("update")
@@ -160,7 +161,7 @@ def _states(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List the states of pixels, each from its first exposure to the first one out of it.
+    """List the states of pixels: when each began and ended, its amplitude and its significance.
 
     States: hot, warm, dead, low_qe, open, noisy, rc, rts, unstable, step, drift. Amplitude and error are in DN/s. The
     column `end` is empty while a state lasts.
@@ -173,7 +174,7 @@ def _states(
         when = None if at is None else moment(at)
         rows = answers.state_records(product, states=_names(state), at=when, pixel=_pixel(pixel))
     shown = rows if as_json else [{**row, "number": len(row["exposures"])} for row in rows]
-    emit(shown, _STATE_COLUMNS, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(shown, _STATE_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
 @_monitor.command("trends")
@@ -201,7 +202,7 @@ def _trends(
         records = trendlines.trend_line_records if fit else answers.trend_records
         rows = records(pool.monitor(name).ref.product, amplifier=amplifier)
     columns = _LINE_COLUMNS if fit else _TREND_COLUMNS
-    emit(rows, columns, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    show_rows(rows, columns, as_json=as_json, as_csv=as_csv)
 
 
 @_monitor.command("population")
@@ -213,13 +214,13 @@ def _population(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Count the pixels in each state at each exposure, and those that came and went with it."""
+    """Count the pixels in each state at each exposure, and those that entered or left the state."""
     from ..monitors import answers
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
         rows = answers.population_records(pool.monitor(name).ref.product, states=_names(state))
-    emit(rows, _POPULATION_COLUMNS, as_json_list=as_json, as_csv=as_csv)
+    show_rows(rows, _POPULATION_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
 @_monitor.command("mask")
@@ -243,8 +244,8 @@ def _mask(
 ) -> None:
     """Write a MASK reference file for a date, and save it in the pool.
 
-    Flags come from the states that pixels had then. What the monitor can't judge comes from the base. Lists the
-    pixels that are DO_NOT_USE now and were not in the base (born), and the other way round (healed).
+    Flags come from the states that pixels had then. What the monitor can't judge comes from the base. Reports how
+    many pixels are DO_NOT_USE now but not in the base (born), and the reverse (healed); --json lists them.
     """
     if no_save and (save_as is not None or tag is not None):
         raise InvalidInput("--name and --tag are for the version in the pool; leave out --no-save")
@@ -359,7 +360,7 @@ def _list(context: typer.Context, pool_name: PoolName, as_json: Json = False, as
                     "pixels": sum(states.values()),
                     "states": states,
                     "kind": seen.kind,
-                    "where": seen.where,
+                    "where": None if seen.where == "1" else seen.where,
                     "tag": seen.tag,
                     "region": None if seen.region is None else str(seen.region),
                     "light": seen.light,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import json
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -298,6 +299,8 @@ def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return iso(value)
+    if isinstance(value, Mapping):
+        return json.dumps(json_value(value), ensure_ascii=False)
     return "; ".join(map(_word, value)) if isinstance(value, list) else json_value(value)
 
 

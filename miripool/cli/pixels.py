@@ -69,10 +69,16 @@ def _pixel(
 
     Shows its ramps (Raw, Ramp) or rates (RateInts, Rate); with --life its states.
     """
+    from ..errors import InvalidInput
     from ..model.kinds import KINDS, kind_class
 
     one_form(as_json=as_json, as_csv=as_csv)
     if life or monitor is not None:
+        if where != "1" or tag is not None or all_versions or columns is not None or dq_names:
+            raise InvalidInput(
+                "--life shows all exposures of a monitor; --where, --tag, --all-versions, --columns and --dq-names "
+                "can't be used with it"
+            )
         with open_pool(context, name) as pool:
             found = pool.pixel(x, y, detector=detector).life(monitor)
         show_life(found, plot, as_json=as_json, as_csv=as_csv)

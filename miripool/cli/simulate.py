@@ -76,7 +76,7 @@ def _simulate(
         typer.Option(
             "--lives",
             help="Write slopes (rateints) of darks in which pixels become hot, step, drift or flicker, and truth.ecsv, "
-            "which tells which pixels, when and by how much. Not with --form jpl or --references.",
+            "which lists their positions, times and amplitudes. Not with --form jpl or --references.",
         ),
     ] = False,
     anneal: _Anneals = None,

@@ -47,8 +47,8 @@ def _statistics(
 
     Rates (median, sigma, p0 to p100) are in DN/s; sigma is 1.4826 times the median absolute deviation. cds_noise, the
     scatter of differences of successive groups, and residuals, the groups less the line through the later ones, are in
-    DN. cosmic_rays counts the jumps for each 1000 pixels and second. Reference pixels and pixels flagged DO_NOT_USE are
-    left out. Amplifier 5 is the reference output.
+    DN. cosmic_rays is the number of jumps per 1000 pixels and second. Reference pixels and pixels flagged DO_NOT_USE
+    are left out. Amplifier 5 is the reference output.
     """
     from ..errors import InvalidInput
     from ..monitors.statistics import MEASURED, RECORD, statistics_records
@@ -115,8 +115,9 @@ def _slopes(
 ) -> None:
     """Fit a line to some groups of ramps, and save the slopes as RateInts with the name NAME_groupsFIRST-LAST.
 
-    Takes products of the kind Ramp or Raw. Groups flagged DO_NOT_USE or SATURATED are left out, and the line may jump
-    where the pipeline found a jump. The error is that from the scatter about the line.
+    Takes products of the kind Ramp or Raw. Groups flagged DO_NOT_USE or SATURATED are left out, the first and the last
+    group of a Raw as well, and the line may jump where the pipeline found a jump. The error is that from the scatter
+    about the line.
     """
     from ..errors import InvalidInput
 

@@ -88,7 +88,9 @@ def comparison_records(
     """
     pairs = _pairs(first, second, settings_of)
     if not pairs:
-        raise InvalidInput("the two monitors have no exposure in common: same name and start, detector and subarray")
+        raise InvalidInput(
+            "the two monitors have no exposure in common: none has the same name, start, detector and subarray"
+        )
     found = []
     for pair in pairs:
         for amplifier in range(1, AMPLIFIERS + 1):

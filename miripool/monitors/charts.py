@@ -60,7 +60,7 @@ def draw_events(axes: Axes, events: Sequence[Event]) -> None:
         axes.plot([], [], color="0.1", lw=1.2, ls=line, label=kind)
 
 
-def draw_trends(figure: Figure, views: Sequence[StratumView]) -> None:
+def draw_trends(figure: Figure, views: Sequence[StratumView], events: Sequence[Event] = ()) -> None:
     """Draw median and noise of the amplifiers through time, a row of panels for each stratum.
 
     Parameters
@@ -69,6 +69,8 @@ def draw_trends(figure: Figure, views: Sequence[StratumView]) -> None:
         Is empty.
     views : sequence of StratumView
         The strata.
+    events : sequence of Event
+        To be marked.
     """
     panels = figure.subplots(len(views), 3, sharex=True, squeeze=False)
     for row, view in zip(panels, views, strict=True):
@@ -77,6 +79,8 @@ def draw_trends(figure: Figure, views: Sequence[StratumView]) -> None:
         row[0].set_title(f"stratum {view.number}: {view.stratum}", fontsize="small", loc="left")
     for axes in panels[-1]:
         _label_times(axes, views)
+    for axes in panels.ravel():
+        draw_events(axes, events)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=AMPLIFIERS + 1)
 
 

@@ -207,7 +207,7 @@ def persistence_records(product: Product, exposure: Product, start_mjd: float) -
             word = (
                 "no pixel was saturated"
                 if not chosen.any()
-                else f"{len(later)} exposures followed, {_FEWEST} are needed"
+                else f"only {len(later)} later exposures, but {_FEWEST} are needed"
             )
             problems.append(f"in stratum {view.number} {word}")
             continue
@@ -278,7 +278,7 @@ def _record(
         "amplitude": known(amplitude),
         "error": known(error),
         "significance": known(abs(amplitude) / error) if error > 0 else None,
-        "relative": known(amplitude / level) if level else None,
+        "relative": known(amplitude / level) if abs(level) > _SIGNIFICANT * error else None,
         "hours": known(hours),
         "hours_error": known(hours_error),
         "stratum": stratum,

@@ -66,7 +66,7 @@ class Definition:
         if self.tag is not None:
             check_label(self.tag)
         if self.light not in (None, *LIGHT):
-            raise InvalidInput(f"there is no light {self.light!r}; it is {', '.join(LIGHT)}")
+            raise InvalidInput(f"there is no light {self.light!r}; choose one of {', '.join(LIGHT)}")
         thresholds_for(100, 5, self.false_alarms)
 
     def to_texts(self) -> dict[str, str]:

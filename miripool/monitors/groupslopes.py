@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..errors import FormatError, InvalidInput
+from ..model.cards import is_structural
 from ..model.kinds import Ramp, RateInts, Raw
 from ..query.pixelwhere import FLAGS
 
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-__all__ = ["fit_group_slopes", "fit_lines"]
+__all__ = ["FITTED", "fit_group_slopes", "fit_lines"]
 
 _NOT_USED: Final = FLAGS["DO_NOT_USE"] | FLAGS["SATURATED"]
 _JUMP: Final = FLAGS["JUMP_DET"]
+_FEWEST: Final = 3
+"""Groups of a slope whose error is known."""
+_ENDS: Final = 3
+"""Groups of a raw ramp up to which its first and last are fitted, too: the pipeline leaves them out of longer ones."""
+FITTED: Final = "FITGRPS"
+"""Keyword with the groups that slopes were fitted to."""
+_OF_THE_FILE: Final = frozenset({"FILENAME", "FILETYPE", "DATAMODL", "COMMENT", "HISTORY"})
 _BLOCK_BYTES: Final = 1 << 26
 """Of a ramp that are fitted at once."""
 
@@ -28,8 +36,9 @@ _BLOCK_BYTES: Final = 1 << 26
 def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
     """Fit a line to the groups `first` to `last` of each pixel and integration, by least squares.
 
-    Groups flagged DO_NOT_USE or SATURATED are left out. Where the pipeline found a jump, the line may jump there: the
-    slope is that of the parts before and after it together.
+    Groups flagged DO_NOT_USE or SATURATED are left out; of a Raw, the first and the last group are left out, as the
+    pipeline does. Where the pipeline found a jump, the line may jump there: the slope is that of the parts before and
+    after it together.
 
     Parameters
     ----------
@@ -41,7 +50,8 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
     Returns
     -------
     RateInts
-        A draft with the header of the ramp and the name ``<name>_groups<first>-<last>``. SCI and ERR, float32, DN/s,
+        A draft with the keywords of the ramp's primary header and the name ``<name>_groups<first>-<last>``; the keyword
+        FITGRPS has the groups. SCI and ERR, float32, DN/s,
         and DQ, uint32, have the shape (nints, ny, nx). ERR is the standard error from the scatter about the line. Where
         fewer than three groups are left, SCI and ERR are NaN, and DQ has DO_NOT_USE.
 
@@ -56,6 +66,8 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
         raise InvalidInput(f"slopes are fitted to products of kind Ramp or Raw; this is a {product.kind}")
     science = product["SCI"]
     nints, ngroups, rows, columns = science.shape
+    if last - first < _FEWEST - 1:
+        raise InvalidInput(f"a slope needs {_FEWEST} groups or more, and the smaller number first; not {first}:{last}")
     if not 1 <= first < last <= ngroups:
         raise InvalidInput(f"there are no groups {first} to {last}: the ramp has the groups 1 to {ngroups}")
     seconds = product.meta["TGROUP"].value if "TGROUP" in product.meta else None
@@ -71,7 +83,9 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
         for start in range(0, rows, each):
             block = slice(start, min(start + each, rows))
             dq = None if groupdq is None else np.asarray(groupdq[i, groups, block, :], np.uint32)
-            ramp = np.asarray(science[i, groups, block, :], np.float64)
+            ramp = np.array(science[i, groups, block, :], np.float64)
+            if groupdq is None and ngroups > _ENDS:
+                ramp[[group - first for group in (1, ngroups) if first <= group <= last]] = np.nan
             slope, error, _ = fit_lines(ramp, dq)
             slope[~np.isfinite(error)] = np.nan
             slopes[i, block], errors[i, block] = slope / seconds, error / seconds
@@ -79,7 +93,16 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
                 flags[i, block] |= np.bitwise_or.reduce(dq & ~np.uint32(FLAGS["DO_NOT_USE"]), axis=0)
     flags[~np.isfinite(errors)] |= np.uint32(FLAGS["DO_NOT_USE"])
     arrays: dict[str, Any] = {"SCI": slopes, "ERR": errors, "DQ": flags}
-    return RateInts(product.meta.copy(), arrays, name=f"{product.name}_groups{first}-{last}")
+    return RateInts(_header(product, first, last), arrays, name=f"{product.name}_groups{first}-{last}")
+
+
+def _header(product: Product, first: int, last: int) -> dict[str, Any]:
+    """Give the keywords of the primary header, as far as they are true of slopes."""
+    meta = product.meta
+    rows = (row for row in meta.rows() if row.hdu == 0 and not is_structural(row.key))
+    names = [row.key for row in rows if row.key not in _OF_THE_FILE]
+    found = {name: meta[name].value for name in names if meta[name].value is not None}
+    return {**found, "DATAMODL": "CubeModel", FITTED: f"{first}-{last}"}
 
 
 def _repeated(pixeldq: NDArray[Any], nints: int) -> NDArray[np.uint32]:

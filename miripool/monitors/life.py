@@ -195,8 +195,8 @@ def read_life(product: Product, x: int, y: int, *, detector: str | None = None) 
     Raises
     ------
     InvalidInput
-        If there is no such pixel or detector; if the monitor does not follow the pixel, or follows it on several
-        detectors and none was named; or if the monitor has no exposures.
+        If there is no such pixel or detector, or it is a reference pixel; if the monitor does not follow it, or follows
+        it on several detectors and none was named; or if the monitor has no exposures.
     """
     x, y, name = whole_number(x, "x"), whole_number(y, "y"), check_detector(detector)
     pixel_id_at(x, y, name)
@@ -215,7 +215,10 @@ def read_life(product: Product, x: int, y: int, *, detector: str | None = None) 
             f"monitor {product.name!r} follows pixel x={x}, y={y} of several detectors, {', '.join(names)}; choose one "
             f"with detector={names[0]!r} or --detector {names[0]}"
         )
-    number = detector_named(names[0]).pixel_id(x, y)
+    record = detector_named(names[0])
+    if any(part.start < x <= part.stop for part in record.reference_columns):
+        raise InvalidInput(f"pixel x={x}, y={y} of {names[0]} is a reference pixel: it has no rate and no state")
+    number = record.pixel_id(x, y)
     courses = tuple(read_course(view, x, y) for view in found)
     return PixelLife(str(product.name), names[0], x, y, number, courses, tuple(events_of(product)))
 

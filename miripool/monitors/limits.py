@@ -90,8 +90,8 @@ def limit_records(
     Returns
     -------
     list of dict
-        A row for each run of exposures that are outside the same limits, with the keys of `alarms.alarm_records`.
-        ``size`` is the largest distance from the limit.
+        A row for each run of exposures outside the limits, with the keys of `alarms.alarm_records`. It is red if any of
+        them is, and was raised by the first that is. ``size`` is the largest distance from the limit of that colour.
     """
     found = [
         record
@@ -114,12 +114,14 @@ def _runs(levels: Levels, amplifier: int, limits: dict[str, Limits | None]) -> I
         return "", 0.0
 
     judged = [(place, *judge(place)) for place in range(len(values)) if math.isfinite(values[place])]
-    runs = [(level, list(run)) for level, run in groupby(judged, key=lambda one: one[1])]
-    for i, (level, run) in enumerate(runs):
-        if not level:
+    runs = [(outside, list(run)) for outside, run in groupby(judged, key=lambda one: bool(one[1]))]
+    for i, (outside, run) in enumerate(runs):
+        if not outside:
             continue
-        size = max((excess for _, _, excess in run), key=abs)
-        first = levels.exposures[run[0][0]]
+        level = "red" if any(one[1] == "red" for one in run) else "yellow"
+        worst = [(place, excess) for place, mine, excess in run if mine == level]
+        size = max((excess for _, excess in worst), key=abs)
+        first, raised = levels.exposures[run[0][0]], levels.exposures[worst[0][0]]
         yield {
             "what": "limit",
             "level": level,
@@ -127,9 +129,9 @@ def _runs(levels: Levels, amplifier: int, limits: dict[str, Limits | None]) -> I
             "amplifier": amplifier,
             "stratum": str(levels.stratum),
             "onset": first["time"],
-            "raised": first["time"],
+            "raised": raised["time"],
             "end": levels.exposures[runs[i + 1][1][0][0]]["time"] if i + 1 < len(runs) else None,
-            "urn": first["urn"],
+            "urn": raised["urn"],
             "size": size,
             "sigma": sigma,
             "significance": abs(size) / sigma if sigma > 0 else None,

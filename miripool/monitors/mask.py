@@ -288,7 +288,7 @@ def _bare(detector: DetectorRecord, chosen: Sequence[WatchedStratum]) -> Base:
     place = max((_cover(one) for one in chosen), key=lambda p: p.columns * p.rows)
     seen, watched = (np.zeros((place.rows, place.columns), bool) for _ in range(2))
     for one in chosen:
-        window = _window(one.place, place, "the largest of the strata; choose others, or give a base")
+        window = _window(one.place, place, "the largest stratum")
         seen[window] |= one.seen
         watched[window] = True
     return bare_base(detector, place, watched & ~seen)
@@ -312,7 +312,9 @@ def _window(inner: Placement, outer: Placement, label: str) -> tuple[slice, slic
         ours, theirs = (
             f"columns {p.x} to {p.x + p.columns - 1}, rows {p.y} to {p.y + p.rows - 1}" for p in (inner, outer)
         )
-        raise InvalidInput(f"the monitor's pixels ({ours}) are not all in those of {label} ({theirs})")
+        raise InvalidInput(
+            f"the monitor's pixels ({ours}) are not all in those of {label} ({theirs}); give a base that covers them"
+        )
     row, column = inner.y - outer.y, inner.x - outer.x
     return slice(row, row + inner.rows), slice(column, column + inner.columns)
 

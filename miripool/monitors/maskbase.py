@@ -106,7 +106,7 @@ def bare_base(detector: DetectorRecord, place: Placement, unseen: NDArray[np.boo
     number = int(np.count_nonzero(unseen & ~reference))
     notice = (
         f"{number} pixels have no rate near that date, so they are OTHER_BAD_PIXEL and DO_NOT_USE; "
-        "the mask that the exposures were calibrated with, as a base, says why"
+        "to keep their flags, give the mask that the exposures were calibrated with as the base"
     )
     return Base(dq, place, notices=(notice,) if number else ())
 

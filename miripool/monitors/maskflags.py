@@ -62,7 +62,9 @@ FLAGGING: Final[Mapping[str, Flagging]] = MappingProxyType(
         "noisy": Flagging("UNRELIABLE_SLOPE", False, "its slopes scatter about the right mean", "dark"),
         "rc": Flagging("RC", True, "its ramp is no straight line"),
         "rts": Flagging("TELEGRAPH", True, "it is not known at which of its two levels an exposure was", "dark"),
-        "unstable": Flagging("UNRELIABLE_SLOPE", True, "some of its slopes are far off, and none says so", "dark"),
+        "unstable": Flagging(
+            "UNRELIABLE_SLOPE", True, "some of its slopes are far off, and no DQ flag marks them", "dark"
+        ),
         "step": Flagging(
             "UNRELIABLE_DARK", False, "it is steady, but differs from references made before", in_light=_CHANGED
         ),

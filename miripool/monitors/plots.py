@@ -89,7 +89,7 @@ def _plot_all(product: Product, path: str | Path, what: str, views: list[Stratum
     more = f"\n{counted(left, 'more stratum', 'more strata')} not drawn; choose one by its number" if left else ""
     if what == "trends":
         figure = new_figure(14, 1.6 + 3.4 * len(drawn))
-        draw_trends(figure, drawn)
+        draw_trends(figure, drawn, events_of(product))
     else:
         figure = new_figure(11, 1.4 + 4.6 * len(drawn))
         draw_population(figure, drawn)
@@ -100,11 +100,13 @@ def _plot_all(product: Product, path: str | Path, what: str, views: list[Stratum
 def _plot_event(product: Product, path: str | Path, view: StratumView, at: datetime | None) -> Path:
     events = events_of(product)
     event = next((event for event in events if event.time == at), None)
+    if at is None and len(events) == 1:
+        (event,) = events
     if event is None:
         known = ", ".join(f"{event.time:%Y-%m-%dT%H:%M:%S} ({event.kind})" for event in events[:_SHOWN])
         more = ", …" if len(events) > _SHOWN else ""
         hint = f"its events are {known}{more}" if events else "it has no events; `monitor events --add` notes one"
-        raise InvalidInput(f"say of which event the maps are to be (--at, at=); {hint}")
+        raise InvalidInput(f"give the time of an event of monitor {product.name!r} (--at, at=); {hint}")
     after = bisect_left(view.times, event.time)
     if not 0 < after < len(view.times):
         raise InvalidInput(

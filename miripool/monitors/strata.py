@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import FormatError, InvalidInput
 from ..instruments.detector import Placement
 from ..instruments.known import detector_of
+from .groupslopes import FITTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,6 +167,8 @@ def stratum_of(meta: MetaData, region: Region | None = None, light: str | None =
     if part is None:
         return None
     skipped = sorted({key[2:] for key in meta if key.startswith("S_") and _text(meta, key) == "SKIPPED"})
+    if FITTED in meta:
+        skipped.append(f"groups except {_text(meta, FITTED)}")
     return Stratum(
         _text(meta, "DETECTOR"),
         _text(meta, "SUBARRAY"),

@@ -81,7 +81,7 @@ class WatchedStratum:
         if not self.judges:
             return (
                 f"{_shown(at)} is before the first exposure of stratum {self.number} ({_shown(first)}); "
-                "it says nothing about its pixels then"
+                "the monitor knows no states at that date"
             )
         longest = max((b - a for a, b in zip(self.times, self.times[1:], strict=False)), default=timedelta(0))
         if at - last <= longest:
@@ -89,7 +89,7 @@ class WatchedStratum:
         days = (at - last) / timedelta(days=1)
         return (
             f"{_shown(at)} is {days:.3g} days after the last exposure of stratum {self.number} ({_shown(last)}); "
-            "the states at that exposure are taken"
+            "the states at that exposure are used"
         )
 
 
@@ -128,13 +128,15 @@ def choose_strata(product: Product, name: str, numbers: Iterable[int] | None, at
     wanted = sorted(set(range(len(strata)) if numbers is None else numbers))
     there = "; ".join(f"{i}: {stratum}, {counted(len(members[i]), 'exposure')}" for i, stratum in enumerate(strata))
     if numbers is None and len(strata) > 1:
-        raise InvalidInput(f"monitor {name!r} has {len(strata)} strata; choose (--stratum 0, or 0,1): {there}")
+        raise InvalidInput(
+            f"monitor {name!r} has {len(strata)} strata; choose one or more (--stratum 0 or 0,1): {there}"
+        )
     if not wanted or not set(wanted) <= set(range(len(strata))):
-        unknown = ", ".join(str(n) for n in wanted if n not in range(len(strata))) or "nothing"
+        unknown = ", ".join(str(n) for n in wanted if n not in range(len(strata))) or "(none given)"
         raise InvalidInput(f"monitor {name!r} has no stratum {unknown}; its strata are {there}")
     detectors = {strata[i].detector for i in wanted}
     if len(detectors) > 1:
-        raise InvalidInput(f"a mask is of one detector, not of {' and '.join(sorted(detectors))}; strata: {there}")
+        raise InvalidInput(f"a mask covers one detector, not {' and '.join(sorted(detectors))}; choose among {there}")
     kept = read_kept(product)
     return [_watch(product, kept, i, strata[i], members[i], at) for i in wanted]
 

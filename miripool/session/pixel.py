@@ -40,7 +40,9 @@ class PoolPixel(Pixel):
         if monitor is None:
             names = [ref.name for ref in list_monitors(self._pool)]
             if len(names) != 1:
-                words = f"name one of its monitors: {', '.join(names)}" if names else "it has no monitor"
-                raise InvalidInput(f"pool {self._pool.name} can't say which life is meant: {words}")
+                words = (
+                    f"several monitors; name one of {', '.join(names)}" if names else "no monitors; create one first"
+                )
+                raise InvalidInput(f"pool {self._pool.name} has {words}")
             monitor = names[0]
         return open_monitor(self._pool, monitor).life(self.x, self.y, detector=self.detector)

@@ -792,7 +792,7 @@ class Pool:
         ReadOnly
             If there are versions to be measured and the pool can't be written.
         """
-        from ..monitors.statistics import MEASURED, statistics_records
+        from ..monitors.statistics import MEASURED, UNITS, statistics_records
         from ..monitors.tables import table_of
 
         refs = [
@@ -801,7 +801,10 @@ class Pool:
             if query is not None or ref.kind in MEASURED
         ]
         self._measure(refs, progress)
-        return table_of(statistics_records(self._core, refs))
+        table = table_of(statistics_records(self._core, refs))
+        for column in table.colnames:
+            table[column].unit = UNITS.get(column)
+        return table
 
     def _measure(self, refs: Sequence[ProductRef], progress: Callable[[int, int], None] | None = None) -> None:
         from ..monitors.statistics import update_statistics

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from .measure import PERCENTILES, AmplifierStatistics, measure
-from .update import MEASURED, RECORD, load_pending, statistics_records, update_statistics
+from .update import MEASURED, RECORD, UNITS, load_pending, statistics_records, update_statistics
 
 __all__ = [
     "MEASURED",
     "PERCENTILES",
     "RECORD",
+    "UNITS",
     "AmplifierStatistics",
     "load_pending",
     "measure",

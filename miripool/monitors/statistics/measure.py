@@ -76,8 +76,9 @@ class AmplifierStatistics:
     flags : dict of str to int
         Pixels with each flag, those flagged DO_NOT_USE too; of a ramp, in any group that the pipeline uses.
     residuals : tuple of float
-        Of each group: median of the pixels, less the line through the groups from 16 on, DN; through the later half
-        where there are fewer than 18. NaN for groups that the pipeline does not use; empty for slopes.
+        Of each group: median of the pixels' values less the line through the later groups of each, DN. These are the
+        groups from 16 on, or the later half if that has more. NaN for groups that the pipeline does not use; empty for
+        slopes. Pixels with a jump or a saturated group are left out.
     """
 
     amplifier: int
@@ -298,20 +299,24 @@ def _cds_noise(integration: _Integration, columns: NDArray[np.bool_]) -> float:
 
 
 def _residuals(integration: _Integration, columns: NDArray[np.bool_]) -> tuple[float, ...]:
+    """Give the median of the pixels' groups less the line through the later groups of each pixel."""
     groups, usable = len(integration.sample), integration.usable
     if not groups:
         return ()
-    levels = np.full(groups, np.nan)
+    nothing = tuple(np.full(groups, np.nan).tolist())
+    late = max(usable[usable >= _SETTLED_FROM], usable[len(usable) // 2 :], key=len)
+    ramps = integration.sample[:, :, columns].reshape(groups, -1)
+    jumped = integration.jumped[:, :, columns].reshape(groups, -1)
+    ramps = ramps[:, np.isfinite(ramps[usable]).all(axis=0) & ~jumped[usable].any(axis=0)].astype(np.float64)
+    if len(late) < _FOR_A_LINE or not ramps.size:
+        return nothing
+    x = late - late.mean()
+    slope = x @ ramps[late] / (x @ x)
+    level = ramps[late].mean(axis=0)
+    found = np.full(groups, np.nan)
     for group in usable:
-        levels[group] = centre_and_sigma(integration.sample[group][:, columns])[0]
-    usable = usable[np.isfinite(levels[usable])]
-    late = usable[usable >= _SETTLED_FROM]
-    if len(late) < _FOR_A_LINE:
-        late = usable[len(usable) // 2 :]
-    if len(late) < _FOR_A_LINE:
-        return tuple(np.full(groups, np.nan).tolist())
-    slope, level = np.polyfit(late, levels[late], 1)
-    return tuple((levels - (level + slope * np.arange(groups))).tolist())
+        found[group] = np.median(ramps[group] - level - slope * (group - late.mean()))
+    return tuple(found.tolist())
 
 
 def _number(meta: Mapping[str, Any], key: str) -> float:

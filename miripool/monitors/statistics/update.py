@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...pool.reference import ProductRef
     from ...pool.saving import Prepared
 
-__all__ = ["MEASURED", "RECORD", "load_pending", "statistics_records", "update_statistics"]
+__all__ = ["MEASURED", "RECORD", "UNITS", "load_pending", "statistics_records", "update_statistics"]
 
 MEASURED: Final = ("RateInts", "Rate", "Ramp")
 """Kinds that are measured unless others are named; Raw can be measured as well."""
@@ -128,6 +128,12 @@ RECORD: Final = (
     *("cds_noise", "cosmic_rays", "primecrs", "extncrs", "flags", "residuals"),
 )
 """Keys of a record."""
+
+UNITS: Final = {
+    **dict.fromkeys(("median", "sigma", *(f"p{percent}" for percent in PERCENTILES)), "DN/s"),
+    "cds_noise": "DN",
+}
+"""Units of the columns of a record."""
 
 _ABOUT: Final = ("urn", "kind", "name", "version", "start_time", "detector", "PRIMECRS", "EXTNCRS")
 
