@@ -18,7 +18,9 @@ from miripool import Home, MetaQuery, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import FormatError, IncompleteAnswer, InvalidInput
 from miripool.model.kinds import ExposureStatistics
 from miripool.monitors import statistics
+from miripool.monitors.groupslopes import fit_group_slopes
 from miripool.monitors.statistics import AmplifierStatistics, measure
+from miripool.pool.core import core_of
 from miripool.simulate import Calibration, simulate_exposure
 
 home = homes.home
@@ -253,12 +255,93 @@ def test_what_another_measured_is_known(pool: Pool, monkeypatch: pytest.MonkeyPa
         assert len(pool.exposure_statistics()) == 8
 
 
-def test_a_copy_knows_nothing_and_measures(pool: Pool) -> None:
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_two_at_once_lose_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
+    """Another session measures other versions of the same exposure, just before this one saves what it found."""
+    for value in range(4):
+        save(pool, value)
+    real = statistics.update.commit_together
+    left = list(range(1, 1 + rounds))
+
+    def interrupted(core: Any, *given: Any, **options: Any) -> Any:
+        if left and core is core_of(pool):
+            with Home().pool(pool.name) as other:
+                assert len(other.exposure_statistics(f"version == {left.pop()}", all_versions=True)) == 8
+        return real(core, *given, **options)
+
+    monkeypatch.setattr(statistics.update, "commit_together", interrupted)
+    assert len(pool.exposure_statistics("version == 0", all_versions=True)) == 8
+    assert left == []
+    forbid(monkeypatch)
+    whole = pool.exposure_statistics(f"version <= {rounds}", all_versions=True)
+    assert sorted(set(whole["version"])) == list(range(rounds + 1))
+    assert len(ask_pool(pool, MEDIANS)) == 2 * (rounds + 1)
+
+
+def test_a_copy_brings_its_statistics(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     save(pool, 1.0)
-    pool.exposure_statistics()
+    save(pool, 2.0)
+    pool.exposure_statistics(all_versions=True)
+    forbid(monkeypatch)
     with Home().create("second") as second:
-        pool.copy_to(second)
-        assert len(second.exposure_statistics()) == 8
+        save(second, 7.0, "before")
+        pool.copy_to(second, ["RateInts/a b@1", "ExposureStatistics/a b"])
+        assert second.exposure_statistics("name == 'a b'")["median"].tolist() == [2.0] * 8
+
+
+def test_a_damaged_record_is_in_nobodys_way(pool: Pool) -> None:
+    """SQL answers, and what the record had is measured again."""
+    save(pool, 1.0)
+    save(pool, 2.0, "other")
+    table = np.zeros(1, [("content", "S8")])
+    pool.save(ExposureStatistics(datasets={"STATISTICS": table}, name="a b"), pixels=False)
+    pool.save(ExposureStatistics(datasets={"OTHER": table}, name="other"), pixels=False)
+    assert len(pool.exposure_statistics()) == 16
+    pool.save(ExposureStatistics(datasets={"STATISTICS": table}, name="bad"), pixels=False)
+    pool.reindex()
+    assert len(ask_pool(pool, MEDIANS)) == 4
+    assert len(pool.exposure_statistics()) == 16
+
+
+def test_odd_shapes_are_left_out(pool: Pool) -> None:
+    """They stop nobody: each is left out with its reason, also by monitors."""
+    save(pool, 1.0)
+    cube, ramp = np.ones((2, *SHAPE), "f4"), np.ones((2, 8, *SHAPE), "f4")
+    when = {
+        **PLACE,
+        "SUBARRAY": "SUB64",
+        "READPATT": "FASTR1",
+        "DATE-OBS": "2026-01-02",
+        "TIME-OBS": "00:00:00",
+        "TGROUP": 1.0,
+    }
+    flags = np.zeros(ramp.shape, "u1")
+    odd: list[Product] = [
+        RateInts(when, {"SCI": cube, "DQ": np.zeros((2, 60, 72), "u4")}, name="rows of DQ"),
+        RateInts(when, {"SCI": cube, "DQ": np.zeros((1, *SHAPE), "u4")}, name="integrations of DQ"),
+        RateInts(when, {"SCI": cube, "DQ": np.zeros((2, *SHAPE), "f4")}, name="DQ of floats"),
+        RateInts(when, {"SCI": cube, "ERR": np.zeros((2, 60, 72), "f4")}, name="rows of ERR"),
+        Ramp(when, {"SCI": ramp, "GROUPDQ": flags[0, 0]}, name="axes of GROUPDQ"),
+        Ramp(when, {"SCI": ramp, "GROUPDQ": flags[:, :5]}, name="groups of GROUPDQ"),
+        Ramp(when, {"SCI": ramp, "PIXELDQ": np.zeros((60, 72), "u4")}, name="rows of PIXELDQ"),
+        Ramp(when, {"SCI": ramp, "PIXELDQ": np.zeros((2, *SHAPE), "u4")}, name="axes of PIXELDQ"),
+        Ramp(when, {"SCI": ramp, "REFOUT": np.zeros((2, 8, 64), "f4")}, name="axes of REFOUT"),
+        Ramp(when, {"SCI": ramp, "REFOUT": np.zeros((1, 8, 64, 18), "f4")}, name="integrations of REFOUT"),
+    ]
+    for product in odd:
+        pool.save(product, pixels=False)
+    with pytest.warns(IncompleteAnswer) as warned:
+        table = pool.exposure_statistics()
+    assert sorted(set(table["name"])) == ["a b", "rows of ERR"]
+    assert sum("has no statistics: its " in str(one.message) for one in warned) == 9
+    for kind, count in (("RateInts", 4), ("Ramp", 4)):
+        done = pool.create_monitor(kind, kind).update()
+        assert len([why for _, why in done.left_out if "its " in why]) >= count, done.left_out
+    for product in odd[4:8]:
+        with pytest.raises(FormatError, match="DQ has the shape"):
+            fit_group_slopes(product, 1, 8)
+    with pytest.raises(InvalidInput, match="four axes"):
+        fit_group_slopes(Ramp(when, {"SCI": cube}, name="a"), 1, 2)
 
 
 def test_left_out_with_a_reason(pool: Pool) -> None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..system.words import counted
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose
-from .output import emit, report, say
+from .output import emit, report
 from .progress import counting
 from .session import Csv, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
@@ -50,8 +49,8 @@ def _statistics(
     DN. cosmic_rays is the number of jumps per 1000 pixels and second. Reference pixels and pixels flagged DO_NOT_USE
     are left out. Amplifier 5 is the reference output.
     """
-    from ..errors import InvalidInput
-    from ..monitors.statistics import MEASURED, RECORD, statistics_records
+    from ..errors import FormatError, InvalidInput
+    from ..monitors.statistics import MEASURED, RECORD
     from ..pool.listing import column_names
 
     one_form(as_json=as_json, as_csv=as_csv)
@@ -63,13 +62,14 @@ def _statistics(
         which = Which(kind, where, tag, all_versions)
         chosen = choose(pool, specs, which if specs or which else Which(where="1")).refs
         refs = [ref for ref in chosen if specs or kind or ref.kind in MEASURED]
-        measure_versions(pool, refs)
-        rows = statistics_records(core_of(pool), refs)
+        rows, complete = measure_versions(pool, refs)
     if columns:
         rows = [{name: row[name] for name in names} for row in rows]
     if not (as_json or as_csv):
         rows = [_for_people(row) for row in rows]
     emit(rows, names, as_json_list=as_json, as_csv=as_csv, digits=_DIGITS)
+    if not complete:
+        raise typer.Exit(FormatError.exit_code)
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def measure_versions(pool: Pool, refs: list[ProductRef]) -> None:
+def measure_versions(pool: Pool, refs: list[ProductRef]) -> tuple[list[dict[str, Any]], bool]:
     """Measure versions, and say which can't be measured.
 
     Parameters
@@ -91,15 +91,21 @@ def measure_versions(pool: Pool, refs: list[ProductRef]) -> None:
         The pool.
     refs : list of ProductRef
         The versions; those of other kinds than Raw, Ramp, RateInts and Rate are passed over.
+
+    Returns
+    -------
+    records : list of dict
+        The statistics.
+    complete : bool
+        Whether all could be measured.
     """
-    from ..monitors.statistics import update_statistics
+    from ..monitors.statistics import measured_records
 
     with counting("versions") as show:
-        left_out = update_statistics(core_of(pool), refs, progress=show)
+        records, left_out = measured_records(core_of(pool), refs, progress=show)
     for urn, why in left_out:
         report(f"{urn} has no statistics: {why}")
-    if left_out:
-        say(f"{counted(len(left_out), 'version')} left out")
+    return records, not left_out
 
 
 def _slopes(
@@ -119,22 +125,28 @@ def _slopes(
     group of a Raw as well, and the line may jump where the pipeline found a jump. The error is that from the scatter
     about the line.
     """
-    from ..errors import InvalidInput
+    from ..errors import FormatError, InvalidInput
 
     one_form(as_json=as_json, as_csv=as_csv)
     first, _, last = groups.partition(":")
-    if not (first.isdecimal() and last.isdecimal()):
+    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
         raise InvalidInput(f"{groups!r} is not a range of groups; write FIRST:LAST, e.g. 5:20")
-    rows = []
+    rows, code = [], 0
     with open_pool(context, name) as pool:
         refuse_reader(pool)
         refs = choose(pool, specs, Which(kind, where)).refs
         with counting("ramps") as show:
             for done, ref in enumerate(refs, 1):
-                rows.append(_save_slopes(pool, ref, int(first), int(last), label))
+                try:
+                    rows.append(_save_slopes(pool, ref, int(first), int(last), label))
+                except (InvalidInput, FormatError) as error:
+                    report(f"{ref.urn}: {error}")
+                    code = error.exit_code
                 if show is not None:
                     show(done, len(refs))
     emit(rows, ["urn", "name", "version", "notice"], as_json_list=as_json, as_csv=as_csv)
+    if code:
+        raise typer.Exit(code)
 
 
 def _save_slopes(pool: Pool, ref: ProductRef, first: int, last: int, label: str | None) -> dict[str, Any]:

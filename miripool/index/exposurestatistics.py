@@ -29,8 +29,8 @@ COLUMNS: Final = tuple(column.name for column in exposure_statistic.columns)
 """Of a row."""
 
 _READ = (
-    select(_p.serial, *(column for column in exposure_statistic.columns if column.name != "manifest"))
-    .join(exposure_statistic, _e.manifest == _p.manifest)
+    select(_p.serial, *(column for column in exposure_statistic.columns if column.name != "content"))
+    .join(exposure_statistic, _e.content == _p.content)
     .where(_p.serial == func.any(GIVEN_SERIALS))
     .order_by(_p.serial, _e.integration, _e.amplifier)
 )
@@ -75,7 +75,7 @@ def take_records(database: Database, records: Mapping[int, Sequence[Mapping[str,
             statement = postgresql.insert(exposure_statistic)
             changed = {name: statement.excluded[name] for name in COLUMNS}
             connection.execute(
-                statement.on_conflict_do_update(index_elements=["manifest", "integration", "amplifier"], set_=changed),
+                statement.on_conflict_do_update(index_elements=["content", "integration", "amplifier"], set_=changed),
                 rows,
             )
 
@@ -93,7 +93,7 @@ def read_statistics(database: Database, serials: Sequence[int]) -> list[dict[str
     Returns
     -------
     list of dict
-        By serial, integration and amplifier: ``serial``, and `COLUMNS` but ``manifest``.
+        By serial, integration and amplifier: ``serial``, and `COLUMNS` but ``content``.
     """
     with database.read() as connection:
         return [dict(row) for row in connection.execute(_READ, {"serials": array_text(serials)}).mappings()]

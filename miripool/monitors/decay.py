@@ -12,6 +12,7 @@ from ..model.timing import timing_of
 from ..query.pixelwhere import FLAGS
 from .exposures import summary_of
 from .result import MJD_0
+from .robust import median
 from .strata import corner_of
 from .views import read_views
 
@@ -30,11 +31,14 @@ _TRIED: Final = 160
 """Time constants that are tried, evenly in their logarithm."""
 _SIGNIFICANT: Final = 5.0
 """Amplitude of a pixel, in its errors, from which its own time constant is given."""
+_AXES: Final = 2
 _FEWEST: Final = 4
 """Exposures after the saturation."""
 _BEFORE: Final = 3
 """Exposures before it that give the level of a pixel; with fewer, the level is fitted."""
 _HOURS: Final = 24.0
+_OF_A_MEDIAN: Final = 1.2533
+"""Standard error of a median, in standard errors of a mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +48,7 @@ class Decays:
     Attributes
     ----------
     constant, constant_error : float
-        Of all pixels together, in the unit of the times.
+        Of all pixels together, in the unit of the times; NaN where no decay is significant.
     amplitude, error : ndarray of float64, shape (npixels,)
         At time 0 with that constant, in the unit of the rates.
     level : ndarray of float64, shape (npixels,)
@@ -88,8 +92,9 @@ def fit_decays(
     weight = np.where(there, 1 / np.where(there, errors, 1.0) ** 2, 0.0)
     values = np.where(there, rates, 0.0)
     if level is not None and level_error is not None:  # one further measurement of the level, long after
-        weight = np.vstack([weight, 1 / level_error**2])
-        values = np.vstack([values, level])
+        known = np.isfinite(level) & (level_error > 0)
+        weight = np.vstack([weight, np.where(known, 1 / np.where(known, level_error, 1.0) ** 2, 0.0)])
+        values = np.vstack([values, np.where(known, level, 0.0)])
         shapes = [np.append(np.exp(-times / constant), 0.0) for constant in tried]
     else:
         shapes = [np.exp(-times / constant) for constant in tried]
@@ -97,10 +102,22 @@ def fit_decays(
     misfit = np.array([fit[3] for fit in fits])
     best, constant, spread = _minimum(tried, misfit.sum(axis=1))
     amplitude, error, base, _ = fits[best]
+    better = _misfit_without(values, weight) - misfit[best]  # of each pixel; about 1 if there is no decay
+    pixels = int(np.count_nonzero(np.isfinite(amplitude)))
+    if better.sum() - pixels < _SIGNIFICANT * np.sqrt(2 * pixels) or better.sum() < _SIGNIFICANT**2:
+        constant = spread = float("nan")
     own = np.full((2, rates.shape[1]), np.nan)
-    for pixel in np.flatnonzero(np.abs(amplitude) > _SIGNIFICANT * error):
+    for pixel in np.flatnonzero((np.abs(amplitude) > _SIGNIFICANT * error) & (better > _SIGNIFICANT**2)):
         own[:, pixel] = _minimum(tried, misfit[:, pixel])[1:]
     return Decays(constant, spread, amplitude, error, base, own[0], own[1])
+
+
+def _misfit_without(values: Matrix, weight: Matrix) -> Vector:
+    """Give the sum of squared pulls of each pixel from its mean."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (weight * values).sum(axis=0) / weight.sum(axis=0)
+    found: Vector = np.nan_to_num((weight * (values - mean) ** 2).sum(axis=0))
+    return found
 
 
 def _fit_line(shape: Vector, values: Matrix, weight: Matrix) -> tuple[Vector, Vector, Vector, Vector]:
@@ -160,6 +177,8 @@ def saturated_pixels(product: Product, view: StratumView) -> NDArray[np.bool_]:
     stratum = view.stratum
     row, column = corner_of(product.meta, stratum)
     key = (..., slice(row, row + stratum.rows), slice(column, column + stratum.columns))
+    if len(product[name].shape) < _AXES or product[name].dtype.kind not in "ui":
+        raise InvalidInput(f"the exposure's {name} has no flags of pixels")
     flags = np.asarray(product[name][key])
     if flags.shape[-2:] != (stratum.rows, stratum.columns):
         raise InvalidInput("the exposure does not cover the pixels of the monitor")
@@ -214,8 +233,11 @@ def persistence_records(product: Product, exposure: Product, start_mjd: float) -
         rates, errors = _series(view, chosen)
         early = np.flatnonzero(mjd < start_mjd)
         known = len(early) >= _BEFORE
-        level = np.nanmedian(rates[early], axis=0) if known else None
-        level_error = np.sqrt(np.pi / 2 / len(early)) * np.nanmedian(errors[early], axis=0) if known else None
+        level = np.asarray(median(rates[early]), np.float64) if known else None
+        level_error = None
+        if known:
+            usable = np.maximum(np.count_nonzero(np.isfinite(rates[early]), axis=0), 1)
+            level_error = np.sqrt(np.pi / 2 / usable) * median(errors[early])
         fit = fit_decays(_HOURS * (mjd[later] - begin), rates[later], errors[later], level, level_error)
         found += _records(view, chosen, fit)
     if not found:
@@ -237,8 +259,8 @@ def _series(view: StratumView, chosen: NDArray[np.bool_]) -> tuple[Matrix, Matri
 def _records(view: StratumView, chosen: NDArray[np.bool_], fit: Decays) -> list[dict[str, Any]]:
     stratum = view.stratum
     rows, columns = np.nonzero(chosen)
-    amplitude, error = float(np.nanmedian(fit.amplitude)), float(1.2533 * np.nanmedian(fit.error) / np.sqrt(len(rows)))
-    level = float(np.nanmedian(fit.level))
+    amplitude, error, level = (float(median(values)) for values in (fit.amplitude, fit.error, fit.level))
+    error *= _OF_A_MEDIAN / np.sqrt(len(rows))
     of_all = (None, None, len(rows), level, amplitude, error, fit.constant, fit.constant_error)
     each = zip(
         (stratum.x + columns).tolist(),

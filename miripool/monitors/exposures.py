@@ -12,6 +12,7 @@ from ..instruments.known import detector_named
 from ..model.kinds import Ramp
 from .ramps import read_ramps
 from .robust import centre_and_sigma
+from .shapes import check_shapes
 from .strata import corner_of
 from .summaries import PixelSummary, summarise
 
@@ -101,6 +102,7 @@ def read_exposure(product: Product, stratum: Stratum) -> ExposureData:
         raise FormatError("it has no dataset SCI with rates of shape (nints, ny, nx) or (ny, nx)")
     if rates.shape[1:] != (stratum.rows, stratum.columns):
         raise FormatError(f"its arrays have fewer pixels than the subarray {stratum.subarray} of its header")
+    check_shapes(product, dict.fromkeys(("ERR", "DQ"), tuple(product["SCI"].shape)))
     errors, dq = _cube(product, "ERR", place), _cube(product, "DQ", place)
     return _reduce(np.array(rates, np.float32), errors, dq, stratum)
 
@@ -109,6 +111,7 @@ def _read_ramp(product: Product, stratum: Stratum, place: tuple[slice, slice]) -
     """Reduce ramps to slopes, and keep two further planes: how much they bend, and its error."""
     if "SCI" not in product or len(product["SCI"].shape) != _RAMP_AXES:
         raise FormatError("it has no dataset SCI with ramps of shape (nints, ngroups, ny, nx)")
+    check_shapes(product, {"PIXELDQ": tuple(product["SCI"].shape[-2:])})
     dq = np.asarray(product["PIXELDQ"][place])[None] if "PIXELDQ" in product else None
     ramps = read_ramps(product, place)
     if ramps.bend.shape != (stratum.rows, stratum.columns):

@@ -10,6 +10,7 @@ from ..errors import FormatError, InvalidInput
 from ..model.cards import is_structural
 from ..model.kinds import Ramp, RateInts, Raw
 from ..query.pixelwhere import FLAGS
+from .shapes import check_shapes, group_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,7 @@ __all__ = ["FITTED", "fit_group_slopes", "fit_lines"]
 
 _NOT_USED: Final = FLAGS["DO_NOT_USE"] | FLAGS["SATURATED"]
 _JUMP: Final = FLAGS["JUMP_DET"]
+_AXES: Final = 4
 _FEWEST: Final = 3
 """Groups of a slope whose error is known."""
 _ENDS: Final = 3
@@ -50,29 +52,32 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
     Returns
     -------
     RateInts
-        A draft with the keywords of the ramp's primary header and the name ``<name>_groups<first>-<last>``; the keyword
-        FITGRPS has the groups. SCI and ERR, float32, DN/s,
-        and DQ, uint32, have the shape (nints, ny, nx). ERR is the standard error from the scatter about the line. Where
-        fewer than three groups are left, SCI and ERR are NaN, and DQ has DO_NOT_USE.
+        A draft with the keywords of the ramp's primary header and the name ``<name>_groups<first>-<last>``. The keyword
+        FITGRPS has the groups, NGROUPS their number, and EFFINTTM the seconds from the first to the last. SCI and ERR,
+        float32, DN/s, and DQ, uint32, have the shape (nints, ny, nx). ERR is the standard error from the scatter about
+        the line. Where fewer than three groups are left, SCI and ERR are NaN, and DQ has DO_NOT_USE.
 
     Raises
     ------
     InvalidInput
         If the product is no ramp, or has no such groups.
     FormatError
-        If its header does not say how much time lies between the groups.
+        If its header does not say how much time lies between the groups, or its flags have other shapes.
     """
-    if product.kind not in {Ramp.kind, Raw.kind} or "SCI" not in product:
+    if product.kind not in {Ramp.kind, Raw.kind}:
         raise InvalidInput(f"slopes are fitted to products of kind Ramp or Raw; this is a {product.kind}")
+    if "SCI" not in product:
+        raise FormatError("it has no dataset SCI")
     science = product["SCI"]
+    if len(science.shape) != _AXES:
+        raise InvalidInput(f"ramps have four axes; SCI of this {product.kind} has {len(science.shape)}")
     nints, ngroups, rows, columns = science.shape
     if last - first < _FEWEST - 1:
         raise InvalidInput(f"a slope needs {_FEWEST} groups or more, and the smaller number first; not {first}:{last}")
     if not 1 <= first < last <= ngroups:
         raise InvalidInput(f"there are no groups {first} to {last}: the ramp has the groups 1 to {ngroups}")
-    seconds = product.meta["TGROUP"].value if "TGROUP" in product.meta else None
-    if not isinstance(seconds, (int, float)) or not seconds > 0:
-        raise FormatError("its header does not say how much time lies between the groups (TGROUP)")
+    seconds = group_time(product.meta)
+    check_shapes(product, {"GROUPDQ": science.shape, "PIXELDQ": science.shape[-2:]})
     groups = slice(first - 1, last)
     groupdq, pixeldq = product.get("GROUPDQ"), product.get("PIXELDQ")
     slopes = np.full((nints, rows, columns), np.nan, np.float32)
@@ -102,7 +107,9 @@ def _header(product: Product, first: int, last: int) -> dict[str, Any]:
     rows = (row for row in meta.rows() if row.hdu == 0 and not is_structural(row.key))
     names = [row.key for row in rows if row.key not in _OF_THE_FILE]
     found = {name: meta[name].value for name in names if meta[name].value is not None}
-    return {**found, "DATAMODL": "CubeModel", FITTED: f"{first}-{last}"}
+    fitted = last - first + 1
+    seconds = round((fitted - 1) * group_time(meta), 6)
+    return {**found, "DATAMODL": "CubeModel", "NGROUPS": fitted, "EFFINTTM": seconds, FITTED: f"{first}-{last}"}
 
 
 def _repeated(pixeldq: NDArray[Any], nints: int) -> NDArray[np.uint32]:

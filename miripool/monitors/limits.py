@@ -35,6 +35,12 @@ class Limits:
     low: float = -math.inf
     high: float = math.inf
 
+    def __post_init__(self) -> None:
+        if math.isnan(self.low) or math.isnan(self.high) or self.low == math.inf or self.high == -math.inf:
+            raise InvalidInput(f"the range {self.low}:{self.high} has no limits; give numbers, DN/s")
+        if self.low > self.high:
+            raise InvalidInput(f"the range {self.low}:{self.high} is empty: the smaller number comes first")
+
     @classmethod
     def parse(cls, text: str) -> Limits:
         """Read ``LOW:HIGH``; either may be left out.
@@ -62,8 +68,6 @@ class Limits:
             )
         except ValueError:
             raise InvalidInput(f"{text!r} is not a range; write LOW:HIGH in DN/s, e.g. -0.1:0.25, or :0.25") from None
-        if not low <= high:
-            raise InvalidInput(f"the range {text!r} is empty: the smaller number comes first")
         return cls(low, high)
 
     def excess(self, value: float) -> float:

@@ -103,7 +103,9 @@ def _plot_event(product: Product, path: str | Path, view: StratumView, at: datet
     if at is None and len(events) == 1:
         (event,) = events
     if event is None:
-        known = ", ".join(f"{event.time:%Y-%m-%dT%H:%M:%S} ({event.kind})" for event in events[:_SHOWN])
+        known = ", ".join(
+            f"{event.time.isoformat().removesuffix('+00:00')} ({event.kind})" for event in events[:_SHOWN]
+        )
         more = ", …" if len(events) > _SHOWN else ""
         hint = f"its events are {known}{more}" if events else "it has no events; `monitor events --add` notes one"
         raise InvalidInput(f"give the time of an event of monitor {product.name!r} (--at, at=); {hint}")

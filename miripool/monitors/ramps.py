@@ -11,6 +11,7 @@ from ..errors import FormatError
 from ..query.pixelwhere import FLAGS
 from .groupslopes import fit_lines
 from .robust import NORMAL_MAD, median
+from .shapes import check_shapes, group_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,9 +72,8 @@ def read_ramps(product: Product, place: tuple[slice, slice]) -> RampSlopes:
     FormatError
         If the header does not say how much time lies between the groups, or too few groups are usable.
     """
-    seconds = product.meta["TGROUP"].value if "TGROUP" in product.meta else None
-    if not isinstance(seconds, (int, float)) or not seconds > 0:
-        raise FormatError("its header does not say how much time lies between the groups (TGROUP)")
+    seconds = group_time(product.meta)
+    check_shapes(product, {"GROUPDQ": product["SCI"].shape})
     usable = _usable_groups(product, place)
     if len(usable) < _FEWEST:
         raise FormatError(f"{len(usable)} groups of its ramps are usable, and a monitor needs {_FEWEST}")
@@ -121,7 +121,8 @@ def _noise(ramps: Matrix, dq: NDArray[np.uint32]) -> Matrix:
     """Give the noise of one group of each pixel, DN, of shape (ny, nx)."""
     bad = (dq & (FLAGS["DO_NOT_USE"] | FLAGS["SATURATED"])) != 0
     bad = bad[:, 1:] | bad[:, :-1] | ((dq[:, 1:] & FLAGS["JUMP_DET"]) != 0)
-    steps = np.where(bad, np.nan, np.diff(ramps, axis=1))
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.where(bad, np.nan, np.diff(ramps, axis=1))
     steps -= np.stack([median(one) for one in steps])[:, None]  # each integration rises by its own
     steps = steps.reshape(-1, *steps.shape[2:])
     noise: Matrix = NORMAL_MAD * np.asarray(median(np.abs(steps)), np.float64) / np.sqrt(2)

@@ -39,7 +39,8 @@ def quantile(values: Array, q: float) -> Array:
     high = np.ceil(place).astype(np.intp)
     below = np.take_along_axis(ordered, low[None], axis=0)[0]
     above = np.take_along_axis(ordered, high[None], axis=0)[0]
-    found: Array = (below + (above - below) * (place - low).astype(ordered.dtype)).astype(ordered.dtype, copy=False)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities
+        found: Array = (below + (above - below) * (place - low).astype(ordered.dtype)).astype(ordered.dtype, copy=False)
     return found
 
 

@@ -792,7 +792,7 @@ class Pool:
         ReadOnly
             If there are versions to be measured and the pool can't be written.
         """
-        from ..monitors.statistics import MEASURED, UNITS, statistics_records
+        from ..monitors.statistics import MEASURED, UNITS
         from ..monitors.tables import table_of
 
         refs = [
@@ -800,17 +800,20 @@ class Pool:
             for ref in self.select("1" if query is None else query, tag=tag, all_versions=all_versions)
             if query is not None or ref.kind in MEASURED
         ]
-        self._measure(refs, progress)
-        table = table_of(statistics_records(self._core, refs))
+        table = table_of(self._measure(refs, progress))
         for column in table.colnames:
             table[column].unit = UNITS.get(column)
         return table
 
-    def _measure(self, refs: Sequence[ProductRef], progress: Callable[[int, int], None] | None = None) -> None:
-        from ..monitors.statistics import update_statistics
+    def _measure(
+        self, refs: Sequence[ProductRef], progress: Callable[[int, int], None] | None = None
+    ) -> list[dict[str, Any]]:
+        from ..monitors.statistics import measured_records
 
-        for urn, why in update_statistics(self._core, refs, progress=progress):
+        records, left_out = measured_records(self._core, refs, progress=progress)
+        for urn, why in left_out:
             warn_caller(f"{urn} has no statistics: {why}", IncompleteAnswer)
+        return records
 
     # Inspecting and exporting versions
 

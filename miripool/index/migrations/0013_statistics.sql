@@ -1,8 +1,8 @@
 -- Statistics of versions by integration and amplifier. They stand in products of the kind ExposureStatistics; these rows are
--- made from them, for SQL. A version is named by its manifest, for its serial may be another one in a copy of the pool.
+-- made from them, for SQL. A version is named by its content, which a copy of it in another pool has as well.
 
 CREATE TABLE exposure_statistic (
-    manifest text,
+    content text,
     integration integer,
     amplifier smallint,
     rules smallint NOT NULL,
@@ -15,11 +15,11 @@ CREATE TABLE exposure_statistic (
     cosmic_rays double precision NOT NULL,
     flags jsonb NOT NULL,
     residuals double precision[] NOT NULL,
-    PRIMARY KEY (manifest, integration, amplifier)
+    PRIMARY KEY (content, integration, amplifier)
 );
 CREATE INDEX exposure_statistic_record ON exposure_statistic (record);
 COMMENT ON TABLE exposure_statistic IS 'statistics of versions, made from the products of the kind ExposureStatistics; exposure_statistics names the versions';
-COMMENT ON COLUMN exposure_statistic.manifest IS 'of the version: product.manifest';
+COMMENT ON COLUMN exposure_statistic.content IS 'of the version: product.content';
 COMMENT ON COLUMN exposure_statistic.integration IS 'from 1; 0 for the mean of an exposure';
 COMMENT ON COLUMN exposure_statistic.record IS 'serial of the ExposureStatistics that the row is from';
 
@@ -33,7 +33,7 @@ SELECT p.serial, p.kind, p.name, p.version, p.head, p.detector, p.subarray, p.re
     (SELECT k.number FROM keyword k WHERE k.serial = p.serial AND k.key = 'EXTNCRS' AND k.first) AS extncrs,
     e.flags, e.residuals
 FROM exposure_statistic e
-JOIN product p ON p.manifest = e.manifest
+JOIN product p ON p.content = e.content
 WHERE p.removed IS NULL;
 COMMENT ON VIEW exposure_statistics IS
     'median, sigma and percentiles in DN/s, cds_noise and residuals in DN, cosmic rays for each 1000 pixels and second; '

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .measure import PERCENTILES, AmplifierStatistics, measure
-from .update import MEASURED, RECORD, UNITS, load_pending, statistics_records, update_statistics
+from .update import MEASURED, RECORD, UNITS, load_pending, measured_records, statistics_records
 
 __all__ = [
     "MEASURED",
@@ -17,6 +17,6 @@ __all__ = [
     "AmplifierStatistics",
     "load_pending",
     "measure",
+    "measured_records",
     "statistics_records",
-    "update_statistics",
 ]

@@ -11,6 +11,7 @@ from ...errors import FormatError
 from ...instruments.known import detector_of
 from ...query.pixelwhere import FLAGS
 from ..robust import NORMAL_MAD, centre_and_sigma
+from ..shapes import check_shapes, group_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,7 +110,6 @@ class _Integration:
     sample: Numbers
     jumped: NDArray[np.bool_]
     usable: NDArray[np.intp]
-    group_time: float
 
 
 def measure(product: Product) -> list[AmplifierStatistics]:
@@ -167,11 +167,16 @@ def _amplifiers(detector: DetectorRecord, x: int, columns: int) -> NDArray[np.in
 def _integrations(product: Product, science: Dataset) -> Iterator[_Integration]:
     axes = len(science.shape)
     if axes == _RAMP_AXES:
+        if not science.shape[1]:
+            raise FormatError("its ramps have no groups")
+        reference = (*science.shape[:3], product["REFOUT"].shape[-1]) if "REFOUT" in product else ()
+        check_shapes(product, {"GROUPDQ": science.shape, "PIXELDQ": science.shape[-2:], "REFOUT": reference})
         groupdq = product.get("GROUPDQ")
         pixeldq = np.asarray(product["PIXELDQ"][...], np.uint32) if "PIXELDQ" in product else None
         for i in range(science.shape[0]):
             yield _read_ramp(science, groupdq, pixeldq, i, product.meta)
         return
+    check_shapes(product, {"DQ": science.shape})
     dq = product.get("DQ")
     cube = axes == _CUBE_AXES
     seconds = _number(product.meta, "EFFINTTM") * (1 if cube else _number(product.meta, "NINTS"))
@@ -185,7 +190,7 @@ def _integrations(product: Product, science: Dataset) -> Iterator[_Integration]:
             hits = ((flags & _JUMP) != 0).astype(np.int32)
         none = np.zeros((0, *rates.shape), np.float32)
         number = i + 1 if cube else None
-        yield _Integration(number, rates, flags, hits, seconds, none, none.astype(bool), np.zeros(0, np.intp), np.nan)
+        yield _Integration(number, rates, flags, hits, seconds, none, none.astype(bool), np.zeros(0, np.intp))
 
 
 def _read_ramp(
@@ -193,9 +198,7 @@ def _read_ramp(
 ) -> _Integration:
     """Read one integration of a ramp, in blocks of rows."""
     groups, rows, columns = science.shape[1:]
-    group_time = _number(meta, "TGROUP")
-    if not group_time > 0:
-        raise FormatError("its header does not say how much time lies between the groups (TGROUP)")
+    seconds = group_time(meta)
     usable = _usable_groups(groups, groupdq, i)
     first, last = (usable[0], usable[-1]) if len(usable) else (0, 0)
     rates = np.full((rows, columns), np.nan, np.float32)
@@ -221,7 +224,8 @@ def _read_ramp(
         if pixeldq is not None:
             ramp[:, (pixeldq[block] & FLAGS["DO_NOT_USE"]) != 0] = np.nan
         if last > first:
-            rates[block] = (ramp[last] - ramp[first]) / ((last - first) * group_time)
+            with np.errstate(invalid="ignore", over="ignore"):
+                rates[block] = (ramp[last] - ramp[first]) / ((last - first) * seconds)
         sample.append(ramp[:, chosen])
         jumped.append(jumps)
     if pixeldq is not None:
@@ -232,11 +236,10 @@ def _read_ramp(
         rates,
         flags if known else None,
         hits if known else None,
-        max(len(usable) - 1, 0) * group_time,
+        max(len(usable) - 1, 0) * seconds,
         np.concatenate(sample, axis=1),
         np.concatenate(jumped, axis=1),
         usable,
-        group_time,
     )
 
 
@@ -278,7 +281,7 @@ def _count_flags(flags: Flags) -> dict[str, int]:
 
 
 def _cds_noise(integration: _Integration, columns: NDArray[np.bool_]) -> float:
-    """Measure the scatter of the differences of successive groups, each less the mean of its pixel's differences."""
+    """Measure the scatter of the differences of successive groups, less what all pixels share, and the pixel's mean."""
     usable = integration.usable
     quiet = usable[usable >= _QUIET_FROM]
     late = quiet if len(quiet) > 1 else usable
@@ -286,14 +289,13 @@ def _cds_noise(integration: _Integration, columns: NDArray[np.bool_]) -> float:
     if not pairs:
         return float("nan")
     ramps, jumped = integration.sample[:, :, columns], integration.jumped[:, :, columns]
-    steps = np.stack([np.where(jumped[b], np.nan, ramps[b] - ramps[a]) for a, b in pairs])
-    there = np.isfinite(steps)
-    count = np.count_nonzero(there, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        steps = np.stack([np.where(jumped[b], np.nan, ramps[b] - ramps[a]) for a, b in pairs])
+        steps -= np.stack([centre_and_sigma(step)[0] for step in steps])[:, None, None]  # what all pixels share
+        there = np.isfinite(steps)
+        count = np.count_nonzero(there, axis=0)
         mean = np.where(there, steps, 0).sum(axis=0) / count
-        away = (steps - mean) * np.sqrt(count / (count - 1.0))
-    if len(pairs) == 1:
-        away = steps - integration.group_time * np.nanmedian(integration.rates[:, columns])
+        away = (steps - mean) * np.sqrt(count / (count - 1.0)) if len(pairs) > 1 else steps
     away = away[np.isfinite(away)]
     return NORMAL_MAD * float(np.median(np.abs(away))) if away.size else float("nan")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ...errors import FormatError
 from ...model.kinds import ExposureStatistics
 from ..rows import read_rows
 
@@ -32,13 +33,13 @@ _NUMBERS: Final = (
 )
 
 
-def rows_of(manifest: str, found: Sequence[AmplifierStatistics]) -> Rows:
+def rows_of(content: str, found: Sequence[AmplifierStatistics]) -> Rows:
     """Give the rows of a version.
 
     Parameters
     ----------
-    manifest : str
-        Digest of its manifest, which names it.
+    content : str
+        Digest of the version's content, which names it.
     found : sequence of AmplifierStatistics
         What was measured.
 
@@ -49,7 +50,7 @@ def rows_of(manifest: str, found: Sequence[AmplifierStatistics]) -> Rows:
     """
     return [
         {
-            "manifest": manifest,
+            "content": content,
             "rules": RULES,
             "integration": one.integration or 0,
             "amplifier": one.amplifier,
@@ -85,7 +86,7 @@ def make_record(name: str, rows: Sequence[Mapping[str, Any]]) -> ExposureStatist
     groups = max((len(row["residuals"]) for row in rows), default=0)
     dtype = np.dtype(
         [
-            ("manifest", f"S{max(len(row['manifest']) for row in rows)}"),
+            ("content", f"S{max(len(row['content']) for row in rows)}"),
             *_NUMBERS,
             ("percentiles", "f8", (len(rows[0]["percentiles"]),)),
             ("flags", f"S{max(map(len, flags))}"),
@@ -95,7 +96,7 @@ def make_record(name: str, rows: Sequence[Mapping[str, Any]]) -> ExposureStatist
     )
     table = np.zeros(len(rows), dtype)
     for i, (row, text) in enumerate(zip(rows, flags, strict=True)):
-        table["manifest"][i], table["flags"][i] = row["manifest"].encode(), text
+        table["content"][i], table["flags"][i] = row["content"].encode(), text
         for name_of, _ in _NUMBERS:
             table[name_of][i] = row[name_of]
         table["percentiles"][i] = row["percentiles"]
@@ -116,8 +117,16 @@ def read_record(product: Product) -> Rows:
     -------
     list of dict
         As they were given to `make_record`.
+
+    Raises
+    ------
+    FormatError
+        If the product has no such table.
     """
     found = []
+    there = product[_TABLE].dtype.names if _TABLE in product else None
+    if not {"content", "groups", "residuals", "percentiles", "flags", *dict(_NUMBERS)} <= set(there or ()):
+        raise FormatError("it has no table STATISTICS with the columns that miripool statistics writes")
     for row in read_rows(product, _TABLE):
         residuals = np.atleast_1d(row["residuals"])[: row.pop("groups")].tolist()
         found.append({**row, "flags": json.loads(row["flags"]), "residuals": residuals})

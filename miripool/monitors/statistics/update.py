@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import FormatError
+from ...errors import Conflict, FormatError, MiripoolError
 from ...index.exposurestatistics import pending_records, read_statistics, take_records
 from ...model.kinds import ExposureStatistics, pixel_kinds
 from ...pool.save import commit_together
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
     from ...pool.reference import ProductRef
     from ...pool.saving import Prepared
 
-__all__ = ["MEASURED", "RECORD", "UNITS", "load_pending", "statistics_records", "update_statistics"]
+__all__ = ["MEASURED", "RECORD", "UNITS", "load_pending", "measured_records", "statistics_records"]
+
+_log = logging.getLogger(__name__)
 
 MEASURED: Final = ("RateInts", "Rate", "Ramp")
 """Kinds that are measured unless others are named; Raw can be measured as well."""
 
+_TRIES: Final = 10
 _TOGETHER: Final = 200
 """Exposures that are saved in one journal entry."""
 
@@ -37,20 +42,28 @@ def load_pending(core: Core) -> None:
     Parameters
     ----------
     core : Core
-        The pool; its index is caught up. Nothing is done where the index can't be written.
+        The pool; its index is caught up. Nothing is done where the index can't be written. A product that can't be
+        read is passed over with a warning: its versions are measured again when their statistics are asked for.
     """
     database = core.catalog.database
     if database.read_only:
         return
     waiting, stale = pending_records(database)
-    if waiting or stale:
-        take_records(database, {ref.serial: read_record(ref.product) for ref in core.fetch(waiting)})
+    if not waiting and not stale:
+        return
+    found = {}
+    for ref in core.fetch(waiting):
+        try:
+            found[ref.serial] = read_record(ref.product)
+        except MiripoolError as error:
+            _log.warning("%s can't be read, so its statistics count as not measured: %s", ref.urn, error)
+    take_records(database, found)
 
 
-def update_statistics(
+def measured_records(
     core: Core, refs: Sequence[ProductRef], *, progress: Callable[[int, int], None] | None = None
-) -> list[tuple[str, str]]:
-    """Measure versions that were not measured before, and keep what was found.
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Give the statistics of versions. Those that were not measured before are measured, and what was found is kept.
 
     Parameters
     ----------
@@ -63,61 +76,114 @@ def update_statistics(
 
     Returns
     -------
-    list of (str, str)
+    records : list of dict
+        See `statistics_records`.
+    left_out : list of (str, str)
         URN of each version that can't be measured, and why.
     """
     core.catch_up()
-    load_pending(core)
     wanted = [ref for ref in refs if ref.kind in pixel_kinds()]
-    rows = read_statistics(core.catalog.database, [ref.serial for ref in wanted])
+    left_out: dict[str, str] = {}
+    records: list[dict[str, Any]] = []
+    for _ in range(_TRIES):  # others that measure at the same time may replace the rows for a moment
+        _update(core, [ref for ref in wanted if ref.urn not in left_out], left_out, progress)
+        records = statistics_records(core, wanted)
+        if {ref.urn for ref in wanted} <= {record["urn"] for record in records} | left_out.keys():
+            return records, list(left_out.items())
+    raise Conflict("others measure the same versions again and again; try once more")
+
+
+def _update(
+    core: Core,
+    refs: Sequence[ProductRef],
+    left_out: dict[str, str],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Measure the versions that were not measured; note those that can't be measured."""
+    load_pending(core)
+    rows = read_statistics(core.catalog.database, [ref.serial for ref in refs])
     known = {row["serial"] for row in rows if row["rules"] == RULES}
-    fresh = sorted((ref for ref in wanted if ref.serial not in known), key=lambda ref: (ref.name, ref.serial))
-    left_out: list[tuple[str, str]] = []
-    made: dict[str, list[tuple[ProductRef, Rows]]] = {}
-    for done, (ref, found) in enumerate(map_bounded(lambda ref: (ref, _measure(core, ref)), fresh), 1):
+    fresh = sorted((ref for ref in refs if ref.serial not in known), key=lambda ref: (ref.name, ref.serial))
+    contents = {row.serial: row.content for row in core.rows([ref.serial for ref in fresh])}
+    made: dict[str, _Part] = {}
+    measured = map_bounded(lambda ref: (ref, _measure(ref, contents[ref.serial])), fresh)
+    for done, (ref, found) in enumerate(measured, 1):
         if isinstance(found, str):
-            left_out.append((str(ref.urn), found))
+            left_out[ref.urn] = found
         else:
-            made.setdefault(ref.name, []).append((ref, found))
+            part = made.setdefault(ref.name, _Part([], []))
+            part.rows.extend(found)
+            part.inputs.append(ref.urn)
         if progress is not None:
             progress(done, len(fresh))
         if len(made) > _TOGETHER:
             _keep(core, made)
             made = {}
     _keep(core, made)
-    return left_out
 
 
-def _measure(core: Core, ref: ProductRef) -> Rows | str:
+def _measure(ref: ProductRef, content: str) -> Rows | str:
     """Measure a version; give the reason where it can't be measured."""
     try:
-        return rows_of(core.version(ref).manifest, measure(ref.product))
+        return rows_of(content, measure(ref.product)) or "it has no integrations"
     except FormatError as error:
         return str(error)
 
 
-def _keep(core: Core, made: dict[str, list[tuple[ProductRef, Rows]]]) -> None:
-    """Save the products, all in one entry, and make their rows."""
-    if not made:
-        return
-    before = {
-        row.name: row for row in core.catalog.living(sorted(made)) if row.kind == ExposureStatistics.kind and row.head
-    }
-    prepared = [_prepare(core, name, measured, before.get(name)) for name, measured in made.items()]
-    commit_together(core, prepared, pixels=False)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows of an exposure, and the URNs of the versions that they are of."""
+
+    rows: Rows
+    inputs: list[str]
+
+
+def _keep(core: Core, made: dict[str, _Part]) -> None:
+    """Save the products, all in one entry, and make their rows; join what others saved meanwhile."""
+    while made:
+        names = list(made)
+        before = {name: rows[-1] for name, rows in _versions(core, names).items()}
+        prepared = [_prepare(core, name, made[name], before.get(name)) for name in names]
+        saved = commit_together(core, prepared, pixels=False)
+        now = _versions(core, names)
+        made = {}
+        for name, ref in zip(names, saved, strict=True):
+            base = before[name].version if name in before else -1
+            between = [row for row in now.get(name, ()) if base < row.version < ref.version]
+            if between:
+                parts = [_part_of(core, row) for row in between]
+                made[name] = _Part(
+                    [row for part in parts for row in part.rows], [urn for part in parts for urn in part.inputs]
+                )
     load_pending(core)
 
 
-def _prepare(core: Core, name: str, measured: list[tuple[ProductRef, Rows]], before: ProductRow | None) -> Prepared:
+def _versions(core: Core, names: Sequence[str]) -> dict[str, list[ProductRow]]:
+    """Give the living versions of the products of some exposures, by name and version."""
+    core.catch_up()
+    found: dict[str, list[ProductRow]] = {}
+    for row in sorted(core.catalog.living(sorted(names)), key=lambda row: row.version):
+        if row.kind == ExposureStatistics.kind:
+            found.setdefault(row.name, []).append(row)
+    return found
+
+
+def _part_of(core: Core, row: ProductRow) -> _Part:
+    """Read a product; nothing where it can't be read, for what it had is measured again."""
+    try:
+        rows = read_record(core.load_version(row))
+    except MiripoolError:
+        return _Part([], [])
+    return _Part(rows, [urn for step in core.manifest(row).history for urn in step.get("inputs", ())])
+
+
+def _prepare(core: Core, name: str, part: _Part, before: ProductRow | None) -> Prepared:
     """Prepare the product of an exposure: what it had of other versions, and what was measured now."""
-    rows = [row for _, found in measured for row in found]
-    inputs = [str(ref.urn) for ref, _ in measured]
-    if before is not None:
-        again = {row["manifest"] for row in rows}
-        rows = [row for row in read_record(core.load_version(before)) if row["manifest"] not in again] + rows
-        inputs = list(
-            dict.fromkeys([urn for step in core.manifest(before).history for urn in step.get("inputs", ())] + inputs)
-        )
+    old = _Part([], []) if before is None else _part_of(core, before)
+    again = {row["content"] for row in part.rows}
+    rows = [row for row in old.rows if row["content"] not in again] + part.rows
+    rows.sort(key=lambda row: (row["content"], row["integration"], row["amplifier"]))
+    inputs = list(dict.fromkeys(old.inputs + part.inputs))
     history = {"tool": "miripool statistics", "version": str(RULES), "parameters": {}, "inputs": inputs}
     return prepare(core.archive, make_record(name, rows), name=name, history=[history])
 
