@@ -235,12 +235,43 @@ def test_a_pixel_has_a_life(pool: Pool, tmp_path: Path) -> None:
     """`Pool.pixel` and the command `pixel` lead to the life in a monitor, which must be named if there are several."""
     pixel = pool.pixel(30, 800)
     assert pixel.life("dark").records() == pool.monitor("dark").life(30, 800).records()
+    flagged = pixel.life("dark", flags=True)
+    assert {tuple(row["flags"]) for row in flagged.records()} == {()}
+    assert {row["flags"] for row in pixel.life("dark").records()} == {None}
     with pytest.raises(InvalidInput, match="has several monitors; name one of dark, part, one, empty"):
         pixel.life()
     listed = json.loads(call("pixel", "jpl8", "30", "800", "--monitor", "dark", "--json").stdout)
     assert listed == json.loads(call("monitor", "life", "jpl8", "dark", "30", "800", "--json").stdout)
     call("pixel", "jpl8", "30", "800", "--life", "--monitor", "dark", "--plot", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_flags_and_versions(pool: Pool, campaign: LivesCampaign, tmp_path: Path) -> None:
+    """The plot has a strip with a row for each flag, and a colour for each version."""
+    names = campaign.names[:8]
+    try:
+        for name in names[3:6]:
+            product = pool.ref(f"RateInts/{name}").product
+            dq = product["DQ"][...]
+            dq[1, 800 - 779, 29] |= 4
+            dq[:, 800 - 779, 29] |= 2048
+            pool.save(product.replace(DQ=dq), name=name, pixels=False)
+        monitor = pool.create_monitor("flags", where=" or ".join(f"name == '{name}'" for name in names))
+        monitor.update()
+        life = pool.pixel(30, 800).life("flags", flags=True)
+        rows = life.records()
+        assert [row["flags"] for row in rows] == [[]] * 3 + [["JUMP_DET", "HOT"]] * 3 + [[]] * 2
+        assert [row["version"] for row in rows] == [0] * 3 + [1] * 3 + [0] * 2
+        assert list(life.exposures()["flags"]) == [""] * 3 + ["JUMP_DET|HOT"] * 3 + [""] * 2
+        found = texts(life.plot(tmp_path / "a.svg"))
+        assert {"JUMP_DET", "HOT", "DQ", "version 0", "version 1"} <= found
+        assert "HOT" not in texts(monitor.life(30, 800).plot(tmp_path / "b.svg"))
+        listed = json.loads(call("pixel", "jpl8", "30", "800", "--monitor", "flags", "--json").stdout)
+        assert listed[4]["flags"] == ["JUMP_DET", "HOT"]
+    finally:
+        for name in names[3:6]:
+            pool.remove(f"RateInts/{name}@1")
 
 
 @pytest.mark.slow
@@ -349,7 +380,8 @@ def test_on_the_command_line(pool: Pool, campaign: LivesCampaign, tmp_path: Path
     x, y = places(campaign, "hot")[0]
     rows = json.loads(call("monitor", "life", "jpl8", "dark", x, y, "--json").stdout)
     assert len(rows) == NUMBER + 6
-    assert set(rows[0]) == {*("urn", "time", "rate", "error", "integrations", "state", "level", "first", "stratum")}
+    names = "urn version time rate error integrations state level first flags stratum"
+    assert set(rows[0]) == set(names.split())
     assert call("monitor", "life", "jpl8", "dark", x, y, "--csv").stdout.count("\n") == len(rows) + 1
     heads = call("monitor", "life", "jpl8", "dark", x, y, "--detector", "mirimage").stdout.splitlines()[0].split()
     assert heads[:5] == ["time", "rate", "error", "integrations", "state"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands", "show_life"]
 
-_LIFE_COLUMNS = ("time", "rate", "error", "integrations", "state", "level", "first", "urn", "stratum")
+_LIFE_COLUMNS = ("time", "rate", "error", "integrations", "state", "level", "first", "flags", "urn", "stratum")
 
 
 def _life(
@@ -41,7 +41,7 @@ def _life(
     """
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
-        life = pool.monitor(name).life(x, y, detector=detector)
+        life = pool.monitor(name).life(x, y, detector=detector, flags=True)
     show_life(life, plot, as_json=as_json, as_csv=as_csv)
 
 

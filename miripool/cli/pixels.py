@@ -80,7 +80,7 @@ def _pixel(
                 "can't be used with it"
             )
         with open_pool(context, name) as pool:
-            found = pool.pixel(x, y, detector=detector).life(monitor)
+            found = pool.pixel(x, y, detector=detector).life(monitor, flags=True)
         show_life(found, plot, as_json=as_json, as_csv=as_csv)
         return
     cls = kind_class(kind)

@@ -69,6 +69,8 @@ class Course:
         Of the exposures.
     times : tuple of datetime
         Their starts, UTC.
+    versions : tuple of int
+        Their numbers: 0 for the first version of an exposure.
     rate, error : ndarray of float64, shape (n,)
         Mean of the usable integrations and its standard error, DN/s, as measured; NaN where there is none.
     integrations : ndarray of int64, shape (n,)
@@ -89,6 +91,7 @@ class Course:
     first_counts: bool
     urns: tuple[str, ...]
     times: tuple[datetime, ...]
+    versions: tuple[int, ...]
     rate: Matrix
     error: Matrix
     integrations: NDArray[np.int64]
@@ -136,6 +139,7 @@ def read_course(view: StratumView, x: int, y: int) -> Course:
         view.first,
         view.urns,
         view.times,
+        view.versions,
         rate[:, i, j],
         error[:, i, j],
         used,

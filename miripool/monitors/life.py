@@ -17,10 +17,11 @@ from ..query.queries import check_detector
 from .courses import Course, read_course
 from .events import events_of
 from .lifeplots import plot_courses
+from .pixelflags import flag_names
 from .views import read_views
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from astropy.table import Table
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["PixelLife", "read_life"]
 
 _AMOUNTS: Final = ("amplitude", "error", "significance", "fraction", "dwell")
-_EXPOSURE: Final = ("urn", "time", "rate", "error", "integrations", "state", "level", "first", "stratum")
+_EXPOSURE: Final = (
+    *("urn", "version", "time", "rate", "error", "integrations", "state", "level", "first", "flags", "stratum"),
+)
 _EPISODE: Final = ("state", "begin", "end", *_AMOUNTS, "exposures", "stratum")
 _RATES: Final = {"rate", "error", "level", "first", "amplitude"}
 
@@ -57,6 +60,8 @@ class PixelLife:
         One for each stratum that the pixel lies in, with the rates as arrays.
     events : tuple of Event
         What happened to the detector, by time.
+    flags : mapping of str to int, or None
+        By URN: the DQ flags of the pixel that any integration has; None if they were not read.
     """
 
     monitor: str
@@ -66,6 +71,7 @@ class PixelLife:
     pixel_id: int
     courses: tuple[Course, ...]
     events: tuple[Event, ...] = ()
+    flags: Mapping[str, int] | None = None
 
     def __repr__(self) -> str:
         exposures = sum(len(course.times) for course in self.courses)
@@ -82,6 +88,7 @@ class PixelLife:
         return [
             {
                 "urn": course.urns[i],
+                "version": course.versions[i],
                 "time": course.times[i],
                 "rate": _known(course.rate[i]),
                 "error": _known(course.error[i]),
@@ -89,11 +96,15 @@ class PixelLife:
                 "state": course.state_at(i),
                 "level": _known(course.level[i]),
                 "first": _known(course.first[i]),
+                "flags": self._flags_in(course.urns[i]),
                 "stratum": str(course.stratum),
             }
             for course in self.courses
             for i in range(len(course.times))
         ]
+
+    def _flags_in(self, urn: str) -> list[str] | None:
+        return flag_names(self.flags[urn]) if self.flags is not None and urn in self.flags else None
 
     def exposures(self) -> Table:
         """List the exposures.
@@ -101,10 +112,11 @@ class PixelLife:
         Returns
         -------
         astropy.table.Table
-            By stratum and time: ``urn, time`` (start, UTC), ``rate, error`` (DN/s, NaN where no integration is usable),
-            ``integrations`` (that the rate is made of), ``state`` (empty for none), ``level`` (median rate of the
-            neighbours, DN/s), ``first`` (slope of the first integration, DN/s; NaN where there is only one) and
-            ``stratum``. Rates are as measured: changes that all pixels share are still in them, and in the level.
+            By stratum and time: ``urn, version, time`` (start, UTC), ``rate, error`` (DN/s, NaN where no integration is
+            usable), ``integrations`` (that the rate is made of), ``state`` (empty for none), ``level`` (median rate of
+            the neighbours, DN/s), ``first`` (slope of the first integration, DN/s; NaN where there is only one),
+            ``flags`` (names of DQ flags joined by ``|``; empty if they were not read) and ``stratum``. Rates are as
+            measured: changes that all pixels share are still in them, and in the level.
         """
         return self._table(self.records(), _EXPOSURE)
 
@@ -133,7 +145,9 @@ class PixelLife:
         return self._table(rows, _EPISODE)
 
     def plot(self, path: str | Path, *, title: str | None = None) -> Path:
-        """Plot the rate through time, with the states and the neighbours. A file that is there is replaced.
+        """Plot the rate through time, with the states, the neighbours and, if they were read, the DQ flags.
+
+        Versions have colours of their own if there are several. A file that is there is replaced.
 
         Parameters
         ----------
@@ -155,7 +169,8 @@ class PixelLife:
             If the file can't be written.
         """
         pixel = f"{self.detector} pixel x={self.x}, y={self.y} (pixel_id {self.pixel_id})"
-        return plot_courses(self.courses, path, title=title or f"{pixel}, monitor {self.monitor}", events=self.events)
+        title = title or f"{pixel}, monitor {self.monitor}"
+        return plot_courses(self.courses, path, title=title, events=self.events, flags=self.flags or {})
 
     def _table(self, rows: Sequence[Record], names: Sequence[str]) -> Table:
         from astropy.table import Table
@@ -165,6 +180,8 @@ class PixelLife:
             values = [row[name] for row in rows]
             if name in {"time", "begin", "end"}:
                 table[name] = time_column(values)
+            elif name == "flags":
+                table[name] = np.array(["|".join(value or ()) for value in values], str)
             elif name in {"urn", "state", "stratum"}:
                 table[name] = np.array(values, str)
             else:

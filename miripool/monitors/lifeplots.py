@@ -10,10 +10,11 @@ import numpy as np
 from ..pixels.figures import new_figure, save_figure, show_times, time_limits
 from ..system.words import counted
 from .charts import draw_events
+from .pixelflags import flag_names
 from .styles import STATE_STYLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -26,11 +27,20 @@ __all__ = ["plot_courses"]
 
 _MOST: Final = 4
 """Strata that are drawn, those with the most exposures."""
+_VERSIONS: Final = "oDs^vP"
+"""Markers of versions."""
 _STRIP: Final = 0.06
 """Share of a panel's height for the names of states."""
 
 
-def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str, events: Sequence[Event] = ()) -> Path:
+def plot_courses(
+    courses: Sequence[Course],
+    path: str | Path,
+    *,
+    title: str,
+    events: Sequence[Event] = (),
+    flags: Mapping[str, int] | None = None,
+) -> Path:
     """Plot the courses of a pixel, one panel for each stratum.
 
     Parameters
@@ -43,6 +53,8 @@ def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str, eve
         Of the plot.
     events : sequence of Event, keyword-only
         To be marked.
+    flags : mapping of str to int, keyword-only, optional
+        DQ flags by URN, for a strip below each panel.
 
     Returns
     -------
@@ -58,8 +70,11 @@ def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str, eve
     """
     drawn = sorted(courses, key=lambda course: -len(course.times))[:_MOST]
     drawn.sort(key=lambda course: course.number)
-    figure = new_figure(11, 1.5 + 4.2 * len(drawn))
-    panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
+    strips = [_flags_of(course, flags or {}) for course in drawn]
+    heights = [height for strip in strips for height in (4.2, 0.25 * len(strip) + 0.05)]
+    figure = new_figure(11, 1.5 + sum(heights))
+    grid = figure.subplots(2 * len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    panels = grid[::2]
     left = len(courses) - len(drawn)
     figure.suptitle(title + (f"\n{counted(left, 'more stratum', 'more strata')} not drawn" if left else ""))
     limits = time_limits(min(c.times[0] for c in drawn), max(c.times[-1] for c in drawn))
@@ -67,9 +82,36 @@ def plot_courses(courses: Sequence[Course], path: str | Path, *, title: str, eve
         axes.set_xlim(limits)
         draw_events(axes, events)
         _draw(axes, course, limits[1])
-    panels[-1].set_xlabel("start of the exposure (UTC)")
-    show_times(panels[-1])
+    for axes, course, strip in zip(grid[1::2], drawn, strips, strict=True):
+        _draw_flags(axes, course, strip)
+    last = grid[-1] if strips[-1] else panels[-1]
+    last.set_xlabel("start of the exposure (UTC)")
+    last.tick_params(labelbottom=True)
+    show_times(last)
     return save_figure(figure, path)
+
+
+def _flags_of(course: Course, flags: Mapping[str, int]) -> dict[str, list[int]]:
+    """Give the exposures that have each flag, by the names of those that any has."""
+    found: dict[str, list[int]] = {}
+    for i, urn in enumerate(course.urns):
+        for name in flag_names(flags.get(urn, 0)):
+            found.setdefault(name, []).append(i)
+    return found
+
+
+def _draw_flags(axes: Any, course: Course, strip: Mapping[str, Sequence[int]]) -> None:
+    """Mark the exposures with each DQ flag, a row for each."""
+    if not strip:
+        axes.set_axis_off()
+        return
+    times = np.array(course.times)
+    for row, chosen in enumerate(strip.values()):
+        axes.plot(times[list(chosen)], np.full(len(chosen), row), "s", ms=3.5, color="0.25")
+    axes.set_yticks(range(len(strip)), list(strip), fontsize="x-small")
+    axes.set_ylim(len(strip) - 0.5, -0.5)
+    axes.set_ylabel("DQ", fontsize="small")
+    axes.grid(alpha=0.3)
 
 
 def _draw(axes: Any, course: Course, right: datetime) -> None:
@@ -77,8 +119,7 @@ def _draw(axes: Any, course: Course, right: datetime) -> None:
     _draw_bands(axes, course, right)
     times = course.times
     if np.isfinite(course.rate).any():
-        bars = {"fmt": "o", "ms": 4.5, "lw": 1, "capsize": 2, "color": "black"}
-        axes.errorbar(times, course.rate, course.error, **bars, label="rate and its error")
+        _draw_rates(axes, course)
     _draw_levels(axes, course)
     used = "part of the rate" if course.first_counts else "not part of the rate"
     if np.isfinite(course.first).any():
@@ -98,6 +139,20 @@ def _draw(axes: Any, course: Course, right: datetime) -> None:
     order = sorted(range(len(labels)), key=lambda i: not labels[i].startswith("rate"))  # the rate first
     place: dict[str, Any] = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
     axes.legend([handles[i] for i in order], [labels[i] for i in order], **place)
+
+
+def _draw_rates(axes: Any, course: Course) -> None:
+    """Draw the rates with their errors; each version has a colour and a marker, if there are several."""
+    numbers = sorted(set(course.versions))
+    versions, times = np.array(course.versions), np.array(course.times)
+    for place, number in enumerate(numbers):
+        mine = np.isfinite(course.rate) & (versions == number)
+        if not mine.any():
+            continue
+        look = {"color": "black"} if len(numbers) == 1 else {"color": f"C{place % 10}", "mec": "black", "mew": 0.5}
+        bars = {"fmt": _VERSIONS[place % len(_VERSIONS)], "ms": 4.5, "lw": 1, "capsize": 2, **look}
+        which = "" if len(numbers) == 1 else f",\nversion {number}"
+        axes.errorbar(times[mine], course.rate[mine], course.error[mine], **bars, label=f"rate and its error{which}")
 
 
 def _draw_bands(axes: Any, course: Course, right: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from .life import read_life
 from .limits import limit_records
 from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
+from .pixelflags import read_flags
 from .plots import plot_monitor
 from .result import MJD_0, build
 from .rows import read_rows
@@ -485,7 +487,7 @@ class PixelMonitor:
         self.ref = done.ref
         return done
 
-    def life(self, x: int, y: int, *, detector: str | None = None) -> PixelLife:
+    def life(self, x: int, y: int, *, detector: str | None = None, flags: bool = False) -> PixelLife:
         """Follow one pixel through the exposures: its rates, its states, and its neighbours.
 
         Parameters
@@ -494,6 +496,8 @@ class PixelMonitor:
             Column and row of the FULL array, from 1.
         detector : str, keyword-only, optional
             Name of the detector, in capitals or not; needed only if the monitor follows several.
+        flags : bool, keyword-only
+            Read the pixel's DQ flags as well, from each exposure: some milliseconds for each.
 
         Returns
         -------
@@ -506,7 +510,8 @@ class PixelMonitor:
             If there is no such pixel or detector; if the monitor does not follow the pixel, or follows it on several
             detectors and none was named; or if the monitor has no exposures.
         """
-        return read_life(self.ref.product, x, y, detector=detector)
+        life = read_life(self.ref.product, x, y, detector=detector)
+        return replace(life, flags=read_flags(self._core, life.courses, life.x, life.y)) if flags else life
 
     def plot(
         self, path: str | Path, what: str = "state", *, at: datetime | None = None, stratum: int | None = None

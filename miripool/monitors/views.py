@@ -43,6 +43,8 @@ class StratumView:
         Of the exposures, in the order of time.
     times : tuple of datetime
         Their starts, UTC.
+    versions : tuple of int
+        Their numbers in their tracks.
     offset : int
         Of its first exposure among those of all strata.
     parts : tuple of (str, int)
@@ -55,6 +57,7 @@ class StratumView:
     first: bool
     urns: tuple[str, ...]
     times: tuple[datetime, ...]
+    versions: tuple[int, ...]
     offset: int
     parts: tuple[tuple[str, int], ...]
 
@@ -183,6 +186,7 @@ def read_views(product: Product) -> list[StratumView]:
             bool(row["first"]),
             tuple(member["urn"] for member in exposures),
             tuple(member["time"] for member in exposures),
+            tuple(member["version"] for member in exposures),
             exposures[0]["place"],
             tuple((member["part"], member["number"]) for member in exposures),
         )

@@ -17,13 +17,15 @@ __all__ = ["PoolPixel"]
 class PoolPixel(Pixel):
     """One detector pixel, followed through versions and monitors of a pool; the parameters are those of `Pixel`."""
 
-    def life(self, monitor: str | None = None) -> PixelLife:
+    def life(self, monitor: str | None = None, *, flags: bool = False) -> PixelLife:
         """Give the pixel's life as a monitor found it: rates, states, and the pixels beside it.
 
         Parameters
         ----------
         monitor : str, optional
             Name of the monitor; needed unless the pool has just one.
+        flags : bool, keyword-only
+            Read the pixel's DQ flags as well; see `PixelMonitor.life`.
 
         Returns
         -------
@@ -45,4 +47,4 @@ class PoolPixel(Pixel):
                 )
                 raise InvalidInput(f"pool {self._pool.name} has {words}")
             monitor = names[0]
-        return open_monitor(self._pool, monitor).life(self.x, self.y, detector=self.detector)
+        return open_monitor(self._pool, monitor).life(self.x, self.y, detector=self.detector, flags=flags)
