@@ -37,27 +37,35 @@ def _lineage(context: typer.Context, name: PoolName, spec: Spec, as_json: Json =
 
         write(to_json([descent_record(name, root) for root in roots]))
         return
+    seen: set[int] = set()
     for root in roots:
-        for line in _draw(name, root, "", ""):
+        for line in _draw(name, root, "", "", seen):
             write(line)
 
 
-def _draw(pool: str, node: Descent, first: str, rest: str, known: Mapping[str, str] | None = None) -> Iterator[str]:
+def _draw(
+    pool: str, node: Descent, first: str, rest: str, seen: set[int], known: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Give the lines of a tree; `first` stands before the first one, `rest` before the others.
 
-    Reference files that are `known` from above are not named again.
+    Reference files that are `known` from above are not named again, and what was made of a version is drawn once:
+    `seen` has the serials of those that were drawn.
     """
     row = node.row
     tags = f"  [{', '.join(row.tags)}]" if row.tags else ""
     trash = "  removed for good" if row.purged else "  in the trash" if row.removed else ""
     asked = "  ← this" if node.asked else ""
-    yield f"{first}{row.kind}/{row.name}@{row.version}  {Urn(pool, row.kind, row.serial)}{tags}{trash}{asked}"
+    again = "  (see above)" if row.serial in seen else ""
+    yield f"{first}{row.kind}/{row.name}@{row.version}  {Urn(pool, row.kind, row.serial)}{tags}{trash}{asked}{again}"
+    if again:
+        return
+    seen.add(row.serial)
     beside = rest + ("│     " if node.into else "      ")
     yield from (f"{beside}{line}" for line in _about(node, known or {}, above=known is not None))
     for i, below in enumerate(node.into):
         last = i == len(node.into) - 1
         start, further = ("└── ", "    ") if last else ("├── ", "│   ")
-        yield from _draw(pool, below, rest + start, rest + further, {**(known or {}), **node.references})
+        yield from _draw(pool, below, rest + start, rest + further, seen, {**(known or {}), **node.references})
 
 
 def _about(node: Descent, known: Mapping[str, str], *, above: bool) -> Iterator[str]:
