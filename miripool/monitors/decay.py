@@ -214,10 +214,11 @@ def persistence_records(product: Product, exposure: Product, start_mjd: float) -
     """
     ended = timing_of(exposure).ended
     begin = ended if np.isfinite(ended) and ended >= start_mjd else start_mjd
+    detector = exposure.meta["DETECTOR"].value if "DETECTOR" in exposure.meta else None
     found: list[dict[str, Any]] = []
     problems = []
     for view in read_views(product):
-        if view.stratum.detector != exposure.meta["DETECTOR"].value:
+        if view.stratum.detector != detector:
             continue
         chosen = saturated_pixels(exposure, view)
         mjd = np.array([(time - MJD_0).total_seconds() / 86400 for time in view.times])
