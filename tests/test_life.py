@@ -344,6 +344,18 @@ def test_a_histogram_has_its_numbers(monitor: PixelMonitor, tmp_path: Path) -> N
     assert f"{part.size:,} pixels," in found
 
 
+def test_times_need_a_time_zone(monitor: PixelMonitor, tmp_path: Path) -> None:
+    naive = START.replace(tzinfo=None)
+    for ask in (
+        lambda: monitor.states(at=naive),
+        lambda: monitor.alarms(naive),
+        lambda: monitor.plot(tmp_path / "a.png", at=naive),
+        lambda: monitor.mask(naive),
+    ):
+        with pytest.raises(InvalidInput, match="time zone"):
+            ask()
+
+
 @pytest.mark.slow
 def test_plots_that_are_not_there(monitor: PixelMonitor, tmp_path: Path) -> None:
     for what, options, words in (

@@ -8,18 +8,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InvalidInput
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
 
-__all__ = ["time_column"]
+__all__ = ["refuse_naive", "time_column"]
 
 _DAY = 86_400
 _MJD = date(1858, 11, 17).toordinal()
 _BEFORE = 1_721_424.5
 """Julian date of the midnight before `date.fromordinal(1)`, less one day."""
+
+
+def refuse_naive(time: datetime | None) -> None:
+    """Refuse a time without a time zone: it can't be compared with those of exposures.
+
+    Parameters
+    ----------
+    time : datetime or None
+        Any; None is no time.
+
+    Raises
+    ------
+    InvalidInput
+        If it has none.
+    """
+    if time is not None and time.tzinfo is None:
+        raise InvalidInput(f"{time.isoformat()} has no time zone; give it one, e.g. tzinfo=datetime.UTC")
 
 
 def time_column(

@@ -10,6 +10,7 @@ from ..errors import AlreadyExists, FormatError, ProductNotFound
 from ..formats import read_fits
 from ..model.kinds import Monitor
 from ..model.product import Product
+from ..model.times import refuse_naive
 from ..pool import save as saving
 from ..pool.core import core_of
 from ..pool.find import find
@@ -112,8 +113,9 @@ class PixelMonitor:
         Raises
         ------
         InvalidInput
-            If there is no such state.
+            If there is no such state, or the time has no time zone.
         """
+        refuse_naive(at)
         records = answers.state_records(self.ref.product, states=states, at=at, pixel=pixel)
         if not urns:
             records = [{**record, "exposures": len(record["exposures"])} for record in records]
@@ -408,6 +410,7 @@ class PixelMonitor:
         list of dict
             By the time of raising.
         """
+        refuse_naive(since)
         product = self.ref.product
         found = alarm_records(product, since=since) + limit_records(product, yellow, red, since=since)
         return sorted(found, key=lambda record: (record["raised"], record["stratum"], record["amplifier"]))
@@ -545,6 +548,7 @@ class PixelMonitor:
         StorageError
             If the file can't be written.
         """
+        refuse_naive(at)
         return plot_monitor(self.ref.product, path, what, at=at, stratum=stratum)
 
 
