@@ -14,6 +14,7 @@ from ..formats import read_fits, write_fits
 from ..instruments.detector import Placement
 from ..instruments.known import detector_named
 from ..instruments.miri import SUBARRAYS, subarray_at
+from ..model.times import refuse_naive
 from ..query.pixelwhere import FLAGS
 from .definition import RULES
 from .maskbase import bare_base, open_base
@@ -259,8 +260,7 @@ def make_mask(
     InvalidInput
         If the date has no time zone, the strata can't be chosen, or the base does not fit.
     """
-    if at.tzinfo is None:
-        raise InvalidInput(f"the date {at.isoformat()} has no time zone; give it one, e.g. tzinfo=datetime.UTC")
+    refuse_naive(at)
     at = at.astimezone(UTC)
     chosen = choose_strata(ref.product, ref.name, strata, at)
     detector = detector_named(chosen[0].stratum.detector)
