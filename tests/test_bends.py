@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
+from homes import call
 
 from miripool import Pool, Ramp, RateInts
-from miripool.errors import FormatError
+from miripool.errors import FormatError, InvalidInput
 from miripool.monitors.ramps import read_ramps
 
 PLACE = {
@@ -45,7 +47,7 @@ def save(pool: Pool, number: int, rates: np.ndarray, bends: np.ndarray) -> None:
     pool.save(Ramp(meta, arrays, name=f"r{number:02d}"), pixels=False)
 
 
-def test_ramps_of_a_monitor(pool: Pool) -> None:
+def test_ramps_of_a_monitor(pool: Pool, tmp_path: Path) -> None:
     """RC pixels are found, up and down; hot ones are hot, and hits, steps and quiet pixels are not RC."""
     rng = np.random.default_rng(6)
     places = rng.permutation([(y, x) for y in range(2, 62) for x in range(6, 70) if (y, x) != (40, 40)])
@@ -74,6 +76,23 @@ def test_ramps_of_a_monitor(pool: Pool) -> None:
     assert np.isnan(rate[40, 40])
     assert np.isnan(rate[:, :4]).all()
     assert monitor.trends()["median"].max() < 6  # 2 DN/s, and what the settling adds
+    x, y = int(bent[1][0]) + 1, int(bent[0][0]) + 779
+    days = [
+        datetime(2026, 1, 2, 13, tzinfo=UTC),
+        datetime(2026, 1, 2, 14, tzinfo=UTC),
+        datetime(2026, 1, 4, tzinfo=UTC),
+    ]
+    life = pool.pixel(x, y).life(flags=True, ramps=days)
+    assert [table["name"][0] for table in life.ramps] == ["r03", "r06"]
+    assert life.ramps[0]["ramp"].shape == (NINTS, GROUPS)
+    picture = life.plot(tmp_path / "life.svg").read_text()
+    assert "Ramp of r06" in picture
+    assert "signal (DN)" in picture
+    shown = tmp_path / "life.png"
+    call("pixel", "jpl8", x, y, "--life", "--ramps", "2026-01-02T13:00,2026-01-04", "--plot", shown)
+    assert shown.read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(InvalidInput, match="no exposure had begun at 2025-01-01"):
+        pool.pixel(x, y).life(ramps=[datetime(2025, 1, 1, tzinfo=UTC)])
     save(pool, NUMBER, np.full(SHAPE, 2.0), bends)
     assert monitor.update().read == 1
     assert {row["state"] for row in monitor.states("rc")} == {"rc"}

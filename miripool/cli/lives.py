@@ -11,12 +11,36 @@ from .output import say
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..monitors import PixelLife
     from .commands import Commands
 
-__all__ = ["add_commands", "show_life"]
+__all__ = ["Ramps", "add_commands", "show_life", "times_of"]
 
 _LIFE_COLUMNS = ("time", "rate", "error", "integrations", "state", "level", "first", "flags", "urn", "stratum")
+
+
+Ramps = Annotated[
+    str | None,
+    typer.Option("--ramps", metavar="TIME,…", help="Also plot the ramps of the last exposures at these times, UTC."),
+]
+
+
+def times_of(text: str | None) -> list[datetime]:
+    """Read times that are separated by commas; none unless given.
+
+    Parameters
+    ----------
+    text : str or None
+        E.g. ``2026-01-03,2026-01-05T12:00``.
+
+    Returns
+    -------
+    list of datetime
+        Aware.
+    """
+    return [moment(part) for part in text.split(",")] if text else []
 
 
 def _life(
@@ -31,6 +55,7 @@ def _life(
     plot: Annotated[
         str | None, typer.Option("--plot", metavar="FILE", help="Plot the rates and states against time.")
     ] = None,
+    ramps: Ramps = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -41,7 +66,7 @@ def _life(
     """
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
-        life = pool.monitor(name).life(x, y, detector=detector, flags=True)
+        life = pool.monitor(name).life(x, y, detector=detector, flags=True, ramps=times_of(ramps))
     show_life(life, plot, as_json=as_json, as_csv=as_csv)
 
 

@@ -13,7 +13,7 @@ import typer
 from ..system.words import counted
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .commands import Commands
-from .lives import show_life
+from .lives import Ramps, show_life, times_of
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
@@ -62,6 +62,7 @@ def _pixel(
     monitor: Annotated[
         str | None, typer.Option("--monitor", metavar="NAME", help="The monitor, if the pool has several.")
     ] = None,
+    ramps: Ramps = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -73,14 +74,14 @@ def _pixel(
     from ..model.kinds import KINDS, kind_class
 
     one_form(as_json=as_json, as_csv=as_csv)
-    if life or monitor is not None:
+    if life or monitor is not None or ramps is not None:
         if where != "1" or tag is not None or all_versions or columns is not None or dq_names:
             raise InvalidInput(
                 "--life shows all exposures of a monitor; --where, --tag, --all-versions, --columns and --dq-names "
                 "can't be used with it"
             )
         with open_pool(context, name) as pool:
-            found = pool.pixel(x, y, detector=detector).life(monitor, flags=True)
+            found = pool.pixel(x, y, detector=detector).life(monitor, flags=True, ramps=times_of(ramps))
         show_life(found, plot, as_json=as_json, as_csv=as_csv)
         return
     cls = kind_class(kind)

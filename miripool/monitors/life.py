@@ -62,6 +62,8 @@ class PixelLife:
         What happened to the detector, by time.
     flags : mapping of str to int, or None
         By URN: the DQ flags of the pixel that any integration has; None if they were not read.
+    ramps : tuple of astropy.table.Table
+        Its ramps in chosen exposures, as `Pixel.ramps` gives them.
     """
 
     monitor: str
@@ -72,6 +74,7 @@ class PixelLife:
     courses: tuple[Course, ...]
     events: tuple[Event, ...] = ()
     flags: Mapping[str, int] | None = None
+    ramps: tuple[Table, ...] = ()
 
     def __repr__(self) -> str:
         exposures = sum(len(course.times) for course in self.courses)
@@ -145,7 +148,7 @@ class PixelLife:
         return self._table(rows, _EPISODE)
 
     def plot(self, path: str | Path, *, title: str | None = None) -> Path:
-        """Plot the rate through time, with the states, the neighbours and, if they were read, the DQ flags.
+        """Plot the rate through time, with states, neighbours and, if they were read, DQ flags and ramps.
 
         Versions have colours of their own if there are several. A file that is there is replaced.
 
@@ -170,7 +173,8 @@ class PixelLife:
         """
         pixel = f"{self.detector} pixel x={self.x}, y={self.y} (pixel_id {self.pixel_id})"
         title = title or f"{pixel}, monitor {self.monitor}"
-        return plot_courses(self.courses, path, title=title, events=self.events, flags=self.flags or {})
+        flags = self.flags or {}
+        return plot_courses(self.courses, path, title=title, events=self.events, flags=flags, ramps=self.ramps)
 
     def _table(self, rows: Sequence[Record], names: Sequence[str]) -> Table:
         from astropy.table import Table

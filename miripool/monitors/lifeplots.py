@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..pixels.figures import new_figure, save_figure, show_times, time_limits
+from ..pixels.plots import draw_ramps
 from ..system.words import counted
 from .charts import draw_events
 from .pixelflags import flag_names
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from astropy.table import Table
     from numpy.typing import NDArray
 
     from .courses import Course, Episode
@@ -40,6 +42,7 @@ def plot_courses(
     title: str,
     events: Sequence[Event] = (),
     flags: Mapping[str, int] | None = None,
+    ramps: Sequence[Table] = (),
 ) -> Path:
     """Plot the courses of a pixel, one panel for each stratum.
 
@@ -55,6 +58,8 @@ def plot_courses(
         To be marked.
     flags : mapping of str to int, keyword-only, optional
         DQ flags by URN, for a strip below each panel.
+    ramps : sequence of astropy.table.Table, keyword-only
+        Ramps in chosen exposures, for panels at the bottom.
 
     Returns
     -------
@@ -72,8 +77,15 @@ def plot_courses(
     drawn.sort(key=lambda course: course.number)
     strips = [_flags_of(course, flags or {}) for course in drawn]
     heights = [height for strip in strips for height in (4.2, 0.25 * len(strip) + 0.05)]
+    heights += [3.2] if ramps else []
     figure = new_figure(11, 1.5 + sum(heights))
-    grid = figure.subplots(2 * len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    places = figure.add_gridspec(len(heights), max(len(ramps), 1), height_ratios=heights)
+    grid: list[Any] = []
+    for row in range(2 * len(drawn)):
+        grid.append(figure.add_subplot(places[row, :], sharex=grid[0] if grid else None))
+        grid[-1].tick_params(labelbottom=False)
+    for column, table in enumerate(ramps):
+        _draw_ramp(figure.add_subplot(places[len(heights) - 1, column]), table)
     panels = grid[::2]
     left = len(courses) - len(drawn)
     figure.suptitle(title + (f"\n{counted(left, 'more stratum', 'more strata')} not drawn" if left else ""))
@@ -89,6 +101,17 @@ def plot_courses(
     last.tick_params(labelbottom=True)
     show_times(last)
     return save_figure(figure, path)
+
+
+def _draw_ramp(axes: Any, table: Table) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    draw_ramps(axes, table)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    start = table["time"][0]
+    when = "" if np.ma.is_masked(start) else f"\n{start.to_datetime():%Y-%m-%d %H:%M} UTC"
+    axes.set_title(f"{table.meta['kind']} of {table['name'][0]}{when}", fontsize="small")
+    axes.grid(alpha=0.3)
 
 
 def _flags_of(course: Course, flags: Mapping[str, int]) -> dict[str, list[int]]:

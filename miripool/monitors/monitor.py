@@ -22,6 +22,7 @@ from .decay import persistence_records
 from .events import Event, effect_records, events_of, events_table
 from .levels import read_levels
 from .life import read_life
+from .liferamps import read_ramps_at
 from .limits import limit_records
 from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
@@ -490,7 +491,9 @@ class PixelMonitor:
         self.ref = done.ref
         return done
 
-    def life(self, x: int, y: int, *, detector: str | None = None, flags: bool = False) -> PixelLife:
+    def life(
+        self, x: int, y: int, *, detector: str | None = None, flags: bool = False, ramps: Iterable[datetime] = ()
+    ) -> PixelLife:
         """Follow one pixel through the exposures: its rates, its states, and its neighbours.
 
         Parameters
@@ -501,6 +504,8 @@ class PixelMonitor:
             Name of the detector, in capitals or not; needed only if the monitor follows several.
         flags : bool, keyword-only
             Read the pixel's DQ flags as well, from each exposure: some milliseconds for each.
+        ramps : iterable of datetime, keyword-only, optional
+            Read its ramps as well, in the last exposures that had begun at these times; aware.
 
         Returns
         -------
@@ -514,7 +519,8 @@ class PixelMonitor:
             detectors and none was named; or if the monitor has no exposures.
         """
         life = read_life(self.ref.product, x, y, detector=detector)
-        return replace(life, flags=read_flags(self._core, life.courses, life.x, life.y)) if flags else life
+        seen = read_flags(self._core, life.courses, life.x, life.y) if flags else None
+        return replace(life, flags=seen, ramps=read_ramps_at(self._core, life, ramps))
 
     def plot(
         self, path: str | Path, what: str = "state", *, at: datetime | None = None, stratum: int | None = None

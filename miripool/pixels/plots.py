@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
-__all__ = ["plot_pixel"]
+__all__ = ["draw_ramps", "plot_pixel"]
 
 _BAD = FLAGS["DO_NOT_USE"]
 _MOST_LABELS = 8
@@ -47,7 +47,7 @@ def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> P
     figure = new_figure(9, 5.5)
     axes = figure.add_subplot()
     if "ramp" in table.colnames:
-        _draw_ramps(axes, table)
+        draw_ramps(axes, table)
     else:
         _draw_history(axes, table)
     meta = table.meta
@@ -70,8 +70,16 @@ def _tidy_ticks(axes: Any) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _draw_ramps(axes: Any, table: Table) -> None:
-    """Each integration a line over its groups, coloured by version."""
+def draw_ramps(axes: Any, table: Table) -> None:
+    """Draw each integration as a line over its groups, coloured by version; flagged groups are marked.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Is empty.
+    table : astropy.table.Table
+        From `Pixel.ramps`, with DQ flags as bits.
+    """
     urns = list(dict.fromkeys(table["urn"]))
     colours = {urn: f"C{i % 10}" for i, urn in enumerate(urns)}
     labelled: set[str] = set()

@@ -9,6 +9,9 @@ from ..monitors import list_monitors, open_monitor
 from ..pixels.pixel import Pixel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
     from ..monitors import PixelLife
 
 __all__ = ["PoolPixel"]
@@ -17,15 +20,15 @@ __all__ = ["PoolPixel"]
 class PoolPixel(Pixel):
     """One detector pixel, followed through versions and monitors of a pool; the parameters are those of `Pixel`."""
 
-    def life(self, monitor: str | None = None, *, flags: bool = False) -> PixelLife:
+    def life(self, monitor: str | None = None, *, flags: bool = False, ramps: Iterable[datetime] = ()) -> PixelLife:
         """Give the pixel's life as a monitor found it: rates, states, and the pixels beside it.
 
         Parameters
         ----------
         monitor : str, optional
             Name of the monitor; needed unless the pool has just one.
-        flags : bool, keyword-only
-            Read the pixel's DQ flags as well; see `PixelMonitor.life`.
+        flags, ramps : object, keyword-only, optional
+            Read the pixel's DQ flags and ramps as well; see `PixelMonitor.life`.
 
         Returns
         -------
@@ -47,4 +50,4 @@ class PoolPixel(Pixel):
                 )
                 raise InvalidInput(f"pool {self._pool.name} has {words}")
             monitor = names[0]
-        return open_monitor(self._pool, monitor).life(self.x, self.y, detector=self.detector, flags=flags)
+        return open_monitor(self._pool, monitor).life(self.x, self.y, detector=self.detector, flags=flags, ramps=ramps)
