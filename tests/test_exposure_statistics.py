@@ -289,6 +289,20 @@ def test_a_copy_brings_its_statistics(pool: Pool, monkeypatch: pytest.MonkeyPatc
         assert second.exposure_statistics("name == 'a b'")["median"].tolist() == [2.0] * 8
 
 
+def test_equal_versions_and_names(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same data twice: as two versions, and under two names."""
+    save(pool, 1.0)
+    arrays = {"SCI": np.full((2, *SHAPE), 1.0, "f4")}
+    meta = {**PLACE, "EFFINTTM": 1.0, "DATE-OBS": "2026-01-02", "TIME-OBS": "00:00:00"}
+    pool.save(RateInts(meta, arrays, name="a b"), pixels=False, force=True)
+    pool.save(RateInts(meta, arrays, name="other"), pixels=False)
+    assert len(pool.exposure_statistics(all_versions=True)) == 24
+    assert len(ask_pool(pool, MEDIANS)) == 6
+    forbid(monkeypatch)
+    monkeypatch.setattr(statistics.update, "read_record", lambda _: pytest.fail("a record was read again"))
+    assert len(pool.exposure_statistics(all_versions=True)) == 24
+
+
 def test_a_damaged_record_is_in_nobodys_way(pool: Pool) -> None:
     """SQL answers, and what the record had is measured again."""
     save(pool, 1.0)

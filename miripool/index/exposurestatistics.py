@@ -25,12 +25,14 @@ _IS_STALE = not_(exists().where(_HEAD, _p.serial == _e.record))
 _STALE = delete(exposure_statistic).where(_IS_STALE)
 _ANY_STALE = select(exists().select_from(exposure_statistic).where(_IS_STALE))
 
+_KEYS: Final = ("content", "integration", "amplifier")
+
 COLUMNS: Final = tuple(column.name for column in exposure_statistic.columns)
 """Of a row."""
 
 _READ = (
-    select(_p.serial, *(column for column in exposure_statistic.columns if column.name != "content"))
-    .join(exposure_statistic, _e.content == _p.content)
+    select(_p.serial, *(column for column in exposure_statistic.columns if column.name not in {"name", "content"}))
+    .join(exposure_statistic, (_e.name == _p.name) & (_e.content == _p.content))
     .where(_p.serial == func.any(GIVEN_SERIALS))
     .order_by(_p.serial, _e.integration, _e.amplifier)
 )
@@ -55,17 +57,22 @@ def pending_records(database: Database) -> tuple[list[int], bool]:
         return list(connection.execute(_PENDING).scalars()), bool(connection.execute(_ANY_STALE).scalar())
 
 
-def take_records(database: Database, records: Mapping[int, Sequence[Mapping[str, Any]]]) -> None:
+def take_records(database: Database, records: Mapping[tuple[int, str], Sequence[Mapping[str, Any]]]) -> None:
     """Make the rows of products of the kind ExposureStatistics; those of older and of removed versions go.
 
     Parameters
     ----------
     database : Database
         The index; it can be written.
-    records : mapping of int to sequence of mapping
-        For each serial, its rows: `COLUMNS` but ``record``.
+    records : mapping of (int, str) to sequence of mapping
+        For each serial and name, its rows: `COLUMNS` but ``record`` and ``name``.
     """
-    rows = [{**row, "record": serial} for serial, found in records.items() for row in found]
+    made = {
+        (name, *(row[key] for key in _KEYS)): {**row, "record": serial, "name": name}
+        for (serial, name), found in records.items()
+        for row in found
+    }
+    rows = list(made.values())
     with database.write() as connection:
         # Two that write the same rows in different orders would wait for each other; readers don't wait.
         table = database.table(exposure_statistic.name).replace("%", "%%")
@@ -75,7 +82,7 @@ def take_records(database: Database, records: Mapping[int, Sequence[Mapping[str,
             statement = postgresql.insert(exposure_statistic)
             changed = {name: statement.excluded[name] for name in COLUMNS}
             connection.execute(
-                statement.on_conflict_do_update(index_elements=["content", "integration", "amplifier"], set_=changed),
+                statement.on_conflict_do_update(index_elements=["name", *_KEYS], set_=changed),
                 rows,
             )
 
@@ -93,7 +100,7 @@ def read_statistics(database: Database, serials: Sequence[int]) -> list[dict[str
     Returns
     -------
     list of dict
-        By serial, integration and amplifier: ``serial``, and `COLUMNS` but ``content``.
+        By serial, integration and amplifier: ``serial``, and `COLUMNS` but ``name`` and ``content``.
     """
     with database.read() as connection:
         return [dict(row) for row in connection.execute(_READ, {"serials": array_text(serials)}).mappings()]

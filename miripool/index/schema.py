@@ -290,6 +290,7 @@ pixel_use = Table(
 exposure_statistic = Table(
     "exposure_statistic",
     metadata,
+    Column("name", _C, primary_key=True),
     Column("content", Text, primary_key=True, comment="of the version: product.content"),
     Column("integration", Integer, primary_key=True, comment="from 1; 0 for the mean of an exposure"),
     Column("amplifier", SmallInteger, primary_key=True, autoincrement=False),

@@ -1,7 +1,8 @@
 -- Statistics of versions by integration and amplifier. They stand in products of the kind ExposureStatistics; these rows are
--- made from them, for SQL. A version is named by its content, which a copy of it in another pool has as well.
+-- made from them, for SQL. A version is found by its name and content, which a copy of it in another pool has as well.
 
 CREATE TABLE exposure_statistic (
+    name text COLLATE "C",
     content text,
     integration integer,
     amplifier smallint,
@@ -15,7 +16,7 @@ CREATE TABLE exposure_statistic (
     cosmic_rays double precision NOT NULL,
     flags jsonb NOT NULL,
     residuals double precision[] NOT NULL,
-    PRIMARY KEY (content, integration, amplifier)
+    PRIMARY KEY (name, content, integration, amplifier)
 );
 CREATE INDEX exposure_statistic_record ON exposure_statistic (record);
 COMMENT ON TABLE exposure_statistic IS 'statistics of versions, made from the products of the kind ExposureStatistics; exposure_statistics names the versions';
@@ -33,7 +34,7 @@ SELECT p.serial, p.kind, p.name, p.version, p.head, p.detector, p.subarray, p.re
     (SELECT k.number FROM keyword k WHERE k.serial = p.serial AND k.key = 'EXTNCRS' AND k.first) AS extncrs,
     e.flags, e.residuals
 FROM exposure_statistic e
-JOIN product p ON p.content = e.content
+JOIN product p ON p.name = e.name AND p.content = e.content
 WHERE p.removed IS NULL;
 COMMENT ON VIEW exposure_statistics IS
     'median, sigma and percentiles in DN/s, cds_noise and residuals in DN, cosmic rays for each 1000 pixels and second; '

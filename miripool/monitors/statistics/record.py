@@ -24,7 +24,7 @@ RULES: Final = 1
 """Of the measurement; versions that were measured by older ones are measured again."""
 
 Rows = list[dict[str, Any]]
-"""With the columns of `miripool.index.exposurestatistics.COLUMNS` but ``record``."""
+"""With the columns of `miripool.index.exposurestatistics.COLUMNS` but ``record`` and ``name``."""
 
 _TABLE: Final = "STATISTICS"
 _NUMBERS: Final = (

@@ -54,7 +54,7 @@ def load_pending(core: Core) -> None:
     found = {}
     for ref in core.fetch(waiting):
         try:
-            found[ref.serial] = read_record(ref.product)
+            found[ref.serial, ref.name] = read_record(ref.product)
         except MiripoolError as error:
             _log.warning("%s can't be read, so its statistics count as not measured: %s", ref.urn, error)
     take_records(database, found)
@@ -181,8 +181,9 @@ def _prepare(core: Core, name: str, part: _Part, before: ProductRow | None) -> P
     """Prepare the product of an exposure: what it had of other versions, and what was measured now."""
     old = _Part([], []) if before is None else _part_of(core, before)
     again = {row["content"] for row in part.rows}
-    rows = [row for row in old.rows if row["content"] not in again] + part.rows
-    rows.sort(key=lambda row: (row["content"], row["integration"], row["amplifier"]))
+    joined = [row for row in old.rows if row["content"] not in again] + part.rows
+    by_key = {(row["content"], row["integration"], row["amplifier"]): row for row in joined}  # versions may be equal
+    rows = [by_key[key] for key in sorted(by_key)]
     inputs = list(dict.fromkeys(old.inputs + part.inputs))
     history = {"tool": "miripool statistics", "version": str(RULES), "parameters": {}, "inputs": inputs}
     return prepare(core.archive, make_record(name, rows), name=name, history=[history])
