@@ -318,7 +318,7 @@ def test_a_damaged_record_is_in_nobodys_way(pool: Pool) -> None:
 
 
 def test_odd_shapes_are_left_out(pool: Pool) -> None:
-    """They stop nobody: each is left out with its reason, also by monitors."""
+    """Each product of odd shape is left out with its reason, by monitors as well; the others are measured."""
     save(pool, 1.0)
     cube, ramp = np.ones((2, *SHAPE), "f4"), np.ones((2, 8, *SHAPE), "f4")
     when = {

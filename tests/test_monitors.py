@@ -104,12 +104,12 @@ def test_by_an_executor(pool: Pool, darks: list[Path]) -> None:
     pool.save(RateInts({"DETECTOR": "MIRIMAGE"}, {"SCI": np.ones((1, 4, 4), "f4")}, name="lost"), pixels=False)
     pool.create_monitor("here")
     pool.create_monitor("there")
-    here, told = pool.monitor("here").update(), []
+    here, calls = pool.monitor("here").update(), []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
-        there = pool.monitor("there").update(executor=executor, progress=lambda n, total: told.append((n, total)))
+        there = pool.monitor("there").update(executor=executor, progress=lambda n, total: calls.append((n, total)))
     assert there.left_out == here.left_out
     assert "does not say when the exposure began" in here.left_out[0][1]
-    assert (there.exposures, told) == (6, [(n, 7) for n in range(1, 8)])
+    assert (there.exposures, calls) == (6, [(n, 7) for n in range(1, 8)])
     one, other = (arrays(done.ref.product) for done in (here, there))
     del one["DEFINITION"], other["DEFINITION"]
     assert one == other

@@ -8,7 +8,8 @@ which order they go. `assess` applies them to a stratum, `result` makes a produc
 session holds. `mask` makes a MASK reference file for a date: `maskflags` says which flags a state sets, `watched`
 what the strata know of that date, `maskbase` reads an older mask, and `maskfile` writes the file. `courses` has one
 pixel in one stratum, `life` in all; `plots` draws `maps` and `charts`, `lifeplots` the life of a pixel, from what
-`views` reads. `groupslopes` and `statistics` measure single exposures.
+`views` reads. `groupslopes` and `statistics` measure single exposures; `amplifiers` and `shapes` say what their
+columns and groups are.
 """
 
 from __future__ import annotations

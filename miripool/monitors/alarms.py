@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .exposures import AMPLIFIERS
-from .levels import read_levels
+from .amplifiers import AMPLIFIERS
 from .robust import NORMAL_MAD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from ..model.product import Product
+    from .levels import Levels
 
     Vector = NDArray[np.float64]
 
@@ -139,17 +139,15 @@ def noise_of(values: Vector) -> float:
     return float(np.sqrt(np.mean(kept**2))) / math.sqrt(2)
 
 
-def alarm_records(product: Product, *, since: datetime | None = None) -> list[dict[str, Any]]:
+def alarm_records(found_levels: Sequence[Levels]) -> list[dict[str, Any]]:
     """List the changes of level of each amplifier.
 
     See `Levels` for what the level is.
 
     Parameters
     ----------
-    product : Product
+    found_levels : sequence of Levels
         Of a monitor.
-    since : datetime, keyword-only, optional
-        Only alarms raised then or later; aware.
 
     Returns
     -------
@@ -158,7 +156,7 @@ def alarm_records(product: Product, *, since: datetime | None = None) -> list[di
         size, sigma, significance``. The URN is that of the exposure that raised the alarm. Size and noise are in DN/s.
     """
     found = []
-    for levels in read_levels(product):
+    for levels in found_levels:
         exposures = levels.exposures
         for amplifier in range(1, AMPLIFIERS + 1):
             for shift in find_shifts(levels.values[:, amplifier - 1]):
@@ -179,4 +177,4 @@ def alarm_records(product: Product, *, since: datetime | None = None) -> list[di
                         "significance": significance,
                     }
                 )
-    return [record for record in found if since is None or record["raised"] >= since]
+    return found

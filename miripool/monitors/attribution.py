@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import InvalidInput
 from .alarms import find_shifts
-from .exposures import AMPLIFIERS
-from .robust import NORMAL_MAD
+from .amplifiers import AMPLIFIERS
+from .robust import MEDIAN_ERROR, NORMAL_MAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +38,6 @@ _NEAR: Final = 1
 """Exposures between two onsets that are one change."""
 _FLOOR: Final = 1e-3
 """Smallest noise of the difference of two calibrations, in units of the noise of either."""
-_MEDIAN_ERROR: Final = 1.2533
-"""Standard error of a median, in those of a mean: the root of pi / 2."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +161,7 @@ def _step(series: Vector, sides: tuple[slice, slice], sigma: float) -> _Size:
     if not (parts[0].size and parts[1].size):
         return _Size(0.0, float("inf"))
     error = sigma * (1 / parts[0].size + 1 / parts[1].size) ** 0.5
-    return _Size(float(np.median(parts[1]) - np.median(parts[0])), _MEDIAN_ERROR * error)
+    return _Size(float(np.median(parts[1]) - np.median(parts[0])), MEDIAN_ERROR * error)
 
 
 def _noise_of(series: Vector) -> float:
@@ -223,7 +221,7 @@ def _whole(pair: _Pair, values: NDArray[np.float64], difference: Vector) -> Reco
     known = difference[np.isfinite(difference)]
     middles = [float(np.median(part)) if part.size else None for part in (v[np.isfinite(v)] for v in values)]
     middle = float(np.median(known)) if known.size else None
-    error = _MEDIAN_ERROR * _noise_of(difference) / known.size**0.5 if known.size > 2 else None
+    error = MEDIAN_ERROR * _noise_of(difference) / known.size**0.5 if known.size > 2 else None
     names = _apart(pair)
     same = middle is None or middle == 0 or (error is not None and abs(middle) <= _SIGNIFICANT * error)
     return {

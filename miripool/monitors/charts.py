@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..instruments.known import detector_named
 from ..pixels.figures import show_times, time_limits
+from .amplifiers import AMPLIFIERS, amplifiers_of
 from .events import events_of
-from .exposures import AMPLIFIERS
 from .robust import centre_and_sigma
 from .states import STATES
 from .styles import AMPLIFIER_STYLES, STATE_STYLES
@@ -211,14 +212,15 @@ def draw_histogram(figure: Figure, view: StratumView, index: int) -> None:
         Of the exposure, from 0.
     """
     rates = view.rates_at(index)
-    amplifier = (np.arange(view.stratum.columns) + view.stratum.x - 1) % AMPLIFIERS
+    stratum = view.stratum
+    amplifier = amplifiers_of(detector_named(stratum.detector), stratum.x, stratum.columns)
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
     known = rates[np.isfinite(rates)]
     edges = _edges(known)
     peak = 1
-    for number, axes in enumerate(panels.ravel()):
+    for number, axes in enumerate(panels.ravel(), 1):
         part = rates[:, amplifier == number]
-        axes.set_title(f"amplifier {number + 1}", fontsize="medium")
+        axes.set_title(f"amplifier {number}", fontsize="medium")
         peak = max(peak, _draw_rates(axes, part[np.isfinite(part)], edges))
     panels[0, 0].set_yscale("log")
     panels[0, 0].yaxis.set_major_formatter("{x:,.0f}")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..errors import InvalidInput
+from ..formats.level1b import to_mjd
 from ..model.timing import timing_of
 from ..query.pixelwhere import FLAGS
 from .exposures import summary_of
-from .result import MJD_0
-from .robust import median
+from .robust import MEDIAN_ERROR, median
 from .strata import corner_of
 from .views import read_views
 
@@ -37,8 +37,6 @@ _FEWEST: Final = 4
 _BEFORE: Final = 3
 """Exposures before it that give the level of a pixel; with fewer, the level is fitted."""
 _HOURS: Final = 24.0
-_OF_A_MEDIAN: Final = 1.2533
-"""Standard error of a median, in standard errors of a mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,7 +219,7 @@ def persistence_records(product: Product, exposure: Product, start_mjd: float) -
         if view.stratum.detector != detector:
             continue
         chosen = saturated_pixels(exposure, view)
-        mjd = np.array([(time - MJD_0).total_seconds() / 86400 for time in view.times])
+        mjd = np.array([to_mjd(time) for time in view.times])
         later = np.flatnonzero(mjd > begin)
         if not chosen.any() or len(later) < _FEWEST:
             word = (
@@ -238,7 +236,7 @@ def persistence_records(product: Product, exposure: Product, start_mjd: float) -
         level_error = None
         if known:
             usable = np.maximum(np.count_nonzero(np.isfinite(rates[early]), axis=0), 1)
-            level_error = np.sqrt(np.pi / 2 / usable) * median(errors[early])
+            level_error = MEDIAN_ERROR / np.sqrt(usable) * median(errors[early])
         fit = fit_decays(_HOURS * (mjd[later] - begin), rates[later], errors[later], level, level_error)
         found += _records(view, chosen, fit)
     if not found:
@@ -261,7 +259,7 @@ def _records(view: StratumView, chosen: NDArray[np.bool_], fit: Decays) -> list[
     stratum = view.stratum
     rows, columns = np.nonzero(chosen)
     amplitude, error, level = (float(median(values)) for values in (fit.amplitude, fit.error, fit.level))
-    error *= _OF_A_MEDIAN / np.sqrt(len(rows))
+    error = float(error * MEDIAN_ERROR / np.sqrt(len(rows)))
     of_all = (None, None, len(rows), level, amplitude, error, fit.constant, fit.constant_error)
     each = zip(
         (stratum.x + columns).tolist(),

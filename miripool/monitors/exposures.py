@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import FormatError
 from ..instruments.known import detector_named
 from ..model.kinds import Ramp
+from .amplifiers import AMPLIFIERS, amplifiers_of
 from .ramps import read_ramps
 from .robust import centre_and_sigma
 from .shapes import check_shapes
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from ..model.product import Product
     from .strata import Stratum
 
-__all__ = ["AMPLIFIERS", "PLANES", "TREND", "ExposureData", "read_exposure", "summary_of"]
-
-AMPLIFIERS: Final = 4
-"""Of a MIRI detector; amplifier 1 reads columns 1, 5, 9 … of the FULL array."""
+__all__ = ["PLANES", "TREND", "ExposureData", "read_exposure", "summary_of"]
 
 PLANES: Final = ("rate", "error", "first", "scatter", "count")
 """Planes that are kept of an exposure, as float32; see `PixelSummary`."""
@@ -125,12 +123,13 @@ def _read_ramp(product: Product, stratum: Stratum, place: tuple[slice, slice]) -
 def _reduce(
     slopes: NDArray[np.float32], errors: NDArray[np.floating] | None, dq: NDArray[Any] | None, stratum: Stratum
 ) -> ExposureData:
-    slopes[:, :, _reference_columns(stratum)] = np.nan
+    amplifier = amplifiers_of(detector_named(stratum.detector), stratum.x, stratum.columns)
+    slopes[:, :, amplifier == 0] = np.nan
     if dq is not None:
         slopes[np.broadcast_to((dq & _DO_NOT_USE) != 0, slopes.shape)] = np.nan
     summary = summarise(slopes, errors)
     planes = np.stack([np.asarray(getattr(summary, name), np.float32) for name in PLANES])
-    return ExposureData(planes, _trends(slopes, stratum), _settling(summary), len(slopes))
+    return ExposureData(planes, _trends(slopes, amplifier), _settling(summary), len(slopes))
 
 
 def summary_of(planes: NDArray[np.float32]) -> PixelSummary:
@@ -148,15 +147,8 @@ def _cube(product: Product, name: str, place: tuple[slice, slice]) -> NDArray[An
     return np.asarray(dataset[place])[None] if len(dataset.shape) == 2 else None
 
 
-def _reference_columns(stratum: Stratum) -> NDArray[np.intp]:
-    left, right = detector_named(stratum.detector).reference_columns
-    x = np.arange(stratum.columns) + stratum.x - 1
-    return np.flatnonzero((x < left.stop) | (x >= right.start))
-
-
-def _trends(slopes: NDArray[np.float32], stratum: Stratum) -> NDArray[np.void]:
+def _trends(slopes: NDArray[np.float32], amplifier: NDArray[np.intp]) -> NDArray[np.void]:
     rows = np.zeros(len(slopes) * AMPLIFIERS, TREND)
-    amplifier = (np.arange(stratum.columns) + stratum.x - 1) % AMPLIFIERS
     for k, values in enumerate(_statistics(slopes, amplifier)):
         rows[k] = (0, k % AMPLIFIERS + 1, k // AMPLIFIERS + 1, *values)
     return rows
@@ -165,7 +157,7 @@ def _trends(slopes: NDArray[np.float32], stratum: Stratum) -> NDArray[np.void]:
 def _statistics(slopes: NDArray[np.float32], amplifier: NDArray[np.intp]) -> Iterator[tuple[float, float, float]]:
     for i, frame in enumerate(slopes):
         beside = slopes[i - 1] if i else slopes[1] if len(slopes) > 1 else None
-        for number in range(AMPLIFIERS):
+        for number in range(1, AMPLIFIERS + 1):
             part = frame[:, amplifier == number]
             middle, sigma = centre_and_sigma(part)
             other = None if beside is None else part - beside[:, amplifier == number]

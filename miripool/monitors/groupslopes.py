@@ -10,11 +10,12 @@ from ..errors import FormatError, InvalidInput
 from ..model.cards import is_structural
 from ..model.kinds import Ramp, RateInts, Raw
 from ..query.pixelwhere import FLAGS
-from .shapes import check_shapes, group_time
+from .shapes import check_shapes, group_time, kept_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..model.metadata import MetaData
     from ..model.product import Product
 
     Numbers = NDArray[np.float64]
@@ -26,8 +27,6 @@ _JUMP: Final = FLAGS["JUMP_DET"]
 _AXES: Final = 4
 _FEWEST: Final = 3
 """Groups of a slope whose error is known."""
-_ENDS: Final = 3
-"""Groups of a raw ramp up to which its first and last are fitted, too: the pipeline leaves them out of longer ones."""
 FITTED: Final = "FITGRPS"
 """Keyword with the groups that slopes were fitted to."""
 _OF_THE_FILE: Final = frozenset({"FILENAME", "FILETYPE", "DATAMODL", "COMMENT", "HISTORY"})
@@ -79,6 +78,7 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
     seconds = group_time(product.meta)
     check_shapes(product, {"GROUPDQ": science.shape, "PIXELDQ": science.shape[-2:]})
     groups = slice(first - 1, last)
+    kept = np.isin(np.arange(ngroups), kept_groups(ngroups))[groups]  # of a ramp without flags
     groupdq, pixeldq = product.get("GROUPDQ"), product.get("PIXELDQ")
     slopes = np.full((nints, rows, columns), np.nan, np.float32)
     errors = slopes.copy()
@@ -89,8 +89,8 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
             block = slice(start, min(start + each, rows))
             dq = None if groupdq is None else np.asarray(groupdq[i, groups, block, :], np.uint32)
             ramp = np.array(science[i, groups, block, :], np.float64)
-            if groupdq is None and ngroups > _ENDS:
-                ramp[[group - first for group in (1, ngroups) if first <= group <= last]] = np.nan
+            if groupdq is None:
+                ramp[~kept] = np.nan
             slope, error, _ = fit_lines(ramp, dq)
             slope[~np.isfinite(error)] = np.nan
             slopes[i, block], errors[i, block] = slope / seconds, error / seconds
@@ -98,17 +98,16 @@ def fit_group_slopes(product: Product, first: int, last: int) -> RateInts:
                 flags[i, block] |= np.bitwise_or.reduce(dq & ~np.uint32(FLAGS["DO_NOT_USE"]), axis=0)
     flags[~np.isfinite(errors)] |= np.uint32(FLAGS["DO_NOT_USE"])
     arrays: dict[str, Any] = {"SCI": slopes, "ERR": errors, "DQ": flags}
-    return RateInts(_header(product, first, last), arrays, name=f"{product.name}_groups{first}-{last}")
+    return RateInts(_header(product.meta, first, last, seconds), arrays, name=f"{product.name}_groups{first}-{last}")
 
 
-def _header(product: Product, first: int, last: int) -> dict[str, Any]:
+def _header(meta: MetaData, first: int, last: int, group_seconds: float) -> dict[str, Any]:
     """Give the keywords of the primary header, as far as they are true of slopes."""
-    meta = product.meta
     rows = (row for row in meta.rows() if row.hdu == 0 and not is_structural(row.key))
     names = [row.key for row in rows if row.key not in _OF_THE_FILE]
     found = {name: meta[name].value for name in names if meta[name].value is not None}
     fitted = last - first + 1
-    seconds = round((fitted - 1) * group_time(meta), 6)
+    seconds = round((fitted - 1) * group_seconds, 6)
     return {**found, "DATAMODL": "CubeModel", "NGROUPS": fitted, "EFFINTTM": seconds, FITTED: f"{first}-{last}"}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .exposures import AMPLIFIERS
+from .amplifiers import AMPLIFIERS
 from .robust import median
 from .rows import read_members, read_strata
 

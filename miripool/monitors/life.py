@@ -14,10 +14,11 @@ from ..instruments.known import detector_named, pixel_id_at
 from ..model.times import time_column
 from ..pixels.pixel import whole_number
 from ..query.queries import check_detector
+from .amplifiers import amplifiers_of
 from .courses import Course, read_course
 from .events import events_of
 from .lifeplots import plot_courses
-from .pixelflags import flag_names
+from .maskflags import flags_in
 from .views import read_views
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class PixelLife:
         ]
 
     def _flags_in(self, urn: str) -> list[str] | None:
-        return flag_names(self.flags[urn]) if self.flags is not None and urn in self.flags else None
+        return flags_in(self.flags[urn]) if self.flags is not None and urn in self.flags else None
 
     def exposures(self) -> Table:
         """List the exposures.
@@ -237,7 +238,7 @@ def read_life(product: Product, x: int, y: int, *, detector: str | None = None) 
             f"with detector={names[0]!r} or --detector {names[0]}"
         )
     record = detector_named(names[0])
-    if any(part.start < x <= part.stop for part in record.reference_columns):
+    if amplifiers_of(record, x, 1)[0] == 0:
         raise InvalidInput(f"pixel x={x}, y={y} of {names[0]} is a reference pixel: it has no rate and no state")
     number = record.pixel_id(x, y)
     courses = tuple(read_course(view, x, y) for view in found)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..pixels.figures import new_figure, save_figure, show_times, time_limits
-from ..pixels.plots import draw_ramps
+from ..pixels.plots import draw_ramps, tidy_ticks
 from ..system.words import counted
 from .charts import draw_events
-from .pixelflags import flag_names
+from .maskflags import flags_in
 from .styles import STATE_STYLES
 
 if TYPE_CHECKING:
@@ -104,10 +104,8 @@ def plot_courses(
 
 
 def _draw_ramp(axes: Any, table: Table) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     draw_ramps(axes, table)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    tidy_ticks(axes)
     start = table["time"][0]
     when = "" if np.ma.is_masked(start) else f"\n{start.to_datetime():%Y-%m-%d %H:%M} UTC"
     axes.set_title(f"{table.meta['kind']} of {table['name'][0]}{when}", fontsize="small")
@@ -118,7 +116,7 @@ def _flags_of(course: Course, flags: Mapping[str, int]) -> dict[str, list[int]]:
     """Give the exposures that have each flag, by the names of those that any has."""
     found: dict[str, list[int]] = {}
     for i, urn in enumerate(course.urns):
-        for name in flag_names(flags.get(urn, 0)):
+        for name in flags_in(flags.get(urn, 0)):
             found.setdefault(name, []).append(i)
     return found
 

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from .alarms import noise_of
-from .exposures import AMPLIFIERS
-from .levels import read_levels
+from .amplifiers import AMPLIFIERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
 
-    from ..model.product import Product
     from .levels import Levels
 
 __all__ = ["Limits", "limit_records"]
@@ -78,18 +75,16 @@ class Limits:
 
 
 def limit_records(
-    product: Product, yellow: Limits | None = None, red: Limits | None = None, *, since: datetime | None = None
+    found_levels: Sequence[Levels], yellow: Limits | None = None, red: Limits | None = None
 ) -> list[dict[str, Any]]:
     """List the times in which the level of an amplifier was outside the limits.
 
     Parameters
     ----------
-    product : Product
+    found_levels : sequence of Levels
         Of a monitor.
     yellow, red : Limits, optional
         Outside the red ones an alarm is red, else outside the yellow ones it is yellow.
-    since : datetime, keyword-only, optional
-        Only alarms raised then or later; aware.
 
     Returns
     -------
@@ -97,13 +92,12 @@ def limit_records(
         A row for each run of exposures outside the limits, with the keys of `alarms.alarm_records`. It is red if any of
         them is, and was raised by the first that is. ``size`` is the largest distance from the limit of that colour.
     """
-    found = [
+    return [
         record
-        for levels in read_levels(product)
+        for levels in found_levels
         for amplifier in range(1, AMPLIFIERS + 1)
         for record in _runs(levels, amplifier, {"red": red, "yellow": yellow})
     ]
-    return [record for record in found if since is None or record["raised"] >= since]
 
 
 def _runs(levels: Levels, amplifier: int, limits: dict[str, Limits | None]) -> Iterator[dict[str, Any]]:

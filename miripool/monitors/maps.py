@@ -60,8 +60,7 @@ def draw_states(figure: Figure, view: StratumView, index: int, place: tuple[int,
     matplotlib.axes.Axes
         The map.
     """
-    rows = view.episodes()
-    there = rows[(rows["begin"] <= index) & (index < rows["end"])]
+    there = view.episodes_at(index)
     unusable = ~np.isfinite(view.rates_at(index))
     axes = _axes(figure, view, place)
     _show_unusable(axes, view, unusable)
@@ -106,12 +105,11 @@ def draw_change(figure: Figure, view: StratumView, after: int) -> tuple[int, int
     healed, born : int
         Pixels with a state in the exposure before and none in the one after, and the other way round.
     """
-    rows = view.episodes()
     states = []
     for number, (index, word) in enumerate(((after - 1, "before"), (after, "after")), 1):
         axes = draw_states(figure, view, index, (1, 2, number))
         axes.set_title(f"{word}: {view.times[index]:%Y-%m-%d %H:%M} UTC")
-        there = rows[(rows["begin"] <= index) & (index < rows["end"])]
+        there = view.episodes_at(index)
         states.append(set(zip(there["x"].tolist(), there["y"].tolist(), strict=True)))
     healed, born = states[0] - states[1], states[1] - states[0]
     size = 1.8 * _marker_size(view, len(healed) + len(born))

@@ -18,6 +18,7 @@ from ..pool.find import find
 from ..pool.reference import ProductRef
 from ..query.pixelwhere import FLAGS
 from ..query.queries import MetaQuery
+from .amplifiers import amplifiers_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,10 +74,7 @@ def reference_pixels(detector: DetectorRecord, place: Placement) -> NDArray[np.b
     ndarray of bool, shape (ny, nx)
         True for reference pixels.
     """
-    columns = np.zeros(detector.columns, bool)
-    for part in detector.reference_columns:
-        columns[part] = True
-    mine = columns[place.x - 1 : place.x - 1 + place.columns]
+    mine = amplifiers_of(detector, place.x, place.columns) == 0
     return np.broadcast_to(mine, (place.rows, place.columns)).copy()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AlreadyExists, FormatError, ProductNotFound
 from ..formats import read_fits
+from ..formats.level1b import to_mjd
 from ..model.kinds import Monitor
 from ..model.product import Product
 from ..model.times import refuse_naive
@@ -28,7 +29,7 @@ from .mask import DatedMask, make_mask
 from .maskflags import choose_flags
 from .pixelflags import read_flags
 from .plots import plot_monitor
-from .result import MJD_0, build
+from .result import build
 from .rows import read_rows
 from .survival import survival_records
 from .tables import table_of
@@ -412,9 +413,10 @@ class PixelMonitor:
             By the time of raising.
         """
         refuse_naive(since)
-        product = self.ref.product
-        found = alarm_records(product, since=since) + limit_records(product, yellow, red, since=since)
-        return sorted(found, key=lambda record: (record["raised"], record["stratum"], record["amplifier"]))
+        levels = read_levels(self.ref.product)
+        found = alarm_records(levels) + limit_records(levels, yellow, red)
+        kept = [record for record in found if since is None or record["raised"] >= since]
+        return sorted(kept, key=lambda record: (record["raised"], record["stratum"], record["amplifier"]))
 
     def persistence(self, exposure: ProductRef | str) -> Table:
         """Follow the pixels that were saturated in an exposure: how their rates decay to their level.
@@ -458,7 +460,7 @@ class PixelMonitor:
         start = ref.start_time
         if start is None:
             raise FormatError(f"the header of {ref.urn} does not say when the exposure began")
-        return persistence_records(self.ref.product, ref.product, (start - MJD_0) / timedelta(days=1))
+        return persistence_records(self.ref.product, ref.product, to_mjd(start))
 
     def update(
         self,

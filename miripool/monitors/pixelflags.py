@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..pool.core import Core
     from .courses import Course
 
-__all__ = ["flag_names", "read_flags"]
+__all__ = ["read_flags"]
 
 _DATASETS: Final = ("DQ", "PIXELDQ", "GROUPDQ")
 
@@ -68,8 +68,3 @@ def _bits(product: Product, place: tuple[int, int]) -> int | None:
         some = int(np.bitwise_or.reduce(values.astype(np.uint32), initial=0))
         bits |= some & ~FLAGS["DO_NOT_USE"] if name == "GROUPDQ" else some
     return bits if known else None
-
-
-def flag_names(bits: int) -> list[str]:
-    """Name the flags that are set, in the order of their bits."""
-    return [name for name, bit in FLAGS.items() if bits & bit]

@@ -11,7 +11,7 @@ from ..errors import FormatError
 from ..query.pixelwhere import FLAGS
 from .groupslopes import fit_lines
 from .robust import NORMAL_MAD, median
-from .shapes import check_shapes, group_time
+from .shapes import TELLING_ROWS, check_shapes, group_time, used_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +28,6 @@ _MANY: Final = 2
 """Integrations, beyond which the first is left out of the bend."""
 _BLOCK_BYTES: Final = 1 << 25
 """Of ramps that are fitted at once."""
-_ROWS: Final = 32
-"""First rows of pixels, whose flags say which groups are usable."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,13 +87,12 @@ def read_ramps(product: Product, place: tuple[slice, slice]) -> RampSlopes:
 
 
 def _usable_groups(product: Product, place: tuple[slice, slice]) -> NDArray[np.intp]:
-    """Give the groups, from 0, that the pipeline uses: they are not DO_NOT_USE in most pixels of the first rows."""
+    """Give the groups, from 0, that the pipeline uses: the first rows of pixels tell it."""
     if "GROUPDQ" not in product:
         return np.arange(product["SCI"].shape[1])
-    rows = slice(place[0].start, min(place[0].start + _ROWS, place[0].stop))
+    rows = slice(place[0].start, min(place[0].start + TELLING_ROWS, place[0].stop))
     key: Any = (slice(None), slice(None), rows, place[1])
-    used = (np.asarray(product["GROUPDQ"][key]) & FLAGS["DO_NOT_USE"]) == 0
-    return np.flatnonzero(2 * np.count_nonzero(used, axis=(0, 2, 3)) > used[:, 0].size)
+    return used_groups(product["GROUPDQ"][key])
 
 
 def _fit(product: Product, groups: slice, place: tuple[slice, slice], seconds: float) -> RampSlopes:

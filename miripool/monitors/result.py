@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..errors import NewerFormat
+from ..formats.level1b import to_mjd
 from ..model.kinds import Monitor
 from .events import events_table
 from .exposures import PLANES, TREND
@@ -32,14 +33,13 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.void]
 
-__all__ = ["FORM", "MJD_0", "Kept", "Member", "Result", "build", "check_form", "read_kept"]
+__all__ = ["FORM", "Kept", "Member", "Result", "build", "check_form", "read_kept"]
 
 FORM: Final = 1
 """Of the product. A greater number is refused; planes of a smaller one are read again from the exposures."""
 
 _PART_BYTES: Final = 2_000_000
 """Planes of exposures that are stored together. A further exposure replaces one part, so small parts save space."""
-MJD_0: Final = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 STATE_ROW: Final = np.dtype(
@@ -87,7 +87,7 @@ class Member:
     @property
     def mjd(self) -> float:
         """Start as modified Julian date, UTC."""
-        return (self.start - MJD_0) / timedelta(days=1)
+        return to_mjd(self.start)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating]
 
-__all__ = ["NORMAL_MAD", "centre_and_sigma", "median", "quantile"]
+__all__ = ["MEDIAN_ERROR", "NORMAL_MAD", "centre_and_sigma", "median", "quantile"]
 
 NORMAL_MAD: Final = 1.4826
 """Standard deviation of a normal distribution, in median absolute deviations."""
+
+MEDIAN_ERROR: Final = 1.2533
+"""Standard error of a median, in those of a mean: the root of pi / 2."""
 
 
 def quantile(values: Array, q: float) -> Array:

@@ -1,18 +1,28 @@
-"""Shapes: what a product must be like for its arrays to belong together."""
+"""Shapes of a product: whether its arrays belong together, which groups its ramps have, and how far apart they are."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from ..errors import FormatError
+from ..query.pixelwhere import FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from ..model.metadata import MetaData
     from ..model.product import Product
 
-__all__ = ["check_shapes", "group_time"]
+__all__ = ["TELLING_ROWS", "check_shapes", "group_time", "kept_groups", "used_groups"]
+
+TELLING_ROWS: Final = 32
+"""First rows of pixels, whose flags say which groups the pipeline uses."""
+_ENDS_KEPT: Final = 3
+"""Groups of a ramp up to which its first and last are kept: the pipeline leaves them out of longer ones."""
 
 
 def check_shapes(product: Product, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -62,3 +72,38 @@ def group_time(meta: MetaData) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise FormatError("its header does not say how much time lies between the groups (TGROUP)")
     return float(value)
+
+
+def kept_groups(groups: int) -> NDArray[np.intp]:
+    """Give the groups of a ramp without flags that are used: not the first and the last, as in MIRI's pipeline.
+
+    Parameters
+    ----------
+    groups : int
+        How many the ramp has; all of three or fewer are used.
+
+    Returns
+    -------
+    ndarray of int
+        From 0.
+    """
+    ends = int(groups > _ENDS_KEPT)
+    return np.arange(ends, groups - ends)
+
+
+def used_groups(groupdq: NDArray[Any]) -> NDArray[np.intp]:
+    """Give the groups that the pipeline uses: they are not DO_NOT_USE in most pixels.
+
+    Parameters
+    ----------
+    groupdq : ndarray of int, shape (…, ngroups, ny, nx)
+        Flags of some pixels.
+
+    Returns
+    -------
+    ndarray of int
+        From 0.
+    """
+    used = (np.asarray(groupdq) & FLAGS["DO_NOT_USE"]) == 0
+    used = np.moveaxis(used, -3, 0).reshape(used.shape[-3], -1)
+    return np.flatnonzero(2 * np.count_nonzero(used, axis=1) > used.shape[1])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from .amplifiers import AMPLIFIERS
 from .drift import theil_sen
-from .exposures import AMPLIFIERS
 from .levels import read_levels
 from .robust import centre_and_sigma
 

@@ -94,6 +94,11 @@ class StratumView:
         table = np.asarray(self.product["STATES"][...])
         return np.asarray(table[table["stratum"] == self.number])
 
+    def episodes_at(self, index: int) -> NDArray[np.void]:
+        """Read the episodes that had begun and not ended at an exposure, from 0."""
+        rows = self.episodes()
+        return np.asarray(rows[(rows["begin"] <= index) & (index < rows["end"])])
+
     def population(self) -> NDArray[np.void]:
         """Read the counts of its pixels: rows of the table POPULATION."""
         table = np.asarray(self.product["POPULATION"][...])

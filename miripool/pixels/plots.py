@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
-__all__ = ["draw_ramps", "plot_pixel"]
+__all__ = ["draw_ramps", "plot_pixel", "tidy_ticks"]
 
 _BAD = FLAGS["DO_NOT_USE"]
 _MOST_LABELS = 8
@@ -54,14 +54,20 @@ def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> P
     detector = f" of {meta['detector']}" if meta["detector"] else ""
     axes.set_title(title or f"{meta['kind']} of pixel x={meta['x']}, y={meta['y']}{detector}")
     axes.grid(alpha=0.3)
-    _tidy_ticks(axes)
+    tidy_ticks(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="small")
     return save_figure(figure, path)
 
 
-def _tidy_ticks(axes: Any) -> None:
-    """Short dates on an axis of times; whole numbers on one of integrations or exposures."""
+def tidy_ticks(axes: Any) -> None:
+    """Set short dates on an axis of times, whole numbers on one of groups, integrations or exposures.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        With the label of its horizontal axis.
+    """
     from matplotlib.ticker import MaxNLocator
 
     if "UTC" in axes.get_xlabel():

@@ -29,6 +29,7 @@ from ..errors import (
     StorageError,
 )
 from ..index import READER, Catalog, ask, find_owner, grant_reader, schema_bytes, schema_name
+from ..index.exposurestatistics import pending_records
 from ..model.keywords import suggest
 from ..model.kinds import beside, kinds_matching
 from ..model.names import can_name_pool, check_pool_name
@@ -196,13 +197,8 @@ class Home:
             If any version of the pool has no pixel rows, even if the statement does not need them. The answer's
             ``notice`` has the same text.
         """
-        from ..monitors.statistics import load_pending
-
         with self.pool(name) as pool:
-            notice = notice_of_gaps(core_of(pool))
-            load_pending(core_of(pool))
-            if notice is not None:
-                warn_caller(notice, IncompleteAnswer)
+            notice = _ready_for_sql(pool)
             with (
                 contextlib.closing(self._reader(core_of(pool).catalog.database)) as database,
                 ask(database, statement) as answer,
@@ -228,13 +224,8 @@ class Home:
         miripool.errors.IncompleteAnswer
             As for `sql`.
         """
-        from ..monitors.statistics import load_pending
-
         with self.pool(name) as pool:
-            notice = notice_of_gaps(core_of(pool))
-            load_pending(core_of(pool))
-            if notice is not None:
-                warn_caller(notice, IncompleteAnswer)
+            _ready_for_sql(pool)
             with contextlib.closing(self._reader(core_of(pool).catalog.database)) as database:
                 return database.psql_url, database.schema
 
@@ -772,3 +763,16 @@ def _move(folder: Path, new: Path) -> None:
         folder.rename(new)
     except OSError as error:
         raise storage_error(error, new) from error
+
+
+def _ready_for_sql(pool: Pool) -> str | None:
+    """Make the rows that SQL reads, and warn of those that are missing; give the notice, if there is one."""
+    notice = notice_of_gaps(core_of(pool))
+    database = core_of(pool).catalog.database
+    if not database.read_only and any(pending_records(database)):
+        from ..monitors.statistics import load_pending
+
+        load_pending(core_of(pool))
+    if notice is not None:
+        warn_caller(notice, IncompleteAnswer)
+    return notice

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .measure import PERCENTILES, AmplifierStatistics, measure
-from .update import MEASURED, RECORD, UNITS, load_pending, measured_records, statistics_records
+from .update import MEASURED, RECORD, UNITS, load_pending, measured_records
 
 __all__ = [
     "MEASURED",
@@ -18,5 +18,4 @@ __all__ = [
     "load_pending",
     "measure",
     "measured_records",
-    "statistics_records",
 ]

@@ -10,15 +10,15 @@ import numpy as np
 from ...errors import FormatError
 from ...instruments.known import detector_of
 from ...query.pixelwhere import FLAGS
+from ..amplifiers import AMPLIFIERS, amplifiers_of
 from ..robust import NORMAL_MAD, centre_and_sigma
-from ..shapes import check_shapes, group_time
+from ..shapes import TELLING_ROWS, check_shapes, group_time, kept_groups, used_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from ...instruments.detector import DetectorRecord
     from ...model.dataset import Dataset
     from ...model.metadata import MetaData
     from ...model.product import Product
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float32]
     Flags = NDArray[np.uint32]
 
-__all__ = ["AMPLIFIERS", "PERCENTILES", "REFERENCE_OUTPUT", "AmplifierStatistics", "measure"]
+__all__ = ["PERCENTILES", "REFERENCE_OUTPUT", "AmplifierStatistics", "measure"]
 
-AMPLIFIERS: Final = 4
 REFERENCE_OUTPUT: Final = 5
 """Number of the reference output, which is read beside the four amplifiers."""
 
@@ -47,8 +46,6 @@ _SETTLED_FROM: Final = 15
 _FOR_A_LINE: Final = 3
 _CUBE_AXES: Final = 3
 _RAMP_AXES: Final = 4
-_ENDS_LEFT_OUT: Final = 4
-"""Groups from which on the first and the last of a raw ramp are left out, as the pipeline does for MIRI."""
 _PER_THOUSAND: Final = 1000.0
 
 
@@ -139,7 +136,7 @@ def measure(product: Product) -> list[AmplifierStatistics]:
             f"its SCI has {science.shape[-2]} by {science.shape[-1]} pixels, and its subarray "
             f"{place.rows} by {place.columns}"
         )
-    amplifier = _amplifiers(detector, place.x, place.columns)
+    amplifier = amplifiers_of(detector, place.x, place.columns)
     found: list[AmplifierStatistics] = []
     reference = product.get("REFOUT") if len(science.shape) == _RAMP_AXES else None
     for i, integration in enumerate(_integrations(product, science)):
@@ -155,13 +152,6 @@ def _dataset(product: Product, name: str) -> Dataset:
         raise FormatError(f"it has no dataset {name} with two, three or four axes")
     dataset: Dataset = product[name]
     return dataset
-
-
-def _amplifiers(detector: DetectorRecord, x: int, columns: int) -> NDArray[np.intp]:
-    """Give the amplifier of each column; 0 for reference pixels."""
-    places = np.arange(columns) + x - 1
-    left, right = detector.reference_columns
-    return np.where((places < left.stop) | (places >= right.start), 0, places % AMPLIFIERS + 1)
 
 
 def _integrations(product: Product, science: Dataset) -> Iterator[_Integration]:
@@ -244,12 +234,8 @@ def _read_ramp(
 
 
 def _usable_groups(groups: int, groupdq: Dataset | None, i: int) -> NDArray[np.intp]:
-    """Give the groups, from 0, that the pipeline uses: they are not DO_NOT_USE in most pixels of the first rows."""
-    if groupdq is None:
-        ends = 1 if groups >= _ENDS_LEFT_OUT else 0
-        return np.arange(ends, groups - ends)
-    some = np.asarray(groupdq[i, :, : min(32, groupdq.shape[2]), :], np.uint32) & FLAGS["DO_NOT_USE"]
-    return np.flatnonzero(np.count_nonzero(some, axis=(1, 2)) * 2 < some[0].size)
+    """Give the groups, from 0, that the pipeline uses: the first rows of pixels tell it."""
+    return kept_groups(groups) if groupdq is None else used_groups(groupdq[i, :, :TELLING_ROWS, :])
 
 
 def _measure_one(integration: _Integration, number: int, columns: NDArray[np.bool_]) -> AmplifierStatistics:

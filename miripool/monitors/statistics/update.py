@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...pool.reference import ProductRef
     from ...pool.saving import Prepared
 
-__all__ = ["MEASURED", "RECORD", "UNITS", "load_pending", "measured_records", "statistics_records"]
+__all__ = ["MEASURED", "RECORD", "UNITS", "load_pending", "measured_records"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,38 +72,36 @@ def measured_records(
     refs : sequence of ProductRef
         Versions; those of other kinds than Raw, Ramp, RateInts and Rate are passed over.
     progress : callable, keyword-only, optional
-        Told how many of how many were measured.
+        Called with the number of versions measured so far, and the number of all.
 
     Returns
     -------
     records : list of dict
-        See `statistics_records`.
+        In the order of the versions, by integration and amplifier: ``urn, kind, name, version, time, detector,
+        integration`` (None for the mean of an exposure), ``amplifier, pixels, median, sigma, p0, p5, p16, p50, p84,
+        p95, p100`` (DN/s), ``cds_noise`` (DN), ``cosmic_rays``, ``primecrs``, ``extncrs``, ``flags``, ``residuals``
+        (DN). None where there is no value.
     left_out : list of (str, str)
         URN of each version that can't be measured, and why.
     """
     core.catch_up()
     wanted = [ref for ref in refs if ref.kind in pixel_kinds()]
     left_out: dict[str, str] = {}
-    records: list[dict[str, Any]] = []
     for _ in range(_TRIES):  # others that measure at the same time may replace the rows for a moment
-        _update(core, [ref for ref in wanted if ref.urn not in left_out], left_out, progress)
-        records = statistics_records(core, wanted)
-        if {ref.urn for ref in wanted} <= {record["urn"] for record in records} | left_out.keys():
-            return records, list(left_out.items())
+        load_pending(core)
+        rows = read_statistics(core.catalog.database, [ref.serial for ref in wanted])
+        known = {row["serial"] for row in rows if row["rules"] == RULES}
+        fresh = [ref for ref in wanted if ref.serial not in known and ref.urn not in left_out]
+        if not fresh:
+            return _records(core, wanted, rows), list(left_out.items())
+        left_out |= _measure_all(core, fresh, progress)
     raise Conflict("others measure the same versions again and again; try once more")
 
 
-def _update(
-    core: Core,
-    refs: Sequence[ProductRef],
-    left_out: dict[str, str],
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    """Measure the versions that were not measured; note those that can't be measured."""
-    load_pending(core)
-    rows = read_statistics(core.catalog.database, [ref.serial for ref in refs])
-    known = {row["serial"] for row in rows if row["rules"] == RULES}
-    fresh = sorted((ref for ref in refs if ref.serial not in known), key=lambda ref: (ref.name, ref.serial))
+def _measure_all(core: Core, refs: Sequence[ProductRef], progress: Callable[[int, int], None] | None) -> dict[str, str]:
+    """Measure versions and keep what was found; give the URNs of those that can't be measured, with the reason."""
+    left_out: dict[str, str] = {}
+    fresh = sorted(refs, key=lambda ref: (ref.name, ref.serial))
     contents = {row.serial: row.content for row in core.rows([ref.serial for ref in fresh])}
     made: dict[str, _Part] = {}
     measured = map_bounded(lambda ref: (ref, _measure(ref, contents[ref.serial])), fresh)
@@ -120,6 +118,7 @@ def _update(
             _keep(core, made)
             made = {}
     _keep(core, made)
+    return left_out
 
 
 def _measure(ref: ProductRef, content: str) -> Rows | str:
@@ -155,7 +154,6 @@ def _keep(core: Core, made: dict[str, _Part]) -> None:
                 made[name] = _Part(
                     [row for part in parts for row in part.rows], [urn for part in parts for urn in part.inputs]
                 )
-    load_pending(core)
 
 
 def _versions(core: Core, names: Sequence[str]) -> dict[str, list[ProductRow]]:
@@ -205,27 +203,11 @@ UNITS: Final = {
 _ABOUT: Final = ("urn", "kind", "name", "version", "start_time", "detector", "PRIMECRS", "EXTNCRS")
 
 
-def statistics_records(core: Core, refs: Sequence[ProductRef]) -> list[dict[str, Any]]:
-    """Read the statistics of versions that were measured.
-
-    Parameters
-    ----------
-    core : Core
-        The pool.
-    refs : sequence of ProductRef
-        The versions.
-
-    Returns
-    -------
-    list of dict
-        In the order of the versions, by integration and amplifier: ``urn, kind, name, version, time, detector,
-        integration`` (None for the mean of an exposure), ``amplifier, pixels, median, sigma, p0, p5, p16, p50, p84,
-        p95, p100`` (DN/s), ``cds_noise`` (DN), ``cosmic_rays``, ``primecrs``, ``extncrs``, ``flags``, ``residuals``
-        (DN). None where there is no value.
-    """
+def _records(core: Core, refs: Sequence[ProductRef], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Make records of rows, in the order of the versions."""
     serials = [ref.serial for ref in refs]
     measured: dict[int, list[dict[str, Any]]] = {}
-    for row in read_statistics(core.catalog.database, serials):
+    for row in rows:
         measured.setdefault(row["serial"], []).append(row)
     about = dict(zip(serials, core.listing(serials, _ABOUT, check=False), strict=True))
     return [_record(about[serial], row) for serial in serials for row in measured.get(serial, ())]
