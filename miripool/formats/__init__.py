@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from .stable import stable_content
     from .stream import expect
     from .structure import announced_bytes
+    from .virtualfile import VirtualFile, extension_file, virtual_file
     from .write import iter_bytes, to_hdulist, write_fits
 
 __all__ = [
     "FitsFile",
+    "VirtualFile",
     "announced_bytes",
     "classify",
     "doubt_kind",
     "expect",
+    "extension_file",
     "iter_bytes",
     "layout_of",
     "open_fits",
@@ -29,15 +32,18 @@ __all__ = [
     "to_datamodel",
     "to_hdulist",
     "track_name",
+    "virtual_file",
     "write_fits",
 ]
 
 _HOMES = {
     "FitsFile": "fits",
+    "VirtualFile": "virtualfile",
     "announced_bytes": "structure",
     "classify": "jwst",
     "doubt_kind": "jwst",
     "expect": "stream",
+    "extension_file": "virtualfile",
     "iter_bytes": "write",
     "layout_of": "build",
     "open_fits": "fits",
@@ -46,6 +52,7 @@ _HOMES = {
     "to_datamodel": "datamodels",
     "to_hdulist": "write",
     "track_name": "jwst",
+    "virtual_file": "virtualfile",
     "write_fits": "write",
 }
 

@@ -120,10 +120,15 @@ class FramesSource:
         Shapes (nints, ngroups, rows, columns) and (nints, ngroups, rows, columns / 4).
     rest : ArraySource or None
         Frames behind those.
+
+    Attributes
+    ----------
+    science : ArraySource
+        As given.
     """
 
     def __init__(self, science: ArraySource, reference: ArraySource, rest: ArraySource | None) -> None:
-        self._science = science
+        self.science = science
         self._reference = reference
         self._rest = rest
         nints, ngroups, rows, columns = science.shape
@@ -136,23 +141,43 @@ class FramesSource:
         if basic is None:
             return self[...][key]
         starts, box, local = basic
-        whole: NDArray[Any] = np.empty((box[0], *self.shape[1:]), self.dtype)
-        nints, ngroups, rows, columns = self._science.shape
+        part: NDArray[Any] = np.empty(box, self.dtype)
+        if 0 in box:
+            return part[local]
+        nints, ngroups, _, _ = self.science.shape
+        first, y, x = starts
+        inside = slice(y, y + box[1]), slice(x, x + box[2])
         done = 0
         while done < box[0]:
-            frame = starts[0] + done
+            frame = first + done
             i, g = divmod(frame, ngroups)
             count = min(box[0] - done, ngroups - g if i < nints else box[0] - done)
-            part = whole[done : done + count]
             if i < nints:
-                part[:, :rows] = self._science[i, g : g + count]
-                part[:, rows:] = self._reference[i, g : g + count].reshape(count, -1, columns)
+                self._fill(part[done : done + count], (i, slice(g, g + count)), *inside)
             elif self._rest is not None:
-                first = frame - nints * ngroups
-                part[:] = self._rest[first : first + count]
+                behind = frame - nints * ngroups
+                part[done : done + count] = self._rest[(slice(behind, behind + count), *inside)]
             done += count
-        inside = (slice(None), *(slice(s, s + n) for s, n in zip(starts[1:], box[1:], strict=True)))
-        return whole[inside][local]
+        return part[local]
+
+    def _fill(self, part: NDArray[Any], groups: tuple[int, slice], rows: slice, columns: slice) -> None:
+        """Put rows of some groups of an integration where they belong: the detector's, and those behind them."""
+        detector = self.science.shape[2]
+        own = max(0, min(rows.stop, detector) - rows.start)
+        if own:
+            part[:, :own] = self.science[(*groups, slice(rows.start, rows.start + own), columns)]
+        if own < part.shape[1]:
+            low, high = rows.start + own - detector, rows.stop - detector
+            part[:, own:] = self._reference_rows(groups, low, high)[:, :, columns]
+
+    def _reference_rows(self, groups: tuple[int, slice], low: int, high: int) -> NDArray[Any]:
+        """Give rows of reference output that are as long as the detector's."""
+        length, width = self.shape[2], self._reference.shape[3]
+        first, last = low * length // width, -(-high * length // width)
+        values = self._reference[(*groups, slice(first, last))]
+        cut = slice(low * length - first * width, high * length - first * width)
+        rows: NDArray[Any] = values.reshape(len(values), -1)[:, cut].reshape(len(values), -1, length)
+        return rows
 
 
 def frames_of(layout: Layout) -> FramesSource:

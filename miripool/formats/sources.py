@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from ..model.dataset import ArraySource
     from .stream import Stream
 
-__all__ = ["BytesSource", "ComputedSource", "ImageSource", "RowsSource", "encode", "is_folded", "iter_blocks"]
+__all__ = [
+    "BytesSource",
+    "ComputedSource",
+    "ImageSource",
+    "RowsSource",
+    "encode",
+    "encode_pieces",
+    "is_folded",
+    "iter_blocks",
+]
 
 _SLAB = 128 << 20
 """Bytes read at a time: one integration of most FULL ramps, since stored tiles hold all groups of an integration."""
@@ -206,6 +215,24 @@ def encode(array: NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
+def encode_pieces(elements: NDArray[Any]) -> Iterator[bytes]:
+    """Encode elements piece by piece.
+
+    Parameters
+    ----------
+    elements : ndarray, shape (number of elements,)
+        Native byte order.
+
+    Yields
+    ------
+    bytes
+        As of `encode`, some 100 kB at a time; a single element may have more.
+    """
+    step = max(_PIECE // max(elements.dtype.itemsize, 1), 1)
+    for start in range(0, elements.size, step):
+        yield encode(elements[start : start + step])
+
+
 def iter_blocks(source: ArraySource) -> Iterator[bytes]:
     """Encode an array block by block.
 
@@ -220,10 +247,7 @@ def iter_blocks(source: ArraySource) -> Iterator[bytes]:
         All elements in C order, some 100 kB at a time.
     """
     for slab in _iter_slabs(source, source.shape, source.dtype.itemsize, ()):
-        flat = slab.reshape(-1)
-        step = max(_PIECE // max(flat.dtype.itemsize, 1), 1)
-        for start in range(0, flat.size, step):
-            yield encode(flat[start : start + step])
+        yield from encode_pieces(slab.reshape(-1))
 
 
 def _iter_slabs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,12 +19,12 @@ from .frames import frames_of
 from .sources import iter_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..model.dataset import ArraySource
     from ..model.product import Hdu, Product
 
-__all__ = ["iter_bytes", "to_hdulist", "write_fits"]
+__all__ = ["hdu_parts", "iter_bytes", "jwst_layout", "layout_parts", "to_hdulist", "write_fits"]
 
 
 def iter_bytes(layout: Layout) -> Iterator[bytes]:
@@ -39,35 +40,73 @@ def iter_bytes(layout: Layout) -> Iterator[bytes]:
     bytes
         Pieces of some 100 kB; at most some 130 MB of an array are in memory at a time.
     """
+    for part in layout_parts(layout):
+        if isinstance(part, bytes):
+            yield part
+        else:
+            yield from iter_blocks(part)
+
+
+def layout_parts(layout: Layout) -> Iterator[bytes | ArraySource]:
+    """Give what the FITS stream of a layout consists of, in order; no array is read.
+
+    Parameters
+    ----------
+    layout : Layout
+        As for `iter_bytes`.
+
+    Yields
+    ------
+    bytes or ArraySource
+        Headers and paddings as they are; arrays that are to be encoded.
+    """
     if layout.original is None:
         for hdu in layout.hdus:
-            yield from _iter_hdu(hdu.header, _iter_data(hdu), hdu.tail)
+            yield from hdu_parts(hdu)
     else:
-        yield from _iter_hdu(layout.original.header, iter_blocks(frames_of(layout)), layout.original.tail)
+        yield from _unit_parts(layout.original.header, [frames_of(layout)], layout.original.tail)
     if layout.trailer is not None:
-        yield from iter_blocks(layout.trailer)
+        yield layout.trailer
 
 
-def _iter_hdu(header: bytes, blocks: Iterator[bytes], tail: ArraySource | None) -> Iterator[bytes]:
+def hdu_parts(hdu: Hdu) -> Iterator[bytes | ArraySource]:
+    """Give what one header-data unit consists of.
+
+    Parameters
+    ----------
+    hdu : Hdu
+        Of a layout.
+
+    Yields
+    ------
+    bytes or ArraySource
+        As of `layout_parts`.
+    """
+    yield from _unit_parts(hdu.header, _sources_of(hdu), hdu.tail)
+
+
+def _unit_parts(
+    header: bytes, sources: Iterable[ArraySource], tail: ArraySource | None
+) -> Iterator[bytes | ArraySource]:
     yield header
     size = 0
-    for block in blocks:
-        size += len(block)
-        yield block
+    for source in sources:
+        size += math.prod(source.shape) * source.dtype.itemsize
+        yield source
     if tail is not None:
-        yield from iter_blocks(tail)
+        yield tail
     elif size % BLOCK:
         yield bytes(-size % BLOCK)
 
 
-def _iter_data(hdu: Hdu) -> Iterator[bytes]:
+def _sources_of(hdu: Hdu) -> Iterator[ArraySource]:
     if hdu.raw is not None:
-        yield from iter_blocks(hdu.raw)
+        yield hdu.raw
         return
     if hdu.encoding in ("image", "table") and hdu.data is not None:
-        yield from iter_blocks(hdu.data)
+        yield hdu.data
     if hdu.heap is not None:
-        yield from iter_blocks(hdu.heap)
+        yield hdu.heap
 
 
 def jwst_layout(product: Product) -> Layout:
