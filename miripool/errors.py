@@ -23,7 +23,8 @@
     │   └── NewerFormat          81   update miripool
     ├── ServerError              90   check the PostgreSQL server
     │   └── ServerUnavailable    91
-    └── PipelineError           100   read the pipeline's message
+    ├── PipelineError           100   read the pipeline's message
+    └── Interrupted             110   ask again, or ask for less
 
 The number is the exit code of the command line. Kinds and codes are append-only: scripts rely on them.
 """
@@ -41,6 +42,7 @@ __all__ = [
     "FormatError",
     "IncompleteAnswer",
     "IntegrityError",
+    "Interrupted",
     "InvalidInput",
     "InvalidName",
     "MiripoolError",
@@ -257,6 +259,13 @@ class PipelineError(MiripoolError):
 
     kind = "pipeline"
     exit_code = 100
+
+
+class Interrupted(MiripoolError):
+    """A question was stopped before it was answered: whoever asked it went away, or it took too long."""
+
+    kind = "interrupted"
+    exit_code = 110
 
 
 class IncompleteAnswer(UserWarning):

@@ -93,7 +93,7 @@ def test_an_older_index_is_paired_when_it_is_opened(home: homes.Home, pool: Pool
     database = core_of(pool).catalog.database
     with database.write() as connection:
         script = "DELETE FROM corrected_exposure; DROP FUNCTION pair_calibrations, unpaired, said_of_run; "
-        script += "DROP TABLE exposure_statistic CASCADE"
+        script += "DROP TABLE exposure_statistic CASCADE; DROP INDEX product_bytes, product_obs_id"
         database.run(connection, script + "; UPDATE pool_state SET schema_version = 11")
     pool.close()
     with home.pool("jpl8") as again:

@@ -97,6 +97,8 @@ def test_an_older_index_gets_them(filled: Pool) -> None:
     with core_of(filled).catalog.database.write() as connection:
         for table, also in (("timing", ""), ("exposure_statistic", "CASCADE")):
             connection.exec_driver_sql(f"DROP TABLE {core_of(filled).catalog.database.table(table)} {also}")
+        for index in ("product_bytes", "product_obs_id"):
+            connection.exec_driver_sql(f"DROP INDEX {core_of(filled).catalog.database.table(index)}")
         connection.exec_driver_sql(
             f"UPDATE {core_of(filled).catalog.database.table('pool_state')} SET schema_version = 10"
         )

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .compile import order_by
     from .connection import describe_url, schema_name
+    from .interrupt import Interrupt, check_interrupt
     from .migrate import find_owner
+    from .neighbours import find_neighbours
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
     from .rebuild import identify
@@ -26,14 +28,17 @@ __all__ = [
     "Advice",
     "Answer",
     "Catalog",
+    "Interrupt",
     "Position",
     "ProductRow",
     "TagEvent",
     "TagSummary",
     "advise",
     "ask",
+    "check_interrupt",
     "datasets",
     "describe_url",
+    "find_neighbours",
     "find_owner",
     "grant_reader",
     "identify",
@@ -49,14 +54,17 @@ _WHERE = {
     "Answer": "reader",
     "Catalog": "catalog",
     "Advice": "advice",
+    "Interrupt": "interrupt",
     "Position": "rows",
     "ProductRow": "rows",
     "TagEvent": "rows",
     "TagSummary": "rows",
     "advise": "advice",
     "ask": "reader",
+    "check_interrupt": "interrupt",
     "datasets": "vocabulary",
     "describe_url": "connection",
+    "find_neighbours": "neighbours",
     "find_owner": "migrate",
     "grant_reader": "reader",
     "identify": "rebuild",

@@ -440,9 +440,28 @@ class Catalog:
         dict of str to int
             Serials by the references' names.
         """
-        statement = select(link.c.name, link.c.target).where(link.c.serial == serial).order_by(link.c.name)
+        return self.links_of([serial])[serial]
+
+    def links_of(self, serials: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Tell what some contexts refer to.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            The contexts.
+
+        Returns
+        -------
+        dict
+            For each of them, serials by the references' names.
+        """
+        found: dict[int, dict[str, int]] = {serial: {} for serial in serials}
+        columns = link.c.serial, link.c.name, link.c.target
+        statement = select(*columns).where(is_one_of(link.c.serial, serials)).order_by(link.c.serial, link.c.name)
         with self.database.read() as connection:
-            return {row.name: row.target for row in connection.execute(statement)}
+            for serial, name, target in connection.execute(statement):
+                found[serial][name] = target
+        return found
 
     def names_like(self, prefix: str, limit: int = 20) -> list[str]:
         """List names of living products, for suggestions.

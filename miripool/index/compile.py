@@ -46,7 +46,17 @@ if TYPE_CHECKING:
     from ..query.places import Names
     from ..query.tree import Keyword
 
-__all__ = ["FEW", "compile_where", "count_matches", "order_by"]
+__all__ = [
+    "FEW",
+    "column_of",
+    "compile_among",
+    "compile_where",
+    "count_candidates",
+    "count_matches",
+    "order_by",
+    "order_columns",
+    "ordered",
+]
 
 FEW = 10_000
 """Products that are looked at one by one; each other condition takes some 2 microseconds for each of them."""
@@ -157,15 +167,77 @@ def count_matches(connection: Connection, node: Node) -> dict[Node, int]:
     return {} if statement is None else dict(zip(parts, connection.execute(statement).one(), strict=True))
 
 
+def compile_among(
+    node: Node, *, pool: str | None = None, driver: Node | None = None, most: int | None = None
+) -> ColumnElement[bool]:
+    """Write a predicate as conditions on each row of `product`, after a limited number of candidates if wanted.
+
+    Parameters
+    ----------
+    node, pool : object
+        As for `compile_where`.
+    driver : Node, keyword-only, optional
+        One of the parts that `count_candidates` counted: only products that it leaves are looked at.
+    most : int, keyword-only, optional
+        At most so many of them.
+
+    Returns
+    -------
+    ColumnElement
+        For few rows: each condition takes some 2 microseconds for each.
+    """
+    return _among(node, pool, driver, most)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _among(node: Node, pool: str | None, driver: Node | None, most: int | None) -> ColumnElement[bool]:
+    on_product = RowConditions(product.c.serial, product, pool)
+    candidates = None if driver is None else find_candidates(driver)
+    known = driver if candidates is not None and candidates.exact else None
+    rows = [on_product.write(part) for part in conjuncts(node) if part != known]
+    return and_(true(), *([] if candidates is None else [_is_in(_together(candidates).limit(most))]), *rows)
+
+
+def count_candidates(connection: Connection, node: Node, most: int) -> dict[Node, int]:
+    """Count how many products each condition leaves that is a range of an index, up to a limit.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the index.
+    node : Node
+        As for `compile_where`.
+    most : int
+        Where to stop; 10,000 products take 1 ms.
+
+    Returns
+    -------
+    dict of Node to int
+        For those parts of the conjunction; also where there is one only.
+    """
+    found = _ranges(node)
+    return dict(zip(found, connection.execute(_count(found, most)).one(), strict=True)) if found else {}
+
+
+def _ranges(node: Node) -> dict[Node, Candidates]:
+    """Give the parts of a conjunction that are ranges of an index."""
+    parts = (part for part in conjuncts(node) if has_range(part))
+    return {part: candidates for part in parts if (candidates := find_candidates(part)) is not None}
+
+
+def _count(found: Mapping[Node, Candidates], most: int) -> Select[Any]:
+    limited = [_together(candidates).limit(most).subquery() for candidates in found.values()]
+    return select(*(select(func.count()).select_from(s).scalar_subquery() for s in limited))
+
+
 @functools.lru_cache(maxsize=_KEPT)
 def _counting(node: Node) -> tuple[tuple[Node, ...], Select[Any] | None]:
     """Write the statement that counts, and say which parts it counts."""
     parts = conjuncts(node)
-    found = {p: candidates for p in parts if has_range(p) and (candidates := find_candidates(p)) is not None}
+    found = _ranges(node)
     if not found or (len(parts) == 1 and typed_condition(parts[0]) is None):
         return (), None
-    limited = [_together(candidates).limit(FEW).subquery() for candidates in found.values()]
-    return tuple(found), select(*(select(func.count()).select_from(s).scalar_subquery() for s in limited))
+    return tuple(found), _count(found, FEW)
 
 
 def order_by(keys: Sequence[str], *, names: Names) -> list[ColumnElement[Any]]:
@@ -184,29 +256,82 @@ def order_by(keys: Sequence[str], *, names: Names) -> list[ColumnElement[Any]]:
         Numbers, truth values and times before texts; those that have no value last, whatever the direction; the
         serial decides between equals.
     """
-    found: list[ColumnElement[Any]] = []
+    return [*(ordered(column, down=down) for column, down in order_columns(keys, names=names)), product.c.serial.asc()]
+
+
+def order_columns(keys: Sequence[str], *, names: Names) -> list[tuple[ColumnElement[Any], bool]]:
+    """Give what products are ordered by; the parameters are those of `order_by`.
+
+    Parameters
+    ----------
+    keys, names : object
+        As for `order_by`.
+
+    Returns
+    -------
+    list of (ColumnElement, bool)
+        Columns of `product`, or subqueries on `keyword`; True from the largest.
+    """
+    found: list[tuple[ColumnElement[Any], bool]] = []
     for key in keys:
-        name = key.removeprefix("-").strip()
+        place = column_of(key.removeprefix("-").strip(), names=names)
         down = key.startswith("-")
-        found += [_ordered(c, down=down) for c in _order_columns(name, names)]
-    return [*found, product.c.serial.asc()]
+        if place == "urn":
+            found += [(product.c.kind, down), (product.c.serial, down)]
+        else:
+            columns = [product.c[place]] if isinstance(place, str) else _keyword_columns(place)
+            found += [(column, down) for column in columns]
+    return found
 
 
-def _ordered(column: ColumnElement[Any], *, down: bool) -> ColumnElement[Any]:
-    ordered = column.desc() if down else column.asc()
+def ordered(
+    column: ColumnElement[Any], *, down: bool, backwards: bool = False, whole: bool = False
+) -> ColumnElement[Any]:
+    """Write an order by one column, in which what has no value comes last.
+
+    Parameters
+    ----------
+    column : ColumnElement
+        From `order_columns`.
+    down : bool, keyword-only
+        From the largest.
+    backwards : bool, keyword-only
+        The whole order from its end: what has no value comes first.
+    whole : bool, keyword-only
+        All rows have a value.
+
+    Returns
+    -------
+    ColumnElement
+        For ORDER BY.
+    """
+    found = column.desc() if down != backwards else column.asc()
     # Where there are no NULLs, to say where they go would keep the server from reading an index backwards.
-    return ordered if isinstance(column, Column) and not column.nullable else ordered.nulls_last()
+    if whole or (isinstance(column, Column) and not column.nullable):
+        return found
+    return found.nulls_first() if backwards else found.nulls_last()
 
 
-def _order_columns(name: str, names: Names) -> list[ColumnElement[Any]]:
+def column_of(name: str, *, names: Names) -> str | Keyword:
+    """Tell what a name in an order, or of a column of a table, means.
+
+    Parameters
+    ----------
+    name : str
+        A field, or a keyword or path in any form.
+    names : Names, keyword-only
+        Dictionary of keywords.
+
+    Returns
+    -------
+    str or Keyword
+        A column of `product`, ``urn``, or a keyword that is none.
+    """
     bare = name.removeprefix("p.")
     if bare in FIELDS and (bare != "filename" or bare != name):
-        field = FIELDS[bare]
-        return [product.c.kind, product.c.serial] if field == "urn" else [product.c[field]]
+        return FIELDS[bare]
     place = find_keyword(name, names)
-    if place.hdu is None and place.key in _TYPED:
-        return [product.c[_TYPED[place.key]]]
-    return _keyword_columns(place)
+    return _TYPED[place.key] if place.hdu is None and place.key in _TYPED else place
 
 
 def _keyword_columns(place: Keyword) -> list[ColumnElement[Any]]:

@@ -23,10 +23,12 @@ from ..errors import InvalidInput
 from ..model.canonical import digest_bytes
 from ..server.libpq import SECRETS, is_clients_own, is_embedded, refused_by_libpq, settled
 from .copysource import CopySource, Watched
+from .interrupt import check_interrupt, in_use, interrupted
 from .sqlerrors import LOCK_TIMEOUT, no_slot, refusing_no_text, sqlstate, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import ClauseElement, Connection, Dialect
 
@@ -255,6 +257,7 @@ def _make_engine(made: URL, read_only: bool) -> Engine:
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "checkout", partial(_check_alive, engine.dialect))
     event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "before_cursor_execute", _refuse_later)
     return engine
 
 
@@ -380,6 +383,9 @@ class Database:
             with refusing_no_text():
                 yield
         except (SQLAlchemyError, psycopg2.Error) as error:
+            stopped = interrupted()
+            if stopped is not None:
+                raise stopped from None
             blockers = self._oldest_transactions() if sqlstate(error) == LOCK_TIMEOUT else ""
             # The chain is cut: SQLAlchemy's text holds the statement, libpq's may hold the connection's parameters.
             own = is_embedded(self._url.query.get("host"))
@@ -405,7 +411,7 @@ class Database:
         sqlalchemy.Connection
             What it changes is rolled back.
         """
-        with self.translating(), self._connectable.connect() as connection:
+        with self.translating(), self._connectable.connect() as connection, _interruptible(connection):
             yield connection
 
     @contextlib.contextmanager
@@ -417,7 +423,9 @@ class Database:
         sqlalchemy.Connection
             Rolled back where the body raises.
         """
-        with self.translating(), self._connectable.begin() as connection:
+        # A connection that was told to cancel is thrown away after the commit.
+        engine = self._connectable
+        with self.translating(), engine.connect() as connection, _interruptible(connection), connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -484,13 +492,14 @@ class Database:
             lent = self._connectable.raw_connection()
             try:
                 driver: Any = lent.dbapi_connection
-                driver.autocommit = True
-                with contextlib.closing(driver.cursor()) as cursor:
+                with in_use(partial(_cancel, driver), lent.invalidate), contextlib.closing(driver.cursor()) as cursor:
+                    driver.autocommit = True
                     cursor.execute(question, values)
                     rows: list[tuple[Any, ...]] = cursor.fetchall()
-                driver.autocommit = False
+                    driver.autocommit = False
             except BaseException as error:
-                lent.invalidate(error)
+                if lent.is_valid:
+                    lent.invalidate(error)
                 raise
             finally:
                 lent.close()
@@ -578,6 +587,19 @@ class Database:
         _users[self._base].discard(self)
         if not _users[self._base]:
             self._base.dispose()
+
+
+def _cancel(driver: Any) -> None:
+    with contextlib.suppress(psycopg2.Error):  # it is closed, or the server is gone
+        driver.cancel()
+
+
+def _interruptible(connection: Connection) -> AbstractContextManager[None]:
+    return in_use(partial(_cancel, connection.connection.dbapi_connection), connection.invalidate)
+
+
+def _refuse_later(*_: Any) -> None:
+    check_interrupt()
 
 
 @contextlib.contextmanager

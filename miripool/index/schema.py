@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -134,6 +135,8 @@ product = Table(
     Index("product_created", "created", "serial"),
     Index("product_start_time", "start_time"),
     Index("product_file_digest", "file_digest"),
+    Index("product_bytes", "bytes", "serial", postgresql_include=["kind"], postgresql_where=text("head")),
+    Index("product_obs_id", "obs_id", "serial", postgresql_include=["kind"], postgresql_where=text("head")),
 )
 
 dataset = Table(

@@ -31,9 +31,9 @@ from .rowconditions import sources, statistic_columns
 from .schema import dataset, keyword, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-__all__ = ["Candidates", "find_candidates", "has_range", "scan_datasets"]
+__all__ = ["Candidates", "branches", "find_candidates", "has_range", "keyword_order", "scan_datasets"]
 
 
 class Candidates(NamedTuple):
@@ -109,7 +109,7 @@ def has_range(node: Node) -> bool:
 
 def _of_keyword(node: Node, place: Keyword) -> Iterator[Select[Any]]:
     k = keyword.alias()
-    for partial, columns in _branches(k):
+    for partial, columns in branches(k):
         found = _on_row(node, columns)
         if not is_never(found):
             where = [k.c.key == place.key, k.c.first, partial, found]
@@ -126,8 +126,19 @@ def _on_row(node: Node, columns: Columns) -> ColumnElement[bool]:
     return true() if isinstance(node, HasKey) else condition(node, lambda _: columns)
 
 
-def _branches(k: Any) -> Iterator[tuple[ColumnElement[bool], Columns]]:
-    """Give the condition of each partial index, and the columns that are not NULL where it holds."""
+def branches(k: Any) -> Iterator[tuple[ColumnElement[bool], Columns]]:
+    """Tell how the partial indexes share the rows that a bare keyword means.
+
+    Parameters
+    ----------
+    k : FromClause
+        `keyword`, or an alias of it.
+
+    Yields
+    ------
+    ColumnElement, Columns
+        The condition of each index, and the columns that are not NULL where it holds.
+    """
     c = k.c
     short = func.octet_length(c.text) <= LONG_TEXT
     yield c.number.is_not(None), Columns(number=c.number)
@@ -135,6 +146,34 @@ def _branches(k: Any) -> Iterator[tuple[ColumnElement[bool], Columns]]:
     yield and_(c.time.is_not(None), short), Columns(text=c.text, time=c.time, always_time=True)
     yield func.octet_length(c.text) > LONG_TEXT, Columns(text=c.text, time=c.time)
     yield and_(c.number.is_(None), c.text.is_(None)), Columns(flag=c.flag)
+
+
+def keyword_order(types: Collection[str]) -> tuple[Any, ColumnElement[bool], list[ColumnElement[Any]]] | None:
+    """Give what an order by a bare keyword reads, where one index has all its values in that order.
+
+    Parameters
+    ----------
+    types : collection of str
+        Of its values, from `miripool.index.vocabulary.keyword_types`.
+
+    Returns
+    -------
+    tuple or None
+        An alias of `keyword`, the condition of the index, and its columns in the order of `order_by`. None where values
+        of several types would have to be merged.
+    """
+    if len(types) != 1:
+        return None
+    k = keyword.alias()
+    short = func.octet_length(k.c.text) <= LONG_TEXT
+    (only,) = types
+    if only == "number":
+        return k, k.c.number.is_not(None), [k.c.number]
+    if only == "time":
+        return k, and_(k.c.time.is_not(None), short), [k.c.time, k.c.text]
+    if only == "text":
+        return k, and_(k.c.time.is_(None), short), [k.c.text]
+    return k, and_(k.c.number.is_(None), k.c.text.is_(None), k.c.flag.is_not(None)), [k.c.flag]
 
 
 def scan_datasets(node: Node) -> Select[Any] | None:

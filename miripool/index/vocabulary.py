@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Column, ColumnElement, Connection, Select
 
     from .connection import Database
     from .rows import KeywordValue
 
-__all__ = ["datasets", "has_keyword", "keyword_types", "keyword_values", "keywords", "nearest_values", "values_near"]
+__all__ = [
+    "datasets",
+    "has_keyword",
+    "keyword_types",
+    "keyword_values",
+    "keywords",
+    "nearest_values",
+    "steps",
+    "values_near",
+]
 
 _DISTINCT = 300
 """Values looked at for suggestions: each is one step down an index, some 20 microseconds."""
@@ -243,14 +252,46 @@ def _distinct(connection: Connection, key: str, start: str) -> list[str]:
     # As the index `keyword_text` has it; without an index, this would take minutes.
     short = func.octet_length(keyword.c.text) <= LONG_TEXT
     here = (keyword.c.key == key, keyword.c.first, keyword.c.time.is_(None), short)
+    return steps(connection, keyword.c.text, here, start=start)
+
+
+def steps(
+    connection: Connection,
+    column: Column[Any],
+    where: Sequence[ColumnElement[bool]] = (),
+    *,
+    start: Any = None,
+    limit: int = _DISTINCT,
+) -> list[Any]:
+    """List different values in order, by a step down an index for each instead of a scan.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        To the pool's schema.
+    column : sqlalchemy.Column
+        An index begins with it, after what `where` fixes.
+    where : sequence of sqlalchemy.ColumnElement
+        Conditions, as the index has them.
+    start : object, keyword-only, optional
+        The first value that is wanted.
+    limit : int, keyword-only
+        Most values to give.
+
+    Returns
+    -------
+    list
+        Each once, NULL left out.
+    """
 
     def following(after: Any) -> Select[Any]:
-        return select(keyword.c.text).where(*here, after).order_by(keyword.c.text).limit(1)
+        return select(column).where(*where, after).order_by(column).limit(1)
 
     # A sub-select in brackets: without them, its ORDER BY would be the union's.
-    first = select(following(keyword.c.text >= start).scalar_subquery().label("text"))
-    values = first.cte("distinct_text", recursive=True)
-    later = following(keyword.c.text > values.c.text).correlate(values).scalar_subquery()
-    values = values.union_all(select(later).where(values.c.text.is_not(None)))
-    statement = select(values.c.text).where(values.c.text.is_not(None)).limit(_DISTINCT)
+    begin = column.is_not(None) if start is None else column >= start
+    first = select(following(begin).scalar_subquery().label("value"))
+    values = first.cte("distinct_value", recursive=True)
+    later = following(column > values.c.value).correlate(values).scalar_subquery()
+    values = values.union_all(select(later).where(values.c.value.is_not(None)))
+    statement = select(values.c.value).where(values.c.value.is_not(None)).limit(limit)
     return list(connection.execute(statement).scalars())

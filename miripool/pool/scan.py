@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
+from ..index.interrupt import check_interrupt
 from ..query.evaluator import evaluate
 from ..store.archive import archive_at
 from ..system.threads import one_of_many, work_ahead, workers_of
@@ -62,6 +63,8 @@ def judge(
     ------
     InvalidInput
         If the condition can't be sent to other processes.
+    Interrupted
+        If the thread that takes the answers was stopped; work that was begun is finished first.
     """
     with ExitStack() as stack:
         workers = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
@@ -71,6 +74,7 @@ def judge(
         ahead = stack.enter_context(closing(work_ahead(rows, submit, _AHEAD * workers_of(workers))))
         for done, (row, future) in enumerate(ahead, 1):
             answer = future.result()
+            check_interrupt()
             if progress is not None:
                 progress(done)
             yield row, answer
