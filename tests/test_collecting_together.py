@@ -37,7 +37,7 @@ def large(name: str, value: float) -> Ramp:
 
 def give_up(pool: Pool) -> int:
     """Do what ``miripool gc --grace 0`` does."""
-    given_up = pool.purge(pool.expired(timedelta(0)))
+    given_up = pool.purge(pool.trash(longer_than=timedelta(0)))
     collect(core_of(pool).archive)
     return given_up
 
@@ -95,12 +95,12 @@ def test_two_gcs_give_up_the_same(pool: Pool) -> None:
     for value in range(3):
         pool.save(made("a", value))
         pool.remove("a")
-    mine = pool.expired(timedelta(0))
+    mine = pool.trash(longer_than=timedelta(0))
     with Home().pool(pool.name) as other:
-        assert other.purge(other.expired(timedelta(0))[:2]) == 2
+        assert other.purge(other.trash(longer_than=timedelta(0))[:2]) == 2
         assert pool.purge(mine) == 1
         assert pool.purge(mine) == other.purge(mine[0:0]) == 0
-    assert pool.expired(timedelta(0)) == []
+    assert not pool.trash(longer_than=timedelta(0))
 
 
 @pytest.mark.slow

@@ -84,8 +84,8 @@ def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
     shared = pool.save(made("b", 2))
     context = pool.save(Context({"old": "Rate/a@0"}, name="c"))
     pool.remove(["Rate/a@0", "Rate/a@1"], cascade=True)
-    assert [ref.urn for ref in pool.expired(timedelta(days=30))] == []
-    expired = pool.expired(timedelta(0))
+    assert [ref.urn for ref in pool.trash(longer_than=timedelta(days=30))] == []
+    expired = pool.trash(longer_than=timedelta(0))
     assert [ref.version for ref in expired] == [0, 1, 0]
     only = key_of(pool, "Rate/a@0")
     both = key_of(pool, "Rate/a@1")
@@ -126,7 +126,7 @@ def test_what_was_long_in_the_trash_is_given_up(pool: Pool) -> None:
 def test_who_restores_first(pool: Pool) -> None:
     pool.save(made("a", 1))
     pool.remove("Rate/a@0")
-    (ref,) = pool.expired(timedelta(0))
+    (ref,) = pool.trash(longer_than=timedelta(0))
     assert pool.restore(ref) == 1
     assert pool.purge([ref]) == 0
     assert collect(core_of(pool).archive) == Collected()

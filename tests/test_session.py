@@ -81,7 +81,7 @@ def test_whole_damaged_and_healed(filled: Pool, other: Pool) -> None:
 def test_what_nothing_refers_to(filled: Pool) -> None:
     filled.remove("Rate/b")
     assert filled.gc().files == 0  # the trash keeps its arrays
-    assert filled.purge(filled.expired(timedelta(0))) == 1
+    assert filled.purge(filled.trash(longer_than=timedelta(0))) == 1
     would = filled.gc(dry_run=True)
     assert would.files == 1
     assert filled.gc() == would

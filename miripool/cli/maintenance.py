@@ -105,7 +105,7 @@ def _gc(
     from ..maintenance.gc import collect
 
     with open_pool(context, name) as pool:
-        expired = pool.expired(timedelta(days=grace))
+        expired = pool.trash(longer_than=timedelta(days=grace))
         for ref in expired:
             say(f"{'would remove' if dry_run else 'removing'} for good {ref.urn}  {ref.kind}/{ref.name}@{ref.version}")
         if expired and not dry_run:

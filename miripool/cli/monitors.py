@@ -341,32 +341,11 @@ def _mask_record(mask: DatedMask, path: Path, saved: ProductRef | None) -> dict[
 @_monitor.command("list")
 def _list(context: typer.Context, pool_name: PoolName, as_json: Json = False, as_csv: Csv = False) -> None:
     """List the monitors of a pool: what they follow, and how many exposures and pixels with a state they have."""
-    from ..monitors import answers
+    from ..records.monitors import monitor_records
 
     one_form(as_json=as_json, as_csv=as_csv)
-    rows = []
     with open_pool(context, pool_name) as pool:
-        for ref in pool.monitors():
-            monitor = pool.monitor(ref.name)
-            seen = monitor.definition
-            states = answers.count_states(ref.product)
-            rows.append(
-                {
-                    "name": ref.name,
-                    "urn": str(ref.urn),
-                    "version": ref.version,
-                    "updated": ref.created,
-                    "exposures": len(answers.exposure_records(ref.product)),
-                    "pixels": sum(states.values()),
-                    "states": states,
-                    "kind": seen.kind,
-                    "where": None if seen.where == "1" else seen.where,
-                    "tag": seen.tag,
-                    "region": None if seen.region is None else str(seen.region),
-                    "light": seen.light,
-                    "false_alarms": seen.false_alarms,
-                }
-            )
+        rows = monitor_records(pool)
     emit(rows, _LIST_COLUMNS, as_json_list=as_json, as_csv=as_csv)
 
 

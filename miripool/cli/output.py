@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
-import json
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..model.canonical import json_value
-from ..records.plain import UNSEEN, as_json, iso, plain
+from ..records.plain import UNSEEN, as_json, as_word, csv_text, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -224,10 +220,10 @@ def _shown(column: str, value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_word, value))
+        return ", ".join(map(as_word, value))
     if column in {"bytes", "stored_bytes", "index_bytes"}:
         return human_bytes(value)
-    return _word(value)
+    return as_word(value)
 
 
 def _short(value: Any) -> Any:
@@ -236,13 +232,6 @@ def _short(value: Any) -> Any:
         return value
     value = [_short(item) for item in value]
     return value if len(value) <= _WHOLE else [*value[:_FIRST], f"… {len(value) - _FIRST - 1} more …", value[-1]]
-
-
-def _word(value: Any) -> str:
-    """Write a scalar: nothing for what is missing, NaN for what is no number."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_word, value))}]"
-    return "" if value is None else str(json_value(value))
 
 
 def emit(
@@ -276,7 +265,7 @@ def emit(
     if as_json_list:
         write(as_json(rows))
     elif as_csv:
-        _write(_csv(rows, columns))
+        _write(csv_text(rows, columns))
     elif sys.stdout.isatty():
         _rich_table(rows, columns, heads)
     else:
@@ -285,23 +274,6 @@ def emit(
 
 def _rounded(row: Mapping[str, Any], digits: int) -> dict[str, Any]:
     return {k: float(f"{v:.{digits}g}") if isinstance(v, float) else v for k, v in row.items()}
-
-
-def _csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(_csv_cell(row[c]) for c in columns)
-    return buffer.getvalue().rstrip("\n")
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, Mapping):
-        return json.dumps(json_value(value), ensure_ascii=False)
-    return "; ".join(map(_word, value)) if isinstance(value, list) else json_value(value)
 
 
 def _rich_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titles: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model.cards import Card
     from ..model.metadata import MetaData
 
-__all__ = ["BASIC", "FIELDS", "TABLE_COLUMNS", "astropy_table", "column_names", "keyword_rows", "list_rows"]
+__all__ = ["BASIC", "FIELDS", "TABLE_COLUMNS", "astropy_table", "column_names", "keyword_rows", "list_rows", "votable"]
 
 BASIC = ("urn", "kind", "name", "version", "tags", "created", "bytes")
 """Columns that every listing has unless others are asked for."""
@@ -186,6 +186,30 @@ def astropy_table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Any
         filled = [filler if v is None else v for v in values]
         table[column] = MaskedColumn(filled, mask=mask) if any(mask) else filled
     return table
+
+
+def votable(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> bytes:
+    """Write such dictionaries as a VOTable, which TOPCAT and Aladin read.
+
+    Parameters
+    ----------
+    rows, columns : object
+        As for `astropy_table`.
+
+    Returns
+    -------
+    bytes
+        XML, UTF-8; times as ISO text in UTC.
+    """
+    import io
+
+    table = astropy_table(rows, columns)
+    for name in table.colnames:
+        if hasattr(table[name], "isot"):
+            table[name] = table[name].isot
+    out = io.BytesIO()
+    table.write(out, format="votable")
+    return out.getvalue()
 
 
 def _is_time(column: str, values: Sequence[Any]) -> bool:

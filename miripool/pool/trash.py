@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .core import Core
     from .resolve import Reference
 
-__all__ = ["expired", "in_trash", "purge", "remove", "removed_with", "restore", "serials_among", "trash"]
+__all__ = ["in_trash", "purge", "remove", "removed_with", "restore", "serials_among", "trash"]
 
 
 def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> int:
@@ -93,6 +93,7 @@ def trash(
     core: Core,
     kind: str | type[Product] | None = None,
     *,
+    longer_than: timedelta | None = None,
     order: str | Sequence[str] | None = None,
     limit: int | None = None,
 ) -> ProductRefs:
@@ -104,6 +105,8 @@ def trash(
         The pool.
     kind : str or type of Product, optional
         Of this kind only; otherwise of all, contexts too.
+    longer_than : timedelta, keyword-only, optional
+        Only those that have been there for longer.
     order, limit : object, keyword-only
         As for `Pool.select`.
 
@@ -120,8 +123,11 @@ def trash(
         kinds=None if kind is None else asked.kinds,
         removed=True,
         order_by=order_by(keys, names=dictionary()),
-        limit=limit,
+        limit=limit if longer_than is None else None,
     )
+    if longer_than is not None:
+        since = datetime.now(UTC) - longer_than
+        rows = [row for row in rows if row.removed is not None and row.removed < since][:limit]
     return ProductRefs([(core, row.serial) for row in rows])
 
 
@@ -183,25 +189,6 @@ def restore(core: Core, refs: Reference | Iterable[Reference]) -> int:
         if row.removed is None:
             make_pixels(core, row)
     return count
-
-
-def expired(core: Core, grace: timedelta) -> list[ProductRef]:
-    """List the versions that have been in the trash for longer than a grace period.
-
-    Parameters
-    ----------
-    core : Core
-        The pool.
-    grace : timedelta
-        The grace period.
-
-    Returns
-    -------
-    list of ProductRef
-        In the order of saving.
-    """
-    since = datetime.now(UTC) - grace
-    return [ref for ref in trash(core) if ref.removed is not None and ref.removed < since]
 
 
 def purge(core: Core, refs: Reference | Iterable[Reference]) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..model.canonical import json_value
 
-__all__ = ["UNSEEN", "as_json", "iso", "plain"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["UNSEEN", "as_json", "as_word", "csv_text", "iso", "plain"]
 
 _DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
@@ -86,18 +91,69 @@ def iso(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def as_json(content: Any) -> str:
+def as_json(content: Any, *, indent: int | None = 2) -> str:
     """Write JSON: times as ISO text in UTC, ``"NaN"``, ``"inf"`` and ``"-inf"`` as text, null for what is missing.
 
     Parameters
     ----------
     content : object
         Dictionaries and lists.
+    indent : int or None, keyword-only
+        Blanks before each level; None writes one line.
 
     Returns
     -------
     str
-        Indented.
+        The text.
     """
-    text = json.dumps(_to_json(plain(content)), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_to_json(plain(content)), indent=indent, ensure_ascii=False, allow_nan=False)
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # within texts only: the same JSON
+
+
+def as_word(value: Any) -> str:
+    """Write a scalar: nothing for what is missing, NaN for what is no number.
+
+    Parameters
+    ----------
+    value : object
+        From `plain`; lists in brackets.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_word, value))}]"
+    return "" if value is None else str(json_value(value))
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Write a list as CSV.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Of values from `plain`.
+    columns : sequence of str
+        The keys, in order; they are the first line.
+
+    Returns
+    -------
+    str
+        Without a line feed at the end. Times are ISO text in UTC; items of a list have semicolons between them.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(_csv_cell(row[c]) for c in columns)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, Mapping):
+        return json.dumps(json_value(value), ensure_ascii=False)
+    return "; ".join(map(as_word, value)) if isinstance(value, list) else json_value(value)

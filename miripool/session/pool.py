@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
     from ..pool.resolve import Reference
+    from .browsing import Browsing
     from .pixel import PoolPixel
 
 __all__ = ["Pool"]
@@ -121,6 +122,37 @@ class Pool:
         self._core.reindex(progress=progress)
         self._core.catch_up()
         load_pending(self._core)
+
+    def browse(self, *, port: int = 0, open_browser: bool = True, hosts: Iterable[str] = ()) -> Browsing:
+        """Show the pool in a browser: tables, images, pixels, versions, monitors. Needs the extra ``web``.
+
+        The page is served by another process, on this machine only, until the returned object is closed or this
+        process ends.
+
+        Parameters
+        ----------
+        port : int, keyword-only
+            Port on 127.0.0.1; 0 for any that is free.
+        open_browser : bool, keyword-only
+            Open the system's browser.
+        hosts : iterable of str, keyword-only
+            Further names under which the page is reached through a proxy, e.g. that of a Jupyter server.
+
+        Returns
+        -------
+        Browsing
+            Its `url` holds a token; in a notebook it is shown as a link. `close` ends the server.
+
+        Raises
+        ------
+        ServerUnavailable
+            If the page can't be served; the message says why.
+        """
+        from .browsing import start_browsing
+
+        core = self._core
+        _, (home, *_) = core.way_in()
+        return start_browsing(home, core.name, port=port, open_browser=open_browser, hosts=hosts)
 
     def close(self) -> None:
         """Close the database connection. The next use of the pool opens a new one."""
@@ -601,6 +633,7 @@ class Pool:
         self,
         kind: str | type[Product] | None = None,
         *,
+        longer_than: timedelta | None = None,
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> ProductRefs:
@@ -610,6 +643,8 @@ class Pool:
         ----------
         kind : str or type of Product, optional
             Only this kind; by default all kinds, including contexts.
+        longer_than : timedelta, keyword-only, optional
+            Only versions that have been in the trash for longer than this.
         order, limit : object, keyword-only
             As for `select`.
 
@@ -618,7 +653,7 @@ class Pool:
         ProductRefs
             In the order of saving unless `order` is given.
         """
-        return trashing.trash(self._core, kind, order=order, limit=limit)
+        return trashing.trash(self._core, kind, longer_than=longer_than, order=order, limit=limit)
 
     def restore(self, refs: Reference | Iterable[Reference]) -> int:
         """Take versions out of the trash. They have their tags again, except tags that have moved to other versions.
@@ -640,21 +675,6 @@ class Pool:
             If a context refers to a version that was removed for good.
         """
         return trashing.restore(self._core, refs)
-
-    def expired(self, grace: timedelta) -> list[ProductRef]:
-        """List the versions that have been in the trash for longer than a grace period.
-
-        Parameters
-        ----------
-        grace : timedelta
-            The grace period.
-
-        Returns
-        -------
-        list of ProductRef
-            In the order of saving.
-        """
-        return trashing.expired(self._core, grace)
 
     def purge(self, refs: Reference | Iterable[Reference]) -> int:
         """Remove versions in the trash for good: they can't be restored, and `miripool gc` deletes their arrays.

@@ -1,0 +1,230 @@
+"""Frames: single images of a dataset, for who looks at one after the other."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidInput, ProductNotFound
+from ..model.keywords import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ..model.dataset import Dataset
+    from ..model.product import Product
+
+__all__ = ["Frames", "axes_of", "image_named", "is_image", "thumbnail"]
+
+_WINDOW = 48 << 20
+"""Bytes of groups that are read at once. A tile holds all groups of its pixels, so to read one frame of a FULL ramp of
+20 groups takes as long as to read all of them, 0.15 s; the next group then comes from memory."""
+
+_KEPT = 2 * _WINDOW
+"""Bytes that are kept: two windows, so that two versions can be compared group by group."""
+
+
+def is_image(dataset: Dataset) -> bool:
+    """Tell whether a dataset holds frames.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Of a product.
+
+    Returns
+    -------
+    bool
+        True for numbers along two axes or more, each with an element at least.
+    """
+    return dataset.dtype.kind in "buif" and dataset.ndim >= 2 and dataset.size > 0
+
+
+def axes_of(dataset: Dataset, kind: str) -> list[str]:
+    """Name the axes of a dataset of frames.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With two axes or more.
+    kind : str
+        The product's kind.
+
+    Returns
+    -------
+    list of str
+        In axis order, ending with ``y``, ``x``; before them ``integration`` and ``group``, or ``plane`` where there are
+        others.
+    """
+    leading = dataset.ndim - 2
+    if leading == 2:
+        names = ["integration", "group"]
+    elif leading == 1:
+        names = ["integration"] if kind in ("RateInts", "Raw", "Ramp") else ["plane"]
+    else:
+        names = [f"plane {number + 1}" for number in range(leading)]
+    return [*names, "y", "x"]
+
+
+def image_named(product: Product, name: str) -> Dataset:
+    """Give a dataset that holds frames.
+
+    Parameters
+    ----------
+    product : Product
+        The product.
+    name : str
+        The dataset's name.
+
+    Returns
+    -------
+    Dataset
+        The dataset.
+
+    Raises
+    ------
+    ProductNotFound
+        If there is none of that name; the message lists those there are.
+    InvalidInput
+        If it holds no frames.
+    """
+    if name not in product.datasets:
+        near = suggest(name, list(product.datasets)) or list(product.datasets)
+        there = f"; there are {', '.join(near)}" if near else "; it has none"
+        raise ProductNotFound(f"{product.name} has no dataset {name!r}{there}")
+    dataset = product.datasets[name]
+    if not is_image(dataset):
+        raise InvalidInput(f"dataset {name} of {product.name} has no frames; its shape is {dataset.shape}")
+    return dataset
+
+
+class Frames:
+    """Reads frames; the groups around the last ones are kept. Several threads may use it.
+
+    Parameters
+    ----------
+    window, kept : int, keyword-only
+        Bytes that are read at once, and bytes that are kept.
+    """
+
+    def __init__(self, *, window: int = _WINDOW, kept: int = _KEPT) -> None:
+        self._window = window
+        self._most = kept
+        self._kept: OrderedDict[tuple[Any, ...], NDArray[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, key: str, dataset: Dataset, index: Sequence[int]) -> NDArray[Any]:
+        """Read a frame.
+
+        Parameters
+        ----------
+        key : str
+            Names the content of the dataset's product: its manifest.
+        dataset : Dataset
+            Shape (…, ny, nx).
+        index : sequence of int
+            One 0-based number for each axis before the last two.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+            Not to be changed. Unsigned integers of 32 bits for DQ flags; else float32, or float64 for integers of more
+            than 16 bits and for float64.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such frame.
+        """
+        _check_index(dataset, index)
+        if not index:
+            return _plain(dataset, dataset[...])
+        *outer, last = index
+        itemsize = dataset.dtype.itemsize
+        frame_bytes = dataset.shape[-2] * dataset.shape[-1] * itemsize
+        length = max(1, min(dataset.shape[len(outer)], self._window // frame_bytes))
+        first = last // length * length
+        place = (key, dataset.name, *outer, first)
+        found = self._take(place)
+        if found is None:
+            found = dataset[(*outer, slice(first, first + length))]
+            self._keep(place, found)
+        return _plain(dataset, found[last - first])
+
+    def _take(self, place: tuple[Any, ...]) -> NDArray[Any] | None:
+        with self._lock:
+            found = self._kept.get(place)
+            if found is not None:
+                self._kept.move_to_end(place)
+            return found
+
+    def _keep(self, place: tuple[Any, ...], values: NDArray[Any]) -> None:
+        with self._lock:
+            self._kept[place] = values
+            total = sum(kept.nbytes for kept in self._kept.values())
+            while total > self._most and self._kept:
+                total -= self._kept.popitem(last=False)[1].nbytes
+
+
+def _check_index(dataset: Dataset, index: Sequence[int]) -> None:
+    leading = dataset.shape[:-2]
+    if len(index) != len(leading):
+        raise InvalidInput(
+            f"dataset {dataset.name} has shape {dataset.shape}; a frame needs {len(leading)} numbers, not {len(index)}"
+        )
+    for axis, (number, length) in enumerate(zip(index, leading, strict=True)):
+        if not 0 <= number < length:
+            raise InvalidInput(
+                f"dataset {dataset.name} has {length} frames along axis {axis}, from 0 to {length - 1}; "
+                f"there is no {number}"
+            )
+
+
+def _plain(dataset: Dataset, frame: NDArray[Any]) -> NDArray[Any]:
+    if dataset.is_flags:
+        return np.asarray(frame).astype(np.uint32, copy=False)
+    wide = frame.dtype.itemsize > 4 or (frame.dtype.kind in "iu" and frame.dtype.itemsize > 2)
+    return np.asarray(frame).astype(np.float64 if wide else np.float32, copy=False)
+
+
+def thumbnail(product: Product, size: int = 40) -> NDArray[np.float32]:
+    """Give a small picture of a product: means of blocks of its first integration's last frame.
+
+    Parameters
+    ----------
+    product : Product
+        The product.
+    size : int, optional
+        Rows and columns at most.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+        Of the dataset SCI, or the first that has frames. NaN where a block has no number.
+
+    Raises
+    ------
+    ProductNotFound
+        If no dataset has frames.
+    """
+    images = {name: dataset for name, dataset in product.datasets.items() if is_image(dataset)}
+    if not images:
+        raise ProductNotFound(f"{product.name} has no image")
+    dataset = images.get("SCI", next(iter(images.values())))
+    leading = dataset.ndim - 2
+    index = (*([0] * (leading - 1)), -1) if leading == 2 else (0,) * leading
+    frame = np.asarray(dataset[(*index, slice(None), slice(None))], np.float32)
+    step = max(1, -(-max(frame.shape) // size))
+    rows, columns = (-(-length // step) for length in frame.shape)
+    padded = np.full((rows * step, columns * step), np.nan, np.float32)
+    padded[: frame.shape[0], : frame.shape[1]] = frame
+    blocks = padded.reshape(rows, step, columns, step)
+    usable = np.isfinite(blocks)
+    total = np.where(usable, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
+    number = usable.sum(axis=(1, 3))
+    return np.where(number, total / np.maximum(number, 1), np.nan).astype(np.float32)
