@@ -21,7 +21,7 @@ from miripool import Home, Pool
 from miripool.server import EmbeddedServer
 from miripool.simulate import Calibration, SimulatedExposure, simulate_exposure
 
-pytest_plugins = ("homes", "servers")
+pytest_plugins = ("homes", "servers", "web")
 
 _DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -33,6 +33,7 @@ DIGEST = "ab" + "0" * 30
 ARGUMENTS: dict[str, list[str]] = {
     "add": ["trap", "{work}/new.fits"],
     "attach": ["{pool}", "--name", "attached"],
+    "browse": ["trap", "--no-open", "--port", "99999"],
     "copy": ["trap", "other:", "Rate/a"],
     "create": ["third"],
     "delete": ["trap", "--dry-run"],
@@ -71,6 +72,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "reprocess": ["trap", "Rate/a"],
     "restore": ["trap", "Rate/a"],
     "rm": ["trap", "Rate/a@0", "--dry-run"],
+    "serve": ["trap", "--port", "99999"],
     "server check": [],
     "server grant": ["trap"],
     "server status": [],

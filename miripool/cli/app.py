@@ -25,6 +25,7 @@ from . import (
     statistics,
     tags,
     transfer,
+    web,
 )
 from .commands import Commands, Quiet
 from .output import quiet, say, write
@@ -116,3 +117,4 @@ maintenance.register(app)
 server.register(app)
 simulate.register(app)
 demo.register(app)
+web.register(app)

@@ -10,6 +10,7 @@ import typer
 
 from .output import say, write
 from .session import home_at
+from .web import browse_home, need_web
 
 __all__ = ["register"]
 
@@ -19,6 +20,12 @@ def _demo(
     plot: Annotated[Path, typer.Option("--plot", metavar="FILE", help="File for the plot.")] = Path(
         "miripool-demo.png"
     ),
+    browse: Annotated[
+        bool, typer.Option("--browse", help="Look at the pool in a browser afterwards, until Ctrl-C.")
+    ] = False,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="With --browse, do not open the system's browser.")
+    ] = False,
 ) -> None:
     """Show the main job on simulated exposures.
 
@@ -29,15 +36,21 @@ def _demo(
     """
     from ..simulate.demo import run_demo
 
+    if browse:
+        need_web()
     source = context.parent.get_parameter_source("home") if context.parent is not None else None
     if source is not None and source.name == "COMMANDLINE":
         run_demo(home_at(context.obj), write, plot=plot)
+        if browse:
+            browse_home(home_at(context.obj), "demo", open_browser=not no_open)
         return
     with tempfile.TemporaryDirectory(prefix="miripool-home-", ignore_cleanup_errors=True) as folder:
         home = home_at(Path(folder))
         say(f"temporary home, deleted afterwards: {folder}; with --home FOLDER the pool stays")
         try:
             run_demo(home, write, plot=plot)
+            if browse:
+                browse_home(home, "demo", open_browser=not no_open)
         finally:
             if home.external_url is None:
                 home.server.remove()

@@ -1,0 +1,151 @@
+"""Commands that show pools in a browser, and serve them to programs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InvalidInput
+from .output import say, write
+from .session import home_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..session.home import Home
+
+__all__ = ["browse_home", "need_web", "register"]
+
+_Port = Annotated[int, typer.Option("--port", metavar="N", help="Port on 127.0.0.1.", show_default="any free one")]
+_Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="NAME", help="Also answer under this name, that of a proxy on this machine."),
+]
+_Pool = Annotated[str | None, typer.Argument(metavar="[POOL]", help="The pool to show first.", show_default=False)]
+
+
+def _browse(
+    context: typer.Context,
+    name: _Pool = None,
+    port: _Port = 0,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the system's browser.")] = False,
+    allow_host: _Hosts = None,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
+) -> None:
+    """Look at pools in a browser: tables, images, pixels, versions, monitors.
+
+    The page is for you alone: it answers on this machine only, and its address, which is printed, holds a token. It
+    can tag, remove and restore versions. Ctrl-C ends it.
+    """
+    if until_eof:
+        _end_with_parent()
+    browse_home(home_of(context), name, port=port, open_browser=not no_open, hosts=allow_host or [])
+
+
+def browse_home(
+    home: Home, name: str | None, *, port: int = 0, open_browser: bool = True, hosts: Sequence[str] = ()
+) -> None:
+    """Serve the page until interrupted, and open it in the system's browser.
+
+    Parameters
+    ----------
+    home : Home
+        The pools' home.
+    name : str or None
+        The pool to show first.
+    port : int, keyword-only
+        Port on 127.0.0.1; 0 for any that is free.
+    open_browser : bool, keyword-only
+        Open the system's browser.
+    hosts : sequence of str, keyword-only
+        Further names under which the server answers.
+    """
+    need_web()
+    from ..web.serving import redirect_file, serve
+
+    files: list[Path] = []
+
+    def ready(url: str) -> None:
+        _tell(url)
+        if open_browser:
+            files.append(redirect_file(url))
+            # A browser in the terminal would take it over; opening may wait for the browser, so it has its thread.
+            threading.Thread(target=webbrowser.open, args=[files[0].as_uri()], daemon=True).start()
+
+    try:
+        serve(home, pool=name, port=port, write=True, hosts=hosts, ready=ready)
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def _serve(
+    context: typer.Context,
+    name: _Pool = None,
+    port: _Port = 0,
+    may_write: Annotated[bool, typer.Option("--write", help="Allow changes: tags, trash, contexts, copies.")] = False,
+    allow_host: _Hosts = None,
+) -> None:
+    """Serve pools by HTTP to programs on this machine, for reading unless --write is given.
+
+    Prints the address of the page, with the token that each request needs: as a parameter, or in the header
+    `Authorization: Bearer TOKEN`. `api/openapi.json` describes the API. Ctrl-C ends it.
+    """
+    need_web()
+    from ..web.serving import serve
+
+    serve(home_of(context), pool=name, port=port, write=may_write, hosts=allow_host or [], ready=_tell)
+
+
+def _tell(url: str) -> None:
+    write(url)
+    sys.stdout.flush()
+    say("Ctrl-C ends the server")
+
+
+def need_web() -> None:
+    """Refuse to go on where the packages of the extra ``web`` are missing.
+
+    Raises
+    ------
+    InvalidInput
+        The message says how to install them.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise InvalidInput(
+            f"the browser page needs the extra 'web', and {error.name} is not installed; "
+            "install it with: pip install 'miripool[web]'"
+        ) from None
+
+
+def _end_with_parent() -> None:
+    """End when stdin does: it is a pipe from the process that started this one."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        The command line.
+    """
+    app.command("browse")(_browse)
+    app.command("serve")(_serve)

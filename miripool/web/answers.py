@@ -1,0 +1,132 @@
+"""How the server answers: JSON as the command line writes it, and errors as status and sentence."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from ..errors import (
+    AlreadyExists,
+    Conflict,
+    DiskFull,
+    FormatError,
+    Interrupted,
+    InvalidInput,
+    MiripoolError,
+    NotFound,
+    QueryError,
+    ReadOnly,
+    ServerUnavailable,
+)
+from ..records.plain import as_json
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+__all__ = ["Json", "add_handlers", "status_of"]
+
+_log = logging.getLogger(__name__)
+
+_STATUS: tuple[tuple[type[MiripoolError], int], ...] = (
+    (NotFound, 404),
+    (AlreadyExists, 409),
+    (Conflict, 409),
+    (ReadOnly, 403),
+    (FormatError, 422),
+    (InvalidInput, 400),
+    (DiskFull, 507),
+    (Interrupted, 503),
+    (ServerUnavailable, 503),
+)
+
+
+class Json(Response):
+    """A JSON answer, as ``--json`` writes it but for the line breaks.
+
+    Parameters
+    ----------
+    content : object
+        Lists and dictionaries of plain values, times, arrays.
+    """
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Write the content.
+
+        Parameters
+        ----------
+        content : object
+            As given.
+
+        Returns
+        -------
+        bytes
+            UTF-8.
+        """
+        return as_json(content, indent=None).encode("utf-8", "backslashreplace")
+
+
+def status_of(error: MiripoolError) -> int:
+    """Give the HTTP status of an error.
+
+    Parameters
+    ----------
+    error : MiripoolError
+        The error.
+
+    Returns
+    -------
+    int
+        500 where the server is at fault: a damaged pool, a broken disk.
+    """
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have an application answer errors as JSON: ``{"error": {"kind", "message"}}``.
+
+    Parameters
+    ----------
+    app : FastAPI
+        The application.
+    """
+    app.add_exception_handler(MiripoolError, _own)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _fault)
+
+
+def _error(status: int, kind: str, message: str, **more: Any) -> Json:
+    return Json({"error": {"kind": kind, "message": message, **more}}, status_code=status)
+
+
+async def _own(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, MiripoolError)  # noqa: S101 - this is how Starlette types handlers
+    more: dict[str, Any] = {}
+    if isinstance(error, QueryError) and error.text is not None and error.column is not None:
+        more = {"text": error.text, "column": error.column}
+    return _error(status_of(error), error.kind, str(error), **more)
+
+
+async def _not_valid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    told = [f"{' '.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
+    return _error(400, "invalid-input", "; ".join(told))
+
+
+async def _of_http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    words = {404: "there is nothing at this address", 405: "this address does not take such a request"}
+    kind = {404: "not-found", 405: "method"}.get(error.status_code, "http")
+    return _error(error.status_code, kind, words.get(error.status_code, str(error.detail)))
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    # The path only: the query may hold the token.
+    _log.error("a request for %s failed", request.url.path, exc_info=error)
+    return _error(500, "fault", f"miripool has a fault here ({type(error).__name__}); the server's log says more")

@@ -1,0 +1,149 @@
+"""Addresses of FITS files: the file of a version, or of one of its extensions, made on the fly and served in ranges."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from ..formats import VirtualFile, extension_file, virtual_file
+from ..pool.core import core_of
+from .pools import Version
+from .watching import WatchedRoute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..pool.reference import ProductRef
+
+__all__ = ["KeptFiles", "router"]
+
+router = APIRouter(prefix="/files/{pool}", route_class=WatchedRoute, tags=["files"])
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_AT_ONCE = 16 << 20
+"""Bytes that are read before the answer begins; longer answers are sent while they are read."""
+_KEPT = 8
+"""Files whose headers stay in memory between the ranges of their readers."""
+
+
+class KeptFiles:
+    """The virtual files that were read last. Several threads may use it."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, ...], VirtualFile] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, key: tuple[str, ...], make: Callable[[], VirtualFile]) -> VirtualFile:
+        """Give a file, made if it was not kept.
+
+        Parameters
+        ----------
+        key : tuple of str
+            Names its content.
+        make : callable
+            Makes it.
+
+        Returns
+        -------
+        VirtualFile
+            The file.
+        """
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+
+def _kept(request: Request) -> KeptFiles:
+    found: KeptFiles = request.app.state.files
+    return found
+
+
+Files = Annotated[KeptFiles, Depends(_kept)]
+
+
+@router.head("/{serial}.fits", include_in_schema=False)
+@router.get("/{serial}.fits")
+def whole(
+    request: Request,
+    ref: Version,
+    files: Files,
+    jwst: Annotated[bool, Query(description="A ground test's exposure as a Level-1b file.")] = False,
+) -> Response:
+    """Give the file of a version, bit for bit as `miripool export` writes it. Ranges are answered."""
+    key = _key(ref, "jwst" if jwst else "")
+    file = files.take(key, lambda: virtual_file(ref.product, jwst=jwst))
+    return _answer(request, file, "-".join(key), ref.filename or f"{ref.name}.fits")
+
+
+@router.head("/{serial}/{dataset:path}.fits", include_in_schema=False)
+@router.get("/{serial}/{dataset:path}.fits")
+def extension(request: Request, ref: Version, dataset: str, files: Files) -> Response:
+    """Give a file with the primary header and one extension. Ranges are answered."""
+    key = _key(ref, "extension", dataset)
+    file = files.take(key, lambda: extension_file(ref.product, dataset))
+    return _answer(request, file, "-".join(key), f"{ref.name}_{dataset}.fits")
+
+
+def _key(ref: ProductRef, *more: str) -> tuple[str, ...]:
+    return (core_of(ref.pool).id, ref.row.manifest, *(part for part in more if part))
+
+
+def _answer(request: Request, file: VirtualFile, content: str, name: str) -> Response:
+    etag = '"' + blake2b(content.encode(), digest_size=16).hexdigest() + '"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, max-age=86400",
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}",
+    }
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    wanted = request.headers.get("range")
+    if wanted is None or request.headers.get("if-range", etag) != etag:
+        return _stream(request, file, 0, file.size, 200, headers)
+    span = _span(wanted, file.size)
+    if span is None:  # several ranges, or another unit: a server may give the whole file
+        return _stream(request, file, 0, file.size, 200, headers)
+    start, stop = span
+    if start >= stop:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{file.size}"})
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
+    return _stream(request, file, start, stop, 206, headers)
+
+
+def _span(text: str, size: int) -> tuple[int, int] | None:
+    """Read a range of bytes: start and stop; an empty one if it lies outside the file; None if it can't be read."""
+    found = _RANGE.fullmatch(text.strip())
+    if found is None or not (found[1] or found[2]):
+        return None
+    if not found[1]:
+        return max(0, size - int(found[2])), size
+    start = int(found[1])
+    stop = min(int(found[2]) + 1, size) if found[2] else size
+    return (start, stop) if start < stop else (size, size)
+
+
+def _stream(
+    request: Request, file: VirtualFile, start: int, stop: int, status: int, headers: dict[str, str]
+) -> Response:
+    told = {**headers, "Content-Length": str(stop - start)}
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=told, media_type="application/fits")
+    if stop - start <= _AT_ONCE:
+        # Damage is then a status with a sentence, not an answer that breaks off.
+        return Response(b"".join(file.pieces(start, stop)), status, told, "application/fits")
+    return StreamingResponse(file.pieces(start, stop), status, told, "application/fits")

@@ -1,0 +1,24 @@
+// Help: what the page can do by keyboard, and the HTTP API.
+
+import { get, getSession } from "./api.js";
+import { copyable } from "./dialogs.js";
+import { fill, h } from "./dom.js";
+
+const KEYS = [
+  ["Tab, arrows", "move through rows and controls"], ["Enter on a row", "open its version page"], ["Space on a row", "select it"],
+  ["Shift F10 or the menu key", "open the menu of the row, as a right click does"], ["Escape", "close a menu, a dialog or completions"],
+  ["+ − 0 1 in an image", "zoom in, zoom out, fit, one detector pixel to one point"], ["[ ] in an image", "group before, group after"],
+  ["{ } in an image", "integration before, integration after"], ["b in a comparison", "blink"],
+];
+
+export async function show(root, state, { signal }) {
+  document.title = "Help - miripool";
+  const [session, api] = await Promise.all([getSession(), get("api/openapi.json", {}, signal)]);
+  const rows = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, told]) => ({ path, method, told })));
+  fill(root, h("h1", {}, "Help"), h("p", {}, `miripool ${session.version}. Every state of the page is its address: copy it to come back, or to show somebody on this machine.`),
+    h("h2", {}, "Keys"), h("dl.facts", {}, KEYS.map(([key, does]) => [h("dt", {}, key), h("dd", {}, does)])),
+    h("h2", {}, "HTTP API"), h("p", {}, "Programs use the same addresses as this page, with the token that miripool printed: as the parameter token, or in the header Authorization: Bearer TOKEN. ", h("a", { href: "api/openapi.json" }, "api/openapi.json"), " describes all parameters."),
+    copyable(`fits.open(f"{address}files/${state.pool ?? "jpl8"}/3.fits?token={token}", use_fsspec=True)`, "Python"),
+    h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Addresses of the API" }, h("table.grid", {}, h("thead", {}, h("tr", {}, ["", "address", "gives"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, rows.map(({ path, method, told }) => h("tr", {}, h("td.mono", {}, method.toUpperCase()), h("td.mono", {}, path.slice(1)), h("td", {}, (told.description ?? "").split("\n")[0])))))));
+}

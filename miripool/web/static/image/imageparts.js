@@ -1,0 +1,160 @@
+// Parts of the image view that stand around the image: its head with links, the compass, the ways to the data, the keys.
+
+import { fill, h, stateLink } from "../dom.js";
+import { frameText, imagesOf, pythonFor, tagText, versionText } from "./imagestate.js";
+
+const KEYS = [
+  ["+ −", "zoom in and out"], ["0", "fit the frame to the window"], ["1", "one screen pixel per pixel"],
+  ["arrows", "move the view"], ["[ ]", "previous and next group"], ["{ }", "previous and next integration"],
+  ["Enter", "mark the pixel in the middle"], ["Shift + arrows", "move the mark"], ["Esc", "remove the mark"], ["b", "blink"],
+];
+
+/** The state of another version with all settings of this one. */
+function withSerial(state, serial) {
+  const minus = state.minus?.startsWith("serial:") ? "" : state.minus;
+  return { ...state, serial, minus };
+}
+
+/** A link that is no link where there is nothing to go to. */
+function maybeLink(text, state, go, absent) {
+  return state ? stateLink(text, state, go) : h("span.faint", { title: absent }, text);
+}
+
+function versionSelect(about, label, onChoose) {
+  const pairs = about.versions.length ? about.versions : [about];
+  const select = h("select", { on: { change: () => onChoose(Number(select.value)) } },
+    pairs.map((version) => h("option", { value: version.serial }, `version ${version.version}${tagText(version)}`)));
+  select.value = about.serial;
+  return h("label.iv-field", {}, h("span", {}, label), select);
+}
+
+/** The choice of what to compare with; the last choice asks for a serial number. */
+function compareSelect(state, about, go) {
+  const compare = (serial) => go({ ...state, view: "compare", with: serial, minus: "" });
+  const typed = h("input", { type: "number", min: 0, step: 1, "aria-label": "Serial number of the version to compare with" });
+  const submit = (event) => {
+    event.preventDefault();
+    if (typed.value) compare(typed.value);
+  };
+  const form = h("form.iv-serial", { hidden: true, on: { submit } },
+    typed, h("button", { type: "submit" }, "Compare"));
+  const others = about.versions.filter(({ serial }) => serial !== about.serial);
+  const select = h("select", { on: { change: () => {
+    form.hidden = select.value !== "type";
+    if (select.value === "type") typed.focus();
+    else if (select.value) compare(select.value);
+  } } },
+  h("option", { value: "" }, "choose …"),
+  others.map((version) => h("option", { value: version.serial }, `version ${version.version}${tagText(version)}`)),
+  Number.isInteger(about.previous) ? h("option", { value: about.previous }, "the previous exposure") : null,
+  Number.isInteger(about.next) ? h("option", { value: about.next }, "the next exposure") : null,
+  h("option", { value: "type" }, "another, by its serial number …"));
+  return [h("label.iv-field", {}, h("span", {}, "Compare with"), select), form];
+}
+
+/** The head of one version's image; `go` takes a state to go to. */
+export function imageHead(state, about, go) {
+  const move = (serial) => (Number.isInteger(serial) ? withSerial(state, serial) : null); // serial numbers start at 0
+  return h("header.iv-head", {},
+    h("h1", {}, `${about.kind} ${about.name}`),
+    h("div.iv-links", {},
+      versionSelect(about, "Version", (serial) => go(withSerial(state, serial))),
+      about.head === false ? h("span.iv-old", {}, "not the newest") : null,
+      stateLink("About this version", { view: "version", pool: state.pool, serial: about.serial }, go),
+      maybeLink("‹ Previous exposure", move(about.previous), go, `There is no ${about.kind} before this one.`),
+      maybeLink("Next exposure ›", move(about.next), go, `There is no ${about.kind} after this one.`),
+      compareSelect(state, about, go)));
+}
+
+/** The head of a comparison: both versions, each with a choice of others of its product. */
+export function compareHead(state, abouts, go) {
+  const names = abouts.map((about) => `${about.kind} ${about.name}`), same = names[0] === names[1];
+  const keys = ["serial", "with"], labels = ["First", "Second"];
+  const one = (about, i) => h("div.iv-links", {},
+    versionSelect(about, same ? labels[i] : `${labels[i]}: ${about.name}`, (serial) => go({ ...state, [keys[i]]: serial })),
+    stateLink(`About the ${labels[i].toLowerCase()}`, { view: "version", pool: state.pool, serial: about.serial }, go));
+  const { with: second, mode, rate, difference_colours: map, ...single } = state;
+  return h("header.iv-head.iv-both", {}, h("h1", {}, same ? names[0] : names.join(" and ")),
+    h("div.iv-links", {}, stateLink("Exchange first and second", { ...state, serial: second, with: state.serial }, go),
+      stateLink("Show the first alone", { ...single, view: "image" }, go)),
+    h("div.iv-links", {}, abouts.map(one)));
+}
+
+/** What stands in place of the image of a product that has none. */
+export function withoutImage(state, about, go) {
+  const there = about.datasets.map(({ name }) => name);
+  const why = there.length ? `Its datasets have no frames of pixels: ${there.join(", ")}.` : "It has no datasets.";
+  return h("section", {}, h("h1", {}, versionText(about)), h("p.empty", {}, `This product has no image. ${why}`),
+    h("p", {}, stateLink("About this version", { view: "version", pool: state.pool, serial: about.serial }, go)));
+}
+
+/** Arrows of the detector's axes. They are those of the science frame of JWST: x to the right, y up. */
+export function compass() {
+  const svg = (tag, options, ...children) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [key, value] of Object.entries(options)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  };
+  const said = "Science frame of the detector, as JWST defines it: x grows to the right, y grows up";
+  const arrows = svg("path", { d: "M10 12 V46 H44 M10 12 l-4 7 M10 12 l4 7 M44 46 l-7 -4 M44 46 l-7 4", class: "iv-arrows" });
+  return svg("svg", { class: "iv-compass", viewBox: "0 0 58 56", role: "img", "aria-label": said }, svg("title", {}, said), arrows,
+    svg("text", { x: 7, y: 8, class: "iv-letter" }, "y"), svg("text", { x: 48, y: 50, class: "iv-letter" }, "x"));
+}
+
+/** The ways to the data of a frame: Python and FITS; { element, sync(settings) }. */
+export function dataSection(abouts, pool) {
+  const code = h("pre.iv-code", { tabindex: "0", "aria-label": "Python that gives this frame" });
+  const links = h("p.iv-files");
+  const copy = h("button", { type: "button", on: { click: () => copyText(code, copy) } }, "Copy");
+  const element = h("details.iv-section", { open: true }, h("summary", {}, "This frame elsewhere"),
+    h("div.iv-codehead", {}, h("span.faint", {}, "Python"), copy), code, links);
+  const sync = (settings) => {
+    code.textContent = pythonFor(settings, abouts, pool);
+    const holders = abouts.filter((about) => imagesOf(about).some(({ name }) => name === settings.dataset.name));
+    fill(links, holders.map((about) => {
+      const href = ["files", pool, about.serial, `${settings.dataset.name}.fits`].map(encodeURIComponent).join("/");
+      const which = abouts.length > 1 ? ` of ${about.name} version ${about.version}` : "";
+      return h("span", {}, h("a", { href, download: true }, `Download the FITS extension ${settings.dataset.name}${which}`));
+    }));
+  };
+  return { element, sync };
+}
+
+/** Copy text; where the browser forbids it, select the text, so that the keyboard copies it. */
+async function copyText(code, button) {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(code);
+    button.textContent = "Selected";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+}
+
+/** The keys that work while the image has the focus. */
+export function keysSection() {
+  return h("details.iv-section", {}, h("summary", {}, "Keys"), h("p.faint", {}, "They work while the image has the focus."),
+    h("dl.facts", {}, KEYS.map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])));
+}
+
+/** Name a version of two by what tells it from the other. */
+function apart(about, abouts) {
+  const differs = (key) => abouts.some((other) => other[key] !== about[key]);
+  return [differs("kind") ? about.kind : "", differs("name") ? about.name : "", `version ${about.version}`].filter(Boolean).join(" ");
+}
+
+/** Say which of two versions a pane shows, or that it shows their difference; `values` has its least and greatest value. */
+export function captionOf({ mode }, abouts, which, { min, max }) {
+  if (abouts.length < 2) return "";
+  if (mode !== "difference") return `${which ? "Second" : "First"}: ${apart(abouts[which], abouts)}${tagText(abouts[which])}`;
+  const said = abouts.map((about) => apart(about, abouts)).join(" minus ");
+  return min === 0 && max === 0 ? `${said}: all values are equal` : said;
+}
+
+/** Say what an image shows, for the canvas's label and the page's title. */
+export function labelOf(settings, abouts) {
+  const versions = abouts.map(versionText).join(" and ");
+  return `Image of ${frameText(settings, abouts)}, of ${versions}`;
+}
