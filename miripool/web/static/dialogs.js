@@ -1,6 +1,6 @@
 // Dialogs: a question, a choice, a text to copy.
 
-import { h, notify } from "./dom.js";
+import { h } from "./dom.js";
 
 /** Open a dialog with a title; gives the element and a function that closes it. */
 export function openDialog(title, ...content) {
@@ -69,14 +69,22 @@ export function showText(title, text, words = null) {
 
 /** A text with a button that copies it. */
 export function copyable(text, label = "") {
+  const code = h("code", { tabindex: "0" }, text);
+  return h("div.copyable", {}, label ? h("span.faint", {}, label) : null, code, copyButton(code, label));
+}
+
+/** A button that copies the text of an element; where the browser forbids it, it selects the text for the keyboard. */
+export function copyButton(element, label = "") {
   const copy = async () => {
     try {
-      await navigator.clipboard.writeText(text);
-      notify("Copied.", { seconds: 2 });
+      await navigator.clipboard.writeText(element.textContent);
+      button.textContent = "Copied";
     } catch {
-      notify("The browser does not let a page copy; select the text instead.", { error: true });
+      getSelection().selectAllChildren(element);
+      button.textContent = "Selected";
     }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
   };
-  return h("div.copyable", {}, label ? h("span.faint", {}, label) : null, h("code", { tabindex: "0" }, text),
-    h("button", { type: "button", "aria-label": `Copy ${label || "this text"}`, on: { click: copy } }, "Copy"));
+  const button = h("button", { type: "button", "aria-label": label ? `Copy: ${label}` : null, on: { click: copy } }, "Copy");
+  return button;
 }

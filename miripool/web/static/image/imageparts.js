@@ -1,5 +1,6 @@
 // Parts of the image view that stand around the image: its head with links, the compass, the ways to the data, the keys.
 
+import { copyButton } from "../dialogs.js";
 import { fill, h, stateLink } from "../dom.js";
 import { frameText, imagesOf, pythonFor, tagText, versionText } from "./imagestate.js";
 
@@ -106,9 +107,8 @@ export function compass() {
 export function dataSection(abouts, pool) {
   const code = h("pre.iv-code", { tabindex: "0", "aria-label": "Python that gives this frame" });
   const links = h("p.iv-files");
-  const copy = h("button", { type: "button", on: { click: () => copyText(code, copy) } }, "Copy");
   const element = h("details.iv-section", { open: true }, h("summary", {}, "This frame elsewhere"),
-    h("div.iv-codehead", {}, h("span.faint", {}, "Python"), copy), code, links);
+    h("div.iv-codehead", {}, h("span.faint", {}, "Python"), copyButton(code)), code, links);
   const sync = (settings) => {
     code.textContent = pythonFor(settings, abouts, pool);
     const holders = abouts.filter((about) => imagesOf(about).some(({ name }) => name === settings.dataset.name));
@@ -119,18 +119,6 @@ export function dataSection(abouts, pool) {
     }));
   };
   return { element, sync };
-}
-
-/** Copy text; where the browser forbids it, select the text, so that the keyboard copies it. */
-async function copyText(code, button) {
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    button.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(code);
-    button.textContent = "Selected";
-  }
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
 /** The keys that work while the image has the focus. */
