@@ -212,7 +212,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert [(r.serial, r.kind, r.name, r.version, r.head, list(r.tags)) for r in rows] == self.model.living()
         trash = [v.serial for v in self.model.versions if v.removed and not v.purged]
         assert [ref.serial for ref in self.pool.trash()] == trash
-        assert [ref.serial for ref in self.pool.expired(timedelta(0))] == trash
+        assert [ref.serial for ref in self.pool.trash(longer_than=timedelta(0))] == trash
 
     def teardown(self) -> None:
         if not hasattr(self, "model"):
