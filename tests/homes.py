@@ -27,20 +27,20 @@ from miripool.store.arrays.blob import Blob
 from miripool.store.manifest import BlobRef
 from miripool.store.storage.local import LocalStorage
 
-_made: dict[str, str] = {}
+_made: set[str] = set()
 _SCHEMAS = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'"
 
 
 def own_database(server: str, name: str = "homes") -> str:
     """Give the URL of a database on a server; made when it is first asked for."""
-    key = f"{name} {server}"
-    if key not in _made:
+    head, _, query = server.partition("?")
+    url = f"{head.rpartition('/')[0]}/{name}?{query}"  # whichever of the server's databases was given
+    if url not in _made:
         with closing(psycopg2.connect(server)) as connection:
             connection.autocommit = True
             connection.cursor().execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        head, _, query = server.partition("?")
-        _made[key] = f"{head.rpartition('/')[0]}/{name}?{query}"
-    return _made[key]
+        _made.add(url)
+    return url
 
 
 def file_of(blob: Any) -> Path:
