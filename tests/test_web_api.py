@@ -252,9 +252,10 @@ def test_explain(shown: Served, shown_home: Home) -> None:
 def test_observations(shown: Served) -> None:
     found = shown.get("api/pools/jpl8/observations", where="name like 'jw*'")
     (row,) = found["rows"]
-    assert [level["level"] for level in row["levels"]] == ["raw", "ramp", "rateints", "rate"] or {
-        level["level"] for level in row["levels"]
-    } == {"raw", "ramp", "rateints", "rate"}
+    assert [level["level"] for level in row["levels"]] == ["raw", "ramp", "rateints", "rate"]
+    assert "using cal v2" in row["tags"]
+    (dark, *_) = shown.get("api/pools/jpl8/observations", where="name like 'dark*'", columns="TARGNAME")["rows"]
+    assert dark["TARGNAME"] == "SIMULATED"
 
 
 # Changes
@@ -285,7 +286,10 @@ def test_remove_and_restore(shown: Served) -> None:
     refused = shown.post("api/pools/jpl8/remove", {"serials": [number]})
     assert refused.status == 409
     assert "keeps it" in refused.error
+    would = shown.post("api/pools/jpl8/remove", {"serials": [number], "cascade": True, "dry_run": True}).json
+    assert (would["changed"], len(would["rows"]), would["undo"]) == (0, 3, [])
     done = shown.post("api/pools/jpl8/remove", {"serials": [number], "cascade": True}).json
+    assert done["rows"] == would["rows"]
     assert done["changed"] == 3  # with its exposure
     assert shown.get(PRODUCTS, trash="true")["total"] == before + 3
     for step in done["undo"]:
@@ -388,6 +392,8 @@ def test_a_body_without_end(shown: Served) -> None:
         ("api/pools/jpl8/products?limit=100000", 400),
         ("api/pools/jpl8/products?offset=-1", 400),
         ("api/pools/jpl8/products?trash=true&where=ngroups%3E1", 400),
+        ("api/pools/jpl8/products?were=ngroups%3E1", 400),
+        ("api/pools?x=1", 400),
         ("api/pools/jpl8/list.xls", 400),
         ("api/nothing", 404),
         ("nothing", 404),

@@ -157,12 +157,56 @@ def test_ask_sort_and_page(page: Page, shown: Served) -> None:
 def test_an_error_in_the_condition(page: Page) -> None:
     page.may_be_refused = True
     tab = page.open(pool="jpl8")
+    before = rows(tab)
     tab.fill("#where", "ngroups >> 3")
     tab.press("#where", "Enter")
     problem = tab.locator("div.problem:visible")
     problem.wait_for()
     assert "at column 9" in problem.inner_text()
     assert tab.evaluate("document.getElementById('where').selectionStart") == 8
+    assert rows(tab) == before  # the table stays
+
+
+def test_columns_of_choice(page: Page) -> None:
+    page.may_be_refused = True
+    tab = page.open(pool="jpl8", kind="Ramp")
+    tab.get_by_role("button", name="Columns").click()
+    tab.get_by_label("Add", exact=True).fill("NOSUCHKEY")
+    tab.get_by_role("button", name="Show").click()
+    tab.get_by_role("dialog").get_by_text("NOSUCHKEY").last.wait_for()
+    tab.get_by_role("button", name="Leave out NOSUCHKEY").click()
+    tab.get_by_label("Add", exact=True).fill("R_GAIN")
+    tab.get_by_role("button", name="Show").click()
+    tab.get_by_role("columnheader", name="R_GAIN").wait_for()
+    page.wait()
+    tab.locator("button.fold").click()
+    tab.locator("tr.below").wait_for()
+    gains = [tab.locator("tbody tr").nth(i).locator("td").nth(2).inner_text() for i in range(2)]
+    assert len(set(gains)) == 2  # the older version shows its own
+    assert "--columns R_GAIN" in tab.locator("details.same").text_content()
+
+
+def test_a_right_click_beside_the_selection_is_for_that_row(page: Page) -> None:
+    tab = page.open(pool="jpl8", where="name like 'dark_*'", order="name")
+    for number in range(2):
+        tab.locator("tbody input[type=checkbox]").nth(number).check()
+    tab.locator("tbody tr").nth(5).click(button="right")
+    tab.get_by_role("menuitem", name=re.compile("Remove")).click()
+    told = tab.get_by_role("dialog")
+    told.get_by_text("RateInts/dark_06").wait_for()
+    assert "dark_01" not in told.inner_text()
+    tab.get_by_role("button", name="Cancel").click()
+    tab.locator("tbody tr").nth(5).click(button="right")
+    tab.get_by_role("menuitem", name="Tag …", exact=True).wait_for()
+    assert tab.locator("tbody input:checked").count() == 1
+
+
+def test_tags_are_completed(page: Page) -> None:
+    tab = page.open(pool="jpl8")
+    tab.locator("#where").press_sequentially("'using")
+    tab.get_by_role("option", name=re.compile("using cal v1")).wait_for()
+    tab.keyboard.press("Tab")
+    assert tab.input_value("#where") == "'using cal v1' in tags"
 
 
 def test_completion(page: Page) -> None:
@@ -193,6 +237,8 @@ def test_facets_narrow(page: Page, shown: Served) -> None:
     page.wait()
     expected = shown.get("api/pools/jpl8/products", kind="RateInts")["total"]
     assert tab.locator(".toolbar strong").inner_text() == f"{expected} rows"
+    assert tab.locator("button.facet[aria-pressed=true]").inner_text().startswith("RateInts")
+    assert tab.locator("button.facet", has_text="Rate").count() >= 2  # another kind can be chosen
     tab.locator("button.chip").click()
     page.wait()
     assert "kind=" not in tab.url

@@ -115,7 +115,11 @@ async def _own(_request: Request, error: Exception) -> Response:
 
 async def _not_valid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    told = [f"{' '.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
+    told = []
+    for one in error.errors():
+        where = " ".join(str(part) for part in one["loc"][1:])
+        words = "the body: send JSON, with the header Content-Type: application/json"
+        told.append(f"{where}: {one['msg']}" if where else words)
     return _error(400, "invalid-input", "; ".join(told))
 
 

@@ -48,6 +48,7 @@ class Removal(Serials):
     """Versions for the trash."""
 
     cascade: bool = Field(False, description="Also the contexts that refer to them.")
+    dry_run: bool = Field(False, description="Only list what would be removed.")
 
 
 class Copying(Serials):
@@ -98,12 +99,13 @@ def untag(pool: OpenPool, body: Tagging) -> Json:
 
 @router.post("/remove")
 def remove(pool: OpenPool, body: Removal) -> Json:
-    """Put versions into the trash."""
+    """Put versions into the trash, with the exposures that they leave empty."""
     core = core_of(pool)
     refs = versions_of(pool, body.serials)
-    gone = [ref.serial for ref in trashing.removed_with(core, refs, cascade=body.cascade)]
-    changed = trashing.remove(core, refs, cascade=body.cascade)
-    return Json({"changed": changed, "undo": [_step("restore", {"serials": gone})] if changed else []})
+    gone = core.catalog.rows([ref.serial for ref in trashing.removed_with(core, refs, cascade=body.cascade)])
+    changed = 0 if body.dry_run else trashing.remove(core, refs, cascade=body.cascade)
+    undo = [_step("restore", {"serials": [row.serial for row in gone]})] if changed else []
+    return Json({"changed": changed, "rows": [version_in_short(pool.name, row) for row in gone], "undo": undo})
 
 
 @router.post("/restore")

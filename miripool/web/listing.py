@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from ..model.keywords import dictionary
-from ..model.names import Urn
 from ..model.product import Exposure
 from ..pool.core import core_of
 from ..pool.explain import explain
 from ..pool.find import as_asked
 from ..pool.listing import BASIC, column_names, votable
-from ..pool.page import facets, keyword_names, keyword_values, page
+from ..pool.page import Page, facets, keyword_names, keyword_values, page
 from ..pool.reasons import why_empty
+from ..records.observations import observation_records
 from ..records.plain import as_json, csv_text
 from ..records.pools import pool_records
 from .answers import Json
@@ -65,17 +65,7 @@ def list_products(
     core = core_of(pool)
     wanted = list(dict.fromkeys([*BASIC, *(["removed"] if asked.trash else []), *column_names(columns)]))
     found = page(core, **asked.options(), order=_keys(order), limit=limit, offset=offset)
-    return Json(
-        {
-            "total": found.total,
-            "exact": found.exact,
-            "offset": offset,
-            "rows": core.listing([row.serial for row in found.rows], wanted),
-            "reason": _reason(pool, asked) if not found.total else None,
-            "python": asked.as_python(pool.name, order),
-            "command": asked.as_command(pool.name, order),
-        }
-    )
+    return _listed(pool, asked, order, found, core.listing([row.serial for row in found.rows], wanted))
 
 
 @router.get("/pools/{pool}/observations")
@@ -90,27 +80,20 @@ def list_observations(
 ) -> Json:
     """List exposures with their levels: the versions of raw, ramp, rateints and rate that belong together.
 
-    Each row has `levels`: name of the level, `urn` and `version`.
+    Each row has `levels`: name of the level, `urn`, `version`, `tags`. Keywords that an exposure lacks are its levels'.
     """
     asked = Asked(where=where, kind=Exposure.kind, tag=tag)
-    core = core_of(pool)
     wanted = list(dict.fromkeys([*BASIC, *column_names(columns)]))
-    found = page(core, **asked.options(), order=_keys(order), limit=limit, offset=offset)
-    serials = [row.serial for row in found.rows]
-    rows = core.listing(serials, wanted)
-    links = core.catalog.links_of(serials)
-    parts = {row.serial: row for row in core.catalog.rows([s for one in links.values() for s in one.values()])}
-    for serial, row in zip(serials, rows, strict=True):
-        row["levels"] = [
-            {"level": level, "urn": str(Urn(pool.name, part.kind, part.serial)), "version": part.version}
-            for level, target in sorted(links[serial].items(), key=lambda item: item[1])
-            if (part := parts.get(target)) is not None
-        ]
+    found = page(core_of(pool), **asked.options(), order=_keys(order), limit=limit, offset=offset)
+    return _listed(pool, asked, order, found, observation_records(pool, found.rows, wanted))
+
+
+def _listed(pool: Pool, asked: Asked, order: str, found: Page, rows: list[dict[str, Any]]) -> Json:
     return Json(
         {
             "total": found.total,
             "exact": found.exact,
-            "offset": offset,
+            "offset": found.offset,
             "rows": rows,
             "reason": _reason(pool, asked) if not found.total else None,
             "python": asked.as_python(pool.name, order),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from ..pool.core import core_of
 from ..records.lineage import descent_record, use_record
@@ -24,11 +26,17 @@ def show(pool: OpenPool, ref: Version) -> Json:
 
 
 @router.get("/versions")
-def list_versions(pool: OpenPool, ref: Version) -> Json:
+def list_versions(
+    pool: OpenPool,
+    ref: Version,
+    columns: Annotated[str, Query(description="Further fields and keywords, with commas between them.")] = "",
+) -> Json:
     """List all versions of the same product, the oldest first, with those in the trash."""
     core = core_of(pool)
     rows = core.catalog.track(ref.kind, ref.name)
-    return Json([{**version_in_short(pool.name, row), "removed": row.removed, "head": row.head} for row in rows])
+    more = core.listing([row.serial for row in rows], columns) if columns else [{} for _ in rows]
+    told = [{**version_in_short(pool.name, row), "removed": row.removed, "head": row.head} for row in rows]
+    return Json([{**further, **one} for one, further in zip(told, more, strict=True)])
 
 
 @router.get("/track")

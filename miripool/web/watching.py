@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
 
+from ..errors import InvalidInput
 from ..index import Interrupt
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class WatchedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def watched(request: Request) -> Response:
+            _refuse_unknown(request)
             with Interrupt() as stop:
                 watcher = asyncio.create_task(_watch(request, stop))
                 try:
@@ -45,6 +47,17 @@ class WatchedRoute(APIRoute):
                     watcher.cancel()
 
         return watched
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Refuse parameters that the address does not have: a slip of the pen would give another answer, silently."""
+    method = request.method.lower().replace("head", "get")
+    described = request.app.openapi()["paths"].get(request.scope["route"].path_format, {}).get(method, {})
+    known = sorted(one["name"] for one in described.get("parameters", ()) if one["in"] == "query")
+    unknown = sorted(set(request.query_params) - {*known, "token"})
+    if unknown:
+        there = f"its parameters are {', '.join(known)}" if known else "it has none"
+        raise InvalidInput(f"this address has no parameter {unknown[0]!r}; {there}")
 
 
 async def _watch(request: Request, stop: Interrupt) -> None:

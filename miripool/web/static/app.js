@@ -22,7 +22,9 @@ function readState() {
 
 /** Go to a state; `replace` leaves no step in the browser's history. */
 function go(state, { replace = false } = {}) {
+  const before = readState();
   history[replace ? "replaceState" : "pushState"](null, "", `?${toQuery(state)}`);
+  if (before.view !== (state.view ?? undefined) || before.tab !== (state.tab ?? undefined) || String(before.serial) !== String(state.serial)) scrollTo(0, 0);
   return render();
 }
 

@@ -1,6 +1,7 @@
 // Dialogs: a question, a choice, a text to copy.
 
 import { h } from "./dom.js";
+import { forPage } from "./words.js";
 
 /** Open a dialog with a title; gives the element and a function that closes it. */
 export function openDialog(title, ...content) {
@@ -18,15 +19,16 @@ export function openDialog(title, ...content) {
 /**
  * Ask for some values.
  * @param {string} title
- * @param {Array} fields - {name, label, value, choices (list of texts to suggest), type, help}.
+ * @param {Array} fields - {name, label, value, choices (texts to suggest), only (nothing else), type, help, changed(value)}.
  * @param {string} button - what the button says.
+ * @param {Node} [beside] - shown below the fields.
  * @param {(values: object) => Promise} submit - done with the values; an error is shown, and the dialog stays.
  */
-export function askFor(title, fields, button, submit) {
+export function askFor(title, fields, button, submit, beside = null) {
   const problem = h("div.problem", { role: "alert", hidden: true });
   const inputs = fields.map((field) => [field.name, makeInput(field)]);
   const form = h("form", { method: "dialog" },
-    inputs.map(([, made]) => made.line), problem,
+    inputs.map(([, made]) => made.line), beside, problem,
     h("div.row.buttons", {}, h("span.grow"),
       h("button", { type: "button", on: { click: () => close() } }, "Cancel"),
       h("button.primary", { type: "submit" }, button)));
@@ -37,17 +39,17 @@ export function askFor(title, fields, button, submit) {
       close();
     } catch (error) {
       problem.hidden = false;
-      problem.textContent = error.message;
+      problem.textContent = forPage(error.message);
     }
   });
   const { close } = openDialog(title, form);
   inputs[0]?.[1].input.focus();
 }
 
-function makeInput({ name, label, value = "", choices = null, only = false, type = "text", help = null }) {
+function makeInput({ name, label, value = "", choices = null, only = false, type = "text", help = null, changed = null }) {
   const id = `field-${name}`;
   if (type === "checkbox") {
-    const input = h("input", { id, type, checked: Boolean(value) });
+    const input = h("input", { id, type, checked: Boolean(value), on: changed ? { change: () => changed(input.checked) } : {} });
     return { input, read: () => input.checked, line: h("p", {}, h("label", { for: id }, input, ` ${label}`)) };
   }
   let input;

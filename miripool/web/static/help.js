@@ -11,6 +11,11 @@ const KEYS = [
   ["{ } in an image", "integration before, integration after"], ["b in a comparison", "blink"],
 ];
 
+/** Show what stands between backticks as code. */
+function marked(text) {
+  return text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+}
+
 export async function show(root, state, { signal }) {
   document.title = "Help - miripool";
   const [session, api] = await Promise.all([getSession(), get("api/openapi.json", {}, signal)]);
@@ -20,5 +25,5 @@ export async function show(root, state, { signal }) {
     h("h2", {}, "HTTP API"), h("p", {}, "Programs use the same addresses as this page, with the token that miripool printed: as the parameter token, or in the header Authorization: Bearer TOKEN. ", h("a", { href: "api/openapi.json" }, "api/openapi.json"), " describes all parameters."),
     copyable(`fits.open(f"{address}files/${state.pool ?? "jpl8"}/3.fits?token={token}", use_fsspec=True)`, "Python"),
     h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Addresses of the API" }, h("table.grid", {}, h("thead", {}, h("tr", {}, ["", "address", "gives"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map(({ path, method, told }) => h("tr", {}, h("td.mono", {}, method.toUpperCase()), h("td.mono", {}, path.slice(1)), h("td", {}, (told.description ?? "").split("\n")[0])))))));
+      h("tbody", {}, rows.map(({ path, method, told }) => h("tr", {}, h("td.mono", {}, method.toUpperCase()), h("td.mono", {}, path.slice(1)), h("td", {}, marked((told.description ?? "").split("\n")[0]))))))));
 }

@@ -2,8 +2,8 @@
 
 import { change, get, getSession, poolPath } from "./api.js";
 import { askFor, openDialog, showText } from "./dialogs.js";
-import { h, notify } from "./dom.js";
-import { counted, serialOf, shell } from "./words.js";
+import { fill, h, notify } from "./dom.js";
+import { counted, forPage, serialOf, shell } from "./words.js";
 
 let shown = null;
 
@@ -55,6 +55,7 @@ export function actionsOn(pool, rows, { go, session, changed, trash = false }) {
   const serials = rows.map((row) => serialOf(row.urn));
   const on = { pool, rows, serials, changed };
   const readOnly = !session.write;
+  const noImage = !one || one.kind === "Exposure" || one.kind === "Context";
   if (trash) {
     return [
       { label: "Restore", act: () => restore(on), disabled: readOnly },
@@ -62,7 +63,7 @@ export function actionsOn(pool, rows, { go, session, changed, trash = false }) {
     ];
   }
   return [
-    { label: "Open image", act: () => go({ pool, view: "image", serial: serials[0] }), disabled: !one },
+    { label: "Open image", act: () => go({ pool, view: "image", serial: serials[0] }), disabled: noImage },
     { label: "Open version page", act: () => go({ pool, view: "version", serial: serials[0] }), disabled: !one },
     { label: "Show metadata", act: () => showMetadata(pool, one), disabled: !one },
     { label: rows.length === 2 ? "Compare these two" : "Compare with …", act: () => compare(on, go), disabled: rows.length > 2 },
@@ -119,12 +120,31 @@ function untag({ pool, rows, serials, changed }) {
 }
 
 function remove({ pool, rows, serials, changed }) {
+  const list = h("div", { role: "status" });
+  const ask = (cascade, dry_run) => change(poolPath(pool, "remove"), { serials, cascade, dry_run });
+  const preview = async (cascade) => {
+    try {
+      const { rows: gone } = await ask(cascade, true);
+      fill(list, h("p", {}, `${counted(gone.length, "version")} will go into the trash:`), namesOf(gone));
+    } catch (error) {
+      fill(list, namesOf(rows), h("p.problem", {}, forPage(error.message)));
+    }
+  };
   askFor(`Remove ${counted(rows.length, "version")}?`,
-    [{ name: "cascade", label: "Also remove contexts that refer to them", type: "checkbox" }],
+    [{ name: "cascade", label: "Also remove contexts that refer to them", type: "checkbox", changed: preview }],
     "Remove", async ({ cascade }) => {
-      const done = await change(poolPath(pool, "remove"), { serials, cascade });
+      const done = await ask(cascade, false);
       report(pool, `${counted(done.changed, "version")} put into the trash.`, done.undo, changed);
-    });
+    }, list);
+  preview(false);
+}
+
+const MOST_NAMES = 10;
+
+function namesOf(rows) {
+  const more = rows.length - MOST_NAMES;
+  return h("ul", {}, rows.slice(0, MOST_NAMES).map((row) => h("li", {}, `${row.kind}/${row.name} version ${row.version}`)),
+    more > 0 ? h("li.faint", {}, `and ${more.toLocaleString("en")} more`) : null);
 }
 
 async function restore({ pool, serials, changed }) {

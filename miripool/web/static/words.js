@@ -43,6 +43,11 @@ export function shell(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`;
 }
 
+/** Leave out of a message what is for Python and the command line only. */
+export function forPage(text) {
+  return text.replace(/ \(\w+=True, --[\w-]+\)/g, "").replace(/; all_versions=True or --all-versions includes (.+?)(?=;|$)/, "; tick “all versions” to include $1");
+}
+
 const TIMES = new Set(["created", "start_time", "removed", "purged"]);
 
 /** Write the value of a column of a list of versions. */

@@ -3,9 +3,11 @@
 import { get, poolPath } from "../api.js";
 import { askFor } from "../dialogs.js";
 import { fill, h } from "../dom.js";
+import { forPage } from "../words.js";
 
 const WORD = /[\w.\-]+$/;
 const VALUE = /([\w.\-]+)\s*(==|!=|like|in\s*\(?)\s*(['"]?)([^'"]*)$/;
+const TAG = /(?:^|\s|\()(['"])([^'"]*)$/;
 const OPERATORS = new Set(["and", "or", "not", "in", "like", "is", "null", "between"]);
 const WAIT = 150;
 
@@ -32,7 +34,7 @@ export function makeQuestion({ pool, where, ask, explain }) {
     savedQuestions(pool, input, ask));
   const showError = (error) => {
     problem.hidden = false;
-    fill(problem, h("pre", {}, error.message));
+    fill(problem, h("pre", {}, forPage(error.message)));
     if (error.column !== null && error.column !== undefined && error.text === input.value.trim()) {
       input.focus();
       input.setSelectionRange(error.column, error.column + 1);
@@ -85,18 +87,23 @@ function makeCompletion(pool, input, list) {
       event.preventDefault();
       chosen = (chosen + (event.key === "ArrowDown" ? 1 : -1) + entries.length) % entries.length;
       mark();
-    } else if ((event.key === "Enter" || event.key === "Tab") && chosen >= 0) { event.preventDefault(); take(entries[chosen]); } else if (event.key === "Escape") { event.preventDefault(); close(); }
+    } else if ((event.key === "Enter" && chosen >= 0) || (event.key === "Tab" && !event.shiftKey)) { event.preventDefault(); take(entries[Math.max(0, chosen)]); } else if (event.key === "Escape") { event.preventDefault(); close(); }
   });
   return { close };
 }
 
 async function complete(pool, text) {
+  const label = TAG.exec(text);
+  if (label && !VALUE.test(text)) {
+    const tags = (await get(poolPath(pool, "tags"))).map((tag) => tag.label).filter((tag) => tag.toLowerCase().startsWith(label[2].toLowerCase()));
+    return tags.slice(0, 12).map((tag) => ({ text: `${quoted(tag)} in tags`, note: "tag", start: text.length - label[2].length - 1 }));
+  }
   const value = VALUE.exec(text);
   if (value && !OPERATORS.has(value[1].toLowerCase())) {
     const [, key, , quote, typed] = value;
     const values = await get(poolPath(pool, "keywords", key, "values"), { prefix: typed, limit: 12 });
     const start = text.length - typed.length - quote.length;
-    return values.map((one) => ({ text: typeof one === "string" ? `'${one.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'` : String(one), note: key, start }));
+    return values.map((one) => ({ text: typeof one === "string" ? quoted(one) : String(one), note: key, start }));
   }
   const word = WORD.exec(text)?.[0] ?? "";
   if (word.length < 2 || OPERATORS.has(word.toLowerCase()) || /['"][^'"]*$/.test(text.replaceAll(/(['"]).*?\1/g, ""))) return [];
@@ -150,7 +157,12 @@ function savedQuestions(pool, input, ask) {
 /** Write a condition that a keyword has a value, for facets. */
 export function equals(column, value) {
   if (value === null) return `${column} is null`;
-  return `${column} == ${typeof value === "string" ? `'${value.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'` : value}`;
+  return `${column} == ${typeof value === "string" ? quoted(value) : value}`;
+}
+
+/** Write a text as a condition has it. */
+function quoted(text) {
+  return `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 }
 
 /** Join two conditions. */

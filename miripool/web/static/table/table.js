@@ -1,13 +1,14 @@
 // The table of versions: pages, sort, facets, versions below their head, a menu on rows.
 
 import { address, get, poolPath } from "../api.js";
-import { askFor, copyable, openDialog } from "../dialogs.js";
+import { copyable, openDialog } from "../dialogs.js";
 import { fill, h, stateLink } from "../dom.js";
+import { chooseColumns } from "./columns.js";
 import { showFacets } from "./facets.js";
 import { actionsOn, openMenu } from "../menu.js";
 import { makeQuestion } from "./question.js";
 import { makeThumbnails } from "./thumbnails.js";
-import { cell, counted, serialOf } from "../words.js";
+import { cell, counted, forPage, serialOf, shell } from "../words.js";
 
 const COLUMNS = {
   products: ["name", "kind", "version", "tags", "start_time", "obs_id", "PROGRAM", "TARGNAME", "exp_type", "filter", "subarray", "readpatt", "nints", "ngroups", "detector", "crds_ctx", "bytes", "created"],
@@ -24,13 +25,27 @@ export async function show(root, state, context) {
   const tab = state.tab ?? "products";
   const view = { root, state, context, tab, pool: state.pool, chosen: new Map(), ...readView(state, tab) };
   document.title = `${view.pool}: ${tab} - miripool`;
-  view.question = makeQuestion({ pool: view.pool, where: state.where ?? "", ask: (where) => context.go({ ...state, where, offset: null }), explain: () => explain(view) });
+  view.question = makeQuestion({ pool: view.pool, where: state.where ?? "", ask: (where) => ask(view, where), explain: () => explain(view) });
   view.panel = h("aside.facets", { "aria-label": "Narrow the list" });
   view.list = h("div.list", { "aria-busy": "true" }, h("p.waiting", {}, "Loading …"));
   fill(root, h("h1.visually-hidden", {}, `${tab} of pool ${view.pool}`),
     tab === "trash" ? h("p", {}, "Versions in the trash keep their data until ", h("code", {}, "miripool gc --purge"), " or ", h("code", {}, "Pool.purge"), " removes them for good.") : view.question.element,
-    h("div.browser", {}, tab === "products" ? narrowing(view) : null, view.list));
+    h("div.browser", {}, tab === "trash" ? null : narrowing(view), view.list));
   await load(view);
+}
+
+/** Show the answer to a condition; where it can't be read, the table stays, and the box says why. */
+async function ask(view, where) {
+  const { pool, state, context, list } = view;
+  list.setAttribute("aria-busy", "true");
+  try {
+    await get(poolPath(pool, "products"), { ...askedOf(view), where, limit: 0 }, context.signal);
+  } catch (error) {
+    list.removeAttribute("aria-busy");
+    if (error.name !== "AbortError") view.question.showError(error);
+    return;
+  }
+  context.go({ ...state, where, offset: null });
 }
 
 function readView(state, tab) {
@@ -66,14 +81,17 @@ async function load(view) {
   } finally {
     view.list.removeAttribute("aria-busy");
   }
-  if (tab === "products") await showFacets(view.panel, { pool, asked, state: view.state, go: context.go, signal: context.signal });
+  const facets = { pool, asked: tab === "observations" ? { ...asked, kind: "Exposure" } : asked, kinds: tab === "products" };
+  if (tab !== "trash") await showFacets(view.panel, { ...facets, state: view.state, go: context.go, signal: context.signal });
 }
 
 function draw(view, found) {
   view.found = found;
   view.thumbnail = view.pictures ? makeThumbnails(view.pool, view.context.signal) : null;
-  const empty = found.rows.length ? null : h("p.empty", {}, found.total ? `There is no row ${view.offset + 1}: the list has ${counted(found.total, "row")}.` : `Nothing found: ${found.reason ?? ""}`);
-  fill(view.list, chips(view), toolbar(view), found.rows.length ? table(view) : empty, pager(view), sameAnswer(found));
+  const empty = found.rows.length ? null : h("p.empty", {}, found.total ? `There is no row ${view.offset + 1}: the list has ${counted(found.total, "row")}.` : `Nothing found: ${forPage(found.reason ?? "")}`);
+  const before = view.chosen;
+  view.chosen = new Map();
+  fill(view.list, chips(view), toolbar(view), found.rows.length ? table(view, before) : empty, pager(view), sameAnswer(view));
 }
 
 function chips({ state, context }) {
@@ -90,19 +108,19 @@ function toolbar(view) {
     tab === "products" ? toggle("all", "all versions", Boolean(state.all)) : null,
     tab === "products" ? toggle("pictures", "pictures", view.pictures, "0") : null,
     h("span.grow"),
-    h("button", { type: "button", on: { click: () => chooseColumns(view) } }, "Columns"),
+    h("button", { type: "button", on: { click: () => askColumns(view) } }, "Columns"),
     exportLinks(view));
 }
 
 function exportLinks(view) {
-  const parameters = { ...askedOf(view), columns: view.columns.filter((column) => column !== "levels").join(","), order: view.order, ...(view.tab === "observations" ? { kind: "Exposure" } : {}) };
+  const parameters = { ...askedOf(view), columns: ["urn", ...view.columns.filter((column) => column !== "levels" && column !== "urn")].join(","), order: view.order, ...(view.tab === "observations" ? { kind: "Exposure" } : {}) };
   const link = (form, label) => h("a", { href: address(`${poolPath(view.pool)}/list.${form}`, parameters), download: "" }, label);
   return h("span", {}, "Export ", link("csv", "CSV"), " ", link("json", "JSON"), " ", link("vot", "VOTable"));
 }
 
-function table(view) {
+function table(view, before) {
   const head = h("tr", {}, h("th", { scope: "col" }, selectAll(view)), view.thumbnail ? h("th", { scope: "col" }, h("span.visually-hidden", {}, "picture")) : null, view.columns.map((column) => heading(view, column)));
-  const body = h("tbody", {}, view.found.rows.map((row) => line(view, row)));
+  const body = h("tbody", {}, view.found.rows.map((row) => line(view, row, { chosen: before.has(row.urn) })));
   return h("div.scroll", { tabindex: "0", role: "region", "aria-label": "List of versions" }, h("table.grid.versions", {}, h("thead", {}, head), body));
 }
 
@@ -123,7 +141,7 @@ function selectAll(view) {
   } } });
 }
 
-function line(view, row, { below = false } = {}) {
+function line(view, row, { below = false, chosen = false } = {}) {
   const serial = serialOf(row.urn);
   const box = h("input", { type: "checkbox", "aria-label": `Select ${row.kind} ${row.name} version ${row.version}`, on: { change: () => select(box.checked) } });
   const select = (on) => {
@@ -133,15 +151,20 @@ function line(view, row, { below = false } = {}) {
     view.actions.disabled = !view.chosen.size;
     view.actions.textContent = view.chosen.size ? `Actions on ${view.chosen.size}` : "Actions";
   };
-  const openAt = (x, y) => { if (!view.chosen.has(row.urn) && view.chosen.size === 0) { menuOn(view, [row], x, y); } else { if (!view.chosen.has(row.urn)) select(true); menuOn(view, [...view.chosen.values()], x, y); } };
+  const openAt = (x, y) => {
+    // As in other programs, a click beside the selection is for the row alone.
+    if (!view.chosen.has(row.urn)) { for (const other of view.list.querySelectorAll("tbody input:checked")) other.click(); select(true); }
+    menuOn(view, [...view.chosen.values()], x, y);
+  };
   const keys = (event) => {
     if (event.target !== element) return;
     if (event.key === "Enter") view.context.go({ pool: view.pool, view: "version", serial });
     else if (event.key === " ") { event.preventDefault(); select(!box.checked); } else if (event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey)) { event.preventDefault(); const place = element.getBoundingClientRect(); openAt(place.left + 40, place.bottom); } else if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); (event.key === "ArrowDown" ? element.nextElementSibling : element.previousElementSibling)?.focus(); }
   };
   const element = h(below ? "tr.below" : "tr", { tabindex: "0", "aria-selected": "false", data: { urn: row.urn }, on: { contextmenu: (event) => { event.preventDefault(); openAt(event.clientX, event.clientY); }, keydown: keys } },
-    h("td", {}, box), view.thumbnail ? h("td.picture", {}, row.kind === "Exposure" || row.kind === "Context" ? null : view.thumbnail(serial)) : null,
+    h("td", {}, box), view.thumbnail ? h("td.picture", {}, row.kind === "Exposure" || row.kind === "Context" ? null : stateLink(view.thumbnail(serial), { pool: view.pool, view: "image", serial }, view.context.go, { "aria-label": `Image of ${row.name}` })) : null,
     view.columns.map((column) => h(NUMBERS.has(column) ? "td.number" : "td", { class: column === "name" ? "name" : NUMBERS.has(column) ? "number" : null }, content(view, row, column, () => unfold(view, row, element)))));
+  if (chosen) select(true);
   return element;
 }
 
@@ -150,7 +173,7 @@ function content(view, row, column, unfoldRow) {
   const serial = serialOf(row.urn);
   if (column === "name") return stateLink(row.name, { pool, view: "version", serial }, context.go);
   if (column === "tags") return row.tags.map((label) => stateLink(label, { ...state, tag: label, offset: null }, context.go, { class: "chip", title: `Show the versions with the tag ${label}` }));
-  if (column === "levels") return row.levels.map((level) => stateLink(level.level, { pool, view: "image", serial: serialOf(level.urn) }, context.go, { class: "chip", title: `${level.urn}, version ${level.version}` }));
+  if (column === "levels") return row.levels.map((level) => stateLink(level.level, { pool, view: "image", serial: serialOf(level.urn) }, context.go, { class: "chip", title: [`${level.urn}, version ${level.version}`, ...level.tags].join(", ") }));
   if (column === "version" && view.tab === "products" && row.version > 0 && !state.all) return h("button.fold", { type: "button", "aria-expanded": "false", "aria-label": `version ${row.version}; show earlier versions of ${row.name}`, on: { click: unfoldRow } }, `${row.version} ▸`);
   return cell(column, row[column]);
 }
@@ -163,9 +186,10 @@ async function unfold(view, row, element) {
     button.textContent = `${row.version} ▸`;
     return;
   }
-  const versions = await get(poolPath(view.pool, "products", serialOf(row.urn), "versions"));
+  const keywords = view.columns.filter((column) => !OWN.has(column)).join(",");
+  const versions = await get(poolPath(view.pool, "products", serialOf(row.urn), "versions"), { columns: keywords });
   const older = versions.filter((one) => !one.removed && one.urn !== row.urn).reverse();
-  element.after(...older.map((one) => line(view, { ...row, ...one, name: row.name }, { below: true })));
+  element.after(...older.map((one) => line(view, one, { below: true })));
   button.setAttribute("aria-expanded", "true");
   button.textContent = `${row.version} ▾`;
 }
@@ -173,7 +197,7 @@ async function unfold(view, row, element) {
 function menuOn(view, rows, x, y) {
   const { pool, context } = view;
   const changed = () => { if (!context.signal.aborted) load(view); };
-  openMenu(x, y, actionsOn(pool, rows, { go: context.go, session: context.session, trash: view.tab === "trash", changed: () => { view.chosen.clear(); changed(); } }));
+  openMenu(x, y, actionsOn(pool, rows, { go: context.go, session: context.session, trash: view.tab === "trash", changed }));
 }
 
 function pager(view) {
@@ -190,14 +214,20 @@ function pager(view) {
     to(offset + limit, "Next", found.exact ? offset + limit < found.total : full), to(last, "Last", found.exact && offset < last), sizes);
 }
 
-function sameAnswer(found) {
-  return h("details.same", {}, h("summary", {}, "The same in Python and on the command line"), copyable(found.python, "Python"), copyable(found.command, "command"));
+function sameAnswer({ found, state }) {
+  const python = state.columns ? `${found.python}.to_table(${JSON.stringify(state.columns.split(","))})` : found.python;
+  const command = state.columns ? `${found.command} --columns ${shell(state.columns)}` : found.command;
+  return h("details.same", {}, h("summary", {}, "The same in Python and on the command line"), copyable(python, "Python"), copyable(command, "command"));
 }
 
-function chooseColumns(view) {
-  const { state, context, tab } = view;
-  askFor("Columns", [{ name: "columns", label: "Fields and keywords, with commas between them", value: view.columns.join(","), help: "Any keyword of any header: NGROUPS, CRDS_CTX, SCI.BUNIT … Empty for the usual ones." }], "Show",
-    async ({ columns }) => { context.go({ ...state, columns: columns === (COLUMNS[tab] ?? []).join(",") ? null : columns.replaceAll(" ", "") }); });
+function askColumns(view) {
+  const { state, context, tab, pool } = view;
+  const usual = COLUMNS[tab] ?? COLUMNS.products;
+  const choose = async (columns) => {
+    await get(poolPath(pool, "products"), { columns: columns.filter((column) => !OWN.has(column)).join(","), limit: 1 });
+    context.go({ ...state, columns: columns.join(",") === usual.join(",") ? null : columns.join(",") });
+  };
+  chooseColumns({ pool, columns: view.columns, usual, choose });
 }
 
 async function explain(view) {

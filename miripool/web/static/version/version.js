@@ -15,8 +15,8 @@ export async function show(root, state, context) {
   const page = { pool, serial, record, view, path, ...context };
   document.title = `${record.kind}/${record.name}@${record.version} - miripool`;
   fill(root, heading(page, () => show(root, state, context)), facts(page),
-    section("Datasets", datasets(page)),
-    record.references ? section("References", references(page)) : null,
+    record.references ? section("Refers to", references(page)) : null,
+    record.datasets.length || !record.references ? section("Datasets", datasets(page)) : null,
     later("Versions of this product", (box) => track(page, box)),
     later("Lineage: made from what, made into what", (box) => lineage(page, box)),
     later("Uses", (box) => uses(page, box)),
@@ -123,7 +123,9 @@ function drawBars(canvas, counts) {
 }
 
 function references({ pool, record, go }) {
-  return h("ul", {}, record.references.map((one) => h("li", {}, h("span.faint", {}, `${one.reference}: `), stateLink(`${one.kind}/${one.name}@${one.version}`, { pool, view: "version", serial: serialOf(one.urn) }, go))));
+  const to = (one, view) => ({ pool, view, serial: serialOf(one.urn) });
+  return h("ul", {}, record.references.map((one) => h("li", {}, h("span.faint", {}, `${one.reference}: `),
+    stateLink(`${one.kind}/${one.name} version ${one.version}`, to(one, "version"), go), " ", stateLink("image", to(one, "image"), go))));
 }
 
 async function track({ pool, serial, path, go, signal }, box) {
@@ -146,7 +148,13 @@ async function track({ pool, serial, path, go, signal }, box) {
 
 async function lineage({ pool, path, go, signal }, box) {
   const roots = await get(path("lineage"), {}, signal);
-  fill(box, h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Lineage" }, drawLineage(roots, pool, go)));
+  fill(box, h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Lineage" }, drawLineage(roots, pool, go)), roots.map(origin));
+}
+
+/** Say of the first version of a tree why nothing stands before it. */
+function origin({ kind, name, version, source }) {
+  if (!source || source.how === "recorded") return null;
+  return h("p.faint", {}, `${kind}/${name} version ${version}: what it was made from is ${source.how}; ${source.why}.`);
 }
 
 async function uses({ pool, path, go, signal }, box) {
