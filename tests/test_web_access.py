@@ -43,7 +43,9 @@ def test_the_token_is_answered_by_a_cookie(shown: Served) -> None:
     query = {"token": shown.token, "pool": "jpl8", "where": "a == 'b&c'"}
     answer = shown.ask("?" + urllib.parse.urlencode(query), token=False)
     assert answer.status == 303
-    assert answer.headers["location"] == "./?pool=jpl8&where=a+%3D%3D+%27b%26c%27"
+    address, _, key = answer.headers["location"].partition("#key=")
+    assert address == "./?pool=jpl8&where=a+%3D%3D+%27b%26c%27"
+    assert len(key) == 43
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"miripool-{shown.port}=")
     assert "HttpOnly" in cookie
@@ -55,6 +57,12 @@ def test_the_token_is_answered_by_a_cookie(shown: Served) -> None:
     post = shown.ask("api/pools/jpl8/tag", method="POST", token=False, headers=held, body=b"{}")
     assert post.status == 403  # the cookie alone changes nothing
     assert "the page's own token" in post.error
+    # A cookie goes to all ports of the machine: it must not lead to the token for changes.
+    assert key not in shown.ask("api/session", token=False, headers=held).body.decode()
+    written = shown.ask(
+        "api/pools/jpl8/tag", method="POST", token=False, headers={**held, "X-Miripool-Token": key}, body=b"{}"
+    )
+    assert written.status == 400  # let in
 
 
 def test_programs_give_the_token_as_parameter_or_header(shown: Served) -> None:
@@ -85,7 +93,9 @@ def test_two_hosts(shown: Served) -> None:
         assert line.recv(100).split()[1] in (b"400", b"403")
 
 
-@pytest.mark.parametrize("origin", ["http://example.org", "null", "https://127.0.0.1.example.org", "file://"])
+@pytest.mark.parametrize(
+    "origin", ["http://example.org", "null", "https://127.0.0.1.example.org", "file://", "http://[::1", ""]
+)
 def test_a_forged_origin(shown: Served, origin: str) -> None:
     answer = shown.ask("api/pools", headers={"Origin": origin})
     assert answer.status == 403
@@ -162,6 +172,13 @@ def test_what_can_not_be_served(shown_home: Home, arguments: tuple[str, ...], co
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("miripool: ")
+
+
+def test_a_server_on_the_port_of_http() -> None:
+    access = Access(80, write=False)
+    assert access.is_own_host("127.0.0.1")
+    assert access.is_own_host("localhost:80")
+    assert not Access(8080, write=False).is_own_host("127.0.0.1")
 
 
 def test_ctrl_c_ends_it(shown_home: Home, tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def test_ranges(shown: Served) -> None:
     assert ask(f"bytes=-{10 * size}") == (206, whole)
     assert ask(f"bytes={size - 5}-") == (206, whole[-5:])
     assert ask(f"bytes={size - 5}-{10**18}") == (206, whole[-5:])
-    for outside in (f"bytes={size}-", f"bytes={size}-{size + 5}", "bytes=5-4", f"bytes={10**30}-"):
+    for outside in (f"bytes={size}-", f"bytes={size}-{size + 5}", f"bytes={10**17}-"):
         status, _ = ask(outside)
         assert status == 416, outside
-    for ignored in ("bytes=0-1,5-6", "bytes=-", "lines=1-2", "bytes=a-b", "bytes"):
+    for ignored in ("bytes=0-1,5-6", "bytes=-", "lines=1-2", "bytes=a-b", "bytes", "bytes=5-4", f"bytes={'9' * 5000}-"):
         assert ask(ignored) == (200, whole), ignored
 
 
@@ -69,7 +69,9 @@ def test_etag(shown: Served) -> None:
     path = f"files/jpl8/{numbers['Rate']}.fits"
     first = shown.ask(path)
     etag = first.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"  # another home may have other files at this address
     assert shown.ask(path, headers={"If-None-Match": etag}).status == 304
+    assert shown.ask(path, headers={"If-None-Match": "*"}).status == 304
     assert shown.ask(path, headers={"If-None-Match": '"other"'}).status == 200
     part = {"Range": "bytes=0-9"}
     assert shown.ask(path, headers={**part, "If-Range": etag}).status == 206
@@ -109,7 +111,7 @@ def test_one_extension(shown: Served, kind: str) -> None:
         ("jpl8/0/NONE.fits", 404),
         ("jpl8/0/..%2f..%2fpool.fits", 404),
         ("jpl8/..%2f..%2fpool.json", 404),
-        ("jpl8/0/%00.fits", 404),
+        ("jpl8/0/%00.fits", 400),
         ("jpl8/0", 404),
         ("jpl8/", 404),
         ("../api/pools", 404),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -106,7 +107,8 @@ def _serve(
 
 def _tell(url: str) -> None:
     write(url)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # it may be closed
+        sys.stdout.flush()
     say("Ctrl-C ends the server")
 
 
@@ -129,11 +131,17 @@ def need_web() -> None:
 
 
 def _end_with_parent() -> None:
-    """End when stdin does: it is a pipe from the process that started this one."""
+    """End when the process that started this one does: its end of the pipe at stdin closes, or this has another parent.
+
+    A fork of the parent keeps the pipe open, so the pipe alone does not tell.
+    """
+    parent = os.getppid()
 
     def wait() -> None:
-        while os.read(0, 4096):
-            pass
+        while os.getppid() == parent:
+            readable, _, _ = select.select([0], [], [], 1.0)
+            if readable and not os.read(0, 4096):
+                break
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -29,7 +29,7 @@ from .sources import encode_pieces
 from .write import hdu_parts, jwst_layout, layout_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -122,7 +122,7 @@ class VirtualFile:
         """
         return b"".join(self.pieces(start, stop))
 
-    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+    def pieces(self, start: int, stop: int) -> Generator[bytes, None, None]:
         """Give some of the bytes in pieces, in bounded memory.
 
         Parameters
@@ -132,7 +132,7 @@ class VirtualFile:
 
         Returns
         -------
-        iterator of bytes
+        generator of bytes
             A megabyte each at most, none of them empty. While it is in use it holds up to 128 MB of its own. It raises
             what `read` does.
 
@@ -145,7 +145,7 @@ class VirtualFile:
             raise InvalidInput(f"{self.filename} has no bytes {start} to {stop}; count from 0")
         return self._pieces(start, min(stop, self.size))
 
-    def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
+    def _pieces(self, start: int, stop: int) -> Generator[bytes, None, None]:
         if start >= stop:
             return
         goal = self._reader.expect(start, stop)

@@ -96,6 +96,9 @@ class Answers:
                     self._asked.pop(self._found.popitem(last=False)[0], None)
             return value
         finally:
+            with self._lock:
+                if question not in self._found:  # it has failed
+                    self._asked.pop(question, None)
             asking.release()
 
     def _look_up(self, question: Hashable, state: Hashable, patience: float) -> _Answer | None:

@@ -139,6 +139,51 @@ def take_off(core: Core, label: str, serials: Sequence[int] | None = None) -> li
     return _events(core, core.committer.commit(decide), label)
 
 
+def put_back(core: Core, label: str, moves: Sequence[tuple[int | None, int | None]]) -> list[TagEvent]:
+    """Undo moves of a label: all of them, or none if another moved it since.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    label : str
+        The tag.
+    moves : sequence of (int or None, int or None)
+        Serials of the version that it marked before and after each move; None for no version.
+
+    Returns
+    -------
+    list of TagEvent
+        One for each product in which it moved back.
+
+    Raises
+    ------
+    Conflict
+        If the label does not stand where the moves left it.
+    """
+
+    def decide(_: Position) -> Sequence[Action]:
+        marked = {(row.kind, row.name): row for row in core.catalog.select(tag=label)}
+        named = {serial for move in moves for serial in move if serial is not None}
+        rows = {row.serial: row for row in core.catalog.rows(sorted(named))}
+        for before, after in moves:
+            row = rows[after if after is not None else before or 0]
+            now = marked.get((row.kind, row.name))
+            if (None if now is None else now.serial) != after:
+                where = "marks no version" if now is None else f"marks version {now.version}"
+                raise Conflict(
+                    f"the tag {label!r} was moved meanwhile: of {row.kind}/{row.name} it {where} now; nothing is undone"
+                )
+        back = tuple(before for before, _ in moves if before is not None)
+        gone = tuple(after for before, after in moves if before is None and after is not None)
+        for serial in back:
+            core.finder.living(rows[serial])
+        return [*([Tag(label, back)] if back else []), *([Untag(label, gone)] if gone else [])]
+
+    core.catch_up()
+    return _events(core, core.committer.commit(decide), label)
+
+
 def no_such_tag(core: Core, label: str) -> TagNotFound:
     """Make the error that says that a label marks nothing, with the labels that resemble it.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["in_trash", "purge", "remove", "removed_with", "restore", "serials_among", "trash"]
 
 
-def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> int:
+def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> list[int]:
     """Put versions into the trash. Nothing is deleted; `restore` brings them back.
 
     Parameters
@@ -45,8 +45,8 @@ def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool =
 
     Returns
     -------
-    int
-        How many versions were put into the trash. Their numbers are not used again.
+    list of int
+        Serials of the versions that were put into the trash. Their numbers are not used again.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool =
     serials = serials_among(core, refs)
     for row in core.catalog.rows(serials):
         core.finder.living(row)
-    count = _move(
+    moved = _move(
         core,
         serials,
         Remove,
@@ -66,7 +66,7 @@ def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool =
     )
     with contextlib.suppress(MiripoolError):  # the next save, or `index pixels`, makes up for it
         core.pixel_rows.tidy()
-    return count
+    return moved
 
 
 def removed_with(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> list[ProductRef]:
@@ -155,7 +155,7 @@ def in_trash(core: Core, spec: Reference) -> ProductRef:
     return ProductRef(core, core.finder.row_in_trash(spec))
 
 
-def restore(core: Core, refs: Reference | Iterable[Reference]) -> int:
+def restore(core: Core, refs: Reference | Iterable[Reference]) -> list[int]:
     """Take versions out of the trash. They have their tags again, except tags that have moved to other versions.
 
     Parameters
@@ -168,8 +168,8 @@ def restore(core: Core, refs: Reference | Iterable[Reference]) -> int:
 
     Returns
     -------
-    int
-        How many versions were restored; versions that were not in the trash do not count.
+    list of int
+        Serials of the versions that were restored, without those that were not in the trash.
 
     Raises
     ------
@@ -184,11 +184,11 @@ def restore(core: Core, refs: Reference | Iterable[Reference]) -> int:
         serials = contexts.widen_restoring(core.archive, core.catalog, core.name, given)
         return serials
 
-    count = _move(core, serials, Restore, removed=True, widen=widen)
+    moved = _move(core, serials, Restore, removed=True, widen=widen)
     for row in core.catalog.rows(serials):
         if row.removed is None:
             make_pixels(core, row)
-    return count
+    return moved
 
 
 def purge(core: Core, refs: Reference | Iterable[Reference]) -> int:
@@ -214,7 +214,7 @@ def purge(core: Core, refs: Reference | Iterable[Reference]) -> int:
     def find(ref: Reference) -> ProductRow:
         return core.finder.row(ref) if isinstance(ref, ProductRef) else core.finder.row_in_trash(ref)
 
-    return _move(core, serials_among(core, refs, find=find), Purge, removed=True)
+    return len(_move(core, serials_among(core, refs, find=find), Purge, removed=True))
 
 
 def _move(
@@ -224,18 +224,17 @@ def _move(
     *,
     removed: bool,
     widen: Callable[[Sequence[int]], Sequence[int]] = lambda found: found,
-) -> int:
-    count = 0
+) -> list[int]:
+    moved: tuple[int, ...] = ()
 
     def decide(_: Position) -> Sequence[Action]:
-        nonlocal count
+        nonlocal moved
         rows = core.catalog.rows(widen(serials))
         moved = tuple(row.serial for row in rows if (row.removed is not None) == removed and row.purged is None)
-        count = len(moved)
         return [action(moved)] if moved else []
 
     core.committer.commit(decide)
-    return count
+    return list(moved)
 
 
 def serials_among(

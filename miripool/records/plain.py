@@ -128,7 +128,7 @@ def as_word(value: Any) -> str:
     return "" if value is None else str(json_value(value))
 
 
-def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, heads: bool = True) -> str:
     """Write a list as CSV.
 
     Parameters
@@ -136,7 +136,9 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     rows : iterable of mapping
         Of values from `plain`.
     columns : sequence of str
-        The keys, in order; they are the first line.
+        The keys, in order.
+    heads : bool, keyword-only
+        Whether they are the first line.
 
     Returns
     -------
@@ -145,7 +147,8 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    if heads:
+        writer.writerow(columns)
     for row in rows:
         writer.writerow(_csv_cell(row[c]) for c in columns)
     return buffer.getvalue().rstrip("\n")

@@ -627,7 +627,7 @@ class Pool:
         Conflict
             If contexts made by users refer to the versions and `cascade` is False.
         """
-        return trashing.remove(self._core, refs, cascade=cascade)
+        return len(trashing.remove(self._core, refs, cascade=cascade))
 
     def trash(
         self,
@@ -674,7 +674,7 @@ class Pool:
         Conflict
             If a context refers to a version that was removed for good.
         """
-        return trashing.restore(self._core, refs)
+        return len(trashing.restore(self._core, refs))
 
     def purge(self, refs: Reference | Iterable[Reference]) -> int:
         """Remove versions in the trash for good: they can't be restored, and `miripool gc` deletes their arrays.

@@ -93,7 +93,7 @@ class Access:
         name, port = _split_host(host.lower())
         if name in self.hosts or host.lower() in self.hosts:
             return True
-        return name in _LOCAL and port == str(self.port)
+        return name in _LOCAL and (port or "80") == str(self.port)
 
 
 def _split_host(host: str) -> tuple[str, str]:
@@ -102,6 +102,13 @@ def _split_host(host: str) -> tuple[str, str]:
         return name + "]", port.removeprefix(":")
     name, _, port = host.partition(":")
     return name, port
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # e.g. half an IPv6 address
+        return ""
 
 
 def _same(given: str, secret: str) -> bool:
@@ -148,10 +155,12 @@ class Guard:
 
     def _welcome(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         left = [(key, value) for key, values in _query(scope).items() if key != "token" for value in values]
+        # A browser sends cookies to every port of this machine, but no fragment to any: so the page alone can write.
+        key = f"#key={self._access.write_token}" if self._access.write else ""
         # Lax, not Strict: a browser sends no strict cookie where a file or another page has led to this one.
         cookie = f"{self._access.cookie_name}={self._access.cookie}; Path=/; HttpOnly; SameSite=Lax"
         return [
-            (b"location", ("./" + (f"?{urlencode(left)}" if left else "")).encode()),
+            (b"location", ("./" + (f"?{urlencode(left)}" if left else "") + key).encode()),
             (b"set-cookie", cookie.encode()),
             (b"cache-control", b"no-store"),
         ]
@@ -172,7 +181,7 @@ class Guard:
                 ),
             )
         for origin in headers.get("origin", []):
-            if not self._access.is_own_host(urlsplit(origin).netloc):
+            if not self._access.is_own_host(_host_of(origin)):
                 return 403, "origin", f"requests of pages from {origin} are not answered"
         bearer = self._bears_token(headers)
         if not (bearer or self._knows_token(scope, headers)):
@@ -181,6 +190,8 @@ class Guard:
                 "token",
                 ("the token is missing or wrong; open the address that miripool printed when the server started"),
             )
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return 400, "invalid-input", "an address can't hold the character NUL; leave it out"
         if scope["method"] in _READING:
             return None
         return self._writing_refusal(headers, bearer)
@@ -190,7 +201,11 @@ class Guard:
             return 403, "read-only", "this server may not change pools; start `miripool serve` with --write"
         given = headers.get("x-miripool-token", [""])[0]
         if not (bearer or _same(given, self._access.write_token)):
-            return 403, "token", "a change needs the page's own token; reload the page and try again"
+            return (
+                403,
+                "token",
+                ("a change needs the page's own token, which this tab lacks; open the address that miripool printed"),
+            )
         return None
 
     def _bears_token(self, headers: dict[str, list[str]]) -> bool:

@@ -25,6 +25,8 @@ from ..errors import (
 from ..records.plain import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI, Request
 
 __all__ = ["Json", "add_handlers", "status_of"]
@@ -54,6 +56,16 @@ class Json(Response):
     """
 
     media_type = "application/json"
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Add that nothing keeps the answer: the next one may differ.
+
+        Parameters
+        ----------
+        headers : mapping, optional
+            Further headers.
+        """
+        super().init_headers({"Cache-Control": "no-store", **(headers or {})})
 
     def render(self, content: Any) -> bytes:
         """Write the content.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,9 @@ from ..pool.frames import Frames
 from . import changes, files, frames, listing, monitors, pixels, versions
 from .access import Access, Guard
 from .answers import Json, add_handlers
-from .files import KeptFiles
+from .files import STREAMS, KeptFiles
 from .pools import Pools, pools_of
+from .watching import QUESTIONS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -53,6 +55,8 @@ def make_api(pools: Pools, access: Access) -> FastAPI:
     app.state.access = access
     app.state.frames = Frames()
     app.state.files = KeptFiles()
+    app.state.streams = asyncio.Semaphore(STREAMS)
+    app.state.questions = asyncio.Semaphore(QUESTIONS)
     add_handlers(app)
     app.add_api_route("/api/session", _session, methods=["GET"], tags=["lists"])
     for part in (listing, frames, versions, pixels, monitors, changes, files):
@@ -81,13 +85,12 @@ def make_app(pools: Pools, access: Access) -> ASGIApp:
 
 
 def _session(request: Request, pools: Annotated[Pools, Depends(pools_of)]) -> Json:
-    """Tell what the server is, what it may do, and which pools it shows; with the page's token for changes."""
+    """Tell what the server is, whether it may change pools, and which pools it shows."""
     access: Access = request.app.state.access
     return Json(
         {
             "version": __version__,
             "write": access.write,
-            "write_token": access.write_token if access.write else None,
             "pools": pools.names(),
         }
     )

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InvalidInput
+from ..pool import save as saving
 from ..pool import tags as tagging
 from ..pool import trash as trashing
 from ..pool.core import core_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..index import TagEvent
+    from ..session.pool import Pool
 
 __all__ = ["router"]
 
@@ -42,6 +44,20 @@ class Tagging(Serials):
     """Versions that get a tag, or lose it."""
 
     label: str = Field(description="The tag.")
+
+
+class Move(_Body):
+    """A move of a tag within one product."""
+
+    before: int | None = Field(description="Serial number of the version that it marked; null for none.")
+    after: int | None = Field(description="Serial number of the version that it marked then; null for none.")
+
+
+class TagMoves(_Body):
+    """Moves of a tag that are to be undone."""
+
+    label: str = Field(description="The tag.")
+    moves: list[Move] = Field(min_length=1, max_length=_MOST, description="As the change gave them.")
 
 
 class Removal(Serials):
@@ -72,11 +88,9 @@ def _step(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _undo_tag(label: str, events: Sequence[TagEvent]) -> list[dict[str, Any]]:
-    """Give the requests that put a tag back to where it was."""
-    back = [event.previous for event in events if event.previous is not None]
-    new = [e.serial for e in events if e.previous is None and e.serial is not None]
-    steps = [_step("tag", {"label": label, "serials": back})] if back else []
-    return [*steps, *([_step("untag", {"label": label, "serials": new})] if new else [])]
+    """Give the request that puts a tag back to where it was."""
+    moves = [{"before": event.previous, "after": event.serial} for event in events]
+    return [_step("undo-tag", {"label": label, "moves": moves})] if moves else []
 
 
 @router.post("/tag")
@@ -97,22 +111,39 @@ def untag(pool: OpenPool, body: Tagging) -> Json:
     return Json({"changed": len(events), "moves": [], "undo": _undo_tag(body.label, events)})
 
 
+@router.post("/undo-tag")
+def undo_tag(pool: OpenPool, body: TagMoves) -> Json:
+    """Undo moves of a tag: all of them, or none if somebody has moved it since."""
+    tagging.check_tag(body.label)
+    if any(move.before is None and move.after is None for move in body.moves):
+        raise InvalidInput("a move needs a version before it or after it")
+    versions_of(pool, [serial for move in body.moves for serial in (move.before, move.after) if serial is not None])
+    events = tagging.put_back(core_of(pool), body.label, [(move.before, move.after) for move in body.moves])
+    return Json({"changed": len(events), "undo": _undo_tag(body.label, events)})
+
+
 @router.post("/remove")
 def remove(pool: OpenPool, body: Removal) -> Json:
     """Put versions into the trash, with the exposures that they leave empty."""
     core = core_of(pool)
     refs = versions_of(pool, body.serials)
-    gone = core.catalog.rows([ref.serial for ref in trashing.removed_with(core, refs, cascade=body.cascade)])
-    changed = 0 if body.dry_run else trashing.remove(core, refs, cascade=body.cascade)
-    undo = [_step("restore", {"serials": [row.serial for row in gone]})] if changed else []
-    return Json({"changed": changed, "rows": [version_in_short(pool.name, row) for row in gone], "undo": undo})
+    if body.dry_run:
+        would = [ref.serial for ref in trashing.removed_with(core, refs, cascade=body.cascade)]
+        return Json({"changed": 0, "rows": _in_short(pool, would), "undo": []})
+    gone = trashing.remove(core, refs, cascade=body.cascade)
+    undo = [_step("restore", {"serials": gone})] if gone else []
+    return Json({"changed": len(gone), "rows": _in_short(pool, gone), "undo": undo})
+
+
+def _in_short(pool: Pool, serials: Sequence[int]) -> list[dict[str, Any]]:
+    return [version_in_short(pool.name, row) for row in core_of(pool).catalog.rows(serials)]
 
 
 @router.post("/restore")
 def restore(pool: OpenPool, body: Serials) -> Json:
     """Take versions out of the trash."""
-    changed = trashing.restore(core_of(pool), versions_of(pool, body.serials))
-    return Json({"changed": changed, "undo": [_step("remove", {"serials": body.serials})] if changed else []})
+    back = trashing.restore(core_of(pool), versions_of(pool, body.serials))
+    return Json({"changed": len(back), "undo": [_step("remove", {"serials": back})] if back else []})
 
 
 @router.post("/copy")
@@ -133,12 +164,11 @@ def copy(pool: OpenPool, body: Copying, pools: Annotated[Pools, Depends(pools_of
 def freeze(pool: OpenPool, body: Freezing) -> Json:
     """Save a context that refers to versions: a selection that stays as it is."""
     tagging.check_tag(body.tag)
+    core = core_of(pool)
     refs = ProductRefs([ref.key for ref in versions_of(pool, body.serials)])
-    saved = pool.save(refs.to_context(body.name), tag=body.tag)
-    return Json(
-        {
-            "changed": 1,
-            "saved": version_in_short(pool.name, core_of(pool).catalog.rows([saved.serial])[0]),
-            "undo": [_step("remove", {"serials": [saved.serial]})],
-        }
-    )
+    saved = saving.save(core, refs.to_context(body.name))
+    is_new = saved.status != "unchanged"
+    events = [] if body.tag is None else tagging.put(core, [saved.row.serial], body.tag)
+    undo = [_step("remove", {"serials": [saved.row.serial]})] if is_new else _undo_tag(body.tag or "", events)
+    (told,) = _in_short(pool, [saved.row.serial])
+    return Json({"changed": int(is_new), "saved": told, "notice": saved.notice, "undo": undo})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from ..formats import VirtualFile, extension_file, virtual_file
@@ -18,17 +19,19 @@ from .pools import Version
 from .watching import WatchedRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Generator
 
     from ..pool.reference import ProductRef
 
-__all__ = ["KeptFiles", "router"]
+__all__ = ["STREAMS", "KeptFiles", "etag_of", "is_known", "router"]
 
 router = APIRouter(prefix="/files/{pool}", route_class=WatchedRoute, tags=["files"])
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,20})-(\d{0,20})", re.ASCII)
 _AT_ONCE = 16 << 20
 """Bytes that are read before the answer begins; longer answers are sent while they are read."""
+STREAMS = 8
+"""Long answers that are sent at a time; each holds up to 128 MB of decoded tiles."""
 _KEPT = 8
 """Files whose headers stay in memory between the ranges of their readers."""
 
@@ -98,19 +101,54 @@ def extension(request: Request, ref: Version, dataset: str, files: Files) -> Res
     return _answer(request, file, "-".join(key), f"{ref.name}_{dataset}.fits")
 
 
+def etag_of(content: str) -> str:
+    """Give an ETag.
+
+    Parameters
+    ----------
+    content : str
+        Names what the answer holds.
+
+    Returns
+    -------
+    str
+        In quotes.
+    """
+    return '"' + blake2b(content.encode(), digest_size=16).hexdigest() + '"'
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Tell whether the reader of an answer has it already.
+
+    Parameters
+    ----------
+    request : fastapi.Request
+        The request.
+    etag : str
+        Of the answer.
+
+    Returns
+    -------
+    bool
+        True if a 304 will do.
+    """
+    given = request.headers.get("if-none-match", "")
+    return given.strip() == "*" or etag in given
+
+
 def _key(ref: ProductRef, *more: str) -> tuple[str, ...]:
     return (core_of(ref.pool).id, ref.row.manifest, *(part for part in more if part))
 
 
 def _answer(request: Request, file: VirtualFile, content: str, name: str) -> Response:
-    etag = '"' + blake2b(content.encode(), digest_size=16).hexdigest() + '"'
+    etag = etag_of(content)
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, max-age=86400",
+        "Cache-Control": "private, no-cache",
         "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}",
     }
-    if etag in request.headers.get("if-none-match", ""):
+    if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     wanted = request.headers.get("range")
     if wanted is None or request.headers.get("if-range", etag) != etag:
@@ -133,6 +171,8 @@ def _span(text: str, size: int) -> tuple[int, int] | None:
     if not found[1]:
         return max(0, size - int(found[2])), size
     start = int(found[1])
+    if found[2] and int(found[2]) < start:
+        return None
     stop = min(int(found[2]) + 1, size) if found[2] else size
     return (start, stop) if start < stop else (size, size)
 
@@ -146,4 +186,14 @@ def _stream(
     if stop - start <= _AT_ONCE:
         # Damage is then a status with a sentence, not an answer that breaks off.
         return Response(b"".join(file.pieces(start, stop)), status, told, "application/fits")
-    return StreamingResponse(file.pieces(start, stop), status, told, "application/fits")
+    return StreamingResponse(_send(request, file.pieces(start, stop)), status, told, "application/fits")
+
+
+async def _send(request: Request, pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    """Give pieces as they are read; of long answers only some are sent at a time, for each holds decoded tiles."""
+    try:
+        async with request.app.state.streams:
+            while piece := await run_in_threadpool(next, pieces, b""):
+                yield piece
+    finally:
+        pieces.close()  # gives the tiles back at once, also where the reader has left

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
+from ..index import check_interrupt
 from ..model.keywords import dictionary
 from ..model.product import Exposure
 from ..pool.core import core_of
@@ -24,6 +26,8 @@ from .pools import Asked, OpenPool, Pools, pools_of
 from .watching import WatchedRoute
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from ..session.pool import Pool
 
 __all__ = ["router"]
@@ -32,6 +36,7 @@ router = APIRouter(prefix="/api", route_class=WatchedRoute, tags=["lists"])
 
 _MOST_ROWS = 1000
 _MOST_EXPORTED = 100_000
+_PIECE = 500
 _FACETS = "kind,detector,subarray,filter,exp_type,readpatt,crds_ctx"
 
 Which = Annotated[Asked, Depends()]
@@ -178,14 +183,44 @@ def export_list(
     columns: Columns = "",
     order: Order = "-created",
 ) -> Response:
-    """Write a whole list to a file: CSV, JSON or VOTable, with at most 100,000 rows."""
+    """Write a whole list to a file: CSV, JSON or VOTable, with its first 100,000 rows.
+
+    The header `X-Total` has the number of all rows, with a plus sign if there may be more.
+    """
     chosen = column_names(columns) or list(BASIC)
-    core = core_of(pool)
-    found = page(core, **asked.options(), order=_keys(order), limit=_MOST_EXPORTED, offset=0)
-    rows = core.listing([row.serial for row in found.rows], chosen)
-    headers = {"Content-Disposition": f'attachment; filename="products.{form}"'}
+    found = page(core_of(pool), **asked.options(), order=_keys(order), limit=_MOST_EXPORTED, offset=0)
+    pieces = _pieces(pool, [row.serial for row in found.rows], chosen)
+    first = next(pieces, [])  # an unknown column is refused before the answer begins
+    headers = {
+        "Content-Disposition": f'attachment; filename="products.{form}"',
+        "X-Total": f"{found.total}{'' if found.exact else '+'}",
+    }
+    every = itertools.chain([first], pieces)
     if form == "csv":
-        return Response(csv_text(rows, chosen) + "\n", media_type="text/csv; charset=utf-8", headers=headers)
+        return StreamingResponse(_as_csv(every, chosen), media_type="text/csv; charset=utf-8", headers=headers)
     if form == "json":
-        return Response(as_json(rows), media_type="application/json", headers=headers)
+        return StreamingResponse(_as_json(every), media_type="application/json", headers=headers)
+    rows = [row for piece in every for row in piece]
     return Response(votable(rows, chosen), media_type="application/x-votable+xml", headers=headers)
+
+
+def _pieces(pool: Pool, serials: Sequence[int], columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(serials), _PIECE):
+        check_interrupt()
+        yield core_of(pool).listing(serials[start : start + _PIECE], columns)
+
+
+def _as_csv(pieces: Iterable[list[dict[str, Any]]], columns: Sequence[str]) -> Iterator[str]:
+    yield csv_text([], columns) + "\n"
+    for rows in pieces:
+        if rows:
+            yield csv_text(rows, columns, heads=False) + "\n"
+
+
+def _as_json(pieces: Iterable[list[dict[str, Any]]]) -> Iterator[str]:
+    before = "["
+    for rows in pieces:
+        for row in rows:
+            yield before + as_json(row, indent=None)
+            before = ",\n"
+    yield "[]" if before == "[" else "]"

@@ -72,6 +72,7 @@ def serve(
     # The access log would hold the token.
     config = uvicorn.Config(
         make_app(pools, access),
+        log_config=None,  # uvicorn's own looks at stdout, which may be closed
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute
 
-from ..errors import InvalidInput
+from ..errors import Interrupted, InvalidInput
 from ..index import Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from fastapi import Request, Response
 
-__all__ = ["LIMIT", "WatchedRoute"]
+__all__ = ["LIMIT", "QUESTIONS", "WatchedRoute"]
 
 LIMIT = 30.0
 """Seconds that one request may take."""
+
+QUESTIONS = 24
+"""Requests that are answered at a time, of some 40 threads: the page's own files never wait for slow questions."""
 
 _LOOK = 0.5
 """Seconds between two looks at whether the reader is still there."""
@@ -42,7 +46,11 @@ class WatchedRoute(APIRoute):
             with Interrupt() as stop:
                 watcher = asyncio.create_task(_watch(request, stop))
                 try:
-                    return await handle(request)
+                    async with _room(request):
+                        return await handle(request)
+                except asyncio.CancelledError:
+                    stop.now("the server ends")  # its thread would go on, and the server wait for it
+                    raise
                 finally:
                     watcher.cancel()
 
@@ -58,6 +66,22 @@ def _refuse_unknown(request: Request) -> None:
     if unknown:
         there = f"its parameters are {', '.join(known)}" if known else "it has none"
         raise InvalidInput(f"this address has no parameter {unknown[0]!r}; {there}")
+
+
+@contextlib.asynccontextmanager
+async def _room(request: Request) -> AsyncIterator[None]:
+    """Wait for a place among the requests that are answered at a time."""
+    places: asyncio.Semaphore = request.app.state.questions
+    try:
+        await asyncio.wait_for(places.acquire(), LIMIT)
+    except TimeoutError:
+        raise Interrupted(
+            f"the server has had more than {QUESTIONS} slow questions for {LIMIT:.0f} s; ask again"
+        ) from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 async def _watch(request: Request, stop: Interrupt) -> None:

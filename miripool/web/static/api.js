@@ -10,9 +10,21 @@ export class ApiError extends Error {
   }
 }
 
+const KEY = `miripool key of ${location.pathname}`;
+
+/** Keep the key for changes, which the printed address leads to in a fragment: no server ever sees that, cookies are seen by all. */
+function keepKey() {
+  const found = /^#key=(.+)$/.exec(location.hash);
+  if (!found) return;
+  localStorage.setItem(KEY, found[1]);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+keepKey();
+
 let session = null;
 
-/** Give what the server says about itself: version, write, write_token, pools. Asked once. */
+/** Give what the server says about itself: version, write, pools. Asked once. */
 export function getSession() {
   session ??= get("api/session");
   return session;
@@ -63,7 +75,6 @@ export async function getArray(path, parameters = {}, signal = undefined) {
 
 /** Change something: method POST unless given; gives the JSON of the answer. */
 export async function change(path, body = {}, method = "POST") {
-  const { write_token: token } = await getSession();
-  const headers = { "Content-Type": "application/json", "X-Miripool-Token": token ?? "" };
+  const headers = { "Content-Type": "application/json", "X-Miripool-Token": localStorage.getItem(KEY) ?? "" };
   return (await ask(path, { method, headers, body: JSON.stringify(body) })).json();
 }

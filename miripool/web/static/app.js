@@ -47,7 +47,8 @@ async function render() {
     const session = await getSession();
     if (!state.pool && state.view !== "help") state = { ...state, pool: session.pool ?? session.pools[0] ?? "" };
     showBar(state, session);
-    const view = VIEWS[state.view ?? "table"];
+    const name = state.view ?? "table";
+    const view = Object.hasOwn(VIEWS, name) ? VIEWS[name] : null;
     if (!view) throw new ApiError(404, { message: `There is no view ${JSON.stringify(state.view)}. Go back to the table of products.` });
     if (!state.pool && state.view !== "help") {
       fill(page, h("p.empty", {}, "This home has no pool yet. Create one: ", h("code", {}, "miripool create NAME")));

@@ -88,7 +88,7 @@ function report(pool, text, undo, changed) {
       for (const step of undo) await change(poolPath(pool, step.path), step.body);
       notify("Undone.", { seconds: 4 });
     } catch (error) {
-      notify(`Not undone: ${error.message}`, { error: true, seconds: 0 });
+      notify(`Not undone: ${forPage(error.message)}`, { error: true, seconds: 0 });
     }
     changed();
   };
@@ -161,7 +161,7 @@ function freeze({ pool, rows, serials, changed }) {
     [{ name: "name", label: "Name of the context" }, { name: "tag", label: "Tag (optional)" }],
     "Save", async ({ name, tag: label }) => {
       const done = await change(poolPath(pool, "context"), { name, serials, tag: label || null });
-      report(pool, `Saved as ${done.saved.urn}.`, done.undo, changed);
+      report(pool, done.changed ? `Saved as ${done.saved.urn}.` : `There already: ${done.saved.urn}.`, done.undo, changed);
     });
 }
 

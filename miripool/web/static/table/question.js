@@ -6,7 +6,7 @@ import { fill, h } from "../dom.js";
 import { forPage } from "../words.js";
 
 const WORD = /[\w.\-]+$/;
-const VALUE = /([\w.\-]+)\s*(==|!=|like|in\s*\(?)\s*(['"]?)([^'"]*)$/;
+const VALUE = /([\w.\-]+)(?:\s*[=!]=|\s+(?:like|in)\b\s*\(?)\s*(['"]?)([^'"]*)$/;
 const TAG = /(?:^|\s|\()(['"])([^'"]*)$/;
 const OPERATORS = new Set(["and", "or", "not", "in", "like", "is", "null", "between"]);
 const WAIT = 150;
@@ -100,7 +100,7 @@ async function complete(pool, text) {
   }
   const value = VALUE.exec(text);
   if (value && !OPERATORS.has(value[1].toLowerCase())) {
-    const [, key, , quote, typed] = value;
+    const [, key, quote, typed] = value;
     const values = await get(poolPath(pool, "keywords", key, "values"), { prefix: typed, limit: 12 });
     const start = text.length - typed.length - quote.length;
     return values.map((one) => ({ text: typeof one === "string" ? quoted(one) : String(one), note: key, start }));

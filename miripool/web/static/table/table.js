@@ -19,6 +19,7 @@ const ORDER = { products: "-created", observations: "-start_time", trash: "-remo
 const TITLES = { start_time: "date (UTC)", created: "saved (UTC)", removed: "removed (UTC)", bytes: "size", PROGRAM: "program", TARGNAME: "target", crds_ctx: "context", levels: "levels" };
 const NUMBERS = new Set(["version", "bytes", "stored_bytes", "nints", "ngroups"]);
 const OWN = new Set(["levels", "urn", "kind", "name", "version", "tags", "created", "bytes", "removed"]);
+const MOST_EXPORTED = 100_000;
 const LIMITS = [25, 50, 100, 250, 500];
 
 export async function show(root, state, context) {
@@ -51,7 +52,7 @@ async function ask(view, where) {
 function readView(state, tab) {
   const columns = state.columns ? state.columns.split(",") : COLUMNS[tab] ?? COLUMNS.products;
   const limit = LIMITS.includes(Number(state.limit)) ? Number(state.limit) : 50;
-  return { columns, limit, offset: Math.max(0, Number(state.offset) || 0), order: state.order ?? ORDER[tab] ?? "-created", pictures: state.pictures !== "0" && tab === "products" };
+  return { columns, limit, offset: Math.min(2 ** 53 - 1, Math.max(0, Math.floor(Number(state.offset)) || 0)), order: state.order ?? ORDER[tab] ?? "-created", pictures: state.pictures !== "0" && tab === "products" };
 }
 
 /** Give the parameters of the question, without paging. */
@@ -115,7 +116,8 @@ function toolbar(view) {
 function exportLinks(view) {
   const parameters = { ...askedOf(view), columns: ["urn", ...view.columns.filter((column) => column !== "levels" && column !== "urn")].join(","), order: view.order, ...(view.tab === "observations" ? { kind: "Exposure" } : {}) };
   const link = (form, label) => h("a", { href: address(`${poolPath(view.pool)}/list.${form}`, parameters), download: "" }, label);
-  return h("span", {}, "Export ", link("csv", "CSV"), " ", link("json", "JSON"), " ", link("vot", "VOTable"));
+  const cut = view.found.total > MOST_EXPORTED || !view.found.exact ? "the first 100,000 rows as " : "";
+  return h("span", {}, `Export ${cut}`, link("csv", "CSV"), " ", link("json", "JSON"), " ", link("vot", "VOTable"));
 }
 
 function table(view, before) {
