@@ -17,7 +17,6 @@ from .access import Access, Guard
 from .answers import Json, add_handlers
 from .files import STREAMS, KeptFiles
 from .pools import Pools, pools_of
-from .watching import QUESTIONS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -56,9 +55,10 @@ def make_api(pools: Pools, access: Access) -> FastAPI:
     app.state.frames = Frames()
     app.state.files = KeptFiles()
     app.state.streams = asyncio.Semaphore(STREAMS)
-    app.state.questions = asyncio.Semaphore(QUESTIONS)
+    app.state.places = {}
     add_handlers(app)
     app.add_api_route("/api/session", _session, methods=["GET"], tags=["lists"])
+    app.include_router(listing.questions)
     for part in (listing, frames, versions, pixels, monitors, changes, files):
         app.include_router(part.router)
     app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)

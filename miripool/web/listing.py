@@ -23,16 +23,17 @@ from ..records.plain import as_json, csv_text
 from ..records.pools import pool_records
 from .answers import Json
 from .pools import Asked, OpenPool, Pools, pools_of
-from .watching import WatchedRoute
+from .watching import QuestionRoute, WatchedRoute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ..session.pool import Pool
 
-__all__ = ["router"]
+__all__ = ["questions", "router"]
 
 router = APIRouter(prefix="/api", route_class=WatchedRoute, tags=["lists"])
+questions = APIRouter(prefix="/api", route_class=QuestionRoute, tags=["lists"])
 
 _MOST_ROWS = 1000
 _MOST_EXPORTED = 100_000
@@ -54,7 +55,7 @@ def _keys(order: str) -> list[str]:
     return [*column_names(order), "-serial"]
 
 
-@router.get("/pools/{pool}/products")
+@questions.get("/pools/{pool}/products")
 def list_products(
     pool: OpenPool,
     asked: Which,
@@ -73,7 +74,7 @@ def list_products(
     return _listed(pool, asked, order, found, core.listing([row.serial for row in found.rows], wanted))
 
 
-@router.get("/pools/{pool}/observations")
+@questions.get("/pools/{pool}/observations")
 def list_observations(
     pool: OpenPool,
     where: Annotated[str, Query(description="Condition on the exposures.")] = "",
@@ -114,7 +115,7 @@ def _reason(pool: Pool, asked: Asked) -> str:
     return why_empty(core_of(pool), condition, None, tag=condition.tag, all_versions=asked.all_versions)
 
 
-@router.get("/pools/{pool}/facets")
+@questions.get("/pools/{pool}/facets")
 def list_facets(pool: OpenPool, asked: Which, columns: Columns = _FACETS) -> Json:
     """Count the most frequent values of fields and keywords among the versions that match."""
     found = facets(core_of(pool), **asked.options(), columns=column_names(columns))
@@ -132,7 +133,7 @@ def list_facets(pool: OpenPool, asked: Which, columns: Columns = _FACETS) -> Jso
     )
 
 
-@router.get("/pools/{pool}/explain")
+@questions.get("/pools/{pool}/explain")
 def explain_question(pool: OpenPool, asked: Which) -> Json:
     """Tell what answers each condition and how many versions it leaves, as `miripool ls --explain --json` does."""
     core = core_of(pool)
@@ -175,7 +176,7 @@ def list_tags(pool: OpenPool) -> Json:
     return Json([asdict(tag) for tag in pool.tags()])
 
 
-@router.get("/pools/{pool}/list.{form}")
+@questions.get("/pools/{pool}/list.{form}")
 def export_list(
     pool: OpenPool,
     form: Literal["csv", "json", "vot"],

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
     from fastapi import Request, Response
 
-__all__ = ["LIMIT", "QUESTIONS", "WatchedRoute"]
+__all__ = ["LIMIT", "QuestionRoute", "WatchedRoute"]
 
 LIMIT = 30.0
 """Seconds that one request may take."""
 
-QUESTIONS = 24
-"""Requests that are answered at a time, of some 40 threads: the page's own files never wait for slow questions."""
+AT_ONCE = 20
+"""Requests that are answered at a time, of some 40 threads: the page's own files never wait for others."""
+
+_QUESTIONS = 12
+"""Questions of those: what is quick does not wait for what may be slow."""
 
 _LOOK = 0.5
 """Seconds between two looks at whether the reader is still there."""
@@ -30,6 +33,9 @@ _LOOK = 0.5
 
 class WatchedRoute(APIRoute):
     """A route whose work in the database is cancelled when its reader leaves, or after `LIMIT` seconds."""
+
+    places = AT_ONCE
+    """Requests of such routes that are answered at a time."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Give the handler.
@@ -46,7 +52,7 @@ class WatchedRoute(APIRoute):
             with Interrupt() as stop:
                 watcher = asyncio.create_task(_watch(request, stop))
                 try:
-                    async with _room(request):
+                    async with _room(request, self.places):
                         return await handle(request)
                 except asyncio.CancelledError:
                     stop.now("the server ends")  # its thread would go on, and the server wait for it
@@ -68,16 +74,20 @@ def _refuse_unknown(request: Request) -> None:
         raise InvalidInput(f"this address has no parameter {unknown[0]!r}; {there}")
 
 
+class QuestionRoute(WatchedRoute):
+    """A route whose work may take long: a question to the whole pool."""
+
+    places = _QUESTIONS
+
+
 @contextlib.asynccontextmanager
-async def _room(request: Request) -> AsyncIterator[None]:
+async def _room(request: Request, number: int) -> AsyncIterator[None]:
     """Wait for a place among the requests that are answered at a time."""
-    places: asyncio.Semaphore = request.app.state.questions
+    places: asyncio.Semaphore = request.app.state.places.setdefault(number, asyncio.Semaphore(number))
     try:
         await asyncio.wait_for(places.acquire(), LIMIT)
     except TimeoutError:
-        raise Interrupted(
-            f"the server has had more than {QUESTIONS} slow questions for {LIMIT:.0f} s; ask again"
-        ) from None
+        raise Interrupted(f"the server has had {number} slow questions for {LIMIT:.0f} s; ask again") from None
     try:
         yield
     finally:
