@@ -203,6 +203,21 @@ def test_thumbnail_and_histogram(shown: Served) -> None:
     assert told["nan"] == np.isnan(frame).sum()
 
 
+def test_a_frame_is_asked_for_again(shown: Served) -> None:
+    path = f"{PRODUCTS}/{serial(shown, 'RateInts')}"
+    for asked in ("frame?index=0", "thumbnail"):
+        first = shown.ask(f"{path}/{asked}")
+        assert first.headers["cache-control"] == "private, no-cache"
+        again = shown.ask(f"{path}/{asked}", headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status, again.body) == (304, b"")
+    assert shown.ask(f"{path}/frame?index=1").headers["etag"] != shown.ask(f"{path}/frame?index=0").headers["etag"]
+
+
+def test_answers_are_not_kept(shown: Served) -> None:
+    for path in ("api/session", "api/pools", PRODUCTS):
+        assert shown.ask(path).headers["cache-control"] == "no-store"
+
+
 def test_maps_of_a_monitor(shown: Served) -> None:
     path = "api/pools/jpl8/monitors/darks"
     known = shown.get(path)

@@ -11,11 +11,13 @@ from fastapi.responses import Response
 from ..errors import FormatError, InvalidInput
 from ..index import find_neighbours
 from ..instruments.known import detector_of
+from ..monitors.states import STATES
 from ..pool.core import core_of
 from ..pool.frames import Frames, axes_of, image_named, is_image, thumbnail
 from ..pool.reference import ProductRef
 from ..query.pixelwhere import FLAGS
 from .answers import Json
+from .files import etag_of, is_known
 from .pools import OpenPool, Version, version_of
 from .watching import WatchedRoute
 
@@ -28,10 +30,8 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/api/pools/{pool}/products/{serial}", route_class=WatchedRoute, tags=["pictures"])
 
-_KEEP = {"Cache-Control": "private, max-age=86400, immutable"}
-"""A version never changes, and its serial number never means another."""
-
 _BINS = 128
+_SCALE = 4.0
 
 
 def _frames(request: Request) -> Frames:
@@ -65,6 +65,7 @@ def view(pool: OpenPool, ref: Version) -> Json:
             "datasets": [_dataset(product, name) for name in product.datasets],
             "flags": dict(FLAGS),
             "flags_of": _flags_of(product),
+            "states": list(STATES) if ref.kind == "Monitor" else [],
             "versions": [
                 {"serial": row.serial, "version": row.version, "tags": list(row.tags), "created": row.created}
                 for row in track
@@ -84,7 +85,12 @@ def _place(product: Product) -> dict[str, Any]:
         place = detector.place(product.meta)
     except FormatError:  # a product without a place on the detector is shown by its own indices
         return {"detector": detector.name, "place": None}
-    size = {"detector_columns": detector.columns, "detector_rows": detector.rows}
+    size = {
+        "detector_columns": detector.columns,
+        "detector_rows": detector.rows,
+        "reference_columns": detector.first_science_column - 1,
+        "outputs": detector.outputs,
+    }
     return {
         "detector": detector.name,
         "place": {"x": place.x, "y": place.y, "columns": place.columns, "rows": place.rows, **size},
@@ -131,11 +137,17 @@ def _numbers(text: str, what: str) -> tuple[int, ...]:
 
 
 def _read(frames: Frames, ref: ProductRef, dataset: str, index: tuple[int, ...]) -> NDArray[Any]:
-    return frames.read(f"{core_of(ref.pool).id}/{ref.row.manifest}", image_named(ref.product, dataset), index)
+    return frames.read(_content(ref), image_named(ref.product, dataset), index)
+
+
+def _content(ref: ProductRef) -> str:
+    """Name what a version holds."""
+    return f"{core_of(ref.pool).id}/{ref.row.manifest}"
 
 
 @router.get("/frame")
 def frame(
+    request: Request,
     pool: OpenPool,
     ref: Version,
     frames: KeptFrames,
@@ -148,9 +160,12 @@ def frame(
 ) -> Response:
     """Give one frame: little-endian values in C order, shape (ny, nx), as the headers X-Shape and X-Dtype say."""
     chosen = _numbers(index, "index")
+    subtracted = ref if other is None else version_of(pool, other)
+    etag = etag_of(f"{_content(ref)} {_content(subtracted)} {request.url.query}")
+    if is_known(request, etag):
+        return _unchanged(etag)
     values = _read(frames, ref, dataset, chosen)
     if other is not None or minus:
-        subtracted = ref if other is None else version_of(pool, other)
         second = _read(frames, subtracted, dataset, _numbers(minus, "minus") if minus else chosen)
         if second.shape != values.shape:
             raise InvalidInput(
@@ -158,19 +173,32 @@ def frame(
             )
         values = values.astype(np.float64 if values.dtype == np.uint32 else values.dtype) - second
         values = values.astype(np.float32)
-    return _array(values)
+    return _array(values, etag)
 
 
-def _array(values: NDArray[Any]) -> Response:
+def _unchanged(etag: str) -> Response:
+    return Response(status_code=304, headers=_kept(etag))
+
+
+def _kept(etag: str) -> dict[str, str]:
+    """Give the headers of what a browser keeps and asks for again: another home may have another version here."""
+    return {"ETag": etag, "Cache-Control": "private, no-cache"}
+
+
+def _array(values: NDArray[Any], etag: str) -> Response:
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
-    headers = {"X-Shape": ",".join(map(str, little.shape)), "X-Dtype": little.dtype.name, **_KEEP}
+    headers = {"X-Shape": ",".join(map(str, little.shape)), "X-Dtype": little.dtype.name, **_kept(etag)}
     return Response(little.tobytes(), media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/thumbnail")
-def small_picture(ref: Version) -> Response:
-    """Give a small picture, shape (ny, nx) with at most 40 rows and columns, as `frame` gives frames."""
-    return _array(thumbnail(ref.product))
+def small_picture(request: Request, ref: Version) -> Response:
+    """Give a small picture, shape (ny, nx) with at most 40 rows and columns, as `frame` gives frames.
+
+    The shape is (0, 0) where no dataset has frames.
+    """
+    etag = etag_of(f"{_content(ref)} thumbnail")
+    return _unchanged(etag) if is_known(request, etag) else _array(thumbnail(ref.product), etag)
 
 
 @router.get("/histogram")
@@ -185,8 +213,10 @@ def histogram(
     finite = values[np.isfinite(values)]
     if not finite.size:
         return Json({"edges": [], "counts": [], "nan": int(values.size)})
-    low, high = np.percentile(finite, (0.5, 99.5))
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    counts, edges = np.histogram(np.clip(finite, low, high), bins=_BINS, range=(low, high))
-    return Json({"edges": edges, "counts": counts, "nan": int(values.size - finite.size)})
+    scaled = finite.astype(np.float64) / _SCALE  # so that no difference of two values is infinite
+    low, high = np.percentile(scaled, (0.5, 99.5))
+    room = max(0.5 / _SCALE, abs(low) * 1e-6, abs(high) * 1e-6)
+    if high - low < _BINS * np.spacing(max(abs(low), abs(high))):
+        low, high = low - room, high + room
+    counts, edges = np.histogram(np.clip(scaled, low, high), bins=_BINS, range=(low, high))
+    return Json({"edges": edges * _SCALE, "counts": counts, "nan": int(values.size - finite.size)})

@@ -17,6 +17,7 @@ from .pools import OpenPool, Version
 from .watching import WatchedRoute
 
 if TYPE_CHECKING:
+    from ..instruments.detector import Placement
     from ..model.product import Product
 
 __all__ = ["router"]
@@ -62,11 +63,14 @@ def list_pixels(
     condition: Annotated[str, Query(description="Condition on pixels, as `miripool pixels --where`.")] = "",
     where: Annotated[str, Query(description="Condition on versions.")] = "",
     tag: Annotated[str, Query(description="The versions that this tag marks.")] = "",
+    all_versions: Annotated[bool, Query(description="Search all versions, not only the newest.")] = False,
     detector: Detector = "",
     limit: Annotated[int, Query(ge=1, le=5000, description="Rows at most.")] = 500,
 ) -> Json:
     """Find the pixels that satisfy a condition, as `miripool pixels --json` does."""
-    found = pool.pixels(kind, condition, query=where or "1", tag=tag or None, detector=detector or None)
+    found = pool.pixels(
+        kind, condition, query=where or "1", tag=tag or None, all_versions=all_versions, detector=detector or None
+    )
     table = found.to_table(dq_names=True, limit=limit)
     return Json({"rows": _rows(table), "columns": list(table.colnames), "more": len(table) == limit})
 
@@ -97,12 +101,16 @@ def show_life(
 
 @router.get("/products/{serial}/pixel")
 def show_values(ref: Version, x: X, y: Y) -> Json:
-    """Give the values of one pixel in every dataset of a version that has frames; no frame is read whole."""
+    """Give the values of one pixel in every dataset whose frames are of the detector's pixels; no frame is read whole.
+
+    Frames of another shape, such as those of the reference output, are left out: their columns are no pixels.
+    """
     product = ref.product
-    row, column = _index(product, x, y)
+    place = detector_of(product.meta).place(product.meta)
+    row, column = _index(product, place, x, y)
     found: dict[str, Any] = {}
     for name, dataset in product.datasets.items():
-        if is_image(dataset) and row < dataset.shape[-2] and column < dataset.shape[-1]:
+        if is_image(dataset) and dataset.shape[-2:] == (place.rows, place.columns):
             values = dataset[(..., row, column)]
             found[name] = np.asarray(values)
     return Json(
@@ -118,9 +126,8 @@ def show_values(ref: Version, x: X, y: Y) -> Json:
     )
 
 
-def _index(product: Product, x: int, y: int) -> tuple[int, int]:
+def _index(product: Product, place: Placement, x: int, y: int) -> tuple[int, int]:
     """Give row and column of a pixel in the arrays of a product, 0-based."""
-    place = detector_of(product.meta).place(product.meta)
     if not place.covers(x, y):
         raise InvalidInput(
             f"{product.name} does not cover pixel x={x}, y={y}: its columns go from {place.x} to "

@@ -197,7 +197,8 @@ function drawMarks(pen, to, one, ratio, { left, width }, spots) {
       y = to.y(point.y);
     if (x < left - 8 || x > left + width + 8) continue;
     const shape = point.shape === undefined ? one.shape : point.shape;
-    if (shape) drawMark(pen, { shape, colour: point.colour ?? one.colour, hollow: point.hollow ?? one.hollow }, x, y, radius);
+    const size = point.radius === undefined ? radius : point.radius * ratio;
+    if (shape) drawMark(pen, { shape, colour: point.colour ?? one.colour, hollow: point.hollow ?? one.hollow }, x, y, size);
     for (const mark of point.marks ?? []) drawMark(pen, mark, x, y, (mark.radius ?? 4.5) * ratio);
     if (!one.decoration) spots.push({ x, y, point, series: one });
   }

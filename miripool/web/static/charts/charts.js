@@ -2,7 +2,7 @@
 //
 // A chart is told by: label (a sentence), x and y ({ label, time }), series, bands, events, columns, keys, onPick(record).
 // series: { name, of (hidden with that one), colour, shape, line: true|"steps", dash, width, points, hidden, decoration, loose, legend: false }.
-//   points: { x, y, lo, hi, hollow, shape, marks, record }; x of times is seconds since 1970, UTC; NaN is no value.
+//   points: { x, y, lo, hi, hollow, shape, radius, marks, record }; x of times is seconds since 1970, UTC; NaN is no value.
 //   A decoration is no data: it has no tooltip and no row in the table. A loose series does not count for the range of y.
 // bands: { name, from, to, colour, text }; events: { x, name, text }; keys: what else the legend explains, as series.
 // columns: [{ text, number, of(point, series) }], for the tooltip and the table.

@@ -32,6 +32,20 @@ export function joined(frames) {
   return all;
 }
 
+/** Give the frame that shows a flag (a value of one bit; null: any flag): 1 where it is set; minus that of a second frame. */
+export function flagFrame(flags, value, second = null) {
+  const made = new Float32Array(flags.length), mask = value ?? 0xffffffff;
+  for (let i = 0; i < flags.length; i++) made[i] = flags[i] & mask ? 1 : 0;
+  if (second) for (let i = 0; i < flags.length; i++) made[i] -= second[i] & mask ? 1 : 0;
+  return made;
+}
+
+/** What the ends of the colour bar of a frame of flags mean. */
+export function flagWords(mode, symmetric) {
+  if (mode === "difference") return ["only in the second", "in both or none", "only in the first"];
+  return symmetric ? ["", "not set", "set"] : ["not set", "set"];
+}
+
 /** Count the pixels that have each bit: 32 numbers. */
 export function countBits(flags) {
   const counts = new Array(32).fill(0);

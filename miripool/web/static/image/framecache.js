@@ -22,6 +22,11 @@ export class FrameCache {
     return (this.asked.get(key) ?? this.start(key, wish)).promise;
   }
 
+  /** Give what is kept for a wish, or undefined. */
+  peek(wish) {
+    return this.kept.get(JSON.stringify(wish));
+  }
+
   /** Tell whether a wish needs no fetching. */
   has(wish) {
     return this.kept.has(JSON.stringify(wish));

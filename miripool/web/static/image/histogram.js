@@ -132,13 +132,15 @@ export class ColourBar {
       h("div.iv-legend", {}, this.unit, h("span.iv-key", {}, this.swatch, this.nan)));
   }
 
-  /** Show a map between limits; `back` gives the place between the limits of a place on the bar. */
-  update(colours, [lo, hi], back, unit, nanCount) {
+  /** Show a map between limits; `back` gives the place between the limits of a place on the bar; `words` stand for numbers. */
+  update(colours, [lo, hi], back, unit, nanCount, words = null) {
     const image = new ImageData(256, 1);
     colours256(colours).forEach(([red, green, blue], i) => image.data.set([red, green, blue, 255], 4 * i));
     this.bar.getContext("2d").putImageData(image, 0, 0);
     const digits = lo !== 0 && Math.abs(hi - lo) < 1e-3 * Math.abs(lo) ? 8 : 4;
-    fill(this.numbers, [0, 0.25, 0.5, 0.75, 1].map((at) => h("span", {}, short(lo + back(at) * (hi - lo), digits))));
+    const numbers = words ?? [0, 0.25, 0.5, 0.75, 1].map((at) => short(lo + back(at) * (hi - lo), digits));
+    this.numbers.classList.toggle("iv-words", words !== null);
+    fill(this.numbers, numbers.map((text) => h("span", {}, text)));
     const map = mapOf(colours);
     this.swatch.style.background = map.nan;
     fill(this.nan, `NaN (${map.nanName}): ${nanCount.toLocaleString("en")} px`);

@@ -3,28 +3,28 @@
 import { get, getArray, poolPath } from "../api.js";
 import { lookupTable, mapOf, packedHex } from "./colours.js";
 import { fill, h } from "../dom.js";
-import { countBits, flagList, joined, namesOf, overlayOf } from "./flags.js";
-import { flagPanel } from "./flagpanel.js";
+import { flagFrame, flagWords } from "./flags.js";
 import { FrameCanvas } from "./frame.js";
 import { FrameCache } from "./framecache.js";
+import { FrameFlags } from "./frameflags.js";
 import { ColourBar, Histogram } from "./histogram.js";
 import { drawingControls, toolbar, zoomButtons } from "./imagecontrols.js";
 import { handleKey } from "./imagekeys.js";
 import { captionOf, compareHead, compass, dataSection, imageHead, keysSection, labelOf, withoutImage } from "./imageparts.js";
-import { flagWishes, frameText, indexIn, originOf, readSettings, stepped, wishesFor } from "./imagestate.js";
+import { coordinatesOf, flagText, frameText, readSettings, stepped, wishesFor } from "./imagestate.js";
 import { PixelPanel } from "./pixelpanel.js";
+import { Player } from "./player.js";
 import { readoutOf } from "./readout.js";
 import { extent, ruleLimits, stretchOf, usableLimits } from "./scales.js";
+import { scienceValues } from "./sciencepixels.js";
+import { VersionDifference } from "./versiondifference.js";
 
-/** Milliseconds between two frames that play; a frame that takes longer to come is waited for. */
-const PLAY = 350;
 /** Milliseconds until the URL is written: browsers refuse more than some hundred changes in half a minute. */
 const WRITE = 200;
 
 let pool = "";
 const frames = new FrameCache(fetchFrame), flagFrames = new FrameCache(fetchFrame);
 let shown = null;
-let flagsOpen = false; // stays over exposures
 
 function fetchFrame({ serial, created, ...parameters }, signal) {
   return getArray(poolPath(pool, "products", serial, "frame"), parameters, signal);
@@ -66,10 +66,12 @@ function addSheet() {
 
 class ImageView {
   constructor(root, state, abouts, settings, context) {
-    Object.assign(this, context, { state: { ...state }, abouts, settings, flagList: flagList(abouts[0].flags) });
-    Object.assign(this, { frames: [], flags: [], wishes: "", turn: 0, front: 0, hovered: null, playing: null });
-    Object.assign(this, { values: new WeakMap(), limits: null, wantFlags: false, said: "" });
+    Object.assign(this, context, { state: { ...state }, abouts, settings });
+    Object.assign(this, { frames: [], wishes: "", turn: 0, front: 0, hovered: null, cell: null });
+    Object.assign(this, { values: new WeakMap(), limits: null, said: "" });
     Object.assign(this, { timers: {}, paused: matchMedia("(prefers-reduced-motion: reduce)").matches, lookups: "" });
+    this.player = new Player(this);
+    this.flags = new FrameFlags(this, flagFrames);
     this.build(root);
     for (const pane of this.panes) pane.view.setView(settings.view);
   }
@@ -88,25 +90,22 @@ class ImageView {
     this.stage = h("div.iv-stage", {}, this.panes.map(({ element }) => element), this.busy, this.problem);
     this.bar = new ColourBar(compass());
     this.tools = toolbar(this.settings, abouts, this.actions());
-    this.drawing = drawingControls(this.actions());
+    this.drawing = drawingControls(this.actions(), this.flags.list);
     this.histogram = new Histogram((lo, hi, dragging) => this.setLimits(lo, hi, dragging), signal);
-    this.flagPanel = flagPanel({
-      open: flagsOpen || this.settings.dq.length > 0 || this.settings.dataset.flags,
-      onChange: (names) => this.set({ dq: names.join(",") }),
-      onOpen: (open) => { flagsOpen = open; if (open) this.loadFlags(); },
-    });
     this.data = dataSection(abouts, state.pool);
-    const close = () => this.set({ pixel: "" });
-    this.pixelPanel = new PixelPanel({ pool: state.pool, about: abouts[0], go, session: this.session, signal, close });
+    const close = () => this.unmark();
+    this.pixelPanel = new PixelPanel({ pool: state.pool, abouts, go, session: this.session, signal, close });
+    this.difference = compare ? new VersionDifference(state.pool, abouts, signal) : null;
+    this.head = compare ? compareHead(state, abouts, go) : imageHead(state, abouts[0], go);
     const limits = h("details.iv-section", { open: true }, h("summary", {}, "Scale, limits and colours"),
       this.drawing.element, this.histogram.element);
     fill(root, h("section.iv", {},
-      compare ? compareHead(state, abouts, go) : imageHead(state, abouts[0], go),
+      this.head.element,
       this.tools.element,
       h("div.iv-body", {},
         h("div.iv-main", {}, this.stage, this.bar.element, this.under),
-        h("aside.iv-side", { "aria-label": "Pixel, limits and flags" }, this.pixelPanel.element, limits, this.flagPanel.element,
-          this.data.element, keysSection()))));
+        h("aside.iv-side", { "aria-label": "Pixel, limits and flags" }, this.pixelPanel.element, this.difference?.element,
+          limits, this.flags.element, this.data.element, keysSection()))));
     const sizes = new ResizeObserver(() => this.sizeStage());
     for (const element of [document.body, this.tools.element, this.bar.element]) sizes.observe(element);
     addEventListener("resize", () => this.sizeStage(), { signal });
@@ -134,7 +133,7 @@ class ImageView {
   actions() {
     return {
       set: (changes) => this.set(changes), goTo: (axis, to) => this.goTo(axis, to), step: (axis, by) => this.step(axis, by),
-      play: (axis) => this.play(axis), zoom: (factor) => this.panes[0].view.zoomBy(factor), fit: () => this.fit(),
+      play: (axis) => this.player.toggle(axis), zoom: (factor) => this.panes[0].view.zoomBy(factor), fit: () => this.fit(),
       exact: () => this.panes[0].view.zoomTo(1), blink: () => this.blink(), pause: () => this.pause(),
       colours: (name) => this.set({ [this.settings.coloursKey]: name }),
       limits: (lo, hi) => this.setLimits(lo, hi), keepLimits: () => this.setLimits(...(this.limits ?? [0, 1])),
@@ -147,12 +146,15 @@ class ImageView {
   set(changes) {
     const other = ["dataset", "mode", "minus"].some((key) => key in changes); // limits of its values do not suit others
     Object.assign(this.state, other && this.state.limits === "manual" ? { limits: "", lo: "", hi: "" } : {}, changes);
+    if (other || "limits" in changes) this.player.limits = null;
+    if ("dataset" in changes) this.cell = null;
     this.settings = readSettings(this.state, this.abouts);
     this.write();
     return this.refresh();
   }
 
   write() {
+    this.head.sync();
     clearTimeout(this.timers.write);
     this.timers.write = setTimeout(() => this.note(this.state), WRITE);
   }
@@ -177,22 +179,6 @@ class ImageView {
   stepNamed(name, by) {
     const axis = this.settings.axes.findIndex((one) => one.name === name);
     return axis < 0 ? null : this.step(axis, by);
-  }
-
-  play(axis) {
-    clearTimeout(this.timers.play);
-    this.playing = this.playing === axis ? null : axis;
-    if (this.playing !== null) this.playOn();
-    this.syncControls();
-  }
-
-  playOn() {
-    this.timers.play = setTimeout(async () => {
-      await this.step(this.playing, 1, true);
-      if (this.signal.aborted) return;
-      if (this.playing !== null && this.problem.hidden) this.playOn();
-      else if (this.playing !== null) this.play(this.playing); // a problem ends it
-    }, PLAY);
   }
 
   /** Take the limits that were dragged or typed. */
@@ -240,19 +226,28 @@ class ImageView {
 
   hover(pane, pixel) {
     this.hovered = pixel;
-    if (pixel && !this.flags.length && !this.timers.flags) this.timers.flags = setTimeout(() => this.pointed(), 150);
+    if (pixel) this.flags.pointAt();
     this.tell();
   }
 
-  /** From the first time that the pointer rests on the image, the flags of its pixels are told. */
-  pointed() {
-    this.timers.flags = 0;
-    this.wantFlags = true;
-    this.loadFlags();
+  /** What is marked, in the coordinates of the frames. What is no pixel of the detector is marked apart from pixels. */
+  get mark() {
+    return this.isApart ? this.cell : this.settings.pixel;
+  }
+
+  get isApart() {
+    return this.settings.of === "reference" || this.settings.of === "array";
   }
 
   pick({ x, y }) {
-    return this.set({ pixel: `${x},${y}` });
+    if (!this.isApart) return this.set({ pixel: `${x},${y}` });
+    this.cell = { x, y };
+    return this.refresh();
+  }
+
+  unmark() {
+    this.cell = null;
+    return this.set(this.isApart ? {} : { pixel: "" });
   }
 
   // ---- frames ----------------------------------------------------------------------------------------------------
@@ -281,8 +276,9 @@ class ImageView {
     try {
       const found = await Promise.all(wishes.map((wish) => frames.get(wish)));
       if (turn !== this.turn || this.signal.aborted) return;
+      this.checkShapes(found);
       this.frames = found.map((array, i) => this.placed(array, this.abouts[i]));
-      this.flags = [];
+      this.flags.clear();
       this.problem.hidden = true;
     } catch (error) {
       if (error.name === "AbortError" || turn !== this.turn || this.signal.aborted) return;
@@ -292,19 +288,39 @@ class ImageView {
     }
     if (!this.frames.length) return;
     this.present();
+    this.difference?.load();
     for (const wish of ahead) frames.get(wish).catch(() => {}); // its fault shows when it is wanted
   }
 
-  /** The next frame along the last axis: the one that is asked for most often. */
+  /** The next frame along the last axis, which is asked for most often; two of them along the axis that plays. */
   ahead() {
-    const last = this.settings.axes.length - 1;
-    const next = last < 0 ? null : stepped(this.settings, last, 1, this.playing !== null);
-    return next ? wishesFor(this.settings, this.abouts, next) : [];
+    const { axis: playing } = this.player, axis = playing ?? this.settings.axes.length - 1;
+    if (axis < 0) return [];
+    const next = (playing === null ? [1] : [1, 2]).map((by) => stepped(this.settings, axis, by, playing !== null));
+    return next.filter(Boolean).flatMap((index) => wishesFor(this.settings, this.abouts, index));
   }
 
-  placed({ values, shape: [ny, nx] }, about) {
-    const [x, y] = originOf(about);
-    return { values, nx, ny, x, y };
+  /** Frames of flags are compared here, other frames by the server. */
+  checkShapes([first, second]) {
+    const { mode, dataset } = this.settings;
+    if (mode !== "difference" || !dataset.flags || String(first.shape) === String(second.shape)) return;
+    const shapes = [first, second].map(({ shape }) => shape.join(" × ")).join(" and ");
+    const message = `The frames have the shapes ${shapes}; frames of one shape can be compared.`;
+    throw Object.assign(new Error(message), { kind: "invalid-input" });
+  }
+
+  placed({ values, shape }, about) {
+    const [ny, nx] = shape;
+    return { values, nx, ny, ...coordinatesOf(about, shape), drawn: new Map() };
+  }
+
+  /** Give the frame that is drawn: a frame of flags shows one flag, or any. */
+  drawn(which) {
+    const frame = this.frames[which], { dataset, mode, flagValue } = this.settings;
+    if (!dataset.flags) return frame;
+    const second = mode === "difference" ? this.frames[1].values : null;
+    if (!frame.drawn.has(flagValue)) frame.drawn.set(flagValue, { ...frame, values: flagFrame(frame.values, flagValue, second) });
+    return frame.drawn.get(flagValue);
   }
 
   waiting(wishes) {
@@ -316,7 +332,7 @@ class ImageView {
 
   fail(error) {
     this.frames = [];
-    this.flags = [];
+    this.flags.clear();
     this.wishes = "";
     for (const { view, caption } of this.panes) {
       view.setFrame(null);
@@ -339,7 +355,7 @@ class ImageView {
     this.place();
     this.colour();
     this.title();
-    this.loadFlags();
+    this.flags.load();
   }
 
   /** Put each frame on its pane. */
@@ -347,11 +363,12 @@ class ImageView {
     this.panes.forEach(({ view, caption, element, canvas }, i) => {
       const which = this.settings.mode === "blink" ? this.front : i;
       if (element.hidden || !this.frames[which]) return;
-      view.setFrame(this.frames[which], this.frames[0]);
-      view.setOverlay(this.overlay(which));
-      view.setMark(this.settings.pixel);
-      caption.hidden = this.abouts.length < 2;
-      caption.textContent = captionOf(this.settings, this.abouts, which, this.about(this.frames[0].values));
+      const frame = this.drawn(which);
+      view.setFrame(frame, this.frames[0]);
+      view.setOverlay(this.flags.overlay(which));
+      view.setMark(this.mark);
+      caption.textContent = captionOf(this.settings, this.abouts, which, frame.values, this.about(frame.values));
+      caption.hidden = caption.textContent === "";
       canvas.setAttribute("aria-label", [caption.textContent, labelOf(this.settings, this.abouts)].filter(Boolean).join(". "));
     });
     this.zoom.set(this.panes[0].view.view.zoom);
@@ -361,8 +378,8 @@ class ImageView {
   /** Colour the frames: limits from the first one, the same for both. */
   colour() {
     if (!this.frames.length) return;
-    const { scale, colours, symmetric, dataset } = this.settings;
-    const first = this.frames[0];
+    const { scale, colours, symmetric, dataset, mode } = this.settings;
+    const first = this.drawn(0);
     this.limits = this.limitsOf(first);
     const [lo, hi] = this.limits, { there, back } = stretchOf(scale, symmetric);
     const key = JSON.stringify([colours, scale, symmetric]);
@@ -370,10 +387,12 @@ class ImageView {
     const lookup = { table: this.table, lo, hi, nan: packedHex(mapOf(colours).nan) };
     for (const { view } of this.panes) view.setLookup(lookup);
     this.bar.element.classList.remove("iv-idle");
-    this.bar.update(colours, this.limits, back, dataset.flags ? "sum of flag bits" : dataset.unit, this.about(first.values).nan);
+    const unit = dataset.flags ? flagText(this.settings) : dataset.unit;
+    this.bar.update(colours, this.limits, back, unit, this.about(first.values).nan, dataset.flags ? flagWords(mode, symmetric) : null);
     this.drawing.sync(this.settings, this.limits);
     clearTimeout(this.timers.histogram); // after the image, which must not wait for it
-    this.timers.histogram = setTimeout(() => this.histogram.update(first.values, first.nx, this.limits, colours), 0);
+    const count = () => this.histogram.update(this.scienceOf(first), first.nx, this.limits, colours);
+    if (!dataset.flags) this.timers.histogram = setTimeout(count, 0);
   }
 
   /** What is known of a frame's values: { count, min, max, nan, rules }; kept as long as the frame. */
@@ -387,61 +406,30 @@ class ImageView {
     return this.values.get(values);
   }
 
-  limitsOf({ values, nx }) {
-    const { limits, lo, hi, symmetric } = this.settings;
+  /** Give the values that automatic limits are counted on; for a frame they stay the same. */
+  scienceOf(frame) {
+    const about = this.about(frame.values);
+    about.science ??= scienceValues(frame, this.abouts[0].place, this.flags.known());
+    return about.science;
+  }
+
+  limitsOf(frame) {
+    const { limits, lo, hi, symmetric, dataset } = this.settings, { player } = this;
+    if (dataset.flags) return usableLimits([0, 1], symmetric);
     if (limits === "manual") return usableLimits([lo, hi], symmetric);
-    const about = this.about(values);
-    about.rules[limits] ??= ruleLimits(limits, values, nx, about);
-    return usableLimits(about.rules[limits], symmetric);
-  }
-
-  // ---- DQ --------------------------------------------------------------------------------------------------------
-
-  /** Fetch the flags of the frames, if something shows them. */
-  async loadFlags() {
-    const open = this.flagPanel.element.open, pointed = this.wantFlags && this.playing === null;
-    const needed = open || pointed || this.settings.dq.length > 0;
-    this.syncFlags();
-    if (!needed || !this.frames.length || this.flags.length) return;
-    const { settings, turn } = this, index = (about) => indexIn(about, settings, settings.index);
-    const sides = this.frames.map((_, i) => flagWishes(settings, this.abouts[i], index(this.abouts[i])));
-    flagFrames.keepOnly(sides.flat());
-    try {
-      const found = await Promise.all(sides.map((wishes) => Promise.all(wishes.map((wish) => flagFrames.get(wish)))));
-      if (turn !== this.turn || this.signal.aborted || !this.frames.length) return;
-      this.flags = found.map((arrays) => this.joinFlags(arrays));
-    } catch (error) {
-      if (error.name === "AbortError" || turn !== this.turn || this.signal.aborted) return;
-      this.syncFlags(error.message);
-      return;
-    }
-    this.syncFlags();
-    this.place();
-  }
-
-  joinFlags(arrays) {
-    return arrays.length ? { values: joined(arrays.map(({ values }) => values)), counts: null, overlay: null, key: "" } : null;
-  }
-
-  /** Give the overlay of a frame, or null; kept as long as the same flags are chosen. */
-  overlay(which) {
-    const flags = this.flags[which], chosen = this.flagList.filter(({ name }) => this.settings.dq.includes(name));
-    if (!flags || !chosen.length || flags.values.length !== this.frames[which].values.length) return null;
-    const key = this.settings.dq.join(",");
-    if (key !== flags.key) Object.assign(flags, { key, overlay: overlayOf(flags.values, chosen) });
-    return flags.overlay;
-  }
-
-  syncFlags(problem = "") {
-    const first = this.flags[0], names = flagWishes(this.settings, this.abouts[0]).map(({ dataset }) => dataset);
-    if (first && this.flagPanel.element.open) first.counts ??= countBits(first.values);
-    this.flagPanel.sync(this.flagList, first?.counts ?? null, this.settings.dq, names, problem);
+    if (player.limits) return player.limits;
+    const { rules, min, max } = this.about(frame.values);
+    rules[limits] ??= limits === "minmax" ? [min, max] : ruleLimits(limits, this.scienceOf(frame), frame.nx);
+    const found = usableLimits(rules[limits], symmetric);
+    if (player.axis !== null) player.limits = found;
+    return found;
   }
 
   // ---- words -----------------------------------------------------------------------------------------------------
 
   syncControls() {
-    this.tools.sync(this.settings, { playing: this.playing, paused: this.paused });
+    this.histogram.element.hidden = this.settings.dataset.flags;
+    this.tools.sync(this.settings, { playing: this.player.axis, paused: this.paused });
   }
 
   title() {
@@ -451,10 +439,8 @@ class ImageView {
 
   /** Tell of the pixel below the pointer, or of the marked one. */
   tell() {
-    const pixel = this.hovered ?? this.settings.pixel;
-    const sides = pixel ? this.flags.filter(Boolean) : [];
-    const flags = sides.length ? (at) => sides.map(({ values }) => namesOf(values[at], this.flagList)) : null;
-    const made = readoutOf(pixel, this.frames, this.settings, this.abouts, flags).filter(Boolean);
+    const pixel = this.hovered ?? this.mark;
+    const made = readoutOf(pixel, this.frames, this.settings, this.abouts, this.flags.names()).filter(Boolean);
     const said = made.map(({ textContent }) => textContent).join("|");
     if (said === this.said) return; // a blinking picture must not speak each time
     this.said = said;
@@ -463,15 +449,17 @@ class ImageView {
   }
 
   showPixel() {
-    const { pixel, dataset, axes, index } = this.settings;
+    const { dataset, axes, index } = this.settings, { mark } = this;
     const at = axes.findIndex(({ name }) => name === "integration");
-    this.pixelPanel.show(pixel, dataset.name, at < 0 ? null : index[at] + 1);
-    for (const { view } of this.panes) view.setMark(pixel);
+    if (mark && this.isApart) this.pixelPanel.tellApart(mark, this.settings);
+    else this.pixelPanel.show(mark, dataset.name, at < 0 ? null : index[at] + 1);
+    for (const { view } of this.panes) view.setMark(mark);
   }
 
   end() {
     Object.values(this.timers).forEach(clearTimeout);
     clearInterval(this.timers.blink);
+    this.player.end();
     this.turn++;
     frames.keepOnly([]);
     flagFrames.keepOnly([]);

@@ -5,6 +5,9 @@ import { fill, h } from "../dom.js";
 import { FASTEST_BLINK, imagesOf, tagText } from "./imagestate.js";
 import { LIMITS, SCALES } from "./scales.js";
 
+const LEFT_OUT = "zscale, percentiles and the histogram leave out reference pixels, outermost columns of another brightness, "
+  + "and pixels whose flag DO_NOT_USE is known. “min, max” counts all.";
+
 /** A labelled select: { element, set(value, pairs) }; pairs are [value, text]. */
 function choice(label, pairs, onChange, options = {}) {
   const select = h("select", { on: { change: () => onChange(select.value) }, ...options });
@@ -124,37 +127,53 @@ export function toolbar(settings, abouts, act) {
   return { element, sync };
 }
 
-/** The controls of drawing: scale, limits, colours; { element, sync(settings, limits or null) }. */
-export function drawingControls(act) {
+/** Read a number as people type it, or NaN. */
+function readNumber(text) {
+  return text.trim() ? Number(text.trim().replace("−", "-").replace(",", ".")) : NaN;
+}
+
+/** Say what is wrong with two typed limits, or "". */
+function complaintAbout(low, high) {
+  for (const text of [low, high]) {
+    if (!Number.isFinite(readNumber(text))) return text.trim() ? `“${text}” is no number.` : "A limit is empty.";
+  }
+  return readNumber(low) < readNumber(high) ? "" : `The low limit must be below the high one, and ${low} is not below ${high}.`;
+}
+
+/** The controls of drawing: scale, limits, colours, or a flag of `flags`; { element, sync(settings, limits or null) }. */
+export function drawingControls(act, flags) {
   const scale = choice("Scale", SCALES, (value) => act.set({ scale: value }));
-  const limits = choice("Limits", LIMITS, (value) => (value === "manual" ? act.keepLimits() : act.set({ limits: value, lo: "", hi: "" })));
+  const limits = choice("Limits", LIMITS, (value) => (value === "manual" ? act.keepLimits() : act.set({ limits: value, lo: "", hi: "" })),
+    { title: LEFT_OUT });
   const colours = choice("Colours", COLOURS, (value) => act.colours(mapName(value, inverted.checked)));
   const inverted = h("input", { type: "checkbox", on: { change: () => act.colours(mapName(colours.select.value, inverted.checked)) } });
   const typed = (name) => h("input", { type: "text", inputmode: "decimal", size: 10, "aria-label": name, on: { change: () => type() } });
   const lo = typed("Low limit"), hi = typed("High limit");
+  let used = [NaN, NaN];
+  const write = (input, value) => { input.value = Number.isNaN(value) ? "" : String(Number(value.toPrecision(7))); };
   const type = () => {
-    const read = ({ value }) => (value.trim() ? Number(value.trim().replace("−", "-").replace(",", ".")) : NaN);
-    const low = read(lo), high = read(hi);
-    const wrong = !Number.isFinite(low) || !Number.isFinite(high) || low >= high;
-    for (const input of [lo, hi]) input.setAttribute("aria-invalid", String(wrong));
-    complaint.textContent = wrong ? "Type two numbers, the low limit below the high one." : "";
-    if (!wrong) act.limits(low, high);
+    const wrong = complaintAbout(lo.value, hi.value);
+    if (!wrong) return act.limits(readNumber(lo.value), readNumber(hi.value));
+    [lo, hi].forEach((input, i) => write(input, used[i]));
+    complaint.textContent = `${wrong} The limits stay as they are.`;
+    return undefined;
   };
   const complaint = h("p.iv-complaint", { role: "alert" });
+  const typing = h("div.iv-typed", {}, lo, h("span", {}, "to"), hi);
+  const flag = choice("Flag", [["", "any flag"], ...flags.map(({ name }) => [name, name])], (value) => act.set({ flag: value }));
   const sync = (settings, found) => {
-    const [low, high] = found ?? [NaN, NaN];
+    used = found ?? [NaN, NaN];
     scale.set(settings.scale);
     limits.set(settings.limits);
+    flag.set(settings.flag);
     colours.set(mapOf(settings.colours).name);
     inverted.checked = mapOf(settings.colours).inverted;
-    for (const [input, value] of [[lo, low], [hi, high]]) {
-      if (document.activeElement !== input) input.value = Number.isNaN(value) ? "" : String(Number(value.toPrecision(7)));
-      input.removeAttribute("aria-invalid");
-    }
+    [lo, hi].forEach((input, i) => { if (document.activeElement !== input) write(input, used[i]); });
     complaint.textContent = "";
+    for (const part of [scale.element, limits.element, typing]) part.hidden = settings.dataset.flags;
+    flag.element.hidden = !settings.dataset.flags; // a flag is set or not: limits would say nothing
   };
-  const element = h("div.iv-drawing", {}, scale.element, limits.element, colours.element,
-    h("label.iv-check", {}, inverted, h("span", {}, "inverted")),
-    h("div.iv-typed", {}, lo, h("span", {}, "to"), hi), complaint);
+  const element = h("div.iv-drawing", {}, scale.element, limits.element, flag.element, colours.element,
+    h("label.iv-check", {}, inverted, h("span", {}, "inverted")), typing, complaint);
   return { element, sync };
 }

@@ -17,7 +17,7 @@ function moved([right, up], shift, image, view) {
     view.panBy(-right * STRIDE, up * STRIDE);
     return true;
   }
-  const mark = image.settings.pixel, frame = image.frames[0];
+  const { mark } = image, frame = image.frames[0];
   if (!mark || !frame) return true;
   const next = { x: mark.x + right, y: mark.y + up };
   if (next.x < frame.x || next.x >= frame.x + frame.nx || next.y < frame.y || next.y >= frame.y + frame.ny) return true;
@@ -31,7 +31,7 @@ function pressed(key, image, view) {
     "+": () => view.zoomBy(1.5), "=": () => view.zoomBy(1.5), "-": () => view.zoomBy(1 / 1.5), "0": () => image.fit(),
     "1": () => view.zoomTo(1), "[": () => image.stepNamed("group", -1), "]": () => image.stepNamed("group", 1),
     "{": () => image.stepNamed("integration", -1), "}": () => image.stepNamed("integration", 1), "b": () => image.blink(),
-    "Enter": () => markMiddle(image, view), "Escape": () => image.set({ pixel: "" }),
+    "Enter": () => markMiddle(image, view), "Escape": () => image.unmark(),
   }[key];
   todo?.();
   return Boolean(todo);

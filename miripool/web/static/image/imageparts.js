@@ -1,8 +1,8 @@
 // Parts of the image view that stand around the image: its head with links, the compass, the ways to the data, the keys.
 
 import { copyButton } from "../dialogs.js";
-import { fill, h, stateLink } from "../dom.js";
-import { frameText, imagesOf, pythonFor, tagText, versionText } from "./imagestate.js";
+import { fill, h, stateLink, toQuery } from "../dom.js";
+import { flagText, frameText, imagesOf, pythonFor, tagText, versionText } from "./imagestate.js";
 
 const KEYS = [
   ["+ −", "zoom in and out"], ["0", "fit the frame to the window"], ["1", "one screen pixel per pixel"],
@@ -16,9 +16,21 @@ function withSerial(state, serial) {
   return { ...state, serial, minus };
 }
 
-/** A link that is no link where there is nothing to go to. */
-function maybeLink(text, state, go, absent) {
-  return state ? stateLink(text, state, go) : h("span.faint", { title: absent }, text);
+/** Links whose addresses follow the state, which changes in place: `make` makes one, `sync` writes all addresses anew. */
+function followingLinks(state, go) {
+  const links = [];
+  const make = (text, to) => {
+    const follow = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+      event.preventDefault();
+      go(to());
+    };
+    const link = h("a", { href: `?${toQuery(to())}`, on: { click: follow } }, text);
+    links.push([link, to]);
+    return link;
+  };
+  const sync = () => { for (const [link, to] of links) link.href = `?${toQuery(to())}`; };
+  return { make, sync };
 }
 
 function versionSelect(about, label, onChoose) {
@@ -53,32 +65,37 @@ function compareSelect(state, about, go) {
   return [h("label.iv-field", {}, h("span", {}, "Compare with"), select), form];
 }
 
-/** The head of one version's image; `go` takes a state to go to. */
+/** The head of one version's image: { element, sync() }; `state` changes in place, `go` takes a state to go to. */
 export function imageHead(state, about, go) {
-  const move = (serial) => (Number.isInteger(serial) ? withSerial(state, serial) : null); // serial numbers start at 0
-  return h("header.iv-head", {},
+  const links = followingLinks(state, go);
+  const move = (text, serial, absent) => (Number.isInteger(serial) // serial numbers start at 0
+    ? links.make(text, () => withSerial(state, serial)) : h("span.faint", { title: absent }, text));
+  const element = h("header.iv-head", {},
     h("h1", {}, `${about.kind} ${about.name}`),
     h("div.iv-links", {},
       versionSelect(about, "Version", (serial) => go(withSerial(state, serial))),
       about.head === false ? h("span.iv-old", {}, "not the newest") : null,
       stateLink("About this version", { view: "version", pool: state.pool, serial: about.serial }, go),
-      maybeLink("‹ Previous exposure", move(about.previous), go, `There is no ${about.kind} before this one.`),
-      maybeLink("Next exposure ›", move(about.next), go, `There is no ${about.kind} after this one.`),
+      move("‹ Previous exposure", about.previous, `There is no ${about.kind} before this one.`),
+      move("Next exposure ›", about.next, `There is no ${about.kind} after this one.`),
       compareSelect(state, about, go)));
+  return { element, sync: links.sync };
 }
 
-/** The head of a comparison: both versions, each with a choice of others of its product. */
+/** The head of a comparison: both versions, each with a choice of others of its product; { element, sync() }. */
 export function compareHead(state, abouts, go) {
   const names = abouts.map((about) => `${about.kind} ${about.name}`), same = names[0] === names[1];
   const keys = ["serial", "with"], labels = ["First", "Second"];
   const one = (about, i) => h("div.iv-links", {},
     versionSelect(about, same ? labels[i] : `${labels[i]}: ${about.name}`, (serial) => go({ ...state, [keys[i]]: serial })),
     stateLink(`About the ${labels[i].toLowerCase()}`, { view: "version", pool: state.pool, serial: about.serial }, go));
-  const { with: second, mode, rate, difference_colours: map, ...single } = state;
-  return h("header.iv-head.iv-both", {}, h("h1", {}, same ? names[0] : names.join(" and ")),
-    h("div.iv-links", {}, stateLink("Exchange first and second", { ...state, serial: second, with: state.serial }, go),
-      stateLink("Show the first alone", { ...single, view: "image" }, go)),
+  const links = followingLinks(state, go);
+  const exchanged = () => ({ ...state, serial: state.with, with: state.serial });
+  const alone = () => ({ ...state, view: "image", with: "", mode: "", rate: "", difference_colours: "" });
+  const element = h("header.iv-head.iv-both", {}, h("h1", {}, same ? names[0] : names.join(" and ")),
+    h("div.iv-links", {}, links.make("Exchange first and second", exchanged), links.make("Show the first alone", alone)),
     h("div.iv-links", {}, abouts.map(one)));
+  return { element, sync: links.sync };
 }
 
 /** What stands in place of the image of a product that has none. */
@@ -128,13 +145,27 @@ export function keysSection() {
 }
 
 /** Name a version of two by what tells it from the other. */
-function apart(about, abouts) {
+export function apart(about, abouts) {
   const differs = (key) => abouts.some((other) => other[key] !== about[key]);
   return [differs("kind") ? about.kind : "", differs("name") ? about.name : "", `version ${about.version}`].filter(Boolean).join(" ");
 }
 
-/** Say which of two versions a pane shows, or that it shows their difference; `values` has its least and greatest value. */
-export function captionOf({ mode }, abouts, which, { min, max }) {
+/** Say how many pixels of a frame of flags have the flag that it shows, or have it in one of two versions only. */
+function flagCount(settings, values) {
+  const named = flagText(settings), text = `${named[0].toUpperCase()}${named.slice(1)}`;
+  const count = (wanted) => values.reduce((sum, v) => sum + (v === wanted), 0).toLocaleString("en");
+  if (settings.mode === "difference") return `${text}: ${count(1)} px only in the first, ${count(-1)} px only in the second`;
+  return `${text}: set in ${count(1)} of ${values.length.toLocaleString("en")} px`;
+}
+
+/** Say what a pane shows where it is not plain: which of two versions, or their difference; and which flag. */
+export function captionOf(settings, abouts, which, values, about) {
+  const flags = settings.dataset.flags ? flagCount(settings, values) : "";
+  return [versionCaption(settings, abouts, which, flags ? {} : about), flags].filter(Boolean).join(". ");
+}
+
+/** `about` has the least and the greatest value of the frame, where they say something. */
+function versionCaption({ mode }, abouts, which, { min, max }) {
   if (abouts.length < 2) return "";
   if (mode !== "difference") return `${which ? "Second" : "First"}: ${apart(abouts[which], abouts)}${tagText(abouts[which])}`;
   const said = abouts.map((about) => apart(about, abouts)).join(" minus ");

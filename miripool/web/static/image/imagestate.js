@@ -23,9 +23,23 @@ export function axesOf(dataset) {
   });
 }
 
-/** Give the first pixel of a version's frames in the FULL array, 1-based; [1, 1] where it has no place. */
-export function originOf(about) {
-  return about.place ? [about.place.x, about.place.y] : [1, 1];
+/**
+ * Give the coordinates of frames of a shape (…, ny, nx): { x, y } of their first pixel, 1-based, and what they are `of`:
+ * "detector" (x, y in the FULL array), "reference" (the reference output: a column for each few columns of the detector),
+ * "array" (no pixels of the detector), or "nowhere" (the whole product has no place on a detector).
+ */
+export function coordinatesOf({ place }, shape) {
+  if (!place) return { of: "nowhere", x: 1, y: 1 };
+  const [ny, nx] = shape.slice(-2);
+  if (ny === place.rows && nx === place.columns) return { of: "detector", x: place.x, y: place.y };
+  const reference = place.outputs > 0 && ny === place.rows && nx * place.outputs === place.columns;
+  return { of: reference ? "reference" : "array", x: 1, y: 1 };
+}
+
+/** Name what a value of the reference output is for: "reference output for x 33–36, y 819"; x, y count from 1 in its array. */
+export function referenceText({ place }, { x, y }) {
+  const first = place.x + (x - 1) * place.outputs;
+  return `reference output for x ${first}–${first + place.outputs - 1}, y ${place.y + y - 1}`;
 }
 
 /**
@@ -42,7 +56,13 @@ export function readSettings(state, abouts) {
   const index = axes.map(({ key, length }) => Math.min(length, Math.max(1, Math.round(number(state[key]) ?? 1))) - 1);
   const mode = abouts.length < 2 ? "single" : MODES.includes(state.mode) ? state.mode : "blink";
   const settings = { dataset, axes, index, mode, minus: mode === "single" ? minusOf(state.minus, axes, dataset) : "" };
-  return { ...settings, ...readDrawing(state, settings), ...readPlace(state) };
+  const { of } = coordinatesOf(abouts[0], dataset.shape);
+  return { ...settings, of, ...readDrawing(state, settings), ...readFlag(state, abouts[0]), ...readPlace(state) };
+}
+
+/** Read which flag an image of flags shows: its name and its value, or "" and null for any of them. */
+function readFlag({ flag = "" }, { flags }) {
+  return Object.hasOwn(flags, flag) ? { flag, flagValue: flags[flag] } : { flag: "", flagValue: null };
 }
 
 function minusOf(text, axes, dataset) {
@@ -55,9 +75,9 @@ function readDrawing(state, { mode, dataset }) {
   const difference = mode === "difference";
   const coloursKey = difference ? "difference_colours" : "colours"; // a map of values does not suit differences
   const colours = state[coloursKey] || (difference ? "difference" : "grey");
-  const usual = dataset.flags ? "manual" : difference ? "p99.5" : "zscale";
+  const usual = difference ? "p99.5" : "zscale";
   let lo = number(state.lo), hi = number(state.hi), limits = has(LIMITS, state.limits) ? state.limits : usual;
-  if (limits === "manual" && (lo === null || hi === null)) [limits, lo, hi] = [usual, 0, 1]; // 1: any flag is white
+  if (limits === "manual" && (lo === null || hi === null)) [limits, lo, hi] = [usual, 0, 1];
   const rate = number(state.rate) ?? 1;
   return {
     scale: has(SCALES, state.scale) ? state.scale : "linear",
@@ -77,13 +97,18 @@ function readPlace(state) {
   };
 }
 
+/** Whether the frames of both versions are needed; those of flags are compared bit by bit, not subtracted. */
+function bothAreShown({ mode, dataset }) {
+  return mode === "blink" || mode === "side" || (mode === "difference" && dataset.flags);
+}
+
 /** Give the wishes for frames: what the API's address /frame takes, for the version or for both. */
 export function wishesFor(settings, abouts, index = settings.index) {
-  const { dataset, mode } = settings;
+  const { dataset } = settings, mode = bothAreShown(settings) ? "both" : settings.mode;
   const one = (about, at) => ({ serial: about.serial, created: about.created, dataset: dataset.name, index: at.join(",") });
   if (mode === "single") return [{ ...one(abouts[0], index), ...subtracted(settings, index) }];
   const second = indexIn(abouts[1], settings, index);
-  if (mode !== "difference") return [one(abouts[0], index), one(abouts[1], second)];
+  if (mode === "both") return [one(abouts[0], index), one(abouts[1], second)];
   const minus = second.length && second.join(",") !== index.join(",") ? { minus: second.join(",") } : {};
   return [{ ...one(abouts[0], index), other: abouts[1].serial, ...minus }];
 }
@@ -142,8 +167,14 @@ export function frameText(settings, abouts) {
   const parts = [dataset.name, ...axes.map(({ name, length }, i) => `${name}${/\d$/.test(name) ? ":" : ""} ${index[i] + 1} of ${length}`)];
   const said = minusText(settings, abouts);
   if (said) parts.push(said);
+  if (dataset.flags) parts.push(flagText(settings));
   if (mode === "difference") parts.push("first minus second");
   return parts.join(", ");
+}
+
+/** Name what an image of flags shows. */
+export function flagText({ flag }) {
+  return flag ? `flag ${flag}` : "any flag";
 }
 
 /** Say what is subtracted, or "". */
@@ -159,16 +190,16 @@ export function minusText({ minus, index, axes }, abouts) {
 
 /** Write the Python that gives the frame as an array, shape (ny, nx); two frames where two are shown. */
 export function pythonFor(settings, abouts, pool) {
-  const { dataset, index, mode, minus } = settings, quoted = (text) => JSON.stringify(text);
+  const { dataset, index, minus } = settings, quoted = (text) => JSON.stringify(text);
   const urns = abouts.map(({ urn }) => urn), back = subtractedIndex(minus, index);
   if (minus.startsWith("serial:")) urns.push(urns[0].replace(/\d+$/, minus.slice(7)));
   const names = urns.length > 1 ? ["first", "second"] : ["ref"];
   const terms = names.map((name, i) => [name, i && abouts[i] ? indexIn(abouts[i], settings, index) : index]);
   if (back) terms.push(["ref", back]);
   // differences of unsigned integers would wrap
-  const cast = terms.length > 1 && /^u?int/.test(dataset.dtype) ? ".astype(float)" : "";
+  const cast = terms.length > 1 && !bothAreShown(settings) && /^u?int/.test(dataset.dtype) ? ".astype(float)" : "";
   const arrays = terms.map(([name, at]) => `${name}.product[${quoted(dataset.name)}][${at.length ? at.join(", ") : "..."}]${cast}`);
-  const both = mode === "blink" || mode === "side";
+  const both = bothAreShown(settings);
   return [
     "from miripool import PoolManager", "",
     `pool = PoolManager.getPool(${quoted(pool)})`,

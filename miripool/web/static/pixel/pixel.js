@@ -1,15 +1,13 @@
-// One pixel: its history, ramps and life on a page of its own (view "pixel"), and in a panel beside an image.
+// One pixel: its history, ramps and life on a page of its own (view "pixel"). The panel beside an image is pixelbeside.js.
 
 import { get, poolPath } from "../api.js";
-import { num, numberText } from "../charts/chartvalues.js";
 import { fill, h, stateLink } from "../dom.js";
 import { addPlotSheet, part, problemOf } from "../parts.js";
-import { askValues, sameElsewhere } from "./pixelask.js";
+import { sameElsewhere, unlessOutside } from "./pixelask.js";
 import { loadFound } from "./pixelfind.js";
 import { imageState, loadHistory } from "./pixelhistory.js";
 import { loadLife } from "./pixellife.js";
-import { loadRamps, loadRampsOf } from "./pixelramps.js";
-import { flagNames } from "./rampfit.js";
+import { loadRamps } from "./pixelramps.js";
 
 const KINDS = ["RateInts", "Rate", "Ramp", "Raw"];
 const DETECTORS = ["MIRIMAGE", "MIRIFULONG", "MIRIFUSHORT"];
@@ -23,11 +21,12 @@ export async function show(root, state, context) {
   const asked = askedBy(state);
   const chosen = Number.isInteger(asked.x) && Number.isInteger(asked.y);
   document.title = `${chosen ? `Pixel ${asked.x}, ${asked.y}` : "Pixels"} · ${state.pool} · miripool`;
+  const form = pixelForm(state, context);
   fill(
     root,
     h("h1", {}, chosen ? `Pixel x ${asked.x}, y ${asked.y} of ${state.pool}` : `Pixels of ${state.pool}`),
-    pixelForm(state, context),
-    findForm(state, context),
+    form,
+    findForm(state, () => choicesOf(form), context),
     state.condition
       ? part("Pixels found", (signal) => loadFound(withKind(state), context.go, signal), context.signal).element
       : null,
@@ -103,19 +102,19 @@ function pixelForm(state, { go, signal }) {
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const given = Object.fromEntries(new FormData(form));
-    go({
-      ...state,
-      ...given,
-      all_versions: given.all_versions ?? "",
-      kind: given.kind === "RateInts" ? "" : given.kind,
-      serial: "",
-    });
+    go({ ...state, ...choicesOf(form), serial: "" });
   });
   return form;
 }
 
-function findForm(state, { go }) {
+/** Give what the form of the pixel holds, as parts of the state. */
+function choicesOf(form) {
+  const given = Object.fromEntries(new FormData(form));
+  return { ...given, all_versions: given.all_versions ?? "", kind: given.kind === "RateInts" ? "" : given.kind };
+}
+
+/** The form that finds pixels; it asks with `choices()`, what the form above it holds, be there a pixel in it or not. */
+function findForm(state, choices, { go }) {
   const input = h("input", {
     type: "text",
     name: "condition",
@@ -134,7 +133,7 @@ function findForm(state, { go }) {
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    go({ ...state, condition: input.value.trim() });
+    go({ ...state, ...choices(), condition: input.value.trim() });
   });
   return form;
 }
@@ -178,35 +177,40 @@ function partsOf(asked, state, { go, note, signal }) {
   const history = part(
     "History",
     (stop) =>
-      loadHistory(
-        asked,
-        { onOpen: open, against: now.against, onAgainst: (against) => keep({ against: against === "order" ? against : "" }) },
-        stop,
+      unlessOutside(
+        loadHistory(
+          asked,
+          { onOpen: open, against: now.against, onAgainst: (against) => keep({ against: against === "order" ? against : "" }) },
+          stop,
+        ),
       ),
     signal,
     { tall: true },
   );
   const ramps = part(
     "Ramps",
-    (stop) => loadRamps(asked, { serial: now.serial, onVersion: (serial) => keep({ serial }), onOpen: openGroup }, stop),
+    (stop) =>
+      unlessOutside(loadRamps(asked, { serial: now.serial, onVersion: (serial) => keep({ serial }), onOpen: openGroup }, stop)),
     signal,
     { tall: true },
   );
   const life = part(
     "Life",
     (stop) =>
-      loadLife(
-        asked,
-        {
-          monitor: now.monitor,
-          onMonitor: (monitor) => {
-            keep({ monitor });
-            life.run();
+      unlessOutside(
+        loadLife(
+          asked,
+          {
+            monitor: now.monitor,
+            onMonitor: (monitor) => {
+              keep({ monitor });
+              life.run();
+            },
+            onOpen: open,
+            onFound: tell,
           },
-          onOpen: open,
-          onFound: tell,
-        },
-        stop,
+          stop,
+        ),
       ),
     signal,
   );
@@ -222,86 +226,4 @@ function sameSection({ python, command }) {
     h("h3", {}, "Command line"),
     h("pre", { tabindex: "0" }, command),
   ];
-}
-
-// ---- the panel beside an image --------------------------------------------------------------------------------------
-
-/** Answers for a short while: stepping through integrations asks for the same pixel again and again. */
-const kept = new Map();
-const KEEP = 20_000;
-
-async function keptValues(asked, serial, signal) {
-  const key = JSON.stringify([asked.pool, serial, asked.x, asked.y]);
-  const found = kept.get(key);
-  if (found && performance.now() - found.at < KEEP) return found.answer;
-  const answer = await askValues(asked, serial, signal);
-  if (kept.size > 50) kept.clear();
-  kept.set(key, { answer, at: performance.now() });
-  return answer;
-}
-
-/**
- * Show a pixel in a narrow panel: values in this version, ramps, history and life.
- * @param {object} given - pool, serial, x, y (1-based, FULL array), detector, dataset, integration (from 1), go, session, signal.
- */
-export async function mountPixel(panel, { pool, serial, x, y, detector, dataset, integration, go, signal }) {
-  await addPlotSheet();
-  if (signal.aborted) return;
-  const asked = { pool, x, y, detector: detector ?? "", kind: "RateInts", tag: "", where: "", all_versions: false };
-  const open = (record) => go(imageState(pool, record, x, y));
-  const openGroup = (record) => go({ ...imageState(pool, record, x, y), group: record.group });
-  const values = keptValues(asked, serial, signal);
-  values.catch(() => {}); // each part that needs them says what is wrong
-  const small = { level: 3 };
-  fill(
-    panel,
-    h(
-      "div.px-panel",
-      {},
-      h("p.part-note", {}, stateLink("Whole page", { pool, view: "pixel", x, y, detector, serial }, go)),
-      part("Values in this version", async () => valuesTable(await values, dataset, integration), signal, small).element,
-      part(
-        "Ramps",
-        async (stop) => loadRampsOf(asked, await values, { compact: true, integration, onOpen: openGroup }, stop),
-        signal,
-        small,
-      ).element,
-      part("History", (stop) => loadHistory(asked, { compact: true, onOpen: open }, stop), signal, small).element,
-      part("Life", (stop) => loadLife(asked, { compact: true, onOpen: open }, stop), signal, small).element,
-    ),
-  );
-}
-
-function valuesTable({ values, flags = {} }, dataset, integration) {
-  const rows = Object.entries(values).map(([name, value]) =>
-    h(
-      "tr",
-      { "aria-selected": name === dataset ? "true" : null },
-      h("th", { scope: "row" }, name),
-      h("td", {}, valueText(value, /DQ$/.test(name) ? flags : null, integration)),
-    ),
-  );
-  if (!rows.length) return h("p.empty", {}, "No dataset covers this pixel.");
-  return h(
-    "table.grid.px-values",
-    {},
-    h("caption.visually-hidden", {}, "Values of the pixel in each dataset"),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "dataset"), h("th", { scope: "col" }, "value"))),
-    h("tbody", {}, rows),
-  );
-}
-
-/** Write a value, or the values of integrations and groups in short. */
-function valueText(value, flags, integration) {
-  if (!Array.isArray(value)) return flags ? flagNames(value, flags).join(", ") || "no flag" : numberText(num(value), 7);
-  if (Array.isArray(value[0])) {
-    const at = value[(integration ?? 1) - 1] ?? value[0],
-      size = `${value.length} × ${value[0].length}`;
-    if (Array.isArray(at[0])) return `${size} × … values`;
-    return `${size} values; integration ${value[(integration ?? 1) - 1] ? (integration ?? 1) : 1}: ${valueText(at, flags)}`;
-  }
-  if (flags) return [...new Set(value.flatMap((one) => flagNames(one, flags)))].join(", ") || "no flag";
-  if (value.length <= 6) return value.map((one) => numberText(num(one), 6)).join(", ");
-  const numbers = value.map(num).filter(Number.isFinite);
-  return numbers.length ? `${numberText(Math.min(...numbers), 6)} … ${numberText(Math.max(...numbers), 6)}` : "NaN";
 }

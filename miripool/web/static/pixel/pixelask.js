@@ -1,11 +1,23 @@
 // Questions about one pixel. `asked` holds pool, x, y (1-based, FULL array), detector, kind, tag, where, all_versions.
 
 import { get, poolPath } from "../api.js";
+import { h } from "../dom.js";
 import { serialOf, shell } from "../words.js";
 
 const RATES = ["RateInts", "Rate"];
 /** Versions with ramps that are offered, the newest exposures first. */
 const MOST = 300;
+
+/** Give what a question about a pixel makes; or, where nothing failed but the pixel lies outside of what there is, a sentence. */
+export async function unlessOutside(made) {
+  try {
+    return await made;
+  } catch (error) {
+    if (error.kind !== "invalid-input" || !/\bcovers? pixel\b/.test(error.message)) throw error;
+    const said = error.message.trim().replace(/^none of the 1 version covers/, "the only version does not cover");
+    return h("p.empty", {}, `${said[0].toUpperCase()}${said.slice(1).replace(/\.?$/, ".")}`);
+  }
+}
 
 /** Give the kind of rates that is asked for. */
 export function rateKind(asked) {

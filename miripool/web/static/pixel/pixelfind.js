@@ -1,73 +1,99 @@
 // The search for pixels that satisfy a condition, and the list of those found.
 
 import { get, poolPath } from "../api.js";
+import { gridTable } from "../charts/gridtable.js";
 import { num, numberText } from "../charts/chartvalues.js";
 import { h, stateLink } from "../dom.js";
-import { gridTable } from "../charts/gridtable.js";
 import { counted } from "../words.js";
+import { imageState } from "./pixelhistory.js";
 
-/** Pixels in the list at most. */
+/** Rows in the list at most. */
 const MOST = 300;
-const SHOWN = 4;
+/** Characters of a name that are shown; its middle is left out. */
+const LONGEST = 26;
+/** Columns of the answer that have a place of their own in the list, or none. */
+const KNOWN = ["urn", "name", "version", "time", "detector", "pixel_id", "x", "y"];
 
 /** Ask for the pixels that satisfy the state's condition, and list them; a click opens one. */
 export async function loadFound(state, go, signal) {
-  const { pool, kind, condition, where, tag, detector } = state;
-  const found = await get(poolPath(pool, "pixels"), { kind, condition, where, tag, detector, limit: MOST }, signal);
+  const { pool, kind, condition, where, tag, detector, all_versions } = state;
+  const asked = { kind, condition, where, tag, detector, all_versions, limit: MOST };
+  const found = await get(poolPath(pool, "pixels"), asked, signal);
   if (!found.rows.length)
     return h(
       "p.empty",
       {},
       "No pixel satisfies this condition. Versions without pixel rows are not searched: `miripool index pixels` makes them.",
     );
-  const values = found.columns.filter(
-    (name) => !["urn", "name", "version", "time", "detector", "pixel_id", "x", "y"].includes(name),
-  );
-  const columns = [["pixel x, y"], ["detector"], ["exposure"], ["version", true], ...values.map((name) => [unitOf(name)])];
-  const pixels = new Set(found.rows.map(({ x, y, detector: of }) => `${of} ${x} ${y}`)).size;
-  const many = found.more
-    ? `The first ${counted(found.rows.length, "row")}; there are more.`
-    : `${counted(found.rows.length, "row")}, ${counted(pixels, "pixel")}.`;
+  const values = found.columns.filter((name) => !KNOWN.includes(name));
+  const lengths = found.rows.map((row) => values.map((name) => row[name]).find(Array.isArray)?.length ?? null);
+  const shape = { values, lengths, detectors: new Set(found.rows.map((row) => row.detector)).size > 1 };
+  const columns = [
+    ["x, y"],
+    ...(shape.detectors ? [["detector"]] : []),
+    ["name"],
+    ["version", true],
+    ...(lengths.some((one) => one !== null) ? [["integrations", true]] : []),
+    ...values.map((name) => [unitOf(name), !name.endsWith("dq")]),
+  ];
   return h(
     "div",
     {},
-    h("p.faint.part-note", {}, many),
+    h("p.faint.part-note", {}, summaryOf(found, state)),
     gridTable(
       `Pixels where ${condition}`,
       columns,
-      found.rows.map((row) => rowOf(row, values, state, go)),
-      { box: "chart-scroll" },
+      found.rows.map((row, i) => rowOf(row, i, shape, state, go)),
+      { box: "px-found" },
     ),
   );
 }
 
-function rowOf(row, values, state, go) {
+function summaryOf({ rows, more }, { kind, all_versions }) {
+  const pixels = new Set(rows.map(({ x, y, detector }) => `${detector} ${x} ${y}`)).size;
+  const of = `of kind ${kind}${all_versions ? ", all versions" : ""}`;
+  if (more) return `The first ${counted(rows.length, "row")} ${of}; there are more.`;
+  return `${counted(rows.length, "row")} ${of}, ${counted(pixels, "pixel")}.`;
+}
+
+function rowOf(row, i, { values, lengths, detectors }, state, go) {
   const chosen = row.x === Number(state.x) && row.y === Number(state.y);
   const to = { ...state, x: row.x, y: row.y, detector: row.detector || state.detector, serial: "" };
   return h(
     "tr",
     { "aria-selected": chosen ? "true" : null },
     h("td", {}, stateLink(`${row.x}, ${row.y}`, to, go)),
-    h("td", {}, row.detector),
-    h("td.breakable", {}, row.name),
+    detectors ? h("td", {}, row.detector) : null,
+    h("td", {}, stateLink(shortName(row.name), imageState(state.pool, row, row.x, row.y), go, { title: `Image of ${row.name}` })),
     h("td.number", {}, row.version),
-    values.map((name) => h("td", {}, listText(row[name]))),
+    lengths.some((one) => one !== null) ? h("td.number", {}, lengths[i] ?? "") : null,
+    values.map((name) => (name.endsWith("dq") ? h("td", {}, flagsText(row[name])) : h("td.number", {}, valueText(row[name])))),
   );
+}
+
+/** Leave out the middle of a long name: exposures differ at both ends. */
+function shortName(name) {
+  const end = LONGEST >> 1;
+  return name.length > LONGEST ? `${name.slice(0, end - 1)}…${name.slice(-end)}` : name;
 }
 
 function unitOf(name) {
   return { rate: "rate (DN/s)", err: "err (DN/s)", dn: "dn (DN)", sci: "sci (DN)" }[name] ?? name;
 }
 
-/** Write the values of the integrations, and of groups: the first ones. */
-function listText(value) {
-  if (Array.isArray(value)) {
-    const flat = value.flat(Infinity);
-    if (flat.every((one) => one === "")) return "";
-    const texts = flat.slice(0, SHOWN).map((one) => listText(one) || "–");
-    return flat.length > SHOWN ? `${texts.join(", ")}, … (${flat.length})` : texts.join(", ");
-  }
-  if (typeof value === "string")
-    return ["NaN", "inf", "-inf"].includes(value) ? numberText(num(value)) : value.replaceAll("|", " ");
-  return value === null ? "" : numberText(value, 5);
+/** Write a value; of the values of integrations and groups the first, the last, and how many there are. */
+function valueText(value) {
+  if (!Array.isArray(value)) return value === null ? "" : numberText(num(value), 5);
+  const all = value.flat(Infinity).map((one) => numberText(num(one), 5));
+  if (all.length < 3) return all.join(", ");
+  const size = Array.isArray(value[0]) ? `${value.length} × ${value[0].length}` : value.length;
+  return `${all[0]} … ${all.at(-1)} (${size})`;
+}
+
+/** Write flags; of those of integrations and groups also how many have each. */
+function flagsText(value) {
+  if (!Array.isArray(value)) return (value ?? "").replaceAll("|", ", ");
+  const all = value.flat(Infinity), counts = new Map();
+  for (const name of all.flatMap((one) => (one ? one.split("|") : []))) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts].map(([name, count]) => `${name} in ${count} of ${all.length}`).join(", ");
 }

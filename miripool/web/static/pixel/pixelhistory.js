@@ -105,10 +105,14 @@ function pointOf(row, x) {
 function seriesOf(points, { all_versions }) {
   if (!all_versions) return [{ name: "newest versions", legend: false, ...seriesStyle(1), shape: "circle", points }];
   const numbers = [...new Set(points.map(({ record }) => record.version))].sort((a, b) => a - b);
+  // Where versions have equal rates, the marks of older ones are larger and stay in sight around those of newer ones.
+  const newest = new Map();
+  for (const { record } of points) newest.set(record.name, Math.max(record.version, newest.get(record.name) ?? 0));
+  const grown = (point) => ({ ...point, radius: 3.6 + 2 * Math.min(newest.get(point.record.name) - point.record.version, 4) });
   return numbers.map((number, i) => ({
     name: `version ${number}`,
     ...seriesStyle(i),
-    points: points.filter(({ record }) => record.version === number),
+    points: points.filter(({ record }) => record.version === number).map(grown),
   }));
 }
 

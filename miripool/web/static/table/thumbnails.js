@@ -39,6 +39,7 @@ async function draw(canvas, pool, signal) {
   try {
     const { values, shape } = await getArray(poolPath(pool, "products", canvas.dataset.serial, "thumbnail"), {}, signal);
     const [rows, columns] = shape;
+    if (!values.length) return;
     const [low, high] = limits(values);
     const picture = new ImageData(columns, rows);
     const pixels = new Uint32Array(picture.data.buffer);
