@@ -198,3 +198,12 @@ def test_from_a_session(shown_home: Home) -> None:
     assert process.wait(20) is not None
     with shown_home.pool("jpl8") as pool, pytest.raises(Exception, match="there is no port 99999"):
         pool.browse(port=99999)
+
+
+def test_without_the_extra(shown_home: Home) -> None:
+    code = "import sys; sys.modules['fastapi'] = None; from miripool.cli import main; sys.exit(main())"
+    for command in (["browse"], ["serve"], ["demo", "--browse"]):
+        argv = [sys.executable, "-c", code, "--home", str(shown_home.path), *command]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (30, ""), done.stderr
+        assert "pip install 'miripool[web]'" in done.stderr

@@ -487,3 +487,10 @@ def test_monitors_that_follow_a_pixel(shown: Served) -> None:
     assert shown.get(path, x=1000, y=1000) == []
     assert shown.get(path, x=41, y=809, detector="MIRIFULONG") == []
     assert shown.ask(path, x=41).status == 400
+
+
+def test_parameters_without_a_value_are_as_if_left_out(shown: Served) -> None:
+    asked = "where=&kind=&tag=&order=&columns=&all_versions=&limit=&offset="
+    assert shown.get(f"{PRODUCTS}?{asked}") == shown.get(PRODUCTS)
+    pixel = "api/pools/jpl8/pixel?x=41&y=809&detector=&kind=&where=&tag="
+    assert shown.get(pixel) == shown.get("api/pools/jpl8/pixel?x=41&y=809")

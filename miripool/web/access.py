@@ -147,7 +147,7 @@ class Guard:
         elif self._opens_page(scope):
             await _answer(send_safely, 303, "", "", self._welcome(scope))
         else:
-            await self._app(scope, _limited(receive), send_safely)
+            await self._app(_without_empty(scope), _limited(receive), send_safely)
 
     def _opens_page(self, scope: Scope) -> bool:
         """Tell whether a browser comes with the token: it gets a cookie, and an address without the token."""
@@ -218,6 +218,12 @@ class Guard:
             return _same(given[0], self._access.token)
         pairs = [pair.strip().partition("=") for line in headers.get("cookie", []) for pair in line.split(";")]
         return any(name == self._access.cookie_name and _same(value, self._access.cookie) for name, _, value in pairs)
+
+
+def _without_empty(scope: Scope) -> Scope:
+    """Leave out parameters without a value: a form sends them for what was not filled in."""
+    given = [(key, value) for key, values in _query(scope).items() for value in values if value]
+    return {**scope, "query_string": urlencode(given).encode()}
 
 
 def _limited(receive: Receive) -> Receive:

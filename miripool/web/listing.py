@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..session.pool import Pool
 
-__all__ = ["questions", "router"]
+__all__ = ["FACETS", "questions", "router"]
 
 router = APIRouter(prefix="/api", route_class=WatchedRoute, tags=["lists"])
 questions = APIRouter(prefix="/api", route_class=QuestionRoute, tags=["lists"])
@@ -38,7 +38,8 @@ questions = APIRouter(prefix="/api", route_class=QuestionRoute, tags=["lists"])
 _MOST_ROWS = 1000
 _MOST_EXPORTED = 100_000
 _PIECE = 500
-_FACETS = "kind,detector,subarray,filter,exp_type,readpatt,crds_ctx"
+FACETS = "kind,detector,subarray,filter,exp_type,readpatt,crds_ctx"
+"""Columns of the index whose values are counted in one scan."""
 
 Which = Annotated[Asked, Depends()]
 Columns = Annotated[str, Query(description="Fields and keywords, with commas between them.")]
@@ -116,7 +117,7 @@ def _reason(pool: Pool, asked: Asked) -> str:
 
 
 @questions.get("/pools/{pool}/facets")
-def list_facets(pool: OpenPool, asked: Which, columns: Columns = _FACETS) -> Json:
+def list_facets(pool: OpenPool, asked: Which, columns: Columns = FACETS) -> Json:
     """Count the most frequent values of fields and keywords among the versions that match."""
     found = facets(core_of(pool), **asked.options(), columns=column_names(columns))
     return Json(
