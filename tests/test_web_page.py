@@ -181,9 +181,9 @@ def test_columns_of_choice(page: Page) -> None:
     page.wait()
     tab.locator("button.fold").click()
     tab.locator("tr.below").wait_for()
-    gains = [tab.locator("tbody tr").nth(i).locator("td").nth(2).inner_text() for i in range(2)]
+    gains = [tab.locator("tbody tr").nth(i).locator("td").nth(3).inner_text() for i in range(2)]
     assert len(set(gains)) == 2  # the older version shows its own
-    assert "--columns R_GAIN" in tab.locator("details.same").text_content()
+    assert "--columns name,R_GAIN," in tab.locator("details.same").text_content()
 
 
 def test_a_right_click_beside_the_selection_is_for_that_row(page: Page) -> None:

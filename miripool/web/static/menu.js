@@ -125,12 +125,13 @@ function remove({ pool, rows, serials, changed }) {
   const preview = async (cascade) => {
     try {
       const { rows: gone } = await ask(cascade, true);
-      fill(list, h("p", {}, `${counted(gone.length, "version")} will go into the trash:`), namesOf(gone));
+      fill(list, h("p", {}, `${counted(gone.length, "version")} will go into the trash:`), namesOf(gone),
+        gone.some(({ kind }) => kind === "Exposure") ? h("p.faint", {}, EXPOSURE) : null);
     } catch (error) {
       fill(list, namesOf(rows), h("p.problem", {}, forPage(error.message)));
     }
   };
-  askFor(`Remove ${counted(rows.length, "version")}?`,
+  askFor("Remove?",
     [{ name: "cascade", label: "Also remove contexts that refer to them", type: "checkbox", changed: preview }],
     "Remove", async ({ cascade }) => {
       const done = await ask(cascade, false);
@@ -139,6 +140,7 @@ function remove({ pool, rows, serials, changed }) {
   preview(false);
 }
 
+const EXPOSURE = "An Exposure is a record that holds the levels of an observation together. It goes with the versions it is made of; these stay when it alone is removed.";
 const MOST_NAMES = 10;
 
 function namesOf(rows) {

@@ -36,9 +36,9 @@ export async function loadFound(state, go, signal) {
     ...(lengths.some((one) => one !== null) ? [["integrations", true]] : []),
     ...values.map((name) => [unitOf(name), !name.endsWith("dq")]),
   ];
-  return h(
+  const list = h(
     "div",
-    {},
+    { class: state.x ? "beside-plots" : null },
     h("p.faint.part-note", {}, summaryOf(found, state)),
     gridTable(
       `Pixels where ${condition}`,
@@ -47,6 +47,9 @@ export async function loadFound(state, go, signal) {
       { box: "px-found" },
     ),
   );
+  // The list is in the page a moment later; the chosen pixel is then in sight.
+  setTimeout(() => list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" }));
+  return list;
 }
 
 function summaryOf({ rows, more }, { kind, all_versions }) {

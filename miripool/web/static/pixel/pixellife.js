@@ -26,10 +26,10 @@ function noMonitor(pool) {
   return h(
     "p.empty",
     {},
-    "No monitor of this pool follows this pixel. These commands make one that does: ",
-    h("code", {}, `miripool monitor create ${shell(pool)} darks --where "exp_type == 'MIR_DARKIMG'"`),
+    "No monitor of this pool follows this pixel. A monitor of exposures that cover it shows its life; these commands make one: ",
+    h("code", {}, `miripool monitor create ${shell(pool)} NAME --where "exp_type == 'MIR_DARKIMG'"`),
     " and ",
-    h("code", {}, `miripool monitor update ${shell(pool)} darks`),
+    h("code", {}, `miripool monitor update ${shell(pool)} NAME`),
   );
 }
 

@@ -22,7 +22,7 @@ export function chooseColumns({ pool, columns, usual, choose }) {
     button(`Leave out ${column}`, "×", () => { chosen.splice(i, 1); draw(); }))));
   const add = () => {
     const column = input.value.trim();
-    if (column && !chosen.includes(column)) chosen.unshift(column);
+    if (column && !chosen.includes(column)) chosen.splice(1, 0, column); // beside the name
     input.value = "";
     draw();
   };

@@ -19,7 +19,7 @@ const QUESTIONS = [
   { columns: "tags", without: "tag" },
 ];
 
-/** Fill the panel. @param {object} options - pool, asked (parameters of the question), state, go, signal, kinds (show kinds). */
+/** Fill the panel. @param {object} options - pool, asked (parameters of the question), state() (with what stands in the box now), go, signal, kinds (show kinds). */
 export async function showFacets(panel, { pool, asked, state, go, signal, kinds = true }) {
   const note = h("p.faint", { hidden: true }, "Counts are those of the first 10,000 versions that match.");
   const questions = QUESTIONS.filter(({ columns }) => kinds || columns !== "kind");
@@ -58,11 +58,11 @@ function makeFacet(facet, state, go) {
 
 function line(column, value, count, state, go) {
   const own = { kind: "kind", tags: "tag" }[column];
-  const chosen = own !== undefined && state[own] === value;
+  const chosen = own !== undefined && state()[own] === value;
   const narrow = () => {
-    const next = { ...state, offset: null };
+    const next = { ...state(), offset: null };
     if (own) next[own] = chosen ? null : value;
-    else next.where = both(state.where, equals(column, value));
+    else next.where = both(next.where, equals(column, value));
     go(next);
   };
   return h("li", {}, h("button.facet", { type: "button", "aria-pressed": own ? String(chosen) : null, on: { click: narrow } },

@@ -13,8 +13,8 @@ const WAIT = 150;
 
 /**
  * Make the box.
- * @param {object} options - pool, where (the condition), ask(text) shows its answer, explain() shows how it is answered.
- * @returns {{element: HTMLElement, showError: Function}}
+ * @param {object} options - pool, where (the condition), ask(text) shows its answer, explain(text) how it is answered.
+ * @returns {{element: HTMLElement, showError: Function, text: Function}}
  */
 export function makeQuestion({ pool, where, ask, explain }) {
   const list = h("ul.completions", { id: "completions", role: "listbox", "aria-label": "Completions", hidden: true });
@@ -30,7 +30,7 @@ export function makeQuestion({ pool, where, ask, explain }) {
     h("span.combo", {}, input, list),
     h("button.primary", { type: "submit" }, "Find"),
     h("button", { type: "button", disabled: !where, on: { click: () => ask("") } }, "Clear"),
-    h("button", { type: "button", title: "Show what answers each condition, and how many versions it leaves", on: { click: explain } }, "Explain"),
+    h("button", { type: "button", title: "Show what answers each condition, and how many versions it leaves", on: { click: () => { problem.hidden = true; explain(input.value.trim()); } } }, "Explain"),
     savedQuestions(pool, input, ask));
   const showError = (error) => {
     problem.hidden = false;
@@ -40,7 +40,7 @@ export function makeQuestion({ pool, where, ask, explain }) {
       input.setSelectionRange(error.column, error.column + 1);
     }
   };
-  return { element: h("div", {}, form, problem), showError };
+  return { element: h("div", {}, form, problem), showError, text: () => input.value.trim() };
 }
 
 function makeCompletion(pool, input, list) {

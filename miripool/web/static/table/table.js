@@ -26,7 +26,7 @@ export async function show(root, state, context) {
   const tab = state.tab ?? "products";
   const view = { root, state, context, tab, pool: state.pool, chosen: new Map(), ...readView(state, tab) };
   document.title = `${view.pool}: ${tab} - miripool`;
-  view.question = makeQuestion({ pool: view.pool, where: state.where ?? "", ask: (where) => ask(view, where), explain: () => explain(view) });
+  view.question = makeQuestion({ pool: view.pool, where: state.where ?? "", ask: (where) => ask(view, where), explain: (where) => explain(view, where) });
   view.panel = h("aside.facets", { "aria-label": "Narrow the list" });
   view.list = h("div.list", { "aria-busy": "true" }, h("p.waiting", {}, "Loading …"));
   fill(root, h("h1.visually-hidden", {}, `${tab} of pool ${view.pool}`),
@@ -83,7 +83,7 @@ async function load(view) {
     view.list.removeAttribute("aria-busy");
   }
   const facets = { pool, asked: tab === "observations" ? { ...asked, kind: "Exposure" } : asked, kinds: tab === "products" };
-  if (tab !== "trash") await showFacets(view.panel, { ...facets, state: view.state, go: context.go, signal: context.signal });
+  if (tab !== "trash") await showFacets(view.panel, { ...facets, state: () => ({ ...view.state, where: view.question.text() }), go: context.go, signal: context.signal });
 }
 
 function draw(view, found) {
@@ -232,9 +232,9 @@ function askColumns(view) {
   chooseColumns({ pool, columns: view.columns, usual, choose });
 }
 
-async function explain(view) {
+async function explain(view, where) {
   try {
-    const steps = await get(poolPath(view.pool, "explain"), askedOf(view));
+    const steps = await get(poolPath(view.pool, "explain"), { ...askedOf(view), where });
     openDialog("How the question is answered", h("table.grid", {}, h("thead", {}, h("tr", {}, ["condition", "answered by", "left"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, steps.map((step) => h("tr", {}, h("td.mono", {}, step.condition), h("td", {}, step.answered_by), h("td.number", {}, step.left.toLocaleString("en")))))),
       steps.filter((step) => step.hint).map((step) => h("p", {}, step.hint)));

@@ -77,15 +77,22 @@ function datasets(page) {
   const { pool, serial, record, view, go } = page;
   if (!record.datasets.length) return h("p.faint", {}, "This version has no datasets.");
   const images = new Set(view.datasets.filter((one) => one.image).map((one) => one.name));
+  const flags = new Set(view.datasets.filter((one) => one.flags).map((one) => one.name));
   const names = ["dataset", "dtype", "shape", "unit", "min", "max", "mean", "std", "NaN", "flagged", "file", "blob"];
   const rows = record.datasets.map((one) => {
-    const values = ["min", "max", "mean", "std", "nan", "flagged"].map((key) => h("td.number", {}, one[key] === null || one[key] === "NaN" && one.dtype === "table" ? "" : short(one[key], 6)));
+    const values = ["min", "max", "mean", "std", "nan", "flagged"].map((key) => h("td.number", {}, isMeant(one, key, flags) ? short(one[key], 6) : ""));
     const name = images.has(one.dataset) ? stateLink(one.dataset, { pool, view: "image", serial, dataset: one.dataset }, go) : one.dataset;
     const link = h("a", { href: `files/${encodeURIComponent(pool)}/${serial}/${encodeURIComponent(one.dataset)}.fits`, download: "", "aria-label": `FITS file of ${one.dataset}` }, "FITS");
     return h("tr", {}, h("td", {}, name), h("td.mono", {}, one.dtype), h("td.mono", {}, `(${one.shape.join(", ")})`), h("td", {}, one.unit ?? ""), values, h("td", {}, link), h("td.mono.blob", { title: one.blob }, one.blob ?? ""));
   });
   return [h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Datasets" }, h("table.grid", {}, h("thead", {}, h("tr", {}, names.map((name, i) => h(i > 3 && i < 10 ? "th.number" : "th", { scope: "col" }, name)))), h("tbody", {}, rows))),
     images.size ? histogram(page, [...images]) : null];
+}
+
+/** Tell whether a statistic says something: sums of flag bits have no mean, and tables none at all. */
+function isMeant(dataset, key, flags) {
+  if (dataset[key] === null || (dataset[key] === "NaN" && dataset.dtype === "table")) return false;
+  return !flags.has(dataset.dataset) || key === "flagged";
 }
 
 /** A histogram of the last frame of a chosen dataset. */
@@ -99,7 +106,7 @@ function histogram({ view, path }, names) {
       const found = await get(path("histogram"), { dataset: name, index: index.join(",") });
       drawBars(canvas, found.counts);
       const range = found.edges.length ? `from ${short(found.edges[0], 5)} to ${short(found.edges.at(-1), 5)}` : "no finite values";
-      note.textContent = `${name}[${index.concat(["…"]).join(", ")}]: ${range}; ${counted(found.nan, "NaN").replace("NaNs", "NaN")}; heights are logarithmic`;
+      note.textContent = `${name}[${index.concat(["…"]).join(", ")}]: ${range}; ${counted(found.nan, "NaN").replace("NaNs", "NaN")}; heights are logarithmic, the outer bars hold what lies beyond (0.5 % at each end)`;
       canvas.setAttribute("aria-label", `histogram of ${note.textContent}`);
     } catch (error) {
       note.textContent = error.message;
