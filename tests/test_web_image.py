@@ -1,4 +1,4 @@
-"""The image and pixel views in a real browser, where a new user was led astray; and what they ask the server for."""
+"""The image and pixel views in a real browser: where a reader could be led astray; and what they ask the server for."""
 
 from __future__ import annotations
 
