@@ -262,7 +262,7 @@ class PipelineError(MiripoolError):
 
 
 class Interrupted(MiripoolError):
-    """A question was stopped before it was answered: whoever asked it went away, or it took too long."""
+    """A question was stopped before it was answered: its reader has left, or it took too long."""
 
     kind = "interrupted"
     exit_code = 110

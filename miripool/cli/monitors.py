@@ -11,7 +11,7 @@ import typer
 
 from ..errors import AlreadyExists, FileMissing, InvalidInput
 from ..system.outfile import is_folder
-from ..system.words import counted
+from ..system.words import comma_separated, counted
 from . import events, lives
 from .choosing import Tagged, Where
 from .commands import Commands
@@ -172,7 +172,7 @@ def _states(
     with open_pool(context, pool_name) as pool:
         product = pool.monitor(name).ref.product
         when = None if at is None else moment(at)
-        rows = answers.state_records(product, states=_names(state), at=when, pixel=_pixel(pixel))
+        rows = answers.state_records(product, states=comma_separated(state), at=when, pixel=_pixel(pixel))
     shown = rows if as_json else [{**row, "number": len(row["exposures"])} for row in rows]
     show_rows(shown, _STATE_COLUMNS, as_json=as_json, as_csv=as_csv)
 
@@ -219,7 +219,7 @@ def _population(
 
     one_form(as_json=as_json, as_csv=as_csv)
     with open_pool(context, pool_name) as pool:
-        rows = answers.population_records(pool.monitor(name).ref.product, states=_names(state))
+        rows = answers.population_records(pool.monitor(name).ref.product, states=comma_separated(state))
     show_rows(rows, _POPULATION_COLUMNS, as_json=as_json, as_csv=as_csv)
 
 
@@ -255,8 +255,8 @@ def _mask(
             moment(at),
             base=base,
             flags=_flags(flag or []),
-            use=_names(use),
-            do_not_use=_names(do_not_use),
+            use=comma_separated(use),
+            do_not_use=comma_separated(do_not_use),
             strata=_numbers(stratum),
         )
         path = _mask_path(out.expanduser(), f"{save_as or made.name}.fits", overwrite=overwrite)
@@ -307,9 +307,9 @@ def _flags(texts: list[str]) -> dict[str, str]:
 def _numbers(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    if not all(number.isdigit() for number in _names(text)):
+    if not all(number.isdigit() for number in comma_separated(text)):
         raise InvalidInput(f"--stratum {text}: write numbers from 0, e.g. 0 or 0,1")
-    return [int(number) for number in _names(text)]
+    return [int(number) for number in comma_separated(text)]
 
 
 def _mask_record(mask: DatedMask, path: Path, saved: ProductRef | None) -> dict[str, Any]:
@@ -347,10 +347,6 @@ def _list(context: typer.Context, pool_name: PoolName, as_json: Json = False, as
     with open_pool(context, pool_name) as pool:
         rows = monitor_records(pool)
     emit(rows, _LIST_COLUMNS, as_json_list=as_json, as_csv=as_csv)
-
-
-def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _pixel(text: str | None) -> tuple[int, int] | None:

@@ -6,10 +6,11 @@ import os
 import shlex
 import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ..records.plain import table_records
 from ..system.words import counted
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .commands import Commands
@@ -17,9 +18,6 @@ from .lives import Ramps, show_life, times_of
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["register"]
 
@@ -98,7 +96,7 @@ def _pixel(
             if not (as_json or as_csv):
                 return
     chosen = _chosen_columns(table, columns)
-    emit(list(_dictionaries(table, chosen)), chosen, as_json_list=as_json, as_csv=as_csv)
+    emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv)
 
 
 def _pixels(
@@ -150,7 +148,7 @@ def _pixels(
             return
         table = found.to_table(dq_names=dq_names, limit=limit)
         chosen = _chosen_columns(table, columns)
-        emit(list(_dictionaries(table, chosen)), chosen, as_json_list=as_json, as_csv=as_csv)
+        emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv)
     if len(table) == limit:
         say(f"only the first {limit} are shown; --limit N shows more, --count counts them")
 
@@ -176,11 +174,6 @@ def _chosen_columns(table: Any, columns: str | None) -> list[str]:
     if unknown:
         raise InvalidInput(f"there is no column {', '.join(unknown)}; there are {', '.join(table.colnames)}")
     return chosen
-
-
-def _dictionaries(table: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
-    for row in table:
-        yield {name: row[name] for name in columns}
 
 
 def _sql(

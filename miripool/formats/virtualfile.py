@@ -1,9 +1,8 @@
 """A version's FITS file without the file: any of its bytes, made when they are asked for from headers and arrays.
 
-Whoever reads a file by ranges asks for some bytes here and for the next ones there. In a FITS file a ramp's groups lie
-a whole image apart, while a stored tile has all groups of a patch of pixels. So what is decoded for one group is kept
-for the others: a read of few bytes decodes the tiles that they lie in, all groups of them, and a reader who goes on
-from there finds ever more tiles decoded ahead.
+A reader of ranges asks for bytes in any order. In a FITS file the groups of a ramp lie a whole image apart, but a
+stored tile has all groups of a patch of pixels. So a short read decodes the tiles that it touches, with all their
+groups, and they are kept for the next reads. The longer a reader reads on in a row, the more tiles are decoded ahead.
 """
 
 from __future__ import annotations
@@ -210,7 +209,7 @@ def extension_file(product: Product, dataset: str) -> VirtualFile:
     InvalidInput
         If FITS can't hold a dataset of a product made in memory.
     """
-    _ = product[dataset]  # told as the product tells it
+    _ = product[dataset]  # an unknown name is the product's own error
     name = dataset if dataset in product.datasets else dataset.upper()
     hdus = layout_of(product).hdus
     number = next(i for i, hdu in enumerate(hdus) if hdu.name == name)
@@ -250,8 +249,8 @@ def _primary_alone(header: bytes) -> bytes:
     start = [images[i] for i in first]
     if has_data:
         start[-1] = format_card("NAXIS", 0)
-    told = extend is not None and values["EXTEND"] is True
-    start.append(images[extend] if told and extend is not None else format_card("EXTEND", True))
+    is_right = values.get("EXTEND") is True
+    start.append(images[extend] if extend is not None and is_right else format_card("EXTEND", True))
     made = close_header(b"".join([*start, *(images[i] for i in kept)]))
     if made == header:
         return header
@@ -431,7 +430,7 @@ class _Reader:
         self._in_a_row = 0
 
     def expect(self, start: int, stop: int) -> int:
-        """Tell how far a reader may be expected to read on who wants these bytes of the file now."""
+        """Tell how far a reader of these bytes of the file is expected to read on."""
         with self._lock:
             follows = abs(start - self._end) <= min(_NEAR * (stop - start), _PIECE)
             self._in_a_row = self._in_a_row + stop - start if follows else 0

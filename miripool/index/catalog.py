@@ -610,6 +610,23 @@ class Catalog:
         with self.database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(product).where(wanted)).scalar_one())
 
+    def has_tag(self, label: str) -> bool:
+        """Tell whether a tag marks a living version.
+
+        Parameters
+        ----------
+        label : str
+            The tag.
+
+        Returns
+        -------
+        bool
+            True if so. The versions that it marks are not counted.
+        """
+        marked = select(tag.c.serial).join(product, product.c.serial == tag.c.serial)
+        statement = marked.where(tag.c.label == label, product.c.removed.is_(None)).limit(1)
+        return bool(self.database.ask(*write_out(statement, self.database.dialect, self.schema)))
+
     def tags(self) -> list[TagSummary]:
         """List the tags that mark a living version.
 

@@ -423,7 +423,7 @@ class Database:
         sqlalchemy.Connection
             Rolled back where the body raises.
         """
-        # A connection that was told to cancel is thrown away after the commit.
+        # A connection whose statement was cancelled is thrown away after the commit.
         engine = self._connectable
         with self.translating(), engine.connect() as connection, _interruptible(connection), connection.begin():
             yield connection

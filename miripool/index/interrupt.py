@@ -101,7 +101,7 @@ class Interrupt:
             self._cancels[connection] = cancel
 
     def _remove(self, connection: object) -> bool:
-        """Forget a connection; tell whether it was told to cancel something."""
+        """Forget a connection; tell whether a cancel was sent to it."""
         with self._lock:
             self._cancels.pop(connection, None)
             sent = connection in self._sent
@@ -122,7 +122,7 @@ def interrupted() -> Interrupted | None:
     Returns
     -------
     Interrupted or None
-        With the reason that `Interrupt.now` was given; None where nobody has stopped it.
+        With the reason given to `Interrupt.now`; None if this thread was not stopped.
     """
     if _current.get() is None:
         return None
@@ -152,7 +152,7 @@ def in_use(cancel: Callable[[], None], throw_away: Callable[[], None]) -> Iterat
     cancel : callable
         Has the server cancel what runs on the connection; called from other threads.
     throw_away : callable
-        Closes the connection for good. A cancel that comes late would hit whoever uses the connection next.
+        Closes the connection for good. A late cancel would stop the next statement on it.
 
     Yields
     ------

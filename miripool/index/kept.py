@@ -29,7 +29,7 @@ class _Answer(NamedTuple):
     took: float
 
     def is_good(self, state: Hashable, patience: float) -> bool:
-        """Tell whether it can be given to somebody who asks about a state."""
+        """Tell whether it answers a question about a state of the index."""
         if self.state == state:
             return True
         return self.took >= _LONG_SECONDS and time.monotonic() - self.found < patience * self.took

@@ -55,7 +55,7 @@ from .compile import (
 from .connection import write_out
 from .kept import Answers
 from .keyword_indexes import LONG_TEXT
-from .schema import keyword, product, tag
+from .schema import keyword, product
 from .selection import conditions, is_one_of
 from .sets import keyword_order
 
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .rows import Position
 
-__all__ = ["FEW_VALUES", "Order", "Sample", "Scope", "Table", "marks_any"]
+__all__ = ["FEW_VALUES", "Order", "Sample", "Scope", "Table"]
 
 FEW_VALUES = frozenset(
     {
@@ -121,26 +121,6 @@ class Scope:
     tag: str | None = None
     removed: bool = False
     beyond: Hashable = None
-
-
-def marks_any(catalog: Catalog, label: str) -> bool:
-    """Tell whether a tag marks a living version.
-
-    Parameters
-    ----------
-    catalog : Catalog
-        The index.
-    label : str
-        The tag.
-
-    Returns
-    -------
-    bool
-        True if so.
-    """
-    marked = select(tag.c.serial).join(product, product.c.serial == tag.c.serial)
-    statement = marked.where(tag.c.label == label, product.c.removed.is_(None)).limit(1)
-    return bool(catalog.database.ask(*write_out(statement, catalog.database.dialect, catalog.schema)))
 
 
 class Sample(NamedTuple):

@@ -97,9 +97,9 @@ def as_asked(core: Core, query: Any, tag: str | None = None, order: Sequence[str
     """
     asked = as_query(query)
     label = asked.tag if tag is None else tag
-    if label is not None and not tags.exists(core, label):
-        raise tags.no_such_tag(core, label)
     core.catch_up()
+    if label is not None and not core.catalog.has_tag(label):
+        raise tags.no_such_tag(core, label)
     refuse_unknown([core], asked, order)
     return asked, label
 

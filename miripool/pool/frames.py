@@ -1,4 +1,4 @@
-"""Frames: single images of a dataset, for who looks at one after the other."""
+"""Frames: single images of a dataset, read one after the other."""
 
 from __future__ import annotations
 

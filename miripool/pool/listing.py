@@ -12,6 +12,7 @@ from ..model.cards import COMMENTARY, parse_header
 from ..model.keywords import dictionary, split_unit, suggest
 from ..model.names import Urn
 from ..model.times import time_column
+from ..system.words import comma_separated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -97,8 +98,9 @@ def column_names(columns: str | Sequence[str] | None) -> list[str]:
     list of str
         Each without blanks around it; empty if none is named.
     """
-    named = columns.split(",") if isinstance(columns, str) else columns or ()
-    return [column.strip() for column in named if column.strip()]
+    if isinstance(columns, str):
+        return comma_separated(columns)
+    return [column.strip() for column in columns or () if column.strip()]
 
 
 def _field(pool: str, row: ProductRow, name: str) -> Any:

@@ -10,16 +10,17 @@ from ..errors import InvalidInput
 from ..index.compile import column_of
 from ..index.completion import values_from
 from ..index.facets import TAGS, Facet, count_values
-from ..index.page import Scope, Table, marks_any
+from ..index.page import Scope, Table
 from ..model.keywords import dictionary
 from ..model.kinds import kind_class, kinds_matching
 from ..model.product import Product
 from ..query.division import split
-from ..query.queries import PixelQuery, as_query
+from ..query.queries import PixelQuery
 from . import tags
+from .find import as_asked
 from .listing import FIELDS
 from .scan import judge
-from .select import refuse_unknown, select, sort_keys
+from .select import select, sort_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -250,14 +251,9 @@ def _ask(
     all_versions: bool,
     trash: bool,
 ) -> _Asked:
-    """Check a question as `as_asked` does, but without counting all versions that the tag marks."""
-    asked = as_query(query)
-    label = asked.tag if tag is None else tag
-    tags.check_tag(label)
+    tags.check_tag(tag)
+    asked, label = as_asked(core, query, tag, names)
     position = core.catch_up()
-    if label is not None and not marks_any(core.catalog, label):
-        raise tags.no_such_tag(core, label)
-    refuse_unknown([core], asked, names)
     sql, rest = split(asked.node)
     beyond = asked if rest is not None or isinstance(asked, PixelQuery) else None
     scope = Scope(sql, core.name, _kinds(asked, kinds), all_versions or asked.all_versions, label, trash, beyond)

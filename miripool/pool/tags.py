@@ -63,7 +63,7 @@ def exists(core: Core, label: str) -> bool:
         True if so.
     """
     core.catch_up()
-    return core.catalog.count(tag=label) > 0
+    return core.catalog.has_tag(label)
 
 
 def put(core: Core, serials: Sequence[int], label: str, *, keep: bool = False) -> list[TagEvent]:

@@ -16,7 +16,7 @@ from ..model.canonical import json_value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["UNSEEN", "as_json", "as_word", "csv_text", "iso", "plain"]
+__all__ = ["UNSEEN", "as_json", "as_word", "csv_text", "iso", "plain", "table_records"]
 
 _DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTIONS}]")
@@ -160,3 +160,22 @@ def _csv_cell(value: Any) -> Any:
     if isinstance(value, Mapping):
         return json.dumps(json_value(value), ensure_ascii=False)
     return "; ".join(map(as_word, value)) if isinstance(value, list) else json_value(value)
+
+
+def table_records(table: Any, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Give the rows of a table.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        The table.
+    columns : sequence of str, optional
+        Names of columns; all unless given.
+
+    Returns
+    -------
+    list of dict
+        The values as they are; `plain` makes them such that a listing can hold them.
+    """
+    names = table.colnames if columns is None else columns
+    return [{name: row[name] for name in names} for row in table]

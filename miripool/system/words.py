@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["counted"]
+__all__ = ["comma_separated", "counted"]
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -23,3 +23,19 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         ``1 file``, ``2 files``.
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def comma_separated(text: str | None) -> list[str]:
+    """Read words that have commas between them.
+
+    Parameters
+    ----------
+    text : str or None
+        E.g. ``hot, warm``.
+
+    Returns
+    -------
+    list of str
+        Without blanks around them; empty ones are left out.
+    """
+    return [word.strip() for word in (text or "").split(",") if word.strip()]

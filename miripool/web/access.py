@@ -116,7 +116,7 @@ def _same(given: str, secret: str) -> bool:
 
 
 class Guard:
-    """Lets in who may enter, before anything else of the server sees the request.
+    """Refuses requests that may not enter, before anything else of the server sees them.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from ..formats import VirtualFile, extension_file, virtual_file
 from ..pool.core import core_of
+from .kept import etag_of, is_known, keeping
 from .pools import Version
 from .watching import WatchedRoute
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..pool.reference import ProductRef
 
-__all__ = ["STREAMS", "KeptFiles", "etag_of", "is_known", "router"]
+__all__ = ["STREAMS", "KeptFiles", "router"]
 
 router = APIRouter(prefix="/files/{pool}", route_class=WatchedRoute, tags=["files"])
 
@@ -101,41 +101,6 @@ def extension(request: Request, ref: Version, dataset: str, files: Files) -> Res
     return _answer(request, file, "-".join(key), f"{ref.name}_{dataset}.fits")
 
 
-def etag_of(content: str) -> str:
-    """Give an ETag.
-
-    Parameters
-    ----------
-    content : str
-        Names what the answer holds.
-
-    Returns
-    -------
-    str
-        In quotes.
-    """
-    return '"' + blake2b(content.encode(), digest_size=16).hexdigest() + '"'
-
-
-def is_known(request: Request, etag: str) -> bool:
-    """Tell whether the reader of an answer has it already.
-
-    Parameters
-    ----------
-    request : fastapi.Request
-        The request.
-    etag : str
-        Of the answer.
-
-    Returns
-    -------
-    bool
-        True if a 304 will do.
-    """
-    given = request.headers.get("if-none-match", "")
-    return given.strip() == "*" or etag in given
-
-
 def _key(ref: ProductRef, *more: str) -> tuple[str, ...]:
     return (core_of(ref.pool).id, ref.row.manifest, *(part for part in more if part))
 
@@ -143,9 +108,8 @@ def _key(ref: ProductRef, *more: str) -> tuple[str, ...]:
 def _answer(request: Request, file: VirtualFile, content: str, name: str) -> Response:
     etag = etag_of(content)
     headers = {
-        "ETag": etag,
+        **keeping(etag),
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
         "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}",
     }
     if is_known(request, etag):

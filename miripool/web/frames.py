@@ -17,7 +17,7 @@ from ..pool.frames import Frames, axes_of, image_named, is_image, thumbnail
 from ..pool.reference import ProductRef
 from ..query.pixelwhere import FLAGS
 from .answers import Json
-from .files import etag_of, is_known
+from .kept import array_answer, etag_of, is_known, keeping
 from .pools import OpenPool, Version, version_of
 from .watching import WatchedRoute
 
@@ -173,22 +173,11 @@ def frame(
             )
         values = values.astype(np.float64 if values.dtype == np.uint32 else values.dtype) - second
         values = values.astype(np.float32)
-    return _array(values, etag)
+    return array_answer(values, **keeping(etag))
 
 
 def _unchanged(etag: str) -> Response:
-    return Response(status_code=304, headers=_kept(etag))
-
-
-def _kept(etag: str) -> dict[str, str]:
-    """Give the headers of what a browser keeps and asks for again: another home may have another version here."""
-    return {"ETag": etag, "Cache-Control": "private, no-cache"}
-
-
-def _array(values: NDArray[Any], etag: str) -> Response:
-    little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
-    headers = {"X-Shape": ",".join(map(str, little.shape)), "X-Dtype": little.dtype.name, **_kept(etag)}
-    return Response(little.tobytes(), media_type="application/octet-stream", headers=headers)
+    return Response(status_code=304, headers=keeping(etag))
 
 
 @router.get("/thumbnail")
@@ -198,7 +187,7 @@ def small_picture(request: Request, ref: Version) -> Response:
     The shape is (0, 0) where no dataset has frames.
     """
     etag = etag_of(f"{_content(ref)} thumbnail")
-    return _unchanged(etag) if is_known(request, etag) else _array(thumbnail(ref.product), etag)
+    return _unchanged(etag) if is_known(request, etag) else array_answer(thumbnail(ref.product), **keeping(etag))
 
 
 @router.get("/histogram")

@@ -22,7 +22,8 @@ from ..records.observations import observation_records
 from ..records.plain import as_json, csv_text
 from ..records.pools import pool_records
 from .answers import Json
-from .pools import Asked, OpenPool, Pools, pools_of
+from .asked import Asked
+from .pools import OpenPool, Pools, pools_of
 from .watching import QuestionRoute, WatchedRoute
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ Order = Annotated[str, Query(description="Fields or keywords to sort by, with co
 @router.get("/pools")
 def list_pools(pools: Annotated[Pools, Depends(pools_of)]) -> Json:
     """List the pools, as `miripool pools --json` does."""
-    return Json([record for record, _ in pool_records(pools.home) if record["name"] in pools.names()])
+    return Json([record for record, _ in pool_records(pools.home)])
 
 
 def _keys(order: str) -> list[str]:

@@ -15,7 +15,9 @@ from ..monitors.events import effect_records
 from ..monitors.states import STATES
 from ..monitors.views import StratumView, choose_view, read_views
 from ..records.monitors import monitor_records
+from ..system.words import comma_separated
 from .answers import Json
+from .kept import array_answer
 from .pools import OpenPool
 from .watching import WatchedRoute
 
@@ -44,10 +46,6 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         raise InvalidInput(f"{text!r} is not a time; write a date such as 2026-05-01T12:00") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 @router.get("")
@@ -110,7 +108,7 @@ def list_trends(
 @router.get("/{name}/population")
 def list_population(monitor: Monitor, state: States = "") -> Json:
     """Count the pixels in each state at each exposure, as `miripool monitor population --json` does."""
-    return Json(answers.population_records(monitor.ref.product, states=_names(state)))
+    return Json(answers.population_records(monitor.ref.product, states=comma_separated(state)))
 
 
 @router.get("/{name}/events")
@@ -128,7 +126,7 @@ def list_states(
     offset: Annotated[int, Query(ge=0, description="Episodes to pass over.")] = 0,
 ) -> Json:
     """List the episodes of pixels, as `miripool monitor states --json` does, a page at a time, the clearest first."""
-    rows = answers.state_records(monitor.ref.product, states=_names(state), at=_moment(at))
+    rows = answers.state_records(monitor.ref.product, states=comma_separated(state), at=_moment(at))
     rows.sort(key=lambda row: -abs(row["significance"]))
     return Json({"total": len(rows), "rows": rows[offset : offset + limit]})
 
@@ -147,9 +145,8 @@ def show_map(
     view = choose_view(read_views(monitor.ref.product), stratum)
     index = view.index_at(_moment(at))
     rates = view.rates_at(index)
-    values = rates.astype("<f4") if what == "rate" else _state_map(view, index, np.isfinite(rates))
-    headers = {"X-Shape": ",".join(map(str, values.shape)), "X-Dtype": values.dtype.name, "X-Exposure": str(index)}
-    return Response(values.tobytes(), media_type="application/octet-stream", headers=headers)
+    values = rates.astype(np.float32) if what == "rate" else _state_map(view, index, np.isfinite(rates))
+    return array_answer(values, **{"X-Exposure": str(index)})
 
 
 def _state_map(view: StratumView, index: int, usable: np.ndarray[Any, np.dtype[np.bool_]]) -> Any:

@@ -12,6 +12,7 @@ from ..instruments.known import detector_of
 from ..model.kinds import KINDS, kind_class
 from ..pool.frames import is_image
 from ..query.pixelwhere import FLAGS
+from ..records.plain import table_records
 from .answers import Json
 from .pools import OpenPool, Version
 from .watching import WatchedRoute
@@ -31,11 +32,6 @@ KindName = Annotated[str, Query(description="Raw, Ramp, RateInts or Rate.")]
 Names = Annotated[bool, Query(description="DQ flags by name instead of bits.")]
 
 
-def _rows(table: Any) -> list[dict[str, Any]]:
-    """Give the rows of an astropy table."""
-    return [{name: row[name] for name in table.colnames} for row in table]
-
-
 @router.get("/pixel")
 def show_pixel(
     pool: OpenPool,
@@ -53,7 +49,7 @@ def show_pixel(
     pixel = pool.pixel(x, y, detector=detector or None)
     read = pixel.history if KINDS[cls.kind].is_rate else pixel.ramps
     table = read(cls, where or "1", tag=tag or None, all_versions=all_versions, dq_names=dq_names)
-    return Json(_rows(table))
+    return Json(table_records(table))
 
 
 @router.get("/pixels")
@@ -72,7 +68,7 @@ def list_pixels(
         kind, condition, query=where or "1", tag=tag or None, all_versions=all_versions, detector=detector or None
     )
     table = found.to_table(dq_names=True, limit=limit)
-    return Json({"rows": _rows(table), "columns": list(table.colnames), "more": len(table) == limit})
+    return Json({"rows": table_records(table), "columns": list(table.colnames), "more": len(table) == limit})
 
 
 @router.get("/life")
@@ -93,7 +89,7 @@ def show_life(
             "monitor": life.monitor,
             "detector": life.detector,
             "exposures": life.records(),
-            "episodes": _rows(life.episodes()),
+            "episodes": table_records(life.episodes()),
             "events": [{"time": event.time, "kind": event.kind, "note": event.note} for event in life.events],
         }
     )

@@ -3,6 +3,7 @@
 import { get, getSession } from "./api.js";
 import { copyable } from "./dialogs.js";
 import { fill, h } from "./dom.js";
+import { gridTable } from "./gridtable.js";
 
 const CONDITIONS = [
   ["ngroups >= 20 and detector == 'MIRIMAGE'", "any keyword of any header; text in quotes"],
@@ -33,6 +34,6 @@ export async function show(root, state, { signal }) {
     h("h2", {}, "Keys"), h("dl.facts", {}, KEYS.map(([key, does]) => [h("dt", {}, key), h("dd", {}, does)])),
     h("h2", {}, "HTTP API"), h("p", {}, "Programs use the same addresses as this page, with the token that miripool printed: as the parameter token, or in the header Authorization: Bearer TOKEN. ", h("a", { href: "api/openapi.json" }, "api/openapi.json"), " describes all parameters."),
     copyable(`fits.open(f"{address}files/${state.pool ?? "jpl8"}/3.fits?token={token}", use_fsspec=True)`, "Python"),
-    h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Addresses of the API" }, h("table.grid", {}, h("thead", {}, h("tr", {}, ["", "address", "gives"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map(({ path, method, told }) => h("tr", {}, h("td.mono", {}, method.toUpperCase()), h("td.mono", {}, path.slice(1)), h("td", {}, marked((told.description ?? "").split("\n")[0]))))))));
+    gridTable("Addresses of the API", [["method"], ["address"], ["gives"]], rows.map(({ path, method, told }) =>
+      [h("code", {}, method.toUpperCase()), h("code", {}, path.slice(1)), marked((told.description ?? "").split("\n")[0])])));
 }

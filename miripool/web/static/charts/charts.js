@@ -1,6 +1,6 @@
 // Charts. The one place that uses uPlot, which makes axes, grid and zoom; series, bands and events are drawn on its canvas.
 //
-// A chart is told by: label (a sentence), x and y ({ label, time }), series, bands, events, columns, keys, onPick(record).
+// A chart is described by: label (a sentence), x and y ({ label, time }), series, bands, events, columns, keys, onPick(record).
 // series: { name, of (hidden with that one), colour, shape, line: true|"steps", dash, width, points, hidden, decoration, loose, legend: false }.
 //   points: { x, y, lo, hi, hollow, shape, radius, marks, record }; x of times is seconds since 1970, UTC; NaN is no value.
 //   A decoration is no data: it has no tooltip and no row in the table. A loose series does not count for the range of y.

@@ -1,7 +1,7 @@
 // The table beside a chart: the same values, for those who can't see the chart or want the numbers.
 
 import { h } from "../dom.js";
-import { gridTable } from "./gridtable.js";
+import { gridTable } from "../gridtable.js";
 
 const MOST = 2000;
 

@@ -2,7 +2,7 @@
 
 import { fill, h } from "../dom.js";
 
-/** The panel: { element, sync }; onChange takes the names of the flags to lay over, onOpen is told when they are needed. */
+/** The panel: { element, sync }; onChange takes the names of the flags to lay over, onOpen is called when they are needed. */
 export function flagPanel({ onChange, onOpen, open }) {
   const body = h("div.iv-flags");
   const element = h("details.iv-section", { open, on: { toggle: () => onOpen(element.open) } }, h("summary", {}, "DQ flags"), body);

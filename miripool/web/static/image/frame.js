@@ -13,7 +13,7 @@ export class FrameCanvas {
   /**
    * Draw on a canvas.
    * @param {HTMLCanvasElement} canvas - its size follows its place on the page.
-   * @param {object} told - onView({zoom, cx, cy, fit}) after each zoom or pan by hand, onHover({x, y}|null), onPick({x, y}).
+   * @param {object} calls - onView({zoom, cx, cy, fit}) after each zoom or pan by hand, onHover({x, y}|null), onPick({x, y}).
    * @param {AbortSignal} signal - ends all listening.
    */
   constructor(canvas, { onView, onHover, onPick }, signal) {

@@ -33,7 +33,7 @@ export class FrameFlags {
     this.sides = [];
   }
 
-  /** From the first time that the pointer rests on the image, the flags of its pixels are told. */
+  /** From the first time that the pointer rests on the image, the flags of its pixels are shown. */
   pointAt() {
     if (this.sides.length || this.timer) return;
     this.timer = setTimeout(() => { Object.assign(this, { timer: 0, pointed: true }); this.load(); }, REST);

@@ -444,7 +444,7 @@ class ImageView {
     const said = made.map(({ textContent }) => textContent).join("|");
     if (said === this.said) return; // a blinking picture must not speak each time
     this.said = said;
-    this.readout.setAttribute("aria-live", this.hovered ? "off" : "polite"); // a mark that keys move is told, a pointer's way not
+    this.readout.setAttribute("aria-live", this.hovered ? "off" : "polite"); // a screen reader says where keys move the mark, not the pointer's way
     fill(this.readout, made);
   }
 

@@ -16,7 +16,7 @@ function withSerial(state, serial) {
   return { ...state, serial, minus };
 }
 
-/** Links whose addresses follow the state, which changes in place: `make` makes one, `sync` writes all addresses anew. */
+/** Links whose addresses follow the state, which changes in place: `make` makes one, `sync` writes all addresses again. */
 function followingLinks(state, go) {
   const links = [];
   const make = (text, to) => {

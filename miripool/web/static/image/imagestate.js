@@ -1,4 +1,4 @@
-// What the image view shows, told apart from the page's URL: pure functions of the state and of the API's answers.
+// What the image view shows, from the page's URL: pure functions of the state and of the API's answers.
 
 import { mapOf } from "./colours.js";
 import { LIMITS, SCALES } from "./scales.js";

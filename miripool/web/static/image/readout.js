@@ -27,7 +27,7 @@ export function elementText({ x, y }, frame, { dataset, index }) {
   return `${dataset.name}[${[...index, y - frame.y, x - frame.x].join(", ")}]`;
 }
 
-/** Say where on the detector a pixel of a frame is; its place in the array is told by its indices. */
+/** Say where on the detector a pixel of a frame is; its indices say where it is in the array. */
 function placeText({ x, y }, { of }, about) {
   if (of === "reference") return h("span", {}, referenceText(about, { x, y }));
   if (of === "array") return h("span.faint", { title: "The frame has not the shape of the detector’s part" }, "no pixel of the detector");

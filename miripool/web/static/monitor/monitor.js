@@ -4,7 +4,7 @@ import { get, poolPath } from "../api.js";
 import { stateSwatch, swatch } from "../charts/chartmarks.js";
 import { seconds, timeText } from "../charts/chartvalues.js";
 import { fill, h, stateLink } from "../dom.js";
-import { gridTable } from "../charts/gridtable.js";
+import { gridTable } from "../gridtable.js";
 import { loadEpisodes, statesChoice } from "./monitorepisodes.js";
 import { loadEffects } from "./monitorevents.js";
 import { mapPart } from "./monitormap.js";

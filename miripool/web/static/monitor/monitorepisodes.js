@@ -4,7 +4,7 @@ import { get, poolPath } from "../api.js";
 import { stateSwatch, swatch } from "../charts/chartmarks.js";
 import { num, numberText, seconds, timeText } from "../charts/chartvalues.js";
 import { h, stateLink } from "../dom.js";
-import { gridTable } from "../charts/gridtable.js";
+import { gridTable } from "../gridtable.js";
 
 const PAGE = 25;
 

@@ -4,7 +4,7 @@ import { get, poolPath } from "../api.js";
 import { stateSwatch, swatch } from "../charts/chartmarks.js";
 import { num, percent, seconds, timeText } from "../charts/chartvalues.js";
 import { h } from "../dom.js";
-import { gridTable } from "../charts/gridtable.js";
+import { gridTable } from "../gridtable.js";
 import { shell } from "../words.js";
 
 /** Ask what the events did, and list it. */

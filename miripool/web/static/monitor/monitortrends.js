@@ -5,7 +5,7 @@ import { seriesStyle } from "../charts/chartmarks.js";
 import { makeChart } from "../charts/charts.js";
 import { medianOf, num, numberText, seconds, timeText, withError } from "../charts/chartvalues.js";
 import { h } from "../dom.js";
-import { gridTable } from "../charts/gridtable.js";
+import { gridTable } from "../gridtable.js";
 import { eventsOf } from "../pixel/pixellife.js";
 
 /** Quantities by their names in the API. */

@@ -1,7 +1,7 @@
 // The search for pixels that satisfy a condition, and the list of those found.
 
 import { get, poolPath } from "../api.js";
-import { gridTable } from "../charts/gridtable.js";
+import { gridTable } from "../gridtable.js";
 import { num, numberText } from "../charts/chartvalues.js";
 import { h, stateLink } from "../dom.js";
 import { counted } from "../words.js";

@@ -4,7 +4,7 @@ import { stateStyle } from "../charts/chartmarks.js";
 import { makeChart } from "../charts/charts.js";
 import { num, numberText, seconds, timeText, withError } from "../charts/chartvalues.js";
 import { h } from "../dom.js";
-import { gridTable } from "../charts/gridtable.js";
+import { gridTable } from "../gridtable.js";
 import { askLife, askMonitors } from "./pixelask.js";
 import { counted, shell } from "../words.js";
 

@@ -33,7 +33,7 @@ export function valuesTable(answers, dataset, integration) {
   );
 }
 
-/** Give how values of a dataset are told: the names of its flags or null, and what its first axis counts. */
+/** Give what the values of a dataset are written with: the names of its flags or null, and what its first axis counts. */
 function lookOf({ urn, flags = {} }, name) {
   return { flags: /DQ$/.test(name) ? flags : null, of: /:(RateInts|Ramp|Raw):\d+$/.test(urn) ? "integration" : "plane" };
 }

@@ -3,6 +3,7 @@
 import { address, get, poolPath } from "../api.js";
 import { copyable, openDialog } from "../dialogs.js";
 import { fill, h, stateLink } from "../dom.js";
+import { gridTable } from "../gridtable.js";
 import { chooseColumns } from "./columns.js";
 import { showFacets } from "./facets.js";
 import { actionsOn, openMenu } from "../menu.js";
@@ -235,8 +236,8 @@ function askColumns(view) {
 async function explain(view, where) {
   try {
     const steps = await get(poolPath(view.pool, "explain"), { ...askedOf(view), where });
-    openDialog("How the question is answered", h("table.grid", {}, h("thead", {}, h("tr", {}, ["condition", "answered by", "left"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, steps.map((step) => h("tr", {}, h("td.mono", {}, step.condition), h("td", {}, step.answered_by), h("td.number", {}, step.left.toLocaleString("en")))))),
+    const lines = steps.map((step) => [h("code", {}, step.condition), step.answered_by, step.left.toLocaleString("en")]);
+    openDialog("How the question is answered", gridTable("Conditions", [["condition"], ["answered by"], ["left", true]], lines),
       steps.filter((step) => step.hint).map((step) => h("p", {}, step.hint)));
   } catch (error) {
     view.question.showError(error);

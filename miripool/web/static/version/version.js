@@ -3,6 +3,7 @@
 import { get, poolPath } from "../api.js";
 import { copyable } from "../dialogs.js";
 import { fill, h, stateLink } from "../dom.js";
+import { gridTable } from "../gridtable.js";
 import { drawLineage } from "./lineage.js";
 import { actionsOn, keywordTable, openMenu } from "../menu.js";
 import { bytes, counted, serialOf, short, time } from "../words.js";
@@ -85,7 +86,7 @@ function datasets(page) {
     const link = h("a", { href: `files/${encodeURIComponent(pool)}/${serial}/${encodeURIComponent(one.dataset)}.fits`, download: "", "aria-label": `FITS file of ${one.dataset}` }, "FITS");
     return h("tr", {}, h("td", {}, name), h("td.mono", {}, one.dtype), h("td.mono", {}, `(${one.shape.join(", ")})`), h("td", {}, one.unit ?? ""), values, h("td", {}, link), h("td.mono.blob", { title: one.blob }, one.blob ?? ""));
   });
-  return [h("div.scroll", { tabindex: "0", role: "region", "aria-label": "Datasets" }, h("table.grid", {}, h("thead", {}, h("tr", {}, names.map((name, i) => h(i > 3 && i < 10 ? "th.number" : "th", { scope: "col" }, name)))), h("tbody", {}, rows))),
+  return [gridTable("Datasets", names.map((name, i) => [name, i > 3 && i < 10]), rows),
     images.size ? histogram(page, [...images]) : null];
 }
 

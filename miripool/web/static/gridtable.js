@@ -1,6 +1,6 @@
 // Tables of values in a box that scrolls by itself.
 
-import { h } from "../dom.js";
+import { h } from "./dom.js";
 
 /**
  * Make a table in a box.
