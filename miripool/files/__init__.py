@@ -1,0 +1,1 @@
+"""Pools as folders of FITS files: mounted by FUSE, or served by WebDAV."""
