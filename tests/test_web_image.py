@@ -15,7 +15,7 @@ from web import Served
 
 from miripool import Home, Pool
 from miripool.cli.app import app
-from miripool.pool.frames import thumbnail
+from miripool.pool.images.frames import thumbnail
 
 __all__ = ["page"]  # a fixture
 

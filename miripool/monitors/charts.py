@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..instruments.known import detector_named
-from ..pixels.figures import show_times, time_limits
+from ..pool.images.figures import show_times, time_limits
 from .amplifiers import AMPLIFIERS, amplifiers_of
 from .events import events_of
 from .robust import centre_and_sigma

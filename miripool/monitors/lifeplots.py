@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..pixels.figures import new_figure, save_figure, show_times, time_limits
 from ..pixels.plots import draw_ramps, tidy_ticks
+from ..pool.images.figures import new_figure, save_figure, show_times, time_limits
 from ..system.words import counted
 from .charts import draw_events
 from .maskflags import flags_in

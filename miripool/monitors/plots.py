@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import InvalidInput
 from ..model.keywords import suggest
-from ..pixels.figures import new_figure, save_figure
+from ..pool.images.figures import new_figure, save_figure
 from ..system.words import counted
 from .charts import draw_histogram, draw_population, draw_trends
 from .events import events_of

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..pool.images.figures import new_figure, save_figure, show_times
 from ..query.pixelwhere import FLAGS
-from .figures import new_figure, save_figure, show_times
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from .. import __version__
-from ..pool.frames import Frames
+from ..pool.images.frames import Frames
 from . import changes, files, frames, listing, monitors, pixels, versions
 from .access import Access, Guard
 from .answers import Json, add_handlers

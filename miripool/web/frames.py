@@ -13,7 +13,7 @@ from ..index import find_neighbours
 from ..instruments.known import detector_of
 from ..monitors.states import STATES
 from ..pool.core import core_of
-from ..pool.frames import Frames, axes_of, image_named, is_image, thumbnail
+from ..pool.images.frames import Frames, axes_of, image_named, is_image, thumbnail
 from ..pool.reference import ProductRef
 from ..query.pixelwhere import FLAGS
 from .answers import Json

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from ..errors import InvalidInput
 from ..instruments.known import detector_of
 from ..model.kinds import KINDS, kind_class
-from ..pool.frames import is_image
+from ..pool.images.frames import is_image
 from ..query.pixelwhere import FLAGS
 from ..records.plain import table_records
 from .answers import Json

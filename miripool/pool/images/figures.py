@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInput, StorageError
+from ...errors import InvalidInput, StorageError
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FormatError, InvalidInput, ProductNotFound
-from ..instruments.known import detector_of
-from ..model.keywords import suggest
+from ...errors import FormatError, InvalidInput, ProductNotFound
+from ...instruments.known import detector_of
+from ...model.keywords import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ..model.dataset import Dataset
-    from ..model.product import Product
+    from ...model.dataset import Dataset
+    from ...model.product import Product
 
 __all__ = ["Frames", "axes_of", "image_named", "is_image", "thumbnail"]
 
