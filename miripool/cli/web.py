@@ -10,6 +10,7 @@ import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urljoin
 
 import typer
 
@@ -93,6 +94,7 @@ def _serve(
     port: _Port = 0,
     may_write: Annotated[bool, typer.Option("--write", help="Allow changes: tags, trash, contexts, copies.")] = False,
     allow_host: _Hosts = None,
+    with_dav: Annotated[bool, typer.Option("--dav", help="Also serve pools as files, by WebDAV, for reading.")] = False,
 ) -> None:
     """Serve pools by HTTP to programs on this machine, for reading unless --write is given.
 
@@ -102,7 +104,19 @@ def _serve(
     need_web()
     from ..web.serving import serve
 
-    serve(home_of(context), pool=name, port=port, write=may_write, hosts=allow_host or [], ready=_tell)
+    home = home_of(context)
+    dav = None
+    if with_dav:
+        from ..files.dav import dav_app
+
+        dav = dav_app(home)
+
+    def ready(url: str) -> None:
+        _tell(url)
+        if with_dav:
+            say(f"WebDAV: {urljoin(url, 'dav/')} (any user name; the token is the password)")
+
+    serve(home, pool=name, port=port, write=may_write, hosts=allow_host or [], dav=dav, ready=ready)
 
 
 def _tell(url: str) -> None:

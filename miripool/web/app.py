@@ -13,28 +13,32 @@ from starlette.staticfiles import StaticFiles
 from .. import __version__
 from ..pool.images.frames import Frames
 from . import changes, files, frames, listing, monitors, pixels, versions
-from .access import Access, Guard
 from .answers import Json, add_handlers
 from .files import STREAMS, KeptFiles
+from .guard import Guard
 from .pools import Pools, pools_of
+from .visitors import DAV
+from .wsgi import Below
 
 if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
     from starlette.types import ASGIApp
+
+    from .visitors import Door, Visitor
 
 __all__ = ["make_api", "make_app"]
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def make_api(pools: Pools, access: Access) -> FastAPI:
+def make_api(pools: Pools) -> FastAPI:
     """Make the application, without the guard before it.
 
     Parameters
     ----------
     pools : Pools
         What it shows.
-    access : Access
-        What the page is allowed, and its token for changes.
 
     Returns
     -------
@@ -51,7 +55,6 @@ def make_api(pools: Pools, access: Access) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.pools = pools
-    app.state.access = access
     app.state.frames = Frames()
     app.state.files = KeptFiles()
     app.state.streams = asyncio.Semaphore(STREAMS)
@@ -66,34 +69,31 @@ def make_api(pools: Pools, access: Access) -> FastAPI:
     return app
 
 
-def make_app(pools: Pools, access: Access) -> ASGIApp:
+def make_app(pools: Pools, door: Door, *, dav: WSGIApplication | None = None) -> ASGIApp:
     """Make the application, guarded.
 
     Parameters
     ----------
     pools : Pools
         What it shows.
-    access : Access
+    door : Door
         Who may enter.
+    dav : WSGI application, keyword-only, optional
+        Pools as files, for WebDAV.
 
     Returns
     -------
     ASGI application
         For a server.
     """
-    return Guard(make_api(pools, access), access)
+    api = make_api(pools)
+    return Guard(api if dav is None else Below(api, DAV, dav), door)
 
 
 def _session(request: Request, pools: Annotated[Pools, Depends(pools_of)]) -> Json:
     """Tell what the server is, whether it may change pools, and which pools it shows."""
-    access: Access = request.app.state.access
-    return Json(
-        {
-            "version": __version__,
-            "write": access.write,
-            "pools": pools.names(),
-        }
-    )
+    visitor: Visitor = request.state.visitor
+    return Json({"version": __version__, "write": visitor.write, "pools": pools.names()})
 
 
 def _page() -> Response:

@@ -25,6 +25,7 @@ from .pools import Pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from wsgiref.types import WSGIApplication
 
     from ..session.home import Home
 
@@ -44,6 +45,7 @@ def serve(
     port: int = 0,
     write: bool = False,
     hosts: Iterable[str] = (),
+    dav: WSGIApplication | None = None,
     ready: Callable[[str], None],
 ) -> None:
     """Serve pools until interrupted.
@@ -60,6 +62,8 @@ def serve(
         Allow changes.
     hosts : iterable of str, keyword-only
         Further names under which proxies call this server.
+    dav : WSGI application, keyword-only, optional
+        Pools as files, for WebDAV, at ``/dav``.
     ready : callable, keyword-only
         Called with the page's address, token included, once the server answers.
 
@@ -77,7 +81,7 @@ def serve(
     access = Access(listener.getsockname()[1], write, frozenset(host.lower() for host in hosts))
     # The access log would hold the token.
     config = uvicorn.Config(
-        make_app(pools, access),
+        make_app(pools, access, dav=dav),
         log_config=None,  # uvicorn's own looks at stdout, which may be closed
         log_level=logging.WARNING,
         access_log=False,
