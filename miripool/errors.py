@@ -24,7 +24,8 @@
     ├── ServerError              90   check the PostgreSQL server
     │   └── ServerUnavailable    91
     ├── PipelineError           100   read the pipeline's message
-    └── Interrupted             110   ask again, or ask for less
+    ├── Interrupted             110   ask again, or ask for less
+    └── ProgramError            120   look at the other program, e.g. DS9
 
 The number is the exit code of the command line. Kinds and codes are append-only: scripts rely on them.
 """
@@ -51,6 +52,7 @@ __all__ = [
     "PipelineError",
     "PoolNotFound",
     "ProductNotFound",
+    "ProgramError",
     "QueryError",
     "ReadOnly",
     "ServerError",
@@ -266,6 +268,13 @@ class Interrupted(MiripoolError):
 
     kind = "interrupted"
     exit_code = 110
+
+
+class ProgramError(MiripoolError):
+    """Another program, such as DS9 or TOPCAT, does not answer, has ended, or refused what it was sent."""
+
+    kind = "program"
+    exit_code = 120
 
 
 class IncompleteAnswer(UserWarning):

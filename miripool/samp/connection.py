@@ -1,0 +1,322 @@
+"""A connection to the hub: who else is there, messages to them with a time limit, and messages from them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import logging
+import threading
+import time
+import xmlrpc.client
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput, MiripoolError, ProgramError
+from .hub import ensure_hub
+from .lockfile import PatientTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .lockfile import HubAddress
+
+__all__ = ["Client", "Connection", "connect", "need_samp"]
+
+_log = logging.getLogger(__name__)
+
+_CONNECTIONS = 4
+_HUB_SECONDS = 10.0
+"""To wait for an answer of the hub itself."""
+_LOOK_SECONDS = 0.5
+"""How often a sender looks whether the receiver is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program that is connected to the hub.
+
+    Attributes
+    ----------
+    id : str
+        The hub's name of it, e.g. ``cli#3``.
+    name : str
+        Its own name, e.g. ``SAOImageDS9``, ``topcat``.
+    mtypes : tuple of str
+        Types of messages that it takes, sorted; ``*`` at the end stands for anything.
+    """
+
+    id: str
+    name: str
+    mtypes: tuple[str, ...]
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it shows FITS images."""
+        return self.takes("image.load.fits")
+
+    @property
+    def takes_tables(self) -> bool:
+        """Whether it shows tables."""
+        return self.takes("table.load.votable")
+
+    def takes(self, mtype: str) -> bool:
+        """Tell whether the program takes messages of a type.
+
+        Parameters
+        ----------
+        mtype : str
+            E.g. ``image.load.fits``.
+
+        Returns
+        -------
+        bool
+            Whether it has subscribed to them.
+        """
+        return any(mtype.startswith(one[:-1]) if one.endswith(".*") else one in (mtype, "*") for one in self.mtypes)
+
+
+def need_samp() -> None:
+    """Refuse to go on where the package of the extra ``samp`` is missing.
+
+    Raises
+    ------
+    InvalidInput
+        The message says how to install it.
+    """
+    try:
+        import pyvo.samp
+    except ImportError as error:
+        raise InvalidInput(
+            f"sending to DS9 and TOPCAT needs the extra 'samp', and {error.name} is not installed; "
+            "install it with: pip install 'miripool[samp]'"
+        ) from None
+    pyvo.samp.conf.use_internet = False
+
+
+@contextlib.contextmanager
+def connect(
+    name: str = "miripool", *, receiving: Mapping[str, Callable[[str, dict[str, Any]], None]] | None = None
+) -> Iterator[Connection]:
+    """Connect to the user's hub; one of our own is started if there is none.
+
+    Parameters
+    ----------
+    name : str
+        Under which others see this program.
+    receiving : mapping of str to callable, keyword-only, optional
+        For each type of message to take, e.g. ``table.highlight.row``, what is called with the id of the sender and
+        the message's parameters. It is called in a thread of its own.
+
+    Yields
+    ------
+    Connection
+        Valid within the ``with`` block.
+
+    Raises
+    ------
+    InvalidInput
+        If the extra ``samp`` is not installed.
+    ProgramError
+        If the hub can't be started or does not answer.
+    """
+    need_samp()
+    connection = Connection(ensure_hub(), name, receiving or {})
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+class Connection:
+    """A program's place at the hub; see `connect`.
+
+    Parameters
+    ----------
+    address : HubAddress
+        Of the hub.
+    name : str
+        Under which others see this program.
+    receiving : mapping of str to callable
+        As for `connect`.
+
+    Attributes
+    ----------
+    id : str
+        The hub's name of this program.
+    """
+
+    def __init__(
+        self, address: HubAddress, name: str, receiving: Mapping[str, Callable[[str, dict[str, Any]], None]]
+    ) -> None:
+        from pyvo.samp import SAMPClient, SAMPHubProxy, SAMPXXEServerProxy
+        from pyvo.samp.utils import ServerProxyPool
+
+        def proxy(url: str) -> Any:
+            return SAMPXXEServerProxy(url, transport=PatientTransport(_HUB_SECONDS), allow_none=True)
+
+        self._url = address.url
+        self._tags = map(str, itertools.count())
+        self._hub = SAMPHubProxy()
+        with self._talking():
+            self._hub.connect(hub_params=address.parameters, pool_size=1)
+            self._hub.proxy.shutdown()
+            self._hub.proxy = ServerProxyPool(_CONNECTIONS, proxy, address.url)
+            told = {"samp.name": name, "samp.description.text": "pools of calibration products"}
+            self._client = SAMPClient(self._hub, metadata=told, addr="127.0.0.1")
+            self._client.unbind_receive_call("client.env.get", declare=False)  # it tells passwords
+            for mtype, function in receiving.items():
+                self._client.bind_receive_message(mtype, self._receiver(function), declare=False)
+            self._client.start()
+            try:
+                self._client.register()
+            except BaseException:
+                self._client.stop()
+                raise
+        self.id: str = self._client.get_public_id()
+
+    def close(self) -> None:
+        """Leave the hub, if it is still there."""
+        with contextlib.suppress(ProgramError), self._talking():
+            self._client.unregister()
+        self._client.stop()
+        self._hub.disconnect()
+
+    def clients(self) -> list[Client]:
+        """List the other programs at the hub, in the order in which they came; the hub itself is left out.
+
+        Returns
+        -------
+        list of Client
+            Of those that have said what they take.
+
+        Raises
+        ------
+        ProgramError
+            If the hub does not answer.
+        """
+        from pyvo.samp import SAMPProxyError
+
+        found = []
+        key = self._client.get_private_key()
+        with self._talking():
+            for one in self._ids():
+                with contextlib.suppress(SAMPProxyError):  # it has just left
+                    mtypes = self._hub.get_subscriptions(key, one)
+                    name = self._hub.get_metadata(key, one).get("samp.name") or one
+                    found.append(Client(one, str(name), tuple(sorted(mtypes))))
+        return found
+
+    def _ids(self) -> list[str]:
+        listed: list[str] = self._hub.get_registered_clients(self._client.get_private_key())
+        return [one for one in listed if one not in (self._client._hub_id, self.id)]
+
+    def notify(self, client: Client, mtype: str, parameters: Mapping[str, Any]) -> None:
+        """Send a message without waiting for an answer.
+
+        Parameters
+        ----------
+        client : Client
+            Who gets it.
+        mtype : str
+            Type of the message.
+        parameters : mapping
+            Its values: text, lists and mappings of text.
+
+        Raises
+        ------
+        ProgramError
+            If the hub does not take it, e.g. because the client has left.
+        """
+        message = {"samp.mtype": mtype, "samp.params": dict(parameters)}
+        with self._talking():
+            self._hub.notify(self._client.get_private_key(), client.id, message)
+
+    def call(self, client: Client, mtype: str, parameters: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+        """Send a message, and wait for the answer.
+
+        Parameters
+        ----------
+        client, mtype, parameters : object
+            As for `notify`.
+        seconds : float, keyword-only
+            To wait at most.
+
+        Returns
+        -------
+        dict
+            The answer's values.
+
+        Raises
+        ------
+        ProgramError
+            If the client answers with an error, leaves, or does not answer in time; or the hub does not answer.
+        """
+        answered, answers = threading.Event(), []
+
+        def take(_key: str, _sender: str, _tag: str, answer: dict[str, Any]) -> None:
+            answers.append(answer)
+            answered.set()
+
+        tag = next(self._tags)
+        message = {"samp.mtype": mtype, "samp.params": dict(parameters)}
+        self._client.bind_receive_response(tag, take)
+        try:
+            with self._talking():
+                self._hub.call(self._client.get_private_key(), client.id, tag, message)
+                self._wait(client, answered, seconds)
+        finally:
+            self._client.unbind_receive_response(tag)
+        return _result(client, answers[0])
+
+    def _wait(self, client: Client, answered: threading.Event, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not answered.wait(max(0.0, min(_LOOK_SECONDS, until - time.monotonic()))):
+            if client.id not in self._ids():
+                raise ProgramError(f"{client.name} has ended while it was receiving; start it again, and send again")
+            if time.monotonic() >= until:
+                raise ProgramError(
+                    f"{client.name} has not answered within {seconds:.0f} s; look at its window: it may hang, or wait "
+                    "for an answer of yours"
+                )
+
+    def _receiver(self, function: Callable[[str, dict[str, Any]], None]) -> Callable[..., None]:
+        """Make what pyvo calls for a message; a call gets an answer, a notification none."""
+
+        def receive(key: str, sender: str, number: str | None, _mtype: str, values: dict[str, Any], _more: Any) -> None:
+            answer: dict[str, Any] = {"samp.status": "samp.ok", "samp.result": {}}
+            try:
+                function(sender, values)
+            except MiripoolError as error:
+                _log.info("a message of %s was refused: %s", sender, error)
+                answer = {"samp.status": "samp.error", "samp.error": {"samp.errortxt": str(error)}}
+            if number is not None:
+                self._hub.reply(key, number, answer)
+
+        return receive
+
+    @contextlib.contextmanager
+    def _talking(self) -> Iterator[None]:
+        """Say in our words what goes wrong between this program and the hub."""
+        from pyvo.samp import SAMPClientError, SAMPHubError
+
+        try:
+            yield
+        except TimeoutError as error:
+            raise ProgramError(
+                f"the SAMP hub at {self._url} does not answer; end the program that runs it, and try again"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ProgramError(f"the SAMP hub at {self._url} has ended ({error}); try again") from error
+        except (xmlrpc.client.Error, SAMPClientError, SAMPHubError) as error:  # a fault is one of the first
+            said = getattr(error, "faultString", str(error))
+            raise ProgramError(f"the SAMP hub at {self._url} refuses: {said}") from error
+
+
+def _result(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
+    """Give the values of an answer; an error is raised with the client's own words."""
+    if answer.get("samp.status") == "samp.error":
+        said = answer.get("samp.error", {}).get("samp.errortxt") or "it does not say why"
+        raise ProgramError(f"{client.name} refused it: {said}")
+    result: dict[str, Any] = answer.get("samp.result", {})
+    return result
