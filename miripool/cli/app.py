@@ -21,6 +21,7 @@ from . import (
     products,
     provenance,
     server,
+    serving,
     simulate,
     statistics,
     tags,
@@ -118,3 +119,4 @@ server.register(app)
 simulate.register(app)
 demo.register(app)
 web.register(app)
+serving.register(app)

@@ -1,4 +1,4 @@
-"""Commands that show pools in a browser, and serve them to programs."""
+"""The command that shows pools in a browser, and what all commands share that serve them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urljoin
 
 import typer
 
@@ -23,22 +22,22 @@ if TYPE_CHECKING:
 
     from ..session.home import Home
 
-__all__ = ["browse_home", "need_web", "register"]
+__all__ = ["FirstPool", "HostsOption", "PortOption", "browse_home", "need_web", "register", "tell_address"]
 
-_Port = Annotated[int, typer.Option("--port", metavar="N", help="Port on 127.0.0.1.", show_default="any free one")]
-_Hosts = Annotated[
+PortOption = Annotated[int, typer.Option("--port", metavar="N", help="Port on 127.0.0.1.", show_default="any free one")]
+HostsOption = Annotated[
     list[str] | None,
     typer.Option("--allow-host", metavar="NAME", help="Also answer under this name, that of a proxy on this machine."),
 ]
-_Pool = Annotated[str | None, typer.Argument(metavar="[POOL]", help="The pool to show first.", show_default=False)]
+FirstPool = Annotated[str | None, typer.Argument(metavar="[POOL]", help="The pool to show first.", show_default=False)]
 
 
 def _browse(
     context: typer.Context,
-    name: _Pool = None,
-    port: _Port = 0,
+    name: FirstPool = None,
+    port: PortOption = 0,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the system's browser.")] = False,
-    allow_host: _Hosts = None,
+    allow_host: HostsOption = None,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
 ) -> None:
     """Look at pools in a browser: tables, images, pixels, versions, monitors.
@@ -75,7 +74,7 @@ def browse_home(
     files: list[Path] = []
 
     def ready(url: str) -> None:
-        _tell(url)
+        tell_address(url)
         if open_browser:
             files.append(redirect_file(url))
             # A browser in the terminal would take it over; opening may wait for the browser, so it has its thread.
@@ -88,39 +87,15 @@ def browse_home(
             file.unlink(missing_ok=True)
 
 
-def _serve(
-    context: typer.Context,
-    name: _Pool = None,
-    port: _Port = 0,
-    may_write: Annotated[bool, typer.Option("--write", help="Allow changes: tags, trash, contexts, copies.")] = False,
-    allow_host: _Hosts = None,
-    with_dav: Annotated[bool, typer.Option("--dav", help="Also serve pools as files, by WebDAV, for reading.")] = False,
-) -> None:
-    """Serve pools by HTTP to programs on this machine, for reading unless --write is given.
+def tell_address(address: str) -> None:
+    """Print where a server answers, at once: programs wait for this line.
 
-    Prints the address of the page, with the token that each request needs: as a parameter, or in the header
-    `Authorization: Bearer TOKEN`. `api/openapi.json` describes the API. Ctrl-C ends it.
+    Parameters
+    ----------
+    address : str
+        URL, or path of a socket.
     """
-    need_web()
-    from ..web.serving import serve
-
-    home = home_of(context)
-    dav = None
-    if with_dav:
-        from ..files.dav import dav_app
-
-        dav = dav_app(home)
-
-    def ready(url: str) -> None:
-        _tell(url)
-        if with_dav:
-            say(f"WebDAV: {urljoin(url, 'dav/')} (any user name; the token is the password)")
-
-    serve(home, pool=name, port=port, write=may_write, hosts=allow_host or [], dav=dav, ready=ready)
-
-
-def _tell(url: str) -> None:
-    write(url)
+    write(address)
     if sys.stdout is not None:  # it may be closed
         sys.stdout.flush()
     say("Ctrl-C ends the server")
@@ -162,7 +137,7 @@ def _end_with_parent() -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands.
+    """Add the command.
 
     Parameters
     ----------
@@ -170,4 +145,3 @@ def register(app: typer.Typer) -> None:
         The command line.
     """
     app.command("browse")(_browse)
-    app.command("serve")(_serve)

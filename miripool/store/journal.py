@@ -9,6 +9,7 @@ that has followed it must hold.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
 import os
 import pwd
@@ -39,6 +40,7 @@ __all__ = [
     "Save",
     "Tag",
     "Untag",
+    "acting_as",
     "purged_serials",
     "user_name",
 ]
@@ -158,7 +160,8 @@ class Entry:
     versions : int
         How many versions the entries up to this one have saved; those in the trash count.
     user, host : str or None
-        The writer's account, and the name of the machine; None in entries of form 1.
+        The writer's account, or the name under which a server acts (see `acting_as`), and the name of the machine;
+        None in entries of form 1.
     nonce : str or None
         A random number of the writer's, so that no two entries are alike: a writer that did not hear whether its entry
         was taken finds out by reading it. None in entries of form 1.
@@ -526,7 +529,7 @@ class Journal:
             tuple(actions),
             next_serial=max([next_serial, *(serial + 1 for serial in serials)]),
             versions=versions + len(serials),
-            user=_printable(user_name()),
+            user=_printable(_acting.get() or user_name()),
             host=_printable(socket.gethostname()),
             nonce=secrets.token_hex(8),
         ).sealed()
@@ -552,6 +555,26 @@ class Journal:
         data = entry.to_bytes()
         with self._held() as folder:
             return folder.put(self.key(entry.n), data)
+
+
+_acting: contextvars.ContextVar[str | None] = contextvars.ContextVar("acting", default=None)
+"""The user for whom this process writes, where it is not its own account."""
+
+
+@contextlib.contextmanager
+def acting_as(user: str) -> Iterator[None]:
+    """Write entries in the name of a user, in this thread or task and in those that take over its context.
+
+    Parameters
+    ----------
+    user : str
+        The name that entries get instead of that of the process's account.
+    """
+    before = _acting.set(user)
+    try:
+        yield
+    finally:
+        _acting.reset(before)
 
 
 def user_name() -> str:

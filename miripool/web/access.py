@@ -8,7 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from .visitors import Knock, Reply, Visitor, host_of, is_same
+from .replies import Reply
+from .visitors import Knock, Visitor, host_of, is_same, split_host
 
 __all__ = ["Access"]
 
@@ -81,7 +82,7 @@ class Access:
         bool
             False for a name that somebody else's page could have resolved to this machine.
         """
-        name, port = _split_host(host.lower())
+        name, port = split_host(host.lower())
         if name in self.hosts or host.lower() in self.hosts:
             return True
         return name in _LOCAL and (port or "80") == str(self.port)
@@ -181,11 +182,3 @@ def _password(given: str) -> str:
         return base64.b64decode(given.strip(), validate=True).decode("utf-8", "surrogateescape").partition(":")[2]
     except binascii.Error:
         return ""
-
-
-def _split_host(host: str) -> tuple[str, str]:
-    if host.startswith("["):
-        name, _, port = host.partition("]")
-        return name + "]", port.removeprefix(":")
-    name, _, port = host.partition(":")
-    return name, port

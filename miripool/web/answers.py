@@ -23,11 +23,15 @@ from ..errors import (
     ServerUnavailable,
 )
 from ..records.plain import as_json
+from .prefix import nothing_at
+from .replies import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI, Request
+
+    from .visitors import Visitor
 
 __all__ = ["Json", "add_handlers", "status_of"]
 
@@ -135,14 +139,19 @@ async def _not_valid(_request: Request, error: Exception) -> Response:
     return _error(400, "invalid-input", "; ".join(told))
 
 
-async def _of_http(_request: Request, error: Exception) -> Response:
+async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    words = {404: "there is nothing at this address", 405: "this address does not take such a request"}
-    kind = {404: "not-found", 405: "method"}.get(error.status_code, "http")
+    if error.status_code == 404:
+        media, body = sentence("not-found", nothing_at(request.url.path), request.headers.get("accept", ""))
+        return Response(body, 404, {"Cache-Control": "no-store"}, media)
+    words = {405: "this address does not take such a request"}
+    kind = {405: "method"}.get(error.status_code, "http")
     return _error(error.status_code, kind, words.get(error.status_code, str(error.detail)))
 
 
 async def _fault(request: Request, error: Exception) -> Response:
+    visitor: Visitor = request.state.visitor
+    who = "" if visitor.user is None else f" by {visitor.user}"
     # The path only: the query may hold the token.
-    _log.error("a request for %s failed", request.url.path, exc_info=error)
+    _log.error("a request%s for %s failed", who, request.url.path, exc_info=error)
     return _error(500, "fault", f"miripool has a fault here ({type(error).__name__}); the server's log says more")

@@ -17,6 +17,7 @@ from .answers import Json, add_handlers
 from .files import STREAMS, KeptFiles
 from .guard import Guard
 from .pools import Pools, pools_of
+from .prefix import Prefixed
 from .visitors import DAV
 from .wsgi import Below
 
@@ -69,7 +70,9 @@ def make_api(pools: Pools) -> FastAPI:
     return app
 
 
-def make_app(pools: Pools, door: Door, *, dav: WSGIApplication | None = None) -> ASGIApp:
+def make_app(
+    pools: Pools, door: Door, *, pool: str | None = None, dav: WSGIApplication | None = None, prefix: str = ""
+) -> ASGIApp:
     """Make the application, guarded.
 
     Parameters
@@ -78,8 +81,12 @@ def make_app(pools: Pools, door: Door, *, dav: WSGIApplication | None = None) ->
         What it shows.
     door : Door
         Who may enter.
+    pool : str, keyword-only, optional
+        What the page shows first, where its address does not say.
     dav : WSGI application, keyword-only, optional
         Pools as files, for WebDAV.
+    prefix : str, keyword-only
+        What a proxy puts before all paths; from `read_prefix`.
 
     Returns
     -------
@@ -87,13 +94,24 @@ def make_app(pools: Pools, door: Door, *, dav: WSGIApplication | None = None) ->
         For a server.
     """
     api = make_api(pools)
-    return Guard(api if dav is None else Below(api, DAV, dav), door)
+    api.state.pool = pool
+    guarded = Guard(api if dav is None else Below(api, DAV, dav, prefix=prefix), door)
+    return Prefixed(guarded, prefix) if prefix else guarded
 
 
 def _session(request: Request, pools: Annotated[Pools, Depends(pools_of)]) -> Json:
-    """Tell what the server is, whether it may change pools, and which pools it shows."""
+    """Tell what the server is, who asks, whether he may change pools, by which key, and which pools there are."""
     visitor: Visitor = request.state.visitor
-    return Json({"version": __version__, "write": visitor.write, "pools": pools.names()})
+    return Json(
+        {
+            "version": __version__,
+            "user": visitor.user,
+            "write": visitor.write,
+            "key": visitor.key,
+            "pool": request.app.state.pool,
+            "pools": pools.names(),
+        }
+    )
 
 
 def _page() -> Response:

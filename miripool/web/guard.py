@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from .visitors import Knock, Reply
+from ..store.journal import acting_as
+from .replies import Reply
+from .visitors import Knock
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,13 +55,19 @@ class Guard:
             await send(message)
 
         knock = Knock.of(scope)
-        found = self._door.admit(knock)
-        reply = found if isinstance(found, Reply) else _refusal(knock) or self._refuse_change(knock, found)
-        if reply is not None:
-            await _answer(send_safely, reply)
+        found = self._admit(knock)
+        if isinstance(found, Reply):
+            await found.send(send_safely, knock.header("accept"))
             return
         entered = {**scope, "state": {**scope.get("state", {}), "visitor": found}, "query_string": _query(knock)}
-        await self._app(entered, _limited(receive), send_safely)
+        with contextlib.nullcontext() if found.user is None else acting_as(found.user):
+            await self._app(entered, _limited(receive), send_safely)
+
+    def _admit(self, knock: Knock) -> Visitor | Reply:
+        found = self._door.admit(knock)
+        if isinstance(found, Reply):
+            return found
+        return _refuse(knock) or self._refuse_change(knock, found) or found
 
     def _refuse_change(self, knock: Knock, visitor: Visitor) -> Reply | None:
         if knock.method in (_READING_FILES if knock.is_for_files else _READING):
@@ -69,7 +78,7 @@ class Guard:
         return self._door.refuse_change(knock, visitor)
 
 
-def _refusal(knock: Knock) -> Reply | None:
+def _refuse(knock: Knock) -> Reply | None:
     if "\0" in knock.path or any("\0" in text for key, values in knock.query.items() for text in (key, *values)):
         return Reply(400, "invalid-input", "an address can't hold the character NUL; leave it out")
     return None
@@ -94,9 +103,3 @@ def _limited(receive: Receive) -> Receive:
         return message
 
     return receive_some
-
-
-async def _answer(send: Send, reply: Reply) -> None:
-    about = [(b"content-type", b"application/json"), (b"content-length", str(len(reply.body)).encode())]
-    await send({"type": "http.response.start", "status": reply.status, "headers": [*about, *reply.headers]})
-    await send({"type": "http.response.body", "body": reply.body})

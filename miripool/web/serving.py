@@ -1,12 +1,12 @@
-"""Serving: one process on 127.0.0.1, until it is interrupted or the process that started it has ended."""
+"""Serving: one process, on 127.0.0.1 or on a socket file, until it is interrupted or its parent has ended."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import importlib
 import logging
-import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -14,26 +14,32 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from ..errors import AlreadyExists, InvalidInput, MiripoolError
+from ..errors import MiripoolError
 from ..pool.core import core_of
 from ..pool.listing import column_names
 from ..pool.page import facets, page
 from .access import Access
 from .app import make_app
+from .listening import listen_on_file, listen_on_port
 from .listing import FACETS
 from .pools import Pools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import socket
+    from collections.abc import Callable, Iterable, Iterator
     from wsgiref.types import WSGIApplication
 
-    from ..session.home import Home
+    from starlette.types import ASGIApp
 
-__all__ = ["redirect_file", "serve"]
+    from ..session.home import Home
+    from .team import Team
+
+__all__ = ["redirect_file", "serve", "serve_team"]
 
 _log = logging.getLogger(__name__)
 
-_ADDRESS = "127.0.0.1"
+_PROXY_KEEPS = 300
+"""Seconds that a proxy's connection stays open: longer than the 120 s of Caddy, which may use it to its last second."""
 _END = 3
 """Seconds that open requests get when the server stops."""
 
@@ -46,9 +52,10 @@ def serve(
     write: bool = False,
     hosts: Iterable[str] = (),
     dav: WSGIApplication | None = None,
+    prefix: str = "",
     ready: Callable[[str], None],
 ) -> None:
-    """Serve pools until interrupted.
+    """Serve pools to the user who runs this process, until interrupted.
 
     Parameters
     ----------
@@ -64,6 +71,8 @@ def serve(
         Further names under which proxies call this server.
     dav : WSGI application, keyword-only, optional
         Pools as files, for WebDAV, at ``/dav``.
+    prefix : str, keyword-only
+        What a proxy puts before all paths; from `miripool.web.prefix.read_prefix`.
     ready : callable, keyword-only
         Called with the page's address, token included, once the server answers.
 
@@ -74,34 +83,93 @@ def serve(
     AlreadyExists
         If the port is used.
     """
-    pools = Pools(home)
-    if pool is not None:
-        pools.pool(pool)  # a pool that is not there is said before the server starts
-    listener = _listen(port)
-    access = Access(listener.getsockname()[1], write, frozenset(host.lower() for host in hosts))
+    with _opened(home, pool) as pools, listen_on_port(port) as listener:
+        access = Access(listener.getsockname()[1], write, frozenset(host.lower() for host in hosts))
+        app = make_app(pools, access, pool=pool, dav=dav, prefix=prefix)
+        _run(app, listener, pools, pool, lambda: ready(access.url_of(pool)))
+
+
+def serve_team(
+    home: Home,
+    team: Team,
+    socket: Path,
+    *,
+    group: str | None = None,
+    pool: str | None = None,
+    dav: WSGIApplication | None = None,
+    prefix: str = "",
+    ready: Callable[[str], None],
+) -> None:
+    """Serve pools to the users of a proxy, until interrupted: on a socket file only, so that nobody gets past it.
+
+    Parameters
+    ----------
+    home : Home
+        The pools' home.
+    team : Team
+        Who may read and write.
+    socket : pathlib.Path
+        The socket file.
+    group : str, keyword-only, optional
+        The group that may open it, besides this user.
+    pool : str, keyword-only, optional
+        Show this pool first.
+    dav : WSGI application, keyword-only, optional
+        Pools as files, for WebDAV, at ``/dav``.
+    prefix : str, keyword-only
+        What the proxy puts before all paths; from `miripool.web.prefix.read_prefix`.
+    ready : callable, keyword-only
+        Called with the socket's path once the server answers.
+
+    Raises
+    ------
+    PoolNotFound
+        If there is no such pool.
+    AlreadyExists, FileMissing, InvalidInput
+        If there can't be such a socket.
+    """
+    with _opened(home, pool) as pools, listen_on_file(socket, group) as listener:
+        app = make_app(pools, team, pool=pool, dav=dav, prefix=prefix)
+        _run(app, listener, pools, pool, lambda: ready(listener.getsockname()), keep_alive=_PROXY_KEEPS)
+
+
+@contextlib.contextmanager
+def _opened(home: Home, pool: str | None) -> Iterator[Pools]:
+    with contextlib.closing(Pools(home)) as pools:
+        if pool is not None:
+            pools.pool(pool)  # a pool that is not there is said before the server starts
+        yield pools
+
+
+def _run(
+    app: ASGIApp,
+    listener: socket.socket,
+    pools: Pools,
+    pool: str | None,
+    ready: Callable[[], None],
+    *,
+    keep_alive: int = 5,
+) -> None:
     # The access log would hold the token.
     config = uvicorn.Config(
-        make_app(pools, access, dav=dav),
+        app,
         log_config=None,  # uvicorn's own looks at stdout, which may be closed
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         lifespan="off",
         ws="none",
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=_END,
     )
     logging.getLogger("uvicorn.error").addFilter(_in_a_sentence)
 
     def answers() -> None:
-        ready(access.url_of(pool))
+        ready()
         threading.Thread(target=_prepare, args=[pools, pool], daemon=True).start()
 
-    server = _Server(config, answers)
-    try:
-        asyncio.run(server.serve(sockets=[listener]))
-    finally:
-        listener.close()
-        pools.close()
+    asyncio.run(_Server(config, answers).serve(sockets=[listener]))
 
 
 def _in_a_sentence(record: logging.LogRecord) -> bool:
@@ -143,23 +211,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             self._ready()
-
-
-def _listen(port: int) -> socket.socket:
-    if not 0 <= port <= 65535:
-        raise InvalidInput(f"there is no port {port}; choose one from 1024 to 65535, or 0 for any that is free")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((_ADDRESS, port))
-    except PermissionError as error:
-        listener.close()
-        raise InvalidInput(f"port {port} is not for users; choose one from 1024 on") from error
-    except OSError as error:
-        listener.close()
-        raise AlreadyExists(f"port {port} of this machine is used already; choose another with --port") from error
-    listener.listen(128)
-    return listener
 
 
 def redirect_file(url: str, folder: Path | None = None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-__all__ = ["DAV", "Door", "Knock", "Reply", "Visitor", "host_of", "is_same"]
+    from .replies import Reply
+
+__all__ = ["DAV", "Door", "Knock", "Visitor", "host_of", "is_same", "split_host"]
 
 DAV = "/dav"
 """Where pools are files for WebDAV."""
@@ -34,32 +35,6 @@ class Visitor:
     user: str | None = None
     write: bool = False
     key: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer at the door.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status.
-    kind, message : str
-        As the API's errors have them; empty where there is nothing to say.
-    headers : tuple
-        Further headers.
-    """
-
-    status: int
-    kind: str = ""
-    message: str = ""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-    @property
-    def body(self) -> bytes:
-        """The message as JSON."""
-        error = {"error": {"kind": self.kind, "message": self.message}}
-        return json.dumps(error).encode() if self.message else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +150,26 @@ def host_of(origin: str) -> str:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
+
+
+def split_host(host: str) -> tuple[str, str]:
+    """Take a host apart.
+
+    Parameters
+    ----------
+    host : str
+        As in the header Host.
+
+    Returns
+    -------
+    str, str
+        Its name, with brackets if it is an IPv6 address, and its port, which may be empty.
+    """
+    if host.startswith("["):
+        name, _, port = host.partition("]")
+        return name + "]", port.removeprefix(":")
+    name, _, port = host.partition(":")
+    return name, port
 
 
 def is_same(given: str, secret: str) -> bool:

@@ -24,7 +24,7 @@ keepKey();
 
 let session = null;
 
-/** Give what the server says about itself: version, write, pools. Asked once. */
+/** Give what the server says about itself and the user: version, user, write, key, pools. Asked once. */
 export function getSession() {
   session ??= get("api/session");
   return session;
@@ -75,6 +75,7 @@ export async function getArray(path, parameters = {}, signal = undefined) {
 
 /** Change something: method POST unless given; gives the JSON of the answer. */
 export async function change(path, body = {}, method = "POST") {
-  const headers = { "Content-Type": "application/json", "X-Miripool-Token": localStorage.getItem(KEY) ?? "" };
+  const { key } = await getSession(); // behind a proxy the server gives it; alone, the printed address
+  const headers = { "Content-Type": "application/json", "X-Miripool-Token": key ?? localStorage.getItem(KEY) ?? "" };
   return (await ask(path, { method, headers, body: JSON.stringify(body) })).json();
 }
