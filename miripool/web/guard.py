@@ -74,7 +74,9 @@ class Guard:
             return None
         if knock.is_for_files:
             message = "files of a pool can't be changed; use the page, or miripool itself"
-            return Reply(405, "read-only", message, ((b"allow", ", ".join(sorted(_READING_FILES)).encode()),))
+            # Where a folder is to be made, 405 would mean that it is there.
+            status = 403 if knock.method == "MKCOL" else 405
+            return Reply(status, "read-only", message, ((b"allow", ", ".join(sorted(_READING_FILES)).encode()),))
         return self._door.refuse_change(knock, visitor)
 
 
