@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .datamodels import to_datamodel
     from .fits import FitsFile, open_fits, read_fits
     from .jwst import classify, doubt_kind, track_name
+    from .keptfiles import KeptFiles
     from .stable import stable_content
     from .stream import expect
     from .structure import announced_bytes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FitsFile",
+    "KeptFiles",
     "VirtualFile",
     "announced_bytes",
     "classify",
@@ -38,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "FitsFile": "fits",
+    "KeptFiles": "keptfiles",
     "VirtualFile": "virtualfile",
     "announced_bytes": "structure",
     "classify": "jwst",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -12,14 +10,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from ..formats import VirtualFile, extension_file, virtual_file
+from ..formats import KeptFiles, VirtualFile, extension_file, virtual_file
 from ..pool.core import core_of
 from .kept import etag_of, is_known, keeping
 from .pools import Version
 from .watching import WatchedRoute
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncIterator, Generator
 
     from ..pool.reference import ProductRef
 
@@ -32,42 +30,6 @@ _AT_ONCE = 16 << 20
 """Bytes that are read before the answer begins; longer answers are sent while they are read."""
 STREAMS = 8
 """Long answers that are sent at a time; each holds up to 128 MB of decoded tiles."""
-_KEPT = 8
-"""Files whose headers stay in memory between the ranges of their readers."""
-
-
-class KeptFiles:
-    """The virtual files that were read last. Several threads may use it."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, ...], VirtualFile] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def take(self, key: tuple[str, ...], make: Callable[[], VirtualFile]) -> VirtualFile:
-        """Give a file, made if it was not kept.
-
-        Parameters
-        ----------
-        key : tuple of str
-            Names its content.
-        make : callable
-            Makes it.
-
-        Returns
-        -------
-        VirtualFile
-            The file.
-        """
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = make()
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return made
 
 
 def _kept(request: Request) -> KeptFiles:
