@@ -68,6 +68,8 @@ class Core:
         Connects to its index; called when the index is first needed.
     opened_by : tuple, optional
         A function, and arguments that it opens the pool with in another process: what is pickled of the pool.
+    home : pathlib.Path, optional
+        The folder of the home that opened it.
 
     Attributes
     ----------
@@ -75,6 +77,8 @@ class Core:
         The pool's name.
     archive : Archive
         Its folder.
+    home : pathlib.Path or None
+        As given: where this user's files belong.
     front : object
         What stands for the pool in a session, a reference's `pool`; this unless it was set.
     """
@@ -86,9 +90,11 @@ class Core:
         open_catalog: Callable[[], Catalog],
         *,
         opened_by: tuple[Callable[..., HasCore], tuple[str, ...]] | None = None,
+        home: Path | None = None,
     ) -> None:
         self.name = name
         self.archive = archive
+        self.home = home
         self.front: Any = self
         self._open_catalog = open_catalog
         self._opened_by = opened_by

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..model.metadata import MetaData
     from ..model.product import Product
+    from .sending import Sent
 
 __all__ = ["ProductRef", "ProductRefs", "Version"]
 
@@ -115,6 +116,10 @@ class Loader(Protocol):
 
     def export(self, ref: ProductRef, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
         """Write the file that was saved."""
+
+    @property
+    def home(self) -> Path | None:
+        """The folder of the home that opened it; None for a pool without one."""
 
     @property
     def front(self) -> Any:
@@ -286,6 +291,33 @@ class ProductRef:
         """
         return to_datamodel(self.product)
 
+    def send(self, to: str, *, dataset: str | None = None) -> list[Sent]:
+        """Send the version to DS9, TOPCAT or another program of your desktop, by SAMP.
+
+        Parameters
+        ----------
+        to : str
+            The program: its name, or the beginning of it, in any case of letters: ``ds9``, ``topcat``; its id; or
+            ``all``.
+        dataset : str, keyword-only, optional
+            What to send; by default SCI, or the first dataset with frames. A dataset that is a table goes as a table.
+
+        Returns
+        -------
+        list of Sent
+            What each program has taken. A program that shows no images gets the version's metadata as a table.
+
+        Raises
+        ------
+        NotFound
+            If no program listens, or none of that name; the message lists who is there.
+        ProgramError
+            If the program refuses, has ended, or does not answer in time.
+        InvalidInput
+            If there is no such dataset or image, or the extra ``samp`` is not installed.
+        """
+        return ProductRefs([self.key]).send(to, dataset=dataset)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self._pool, self._version, self.notice)
 
@@ -383,6 +415,32 @@ class ProductRefs(Sequence[ProductRef]):
             if pools and all(row[column] is None for row in rows):
                 _refuse_unknown(list(pools.values()), column)
         return astropy_table(rows, chosen)
+
+    def send(self, to: str, *, dataset: str | None = None) -> list[Sent]:
+        """Send the versions to a program of your desktop, by SAMP.
+
+        Parameters
+        ----------
+        to, dataset : object
+            As for `ProductRef.send`.
+
+        Returns
+        -------
+        list of Sent
+            What each program has taken. A program that shows images, such as DS9, gets an image of each version, in a
+            frame of its own; another, such as TOPCAT, gets the table that `to_table` gives.
+
+        Raises
+        ------
+        NotFound, ProgramError, InvalidInput
+            As for `ProductRef.send`; also if these are too many images.
+        """
+        from .sending import send
+
+        pools = ", ".join(dict.fromkeys(pool.name for pool, _ in self.keys))
+        name = f"{pools} {counted(len(self), 'version')}"
+        home = self.keys[0][0].home if self.keys else None
+        return send(self, to, home=home, dataset=dataset, table=self.to_table, name=name)
 
     def to_context(self, name: str) -> Context:
         """Make a context that refers to these versions. Save the context to keep this selection.

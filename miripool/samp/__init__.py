@@ -1,13 +1,12 @@
 """SAMP: images and tables to DS9, TOPCAT and Aladin, messages from them, and a hub of our own where there is none."""
 
 from .connection import Client, Connection, connect, need_samp
-from .messages import ALL, Delivery, clients, find_clients, send_image, send_table
+from .messages import ALL, clients, find_clients, send_image, send_table
 
 __all__ = [
     "ALL",
     "Client",
     "Connection",
-    "Delivery",
     "clients",
     "connect",
     "find_clients",

@@ -295,7 +295,7 @@ class Home:
             )
 
         again = (reopen, (str(self.path), name, archive.info.id))
-        return Pool(Core(name, archive, connect, opened_by=again))
+        return Pool(Core(name, archive, connect, opened_by=again, home=self.path))
 
     def _no_pool(self, name: str) -> PoolNotFound:
         away = pool_away(self._folder(name))
