@@ -46,6 +46,7 @@ ONLY_IN = {
     "astropy": "model formats pool pixels pipeline monitors simulate",
     "stdatamodels": "formats pipeline",
     "matplotlib": "pool pixels monitors",
+    "PIL": "pool.images",
     "jwst": "pipeline",
     "crds": "pipeline",
     "fastapi": "web cli",
@@ -61,7 +62,7 @@ ONLY_IN = {
 }
 """Who may import a library."""
 
-WITHIN_FUNCTIONS = {"astropy", "matplotlib", "stdatamodels", "jwst", "crds", "h5py", "hdf5plugin", "pyvo"}
+WITHIN_FUNCTIONS = {"astropy", "matplotlib", "PIL", "stdatamodels", "jwst", "crds", "h5py", "hdf5plugin", "pyvo"}
 """Libraries so slow to import that only who needs them at that moment does."""
 
 

@@ -13,6 +13,7 @@ import typer
 from . import (
     demo,
     log,
+    looks,
     maintenance,
     monitors,
     pipeline,
@@ -112,6 +113,7 @@ pipeline.register(app)
 provenance.register(app)
 transfer.register(app)
 pixels.register(app)
+looks.register(app)
 monitors.register(app)
 statistics.register(app)
 maintenance.register(app)

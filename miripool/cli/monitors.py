@@ -17,6 +17,7 @@ from .choosing import Tagged, Where
 from .commands import Commands
 from .events import NAME, show_rows
 from .output import emit, report, say
+from .pixels import pixel_named
 from .progress import counting
 from .session import Csv, Json, PoolName, moment, one_form, open_pool
 
@@ -172,7 +173,7 @@ def _states(
     with open_pool(context, pool_name) as pool:
         product = pool.monitor(name).ref.product
         when = None if at is None else moment(at)
-        rows = answers.state_records(product, states=comma_separated(state), at=when, pixel=_pixel(pixel))
+        rows = answers.state_records(product, states=comma_separated(state), at=when, pixel=pixel_named(pixel))
     shown = rows if as_json else [{**row, "number": len(row["exposures"])} for row in rows]
     show_rows(shown, _STATE_COLUMNS, as_json=as_json, as_csv=as_csv)
 
@@ -347,15 +348,6 @@ def _list(context: typer.Context, pool_name: PoolName, as_json: Json = False, as
     with open_pool(context, pool_name) as pool:
         rows = monitor_records(pool)
     emit(rows, _LIST_COLUMNS, as_json_list=as_json, as_csv=as_csv)
-
-
-def _pixel(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    x, comma, y = text.partition(",")
-    if not (comma and x.strip().isdigit() and y.strip().isdigit()):
-        raise InvalidInput(f"--pixel {text}: write X,Y, e.g. 41,809")
-    return int(x), int(y)
 
 
 def register(app: typer.Typer) -> None:

@@ -19,7 +19,7 @@ from .output import emit, report, say
 from .progress import counting
 from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
 
-__all__ = ["register"]
+__all__ = ["pixel_named", "register"]
 
 _Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="Raw, Ramp, RateInts or Rate.")]
 _Query = Annotated[
@@ -151,6 +151,34 @@ def _pixels(
         emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv)
     if len(table) == limit:
         say(f"only the first {limit} are shown; --limit N shows more, --count counts them")
+
+
+def pixel_named(text: str | None) -> tuple[int, int] | None:
+    """Read the pixel that an option names.
+
+    Parameters
+    ----------
+    text : str or None
+        ``X,Y``.
+
+    Returns
+    -------
+    tuple of int, or None
+        Column and row, as they are given; None for None.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not two numbers.
+    """
+    from ..errors import InvalidInput
+
+    if text is None:
+        return None
+    x, comma, y = text.partition(",")
+    if not (comma and x.strip().isdigit() and y.strip().isdigit()):
+        raise InvalidInput(f"--pixel {text}: write X,Y, e.g. 41,809")
+    return int(x), int(y)
 
 
 def _range(text: str | None, option: str) -> tuple[int, int] | None:

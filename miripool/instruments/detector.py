@@ -68,6 +68,8 @@ class DetectorRecord:
         First column, from 1, whose pixels see light; as many reference pixels as before it are at the other end.
     outputs : int
         Columns for which the reference output has one value; 0 where there is no reference output.
+    pixel_scale : float or None
+        Arcseconds on the sky that a pixel is wide; None where no single number holds.
     """
 
     name: str
@@ -77,6 +79,7 @@ class DetectorRecord:
     rows: int
     first_science_column: int = 5
     outputs: int = 0
+    pixel_scale: float | None = None
 
     @property
     def pixels(self) -> int:

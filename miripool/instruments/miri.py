@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DETECTORS", "IMAGER", "NAMES", "SUBARRAYS", "subarray_at"]
 
-IMAGER = DetectorRecord("MIRIMAGE", "MIRI", 493, columns=1032, rows=1024, first_science_column=5, outputs=4)
-"""The imager's, which also takes the low-resolution spectra and the coronagraphs' images."""
+IMAGER = DetectorRecord(
+    "MIRIMAGE", "MIRI", 493, columns=1032, rows=1024, first_science_column=5, outputs=4, pixel_scale=0.11
+)
+"""The imager's, which also takes the low-resolution spectra and the coronagraphs' images. Source of the pixel scale:
+JWST User Documentation, "MIRI Imaging": 0.11 arcsec."""
 
 DETECTORS = (
     IMAGER,

@@ -15,12 +15,14 @@ from ..model.product import Context
 from ..system.words import counted
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
     from ..model.metadata import MetaData
     from ..model.product import Product
+    from .images.looks import Look
     from .sending import Sent
 
 __all__ = ["ProductRef", "ProductRefs", "Version"]
@@ -290,6 +292,103 @@ class ProductRef:
             E.g. a RampModel for a Ramp.
         """
         return to_datamodel(self.product)
+
+    def plot(
+        self,
+        dataset: str | None = None,
+        index: int | Sequence[int] | None = None,
+        *,
+        pixels: Sequence[tuple[int, int]] = (),
+        flags: Sequence[str] = (),
+        scale: str = "linear",
+        limits: str | Sequence[float] = "zscale",
+        cmap: str = "gray",
+        out: Path | str | None = None,
+    ) -> Look:
+        """Draw one frame, its histogram and, if pixels are chosen, their ramps below.
+
+        Parameters
+        ----------
+        dataset : str, optional
+            Name of the dataset; SCI unless given, or the first that has frames.
+        index : int or sequence of int, optional
+            0-based numbers of integration and group, as for the array; negative ones count from the end. The first of
+            each unless given.
+        pixels : sequence of (int, int), keyword-only
+            Columns x and rows y of the FULL array, 1-based. Their values in all integrations and groups are drawn.
+        flags : sequence of str, keyword-only
+            Names of DQ flags, e.g. ``JUMP_DET``. The pixels that have one are coloured and counted.
+        scale : {'linear', 'log', 'asinh'}, keyword-only
+            The scale between the limits.
+        limits : {'zscale', 'minmax', 'p99', 'p99.5', 'p99.9'} or pair of float, keyword-only
+            Which values get the colours at the ends; ``p99`` holds the central 99 percent of the values.
+        cmap : str, keyword-only
+            Colour map, as matplotlib knows it.
+        out : path-like, keyword-only, optional
+            Write the picture to this file too, in a format that matplotlib writes. A file that is there is replaced.
+
+        Returns
+        -------
+        Look
+            A notebook shows it; its `figure` is one of matplotlib's.
+
+        Raises
+        ------
+        ProductNotFound
+            If there is no such dataset.
+        InvalidInput
+            If the version has no frames (the message lists its datasets), or no such frame, pixel, flag, scale, limits
+            or colour map; or if matplotlib is not installed, or does not know the format.
+        StorageError
+            If the file can't be written.
+        """
+        from .images import looks
+
+        return looks.plot(
+            self, dataset, index, pixels=pixels, flags=flags, scale=scale, limits=limits, cmap=cmap, out=out
+        )
+
+    def compare(
+        self,
+        other: ProductRef,
+        dataset: str | None = None,
+        index: int | Sequence[int] | None = None,
+        *,
+        scale: str = "linear",
+        limits: str | Sequence[float] = "zscale",
+        cmap: str = "gray",
+        out: Path | str | None = None,
+    ) -> Look:
+        """Draw the same frame of this version (A) and of another one (B), with the same limits, and their difference.
+
+        Parameters
+        ----------
+        other : ProductRef
+            The other version.
+        dataset, index, scale, limits, cmap : object
+            As for `plot`. The limits are those of both frames together.
+        out : path-like, keyword-only, optional
+            Write the picture to this file too. If its name ends in ``.gif``, the file shows the two frames one after
+            the other, instead of side by side. A file that is there is replaced.
+
+        Returns
+        -------
+        Look
+            The two frames and their difference.
+
+        Raises
+        ------
+        ProductNotFound, InvalidInput, StorageError
+            As for `plot`. InvalidInput also if the frames are of other shapes, other pixels or other units.
+        """
+        from .images import looks
+
+        return looks.compare(self, other, dataset, index, scale=scale, limits=limits, cmap=cmap, out=out)
+
+    def _repr_png_(self) -> builtins.bytes | None:
+        from .images.preview import preview
+
+        return preview(self)
 
     def send(self, to: str, *, dataset: str | None = None) -> list[Sent]:
         """Send the version to DS9, TOPCAT or another program of your desktop, by SAMP.

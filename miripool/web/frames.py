@@ -13,6 +13,7 @@ from ..index import find_neighbours
 from ..instruments.known import detector_of
 from ..monitors.states import STATES
 from ..pool.core import core_of
+from ..pool.images.flags import flags_of
 from ..pool.images.frames import Frames, axes_of, image_named, is_image, thumbnail
 from ..pool.reference import ProductRef
 from ..query.pixelwhere import FLAGS
@@ -64,7 +65,7 @@ def view(pool: OpenPool, ref: Version) -> Json:
             **_place(product),
             "datasets": [_dataset(product, name) for name in product.datasets],
             "flags": dict(FLAGS),
-            "flags_of": _flags_of(product),
+            "flags_of": flags_of(product),
             "states": list(STATES) if ref.kind == "Monitor" else [],
             "versions": [
                 {"serial": row.serial, "version": row.version, "tags": list(row.tags), "created": row.created}
@@ -110,22 +111,6 @@ def _dataset(product: Product, name: str) -> dict[str, Any]:
         "flags": image and dataset.is_flags,
         "axes": axes_of(dataset, product.kind) if image else [],
         **{key: None if statistics is None else getattr(statistics, key) for key in ("min", "max", "mean", "std")},
-    }
-
-
-def _flags_of(product: Product) -> dict[str, list[str]]:
-    """Give, for each image, the flag datasets that say something of its pixels."""
-    images = {name: dataset for name, dataset in product.datasets.items() if is_image(dataset)}
-    flags = {name: dataset for name, dataset in images.items() if dataset.is_flags}
-    return {
-        name: [
-            other
-            for other, values in flags.items()
-            if values.shape[-2:] == dataset.shape[-2:] and values.shape == dataset.shape[dataset.ndim - values.ndim :]
-        ]
-        if dataset.ndim >= 2
-        else []
-        for name, dataset in images.items()
     }
 
 

@@ -1,7 +1,8 @@
-"""Figures in files: matplotlib without a screen, axes of times, and errors with a remedy."""
+"""Figures in files: matplotlib without a screen, axes of times, text as it is, and errors with a remedy."""
 
 from __future__ import annotations
 
+import textwrap
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["new_figure", "save_figure", "show_times", "time_limits"]
+__all__ = ["drawable", "new_figure", "plain_text", "save_figure", "show_times", "time_limits"]
 
 _DPI = 150
 
@@ -108,3 +109,43 @@ def show_times(axes: Any) -> None:
     locator: Any = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+
+
+def plain_text(text: str, width: int | None = None) -> str:
+    """Make text that matplotlib draws as it is, whatever names, tags and units hold.
+
+    Parameters
+    ----------
+    text : str
+        Any.
+    width : int, optional
+        Most characters of a line.
+
+    Returns
+    -------
+    str
+        As `drawable` gives it, in lines; dollar signs, which would begin a formula, are escaped.
+    """
+    return "\n".join(drawable(text, width)).replace("$", r"\$")
+
+
+def drawable(text: str, width: int | None = None) -> list[str]:
+    """Make lines of text that the font of the figures can draw.
+
+    Parameters
+    ----------
+    text : str
+        Any.
+    width : int, optional
+        Most characters of a line.
+
+    Returns
+    -------
+    list of str
+        A white square stands for each character that the font lacks, and for line feeds and the like.
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    known = "".join(c if c.isprintable() and font.get_char_index(ord(c)) else "\u25a1" for c in text)
+    return textwrap.wrap(known, width) or [""] if width is not None else [known]

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from ...model.dataset import Dataset
     from ...model.product import Product
 
-__all__ = ["Frames", "axes_of", "image_named", "is_image", "thumbnail"]
+__all__ = [
+    "Frames",
+    "axes_of",
+    "block_means",
+    "image_named",
+    "images_of",
+    "is_image",
+    "read_frame",
+    "science_values",
+    "thumbnail",
+    "thumbnail_of",
+    "whole_index",
+]
 
 _WINDOW = 48 << 20
 """Bytes of groups that are read at once. A tile holds all groups of its pixels, so to read one frame of a FULL ramp of
@@ -44,6 +56,22 @@ def is_image(dataset: Dataset) -> bool:
         True for numbers along two axes or more, each with an element at least.
     """
     return dataset.dtype.kind in "buif" and dataset.ndim >= 2 and dataset.size > 0
+
+
+def images_of(product: Product) -> dict[str, Dataset]:
+    """Give the datasets that hold frames.
+
+    Parameters
+    ----------
+    product : Product
+        Any.
+
+    Returns
+    -------
+    dict of str to Dataset
+        By name, in the product's order.
+    """
+    return {name: dataset for name, dataset in product.datasets.items() if is_image(dataset)}
 
 
 def axes_of(dataset: Dataset, kind: str) -> list[str]:
@@ -72,15 +100,15 @@ def axes_of(dataset: Dataset, kind: str) -> list[str]:
     return [*names, "y", "x"]
 
 
-def image_named(product: Product, name: str) -> Dataset:
+def image_named(product: Product, name: str | None = None) -> Dataset:
     """Give a dataset that holds frames.
 
     Parameters
     ----------
     product : Product
         The product.
-    name : str
-        The dataset's name.
+    name : str, optional
+        The dataset's name; SCI unless given, or the first that has frames.
 
     Returns
     -------
@@ -94,14 +122,76 @@ def image_named(product: Product, name: str) -> Dataset:
     InvalidInput
         If it holds no frames.
     """
+    images = images_of(product)
+    if name is None:
+        if not images:
+            there = f"its datasets are {', '.join(product.datasets)}" if product.datasets else "it has no dataset"
+            raise InvalidInput(f"{product.kind} {product.name} has no frames; {there}")
+        return images.get("SCI", next(iter(images.values())))
     if name not in product.datasets:
         near = suggest(name, list(product.datasets)) or list(product.datasets)
         there = f"; there are {', '.join(near)}" if near else "; it has none"
         raise ProductNotFound(f"{product.name} has no dataset {name!r}{there}")
-    dataset = product.datasets[name]
-    if not is_image(dataset):
-        raise InvalidInput(f"dataset {name} of {product.name} has no frames; its shape is {dataset.shape}")
-    return dataset
+    if name not in images:
+        shape = product.datasets[name].shape
+        others = f"; those that have some are {', '.join(images)}" if images else ""
+        raise InvalidInput(f"dataset {name} of {product.name} has no frames; its shape is {shape}{others}")
+    return images[name]
+
+
+def whole_index(dataset: Dataset, index: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Complete the place of a frame.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Shape (…, ny, nx).
+    index : int, sequence of int, or None
+        0-based numbers along the first axes; negative ones count from the end. Those that are left out are 0.
+
+    Returns
+    -------
+    tuple of int
+        One 0-based number for each axis before the last two.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such frame.
+    """
+    given = () if index is None else (index,) if isinstance(index, int) else tuple(index)
+    leading = dataset.shape[:-2]
+    if len(given) > len(leading):
+        some = f"at most {len(leading)} numbers" if leading else "no index"
+        raise InvalidInput(f"dataset {dataset.name} has shape {dataset.shape}; a frame takes {some}, not {len(given)}")
+    whole = [*given, *([0] * (len(leading) - len(given)))]
+    counted = [number + length if number < 0 else number for number, length in zip(whole, leading, strict=True)]
+    _check_index(dataset, counted, asked=whole)
+    return tuple(counted)
+
+
+def read_frame(dataset: Dataset, index: Sequence[int]) -> NDArray[Any]:
+    """Read one frame, and keep nothing.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Shape (…, ny, nx).
+    index : sequence of int
+        One 0-based number for each axis before the last two.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        As `Frames.read` gives it.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such frame.
+    """
+    _check_index(dataset, index)
+    return _plain(dataset, dataset[(*index, ...)])
 
 
 class Frames:
@@ -172,7 +262,7 @@ class Frames:
                 total -= self._kept.popitem(last=False)[1].nbytes
 
 
-def _check_index(dataset: Dataset, index: Sequence[int]) -> None:
+def _check_index(dataset: Dataset, index: Sequence[int], *, asked: Sequence[int] | None = None) -> None:
     leading = dataset.shape[:-2]
     if len(index) != len(leading):
         raise InvalidInput(
@@ -182,7 +272,7 @@ def _check_index(dataset: Dataset, index: Sequence[int]) -> None:
         if not 0 <= number < length:
             raise InvalidInput(
                 f"dataset {dataset.name} has {length} frames along axis {axis}, from 0 to {length - 1}; "
-                f"there is no {number}"
+                f"there is no {(asked or index)[axis]}"
             )
 
 
@@ -193,11 +283,24 @@ def _plain(dataset: Dataset, frame: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(frame).astype(np.float64 if wide else np.float32, copy=False)
 
 
-def _seen(product: Product, frame: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give a frame with NaN in its reference columns, and in its outermost columns if they are of another brightness.
+def science_values(product: Product, frame: NDArray[Any]) -> NDArray[Any]:
+    """Leave out what sees no sky: limits are counted on the rest.
 
     Subarrays at the detector's left edge end with columns that see no sky. In SUB64 of the tests at JPL their level is
     16,600 DN where the others have 12,000 DN; between the limits of such a frame the others are black.
+
+    Parameters
+    ----------
+    product : Product
+        Its header says where the frame lies.
+    frame : ndarray of float, shape (ny, nx)
+        Is not changed.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        NaN in the reference columns, and in the outermost columns if they are of another brightness. The frame itself
+        where it is none of the detector's.
     """
     detector = detector_of(product.meta)
     try:
@@ -217,11 +320,32 @@ def _seen(product: Product, frame: NDArray[np.float32]) -> NDArray[np.float32]:
         for end in ends:
             values = frame[:, end][np.isfinite(frame[:, end])]
             unseen[end] |= bool(values.size) and not low <= np.median(values) <= high
-    return frame if unseen.all() else np.where(unseen, np.nan, frame).astype(np.float32)
+    return frame if unseen.all() else np.where(unseen, np.nan, frame).astype(frame.dtype)
+
+
+def thumbnail_of(product: Product) -> tuple[Dataset, tuple[int, ...]] | None:
+    """Choose what a small picture shows.
+
+    Parameters
+    ----------
+    product : Product
+        Any.
+
+    Returns
+    -------
+    tuple of Dataset and tuple of int, or None
+        SCI, or the first dataset that has frames, and the place of its first integration's last frame. None where no
+        dataset has frames.
+    """
+    if not images_of(product):
+        return None
+    dataset = image_named(product)
+    leading = dataset.shape[:-2]
+    return dataset, (0, leading[1] - 1) if len(leading) == 2 else (0,) * len(leading)
 
 
 def thumbnail(product: Product, size: int = 40) -> NDArray[np.float32]:
-    """Give a small picture of a product: means of blocks of its first integration's last frame.
+    """Give a small picture of a product: means of blocks of the frame that `thumbnail_of` chooses.
 
     Parameters
     ----------
@@ -233,20 +357,34 @@ def thumbnail(product: Product, size: int = 40) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, shape (ny, nx)
-        Of the dataset SCI, or the first that has frames. NaN where a block has no number. Reference columns, and
-        columns at the edges that are of another brightness than the others, count as NaN. Empty where no dataset has
-        frames.
+        NaN where a block has no number. Reference columns, and columns at the edges that are of another brightness
+        than the others, count as NaN. Empty where no dataset has frames.
     """
-    images = {name: dataset for name, dataset in product.datasets.items() if is_image(dataset)}
-    if not images:
+    chosen = thumbnail_of(product)
+    if chosen is None:
         return np.empty((0, 0), np.float32)
-    dataset = images.get("SCI", next(iter(images.values())))
-    leading = dataset.ndim - 2
-    index = (*([0] * (leading - 1)), -1) if leading == 2 else (0,) * leading
-    frame = _seen(product, np.asarray(dataset[(*index, slice(None), slice(None))], np.float32))
-    step = max(1, -(-max(frame.shape) // size))
+    dataset, index = chosen
+    frame = science_values(product, np.asarray(dataset[(*index, slice(None), slice(None))], np.float32))
+    return block_means(frame, max(1, -(-max(frame.shape) // size)))
+
+
+def block_means(frame: NDArray[Any], step: int) -> NDArray[np.float32]:
+    """Make a frame smaller.
+
+    Parameters
+    ----------
+    frame : ndarray of float, shape (ny, nx)
+        Is not changed.
+    step : int
+        Rows and columns of a block.
+
+    Returns
+    -------
+    ndarray of float32, shape (ceil(ny / step), ceil(nx / step))
+        Means of the finite numbers of blocks; NaN where a block has none.
+    """
     rows, columns = (-(-length // step) for length in frame.shape)
-    padded = np.full((rows * step, columns * step), np.nan, np.float32)
+    padded = np.full((rows * step, columns * step), np.nan, frame.dtype)
     padded[: frame.shape[0], : frame.shape[1]] = frame
     blocks = padded.reshape(rows, step, columns, step)
     usable = np.isfinite(blocks)

@@ -1,0 +1,84 @@
+"""A comparison as a figure: the same frame of two versions, and their difference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from .figures import new_figure, plain_text
+from .frameimage import draw_colour_bar, draw_image, draw_scale_bar
+from .view import number_text, version_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .pairs import FramePair
+
+__all__ = ["draw_pair"]
+
+_SIDE: Final = 4.2
+"""Inches of the longer side of a frame."""
+_SHORT: Final = 2.4
+"""Inches of the shorter side at least."""
+_BAR: Final = 1.0
+"""Inches of the labels and the colour bar of a frame."""
+_DIFFERENCES: Final = "RdBu_r"
+"""Colour map of differences: blue where the second is lower, red where it is higher, as on the page."""
+_NAN_WORD: Final = "green"
+"""The colour of NaN in that map."""
+_LINE: Final = 8
+"""Characters in an inch of a small title."""
+
+
+def draw_pair(pair: FramePair, *, scale: str = "linear", cmap: str = "gray") -> Figure:
+    """Draw two frames with the same limits, and the second minus the first.
+
+    Parameters
+    ----------
+    pair : FramePair
+        The frames.
+    scale, cmap : str, keyword-only
+        Of the frames; the difference has a linear scale and a colour map of its own.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With three panels.
+    """
+    grid, is_flags = pair.first.grid, pair.first.dataset.is_flags
+    most = max(grid.rows, grid.columns)
+    wide, high = max(_SHORT, _SIDE * grid.columns / most), max(_SHORT, _SIDE * grid.rows / most)
+    figure = new_figure(3 * (wide + _BAR), high + 1.7)
+    one, two, between = figure.subplots(1, 3, sharex=True, sharey=True)
+    label = ", ".join(part for part in (pair.first.dataset.name, pair.first.unit) if part)
+    cmap = "gray_r" if is_flags else cmap
+    for axes, values in zip((one, two), pair.shown, strict=True):
+        image = draw_image(axes, values, grid, pair.limits, scale=scale, cmap=cmap)
+        if not is_flags:
+            draw_colour_bar(image, values, plain_text(label), wide)
+    image = draw_image(between, pair.difference, grid, pair.difference_limits, cmap=_DIFFERENCES)
+    if not is_flags:
+        draw_colour_bar(image, pair.difference, plain_text(f"B \u2212 A, {label}"), wide)
+    _write_titles(figure, (one, two, between), pair, wide)
+    draw_scale_bar(between, grid)
+    for axes in (two, between):
+        axes.set_ylabel("")
+    return figure
+
+
+def _write_titles(figure: Figure, panels: tuple[Axes, Axes, Axes], pair: FramePair, wide: float) -> None:
+    first, second = pair.first.ref, pair.second.ref
+    same = (first.kind, first.name) == (second.kind, second.name)
+    name = f"{first.kind} {first.name}" if same else "two versions"
+    number = int(_LINE * 1.1 * 3 * (wide + _BAR))
+    lost = int(np.count_nonzero(~np.isfinite(pair.difference)))
+    note = f"; {lost:,} have no difference ({_NAN_WORD})" if lost else ""
+    lines = (name, pair.first.text, pair.summary + note)
+    figure.suptitle("\n".join(plain_text(line, number) for line in lines))
+    for axes, letter, ref in zip(panels, "AB", (first, second), strict=False):
+        text = f"{letter}: {number_text(ref) if same else version_text(ref)}"
+        axes.set_title(plain_text(text, int(_LINE * wide)), loc="left", fontsize="medium", pad=11)
+    title = "flags differ (red)" if pair.first.dataset.is_flags else "B \u2212 A"
+    panels[2].set_title(title, loc="left", fontsize="medium", pad=11)

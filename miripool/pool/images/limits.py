@@ -1,0 +1,144 @@
+"""From values to shades: limits that suit a frame, and the scale between them, in the same words as the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ...errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.colors import Normalize
+    from numpy.typing import NDArray
+
+__all__ = ["LIMITS", "SCALES", "limits_of", "scaled", "symmetric_limits"]
+
+SCALES: Final = ("linear", "log", "asinh")
+"""Names of scales."""
+
+LIMITS: Final = ("zscale", "minmax", "p99", "p99.5", "p99.9")
+"""Names of rules for limits; ``p99`` holds the central 99 percent of the values."""
+
+_LOG: Final = 1000.0
+"""Exponent of the log scale: DS9 uses log(1000 t + 1) / log(1001), t from 0 to 1 between the limits."""
+_ASINH: Final = 10.0
+"""Softening of the asinh scale: DS9 uses asinh(10 t) / 3."""
+
+_SHADES: Final = 256
+"""Numbers that there must be between limits."""
+
+
+def limits_of(values: NDArray[Any], rule: str | Sequence[float] = "zscale") -> tuple[float, float]:
+    """Choose the limits of a frame.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Any shape. NaN and infinite values are left out.
+    rule : str or pair of float
+        One of `LIMITS`, or the limits themselves.
+
+    Returns
+    -------
+    low, high : float
+        Finite, `low` < `high`. Around the value where there is only one; 0 and 1 without any.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such rule, or the limits are no two different finite numbers.
+    """
+    if not isinstance(rule, str):
+        return _given(rule)
+    if rule not in LIMITS:
+        raise InvalidInput(f"there are no limits {rule!r}; choose one of {', '.join(LIMITS)}, or give two numbers")
+    known = values[np.isfinite(values)].astype(np.float64)
+    if not known.size:
+        return 0.0, 1.0
+    low, high = float(known.min()), float(known.max())
+    if rule == "zscale":
+        found = _zscale(known)
+    elif rule == "minmax":
+        found = low, high
+    else:
+        out = (100 - float(rule[1:])) / 2
+        found = float(np.percentile(known, out)), float(np.percentile(known, 100 - out))
+    low, high = found if found[0] < found[1] else (low, high)  # in a map of states most pixels have one value
+    if high - low > _SHADES * np.spacing(max(abs(low), abs(high))):
+        return low, high
+    around = abs(low) * 0.01 or 0.5
+    return low - around, high + around
+
+
+def _given(rule: Sequence[float]) -> tuple[float, float]:
+    limits = sorted(map(float, rule))
+    if len(limits) != 2 or not np.isfinite(limits).all() or limits[0] == limits[1]:
+        raise InvalidInput(f"limits are two different finite numbers, e.g. (0, 500), not {tuple(rule)}")
+    return limits[0], limits[1]
+
+
+def _zscale(known: NDArray[np.float64]) -> tuple[float, float]:
+    from astropy.visualization import ZScaleInterval
+
+    low, high = ZScaleInterval().get_limits(known)
+    return float(low), float(high)
+
+
+def symmetric_limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Choose limits for a difference: as far above 0 as below.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Any shape. NaN and infinite values are left out.
+
+    Returns
+    -------
+    low, high : float
+        They hold the central 99.5 percent of the values, or all where those are 0; -1 and 1 where all are 0.
+    """
+    known = np.abs(values[np.isfinite(values)].astype(np.float64))
+    most = float(np.max(np.abs(limits_of(values[np.isfinite(values)], "p99.5")))) if known.any() else 1.0
+    return -most, most
+
+
+def scaled(scale: str, low: float, high: float) -> Normalize:
+    """Give what turns values into places on a colour map.
+
+    Parameters
+    ----------
+    scale : str
+        One of `SCALES`.
+    low, high : float
+        The limits.
+
+    Returns
+    -------
+    matplotlib.colors.Normalize
+        From 0 at the low limit to 1 at the high one.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such scale.
+    """
+    from matplotlib.colors import FuncNorm, Normalize
+
+    if scale not in SCALES:
+        raise InvalidInput(f"there is no scale {scale!r}; choose one of {', '.join(SCALES)}")
+    if scale == "linear":
+        return Normalize(low, high)
+    width = high - low
+
+    def there(values: Any) -> Any:
+        place = (np.asarray(values, np.float64) - low) / width
+        return np.sign(place) * np.log1p(_LOG * np.abs(place)) if scale == "log" else np.arcsinh(_ASINH * place)
+
+    def back(places: Any) -> Any:
+        curved = np.sign(places) * np.expm1(np.abs(places)) / _LOG if scale == "log" else np.sinh(places) / _ASINH
+        return low + width * curved
+
+    return FuncNorm((there, back), low, high)

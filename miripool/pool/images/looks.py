@@ -1,0 +1,133 @@
+"""Looks: pictures of versions, which a notebook shows and which can be kept in files."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .blink import write_blinking
+from .comparison import draw_pair
+from .figures import save_figure
+from .pairs import pair_frames
+from .quicklook import draw_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from .view import Pictured
+
+__all__ = ["Look", "compare", "plot"]
+
+_DPI = 100
+"""Dots to the inch in a notebook."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A picture of a version, or of two. A notebook shows it.
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure
+        To be changed further.
+    """
+
+    figure: Figure
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture to a file. A file that is there is replaced.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, in a format that matplotlib writes: png, pdf, svg …
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        InvalidInput
+            If matplotlib does not know the format.
+        StorageError
+            If the file can't be written.
+        """
+        return save_figure(self.figure, path)
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.figure.savefig(file, format="png", dpi=_DPI)
+        return file.getvalue()
+
+
+def plot(
+    ref: Pictured,
+    dataset: str | None = None,
+    index: int | Sequence[int] | None = None,
+    *,
+    pixels: Sequence[tuple[int, int]] = (),
+    flags: Sequence[str] = (),
+    scale: str = "linear",
+    limits: str | Sequence[float] = "zscale",
+    cmap: str = "gray",
+    out: str | Path | None = None,
+) -> Look:
+    """Draw one frame of a version; see `ProductRef.plot`.
+
+    Parameters
+    ----------
+    ref : Pictured
+        The version.
+    dataset, index, pixels, flags, scale, limits, cmap, out : object
+        As for `ProductRef.plot`.
+
+    Returns
+    -------
+    Look
+        The picture.
+    """
+    figure = draw_frame(ref, dataset, index, pixels=pixels, flags=flags, scale=scale, limits=limits, cmap=cmap)
+    look = Look(figure)
+    if out is not None:
+        look.save(out)
+    return look
+
+
+def compare(
+    first: Pictured,
+    second: Pictured,
+    dataset: str | None = None,
+    index: int | Sequence[int] | None = None,
+    *,
+    scale: str = "linear",
+    limits: str | Sequence[float] = "zscale",
+    cmap: str = "gray",
+    out: str | Path | None = None,
+) -> Look:
+    """Draw the same frame of two versions, and their difference; see `ProductRef.compare`.
+
+    Parameters
+    ----------
+    first, second : Pictured
+        The versions.
+    dataset, index, scale, limits, cmap, out : object
+        As for `ProductRef.compare`.
+
+    Returns
+    -------
+    Look
+        The picture.
+    """
+    pair = pair_frames(first, second, dataset, index, limits=limits)
+    look = Look(draw_pair(pair, scale=scale, cmap=cmap))
+    if out is not None and Path(out).suffix.lower() == ".gif":
+        write_blinking(pair, out, scale=scale, cmap=cmap)
+    elif out is not None:
+        look.save(out)
+    return look

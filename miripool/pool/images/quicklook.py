@@ -1,0 +1,162 @@
+"""Quick looks: a figure of one frame with its histogram and flags, and of the values of chosen pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ...errors import InvalidInput
+from .figures import new_figure, plain_text
+from .flags import count_flags, flags_named, read_flags
+from .frameimage import draw_colour_bar, draw_image, draw_overlay, draw_scale_bar, nan_colour
+from .frames import science_values
+from .histograms import draw_flag_counts, draw_histogram
+from .limits import limits_of
+from .ramps import draw_pixels, read_pixels
+from .view import version_text, view_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from .view import FrameView, Pictured
+
+__all__ = ["draw_frame"]
+
+_SIDE: Final = 6.2
+"""Inches of the longer side of a frame."""
+_SHORT: Final = 2.6
+"""Inches of the shorter side at least."""
+_BAR: Final = 1.6
+"""Inches of the labels and the colour bar beside it."""
+_BESIDE: Final = 3.6
+"""Inches of the histogram."""
+_FLAG_COLOURS: Final = ("#d55e00", "#56b4e9", "#f0e442", "#009e73", "#cc79a7", "#0072b2")
+"""By Okabe and Ito; people with any colour vision tell them apart."""
+
+_Key = tuple[str, str]
+"""A colour, and what it stands for."""
+
+
+def draw_frame(
+    ref: Pictured,
+    dataset: str | None = None,
+    index: int | Sequence[int] | None = None,
+    *,
+    pixels: Sequence[tuple[int, int]] = (),
+    flags: Sequence[str] = (),
+    scale: str = "linear",
+    limits: str | Sequence[float] = "zscale",
+    cmap: str = "gray",
+) -> Figure:
+    """Draw one frame of a version, its histogram and, if pixels are chosen, their values below.
+
+    Parameters
+    ----------
+    ref, dataset, index, pixels, flags, scale, limits, cmap : object
+        As for `ProductRef.plot`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ProductNotFound, InvalidInput
+        As for `ProductRef.plot`.
+    """
+    bits = flags_named(flags)
+    if len(bits) > len(_FLAG_COLOURS):
+        raise InvalidInput(f"{len(bits)} flags are too many to tell apart; choose at most {len(_FLAG_COLOURS)}")
+    view = view_frame(ref, dataset, index)
+    chosen = read_pixels(view, pixels)
+    wide, high = _size(view)
+    figure = new_figure(wide + _BAR + _BESIDE, high + 1.4 + (3.4 if chosen else 0))
+    heights = [high, 3.0] if chosen else [high]
+    places = figure.add_gridspec(len(heights), 2, width_ratios=[wide + _BAR, _BESIDE], height_ratios=heights)
+    beside = places[0, 1].subgridspec(2, 1, height_ratios=[2.6, 1.3])
+    axes, side, key = (figure.add_subplot(place) for place in (places[0, 0], beside[0], beside[1]))
+    _write_title(figure, view, wide + _BAR + _BESIDE)
+    if view.dataset.is_flags:
+        entries = _draw_bits(axes, side, view, bits)
+    else:
+        entries = _draw_values(axes, side, view, limits, scale=scale, cmap=cmap)
+        entries += _draw_flags(axes, view, bits)
+    draw_scale_bar(axes, view.grid)
+    _draw_key(key, entries)
+    if chosen:
+        draw_pixels(axes, figure.add_subplot(places[1, :]), view, chosen)
+    return figure
+
+
+def _size(view: FrameView) -> tuple[float, float]:
+    """Give the inches that a frame takes."""
+    wide, high = view.grid.columns, view.grid.rows
+    most = max(wide, high)
+    return max(_SHORT, _SIDE * wide / most), max(_SHORT, _SIDE * high / most)
+
+
+def _write_title(figure: Figure, view: FrameView, inches: float) -> None:
+    lines = (version_text(view.ref), f"{view.text}    {view.ref.urn}")
+    figure.suptitle("\n".join(plain_text(line, int(9 * inches)) for line in lines))
+
+
+def _draw_values(
+    axes: Axes, side: Axes, view: FrameView, rule: str | Sequence[float], *, scale: str, cmap: str
+) -> list[_Key]:
+    values = view.values
+    limits = limits_of(science_values(view.ref.product, values), rule)
+    image = draw_image(axes, values, view.grid, limits, scale=scale, cmap=cmap)
+    finite = values[np.isfinite(values)]
+    label = plain_text(", ".join(part for part in (view.dataset.name, view.unit) if part))
+    draw_colour_bar(image, values, label, _size(view)[0])
+    draw_histogram(side, finite, limits, label)
+    lost = values.size - finite.size
+    what = "not finite" if np.isinf(values).any() else "NaN"
+    return [(nan_colour(cmap), f"{what}: {_pixels(lost)}")] if lost else []
+
+
+def _draw_bits(axes: Axes, side: Axes, view: FrameView, bits: dict[str, int]) -> list[_Key]:
+    """Draw a frame of flags: where any is set, or where the chosen ones are."""
+    flags: NDArray[np.uint32] = view.values
+    draw_image(axes, np.zeros(flags.shape, np.float32), view.grid, (-1.0, 0.0), cmap="gray")
+    draw_flag_counts(side, count_flags(flags))
+    if bits:
+        return _mark(axes, view, flags, bits)
+    draw_overlay(axes, view.grid, {"black": flags != 0})
+    return [("black", f"any flag: {_pixels(int(np.count_nonzero(flags)))}")]
+
+
+def _draw_flags(axes: Axes, view: FrameView, bits: dict[str, int]) -> list[_Key]:
+    if not bits:
+        return []
+    flags = read_flags(view.ref.product, view.dataset, view.index)
+    if flags is None:
+        raise InvalidInput(f"{view.ref.kind} {view.ref.name} has no flags of the pixels of {view.dataset.name}")
+    return _mark(axes, view, flags, bits)
+
+
+def _mark(axes: Axes, view: FrameView, flags: NDArray[np.uint32], bits: dict[str, int]) -> list[_Key]:
+    masks = {colour: (flags & np.uint32(bit)) != 0 for colour, bit in zip(_FLAG_COLOURS, bits.values(), strict=False)}
+    draw_overlay(axes, view.grid, masks)
+    counts = (int(np.count_nonzero(mask)) for mask in masks.values())
+    return [(colour, f"{name}: {_pixels(count)}") for colour, name, count in zip(masks, bits, counts, strict=True)]
+
+
+def _pixels(count: int) -> str:
+    return f"{count:,} pixel{'' if count == 1 else 's'}"
+
+
+def _draw_key(axes: Axes, entries: Sequence[_Key]) -> None:
+    """Say what colours stand for."""
+    from matplotlib.patches import Patch
+
+    axes.set_axis_off()
+    handles: list[Any] = [Patch(facecolor=colour, edgecolor="0.3", label=text) for colour, text in entries]
+    if handles:
+        axes.legend(handles=handles, loc="upper right", frameon=False, borderaxespad=0, fontsize="small")
