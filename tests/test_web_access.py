@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -37,6 +38,19 @@ def test_a_wrong_token(shown: Served, wrong: str) -> None:
     assert shown.ask(f"?{query}", token=False).status == 401
     header = {"Cookie": f"miripool-{shown.port}={'x' * 43}"}
     assert shown.ask("api/pools", token=False, headers=header).status == 401
+
+
+def test_the_token_as_a_password(shown: Served) -> None:
+    """For files only, whose programs can't send anything else."""
+    header = {"Authorization": "Basic " + base64.b64encode(f"any: one:{shown.token}".encode()).decode()}
+    password = {"Authorization": "Basic " + base64.b64encode(f"anyone:{shown.token}".encode()).decode()}
+    for sent in ({}, header, {"Authorization": "Basic é"}, {"Authorization": "Basic " + shown.token}):
+        answer = shown.ask("dav/jpl8/", token=False, headers=sent)
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Basic realm="miripool"')
+    answer = shown.ask("dav/jpl8/", token=False, headers=password)
+    assert (answer.status, "start `miripool serve` with --dav" in answer.error) == (404, True)
+    answer = shown.ask("api/pools", token=False, headers=password)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, None)
 
 
 def test_the_token_is_answered_by_a_cookie(shown: Served) -> None:

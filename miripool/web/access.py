@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -180,5 +179,5 @@ def _password(given: str) -> str:
     """Read the password of HTTP Basic; the user's name does not matter."""
     try:
         return base64.b64decode(given.strip(), validate=True).decode("utf-8", "surrogateescape").partition(":")[2]
-    except binascii.Error:
+    except ValueError:  # no Base64
         return ""

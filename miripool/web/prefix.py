@@ -41,9 +41,7 @@ def read_prefix(text: str) -> str:
     """
     prefix = text.rstrip("/")
     if prefix and (not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/"))):
-        raise InvalidInput(
-            f"{shown(text)} is no prefix of addresses; give the path as the proxy has it, e.g. /miripool"
-        )
+        raise InvalidInput(f"{shown(text)} is no prefix of paths; write it as the proxy has it, e.g. /miripool")
     if prefix.split("/")[1:2] and prefix.split("/")[1] in _OWN:
         raise InvalidInput(f"the prefix {prefix} begins as the server's own addresses do; choose another in the proxy")
     return prefix

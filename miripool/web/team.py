@@ -124,7 +124,7 @@ class Team:
         host = knock.header("host").lower()
         for origin in knock.headers.get("origin", []):
             asked = host_of(origin)
-            if not asked or not {asked, split_host(asked)[0]} & {host, *self.hosts}:
+            if not asked or not (asked == host or {asked, split_host(asked)[0]} & self.hosts):
                 message = (
                     f"requests of pages from {origin} are not answered, as the proxy calls this server {host}; if that "
                     "is the proxy's own page, have the proxy pass the header Host on, or start the server with "
