@@ -96,7 +96,8 @@ function showBar(state, session) {
       tab("Monitors", { view: "monitor" }),
       tab("Trash", { tab: "trash" })),
     h("span.grow"),
-    session.write ? null : h("span.chip", { title: "Started without the right to change the pool" }, "read only"),
+    session.write ? null : h("span.chip", { title: session.user ? "You may look at the pools, and not change them" : "Started without the right to change the pool" }, "read only"),
+    session.user ? h("span.user", { title: session.write ? `Your changes are recorded under the name ${session.user}` : `You are here as ${session.user}` }, session.user) : null,
     tab("Help", { view: "help" }),
   );
 }
