@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .session.home import Home
     from .session.manager import PoolManager, ProductStorage
     from .session.pool import Pool
+    from .session.sending import send
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ _WHERE = {
     "RateInts": "model.kinds",
     "Raw": "model.kinds",
     "Urn": "model.names",
+    "send": "session.sending",
 }
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "RateInts",
     "Raw",
     "Urn",
+    "send",
 ]
 
 

@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "add": ["trap", "{work}/new.fits"],
     "attach": ["{pool}", "--name", "attached"],
     "browse": ["trap", "--no-open", "--port", "99999"],
+    "clients": ["--help"],  # it would start a hub
     "compare": ["trap", "Rate/a@0", "Rate/a@1", "--out", "{work}/two.png", "--overwrite"],
     "copy": ["trap", "other:", "Rate/a"],
     "create": ["third"],
@@ -63,6 +64,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "monitor survival": ["trap", "darks"],
     "monitor trends": ["trap", "darks"],
     "monitor update": ["trap", "darks"],
+    "open": ["--help"],  # it would start DS9
     "pack": ["trap", "{work}/out.tar", "--overwrite"],
     "pixel": ["trap", "3", "4"],
     "pixels": ["trap", "--limit", "3"],
@@ -74,6 +76,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "reprocess": ["trap", "Rate/a"],
     "restore": ["trap", "Rate/a"],
     "rm": ["trap", "Rate/a@0", "--dry-run"],
+    "send": ["--help"],
     "serve": ["trap", "--port", "99999"],
     "server check": [],
     "server grant": ["trap"],

@@ -21,6 +21,7 @@ from . import (
     pools,
     products,
     provenance,
+    samp,
     server,
     serving,
     simulate,
@@ -121,4 +122,5 @@ server.register(app)
 simulate.register(app)
 demo.register(app)
 web.register(app)
+samp.register(app)
 serving.register(app)

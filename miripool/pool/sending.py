@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import InvalidInput, ProgramError
 from ..formats import extension_file
 from ..model.table import TableDataset
-from ..samp import ALL, connect, find_clients, send_image, send_table
+from ..samp import ALL, connect, find_listeners, send_image, send_table
 from .images.frames import image_named
 from .sentfiles import SentFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ..model.product import Product
     from ..samp import Client, Connection
 
-__all__ = ["Sendable", "Sent", "send", "send_any_table"]
+__all__ = ["Sendable", "Sent", "send", "send_any_table", "send_images"]
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +92,11 @@ class _File:
     urn: str | None
 
     @property
+    def url(self) -> str:
+        """The URL, in which no letter needs a quotation."""
+        return f"file://{self.path}"
+
+    @property
     def seconds(self) -> float:
         """How long to wait for a program that loads it."""
         return _SECONDS + self.path.stat().st_size / _BYTES_PER_SECOND
@@ -146,12 +151,8 @@ def send(
         raise InvalidInput("there is nothing to send: no version was chosen")
     only = None if dataset is None else "table" if _is_table(refs[0].product, dataset) else "image"
     with connect() as connection:
-        chosen = find_clients(connection.clients(), to, images=only != "table", tables=only != "image")
+        chosen = find_listeners(connection, to, images=only != "table", tables=only != "image")
         files = SentFiles(home)
-
-        @functools.cache
-        def image(number: int) -> _File:
-            return _image_file(files, refs[number], dataset)
 
         @functools.cache
         def tables() -> list[_File]:
@@ -162,10 +163,44 @@ def send(
         def deliver(client: Client) -> list[Sent]:
             if only == "table" or not client.takes_images:
                 return [_send_table(connection, client, file) for file in tables()]
-            _refuse_many(len(refs), client.name)
-            return [_send_image(connection, client, image(number)) for number in range(len(refs))]
+            return list(send_images(connection, client, files, refs, dataset))
 
         return _to_each(chosen, to, deliver)
+
+
+def send_images(
+    connection: Connection, client: Client, files: SentFiles, refs: Sequence[Sendable], dataset: str | None
+) -> Iterator[Sent]:
+    """Send an image of each version to a program.
+
+    Parameters
+    ----------
+    connection, client : object
+        The program, and how to reach it.
+    files : SentFiles
+        Where files are written.
+    refs, dataset : object
+        As for `send`.
+
+    Yields
+    ------
+    Sent
+        One for each version, as soon as the program has loaded it.
+
+    Raises
+    ------
+    InvalidInput, ProgramError, IntegrityError, DiskFull
+        As for `send`.
+    """
+    if len(refs) > _MOST_IMAGES:
+        raise InvalidInput(
+            f"{len(refs)} images are too many for {client.name}: each gets a frame of its own. Choose {_MOST_IMAGES} "
+            "at most, e.g. refs[:10], or send the table of them to TOPCAT"
+        )
+    for ref in refs:
+        file = _image_file(files, ref, dataset)
+        send_image(connection, client, file.url, file.title, seconds=file.seconds)
+        yield Sent(client.name, "image", file.title, file.url, ref.urn)
 
 
 def send_any_table(table: Any, to: str, *, home: Path | None, name: str) -> list[Sent]:
@@ -189,7 +224,7 @@ def send_any_table(table: Any, to: str, *, home: Path | None, name: str) -> list
         As for `send`.
     """
     with connect() as connection:
-        chosen = find_clients(connection.clients(), to, images=False)
+        chosen = find_listeners(connection, to, images=False)
         file = _File(SentFiles(home).write_table(table, name), name, None)
         return _to_each(chosen, to, lambda client: [_send_table(connection, client, file)])
 
@@ -208,14 +243,6 @@ def _to_each(chosen: Sequence[Client], to: str, deliver: Callable[[Client], list
     for failed in errors:
         _log.warning("not sent: %s", failed)
     return sent
-
-
-def _refuse_many(number: int, client: str) -> None:
-    if number > _MOST_IMAGES:
-        raise InvalidInput(
-            f"{number} images are too many for {client}: each gets a frame of its own. Choose {_MOST_IMAGES} at most, "
-            "e.g. refs[:10], or send the table of them to TOPCAT"
-        )
 
 
 def _dataset_name(product: Product, dataset: str | None) -> str | None:
@@ -247,13 +274,6 @@ def _table_dataset(files: SentFiles, ref: Sendable, dataset: str) -> _File:
     return _File(files.write_table(found.to_table(), name), name, ref.urn)
 
 
-def _send_image(connection: Connection, client: Client, file: _File) -> Sent:
-    url = f"file://{file.path}"
-    send_image(connection, client, url, file.title, seconds=file.seconds)
-    return Sent(client.name, "image", file.title, url, file.urn)
-
-
 def _send_table(connection: Connection, client: Client, file: _File) -> Sent:
-    url = f"file://{file.path}"
-    send_table(connection, client, url, file.title, file.path.stem, seconds=file.seconds)
-    return Sent(client.name, "table", file.title, url, file.urn)
+    send_table(connection, client, file.url, file.title, file.path.stem, seconds=file.seconds)
+    return Sent(client.name, "table", file.title, file.url, file.urn)

@@ -1,7 +1,7 @@
 """SAMP: images and tables to DS9, TOPCAT and Aladin, messages from them, and a hub of our own where there is none."""
 
 from .connection import Client, Connection, connect, need_samp
-from .messages import ALL, clients, find_clients, send_image, send_table
+from .messages import ALL, clients, find_listeners, send_image, send_table
 
 __all__ = [
     "ALL",
@@ -9,7 +9,7 @@ __all__ = [
     "Connection",
     "clients",
     "connect",
-    "find_clients",
+    "find_listeners",
     "need_samp",
     "send_image",
     "send_table",

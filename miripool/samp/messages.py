@@ -7,18 +7,19 @@ from urllib.parse import urlsplit
 
 from ..errors import NotFound
 from .connection import connect
-from .ds9 import check_shown, is_ds9
+from .ds9 import check_shown, invite_ds9, is_ds9
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .connection import Client, Connection
 
-__all__ = ["ALL", "clients", "find_clients", "send_image", "send_table"]
+__all__ = ["ALL", "clients", "find_clients", "find_listeners", "send_image", "send_table"]
 
 ALL = "all"
 """The recipient that means every program that takes what is sent."""
 
+_CLICK = "In a DS9 that runs already, choose File, SAMP, Connect"
 _SECONDS = 60.0
 """To wait for a program that loads a file of no size; a busy machine needs some of it."""
 
@@ -67,17 +68,46 @@ def find_clients(listed: Iterable[Client], to: str, *, images: bool = True, tabl
     """
     there = [client for client in listed if client.takes_images or client.takes_tables]
     if not there:
-        raise NotFound("no program listens; start DS9 or TOPCAT and send again, or use `miripool open` for DS9")
+        raise NotFound(f"no program listens; start DS9 or TOPCAT and send again, or use `miripool open`. {_CLICK}")
     shown = "connected: " + ", ".join(sorted({client.name for client in there}))
     named = there if to.strip().lower() == ALL else _named(there, to)
     if not named:
-        raise NotFound(f"no program called {to!r} is connected; {shown}. Start it, and send again")
+        click = f". {_CLICK}" if "ds9" in to.lower() else ""
+        raise NotFound(f"no program called {to!r} is connected; {shown}. Start it, and send again{click}")
     taking = [one for one in named if (images and one.takes_images) or (tables and one.takes_tables)]
     if not taking:
         what = "images" if images else "tables"
         who = "no program that is connected takes" if named is there else f"{named[-1].name} does not take"
         raise NotFound(f"{who} {what}; {shown}")
     return taking if named is there else taking[-1:]
+
+
+def find_listeners(connection: Connection, to: str, *, images: bool = True, tables: bool = True) -> list[Client]:
+    """Choose who gets images or tables; DS9 is asked to come if it runs and has not found the hub.
+
+    Parameters
+    ----------
+    connection : Connection
+        From `connect`.
+    to, images, tables : object
+        As for `find_clients`.
+
+    Returns
+    -------
+    list of Client
+        As from `find_clients`.
+
+    Raises
+    ------
+    NotFound
+        As `find_clients` does.
+    """
+    try:
+        return find_clients(connection.clients(), to, images=images, tables=tables)
+    except NotFound:
+        if "ds9" not in to.lower() or invite_ds9(connection) is None:
+            raise
+    return find_clients(connection.clients(), to, images=images, tables=tables)
 
 
 def _named(there: Sequence[Client], to: str) -> list[Client]:
