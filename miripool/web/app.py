@@ -12,8 +12,9 @@ from starlette.staticfiles import StaticFiles
 
 from .. import __version__
 from ..pool.images.frames import Frames
-from . import changes, files, frames, listing, monitors, pixels, versions
+from . import changes, files, frames, listing, monitors, pixels, samp, versions
 from .answers import Json, add_handlers
+from .desktop import INSTALL, is_available
 from .files import STREAMS, KeptFiles
 from .guard import Guard
 from .pools import Pools, pools_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from .desktop import Desktop
     from .visitors import Door, Visitor
 
 __all__ = ["make_api", "make_app"]
@@ -62,8 +64,9 @@ def make_api(pools: Pools) -> FastAPI:
     app.state.places = {}
     add_handlers(app)
     app.add_api_route("/api/session", _session, methods=["GET"], tags=["lists"])
-    app.include_router(listing.questions)
-    for part in (listing, frames, versions, pixels, monitors, changes, files):
+    for router in (listing.questions, samp.events, samp.sending):
+        app.include_router(router)
+    for part in (listing, frames, versions, pixels, monitors, changes, files, samp):
         app.include_router(part.router)
     app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
@@ -71,7 +74,13 @@ def make_api(pools: Pools) -> FastAPI:
 
 
 def make_app(
-    pools: Pools, door: Door, *, pool: str | None = None, dav: WSGIApplication | None = None, prefix: str = ""
+    pools: Pools,
+    door: Door,
+    *,
+    pool: str | None = None,
+    dav: WSGIApplication | None = None,
+    prefix: str = "",
+    desktop: Desktop | None = None,
 ) -> ASGIApp:
     """Make the application, guarded.
 
@@ -87,6 +96,8 @@ def make_app(
         Pools as files, for WebDAV.
     prefix : str, keyword-only
         What a proxy puts before all paths; from `read_prefix`.
+    desktop : Desktop, keyword-only, optional
+        The programs that pages send to; none for pages that may be another user's.
 
     Returns
     -------
@@ -95,13 +106,18 @@ def make_app(
     """
     api = make_api(pools)
     api.state.pool = pool
+    api.state.desktop = desktop
     guarded = Guard(api if dav is None else Below(api, DAV, dav, prefix=prefix), door)
     return Prefixed(guarded, prefix) if prefix else guarded
 
 
 def _session(request: Request, pools: Annotated[Pools, Depends(pools_of)]) -> Json:
-    """Tell what the server is, who asks, whether he may change pools, by which key, and which pools there are."""
+    """Tell what the server is, who asks, whether he may change pools, by which key, and which pools there are.
+
+    `samp` is null where pages send nothing to programs on the desktop.
+    """
     visitor: Visitor = request.state.visitor
+    desktop: Desktop | None = request.app.state.desktop
     return Json(
         {
             "version": __version__,
@@ -109,6 +125,7 @@ def _session(request: Request, pools: Annotated[Pools, Depends(pools_of)]) -> Js
             "write": visitor.write,
             "key": visitor.key,
             "pool": request.app.state.pool,
+            "samp": desktop and {"available": is_available(), "install": INSTALL, "last": desktop.heard.last},
             "pools": pools.names(),
         }
     )

@@ -21,8 +21,10 @@ from ..pool.listing import column_names
 from ..pool.page import facets, page
 from .access import Access
 from .app import make_app
+from .desktop import Desktop
 from .listening import listen_on_file, listen_on_port
 from .listing import FACETS
+from .pointing import receiving
 from .pools import Pools
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def serve(
     hosts: Iterable[str] = (),
     dav: WSGIApplication | None = None,
     prefix: str = "",
+    has_desktop: bool = False,
     ready: Callable[[str], None],
 ) -> None:
     """Serve pools to the user who runs this process, until interrupted.
@@ -74,6 +77,8 @@ def serve(
         Pools as files, for WebDAV, at ``/dav``.
     prefix : str, keyword-only
         What a proxy puts before all paths; from `miripool.web.prefix.read_prefix`.
+    has_desktop : bool, keyword-only
+        Whether the page sends to programs on this user's desktop, and listens to them.
     ready : callable, keyword-only
         Called with the page's address, token included, once the server answers.
 
@@ -86,8 +91,10 @@ def serve(
     """
     with _opened(home, pool) as pools, listen_on_port(port) as listener:
         access = Access(listener.getsockname()[1], write, frozenset(host.lower() for host in hosts))
-        app = make_app(pools, access, pool=pool, dav=dav, prefix=prefix)
-        _run(app, listener, pools, pool, lambda: ready(access.url_of(pool)))
+        with contextlib.closing(Desktop(receiving(pools))) if has_desktop else contextlib.nullcontext() as desktop:
+            app = make_app(pools, access, pool=pool, dav=dav, prefix=prefix, desktop=desktop)
+            ending = None if desktop is None else desktop.heard.end
+            _run(app, listener, pools, pool, lambda: ready(access.url_of(pool)), ending=ending)
 
 
 def serve_team(
@@ -159,6 +166,7 @@ def _run(
     ready: Callable[[], None],
     *,
     keep_alive: int = 5,
+    ending: Callable[[], None] | None = None,
 ) -> None:
     # The access log would hold the token.
     config = uvicorn.Config(
@@ -179,7 +187,7 @@ def _run(
         ready()
         threading.Thread(target=_prepare, args=[pools, pool], daemon=True).start()
 
-    asyncio.run(_Server(config, answers).serve(sockets=[listener]))
+    asyncio.run(_Server(config, answers, ending).serve(sockets=[listener]))
 
 
 def _in_a_sentence(record: logging.LogRecord) -> bool:
@@ -215,17 +223,24 @@ def _prepare(pools: Pools, pool: str | None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which says when it answers."""
+    """Uvicorn, which says when it answers, and when it ends."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], ending: Callable[[], None] | None) -> None:
         super().__init__(config)
         self._ready = ready
+        self._ending = ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets=sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; requests that wait for something to happen wait no longer."""
+        if self._ending is not None:
+            self._ending()
+        await super().shutdown(sockets=sockets)
 
 
 def redirect_file(url: str, folder: Path | None = None) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request, Response
 
-__all__ = ["LIMIT", "QuestionRoute", "WatchedRoute"]
+__all__ = ["LIMIT", "QuestionRoute", "WaitingRoute", "WatchedRoute"]
 
 LIMIT = 30.0
 """Seconds that one request may take."""
@@ -72,6 +72,26 @@ def _refuse_unknown(request: Request) -> None:
     if unknown:
         there = f"its parameters are {', '.join(known)}" if known else "it has none"
         raise InvalidInput(f"this address has no parameter {unknown[0]!r}; {there}")
+
+
+class WaitingRoute(APIRoute):
+    """A route that waits for something to happen: it takes no place among the requests that have work to do."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Give the handler.
+
+        Returns
+        -------
+        callable
+            FastAPI's own, with parameters checked.
+        """
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            _refuse_unknown(request)
+            return await handle(request)
+
+        return checked
 
 
 class QuestionRoute(WatchedRoute):

@@ -3,7 +3,10 @@
 import { ApiError, getSession } from "./api.js";
 import { fill, h, notify, stateLink, toQuery } from "./dom.js";
 
-/** Views by the value of `view` in the URL; each module has `show(root, state, context)`, maybe `leave()`. */
+/**
+ * Views by the value of `view` in the URL; each module has `show(root, state, context)`, maybe `leave()`, and maybe
+ * `receive(event)`, which gives null if it shows what another program points at, and else what is left to say.
+ */
 const VIEWS = {
   table: () => import("./table/table.js"),
   version: () => import("./version/version.js"),
@@ -47,6 +50,7 @@ async function render() {
     const session = await getSession();
     if (!state.pool && state.view !== "help") state = { ...state, pool: session.pool ?? session.pools[0] ?? "" };
     showBar(state, session);
+    page.dataset.pool = state.pool;
     const name = state.view ?? "table";
     const view = Object.hasOwn(VIEWS, name) ? VIEWS[name] : null;
     if (!view) throw new ApiError(404, { message: `There is no view ${JSON.stringify(state.view)}. Go back to the table of products.` });
@@ -102,9 +106,20 @@ function showBar(state, session) {
   );
 }
 
+/** Show what another program points at: in the view if it can, else as a notice with links. */
+async function hear() {
+  const [session, { listen, tellOf }] = await Promise.all([getSession(), import("./samp/receiving.js")]);
+  if (!session.samp?.available) return;
+  await listen(session.samp.last, (event) => {
+    const { pool } = document.getElementById("page").dataset;
+    const left = event.pool === pool && current.module?.receive ? current.module.receive(event) : event;
+    if (left) tellOf(left, pool, go);
+  });
+}
+
 addEventListener("popstate", () => render());
 addEventListener("unhandledrejection", (event) => {
   if (event.reason?.name === "AbortError") { event.preventDefault(); return; }
   if (event.reason instanceof ApiError) { event.preventDefault(); notify(event.reason.message, { error: true, seconds: 0 }); }
 });
-render();
+render().then(hear);

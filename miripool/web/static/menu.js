@@ -3,6 +3,7 @@
 import { change, get, getSession, poolPath } from "./api.js";
 import { askFor, openDialog, showText } from "./dialogs.js";
 import { fill, h, notify } from "./dom.js";
+import { parcelsOf, sendItems } from "./samp/sending.js";
 import { counted, forPage, serialOf, shell } from "./words.js";
 
 let shown = null;
@@ -76,9 +77,15 @@ export function actionsOn(pool, rows, { go, session, changed, trash = false }) {
     { label: "Save to another pool …", act: () => copyTo(on), disabled: readOnly || session.pools.length < 2 },
     { label: "Copy URN", act: () => showText("URN", rows.map((row) => row.urn).join("\n")) },
     { label: "Reprocess command", act: () => showReprocess(pool, rows) },
+    ...withLine(sendItems(pool, parcelsOf(rows), session)),
     null,
     { label: "Remove (into the trash)", act: () => remove(on), disabled: readOnly },
   ];
+}
+
+/** Put a line before entries, if there are any. */
+function withLine(items) {
+  return items.length ? [null, ...items] : [];
 }
 
 /** Say what was done, and offer to undo it. */

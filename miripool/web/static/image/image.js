@@ -10,12 +10,14 @@ import { FrameFlags } from "./frameflags.js";
 import { ColourBar, Histogram } from "./histogram.js";
 import { drawingControls, toolbar, zoomButtons } from "./imagecontrols.js";
 import { handleKey } from "./imagekeys.js";
-import { captionOf, compareHead, compass, dataSection, imageHead, keysSection, labelOf, withoutImage } from "./imageparts.js";
-import { coordinatesOf, flagText, frameText, readSettings, stepped, wishesFor } from "./imagestate.js";
+import { captionOf, compareHead, compass, dataSection, imageHead, keysSection, labelOf, sendButton, withoutImage } from "./imageparts.js";
+import { coordinatesOf, flagText, frameText, parcelsFor, readSettings, stepped, wishesFor } from "./imagestate.js";
+import { openMenu } from "../menu.js";
 import { PixelPanel } from "./pixelpanel.js";
 import { Player } from "./player.js";
 import { readoutOf } from "./readout.js";
 import { extent, ruleLimits, stretchOf, usableLimits } from "./scales.js";
+import { canSend, sendItems } from "../samp/sending.js";
 import { scienceValues } from "./sciencepixels.js";
 import { VersionDifference } from "./versiondifference.js";
 
@@ -46,6 +48,11 @@ export async function show(root, state, context) {
   }
   shown = new ImageView(root, state, abouts, settings, context);
   await shown.refresh();
+}
+
+/** Mark the pixel that another program points at, if this image has it. */
+export function receive(event) {
+  return shown && event.what === "pixel" ? shown.point(event) : event;
 }
 
 /** End what the view does. */
@@ -96,7 +103,8 @@ class ImageView {
     const close = () => this.unmark();
     this.pixelPanel = new PixelPanel({ pool: state.pool, abouts, go, session: this.session, signal, close });
     this.difference = compare ? new VersionDifference(state.pool, abouts, signal) : null;
-    this.head = compare ? compareHead(state, abouts, go) : imageHead(state, abouts[0], go);
+    const send = canSend(this.session) ? sendButton((x, y) => this.openSendMenu(x, y)) : null;
+    this.head = compare ? compareHead(state, abouts, go, send) : imageHead(state, abouts[0], go, send);
     const limits = h("details.iv-section", { open: true }, h("summary", {}, "Scale, limits and colours"),
       this.drawing.element, this.histogram.element);
     fill(root, h("section.iv", {},
@@ -126,6 +134,11 @@ class ImageView {
       onView: (at) => this.viewed(i, at), onHover: (pixel) => this.hover(i, pixel), onPick: (pixel) => this.pick(pixel),
     }, this.signal);
     canvas.addEventListener("keydown", (event) => handleKey(event, this, view), { signal: this.signal });
+    canvas.addEventListener("contextmenu", (event) => {
+      if (!canSend(this.session)) return;
+      event.preventDefault();
+      this.openSendMenu(event.clientX, event.clientY);
+    }, { signal: this.signal });
     return { element: h("div.iv-pane", {}, canvas, caption), canvas, caption, view };
   }
 
@@ -243,6 +256,20 @@ class ImageView {
     if (!this.isApart) return this.set({ pixel: `${x},${y}` });
     this.cell = { x, y };
     return this.refresh();
+  }
+
+  openSendMenu(x, y) {
+    openMenu(x, y, sendItems(this.state.pool, parcelsFor(this.settings, this.abouts), this.session));
+  }
+
+  /** Mark a pixel of the FULL array; gives the event if there is more to say, or no such pixel. */
+  point(event) {
+    const { x, y, detector, version, integration } = event, [{ place, ...about }] = this.abouts;
+    if (!place || this.isApart || (detector && detector !== about.detector)) return event;
+    if (x < place.x || y < place.y || x >= place.x + place.columns || y >= place.y + place.rows) return event;
+    const isSame = !version || this.abouts.some(({ urn }) => urn === version.urn);
+    this.set({ pixel: `${x},${y}`, ...(isSame && integration ? { integration } : {}) });
+    return isSame ? null : event;
   }
 
   unmark() {

@@ -65,8 +65,17 @@ function compareSelect(state, about, go) {
   return [h("label.iv-field", {}, h("span", {}, "Compare with"), select), form];
 }
 
+/** A button that opens the menu of programs to send to, below it. */
+export function sendButton(open) {
+  const act = (event) => {
+    const box = event.target.getBoundingClientRect();
+    open(box.left, box.bottom);
+  };
+  return h("button", { type: "button", "aria-haspopup": "menu", on: { click: act } }, "Send");
+}
+
 /** The head of one version's image: { element, sync() }; `state` changes in place, `go` takes a state to go to. */
-export function imageHead(state, about, go) {
+export function imageHead(state, about, go, send) {
   const links = followingLinks(state, go);
   const move = (text, serial, absent) => (Number.isInteger(serial) // serial numbers start at 0
     ? links.make(text, () => withSerial(state, serial)) : h("span.faint", { title: absent }, text));
@@ -78,12 +87,12 @@ export function imageHead(state, about, go) {
       stateLink("About this version", { view: "version", pool: state.pool, serial: about.serial }, go),
       move("‹ Previous exposure", about.previous, `There is no ${about.kind} before this one.`),
       move("Next exposure ›", about.next, `There is no ${about.kind} after this one.`),
-      compareSelect(state, about, go)));
+      compareSelect(state, about, go), send));
   return { element, sync: links.sync };
 }
 
 /** The head of a comparison: both versions, each with a choice of others of its product; { element, sync() }. */
-export function compareHead(state, abouts, go) {
+export function compareHead(state, abouts, go, send) {
   const names = abouts.map((about) => `${about.kind} ${about.name}`), same = names[0] === names[1];
   const keys = ["serial", "with"], labels = ["First", "Second"];
   const one = (about, i) => h("div.iv-links", {},
@@ -93,7 +102,7 @@ export function compareHead(state, abouts, go) {
   const exchanged = () => ({ ...state, serial: state.with, with: state.serial });
   const alone = () => ({ ...state, view: "image", with: "", mode: "", rate: "", difference_colours: "" });
   const element = h("header.iv-head.iv-both", {}, h("h1", {}, same ? names[0] : names.join(" and ")),
-    h("div.iv-links", {}, links.make("Exchange first and second", exchanged), links.make("Show the first alone", alone)),
+    h("div.iv-links", {}, links.make("Exchange first and second", exchanged), links.make("Show the first alone", alone), send),
     h("div.iv-links", {}, abouts.map(one)));
   return { element, sync: links.sync };
 }

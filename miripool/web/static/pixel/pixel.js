@@ -3,32 +3,39 @@
 import { get, poolPath } from "../api.js";
 import { fill, h, stateLink } from "../dom.js";
 import { addPlotSheet, part, problemOf } from "../parts.js";
-import { sameElsewhere, unlessOutside } from "./pixelask.js";
+import { imageState, rateKind, sameElsewhere, unlessOutside } from "./pixelask.js";
 import { loadFound } from "./pixelfind.js";
-import { imageState, loadHistory } from "./pixelhistory.js";
+import { loadHistory } from "./pixelhistory.js";
 import { loadLife } from "./pixellife.js";
 import { loadRamps } from "./pixelramps.js";
+import { sendButton } from "../samp/sending.js";
 
 const KINDS = ["RateInts", "Rate", "Ramp", "Raw"];
 const DETECTORS = ["MIRIMAGE", "MIRIFULONG", "MIRIFUSHORT"];
 const NO_PLACE = "There is no such pixel: the column x and the row y are whole numbers from 1 on.";
 const EXAMPLE = "rate > 1.0 and dq is null";
 
+let shown = null;
+
 /** Show the page of a pixel, or the form that asks for one. */
 export async function show(root, state, context) {
   await addPlotSheet();
   if (context.signal.aborted) return;
+  shown = { state, go: context.go, typed: false };
   const asked = askedBy(state);
   const chosen = Number.isInteger(asked.x) && Number.isInteger(asked.y);
   document.title = `${chosen ? `Pixel ${asked.x}, ${asked.y}` : "Pixels"} · ${state.pool} · miripool`;
   const form = pixelForm(state, context);
+  root.addEventListener("input", ({ target }) => { if (target.form) shown.typed = true; }, { signal: context.signal });
   fill(
     root,
     h("h1", {}, chosen ? `Pixel x ${asked.x}, y ${asked.y} of ${state.pool}` : `Pixels of ${state.pool}`),
     form,
     findForm(state, () => choicesOf(form), context),
     state.condition
-      ? part("Pixels found", (signal) => loadFound(withKind(state), context.go, signal), context.signal).element
+      ? part("Pixels found", (signal) => loadFound(withKind(state), context.go, signal), context.signal, {
+          beside: sendButton(state.pool, foundParcel(withKind(state)), context.session),
+        }).element
       : null,
     chosen ? partsOf(asked, state, context) : null,
     !chosen && (state.x || state.y) ? problemOf({ message: NO_PLACE }) : null,
@@ -38,8 +45,19 @@ export async function show(root, state, context) {
   );
 }
 
-/** Nothing outlives the page: all parts end with its signal. */
-export function leave() {}
+/** All parts end with the page's signal. */
+export function leave() {
+  shown = null;
+}
+
+/** Show the pixel that another program points at, unless that would take away what is typed into the forms. */
+export function receive(event) {
+  if (event.what !== "pixel" || shown.typed) return event;
+  const { x, y, detector, version } = event, { state, go } = shown;
+  const isHere = Number(state.x) === x && Number(state.y) === y;
+  if (!isHere) go({ ...state, x, y, detector: detector || state.detector, serial: "" });
+  return isHere && version ? event : null;
+}
 
 function askedBy(state) {
   const whole = (text) => (/^\d+$/.test(text ?? "") ? Number(text) : NaN);
@@ -54,6 +72,19 @@ function askedBy(state) {
     where,
     all_versions: state.all_versions === "true",
   };
+}
+
+/** Give the pixels that were found, as what other programs can get. */
+function foundParcel({ pool, kind, condition, where, tag, detector, all_versions }) {
+  const asked = { kind, condition, where: where ?? "", tag: tag ?? "", detector: detector ?? "", all_versions: all_versions === "true" };
+  return { text: "the pixels found", takes: "tables", path: "pixels", body: asked, name: "Send to TOPCAT" };
+}
+
+/** Give the history of a pixel, as what other programs can get. */
+function historyParcel(asked) {
+  const { x, y, detector, tag, where, all_versions } = asked;
+  const body = { x, y, detector, kind: rateKind(asked), tag, where, all_versions };
+  return { text: `the history of pixel x ${x}, y ${y}`, takes: "tables", path: "pixel", body, name: "Send to TOPCAT" };
 }
 
 function withKind(state) {
@@ -163,7 +194,7 @@ async function fillTags(select, { pool, tag }, signal) {
 
 // ---- the page's parts ---------------------------------------------------------------------------------------------
 
-function partsOf(asked, state, { go, note, signal }) {
+function partsOf(asked, state, { go, note, session, signal }) {
   const now = { ...state };
   const keep = (changes) => {
     Object.assign(now, changes);
@@ -185,7 +216,7 @@ function partsOf(asked, state, { go, note, signal }) {
         ),
       ),
     signal,
-    { tall: true },
+    { tall: true, beside: sendButton(asked.pool, historyParcel(asked), session) },
   );
   const ramps = part(
     "Ramps",

@@ -100,6 +100,11 @@ export async function askSlopes(asked, serial, signal) {
   return { text: `RateInts ${newest.name} version ${newest.version}`, rates: values.SCI, errors: values.ERR ?? [] };
 }
 
+/** Give the state of the page that shows the exposure of a row, with the pixel marked. */
+export function imageState(pool, { urn, integration }, x, y) {
+  return { pool, view: "image", serial: serialOf(urn), pixel: `${x},${y}`, integration };
+}
+
 /** Give the pool's monitors: [{ name, … }]. */
 export function askMonitors({ pool, x, y, detector }, signal) {
   return get(poolPath(pool, "monitors"), { x, y, detector }, signal);

@@ -2,8 +2,8 @@
 
 import { fill, h, stateLink } from "../dom.js";
 import { addPlotSheet, part } from "../parts.js";
-import { askValues, unlessOutside } from "./pixelask.js";
-import { imageState, loadHistory } from "./pixelhistory.js";
+import { askValues, imageState, unlessOutside } from "./pixelask.js";
+import { loadHistory } from "./pixelhistory.js";
 import { loadLife } from "./pixellife.js";
 import { loadRampsOf } from "./pixelramps.js";
 import { valuesTable } from "./pixelvalues.js";

@@ -5,7 +5,7 @@ import { gridTable } from "../gridtable.js";
 import { num, numberText } from "../charts/chartvalues.js";
 import { h, stateLink } from "../dom.js";
 import { counted } from "../words.js";
-import { imageState } from "./pixelhistory.js";
+import { imageState } from "./pixelask.js";
 
 /** Rows in the list at most. */
 const MOST = 300;

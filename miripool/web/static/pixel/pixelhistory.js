@@ -5,7 +5,7 @@ import { makeChart } from "../charts/charts.js";
 import { medianOf, num, numberText, seconds, timeText, withError } from "../charts/chartvalues.js";
 import { h } from "../dom.js";
 import { askHistory, rateKind } from "./pixelask.js";
-import { counted, serialOf } from "../words.js";
+import { counted } from "../words.js";
 
 /**
  * Ask for the history of a pixel, and show it.
@@ -126,9 +126,4 @@ function columnsOf(points) {
     { text: "version", number: true, of: ({ record }) => String(record.version) },
     ...(integrations ? [{ text: "integration", number: true, of: ({ record }) => String(record.integration) }] : []),
   ];
-}
-
-/** Give the state of the page that shows the exposure of a row, with the pixel marked. */
-export function imageState(pool, { urn, integration }, x, y) {
-  return { pool, view: "image", serial: serialOf(urn), pixel: `${x},${y}`, integration };
 }

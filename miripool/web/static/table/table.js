@@ -8,6 +8,7 @@ import { chooseColumns } from "./columns.js";
 import { showFacets } from "./facets.js";
 import { actionsOn, openMenu } from "../menu.js";
 import { makeQuestion } from "./question.js";
+import { sendButton } from "../samp/sending.js";
 import { makeThumbnails } from "./thumbnails.js";
 import { cell, counted, forPage, serialOf, shell } from "../words.js";
 
@@ -23,9 +24,11 @@ const OWN = new Set(["levels", "urn", "kind", "name", "version", "tags", "create
 const MOST_EXPORTED = 100_000;
 const LIMITS = [25, 50, 100, 250, 500];
 
+let shown = null;
+
 export async function show(root, state, context) {
   const tab = state.tab ?? "products";
-  const view = { root, state, context, tab, pool: state.pool, chosen: new Map(), ...readView(state, tab) };
+  const view = shown = { root, state, context, tab, pool: state.pool, chosen: new Map(), lines: new Map(), ...readView(state, tab) };
   document.title = `${view.pool}: ${tab} - miripool`;
   view.question = makeQuestion({ pool: view.pool, where: state.where ?? "", ask: (where) => ask(view, where), explain: (where) => explain(view, where) });
   view.panel = h("aside.facets", { "aria-label": "Narrow the list" });
@@ -34,6 +37,41 @@ export async function show(root, state, context) {
     tab === "trash" ? h("p", {}, "Versions in the trash keep their data until ", h("code", {}, "miripool gc --purge"), " or ", h("code", {}, "Pool.purge"), " removes them for good.") : view.question.element,
     h("div.browser", {}, tab === "trash" ? null : narrowing(view), view.list));
   await load(view);
+}
+
+export function leave() {
+  shown = null;
+}
+
+/** Mark the row, or select the rows, that another program points at. */
+export function receive(event) {
+  if (event.what === "highlight") return point(event);
+  return event.what === "select" ? selectAlone(event) : event;
+}
+
+/** Give the lines of the table by URN, without those of versions that are folded in again. */
+function linesInSight() {
+  return new Map([...shown.lines].filter(([, { element }]) => element.isConnected));
+}
+
+function point(event) {
+  const found = linesInSight().get(event.version.urn);
+  if (!found) return event;
+  for (const { element } of shown.lines.values()) element.removeAttribute("aria-current");
+  found.element.setAttribute("aria-current", "true");
+  found.element.scrollIntoView({ block: "nearest" });
+  return null;
+}
+
+function selectAlone(event) {
+  const wanted = new Set(event.serials);
+  let missing = wanted.size;
+  for (const [urn, { select }] of linesInSight()) {
+    const on = wanted.has(serialOf(urn));
+    if (on) missing -= 1;
+    select(on);
+  }
+  return missing ? { ...event, missing } : null;
 }
 
 /** Show the answer to a condition; where it can't be read, the table stays, and the box says why. */
@@ -93,6 +131,7 @@ function draw(view, found) {
   const empty = found.rows.length ? null : h("p.empty", {}, found.total ? `There is no row ${view.offset + 1}: the list has ${counted(found.total, "row")}.` : `Nothing found: ${forPage(found.reason ?? "")}`);
   const before = view.chosen;
   view.chosen = new Map();
+  view.lines = new Map();
   fill(view.list, chips(view), toolbar(view), found.rows.length ? table(view, before) : empty, pager(view), sameAnswer(view));
 }
 
@@ -111,11 +150,28 @@ function toolbar(view) {
     tab === "products" ? toggle("pictures", "pictures", view.pictures, "0") : null,
     h("span.grow"),
     h("button", { type: "button", on: { click: () => askColumns(view) } }, "Columns"),
-    exportLinks(view));
+    exportLinks(view),
+    tab === "trash" ? null : sendButton(view.pool, wholeList(view), context.session));
+}
+
+/** Give all rows of the question as a parcel for other programs. */
+function wholeList(view) {
+  return { text: "the table", takes: "tables", path: "list", body: { ...questionOf(view), order: view.order, columns: columnsOf(view) }, name: "Send to TOPCAT" };
+}
+
+/** Give the question as the API's POST takes it. */
+function questionOf(view) {
+  const { where, kind, tag, all_versions } = askedOf(view);
+  return { where: where ?? "", kind: (view.tab === "observations" ? "Exposure" : kind) ?? "", tag: tag ?? "", all_versions: all_versions === "true" };
+}
+
+/** Give the columns of lists that are files: the table's, and the URN first. */
+function columnsOf(view) {
+  return ["urn", ...view.columns.filter((column) => column !== "levels" && column !== "urn")];
 }
 
 function exportLinks(view) {
-  const parameters = { ...askedOf(view), columns: ["urn", ...view.columns.filter((column) => column !== "levels" && column !== "urn")].join(","), order: view.order, ...(view.tab === "observations" ? { kind: "Exposure" } : {}) };
+  const parameters = { ...askedOf(view), columns: columnsOf(view).join(","), order: view.order, ...(view.tab === "observations" ? { kind: "Exposure" } : {}) };
   const link = (form, label) => h("a", { href: address(`${poolPath(view.pool)}/list.${form}`, parameters), download: "" }, label);
   const cut = view.found.total > MOST_EXPORTED || !view.found.exact ? "the first 100,000 rows as " : "";
   return h("span", {}, `Export ${cut}`, link("csv", "CSV"), " ", link("json", "JSON"), " ", link("vot", "VOTable"));
@@ -167,6 +223,7 @@ function line(view, row, { below = false, chosen = false } = {}) {
   const element = h(below ? "tr.below" : "tr", { tabindex: "0", "aria-selected": "false", data: { urn: row.urn }, on: { contextmenu: (event) => { event.preventDefault(); openAt(event.clientX, event.clientY); }, keydown: keys } },
     h("td", {}, box), view.thumbnail ? h("td.picture", {}, row.kind === "Exposure" || row.kind === "Context" ? null : stateLink(view.thumbnail(serial), { pool: view.pool, view: "image", serial }, view.context.go, { "aria-label": `Image of ${row.name}` })) : null,
     view.columns.map((column) => h(NUMBERS.has(column) ? "td.number" : "td", { class: column === "name" ? "name" : NUMBERS.has(column) ? "number" : null }, content(view, row, column, () => unfold(view, row, element)))));
+  view.lines.set(row.urn, { element, select });
   if (chosen) select(true);
   return element;
 }

@@ -1,0 +1,186 @@
+"""The server among the programs of the user's desktop: a SAMP client from the first time that the page asks for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MiripoolError
+from ..samp import connect, need_samp
+from ..samp.lockfile import running_hub
+from .heard import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..samp import Client, Connection
+
+__all__ = ["INSTALL", "Desktop", "is_available", "title_of"]
+
+_log = logging.getLogger(__name__)
+
+INSTALL = "pip install 'miripool[samp]'"
+"""What brings the extra that sending needs."""
+
+_NAME = "miripool"
+_TITLES = {"ds9": "DS9", "topcat": "TOPCAT", "aladin": "Aladin"}
+_STAY = 180.0
+"""Seconds for which the server stays at the hub after a page has asked: pages that are out of sight ask each minute."""
+_END = 2.0
+"""Seconds that leaving the hub may take when the server ends: a hub may hang."""
+_LOOK = 2.0
+"""Seconds between two looks for a hub, and at whether it is still there."""
+
+
+def is_available() -> bool:
+    """Tell whether the extra ``samp`` is installed; it is not loaded.
+
+    Returns
+    -------
+    bool
+        Whether programs can be reached.
+    """
+    return importlib.util.find_spec("pyvo") is not None
+
+
+def title_of(name: str) -> str:
+    """Give the name of a program as people know it.
+
+    Parameters
+    ----------
+    name : str
+        As the program calls itself, e.g. ``SAOImageDS9``.
+
+    Returns
+    -------
+    str
+        E.g. ``DS9``.
+    """
+    return next((title for part, title in _TITLES.items() if part in name.lower()), name)
+
+
+class Desktop:
+    """The programs of the desktop, as far as they listen. Several threads may use it.
+
+    Parameters
+    ----------
+    receiving : mapping of str to callable
+        For each type of message that other programs send, what is called with the program's name and the message's
+        parameters; it gives the event for the pages, or None if the message is about nothing of ours.
+
+    Attributes
+    ----------
+    heard : Heard
+        What the other programs said.
+    """
+
+    def __init__(self, receiving: Mapping[str, Callable[[str, dict[str, Any]], dict[str, Any] | None]]) -> None:
+        self.heard = Heard()
+        self._receiving = {mtype: self._taker(function) for mtype, function in receiving.items()}
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._connection: Connection | None = None
+        self._hub = ""
+        self._names: dict[str, str] = {}
+        self._asked = 0.0
+        self._keeper: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def listen(self) -> None:
+        """Be at the hub, if one runs and as soon as one runs, for as long as pages ask."""
+        self._asked = time.monotonic()
+        with self._lock:
+            if self._closed.is_set() or (self._keeper is not None and self._keeper.is_alive()):
+                return
+            self._keeper = threading.Thread(target=self._keep, daemon=True)
+            self._keeper.start()
+
+    def join(self) -> None:
+        """Be at the hub at once; one is started if there is none.
+
+        Raises
+        ------
+        InvalidInput
+            If the extra ``samp`` is not installed.
+        ProgramError
+            If the hub can't be started or does not answer.
+        """
+        self.listen()
+        with self._lock:
+            self._connect()
+
+    def clients(self) -> list[Client]:
+        """List the programs that listen.
+
+        Returns
+        -------
+        list of Client
+            None of them if the server is not at the hub.
+
+        Raises
+        ------
+        ProgramError
+            If the hub does not answer.
+        """
+        self.listen()
+        with self._lock:
+            connection = self._connection
+        return [] if connection is None else connection.clients()
+
+    def close(self) -> None:
+        """Leave the hub for good, and let go of the pages that wait. A second call does nothing."""
+        self._closed.set()
+        self.heard.end()
+        leaving = threading.Thread(target=self._leave_safely, daemon=True)
+        leaving.start()
+        leaving.join(_END)
+
+    def _keep(self) -> None:
+        """Look after the connection: hubs come and go, and so do pages."""
+        while not self._closed.is_set() and time.monotonic() - self._asked < _STAY:
+            try:
+                address = running_hub()
+                with self._lock:
+                    if self._connection is not None and (address is None or address.secret != self._hub):
+                        self._leave()
+                    if address is not None and not self._closed.is_set():
+                        self._connect()
+            except MiripoolError as error:  # who asks for it gets the words
+                _log.debug("not at the hub: %s", error)
+            self._closed.wait(_LOOK)
+        self._leave_safely()
+
+    def _leave_safely(self) -> None:
+        with self._lock:
+            self._leave()
+
+    def _connect(self) -> None:
+        if self._connection is not None:
+            return
+        need_samp()
+        self._connection = self._stack.enter_context(connect(_NAME, receiving=self._receiving))
+        address = running_hub()
+        self._hub = "" if address is None else address.secret
+
+    def _leave(self) -> None:
+        self._connection = None
+        self._names.clear()
+        self._stack.close()
+
+    def _taker(self, function: Callable[[str, dict[str, Any]], dict[str, Any] | None]) -> Callable[..., None]:
+        def take(sender: str, parameters: dict[str, Any]) -> None:
+            event = function(self._name_of(sender), parameters)
+            if event is not None:
+                self.heard.add(event)
+
+        return take
+
+    def _name_of(self, sender: str) -> str:
+        connection = self._connection
+        if sender not in self._names and connection is not None:
+            self._names.update({client.id: client.name for client in connection.clients()})
+        return title_of(self._names.get(sender, sender))
