@@ -81,7 +81,7 @@ def browse_home(
             threading.Thread(target=webbrowser.open, args=[files[0].as_uri()], daemon=True).start()
 
     try:
-        serve(home, pool=name, port=port, write=True, hosts=hosts, ready=ready)
+        serve(home, pool=name, port=port, write=True, hosts=hosts, has_desktop=True, ready=ready)
     finally:
         for file in files:
             file.unlink(missing_ok=True)
