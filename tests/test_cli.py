@@ -502,7 +502,7 @@ def test_version_and_help(miripool: Run) -> None:
     commands = [command.name for command in app_module.app.registered_commands]
     known = "create pools rename delete attach detach add ls show log export rm restore tag untag tags pixel pixels"
     more = "sql demo reprocess lineage uses diff simulate slopes statistics verify gc reindex repair copy pack unpack"
-    doors = ["plot", "compare", "browse", "serve", "open", "send", "clients"]
+    doors = ["plot", "compare", "browse", "serve", "mount", "open", "send", "clients"]
     assert sorted(commands) == sorted([*known.split(), *more.split(), *doors])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)

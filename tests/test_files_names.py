@@ -20,7 +20,7 @@ from miripool.files.names import (
     parse_tag_name,
     tag_name,
 )
-from miripool.files.places import Place, place_of
+from miripool.files.places import TreePlace, place_of
 from miripool.index.folders import FILE_KINDS, FileRow
 
 ANY = st.text(st.characters(), max_size=250)
@@ -108,7 +108,7 @@ def test_any_path_is_read_or_is_not_there(path: str) -> None:
         found = place_of(path)
     except FileMissing:
         return
-    assert isinstance(found, Place)
+    assert isinstance(found, TreePlace)
     assert found.path.strip("/") == path.strip("/")
 
 

@@ -20,7 +20,7 @@ from miripool.errors import FileMissing, IntegrityError, InvalidInput, PoolNotFo
 from miripool.files import names, tree
 from miripool.files.tree import PoolTree
 from miripool.index import folders
-from miripool.index.folders import Folder
+from miripool.index.folders import FileFolder
 from miripool.model.dataset import Dataset
 from miripool.pool.core import core_of
 from miripool.simulate import SimulatedExposure
@@ -445,8 +445,8 @@ def test_questions_that_sql_would_misread(pool: Pool) -> None:
     pool.save(rate("a%_b"), pixels=False)
     pool.save(rate("aXXb"), pixels=False)
     digest = names._digest("aXXb")
-    assert folders.by_digest(database, Folder("Rate"), "a%", digest) is None
-    assert folders.by_digest(database, Folder("Rate"), "a", digest) is not None
-    assert folders.by_name(database, Folder("Rate"), "a' OR '1") is None
+    assert folders.by_digest(database, FileFolder("Rate"), "a%", digest) is None
+    assert folders.by_digest(database, FileFolder("Rate"), "a", digest) is not None
+    assert folders.by_name(database, FileFolder("Rate"), "a' OR '1") is None
     now = datetime.now(UTC)
     assert folders.periods(database, "year", now.replace(year=1), now) == []

@@ -64,6 +64,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "monitor survival": ["trap", "darks"],
     "monitor trends": ["trap", "darks"],
     "monitor update": ["trap", "darks"],
+    "mount": ["trap", "{pool}"],
     "open": ["--help"],  # it would start DS9
     "pack": ["trap", "{work}/out.tar", "--overwrite"],
     "pixel": ["trap", "3", "4"],

@@ -16,6 +16,7 @@ from . import (
     looks,
     maintenance,
     monitors,
+    mount,
     pipeline,
     pixels,
     pools,
@@ -123,4 +124,5 @@ simulate.register(app)
 demo.register(app)
 web.register(app)
 samp.register(app)
+mount.register(app)
 serving.register(app)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from ..session.home import Home
-    from .tree import Node, OpenFile
+    from .tree import FileNode, OpenedFile
 
     _Start = Callable[..., None]
 
@@ -122,7 +122,7 @@ class DavApp:
             _simplify(environ, node)
         return iter(self._dav(environ, start))
 
-    def _list(self, environ: WSGIEnvironment, start: _Start, base: str, path: str, node: Node) -> Iterator[bytes]:
+    def _list(self, environ: WSGIEnvironment, start: _Start, base: str, path: str, node: FileNode) -> Iterator[bytes]:
         depth = environ.get("HTTP_DEPTH", "infinity").lower()
         if depth == "infinity":
             raise DAVError(403, _ONE_FOLDER)
@@ -150,7 +150,7 @@ def _rest(first: bytes, answer: Iterator[bytes]) -> Iterator[bytes]:
             answer.close()  # gives decoded tiles back at once, also where the reader has left
 
 
-def _simplify(environ: WSGIEnvironment, node: Node) -> None:
+def _simplify(environ: WSGIEnvironment, node: FileNode) -> None:
     """Leave only such headers in a request for a file as wsgidav reads as RFC 9110 has them."""
     environ.pop("HTTP_DEPTH", None)
     since = util.parse_time_string(environ.pop("HTTP_IF_MODIFIED_SINCE", ""))
@@ -173,7 +173,7 @@ class _Provider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types
         return True
 
     def get_resource_inst(self, path: str, environ: WSGIEnvironment) -> _Folder | _File:
-        node: Node = environ[NODE]
+        node: FileNode = environ[NODE]
         return _Folder(path, environ) if node.is_folder else _File(path, environ)
 
 
@@ -189,7 +189,7 @@ class _File(DAVNonCollection):  # type: ignore[misc]  # wsgidav has no types
 
     def __init__(self, path: str, environ: WSGIEnvironment) -> None:
         super().__init__(path, environ)
-        self._node: Node = environ[NODE]
+        self._node: FileNode = environ[NODE]
         self._length = 0
 
     def get_content_length(self) -> int:
@@ -218,7 +218,7 @@ class _File(DAVNonCollection):  # type: ignore[misc]  # wsgidav has no types
         return _Content(self.environ[_FILE], self._length)
 
 
-def _read_on(file: OpenFile, start: int, stop: int) -> Iterator[bytes]:
+def _read_on(file: OpenedFile, start: int, stop: int) -> Iterator[bytes]:
     """Read ever more at a time: mounted by rclone, a reader of some pixels asks for all that follows, and leaves.
 
     It has its first bytes after 18 ms, instead of 45 ms where the file decodes for all of them; copies are as fast.
@@ -233,7 +233,7 @@ def _read_on(file: OpenFile, start: int, stop: int) -> Iterator[bytes]:
 class _Content:
     """Some bytes of a file in a row, as wsgidav reads them."""
 
-    def __init__(self, file: OpenFile, length: int) -> None:
+    def __init__(self, file: OpenedFile, length: int) -> None:
         self._file = file
         self._start, self._length = 0, length
         self._pieces: Iterator[bytes] | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from wsgiref.types import WSGIEnvironment
 
-    from .tree import Node
+    from .tree import FileNode
 
 __all__ = ["KEEPING", "METHODS", "NODE", "content_type", "href", "page", "refusal", "text_of"]
 
@@ -94,14 +94,14 @@ def href(base: str, path: str, *, is_folder: bool) -> str:
     return quote(base + path.rstrip("/"), safe=_SAFE) + ("/" if is_folder else "")
 
 
-def page(base: str, path: str, nodes: Iterable[Node]) -> Iterator[bytes]:
+def page(base: str, path: str, nodes: Iterable[FileNode]) -> Iterator[bytes]:
     """Show a folder to a browser.
 
     Parameters
     ----------
     base, path : str
         As for `href`.
-    nodes : iterable of Node
+    nodes : iterable of FileNode
         What the folder holds.
 
     Yields

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidName, PoolNotFound
 from ..model.names import shown
 from ..session.pools import Pools
-from .tree import Node, PoolTree
+from .tree import FileNode, PoolTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..session.home import Home
     from ..session.pool import Pool
-    from .tree import OpenFile
+    from .tree import OpenedFile
 
 __all__ = ["HomeTree"]
 
@@ -36,7 +36,7 @@ class HomeTree:
         self._trees: dict[str, tuple[Pool, PoolTree]] = {}
         self._lock = threading.Lock()
 
-    def find(self, path: str) -> Node:
+    def find(self, path: str) -> FileNode:
         """Give what lies at a path.
 
         Parameters
@@ -46,7 +46,7 @@ class HomeTree:
 
         Returns
         -------
-        Node
+        FileNode
             A folder or a file.
 
         Raises
@@ -60,7 +60,7 @@ class HomeTree:
         node = self._tree(name).find(inside)
         return node if inside != "/" else self._folder(name)
 
-    def entries(self, path: str) -> Iterator[Node]:
+    def entries(self, path: str) -> Iterator[FileNode]:
         """Give what a folder holds.
 
         Parameters
@@ -70,7 +70,7 @@ class HomeTree:
 
         Returns
         -------
-        iterator of Node
+        iterator of FileNode
             Sorted by name.
 
         Raises
@@ -85,7 +85,7 @@ class HomeTree:
             return map(self._folder, self._pools.names())
         return self._tree(name).entries(inside)
 
-    def open(self, path: str) -> tuple[Node, OpenFile]:
+    def open(self, path: str) -> tuple[FileNode, OpenedFile]:
         """Open a file.
 
         Parameters
@@ -95,9 +95,9 @@ class HomeTree:
 
         Returns
         -------
-        node : Node
+        node : FileNode
             What was opened, also where a newer version takes its place at that moment.
-        file : OpenFile
+        file : OpenedFile
             Gives any of its bytes.
 
         Raises
@@ -130,7 +130,7 @@ class HomeTree:
                 self._trees[name] = (pool, PoolTree(pool))
             return self._trees[name][1]
 
-    def _folder(self, name: str) -> Node:
+    def _folder(self, name: str) -> FileNode:
         """Describe the top or a pool's folder. No pool is opened for a list of all of them."""
         path = self._home.path / "pools" / name
         try:
@@ -138,8 +138,8 @@ class HomeTree:
         except FileNotFoundError:
             if name:
                 raise PoolNotFound(f"there is no pool {shown(name)}; it was deleted") from None
-            return Node("", True, 0, datetime.fromtimestamp(0, UTC), 0, "")
-        return Node(name, True, 0, datetime.fromtimestamp(found.st_mtime, UTC), found.st_ino, "")
+            return FileNode("", True, 0, datetime.fromtimestamp(0, UTC), 0, "")
+        return FileNode(name, True, 0, datetime.fromtimestamp(found.st_mtime, UTC), found.st_ino, "")
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -89,6 +89,8 @@ class VersionFile:
     ----------
     size : int
         Bytes.
+    etag : str
+        Names its content.
     urn : str
         Of the version.
 
@@ -103,12 +105,12 @@ class VersionFile:
         self.urn = str(Urn(core.name, row.kind, row.serial))
         self._core = core
         self._files = files
-        self._key = (core.id, row.manifest)
+        self.etag = row.manifest
         with self._naming():
             self.size = self._file().size
 
     def _file(self) -> VirtualFile:
-        return self._files.take(self._key, lambda: virtual_file(self._core.load_version(self._row)))
+        return self._files.take((self.etag,), lambda: virtual_file(self._core.load_version(self._row)))
 
     def read(self, start: int, stop: int) -> bytes:
         """Give some of its bytes, as slicing them all would.

@@ -8,10 +8,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from ..errors import FileMissing
-from ..index.folders import FILE_KINDS, Folder
+from ..index.folders import FILE_KINDS, FileFolder
 from .names import FileName, Stem, parse_file_name, parse_tag_name
 
-__all__ = ["BY_DATE", "BY_KIND", "BY_TAG", "PRODUCTS", "README", "TABLE", "UNDATED", "VERSIONS", "Place", "place_of"]
+__all__ = [
+    "BY_DATE",
+    "BY_KIND",
+    "BY_TAG",
+    "PRODUCTS",
+    "README",
+    "TABLE",
+    "UNDATED",
+    "VERSIONS",
+    "TreePlace",
+    "place_of",
+]
 
 README = "README.txt"
 PRODUCTS = "products.csv"
@@ -22,13 +33,13 @@ TABLE = ".csv"
 _YEAR = re.compile(r"[0-9]{4}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
-_HEADS = Folder()
+_HEADS = FileFolder()
 
 _What = Literal["top", "group", "year", "folder", "table", "file", "readme"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TreePlace:
     """What a path means. Whether it is there has to be looked up.
 
     Attributes
@@ -38,7 +49,7 @@ class Place:
     what : str
         ``top``, the folder of all; ``group``, one of the folders in it; ``year``, a folder of days; ``folder``, one of
         versions; ``table``, what lies beside a folder; ``file``, a version; ``readme``.
-    folder : Folder
+    folder : FileFolder
         The versions that lie there, or are listed there.
     tag : Stem or None
         The tag of the folder; its label is not in `folder` yet.
@@ -48,7 +59,7 @@ class Place:
 
     parts: tuple[str, ...]
     what: _What
-    folder: Folder = _HEADS
+    folder: FileFolder = _HEADS
     tag: Stem | None = None
     file: FileName | None = None
 
@@ -58,7 +69,7 @@ class Place:
         return "/" + "/".join(self.parts)
 
 
-def place_of(path: str) -> Place:
+def place_of(path: str) -> TreePlace:
     """Read a path.
 
     Parameters
@@ -68,7 +79,7 @@ def place_of(path: str) -> Place:
 
     Returns
     -------
-    Place
+    TreePlace
         What it means.
 
     Raises
@@ -99,16 +110,16 @@ def missing(path: str) -> FileMissing:
     return FileMissing(f"there is no {path!r} among the files of this pool; {README} says how they are arranged")
 
 
-def _read(parts: tuple[str, ...]) -> Place | None:
+def _read(parts: tuple[str, ...]) -> TreePlace | None:
     match parts:
         case ():
-            return Place(parts, "top")
+            return TreePlace(parts, "top")
         case (name,) if name == README:
-            return Place(parts, "readme")
+            return TreePlace(parts, "readme")
         case (name,) if name == PRODUCTS:
-            return Place(parts, "table")
+            return TreePlace(parts, "table")
         case (name,) if name in (BY_KIND, BY_TAG, BY_DATE, VERSIONS):
-            return Place(parts, "group")
+            return TreePlace(parts, "group")
         case (group, name):
             return _shelf(parts, group, name)
         case (group, *between, name):
@@ -118,48 +129,48 @@ def _read(parts: tuple[str, ...]) -> Place | None:
             return None
 
 
-def _shelf(parts: tuple[str, ...], group: str, name: str) -> Place | None:
+def _shelf(parts: tuple[str, ...], group: str, name: str) -> TreePlace | None:
     """Read what lies in a group: a folder, or the table beside it."""
     is_table = name.endswith(TABLE)
     word = name.removesuffix(TABLE)
     what: _What = "table" if is_table else "folder"
     if group in (BY_KIND, VERSIONS):
-        found = Folder(word, all_versions=group == VERSIONS)
-        return Place(parts, what, found) if word in FILE_KINDS else None
+        found = FileFolder(word, all_versions=group == VERSIONS)
+        return TreePlace(parts, what, found) if word in FILE_KINDS else None
     if group == BY_TAG:
         tag = parse_tag_name(word)
-        return None if tag is None else Place(parts, what, tag=tag)
+        return None if tag is None else TreePlace(parts, what, tag=tag)
     if group != BY_DATE:
         return None
     if word == UNDATED:
-        return Place(parts, what, Folder(undated=True))
+        return TreePlace(parts, what, FileFolder(undated=True))
     span = _year(word)
-    return None if span is None else Place(parts, "table" if is_table else "year", span)
+    return None if span is None else TreePlace(parts, "table" if is_table else "year", span)
 
 
-def _within(above: Place, parts: tuple[str, ...], name: str) -> Place | None:
+def _within(above: TreePlace, parts: tuple[str, ...], name: str) -> TreePlace | None:
     if above.what == "year":
         day = _day(name) if name.startswith(above.parts[-1]) else None
-        return None if day is None else Place(parts, "folder", day)
+        return None if day is None else TreePlace(parts, "folder", day)
     if above.what != "folder":
         return None
     file = parse_file_name(name, with_version=above.folder.all_versions)
     if file is None or above.folder.kind not in (None, file.kind):
         return None
-    return Place(parts, "file", replace(above.folder, kind=file.kind), above.tag, file)
+    return TreePlace(parts, "file", replace(above.folder, kind=file.kind), above.tag, file)
 
 
-def _year(word: str) -> Folder | None:
+def _year(word: str) -> FileFolder | None:
     if not _YEAR.fullmatch(word) or not 1 <= int(word) < 9999:
         return None
-    return Folder(start=datetime(int(word), 1, 1, tzinfo=UTC), stop=datetime(int(word) + 1, 1, 1, tzinfo=UTC))
+    return FileFolder(start=datetime(int(word), 1, 1, tzinfo=UTC), stop=datetime(int(word) + 1, 1, 1, tzinfo=UTC))
 
 
-def _day(word: str) -> Folder | None:
+def _day(word: str) -> FileFolder | None:
     if not _DAY.fullmatch(word):
         return None
     try:
         start = datetime.fromisoformat(word).replace(tzinfo=UTC)
     except ValueError:
         return None
-    return Folder(start=start, stop=start + timedelta(days=1))
+    return FileFolder(start=start, stop=start + timedelta(days=1))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from xml.etree.ElementTree import Element
 
-    from .tree import Node
+    from .tree import FileNode
 
 __all__ = ["describe"]
 
@@ -32,7 +32,7 @@ def _text(value: str) -> str:
     return escape(_NO_XML.sub("\ufffd", value))
 
 
-_PROPERTIES: dict[str, Callable[[Node], str | None]] = {
+_PROPERTIES: dict[str, Callable[[FileNode], str | None]] = {
     "resourcetype": lambda node: "<D:collection/>" if node.is_folder else "",
     "displayname": lambda node: _text(node.name),
     "getlastmodified": lambda node: format_datetime(node.modified, usegmt=True),
@@ -62,7 +62,7 @@ class _Asked:
         self.known = [known[tag] for tag in tags if tag in known] if self.is_named else list(_PROPERTIES)
         self.unknown = "".join(_element(tag) for tag in tags if tag not in known)
 
-    def answer(self, address: str, node: Node) -> str:
+    def answer(self, address: str, node: FileNode) -> str:
         """Write what is known of one node."""
         found, missing = [], [self.unknown]
         for name in self.known:
@@ -89,7 +89,7 @@ def _propstat(properties: str, status: str) -> str:
     return f"<D:propstat><D:prop>{properties}</D:prop><D:status>HTTP/1.1 {status}</D:status></D:propstat>"
 
 
-def describe(base: str, path: str, nodes: Iterable[Node], request: Element | None) -> Iterator[bytes]:
+def describe(base: str, path: str, nodes: Iterable[FileNode], request: Element | None) -> Iterator[bytes]:
     """Write an answer.
 
     Parameters
@@ -98,7 +98,7 @@ def describe(base: str, path: str, nodes: Iterable[Node], request: Element | Non
         As for `href`.
     path : str
         Of the file or folder that is asked for.
-    nodes : iterable of Node
+    nodes : iterable of FileNode
         That file or folder, and then, if it is wanted, what the folder holds.
     request : Element or None
         The body.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..index.connection import Database
-    from ..index.folders import FileRow, Folder
+    from ..index.folders import FileFolder, FileRow
     from ..pool.core import Core
 
 __all__ = ["ask", "walk"]
@@ -36,14 +36,14 @@ def ask(core: Core, question: Callable[[Database], _T]) -> _T:
     return core.again(lambda: question(core.catalog.database))
 
 
-def walk(core: Core, folder: Folder) -> Iterator[list[FileRow]]:
+def walk(core: Core, folder: FileFolder) -> Iterator[list[FileRow]]:
     """Give all versions of a folder, page by page.
 
     Parameters
     ----------
     core : Core
         The pool.
-    folder : Folder
+    folder : FileFolder
         The folder.
 
     Yields

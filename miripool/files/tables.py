@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from ..index.folders import FileRow, Folder
+    from ..index.folders import FileFolder, FileRow
     from ..pool.core import Core
 
-__all__ = ["Table", "Tables"]
+__all__ = ["CsvTable", "Tables"]
 
 _COLUMNS = {
     **{name: name for name in ("urn", "kind", "name", "version", "tags")},
@@ -39,7 +39,7 @@ products takes some seconds."""
 _PIECE = 1 << 20
 
 
-class Table:
+class CsvTable:
     """A CSV file that was made. Several threads may read it.
 
     Parameters
@@ -124,16 +124,16 @@ class Tables:
 
     def take(
         self,
-        folder: Folder,
+        folder: FileFolder,
         path_of: Callable[[FileRow], str],
         state: tuple[int, str | None],
         modified: datetime,
-    ) -> Table:
+    ) -> CsvTable:
         """Give the table of a folder, made if the pool has changed since.
 
         Parameters
         ----------
-        folder : Folder
+        folder : FileFolder
             Whose versions it lists.
         path_of : callable
             Gives the path of a version's file there.
@@ -144,16 +144,16 @@ class Tables:
 
         Returns
         -------
-        Table
+        CsvTable
             As the pool is, or was a moment ago where the table takes long to make.
         """
 
-        def make() -> Table:
-            return Table(self._lines(folder, path_of), modified)
+        def make() -> CsvTable:
+            return CsvTable(self._lines(folder, path_of), modified)
 
         return self._made.get(folder, state, make, patience=_PATIENCE)
 
-    def _lines(self, folder: Folder, path_of: Callable[[FileRow], str]) -> Iterator[str]:
+    def _lines(self, folder: FileFolder, path_of: Callable[[FileRow], str]) -> Iterator[str]:
         yield ",".join((*_COLUMNS, "path")) + "\n"
         for rows in walk(self._core, folder):
             yield csv_text(self._records(rows, path_of), (*_COLUMNS, "path"), heads=False) + "\n"

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..errors import InvalidInput
 from ..formats import KeptFiles
-from ..index.folders import FILE_KINDS, Folder, by_digest, by_name, can_be_stored, has_any, labels, periods
+from ..index.folders import FILE_KINDS, FileFolder, by_digest, by_name, can_be_stored, has_any, labels, periods
 from ..pool.core import core_of
 from .names import file_name, tag_name
 from .openfile import Text, VersionFile
-from .places import BY_DATE, BY_KIND, BY_TAG, PRODUCTS, README, TABLE, UNDATED, VERSIONS, Place, missing, place_of
+from .places import BY_DATE, BY_KIND, BY_TAG, PRODUCTS, README, TABLE, UNDATED, VERSIONS, TreePlace, missing, place_of
 from .readme import readme
 from .rows import ask, walk
-from .tables import Table, Tables
+from .tables import CsvTable, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..pool.reference import ProductRef
     from ..session.pool import Pool
 
-__all__ = ["Node", "OpenFile", "PoolTree"]
+__all__ = ["FileNode", "OpenedFile", "PoolTree"]
 
 _LOOK_SECONDS = 0.5
 """For so long the pool is taken to be as it was."""
@@ -43,12 +43,16 @@ _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _END = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-class OpenFile(Protocol):
+class OpenedFile(Protocol):
     """A file that was opened. Several threads may read it; nothing has to be closed."""
 
     @property
     def size(self) -> int:
         """Bytes."""
+
+    @property
+    def etag(self) -> str:
+        """Names the content."""
 
     def read(self, start: int, stop: int) -> bytes:
         """Give some of its bytes, as slicing them all would."""
@@ -58,7 +62,7 @@ class OpenFile(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class FileNode:
     """A file or a folder.
 
     Attributes
@@ -110,9 +114,9 @@ class PoolTree:
         self._looking = threading.Lock()
         self._looked = float("-inf")
         self._state: _State | None = None
-        self._nodes: OrderedDict[str, tuple[Node, FileRow]] = OrderedDict()
+        self._nodes: OrderedDict[str, tuple[FileNode, FileRow]] = OrderedDict()
 
-    def find(self, path: str) -> Node:
+    def find(self, path: str) -> FileNode:
         """Look up a path.
 
         Parameters
@@ -122,7 +126,7 @@ class PoolTree:
 
         Returns
         -------
-        Node
+        FileNode
             What lies there.
 
         Raises
@@ -142,7 +146,7 @@ class PoolTree:
         self._confirm(place)
         return self._other_node(place, state)
 
-    def entries(self, path: str, *, sizes: bool = True) -> Iterator[Node]:
+    def entries(self, path: str, *, sizes: bool = True) -> Iterator[FileNode]:
         """List a folder.
 
         Parameters
@@ -154,7 +158,7 @@ class PoolTree:
 
         Yields
         ------
-        Node
+        FileNode
             Sorted by name. Of versions, the names are the products' (as by `escape`, the order may be slightly
             another), or under a date their times. Any number is listed in bounded memory.
 
@@ -176,7 +180,7 @@ class PoolTree:
             return self._versions(place)
         return (self._other_node(below, state, sizes=sizes) for below in self._below(place))
 
-    def open(self, path: str) -> OpenFile:
+    def open(self, path: str) -> OpenedFile:
         """Open a file.
 
         Parameters
@@ -186,7 +190,7 @@ class PoolTree:
 
         Returns
         -------
-        OpenFile
+        OpenedFile
             The bytes of this version, also when another takes its place.
 
         Raises
@@ -230,7 +234,7 @@ class PoolTree:
         self._look()
         row = None
         if ref.kind in FILE_KINDS:
-            folder = Folder(ref.kind, all_versions=True)
+            folder = FileFolder(ref.kind, all_versions=True)
             row = ask(self._core, lambda database: by_name(database, folder, ref.name, ref.version))
         if row is None:
             raise missing(f"/{VERSIONS}/{ref.kind}/{ref.name}")
@@ -252,7 +256,7 @@ class PoolTree:
                 self._nodes = OrderedDict()  # another object: who is just listing the pool as it was keeps the old one
             return self._state
 
-    def _resolve(self, place: Place) -> Place:
+    def _resolve(self, place: TreePlace) -> TreePlace:
         """Put the label of its tag into a place."""
         if place.tag is None:
             return place
@@ -265,18 +269,18 @@ class PoolTree:
             raise missing(place.path)
         return replace(place, folder=replace(place.folder, label=label))
 
-    def _confirm(self, place: Place) -> None:
+    def _confirm(self, place: TreePlace) -> None:
         """Make sure that a folder has something in it, or a table something to list; the topmost ones may be empty."""
         may_lack = place.what in ("year", "folder", "table") and place.parts != (PRODUCTS,)
         if may_lack and not self._has_any(place.folder):
             raise missing(place.path)
 
-    def _has_any(self, folder: Folder) -> bool:
+    def _has_any(self, folder: FileFolder) -> bool:
         return ask(self._core, lambda database: has_any(database, folder))
 
     # What lies in it
 
-    def _below(self, place: Place) -> Iterator[Place]:
+    def _below(self, place: TreePlace) -> Iterator[TreePlace]:
         """Give what lies in a folder of folders, sorted."""
         names: list[str] = []
         if place.what == "top":
@@ -285,19 +289,19 @@ class PoolTree:
             names = [f"{day:%Y-%m-%d}" for day in self._periods("day", place.folder)]
         elif place.parts in ((BY_KIND,), (VERSIONS,)):
             versions = place.parts == (VERSIONS,)
-            names = _with_tables(kind for kind in FILE_KINDS if self._has_any(Folder(kind, all_versions=versions)))
+            names = _with_tables(kind for kind in FILE_KINDS if self._has_any(FileFolder(kind, all_versions=versions)))
         elif place.parts == (BY_TAG,):
             names = _with_tables(map(tag_name, ask(self._core, labels)))
         elif place.parts == (BY_DATE,):
-            years = [f"{year:%Y}".zfill(4) for year in self._periods("year", Folder(start=_FIRST, stop=_END))]
-            names = _with_tables([*years, *([UNDATED] if self._has_any(Folder(undated=True)) else [])])
+            years = [f"{year:%Y}".zfill(4) for year in self._periods("year", FileFolder(start=_FIRST, stop=_END))]
+            names = _with_tables([*years, *([UNDATED] if self._has_any(FileFolder(undated=True)) else [])])
         return (self._resolve(place_of("/".join((*place.parts, name)))) for name in names)
 
-    def _periods(self, unit: Literal["year", "day"], span: Folder) -> list[datetime]:
+    def _periods(self, unit: Literal["year", "day"], span: FileFolder) -> list[datetime]:
         start, stop = span.start or _FIRST, span.stop or _END
         return ask(self._core, lambda database: periods(database, unit, start, stop))
 
-    def _versions(self, place: Place) -> Iterator[Node]:
+    def _versions(self, place: TreePlace) -> Iterator[FileNode]:
         nodes = self._nodes
         base = place.path
         for rows in walk(self._core, place.folder):
@@ -305,19 +309,19 @@ class PoolTree:
                 yield self._keep(nodes, row, base, with_version=place.folder.all_versions)
 
     def _keep(
-        self, nodes: OrderedDict[str, tuple[Node, FileRow]], row: FileRow, base: str, *, with_version: bool
-    ) -> Node:
+        self, nodes: OrderedDict[str, tuple[FileNode, FileRow]], row: FileRow, base: str, *, with_version: bool
+    ) -> FileNode:
         """Make the node of a version, and keep it for the question that comes next."""
         name = file_name(row, with_version=with_version)
         path = f"{base}/{name}"
-        node = Node(name, False, row.bytes, row.created, _inode(path, row.manifest), row.manifest)
+        node = FileNode(name, False, row.bytes, row.created, _inode(path, row.manifest), row.manifest)
         nodes[path] = node, row
         while len(nodes) > _KEPT:
             with contextlib.suppress(KeyError):  # another thread was faster
                 nodes.popitem(last=False)
         return node
 
-    def _file(self, place: Place) -> tuple[Node, FileRow]:
+    def _file(self, place: TreePlace) -> tuple[FileNode, FileRow]:
         """Look up a version: the name that it has must be the one asked for, of which parts may have been left out."""
         nodes = self._nodes
         known = nodes.get(place.path)
@@ -336,7 +340,7 @@ class PoolTree:
         base = "/" + "/".join(place.parts[:-1])
         return self._keep(nodes, row, base, with_version=version is not None), row
 
-    def _other_node(self, place: Place, state: _State, *, sizes: bool = True) -> Node:
+    def _other_node(self, place: TreePlace, state: _State, *, sizes: bool = True) -> FileNode:
         """Make the node of what is no version."""
         name = place.parts[-1] if place.parts else ""
         if place.what == "table":
@@ -348,20 +352,20 @@ class PoolTree:
             content = self._readme()
             size, etag, modified = content.size, content.etag, self._core.archive.info.created
         else:
-            return Node(name, True, 0, state.time, _inode(place.path, ""), "")
-        return Node(name, False, size, modified, _inode(place.path, etag), etag)
+            return FileNode(name, True, 0, state.time, _inode(place.path, ""), "")
+        return FileNode(name, False, size, modified, _inode(place.path, etag), etag)
 
     def _readme(self) -> Text:
         return Text(readme(self._core.name))
 
-    def _table(self, place: Place, state: _State) -> Table:
+    def _table(self, place: TreePlace, state: _State) -> CsvTable:
         def path_of(row: FileRow) -> str:
             return _path_within(place, row)
 
         return self._tables.take(place.folder, path_of, (state.n, state.digest), state.time)
 
 
-def _path_within(table: Place, row: FileRow) -> str:
+def _path_within(table: TreePlace, row: FileRow) -> str:
     """Tell where a version of a table lies, from the top."""
     folder, group = table.folder, table.parts[0]
     name = file_name(row, with_version=folder.all_versions)

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 __all__ = [
     "FILE_KINDS",
     "PAGE",
+    "FileFolder",
     "FileRow",
-    "Folder",
     "by_digest",
     "by_name",
     "can_be_stored",
@@ -65,7 +65,7 @@ _p, _t = product.c, tag.c
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class FileFolder:
     """Which versions a folder holds: the heads, unless it says otherwise.
 
     Attributes
@@ -169,7 +169,7 @@ _KEYS: dict[_Order, tuple[Column[Any], ...]] = {
 }
 
 
-def _after_values(folder: Folder, row: FileRow | None) -> dict[str, Any]:
+def _after_values(folder: FileFolder, row: FileRow | None) -> dict[str, Any]:
     if row is None:
         return {}
     found = {
@@ -181,12 +181,12 @@ def _after_values(folder: Folder, row: FileRow | None) -> dict[str, Any]:
     return {f"after_{i}": value for i, value in enumerate(found)}
 
 
-def _values(folder: Folder) -> dict[str, Any]:
+def _values(folder: FileFolder) -> dict[str, Any]:
     given = {"kind": folder.kind, "label": folder.label, "start": folder.start, "stop": folder.stop}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _shape(folder: Folder) -> tuple[bool, bool, bool, bool, bool]:
+def _shape(folder: FileFolder) -> tuple[bool, bool, bool, bool, bool]:
     """Give all of a folder that its statements depend on."""
     named = folder.kind is not None, folder.label is not None, folder.start is not None
     return (*named, folder.undated, folder.all_versions)
@@ -213,14 +213,14 @@ def _page_statement(shape: tuple[bool, ...], order: _Order, goes_on: bool) -> Se
     return statement.order_by(*keys).limit(bindparam("most", type_=Integer()))
 
 
-def page(database: Database, folder: Folder, after: FileRow | None = None, most: int = PAGE) -> list[FileRow]:
+def page(database: Database, folder: FileFolder, after: FileRow | None = None, most: int = PAGE) -> list[FileRow]:
     """Give some versions of a folder.
 
     Parameters
     ----------
     database : Database
         The pool's schema.
-    folder : Folder
+    folder : FileFolder
         The folder.
     after : FileRow, optional
         The last version of the page before; the first page unless given.
@@ -254,7 +254,7 @@ def can_be_stored(name: str) -> bool:
     return "\0" not in name and name == name.encode(errors="ignore").decode()
 
 
-def has_any(database: Database, folder: Folder) -> bool:
+def has_any(database: Database, folder: FileFolder) -> bool:
     """Tell whether a folder holds a version.
 
     Parameters
@@ -282,14 +282,14 @@ def _named_statement(shape: tuple[bool, ...], of_version: bool, by_digest: bool)
     return statement.where(_p.name.like(pattern), digest.startswith(bindparam("digest", type_=Text())))
 
 
-def by_name(database: Database, folder: Folder, name: str, version: int | None = None) -> FileRow | None:
+def by_name(database: Database, folder: FileFolder, name: str, version: int | None = None) -> FileRow | None:
     """Find a version of a folder by its name.
 
     Parameters
     ----------
     database : Database
         The pool's schema.
-    folder : Folder
+    folder : FileFolder
         The folder; with a kind, for a name alone may be that of several products.
     name : str
         Of the product.
@@ -305,7 +305,7 @@ def by_name(database: Database, folder: Folder, name: str, version: int | None =
 
 
 def by_digest(
-    database: Database, folder: Folder, beginning: str, digest: str, version: int | None = None
+    database: Database, folder: FileFolder, beginning: str, digest: str, version: int | None = None
 ) -> FileRow | None:
     """Find a version of a folder by the beginning of its name, and by the digest of all of it.
 
@@ -327,7 +327,9 @@ def by_digest(
     return _one(database, folder, version, by_digest=True, pattern=pattern, digest=digest)
 
 
-def _one(database: Database, folder: Folder, version: int | None, *, by_digest: bool, **given: str) -> FileRow | None:
+def _one(
+    database: Database, folder: FileFolder, version: int | None, *, by_digest: bool, **given: str
+) -> FileRow | None:
     statement = _named_statement(_shape(folder), version is not None, by_digest)
     values = {**_values(folder), **given, **({} if version is None else {"version": version})}
     rows = database.ask(*database.written(statement, **values))

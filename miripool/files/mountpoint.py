@@ -1,0 +1,200 @@
+"""Where a pool can be mounted, and where it is: folders, the mounts of this machine, and how one is taken away."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import AlreadyExists, FileMissing, InvalidInput, NotFound, StorageError
+from ..system.oserrors import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Watcher", "checked_folder", "device_of", "mounted_at", "need_fuse", "unmount_words"]
+
+_DEVICE = Path("/dev/fuse")
+
+
+def device_of(pool_id: str) -> str:
+    """Give the name that the table of mounts has for a pool.
+
+    Parameters
+    ----------
+    pool_id : str
+        The pool's.
+
+    Returns
+    -------
+    str
+        In the place of a disk's name.
+    """
+    return f"miripool:{pool_id}"
+
+
+def mounted_at(pool_id: str, name: str) -> Path:
+    """Find the folder at which a pool is mounted.
+
+    Parameters
+    ----------
+    pool_id : str
+        The pool's.
+    name : str
+        Its name, for the message.
+
+    Returns
+    -------
+    pathlib.Path
+        The first, if it is mounted at several.
+
+    Raises
+    ------
+    NotFound
+        If it is mounted nowhere.
+    """
+    for device, folder in _mounts():
+        if device == device_of(pool_id):
+            return folder
+    raise NotFound(f"pool {name} is not mounted, so nothing can link to its files; `miripool mount {name} FOLDER` does")
+
+
+def _mounts() -> Iterator[tuple[str, Path]]:
+    import psutil
+
+    for found in psutil.disk_partitions(all=True):
+        yield found.device, Path(found.mountpoint)
+
+
+def checked_folder(given: Path | str, *, apart_from: Path) -> Path:
+    """Accept a folder at which a pool can be mounted.
+
+    Parameters
+    ----------
+    given : path-like
+        The folder.
+    apart_from : pathlib.Path, keyword-only
+        The pools' home: what is mounted in it would be taken for its files.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute, links resolved.
+
+    Raises
+    ------
+    FileMissing
+        If there is no such folder.
+    AlreadyExists
+        If something is mounted there.
+    InvalidInput
+        If it is no folder, not empty, or in the home.
+    StorageError, ReadOnly
+        If it can't be read.
+    """
+    try:
+        folder = Path(given).resolve()
+        if not folder.exists():
+            raise FileMissing(f"there is no folder {given}; create it first")
+        if not folder.is_dir():
+            raise InvalidInput(f"{given} is not a folder; give an empty folder to mount the pool at")
+        if os.path.ismount(folder):
+            raise AlreadyExists(f"something is mounted at {given} already; {unmount_words(folder)} takes it away")
+        if folder.is_relative_to(apart_from.resolve()):
+            raise InvalidInput(f"{given} lies in the home of the pools, {apart_from}; give a folder elsewhere")
+        if any(folder.iterdir()):
+            raise InvalidInput(f"{given} is not empty, and a mount would hide what is in it; give an empty folder")
+        _refuse_foreign(folder)
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise AlreadyExists(
+                f"{given} is a mount whose program has gone; {unmount_words(Path(given))} takes it away"
+            ) from error
+        raise storage_error(error, Path(given)) from error
+    return folder
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if os.geteuid() != 0 and not os.access(folder, os.W_OK):
+        raise InvalidInput(f"this user can't write to {folder}, and may mount at own folders only; give another one")
+
+
+def unmount_words(folder: Path) -> str:
+    """Say how a mount is taken away.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where it is.
+
+    Returns
+    -------
+    str
+        A command, quoted for a sentence.
+    """
+    return f"`fusermount3 -u {shlex.quote(str(folder))}`"
+
+
+def need_fuse() -> None:
+    """Refuse to go on where the extra ``mount`` is missing, or what it needs of the system.
+
+    Raises
+    ------
+    InvalidInput
+        If the package is missing; the message says how to install it.
+    StorageError
+        If the system lacks FUSE or its library; the message says which.
+    """
+    os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")  # mfusepy would look for the old libfuse 2 first
+    try:
+        import mfusepy  # noqa: F401
+    except ImportError as error:
+        raise InvalidInput(
+            f"to mount a pool needs the extra 'mount', and {error.name} is not installed; "
+            "install it with: pip install 'miripool[mount]'"
+        ) from None
+    except (OSError, AttributeError) as error:  # what mfusepy raises where there is no libfuse, or an old one
+        raise StorageError(
+            f"libfuse 3 is not installed or can't be used ({error}); install the system's package fuse3"
+        ) from None
+    if not _DEVICE.exists():
+        raise StorageError(f"there is no {_DEVICE}: this system, or this container, has no FUSE, so nothing is mounted")
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        raise StorageError(f"this user may not use {_DEVICE}; ask who looks after this machine")
+    if shutil.which("fusermount3") is None:
+        raise StorageError("fusermount3 is not installed; install the system's package fuse3")
+
+
+class Watcher:
+    """A small process that takes a mount away when this one is killed: who looked at a dead mount would get errors.
+
+    libfuse has an option for that, `auto_unmount`, which works for root only: its helper may not look into the mount of
+    another user, and takes it to be alive (libfuse 3.14).
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the mount is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        wait = 'read -r _; exec fusermount3 -u -z -q "$0"'
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", wait, str(folder)],
+            stdin=subprocess.PIPE,  # it ends when this process does, however that happens
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()  # the mount has ended by itself, and another one may be there by now
+        self._process.communicate()

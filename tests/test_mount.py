@@ -1,0 +1,377 @@
+"""A pool that is mounted by FUSE: what programs read there, and what happens when something breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import filecmp
+import gzip
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from awkward import AWKWARD
+from homes import call
+from mounts import Mounted, mounted_pool, wait_for
+from test_files_tree import STEM, filled, rate
+from test_virtual_file import Ramps
+
+from miripool import Home, Pool, Ramp
+from miripool.errors import AlreadyExists, FileMissing, InvalidInput, PoolNotFound
+from miripool.model.dataset import Dataset
+from miripool.pool.core import core_of
+
+__all__ = ["filled"]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def files(pool: Pool, tmp_path: Path) -> Iterator[Mounted]:
+    """The mounted pool."""
+    with mounted_pool(tmp_path / "my files") as found:
+        yield found
+
+
+def saved_files(pool: Pool, folder: Path) -> dict[str, Path]:
+    """Save the awkward files; give the path of each in the mount, and its content as a file."""
+    found = {}
+    for name, make in AWKWARD.items():
+        path = folder / f"{name}.fits"
+        path.write_bytes(make())
+        ref = pool.save(path, name=name, pixels=False)
+        if name == "compressed_file":
+            path.write_bytes(gzip.decompress(path.read_bytes()))
+        found[path_in_mount(ref.kind, ref.name)] = path
+    return found
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refused(number: int) -> pytest.RaisesExc[OSError]:
+    return pytest.raises(OSError, match=os.strerror(number))
+
+
+def path_in_mount(kind: str, name: str, suffix: str = "") -> str:
+    return f"versions/{kind}/{name}_v0_{suffix or {'Raw': 'uncal'}.get(kind, kind.lower())}.fits"
+
+
+def check_all(files: Mounted, expected: dict[str, Path], *, readers: int = 4) -> None:
+    """Compare files with what they should be, several at once."""
+
+    def same(path: str) -> bool:
+        return filecmp.cmp(files / path, expected[path], shallow=False)
+
+    with ThreadPoolExecutor(readers) as threads:
+        for path, is_same in zip(expected, threads.map(same, expected), strict=True):
+            assert is_same, path
+            assert (files / path).stat().st_size == expected[path].stat().st_size
+
+
+# What programs read
+
+
+def test_awkward_files(pool: Pool, files: Mounted, tmp_path: Path) -> None:
+    expected = saved_files(pool, tmp_path)
+    check_all(files, expected)
+    for path, content in expected.items():
+        copy = tmp_path / "copy"
+        subprocess.run(["cp", files / path, copy], check=True)
+        subprocess.run(["cmp", copy, content], check=True)
+
+
+def test_simulated_files(filled: Pool, files: Mounted, simulated: Path) -> None:
+    originals = {path_in_mount("Raw", STEM): simulated / "uncal" / f"{STEM}_uncal.fits"}
+    for i, label in enumerate(("v1", "v2")):
+        for kind in ("Ramp", "RateInts", "Rate"):
+            name = f"{STEM}_{kind.lower()}.fits"
+            originals[path_in_mount(kind, STEM).replace("_v0_", f"_v{i}_")] = simulated / label / name
+            originals[f"by-tag/using cal {label}/{name}"] = simulated / label / name
+    originals[f"by-kind/Ramp/{STEM}_ramp.fits"] = simulated / "v2" / f"{STEM}_ramp.fits"
+    check_all(files, originals)
+    found = subprocess.run(["find", files.folder, "-name", "*.fits"], capture_output=True, text=True, check=True)
+    assert len(found.stdout.splitlines()) == 4 + 6 + 4 + 7  # by kind, by tag, by date, versions
+    assert not files.words[1:]
+
+
+def test_real_files(shared_data: Path, pool: Pool, files: Mounted) -> None:
+    expected = {}
+    for path in sorted(shared_data.rglob("*.fits")):
+        ref = pool.save(path, pixels=False)
+        bench = "raw" if ref.product.meta.containsKey("BENCH.BITPIX") else ""
+        expected[path_in_mount(ref.kind, ref.name, bench).replace("_v0_", f"_v{ref.version}_")] = path
+    assert len(expected) > 10
+    check_all(files, expected)
+
+
+def test_four_readers_of_one_file(filled: Pool, files: Mounted, simulated: Path) -> None:
+    path, content = f"by-kind/Ramp/{STEM}_ramp.fits", (simulated / "v2" / f"{STEM}_ramp.fits").read_bytes()
+
+    def read(number: int) -> None:
+        with (files / path).open("rb") as file:
+            for start in range(number * 1000, len(content), 30_000 + number):
+                file.seek(start)
+                assert file.read(10_000) == content[start : start + 10_000]
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(read, range(4)))
+
+
+def test_names(pool: Pool, files: Mounted) -> None:
+    names = ["a b", "größe", "Cafe\u0301", "Caf\xe9", "100%", "a[1]", ".hidden", "-rf", "日本", "ω" * 150, 'it\'s "so"']
+    for name in names:
+        pool.save(rate(name), tag="a tag" if name in names[:3] else None, pixels=False)
+    shown = sorted(path.name for path in (files / "by-kind/Rate").iterdir())
+    assert len(shown) == len(names)
+    assert {"a b_rate.fits", "größe_rate.fits", "Cafe\u0301_rate.fits", "Caf\xe9_rate.fits"} <= {*shown}
+    for name in shown:
+        with fits.open(files / f"by-kind/Rate/{name}") as hdus:
+            assert hdus["SCI"].data.shape == (2, 3)
+    assert len(list((files / "by-tag/a tag").iterdir())) == 3
+    assert (files / "by-tag/a tag.csv").read_text().count("\n") == 4
+
+
+def test_a_pixel_of_a_large_ramp_takes_little_of_it(pool: Pool, files: Mounted) -> None:
+    shape = (2, 10, 1024, 1032)
+    pool.save(Ramp(datasets={"SCI": Dataset("SCI", Ramps(shape))}, name="large"), pixels=False)
+    path = files / "by-kind/Ramp/large_ramp.fits"
+    size = path.stat().st_size
+    expected = Ramps(shape)[:, :, 30, 40]
+    before = files.written()
+    with fits.open(path, memmap=True) as hdus:
+        assert np.array_equal(hdus["SCI"].data[:, :, 30, 40], expected)
+    mapped = files.written() - before
+    assert 20 * 4096 <= mapped < size / 100  # each frame was asked for
+    before = files.written()
+    with fits.open(path) as hdus:
+        assert np.array_equal(hdus["SCI"].section[:, :, 900, 1000], Ramps(shape)[:, :, 900, 1000])
+    assert files.written() - before < size / 100
+
+
+def test_changes_appear(pool: Pool, files: Mounted) -> None:
+    pool.save(rate("x"), pixels=False)
+    wait_for((files / "by-kind/Rate/x_rate.fits").exists)
+    first = (files / "by-kind/Rate/x_rate.fits").read_bytes()
+    pool.save(rate("x", 2.0), pixels=False)
+    wait_for(lambda: (files / "by-kind/Rate/x_rate.fits").read_bytes() != first)
+    assert (files / "versions/Rate/x_v0_rate.fits").read_bytes() == first
+    assert "x_v1_rate.fits" in names_in(files / "versions/Rate")
+    pool.remove("Rate/x")
+    wait_for(lambda: not (files / "versions/Rate/x_v1_rate.fits").exists())
+
+
+def test_pages_of_two_versions_are_never_mixed(pool: Pool, files: Mounted, tmp_path: Path) -> None:
+    path = files / "by-kind/Rate/x_rate.fits"
+    pool.save(rate("x"), pixels=False)
+    wait_for(path.exists)
+    with path.open("rb", buffering=0) as old:
+        assert old.read(6) == b"SIMPLE"
+        pool.save(rate("x", 2.0), pixels=False)
+        second = pool.ref("Rate/x").to_fits(tmp_path / "second.fits").read_bytes()
+        wait_for(lambda: path.read_bytes() == second)
+        # Who has opened the old version gets an error for what the kernel has not in its memory by now.
+        with contextlib.suppress(OSError):
+            old.seek(0)
+            assert old.read(len(second)) == second
+    assert path.read_bytes() == second
+
+
+def test_large_folders(pool: Pool, files: Mounted) -> None:
+    for i in range(300):
+        pool.save(rate(f"{i:04d}" + "-" * 80, i), pixels=False)
+    listed = names_in(files / "by-kind/Rate")
+    assert listed == [f"{i:04d}{'-' * 80}_rate.fits" for i in range(300)]
+    with os.scandir(files / "by-kind/Rate") as entries:
+        assert all(entry.stat().st_ino == entry.inode() for entry in entries)
+
+
+def test_nothing_can_be_written(filled: Pool, files: Mounted) -> None:
+    path = files / f"by-kind/Ramp/{STEM}_ramp.fits"
+    for work in (
+        lambda: path.write_bytes(b""),
+        lambda: path.open("r+b"),
+        path.unlink,
+        lambda: path.rename(files / "x"),
+        lambda: (files / "new").touch(),
+        lambda: (files / "new").mkdir(),
+        lambda: path.chmod(0o777),
+        lambda: os.utime(path, (0, 0)),
+        (files / "by-tag").rmdir,
+    ):
+        with refused(errno.EROFS):
+            work()
+    with pytest.raises(IsADirectoryError):
+        (files / "by-kind").read_bytes()
+    with pytest.raises(FileNotFoundError):
+        (files / "by-kind/Ramp/none_ramp.fits").read_bytes()
+    with pytest.raises(NotADirectoryError):
+        names_in(path)
+
+
+# How it ends
+
+
+def test_how_it_begins_and_ends(pool: Pool, tmp_path: Path) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with mounted_pool(tmp_path / "m n") as files:
+            assert files.is_there
+            assert (files / "README.txt").read_text().startswith("The pool jpl8")
+            assert files.end(number) == 0
+            assert not files.is_there
+            wait_for(lambda: len(files.words) == 2)
+            assert files.words[0] == (f"pool jpl8 is mounted; Ctrl-C or `fusermount3 -u '{files.folder}'` ends that\n")
+            assert files.words[1] == f"pool jpl8 is no longer at {files.folder}\n"
+            assert names_in(files.folder) == []
+
+
+def test_unmounted_from_outside(pool: Pool, files: Mounted) -> None:
+    subprocess.run(["fusermount3", "-u", files.folder], check=True)
+    assert files.process.wait(20) == 0
+    wait_for(lambda: len(files.words) == 2)
+    assert "no longer" in files.words[1]
+
+
+def test_killed(filled: Pool, tmp_path: Path) -> None:
+    with mounted_pool(tmp_path / "m") as files:
+        file = os.open(files / f"by-kind/Ramp/{STEM}_ramp.fits", os.O_RDONLY)
+        assert len(os.read(file, 10)) == 10
+        files.process.kill()
+        files.process.wait(20)
+        for work in (lambda: os.pread(file, 100_000, 200_000), lambda: os.close(file)):
+            with contextlib.suppress(OSError):  # at once, whatever it is
+                work()
+        wait_for(lambda: not files.is_there)
+        assert subprocess.run(["ls", files.folder], capture_output=True, timeout=20, check=True).stdout == b""
+    with mounted_pool(tmp_path / "m") as files:
+        assert "by-kind" in names_in(files.folder)
+
+
+def test_no_process_stays_behind(pool: Pool, files: Mounted) -> None:
+    import psutil
+
+    children = psutil.Process(files.process.pid).children(recursive=True)
+    assert children
+    files.end()
+    assert not [child for child in children if child.is_running()]
+
+
+def test_a_damaged_blob(filled: Pool, files: Mounted) -> None:
+    bad, good = filled.ref(f"Ramp/{STEM}"), files / f"by-kind/Raw/{STEM}_uncal.fits"
+    manifest = core_of(filled).manifest(bad)
+    damaged = next(hdu.data for hdu in manifest.hdus if hdu.name == "SCI")
+    assert damaged is not None
+    blob = next(filled.path.rglob(f"*{damaged.digest[-20:]}*.h5"))
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    blob.chmod(0o644)
+    blob.write_bytes(content)
+    path = files / f"by-kind/Ramp/{STEM}_ramp.fits"
+    for _ in range(2):
+        with refused(errno.EIO):
+            path.read_bytes()
+    assert good.read_bytes() == filled.ref(f"Raw/{STEM}").to_fits(files.folder.parent / "raw.fits").read_bytes()
+    wait_for(lambda: len(files.words) > 1)
+    told = [line for line in files.words[1:] if bad.urn in line]
+    assert len(told) == 1
+    assert blob.name in told[0] or damaged.digest in told[0]
+    assert len(files.words) == 2
+
+
+def test_a_pool_that_is_deleted(filled: Pool, files: Mounted, home: Home) -> None:
+    with (files / f"by-kind/Ramp/{STEM}_ramp.fits").open("rb", buffering=0) as file:
+        assert file.read(10)
+        home.delete("jpl8")
+
+        def is_gone() -> bool:
+            try:
+                names_in(files / "by-kind")
+            except OSError as error:
+                return error.errno == errno.ESTALE
+            return False
+
+        wait_for(is_gone)
+        with contextlib.suppress(OSError):
+            file.read(10_000_000)
+    wait_for(lambda: any("jpl8" in line for line in files.words[1:]))
+    assert files.end() == 0
+
+
+def test_the_server_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from postgresql import reachable_folder
+
+    with reachable_folder() as folder:
+        monkeypatch.setenv("MIRIPOOL_HOME", str(folder / "home"))
+        monkeypatch.delenv("MIRIPOOL_DATABASE_URL", raising=False)
+        home = Home()
+        with home.create("jpl8") as pool:
+            pool.save(rate("x"), pixels=False)
+        with mounted_pool(tmp_path / "m") as files:
+            content = (files / "by-kind/Rate/x_rate.fits").read_bytes()
+            assert home.server.stop()
+            wait_for(lambda: (files / "versions/Rate").is_dir())
+            assert (files / "versions/Rate/x_v0_rate.fits").read_bytes() == content
+            assert not files.words[1:]
+        home.server.remove()
+
+
+# Bad input
+
+
+def test_folders_that_can_t_be_used(pool: Pool, home: Home, tmp_path: Path) -> None:
+    full, file = tmp_path / "full", tmp_path / "file"
+    full.mkdir()
+    file.touch()
+    (full / "x").touch()
+    inside = pool.path / "m"
+    inside.mkdir()
+    for folder, kind, words in (
+        (tmp_path / "none", FileMissing, "there is no folder"),
+        (full, InvalidInput, "is not empty"),
+        (file, InvalidInput, "is not a folder"),
+        (inside, InvalidInput, "lies in the home"),
+        (home.path, InvalidInput, "lies in the home"),
+    ):
+        with pytest.raises(kind, match=words):
+            call("mount", "jpl8", folder)
+    with pytest.raises(PoolNotFound):
+        call("mount", "none", tmp_path)
+
+
+def test_a_folder_that_is_used(pool: Pool, files: Mounted) -> None:
+    with pytest.raises(AlreadyExists, match=re.escape(f"`fusermount3 -u '{files.folder}'`")):
+        call("mount", "jpl8", files.folder)
+
+
+@pytest.mark.parametrize("missing", ["package", "library", "program"])
+def test_what_is_missing_is_said(pool: Pool, tmp_path: Path, missing: str) -> None:
+    environment = {**os.environ}
+    before = "import sys; sys.modules['mfusepy'] = None; " if missing == "package" else ""
+    if missing == "library":
+        environment["FUSE_LIBRARY_PATH"] = str(tmp_path / "libfuse3.so")
+    if missing == "program":
+        environment["PATH"] = str(tmp_path)
+    arguments = ["miripool", "mount", "jpl8", str(tmp_path)]
+    code = f"{before}from miripool.cli import main; import sys; sys.argv = {arguments!r}; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    expected = {"package": (30, "pip install 'miripool[mount]'"), "library": (60, "fuse3"), "program": (60, "fuse3")}
+    assert done.returncode == expected[missing][0], done.stderr
+    assert expected[missing][1] in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
+def test_rclone_copies_the_mount(filled: Pool, files: Mounted, tmp_path: Path) -> None:
+    subprocess.run(["rclone", "copy", files.folder, tmp_path / "copy"], check=True, capture_output=True)
+    done = subprocess.run(["diff", "-r", files.folder, tmp_path / "copy"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"")
