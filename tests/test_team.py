@@ -109,7 +109,7 @@ def test_a_name_in_any_encoding(served: Team, name: str | bytes) -> None:
 @pytest.mark.parametrize(
     ("headers", "status", "words"),
     [
-        ([], 401, "the proxy sent no user's name in the header remote-user"),
+        ([], 401, "the proxy sent no user's name in the header Remote-User"),
         ([("Remote-User", "")], 401, "the proxy sent no user's name"),
         ([("Remote-User", "  ")], 401, "the proxy sent no user's name"),
         ([("Remote_User", "anna")], 401, "the proxy sent no user's name"),
@@ -117,7 +117,7 @@ def test_a_name_in_any_encoding(served: Team, name: str | bytes) -> None:
         ([("Remote-User", "anna"), ("remote-user", "anna")], 400, "came 2 times; have the proxy set it"),
         ([("Remote-User", "a" * 300)], 400, "1 to 200 characters"),
         ([("Remote-User", "an\u202ena".encode())], 400, "can be seen"),
-        ([("Remote-User", "mallory")], 403, "mallory is not among the readers of this server"),
+        ([("Remote-User", "mallory")], 403, "the user mallory is not among the readers of this server"),
         ([("Remote-User", "anna, mallory")], 403, "is not among the readers"),
         ([("Remote-User", "Anna")], 403, "is not among the readers"),
     ],
@@ -134,7 +134,7 @@ def test_a_person_gets_a_page(served: Team) -> None:
     answer = served.ask("", user="<b>mallory", headers={"Accept": "text/html,application/xhtml+xml"})
     assert answer.status == 403
     assert answer.headers["content-type"].startswith("text/html")
-    assert "&lt;b&gt;mallory is not among the readers" in answer.body.decode()
+    assert "The user &lt;b&gt;mallory is not among the readers" in answer.body.decode()
 
 
 def test_what_the_session_says(served: Team) -> None:
@@ -157,7 +157,7 @@ def test_a_reader_changes_nothing(served: Team, home: Home) -> None:
         answer = served.post(TAG, {"label": "x", "serials": [0]}, "zoë", headers)
         assert answer.status == 403
         assert answer.error == (
-            "zoë may read here, and change nothing; the person who runs this server can add --writer 'zoë'"
+            "the user zoë may read here, and change nothing; the person who runs this server can add --writer 'zoë'"
         )
     for method in ("PUT", "DELETE", "PATCH", "PROPFIND", "MKCOL"):
         assert served.ask(TAG, user="zoë", method=method).status == 403

@@ -50,8 +50,8 @@ def _serve(
         typer.Option(
             "--user-header",
             metavar="NAME",
-            help="The header in which the proxy sends the user's name.",
-            show_default="Remote-User",
+            help="The header with the user's name, if not Remote-User.",
+            show_default=False,
         ),
     ] = None,
     reader: Annotated[
@@ -120,7 +120,7 @@ def _team(header: str | None, readers: Sequence[str], writers: Sequence[str], ho
         return frozenset(name for name in found if name is not None)
 
     return Team(
-        header.lower(),
+        header,
         names(readers, "--reader"),
         names(writers, "--writer"),
         frozenset(host.lower() for host in hosts),

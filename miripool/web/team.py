@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import shlex
 import unicodedata
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -45,7 +46,7 @@ class Team:
     Attributes
     ----------
     header : str
-        Name of the header that holds the user's name, in small letters. The proxy must set it, whatever was sent to it.
+        Name of the header that holds the user's name. The proxy must set it, whatever was sent to it.
     readers : frozenset of str
         Who may read; everybody whom the proxy lets in if empty.
     writers : frozenset of str
@@ -56,7 +57,7 @@ class Team:
         Of this run of the server; keys for changes are made of it.
     """
 
-    header: str = USER_HEADER.lower()
+    header: str = USER_HEADER
     readers: frozenset[str] = frozenset()
     writers: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
@@ -84,7 +85,8 @@ class Team:
         write = name in self.writers
         if self.readers and not write and name not in self.readers:
             message = (
-                f"{name} is not among the readers of this server; the person who runs it can add --reader {name!r}"
+                f"the user {name} is not among the readers of this server; "
+                f"the person who runs it can add --reader {shlex.quote(name)}"
             )
             return Reply(403, "user", message)
         return Visitor(name, write, self._key(name) if write else None)
@@ -106,8 +108,8 @@ class Team:
         """
         if visitor.key is None:
             message = (
-                f"{visitor.user} may read here, and change nothing; "
-                f"the person who runs this server can add --writer {visitor.user!r}"
+                f"the user {visitor.user} may read here, and change nothing; "
+                f"the person who runs this server can add --writer {shlex.quote(visitor.user or '')}"
             )
             return Reply(403, "read-only", message)
         if knock.header("sec-fetch-site") not in _OWN_PAGE:
@@ -134,7 +136,7 @@ class Team:
         return None
 
     def _name(self, knock: Knock) -> str | Reply:
-        sent = knock.headers.get(self.header, [])
+        sent = knock.headers.get(self.header.lower(), [])
         if len(sent) > 1:
             message = f"the header {self.header} came {len(sent)} times; have the proxy set it, not add to it"
             return Reply(400, "user", message)
