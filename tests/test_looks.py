@@ -87,12 +87,12 @@ def drawn(look: looks.Look) -> np.ndarray:
         return np.asarray(image.convert("RGB")) / 255
 
 
-def colour_at(look: looks.Look, x: float, y: float, panel: int = 0) -> np.ndarray:
-    """The colour at a place of a frame, x and y as its axes have them."""
+def colours_at(look: looks.Look, *places: tuple[float, float]) -> np.ndarray:
+    """The colours at places of the first frame, x and y as its axes have them; shape (places, 3)."""
     picture = drawn(look)  # to draw lays the axes out
     look.figure.set_dpi(100)
-    column, row = look.figure.axes[panel].transData.transform((x, y))
-    return np.asarray(picture[int(picture.shape[0] - row), int(column)])
+    columns, rows = look.figure.axes[0].transData.transform(places).T
+    return np.asarray(picture[(picture.shape[0] - rows).astype(int), columns.astype(int)])
 
 
 def words(look: looks.Look) -> str:
@@ -147,10 +147,8 @@ def test_colours_of_values_nan_and_flags() -> None:
     shown = image_of(values)
     shown.product = shown.product.replace(DQ=flags)
     look = looks.plot(shown, flags=("jump_det", "SATURATED"), limits=(0, 1))
-    np.testing.assert_allclose(colour_at(look, 21, 789), to_rgb(nan_colour("gray")), atol=0.01)
-    np.testing.assert_allclose(colour_at(look, 41, 809), to_rgb("#d55e00"), atol=0.01)
-    np.testing.assert_allclose(colour_at(look, 51, 780), to_rgb("#d55e00"), atol=0.01)
-    np.testing.assert_allclose(colour_at(look, 51, 781), [values[2, 50]] * 3, atol=0.01)
+    wanted = [to_rgb(nan_colour("gray")), to_rgb("#d55e00"), to_rgb("#d55e00"), [values[2, 50]] * 3]
+    np.testing.assert_allclose(colours_at(look, (21, 789), (41, 809), (51, 780), (51, 781)), wanted, atol=0.01)
     text = words(look)
     assert "JUMP_DET: 3 pixels" in text
     assert "SATURATED: 0 pixels" in text
@@ -172,10 +170,9 @@ def test_a_frame_of_flags(product_of: Callable[[str, str], Shown]) -> None:
     flags = ramp.product["GROUPDQ"][0, 6]
     look = looks.plot(ramp, "GROUPDQ", (0, 6))
     assert f"any flag: {np.count_nonzero(flags):,} pixels" in words(look)
-    (row, column) = np.argwhere(flags[:, 8:] != 0)[0] + (0, 8)
-    np.testing.assert_allclose(colour_at(look, column + 1, row + 779), 0, atol=0.01)
-    (row, column) = np.argwhere(flags == 0)[0]
-    np.testing.assert_allclose(colour_at(look, column + 1, row + 779), 1, atol=0.01)
+    flagged, free = np.argwhere(flags[:, 8:] != 0)[0] + (0, 8), np.argwhere(flags == 0)[0]
+    places = [(column + 1, row + 779) for row, column in (flagged, free)]
+    np.testing.assert_allclose(colours_at(look, *places), [[0] * 3, [1] * 3], atol=0.01)
     counted = words(looks.plot(ramp, "GROUPDQ", (0, 6), flags=["SATURATED"]))
     assert f"SATURATED: {np.count_nonzero(flags & 2)} pixel" in counted
 
@@ -224,8 +221,7 @@ def test_a_frame_too_large_to_be_drawn_as_it_is() -> None:
     (image,) = look.figure.axes[0].images
     assert image.get_array().shape == (700, 1400)
     assert look.figure.axes[0].get_xlim() == (0.5, 4200.5)
-    np.testing.assert_allclose(colour_at(look, 2090, 1000), 0, atol=0.01)
-    np.testing.assert_allclose(colour_at(look, 2110, 1000), 1, atol=0.01)
+    np.testing.assert_allclose(colours_at(look, (2090, 1000), (2110, 1000)), [[0] * 3, [1] * 3], atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -477,11 +473,11 @@ def test_a_blinking_picture(product_of: Callable[[str, str], Shown], tmp_path: P
     pictures, times = frames_of(path)
     assert pictures.shape[0] == 2
     assert times == [1000, 1000]
-    height = pictures.shape[1] - 64 * 8
-    assert pictures.shape[2] == 72 * 8
+    height = pictures.shape[1] - 64 * 9
+    assert pictures.shape[2] == 72 * 9
     assert (pictures[0, :height] != pictures[1, :height]).any()  # A and B are written above
     for shown, picture in zip((first, second), pictures, strict=True):
-        pixels = picture[height:].reshape(64, 8, 72, 8, 3)[::-1]
+        pixels = picture[height:].reshape(64, 9, 72, 9, 3)[::-1]
         assert (pixels == pixels[:, :1, :, :1]).all()  # each pixel is a square of one colour
         values = shown.product["SCI"][0]
         missing = np.isnan(values)

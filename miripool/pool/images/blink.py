@@ -27,8 +27,10 @@ __all__ = ["write_blinking"]
 
 _LARGE: Final = 1100
 """Rows and columns up to which a pixel of the frame is a pixel of the picture, or more: those of a FULL array."""
-_WIDE: Final = 600
-"""Columns that a smaller frame is enlarged to at most, by a whole number."""
+_SMALL: Final = 600
+"""Rows and columns to which the shorter side of a smaller frame is enlarged at most, by a whole number."""
+_FLAT: Final = 32
+"""Rows and columns of the picture that a frame takes at least."""
 _LEAST: Final = 560
 """Columns of the picture at least, for the text."""
 _TIME: Final = 1000
@@ -103,8 +105,9 @@ def _coloured(values: NDArray[Any], norm: Normalize) -> NDArray[np.uint8]:
     finite = np.isfinite(shown)
     place = np.asarray(norm(np.where(finite, shown, 0.0)), np.float64)
     numbers = np.clip(place * _COLOURS, 0, _COLOURS - 1).astype(np.uint8)
-    enlarged = max(1, _WIDE // max(shown.shape))
-    return np.where(finite, numbers, _NAN).astype(np.uint8)[::-1].repeat(enlarged, 0).repeat(enlarged, 1)
+    enlarged = max(1, min(_LARGE // max(shown.shape), _SMALL // min(shown.shape)))
+    rows, columns = (max(enlarged, -(-_FLAT // side)) for side in shown.shape)
+    return np.where(finite, numbers, _NAN).astype(np.uint8)[::-1].repeat(rows, 0).repeat(columns, 1)
 
 
 def _captions(pair: FramePair, width: int) -> list[list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from .figures import new_figure, plain_text
-from .frameimage import draw_colour_bar, draw_image, draw_scale_bar
+from .frameimage import draw_colour_bar, draw_image, draw_scale_bar, drawn_size
 from .view import number_text, version_text
 
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_pair"]
 
-_SIDE: Final = 4.2
-"""Inches of the longer side of a frame."""
+_WIDE: Final = 4.2
+_HIGH: Final = 7.0
+"""Inches of a frame at most."""
 _SHORT: Final = 2.4
-"""Inches of the shorter side at least."""
+"""Inches that a frame takes at least, with room around it."""
 _BAR: Final = 1.0
 """Inches of the labels and the colour bar of a frame."""
 _DIFFERENCES: Final = "RdBu_r"
@@ -48,9 +49,8 @@ def draw_pair(pair: FramePair, *, scale: str = "linear", cmap: str = "gray") -> 
         With three panels.
     """
     grid, is_flags = pair.first.grid, pair.first.dataset.is_flags
-    most = max(grid.rows, grid.columns)
-    wide, high = max(_SHORT, _SIDE * grid.columns / most), max(_SHORT, _SIDE * grid.rows / most)
-    figure = new_figure(3 * (wide + _BAR), high + 1.7)
+    wide, high = drawn_size(grid, _WIDE, _HIGH)
+    figure = new_figure(3 * (max(_SHORT, wide) + _BAR), max(_SHORT, high) + 1.7)
     one, two, between = figure.subplots(1, 3, sharex=True, sharey=True)
     label = ", ".join(part for part in (pair.first.dataset.name, pair.first.unit) if part)
     cmap = "gray_r" if is_flags else cmap
@@ -70,15 +70,17 @@ def draw_pair(pair: FramePair, *, scale: str = "linear", cmap: str = "gray") -> 
 
 def _write_titles(figure: Figure, panels: tuple[Axes, Axes, Axes], pair: FramePair, wide: float) -> None:
     first, second = pair.first.ref, pair.second.ref
-    same = (first.kind, first.name) == (second.kind, second.name)
-    name = f"{first.kind} {first.name}" if same else "two versions"
-    number = int(_LINE * 1.1 * 3 * (wide + _BAR))
+    room = max(_SHORT, wide) + _BAR
     lost = int(np.count_nonzero(~np.isfinite(pair.difference)))
     note = f"; {lost:,} have no difference ({_NAN_WORD})" if lost else ""
-    lines = (name, pair.first.text, pair.summary + note)
-    figure.suptitle("\n".join(plain_text(line, number) for line in lines))
-    for axes, letter, ref in zip(panels, "AB", (first, second), strict=False):
-        text = f"{letter}: {number_text(ref) if same else version_text(ref)}"
-        axes.set_title(plain_text(text, int(_LINE * wide)), loc="left", fontsize="medium", pad=11)
-    title = "flags differ (red)" if pair.first.dataset.is_flags else "B \u2212 A"
-    panels[2].set_title(title, loc="left", fontsize="medium", pad=11)
+    if (first.kind, first.name) == (second.kind, second.name):
+        names = [f"{first.kind} {first.name}"]
+        titles = [f"A: {number_text(first)}", f"B: {number_text(second)}"]
+    else:
+        names, titles = [f"A: {version_text(first)}", f"B: {version_text(second)}"], ["A", "B"]
+    lines = (*names, pair.first.text, pair.summary + note)
+    figure.suptitle("\n".join(plain_text(line, int(_LINE * 3.3 * room)) for line in lines))
+    last = "flags differ (red)" if pair.first.dataset.is_flags else "B \u2212 A"
+    below = "\n" if wide < _SHORT else ""  # the length of the scale bar stands there
+    for axes, title in zip(panels, (*titles, last), strict=True):
+        axes.set_title(plain_text(title, int(_LINE * room)) + below, loc="left", fontsize="medium", pad=11)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .view import Grid
 
-__all__ = ["colour_map", "draw_colour_bar", "draw_image", "draw_overlay", "draw_scale_bar", "nan_colour"]
+__all__ = ["colour_map", "draw_colour_bar", "draw_image", "draw_overlay", "draw_scale_bar", "drawn_size", "nan_colour"]
 
 _MOST: Final = 2048
 """Rows and columns that are drawn; a larger frame is drawn as means of blocks."""
@@ -33,6 +33,8 @@ _NAN: Final = {"viridis": "#9a9a9a", "cividis": "#c0392b", "RdBu_r": "#6b8f3c"}
 """Colours of what has no number, by colour map."""
 _VEIL: Final = 0.4
 """Opacity of a flag that most pixels have, as in the first group of a ramp: the frame is seen behind it."""
+_TICKS: Final = 6
+"""Ticks along the longer side of a frame."""
 _NICE: Final = (1, 2, 5)
 
 
@@ -127,8 +129,9 @@ def draw_image(
     left, right, bottom, top = grid.extent
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    for axis, side in ((axes.xaxis, grid.columns), (axes.yaxis, grid.rows)):
+        most = _TICKS if _aspect(grid) == "auto" else max(2, round(_TICKS * side / max(grid.rows, grid.columns)))
+        axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
     names = grid.axis_names
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
@@ -138,6 +141,27 @@ def draw_image(
 def _extent(grid: Grid, shape: tuple[int, ...], step: int) -> tuple[float, float, float, float]:
     """Give the edges of blocks, the last of which may reach beyond the frame."""
     return grid.x - 0.5, grid.x - 0.5 + step * shape[1], grid.y - 0.5, grid.y - 0.5 + step * shape[0]
+
+
+def drawn_size(grid: Grid, wide: float, high: float) -> tuple[float, float]:
+    """Tell how large a frame is drawn.
+
+    Parameters
+    ----------
+    grid : Grid
+        The frame.
+    wide, high : float
+        Inches that it may take at most.
+
+    Returns
+    -------
+    wide, high : float
+        Inches that it takes. Pixels are squares, unless that would make it a line.
+    """
+    if _aspect(grid) == "auto":
+        return (wide, wide / 3) if grid.columns > grid.rows else (high / 3, high)
+    pixel = min(wide / grid.columns, high / grid.rows)
+    return pixel * grid.columns, pixel * grid.rows
 
 
 def _aspect(grid: Grid) -> Literal["equal", "auto"]:
@@ -195,9 +219,13 @@ def draw_colour_bar(image: AxesImage, values: NDArray[Any], label: str, width: f
     low, high = image.get_clim()
     beyond = bool((values < low).any()), bool((values > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither")
+    from matplotlib.ticker import StrMethodFormatter
+
     axes = image.axes
     box = axes.inset_axes((1 + 0.1 / width, 0, 0.18 / width, 1))
-    axes.figure.colorbar(image, cax=box, extend=extend, extendfrac=0.03, label=label)
+    axes.figure.colorbar(
+        image, cax=box, extend=extend, extendfrac=0.03, label=label, format=StrMethodFormatter("{x:.12g}")
+    )
 
 
 def draw_scale_bar(axes: Axes, grid: Grid) -> None:

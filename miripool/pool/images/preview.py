@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from .figures import new_figure, plain_text
-from .frameimage import draw_colour_bar, draw_image
+from .frameimage import draw_colour_bar, draw_image, drawn_size
 from .frames import thumbnail, thumbnail_of
 from .limits import limits_of
 from .view import frame_text, grid_of, number_text, unit_of
@@ -65,7 +65,7 @@ def _drawn(ref: Pictured, dataset: Dataset, index: tuple[int, ...]) -> bytes:
     figure = new_figure(4.6, 3.9)
     axes = figure.add_subplot()
     image = draw_image(axes, values, grid, limits_of(values), step=step)
-    draw_colour_bar(image, values, plain_text(unit_of(product, dataset)), 3.2)
+    draw_colour_bar(image, values, plain_text(unit_of(product, dataset)), drawn_size(grid, 3.2, 2.8)[0])
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set_text("")
     image.set_cmap(image.get_cmap().with_extremes(bad="white"))

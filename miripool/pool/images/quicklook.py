@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import InvalidInput
 from .figures import new_figure, plain_text
 from .flags import count_flags, flags_named, read_flags
-from .frameimage import draw_colour_bar, draw_image, draw_overlay, draw_scale_bar, nan_colour
+from .frameimage import draw_colour_bar, draw_image, draw_overlay, draw_scale_bar, drawn_size, nan_colour
 from .frames import science_values
 from .histograms import draw_flag_counts, draw_histogram
 from .limits import limits_of
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_frame"]
 
-_SIDE: Final = 6.2
-"""Inches of the longer side of a frame."""
+_WIDE: Final = 6.2
+_HIGH: Final = 7.5
+"""Inches of a frame at most."""
 _SHORT: Final = 2.6
-"""Inches of the shorter side at least."""
+"""Inches that a frame takes at least, with room around it."""
 _BAR: Final = 1.6
 """Inches of the labels and the colour bar beside it."""
 _BESIDE: Final = 3.6
@@ -75,7 +76,7 @@ def draw_frame(
         raise InvalidInput(f"{len(bits)} flags are too many to tell apart; choose at most {len(_FLAG_COLOURS)}")
     view = view_frame(ref, dataset, index)
     chosen = read_pixels(view, pixels)
-    wide, high = _size(view)
+    wide, high = (max(_SHORT, side) for side in drawn_size(view.grid, _WIDE, _HIGH))
     figure = new_figure(wide + _BAR + _BESIDE, high + 1.4 + (3.4 if chosen else 0))
     heights = [high, 3.0] if chosen else [high]
     places = figure.add_gridspec(len(heights), 2, width_ratios=[wide + _BAR, _BESIDE], height_ratios=heights)
@@ -94,13 +95,6 @@ def draw_frame(
     return figure
 
 
-def _size(view: FrameView) -> tuple[float, float]:
-    """Give the inches that a frame takes."""
-    wide, high = view.grid.columns, view.grid.rows
-    most = max(wide, high)
-    return max(_SHORT, _SIDE * wide / most), max(_SHORT, _SIDE * high / most)
-
-
 def _write_title(figure: Figure, view: FrameView, inches: float) -> None:
     lines = (version_text(view.ref), f"{view.text}    {view.ref.urn}")
     figure.suptitle("\n".join(plain_text(line, int(9 * inches)) for line in lines))
@@ -114,7 +108,7 @@ def _draw_values(
     image = draw_image(axes, values, view.grid, limits, scale=scale, cmap=cmap)
     finite = values[np.isfinite(values)]
     label = plain_text(", ".join(part for part in (view.dataset.name, view.unit) if part))
-    draw_colour_bar(image, values, label, _size(view)[0])
+    draw_colour_bar(image, values, label, drawn_size(view.grid, _WIDE, _HIGH)[0])
     draw_histogram(side, finite, limits, label)
     lost = values.size - finite.size
     what = "not finite" if np.isinf(values).any() else "NaN"
