@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import socket
 import threading
@@ -18,7 +19,20 @@ from hypothesis import strategies as st
 
 from miripool.errors import IntegrityError, NewerFormat, NotFound
 from miripool.model.canonical import canonical_json, digest_bytes
-from miripool.store.journal import FORMAT, Action, Entry, Journal, Purge, Remove, Restore, Save, Tag, Untag, user_name
+from miripool.store.journal import (
+    FORMAT,
+    Action,
+    Entry,
+    Journal,
+    Purge,
+    Remove,
+    Restore,
+    Save,
+    Tag,
+    Untag,
+    acting_as,
+    user_name,
+)
 from miripool.store.storage.local import LocalStorage
 
 EXAMPLES = settings(deadline=None, max_examples=150)
@@ -121,6 +135,23 @@ def test_no_two_entries_are_alike() -> None:
     assert one.nonce != other.nonce
     assert (one.user, one.host) == (user_name(), socket.gethostname())
     assert one.by == f"{user_name()}@{socket.gethostname()}"
+
+
+def test_acting_as_somebody() -> None:
+    """In one context, which a thread takes over if it is given it; others keep their own name."""
+
+    def user() -> str | None:
+        return Journal.next_entry(None, [Remove((1,))]).user
+
+    with ThreadPoolExecutor(1) as thread:
+        with acting_as("zo\u00eb \ud800"):
+            assert user() == "zo\u00eb \\ud800"
+            assert thread.submit(user).result() == user_name()
+            assert thread.submit(contextvars.copy_context().run, user).result() == user()
+            with acting_as("anna"):
+                assert user() == "anna"
+            assert user() != "anna"
+        assert (user(), thread.submit(user).result()) == (user_name(), user_name())
 
 
 def test_time_of_another_zone_is_written_in_utc() -> None:

@@ -490,6 +490,30 @@ def test_the_page(served: Team, home: Home, browser: Any, tmp_path: Path) -> Non
             context.close()
 
 
+FORM = """<!doctype html><form action="{url}" method="post" enctype="text/plain">
+<input name='{{"label": "evil", "serials": [0], "x": "' value='"}}'></form>
+<script>document.forms[0].submit()</script>"""
+
+
+@pytest.mark.slow
+def test_a_form_of_another_site_in_a_browser(served: Team, home: Home, browser: Any, tmp_path: Path) -> None:
+    """The browser is logged in, and adds the password to what the other site's form sends; nothing changes."""
+    before = len(entries(home))
+    with caddy(served, tmp_path) as there:
+        context = browser.new_context(http_credentials={"username": "anna", "password": PASSWORDS["anna"]})
+        base = f"http://127.0.0.1:{there.port}{PREFIX}/"
+        html = FORM.format(url=f"{base}{TAG}")
+        context.route("http://evil.example.org/*", lambda route: route.fulfill(body=html, content_type="text/html"))
+        tab = context.new_page()
+        tab.goto(f"{base}api/session")
+        assert '"user": "anna"' in tab.locator("body").inner_text()
+        tab.goto("http://evil.example.org/")
+        tab.wait_for_url(f"{base}{TAG}")
+        assert "Requests of pages from http://evil.example.org are not answered" in tab.locator("p").inner_text()
+        context.close()
+    assert len(entries(home)) == before
+
+
 @pytest.mark.slow
 def test_files_through_a_proxy(home: Home, tmp_path: Path) -> None:
     """By WebDAV, with the passwords of the page, below a prefix that the proxy takes off."""
