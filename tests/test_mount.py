@@ -6,6 +6,7 @@ import contextlib
 import errno
 import filecmp
 import gzip
+import json
 import os
 import re
 import shutil
@@ -217,6 +218,26 @@ def test_nothing_can_be_written(filled: Pool, files: Mounted) -> None:
         (files / "by-kind/Ramp/none_ramp.fits").read_bytes()
     with pytest.raises(NotADirectoryError):
         names_in(path)
+
+
+def test_links_instead_of_copies(filled: Pool, files: Mounted, tmp_path: Path, simulated: Path) -> None:
+    out = tmp_path / "paper"
+    out.mkdir()
+    done = call("export", "jpl8", "--tag", "using cal v1", out, "--link", "--dry-run", "--json")
+    assert not list(out.iterdir())
+    assert done.stderr == "would make 3 links\n"
+    targets = {row["path"]: row["target"] for row in json.loads(done.stdout)}
+    call("export", "jpl8", "--tag", "using cal v1", out, "--link")
+    assert {str(path): str(path.readlink()) for path in out.iterdir()} == targets
+    for path in out.iterdir():
+        assert path.is_symlink()
+        assert path.readlink().parent.parent == files / "versions"
+        assert path.read_bytes() == (simulated / "v1" / path.name).read_bytes()
+    with pytest.raises(AlreadyExists):
+        call("export", "jpl8", "--tag", "using cal v1", out, "--link")
+    filled.save(filled.select("1").to_context("these"))
+    with pytest.raises(InvalidInput, match="list of products"):
+        call("export", "jpl8", "Context/these", tmp_path, "--link")
 
 
 # How it ends

@@ -12,6 +12,7 @@ import typer
 
 from . import (
     demo,
+    export,
     log,
     looks,
     maintenance,
@@ -109,6 +110,7 @@ def _options(
 
 pools.register(app)
 products.register(app)
+export.register(app)
 log.register(app)
 tags.register(app)
 pipeline.register(app)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from contextlib import nullcontext
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import AlreadyExists
 from ..model.cards import is_structural
 from ..records.plain import as_json as to_json
 from ..system.words import counted
@@ -302,52 +299,6 @@ def _history_lines(step: dict[str, Any]) -> Iterator[str]:
             yield f"{what:<12} {shown}"
 
 
-def _export(
-    context: typer.Context,
-    name: PoolName,
-    specs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[SPEC]… DEST", help="Versions, then a file, or a folder for several.", show_default=False
-        ),
-    ],
-    kind: Kind = None,
-    where: Where = None,
-    tag: Tagged = None,
-    all_versions: AllVersions = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    jwst: Annotated[
-        bool, typer.Option("--jwst", help="Write an exposure of a ground test as a Level-1b file.")
-    ] = False,
-) -> None:
-    """Write FITS files as they were saved, bit for bit."""
-    from ..errors import InvalidInput
-    from ..pool.export import file_names
-    from ..system.outfile import is_folder
-
-    *named, destination = specs
-    with open_pool(context, name) as pool:
-        chosen = choose(pool, named, Which(kind, where, tag, all_versions))
-        folder = Path(destination)
-        if len(chosen.refs) == 1 and not chosen.selected:
-            paths = {folder: chosen.refs[0]}
-        elif not is_folder(folder):
-            several = count_versions(len(chosen.refs))
-            raise InvalidInput(f"there is no folder {destination} for {several}; create it first")
-        else:
-            paths = {folder / file: ref for file, ref in file_names(chosen.refs, jwst=jwst).items()}
-        taken = [path for path in paths if os.path.lexists(path) and not is_folder(path)]
-        if taken and not overwrite:
-            more = f" and {len(taken) - 1} more exist" if len(taken) > 1 else " exists"
-            raise AlreadyExists(f"{taken[0]}{more} already; nothing was written; --overwrite replaces existing files")
-        with counting("files") if len(paths) > 1 else nullcontext() as told:
-            for done, (path, ref) in enumerate(paths.items(), 1):
-                written = pool.export(ref, path, overwrite=overwrite, jwst=jwst)
-                say(f"wrote {written} ({human_bytes(written.stat().st_size)})")
-                if told is not None:
-                    told(done, len(paths))
-
-
 def _rm(
     context: typer.Context,
     name: PoolName,
@@ -408,6 +359,5 @@ def register(app: typer.Typer) -> None:
     app.command("add")(_add)
     app.command("ls")(_ls)
     app.command("show")(_show)
-    app.command("export")(_export)
     app.command("rm")(_rm)
     app.command("restore")(_restore)

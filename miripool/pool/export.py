@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AlreadyExists, FileMissing, IntegrityError, NotFound, ProductNotFound
-from ..formats import track_name, write_fits
+from ..formats import track_name, virtual_file, write_fits
 from ..model.kinds import KINDS, kind_class, sources
 from ..model.names import check_product_name
 from ..system.oserrors import storage_error
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .difference import Difference
     from .reference import ProductRef
 
-__all__ = ["export", "export_name", "file_names", "write_mask"]
+__all__ = ["export", "export_name", "export_size", "file_names", "write_mask"]
 
 
 def export(ref: ProductRef, destination: Path | str, *, overwrite: bool = False, jwst: bool = False) -> Path:
@@ -77,6 +77,24 @@ def export_name(ref: ProductRef, *, jwst: bool = False) -> str:
     if filename and track_name(filename) == ref.name and Path(filename).name == filename:
         return filename.removesuffix(".gz")
     return f"{name}_{kind_class(ref.kind).kind.lower()}.fits"
+
+
+def export_size(ref: ProductRef, *, jwst: bool = False) -> int:
+    """Tell how large the file of a version is, without writing it.
+
+    Parameters
+    ----------
+    ref : ProductRef
+        The version.
+    jwst : bool, keyword-only
+        For the Level-1b file of a ground test's exposure; its headers are read for that.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    return virtual_file(ref.product, jwst=True).size if jwst and ref.kind in sources() else ref.bytes
 
 
 def file_names(refs: Iterable[ProductRef], *, jwst: bool = False) -> dict[str, ProductRef]:
