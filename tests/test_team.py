@@ -401,7 +401,9 @@ def test_prefixes() -> None:
             read_prefix(wrong)
     assert "--prefix /user/ana/proxy/8766, or" in nothing_at("/user/ana/proxy/8766/api/session")
     assert "--prefix /miripool, or" in nothing_at("/miripool/")
-    assert "--prefix" not in nothing_at("/api/nothing") + nothing_at("/static/x.js") + nothing_at("/x" * 200)
+    assert "--prefix /miripool, or" in nothing_at("/miripool/favicon.ico")
+    for path in ("/api/nothing", "/static/x.js", "/favicon.ico", "/x" * 200):
+        assert nothing_at(path) == "there is nothing at this address"
     assert "with --dav" in nothing_at("/dav/jpl8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -95,8 +96,11 @@ def nothing_at(path: str) -> str:
     nothing = "there is nothing at this address"
     if parts[0] in _OWN:
         return nothing
-    prefix = "/" + "/".join(parts[: next((i for i, part in enumerate(parts) if part in _OWN), len(parts))])
-    if len(prefix) > _MOST_PATH:
+    before = list(itertools.takewhile(lambda part: part not in _OWN, parts))
+    if before == parts and "." in parts[-1]:
+        before.pop()  # a file, such as /favicon.ico, which browsers ask for by themselves
+    prefix = "/" + "/".join(before)
+    if not before or len(prefix) > _MOST_PATH:
         return nothing
     return (
         f"{nothing}; if a proxy puts {quote(prefix)} before the server's addresses, start the server with "
