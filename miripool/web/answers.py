@@ -18,6 +18,7 @@ from ..errors import (
     InvalidInput,
     MiripoolError,
     NotFound,
+    ProgramError,
     QueryError,
     ReadOnly,
     ServerUnavailable,
@@ -45,6 +46,7 @@ _STATUS: tuple[tuple[type[MiripoolError], int], ...] = (
     (FormatError, 422),
     (InvalidInput, 400),
     (DiskFull, 507),
+    (ProgramError, 502),
     (Interrupted, 503),
     (ServerUnavailable, 503),
 )

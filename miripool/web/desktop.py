@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MiripoolError
+from ..errors import MiripoolError, ProgramError
 from ..samp import connect, need_samp
 from ..samp.lockfile import running_hub
 from .heard import Heard
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..samp import Client, Connection
+    from ..samp.lockfile import HubAddress
 
 __all__ = ["INSTALL", "Desktop", "is_available", "title_of"]
 
@@ -111,6 +112,7 @@ class Desktop:
         """
         self.listen()
         with self._lock:
+            self._leave_gone()
             self._connect()
 
     def clients(self) -> list[Client]:
@@ -129,7 +131,15 @@ class Desktop:
         self.listen()
         with self._lock:
             connection = self._connection
-        return [] if connection is None else connection.clients()
+        if connection is None:
+            return []
+        try:
+            return connection.clients()
+        except ProgramError:
+            with self._lock:
+                if self._leave_gone() is not None:  # it is there, and has no answer
+                    raise
+            return []
 
     def close(self) -> None:
         """Leave the hub for good, and let go of the pages that wait. A second call does nothing."""
@@ -143,11 +153,8 @@ class Desktop:
         """Look after the connection: hubs come and go, and so do pages."""
         while not self._closed.is_set() and time.monotonic() - self._asked < _STAY:
             try:
-                address = running_hub()
                 with self._lock:
-                    if self._connection is not None and (address is None or address.secret != self._hub):
-                        self._leave()
-                    if address is not None and not self._closed.is_set():
+                    if self._leave_gone() is not None and not self._closed.is_set():
                         self._connect()
             except MiripoolError as error:  # who asks for it gets the words
                 _log.debug("not at the hub: %s", error)
@@ -157,6 +164,13 @@ class Desktop:
     def _leave_safely(self) -> None:
         with self._lock:
             self._leave()
+
+    def _leave_gone(self) -> HubAddress | None:
+        """Forget a hub that has ended; gives the one that runs now."""
+        address = running_hub()
+        if self._connection is not None and (address is None or address.secret != self._hub):
+            self._leave()
+        return address
 
     def _connect(self) -> None:
         if self._connection is not None:

@@ -12,6 +12,7 @@ from ..errors import ReadOnly
 from ..model.kinds import KINDS, kind_class
 from ..pool.core import core_of
 from ..pool.listing import TABLE_COLUMNS, astropy_table, column_names
+from ..pool.opening import open_images
 from ..pool.page import page
 from ..pool.sending import send, send_any_table
 from ..system.words import counted
@@ -29,7 +30,7 @@ __all__ = ["events", "router", "sending"]
 
 router = APIRouter(prefix="/api/samp", route_class=WatchedRoute, tags=["desktop"])
 events = APIRouter(prefix="/api/samp", route_class=WaitingRoute, tags=["desktop"])
-sending = APIRouter(prefix="/api/pools/{pool}/send", tags=["desktop"])
+sending = APIRouter(prefix="/api/pools/{pool}", tags=["desktop"])
 
 _MOST = 100_000
 """Rows of a table at most."""
@@ -90,8 +91,18 @@ async def list_events(
     return Json({"last": heard.last, "events": heard.after(since)})
 
 
-class _Sending(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Opening(_Body):
+    """Versions that DS9 shows."""
+
+    serials: list[int] = Field(min_length=1, max_length=_MOST, description="Serial numbers.")
+    dataset: str | None = Field(None, description="Name of the dataset; SCI, or the first with frames.")
+
+
+class _Sending(_Body):
     to: str = Field(min_length=1, description="A program: its id, its name, or the beginning of it.")
 
 
@@ -140,7 +151,14 @@ class OnePixel(_OfPixels):
     y: int = Field(description="Row of the FULL array, from 1.")
 
 
-@sending.post("/images")
+@sending.post("/open")
+def open_versions(pool: OpenPool, body: Opening, _: Here) -> Json:
+    """Show versions in DS9, as `miripool open` does: it is started if it is not open; two or more blink."""
+    sent = open_images(versions_of(pool, body.serials), home=core_of(pool).home, dataset=body.dataset)
+    return Json({"client": title_of(sent[-1].client), "sent": len(sent), "total": len(sent)})
+
+
+@sending.post("/send/images")
 def send_images(pool: OpenPool, body: Images, _: Here) -> Json:
     """Send a dataset of versions as FITS files, to a program that shows images."""
     refs = versions_of(pool, body.serials)
@@ -153,7 +171,7 @@ def send_images(pool: OpenPool, body: Images, _: Here) -> Json:
     return Json({"client": title_of(sent[-1].client), "sent": len(sent), "total": len(sent)})
 
 
-@sending.post("/versions")
+@sending.post("/send/versions")
 def send_versions(pool: OpenPool, body: Versions, _: Here) -> Json:
     """Send versions as the rows of a table."""
     refs = versions_of(pool, body.serials)
@@ -161,7 +179,7 @@ def send_versions(pool: OpenPool, body: Versions, _: Here) -> Json:
     return _send_table(pool, body.to, table, counted(len(refs), "version"))
 
 
-@sending.post("/list")
+@sending.post("/send/list")
 def send_list(pool: OpenPool, body: ListOf, _: Here) -> Json:
     """Send the answer to a question as a table: its first 100,000 rows."""
     asked = Asked(where=body.where, kind=body.kind, tag=body.tag, all_versions=body.all_versions)
@@ -172,7 +190,7 @@ def send_list(pool: OpenPool, body: ListOf, _: Here) -> Json:
     return _send_table(pool, body.to, table, body.where.strip() or body.kind or body.tag or "products", found.total)
 
 
-@sending.post("/pixels")
+@sending.post("/send/pixels")
 def send_pixels(pool: OpenPool, body: Pixels, _: Here) -> Json:
     """Send the pixels that satisfy a condition as a table: its first 100,000 rows."""
     found = pool.pixels(
@@ -187,7 +205,7 @@ def send_pixels(pool: OpenPool, body: Pixels, _: Here) -> Json:
     return _send_table(pool, body.to, table, f"pixels, {body.condition}", found.count())
 
 
-@sending.post("/pixel")
+@sending.post("/send/pixel")
 def send_pixel(pool: OpenPool, body: OnePixel, _: Here) -> Json:
     """Send the history of a pixel, or its ramps, as a table."""
     cls = kind_class(body.kind)

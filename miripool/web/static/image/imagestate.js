@@ -1,7 +1,7 @@
 // What the image view shows, from the page's URL: pure functions of the state and of the API's answers.
 
 import { mapOf } from "./colours.js";
-import { blinkParcel, imageParcel } from "../samp/sending.js";
+import { imageParcel } from "../samp/sending.js";
 import { LIMITS, SCALES } from "./scales.js";
 
 const MODES = ["blink", "difference", "side"];
@@ -192,8 +192,8 @@ export function minusText({ minus, index, axes }, abouts) {
 /** Give what can be sent to other programs: the dataset that is shown, of one version or of two. */
 export function parcelsFor({ dataset: { name } }, abouts) {
   const serials = abouts.map(({ serial }) => serial);
-  if (abouts.length > 1) return [blinkParcel(serials, name), imageParcel(serials, `${name} of both versions`, { dataset: name })];
-  return [imageParcel(serials, `${name} of ${versionText(abouts[0])}`, { dataset: name, name: `Send ${name} to DS9` })];
+  const of = abouts.length > 1 ? `${name} of both versions` : `${name} of ${versionText(abouts[0])}`;
+  return [imageParcel(serials, of, { dataset: name, name: `Send ${name}${abouts.length > 1 ? " of both" : ""} to DS9` })];
 }
 
 /** Write the Python that gives the frame as an array, shape (ny, nx); two frames where two are shown. */

@@ -55,9 +55,9 @@ function linesInSight() {
 }
 
 function point(event) {
+  for (const { element } of shown.lines.values()) element.removeAttribute("aria-current");
   const found = linesInSight().get(event.version.urn);
   if (!found) return event;
-  for (const { element } of shown.lines.values()) element.removeAttribute("aria-current");
   found.element.setAttribute("aria-current", "true");
   found.element.scrollIntoView({ block: "nearest" });
   return null;
