@@ -62,11 +62,12 @@ def _need_fuse() -> None:
 
 
 @contextlib.contextmanager
-def mounted_pool(folder: Path, pool: str = "jpl8") -> Iterator[Mounted]:
-    """Mount a pool of the default home at a new folder, until the end of the body."""
+def mounted_pool(folder: Path, pool: str = "jpl8", *, home: Path | None = None) -> Iterator[Mounted]:
+    """Mount a pool, of the default home or another, at a new folder, until the end of the body."""
     _need_fuse()
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "miripool", "mount", pool, str(folder)]
+    where = [] if home is None else ["--home", str(home)]
+    command = [sys.executable, "-m", "miripool", *where, "mount", pool, str(folder)]
     process = subprocess.Popen(
         command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
