@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from ..errors import MiripoolError, ProgramError
 from ..system.folderlock import lock_folder, open_folder
+from ..system.oserrors import storage_error
 from .lockfile import lock_path, publish_lock, read_lock, running_hub
 
 if TYPE_CHECKING:
@@ -148,9 +149,12 @@ def _run(idle: float, writing: int) -> None:
 @contextlib.contextmanager
 def _starting(path: Path) -> Iterator[None]:
     """Keep off others who start a hub at this moment."""
-    with open_folder(path.parent) as folder:
-        lock_folder(folder, seconds=_START_SECONDS / 2)
-        yield
+    try:
+        with open_folder(path.parent) as folder:
+            lock_folder(folder, seconds=_START_SECONDS / 2)
+            yield
+    except OSError as error:
+        raise storage_error(error, path.parent) from error
 
 
 def _start(path: Path) -> Any:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import FormatError, InvalidInput, ProgramError, ReadOnly
+from ..system.files import kind_of
 from ..system.oserrors import storage_error
 
 if TYPE_CHECKING:
@@ -145,10 +146,11 @@ def read_lock(path: Path) -> HubAddress | None:
         if error.errno not in {errno.EACCES, errno.EPERM}:
             raise storage_error(error, path) from error
         raise ReadOnly(f"the SAMP lock file {path} can't be read by this user; {_OTHER_PLACE}") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise FormatError(f"{path} should be a SAMP lock file and is {kind_of(status.st_mode)}; move it away")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise FormatError(f"{path} should be a SAMP lock file and is no file; move it away")
         if status.st_uid != os.geteuid():
             raise ReadOnly(f"the SAMP lock file {path} belongs to another user (uid {status.st_uid}); {_OTHER_PLACE}")
         lines = file.read(_MOST).decode("utf-8", "replace").splitlines()
