@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miripool.errors import FileMissing
+from miripool.files import names
 from miripool.files.names import (
     FileName,
     Stem,
@@ -58,6 +59,13 @@ def test_a_name_leads_back(name: str) -> None:
         assert stem.name
     else:
         assert stem == Stem(name)
+
+
+@given(NAMES | st.text("ab_.+,=- 0~%-", max_size=5) | st.text("a", min_size=198, max_size=202))
+def test_plain_names_are_found_quickly(name: str) -> None:
+    if names._PLAIN.fullmatch(name):
+        assert "".join(names._escaped(name)) == name == escape(name)
+        assert len(name) <= 200
 
 
 @given(NAMES, NAMES)

@@ -101,7 +101,7 @@ class PoolOperations(mfusepy.Operations):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def _answering(self, path: str) -> Iterator[None]:
-        """Turn miripool's errors into a file system's; what is more than "no such file" is told."""
+        """Turn miripool's errors into a file system's; what is more than "no such file" goes to the log."""
         try:
             yield
         except FileMissing:

@@ -40,6 +40,8 @@ _FIRST = frozenset(". -!@")
 """A dot hides a file, a minus begins an option; CFITSIO reads ``!`` and ``@`` at the beginning."""
 _LAST = frozenset(". ")
 
+_PLAIN = re.compile(rf"(?=.{{1,{_MOST_BYTES}}}\Z)\w(?:[\w .+,=-]*[\w+,=-])?", re.ASCII)
+"""Names that stay as they are, found ten times as fast: nearly all."""
 _ESCAPED = re.compile(r"[^%]*(?:%[0-9A-F]{2}[^%]*)*")
 _FILE = re.compile(r"(.*)_([a-z]+)\.fits", re.DOTALL)
 _VERSION = re.compile(r"(.*)_v(0|[1-9][0-9]{0,9})", re.DOTALL)
@@ -99,6 +101,8 @@ def escape(name: str) -> str:
     str
         At most 200 bytes of UTF-8; different for different names.
     """
+    if _PLAIN.fullmatch(name):
+        return name
     parts = list(_escaped(name))
     if sum(len(part.encode()) for part in parts) <= _MOST_BYTES:
         return "".join(parts)

@@ -1,4 +1,4 @@
-"""README.txt: what lies in the tree of a pool, for who finds it there."""
+"""README.txt: it says what lies where in the tree of a pool."""
 
 from __future__ import annotations
 

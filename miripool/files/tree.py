@@ -1,7 +1,7 @@
 """The tree: a pool as folders of FITS files, of which none is there until it is read.
 
-Whoever hands out files (FUSE, WebDAV) asks here what lies where. Names, sizes and times come from the index; a manifest
-is read when a file is opened, arrays when they are read.
+FUSE and WebDAV ask here what lies where. Names, sizes and times come from the index; a manifest is read when a file is
+opened, an array when it is read.
 """
 
 from __future__ import annotations
@@ -286,14 +286,14 @@ class PoolTree:
         if place.what == "top":
             names = [README, BY_DATE, BY_KIND, BY_TAG, PRODUCTS, VERSIONS]
         elif place.what == "year":
-            names = [f"{day:%Y-%m-%d}" for day in self._periods("day", place.folder)]
+            names = [day.date().isoformat() for day in self._periods("day", place.folder)]
         elif place.parts in ((BY_KIND,), (VERSIONS,)):
             versions = place.parts == (VERSIONS,)
             names = _with_tables(kind for kind in FILE_KINDS if self._has_any(FileFolder(kind, all_versions=versions)))
         elif place.parts == (BY_TAG,):
             names = _with_tables(map(tag_name, ask(self._core, labels)))
         elif place.parts == (BY_DATE,):
-            years = [f"{year:%Y}".zfill(4) for year in self._periods("year", FileFolder(start=_FIRST, stop=_END))]
+            years = [f"{year.year:04d}" for year in self._periods("year", FileFolder(start=_FIRST, stop=_END))]
             names = _with_tables([*years, *([UNDATED] if self._has_any(FileFolder(undated=True)) else [])])
         return (self._resolve(place_of("/".join((*place.parts, name)))) for name in names)
 
@@ -370,7 +370,7 @@ def _path_within(table: TreePlace, row: FileRow) -> str:
     folder, group = table.folder, table.parts[0]
     name = file_name(row, with_version=folder.all_versions)
     if group == BY_DATE and row.start_time is not None:
-        return f"{BY_DATE}/{row.start_time:%Y/%Y-%m-%d}/{name}"
+        return f"{BY_DATE}/{row.start_time.year:04d}/{row.start_time.date().isoformat()}/{name}"
     if group == PRODUCTS:
         return f"{BY_KIND}/{row.kind}/{name}"
     return f"{group}/{table.parts[1].removesuffix(TABLE)}/{name}"
