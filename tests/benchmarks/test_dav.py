@@ -72,7 +72,7 @@ def test_a_full_ramp(
 
         def together(*arguments: str) -> None:
             def copy(number: int) -> None:
-                rclone.read("copyto", *arguments, f":webdav:{path[4:]}", tmp_path / f"{number}.fits")
+                rclone.read("copyto", "--ignore-times", *arguments, f":webdav:{path[4:]}", tmp_path / f"{number}.fits")
 
             start = time.perf_counter()
             with ThreadPoolExecutor(READERS) as readers:
