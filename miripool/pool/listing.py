@@ -13,6 +13,7 @@ from ..model.keywords import dictionary, split_unit, suggest
 from ..model.names import Urn
 from ..model.times import time_column
 from ..system.words import comma_separated
+from .votable import votable_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -203,15 +204,7 @@ def votable(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> bytes:
     bytes
         XML, UTF-8; times as ISO text in UTC.
     """
-    import io
-
-    table = astropy_table(rows, columns)
-    for name in table.colnames:
-        if hasattr(table[name], "isot"):
-            table[name] = table[name].isot
-    out = io.BytesIO()
-    table.write(out, format="votable")
-    return out.getvalue()
+    return b"".join(votable_pieces(astropy_table(rows, columns)))
 
 
 def _is_time(column: str, values: Sequence[Any]) -> bool:
