@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from astropy.io import fits
 from awkward import AWKWARD
@@ -28,7 +29,7 @@ from test_files_tree import STEM, filled, rate
 from test_virtual_file import Ramps
 
 from miripool import Home, Pool, Ramp
-from miripool.errors import AlreadyExists, FileMissing, InvalidInput, PoolNotFound
+from miripool.errors import AlreadyExists, FileMissing, InvalidInput, NotFound, PoolNotFound
 from miripool.model.dataset import Dataset
 from miripool.pool.core import core_of
 from miripool.samp import connect, ds9
@@ -297,9 +298,19 @@ def test_ended_while_it_is_read(pool: Pool, files: Mounted) -> None:
     assert not files.is_there
 
 
-def test_no_process_stays_behind(pool: Pool, files: Mounted) -> None:
-    import psutil
+def test_a_mount_whose_watcher_was_killed_too(pool: Pool, files: Mounted, tmp_path: Path) -> None:
+    pool.save(rate("x"), pixels=False)
+    for child in psutil.Process(files.process.pid).children(recursive=True):
+        child.kill()
+    files.process.kill()
+    files.process.wait(20)
+    with pytest.raises(AlreadyExists, match="whose program has gone; `fusermount3 -u"):
+        call("mount", "jpl8", files.folder)
+    with pytest.raises(NotFound, match="is not mounted"):
+        call("export", "jpl8", "--kind", "Rate", tmp_path, "--link")
 
+
+def test_no_process_stays_behind(pool: Pool, files: Mounted) -> None:
     children = psutil.Process(files.process.pid).children(recursive=True)
     assert children
     files.end()

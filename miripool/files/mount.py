@@ -227,7 +227,9 @@ def mount(pool: Pool, folder: Path, *, ready: Callable[[], None], tell: Callable
     StorageError
         If the system refuses the mount; libfuse has written the reason to stderr.
     """
-    operations = PoolOperations(PoolTree(pool), ready, tell)
+    tree = PoolTree(pool)
+    tree.find("/")  # a pool or a server that can't be used is an error of this command, not of who looks at files later
+    operations = PoolOperations(tree, ready, tell)
     options: dict[str, Any] = {"fsname": device_of(core_of(pool).id), "subtype": "miripool"}
     if mfusepy.fuse_version_minor >= 12:  # before, there was no such option; 3.14 without it writes a warning
         options["max_threads"] = options["max_idle_threads"] = _THREADS

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AlreadyExists, FileMissing, InvalidInput, NotFound, StorageError
 from ..system.oserrors import storage_error
+from ..system.outfile import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,10 +56,10 @@ def mounted_at(pool_id: str, name: str) -> Path:
     Raises
     ------
     NotFound
-        If it is mounted nowhere.
+        If this user has not mounted it.
     """
     for device, folder in _mounts():
-        if device == device_of(pool_id):
+        if device == device_of(pool_id) and is_folder(folder):  # another user's mount can't be looked into
             return folder
     raise NotFound(f"pool {name} is not mounted, so nothing can link to its files; `miripool mount {name} FOLDER` does")
 
