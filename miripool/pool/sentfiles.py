@@ -33,7 +33,7 @@ from .votable import votable_pieces
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SentFiles", "SentRow", "find_row"]
+__all__ = ["SentFiles", "SentRow", "find_row", "find_rows"]
 
 _KEPT_SECONDS = 86400.0
 _PLAIN = re.compile(r"[A-Za-z0-9_.+/-]+")
@@ -193,23 +193,44 @@ def find_row(home: Path | None, table: str, row: int) -> SentRow | None:
     SentRow or None
         None if the table is not one of ours, is no longer kept, or has no such row.
     """
+    return next(iter(find_rows(home, table, [row])), None)
+
+
+def find_rows(home: Path | None, table: str, rows: Iterable[int]) -> list[SentRow]:
+    """Find what rows stand for, as `find_row` does; the table's list is read once.
+
+    Parameters
+    ----------
+    home, table : object
+        As for `find_row`.
+    rows : iterable of int
+        Counted from 0.
+
+    Returns
+    -------
+    list of SentRow
+        In that order, without rows that the table does not have; empty if it is not one of ours.
+    """
     stem = Path(urlsplit(table).path).name.removesuffix(_TABLE)
     token = stem.rpartition("-")[2]
-    if not re.fullmatch("[0-9a-f]{12}", token) or row < 0:
-        return None
+    if not re.fullmatch("[0-9a-f]{12}", token):
+        return []
     folder = hashlib.blake2b(token.encode(), digest_size=8).hexdigest()
     for place in _places(home):
         file = place / "samp" / folder / f"{stem}{_ROWS}"
         try:
-            rows = json.loads(read_plain(file, limit=_MOST))
-            urn = rows["urns"][rows["urn"][row]]
-            x, y = (None if rows[axis] is None else rows[axis][row] for axis in "xy")
-        except (FileNotFoundError, IndexError):
+            known = json.loads(read_plain(file, limit=_MOST))
+            return [_row_of(known, row) for row in rows if 0 <= row < len(known["urn"])]
+        except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise StorageError(f"{file} can't be read: {error}; send the table again") from error
-        return SentRow(urn, x, y)
-    return None
+    return []
+
+
+def _row_of(known: dict[str, Any], row: int) -> SentRow:
+    x, y = (None if known[axis] is None else known[axis][row] for axis in "xy")
+    return SentRow(known["urns"][known["urn"][row]], x, y)
 
 
 def _rows_of(table: Any) -> dict[str, Any]:

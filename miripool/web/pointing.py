@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, NotFound
 from ..pool.core import core_of
-from ..pool.sentfiles import find_row
+from ..pool.sentfiles import find_rows
 from ..records.versions import version_in_short
 from .pools import versions_of
 
@@ -82,7 +82,5 @@ def _rows(pools: Pools, parameters: dict[str, Any], numbers: list[Any]) -> list[
     except (TypeError, ValueError):
         raise InvalidInput("a message about rows needs their numbers, from 0") from None
     tables = [str(parameters[key]) for key in ("table-id", "url") if parameters.get(key)]
-    found = (
-        next(filter(None, (find_row(pools.home.path, table, number) for table in tables)), None) for number in wanted
-    )
-    return [row for row in found if row is not None]
+    found = (find_rows(pools.home.path, table, wanted) for table in tables)
+    return next(filter(None, found), [])

@@ -65,7 +65,8 @@ function matching(clients, { takes }, wanted) {
 /** Send to DS9 or TOPCAT, if one of them listens; else show which programs do, and wait for it. */
 async function sendToUsual(pool, parcel) {
   const wanted = USUAL[parcel.takes];
-  const { clients } = await change("api/samp/connect");
+  const close = notify(`Looking for ${wanted} …`, { seconds: 0 }); // a hub starts in a second or two
+  const { clients } = await change("api/samp/connect").finally(close);
   const [only, ...others] = matching(clients, parcel, wanted);
   if (only && !others.length) await deliver(pool, parcel, only);
   else chooseProgram(pool, [parcel], only ? null : wanted);
@@ -104,7 +105,7 @@ async function report(words, work) {
  * @param {string|null} wanted - name of the program that is waited for: what is to be sent goes there as soon as it listens.
  */
 export async function chooseProgram(pool, parcels, wanted = null) {
-  const list = h("div.programs", { role: "status" });
+  const list = h("div.programs", { role: "status" }, h("p.waiting", {}, "Looking for programs …"));
   const choice = { parcel: parcels[0], clients: [] };
   const send = (client) => { close(); deliver(pool, choice.parcel, client); };
   const start = () => { close(); openInDs9(pool, choice.parcel); };
