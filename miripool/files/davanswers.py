@@ -112,6 +112,7 @@ def page(base: str, path: str, nodes: Iterable[FileNode]) -> Iterator[bytes]:
     title = html.escape(path)
     above = "" if path == "/" else f'<p><a href="{_link(base, path.rstrip("/").rpartition("/")[0], True)}">up</a></p>\n'
     yield f'<!doctype html><meta charset="utf-8"><title>{title}</title>\n<h1>{title}</h1>\n{above}<table>\n'.encode()
+    yield b'<tr><th align="left">name<th align="right">bytes<th align="left">changed (UTC)\n'
     for node in nodes:
         address = _link(base, f"{path.rstrip('/')}/{node.name}", node.is_folder)
         name = html.escape(node.name) + ("/" if node.is_folder else "")
