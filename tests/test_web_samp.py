@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from desktop import hub_process, lonely_hub, running, screen, wait_for
 from test_web_page import Page, serials
 from web import Served, serving
 
 from miripool import Home
+from miripool.errors import ProgramError
+from miripool.samp import connect
+from miripool.samp.ds9 import ask
 
 pytest.importorskip("pyvo.samp", reason="the extra samp is not installed")
 
@@ -30,16 +34,25 @@ def lock_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(scope="module")
-def hub(lock_file: Path) -> Iterator[Any]:
-    """A running hub."""
+@contextlib.contextmanager
+def hub_at(path: Path) -> Iterator[Any]:
+    """Run another's hub."""
     from pyvo.samp import SAMPHubServer, conf
 
     conf.use_internet = False
-    made = SAMPHubServer(addr="127.0.0.1", web_profile=False, lockfile=str(lock_file))
+    made = SAMPHubServer(addr="127.0.0.1", web_profile=False, lockfile=str(path))
     made.start()
-    yield made
-    made.stop()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def hub(lock_file: Path) -> Iterator[Any]:
+    """A running hub."""
+    with hub_at(lock_file) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +68,6 @@ class Program:
 
     client: Any
     got: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    answers: bool = True
 
     def point(self, mtype: str, **parameters: Any) -> None:
         self.client.enotify_all(mtype, **parameters)
@@ -83,16 +95,12 @@ def listening(name: str, *mtypes: str, answers: bool = True) -> Iterator[Program
         client.disconnect()
 
 
+def names_at(program: Program) -> list[str]:
+    """List who is at the hub."""
+    return [program.client.get_metadata(one).get("samp.name", "") for one in program.client.get_registered_clients()]
+
+
 IMAGES, TABLES = "image.load.fits", "table.load.votable"
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Wait until something is there, and give it."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.05)
-    return found
 
 
 def dark(served: Served, number: int) -> int:
@@ -196,6 +204,7 @@ def test_a_sending_is_a_change(desktop: Served) -> None:
         assert "the page's own token" in answer.error
 
 
+@pytest.mark.slow
 def test_a_server_for_others_sends_nothing(shown_home: Home, hub: Any, tmp_path: Path) -> None:
     with serving(tmp_path, "serve", "--write", home=shown_home.path) as served:
         assert served.get("api/session")["samp"] is None
@@ -238,6 +247,80 @@ def test_events(desktop: Served) -> None:
         events = desktop.get("api/samp/events", since=last + 2, wait="true")["events"]
         assert [(one["what"], one["serials"]) for one in events] == [("select", [new, old])]
     assert desktop.get("api/samp/events", since=last)["last"] == last + 3
+
+
+# What goes wrong
+
+
+def test_a_program_ends_while_it_receives(page: Page, desktop: Served) -> None:
+    tab = page.open(pool="jpl8", kind="Ramp")
+    with listening("SAOImageDS9", IMAGES, answers=False) as ds9:
+        menu_on(tab, "jw01033005001")
+        choose(tab, "Send image to DS9")
+        tab.get_by_text("Sending the image of Ramp").wait_for()
+        wait_for(lambda: ds9.got)
+    alarm = tab.locator(".notice.error")
+    alarm.wait_for()
+    assert "has ended while it was receiving; start it again" in alarm.inner_text()
+    assert tab.get_by_text("Sending the image").count() == 0
+    (fault,) = page.faults
+    assert "status of 502" in fault
+    page.faults.clear()
+
+
+@pytest.mark.slow
+def test_the_server_stops_while_a_page_waits(shown_home: Home, hub: Any, tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served,
+        ThreadPoolExecutor(30) as threads,
+    ):
+        served.post("api/samp/connect", {})
+        waiting = [threads.submit(served.ask, "api/samp/events", since=0, wait="true") for _ in range(30)]
+        assert served.get("api/pools")  # many that wait keep nobody from an answer
+        assert not any(one.done() for one in waiting)
+        served.process.terminate()
+        for one in waiting:
+            assert one.result(20).json == {"last": 0, "events": []}
+        assert served.process.wait(20) is not None
+        assert served.log() == "Ctrl-C ends the server\n"
+
+
+@pytest.mark.slow
+def test_hubs_come_and_go(shown_home: Home, tmp_path: Path) -> None:
+    """The page alone starts no hub; it finds the one that comes, and the next one."""
+    with lonely_hub() as folder, serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served:
+        last = served.get("api/session")["samp"]["last"]
+        assert served.get("api/samp/events", since=last, wait="false")["events"] == []
+        assert served.get("api/samp") == {"clients": []}
+        assert not (folder / "samp").exists()
+        for number in range(2):
+            with hub_at(folder / "samp"), listening("topcat", TABLES) as topcat:
+                wait_for(lambda: "miripool" in names_at(topcat))
+                table = rows_sent(served, topcat, "versions", serials=[0])
+                topcat.point("table.highlight.row", **table, row="0")
+                found = served.get("api/samp/events", since=last + number, wait="true")["events"]
+                assert [one["client"] for one in found] == ["TOPCAT"]
+        assert served.post("api/samp/connect", {}).json == {"clients": []}
+        assert hub_process() is not None  # our own, which lonely_hub ends
+        assert served.log() == "Ctrl-C ends the server\n"
+
+
+@pytest.mark.slow
+def test_without_the_extra(shown_home: Home, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pyvo'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served:
+        answer = served.post(f"{POOL}/send/versions", {"to": "topcat", "serials": [0]})
+        assert answer.status == 400
+        assert "pip install 'miripool[samp]'" in answer.error
+        page = Page(browser.new_page(), served)
+        tab = page.open(pool="jpl8", kind="Ramp")
+        menu_on(tab, "jw01033005001")
+        entry = tab.get_by_role("menuitem", name="Send to DS9 or TOPCAT (needs pip install 'miripool[samp]')")
+        assert entry.is_disabled()
+        assert tab.get_by_role("button", name="Send to TOPCAT").is_disabled()
+        tab.close()
+        page.check()
 
 
 # The page: sending
@@ -376,8 +459,8 @@ def test_a_row_is_marked(page: Page, desktop: Served) -> None:
         line = tab.locator("tr[aria-current=true]").bounding_box()
         assert 0 <= line["y"] <= 500 - line["height"] + 1
         topcat.point("table.highlight.row", **table, row="2")
-        tab.wait_for_timeout(50)
-        wait_for(lambda: marked(tab) == ["dark_03"] or tab.wait_for_timeout(20))
+        tab.locator("tr[aria-current=true] td.name", has_text="dark_03").wait_for()
+        assert marked(tab) == ["dark_03"]
     assert tab.evaluate("document.activeElement.id") == "where"
     assert tab.input_value("#where") == "half a thou"
     assert tab.locator(".notice").count() == 0
@@ -447,3 +530,44 @@ def test_a_pixel_is_shown_on_its_page(page: Page, desktop: Served) -> None:
         notice.get_by_role("link", name="Show the pixel").click()
         tab.get_by_role("heading", name="Pixel x {}, y {} of jpl8".format(*places[1])).wait_for()
         page.wait()
+
+
+# Real programs
+
+
+@pytest.mark.slow
+def test_with_the_real_programs(shown_home: Home, browser: Any, tmp_path: Path) -> None:
+    with (
+        lonely_hub(),
+        screen(),
+        serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served,
+        running("ds9") as (_, ds9),
+        running("topcat") as (_, topcat),
+        connect("tests") as connection,
+    ):
+        page = Page(browser.new_page(), served)
+        tab = page.open(pool="jpl8", kind="Ramp", all="1", order="version")
+        tab.set_default_timeout(90_000)
+        menu_on(tab, "jw01033005001")
+        choose(tab, "Send image to DS9")
+        tab.get_by_text("DS9 has the image of Ramp/jw01033005001_03103_00001_mirimage version 0.").wait_for()
+        sent = Path(ask(connection, ds9, "file").partition("[")[0]).read_bytes()
+        assert sent == served.ask(f"files/jpl8/{serials(served)[0]}/SCI.fits").body
+        assert ask(connection, ds9, "fits size").split()[:2] == ["72", "64"]
+        tab.get_by_label("Select all rows of this page").check()
+        menu_on(tab, "jw01033005001")
+        choose(tab, "Open both in DS9 (blink)")
+        tab.get_by_text("DS9 shows the images of 2 versions.").wait_for()
+        assert ask(connection, ds9, "blink") == "yes"
+        assert len(ask(connection, ds9, "frame active").split()) == 2
+        menu_on(tab, "jw01033005001")
+        choose(tab, "Send table to TOPCAT")
+        tab.get_by_text("TOPCAT has a table of 2 versions: 2 rows.").wait_for()
+        tables = (shown_home.path / "scratch" / "samp").glob("*/*.vot")
+        table = max(tables, key=lambda path: path.stat().st_mtime_ns)
+        there = {"table-id": table.stem, "url": f"file://{table}"}
+        connection.call(topcat, "table.highlight.row", {**there, "row": "1"}, seconds=60)
+        with pytest.raises(ProgramError, match="refused"):
+            connection.call(topcat, "table.highlight.row", {"table-id": "another", "row": "1"}, seconds=60)
+        tab.close()
+        page.check()
