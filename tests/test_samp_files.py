@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from desktop import Receiver, lonely_hub
 from disks import tiny_disk
+from homes import file_of as blob_file
 from test_virtual_file import damage
 
 from miripool import Home, Pool, Product, RateInts, send
@@ -281,6 +282,9 @@ def test_what_can_not_be_sent(filled: Pool, receiver: Receiver) -> None:
     damage(filled.ref(f"Ramp/{NAME}@0").product["SCI"].source)
     with pytest.raises(IntegrityError, match="is damaged"):
         filled.ref(f"Ramp/{NAME}@0").send("painter")
+    blob_file(filled.ref(f"Rate/{NAME}@0").product["SCI"].source).unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        filled.ref(f"Rate/{NAME}@0").send("painter")
     assert receiver.got == []
 
 
@@ -291,7 +295,7 @@ def test_commands(filled: Pool, receiver: Receiver, miripool: Any) -> None:
         return done
 
     listed = json.loads(run("clients", "--json").stdout)
-    assert listed == [{"program": "painter", "id": receiver.client.get_public_id(), "images": True, "tables": True}]
+    assert listed == [{"program": "painter", "id": receiver.client.get_public_id(), "takes": ["images", "tables"]}]
     done = run("send", "jpl8", f"RateInts/{NAME}@using cal v1", "--to", "painter")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{NAME}_rateints_v0_SCI" in done.stdout

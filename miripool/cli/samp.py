@@ -86,12 +86,12 @@ def _clients(as_json: Json = False, as_csv: Csv = False) -> None:
     from ..samp import clients
 
     one_form(as_json=as_json, as_csv=as_csv)
-    rows = [
-        {"program": one.name, "id": one.id, "images": one.takes_images, "tables": one.takes_tables}
-        for one in clients()
-        if one.takes_images or one.takes_tables
-    ]
-    emit(rows, ["program", "id", "images", "tables"], as_json_list=as_json, as_csv=as_csv)
+    rows = []
+    for one in clients():
+        takes = [what for what, does in (("images", one.takes_images), ("tables", one.takes_tables)) if does]
+        if takes:
+            rows.append({"program": one.name, "id": one.id, "takes": takes})
+    emit(rows, ["program", "id", "takes"], as_json_list=as_json, as_csv=as_csv)
     if not rows:
         say("no program listens; start DS9 or TOPCAT, or use `miripool open`")
 

@@ -87,7 +87,8 @@ def votable_pieces(table: Any, name: str = "") -> Iterator[bytes]:
     yield (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">\n'
-        f'<RESOURCE type="results"><TABLE name={_quoted(name or "table")} nrows="{len(table)}">\n{head}<DATA><TABLEDATA>\n'
+        f'<RESOURCE type="results"><TABLE name={_quoted(name or "table")} nrows="{len(table)}">\n'
+        f"{head}<DATA><TABLEDATA>\n"
     ).encode()
     for start in range(0, len(table), _ROWS):
         rows = zip(*(field.cells(start, start + _ROWS) for field in fields), strict=True)
