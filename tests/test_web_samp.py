@@ -466,6 +466,26 @@ def test_a_row_is_marked(page: Page, desktop: Served) -> None:
     assert tab.locator(".notice").count() == 0
 
 
+def test_a_tab_out_of_sight_catches_up(page: Page, desktop: Served) -> None:
+    tab = page.open(pool="jpl8", where="name like 'dark_*'", order="name")
+    see = "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+    see += " document.dispatchEvent(new Event('visibilitychange')); }"
+    with listening("topcat", TABLES) as topcat:
+        table = rows_sent(desktop, topcat, "versions", serials=[dark(desktop, number) for number in (4, 5)])
+        topcat.point("table.highlight.row", **table, row="0")
+        tab.locator("tr[aria-current=true]", has_text="dark_04").wait_for()
+        tab.evaluate(see, True)
+        asked = []
+        tab.on("request", lambda request: asked.append(request.url))
+        topcat.point("table.highlight.row", **table, row="1")
+        last = desktop.get("api/session")["samp"]["last"]
+        desktop.get("api/samp/events", since=last - 1, wait="true")
+        assert marked(tab) == ["dark_04"]
+        assert [url for url in asked if "wait=true" in url] == []
+        tab.evaluate(see, False)
+        tab.locator("tr[aria-current=true]", has_text="dark_05").wait_for()
+
+
 def test_a_row_that_is_not_in_the_table(page: Page, desktop: Served) -> None:
     tab = page.open(pool="jpl8", kind="Ramp")
     with listening("topcat", TABLES) as topcat:

@@ -2,15 +2,16 @@
 // An event is { client, pool, what, … }: "highlight" with one version, "select" with serials, "pixel" with x, y of the FULL
 // array, detector, and where they are known the version and the integration, from 1.
 
-import { get } from "../api.js";
+import { ApiError, get } from "../api.js";
 import { h, notify, stateLink } from "../dom.js";
 import { imageState } from "../pixel/pixelask.js";
 import { counted, serialOf } from "../words.js";
 
 /** Milliseconds until a tab out of sight looks again: it must not hold one of the browser's six connections. */
 const REST = 60_000;
+/** Milliseconds until the server is asked again that did not answer; doubled each time, for it may be gone for good. */
 const AFTER_A_FAULT = 5_000;
-const MOST_FAULTS = 5;
+const MOST_DOUBLED = 10;
 /** Characters of a condition at most. */
 const LONGEST = 10_000;
 
@@ -19,7 +20,7 @@ let close = null;
 /** Ask for events as long as the page is open, and hand each on; `last` is the number of the last one before. */
 export async function listen(last, receive) {
   let faults = 0;
-  while (faults < MOST_FAULTS) {
+  for (;;) {
     const left = new AbortController(), leave = () => { if (document.hidden) left.abort(); };
     document.addEventListener("visibilitychange", leave);
     try {
@@ -28,7 +29,11 @@ export async function listen(last, receive) {
       faults = 0;
       for (const event of found.events) receive(event);
     } catch (error) {
-      if (error.name !== "AbortError") { faults += 1; await pause(AFTER_A_FAULT); }
+      if (error.name !== "AbortError") {
+        if (!(error instanceof ApiError)) console.error(error);
+        await pause(AFTER_A_FAULT * 2 ** Math.min(faults, MOST_DOUBLED));
+        faults += 1;
+      }
     } finally {
       document.removeEventListener("visibilitychange", leave);
     }
