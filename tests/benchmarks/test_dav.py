@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -53,6 +54,17 @@ def read(served: Served, path: str, **headers: str) -> int:
         return length
 
 
+def in_turns(*functions: Callable[[], Any], repeat: int = 5) -> list[float]:
+    """Give the shortest time of each: what else runs on the machine makes them longer, not shorter."""
+    shortest = [float("inf")] * len(functions)
+    for _ in range(repeat):
+        for number, function in enumerate(functions):
+            start = time.perf_counter()
+            function()
+            shortest[number] = min(shortest[number], time.perf_counter() - start)
+    return shortest
+
+
 @pytest.mark.timeout(600)
 def test_a_full_ramp(
     ramp_home: Home, tmp_path: Path, figure: Callable[..., None], median: Callable[..., float]
@@ -63,8 +75,7 @@ def test_a_full_ramp(
     with serving(tmp_path, "serve", "--dav", home=ramp_home.path) as served:
         before = memory(served, "VmRSS")
         size = read(served, path)
-        plain = median(lambda: read(served, "files/jpl8/0.fits"), repeat=3)
-        dav = median(lambda: read(served, path), repeat=3)
+        plain, dav = in_turns(lambda: read(served, "files/jpl8/0.fits"), lambda: read(served, path))
         figure("a FULL ramp by WebDAV", size / dav / 1e6, "MB/s", plain / dav, "its plain address")
         figure("and against export to a file", size / dav / 1e6, "MB/s", export / dav, "export")
         assert dav <= 1.5 * plain
