@@ -197,7 +197,10 @@ def test_large_folders(pool: Pool, files: Mounted) -> None:
     listed = names_in(files / "by-kind/Rate")
     assert listed == [f"{i:04d}{'-' * 80}_rate.fits" for i in range(300)]
     with os.scandir(files / "by-kind/Rate") as entries:
-        assert all(entry.stat().st_ino == entry.inode() for entry in entries)
+        found = {entry.name: (entry.inode() == entry.stat().st_ino, entry.stat().st_size) for entry in entries}
+    assert found == dict.fromkeys(listed, (True, pool.ref(f"Rate/0000{'-' * 80}").bytes))
+    with os.scandir(files / "by-kind") as entries:
+        assert {entry.name: entry.stat().st_size > 0 for entry in entries} == {"Rate": False, "Rate.csv": True}
 
 
 def test_nothing_can_be_written(filled: Pool, files: Mounted) -> None:

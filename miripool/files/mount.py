@@ -32,6 +32,8 @@ _SECONDS = 0.5
 _READ_AHEAD = 1 << 15
 """Bytes that the kernel reads around a page that a memory map touches: one pixel of 100 groups of a FULL ramp then
 takes 0.6 % of the file; with the kernel's own 128 kB it takes 2.5 %. Programs that read on still ask for 128 kB."""
+_FILL_DIR_PLUS = 1 << 1
+"""libfuse's flag for an entry of which all is known."""
 _THREADS = 8
 _TOLD = 1_000
 _SIGNALLED = 8
@@ -151,8 +153,12 @@ class PoolOperations(mfusepy.Operations):  # type: ignore[misc]
     def _entries(self, path: str) -> Iterator[tuple[str, dict[str, int], int]]:
         nodes = self._tree.entries(path, sizes=False)
         dots: list[tuple[str, dict[str, int]]] = [(".", {"st_mode": stat.S_IFDIR}), ("..", {"st_mode": stat.S_IFDIR})]
-        listed = itertools.chain(dots, ((node.name, _kind(node)) for node in nodes))
+        listed = itertools.chain(dots, ((node.name, self._listed(node)) for node in nodes))
         return ((name, attributes, number) for number, (name, attributes) in enumerate(listed, 1))
+
+    def _listed(self, node: FileNode) -> dict[str, int]:
+        """Tell all of a node but for a table, whose size is not known yet."""
+        return self._attributes(node) if node.is_folder or node.etag else _kind(node)
 
     def readdir_with_offset(self, path: str, offset: int, fh: int) -> Iterator[tuple[str, dict[str, int], int]]:
         """Go on to list a folder, as far as the kernel has room."""
@@ -203,6 +209,25 @@ class PoolOperations(mfusepy.Operations):  # type: ignore[misc]
         return 0
 
 
+class _Fuse(mfusepy.FUSE):  # type: ignore[misc]
+    """Lists folders with sizes and times, where they are known: else `ls -l` would ask about each file by itself.
+
+    For 10,000 files on a busy machine that takes 2.5 s, and 1.2 s so. Of mfusepy, this takes the place of a method that
+    gives names alone.
+    """
+
+    def readdir_fuse_3(self, path: bytes, buf: Any, filler: Any, offset: int, fip: Any, _flags: int) -> int:
+        """Give the kernel as many entries as it has room for."""
+        status = mfusepy.c_stat()
+        where = path.decode(self.encoding, self.errors)
+        for name, attributes, following in self.operations.readdir_with_offset(where, offset, fip.contents.fh):
+            mfusepy.set_st_attrs(status, attributes, self.use_ns)
+            known = _FILL_DIR_PLUS if "st_size" in attributes else 0
+            if filler(buf, name.encode(self.encoding, self.errors), status, following, known):
+                break
+        return 0
+
+
 def _kind(node: FileNode) -> dict[str, int]:
     mode = stat.S_IFDIR | 0o555 if node.is_folder else stat.S_IFREG | 0o444
     return {"st_mode": mode, "st_ino": node.inode}
@@ -235,7 +260,7 @@ def mount(pool: Pool, folder: Path, *, ready: Callable[[], None], tell: Callable
         options["max_threads"] = options["max_idle_threads"] = _THREADS
     with Watcher(folder):
         try:
-            mfusepy.FUSE(operations, str(folder), foreground=True, ro=True, **options)
+            _Fuse(operations, str(folder), foreground=True, ro=True, **options)
         except RuntimeError as error:
             if error.args != (_SIGNALLED,):
                 raise StorageError(f"{folder} could not be mounted (libfuse's error {error})") from error
