@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, MiripoolError, ProgramError
-from .hub import ensure_hub
 from .lockfile import PatientTransport
+from .starting import ensure_hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from .lockfile import HubAddress
 
-__all__ = ["Client", "Connection", "connect", "need_samp"]
+__all__ = ["Client", "Connection", "connect", "leave_hubs", "need_samp"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +30,10 @@ _HUB_SECONDS = 10.0
 """To wait for an answer of the hub itself."""
 _LOOK_SECONDS = 0.5
 """How often a sender looks whether the receiver is still there."""
+
+
+_open: set[Connection] = set()
+"""The connections of this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,18 @@ def connect(
     """
     need_samp()
     connection = Connection(ensure_hub(), name, receiving or {})
+    _open.add(connection)
     try:
         yield connection
     finally:
+        _open.discard(connection)
         connection.close()
+
+
+def leave_hubs() -> None:
+    """Leave the hub with all connections of this process: who waits for a program's answer gets an error instead."""
+    for connection in list(_open):
+        connection.leave()
 
 
 class Connection:
@@ -177,10 +189,14 @@ class Connection:
 
     def close(self) -> None:
         """Leave the hub, if it is still there."""
-        with contextlib.suppress(ProgramError), self._talking():
-            self._client.unregister()
+        self.leave()
         self._client.stop()
         self._hub.disconnect()
+
+    def leave(self) -> None:
+        """Tell the hub that this program is gone; only `close` makes sense afterwards."""
+        with contextlib.suppress(ProgramError), self._talking():
+            self._client.unregister()
 
     def clients(self) -> list[Client]:
         """List the other programs at the hub, in the order in which they came; the hub itself is left out.
@@ -211,8 +227,8 @@ class Connection:
         listed: list[str] = self._hub.get_registered_clients(self._client.get_private_key())
         return [one for one in listed if one not in (self._client._hub_id, self.id)]
 
-    def notify(self, client: Client, mtype: str, parameters: Mapping[str, Any]) -> None:
-        """Send a message without waiting for an answer.
+    def call(self, client: Client, mtype: str, parameters: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+        """Send a message, and wait for the answer.
 
         Parameters
         ----------
@@ -222,23 +238,6 @@ class Connection:
             Type of the message.
         parameters : mapping
             Its values: text, lists and mappings of text.
-
-        Raises
-        ------
-        ProgramError
-            If the hub does not take it, e.g. because the client has left.
-        """
-        message = {"samp.mtype": mtype, "samp.params": dict(parameters)}
-        with self._talking():
-            self._hub.notify(self._client.get_private_key(), client.id, message)
-
-    def call(self, client: Client, mtype: str, parameters: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
-        """Send a message, and wait for the answer.
-
-        Parameters
-        ----------
-        client, mtype, parameters : object
-            As for `notify`.
         seconds : float, keyword-only
             To wait at most.
 

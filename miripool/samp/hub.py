@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import MiripoolError, ProgramError
+from ..errors import MiripoolError
 from ..system.folderlock import lock_folder, open_folder
 from ..system.oserrors import storage_error
 from .lockfile import lock_path, publish_lock, read_lock, running_hub
@@ -27,9 +26,7 @@ from .lockfile import lock_path, publish_lock, read_lock, running_hub
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .lockfile import HubAddress
-
-__all__ = ["ensure_hub", "main"]
+__all__ = ["PROCESS", "main"]
 
 _IDLE_SECONDS = 300.0
 """How long a hub stays without clients: one that looks at an image for a while, and sends the next, finds it again."""
@@ -37,51 +34,11 @@ _LOOK_SECONDS = 1.0
 """Between two looks at the clients."""
 _SILENT_SECONDS = 3600.0
 """After which a client counts no more that can't be called and has said nothing."""
-_START_SECONDS = 60.0
+_OTHERS_SECONDS = 30.0
+"""To wait for another process that starts a hub at this moment."""
 _STOP_SECONDS = 2.0
 PROCESS = "miripool.pid"
 """The line of the lock file with the number of the hub's process."""
-
-
-def ensure_hub() -> HubAddress:
-    """Find the user's hub, or start one.
-
-    Returns
-    -------
-    HubAddress
-        Of a hub that answers.
-
-    Raises
-    ------
-    ProgramError
-        If it can't be started.
-    InvalidInput, ReadOnly, FormatError
-        If the lock file is not this user's.
-    """
-    address = running_hub()
-    if address is not None:
-        return address
-    package = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_START_SECONDS,
-            start_new_session=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProgramError(f"the SAMP hub did not start within {_START_SECONDS:.0f} s") from None
-    address = running_hub()
-    if address is None:
-        why = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-        raise ProgramError(f"the SAMP hub did not start: {why[-1]}")
-    return address
 
 
 def main(arguments: list[str]) -> int:
@@ -151,7 +108,7 @@ def _starting(path: Path) -> Iterator[None]:
     """Keep off others who start a hub at this moment."""
     try:
         with open_folder(path.parent) as folder:
-            lock_folder(folder, seconds=_START_SECONDS / 2)
+            lock_folder(folder, seconds=_OTHERS_SECONDS)
             yield
     except OSError as error:
         raise storage_error(error, path.parent) from error
