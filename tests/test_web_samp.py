@@ -286,6 +286,21 @@ def test_the_server_stops_while_a_page_waits(shown_home: Home, hub: Any, tmp_pat
 
 
 @pytest.mark.slow
+def test_the_server_stops_while_it_sends(shown_home: Home, hub: Any, tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served,
+        listening("SAOImageDS9", IMAGES, answers=False) as ds9,
+        ThreadPoolExecutor() as threads,
+    ):
+        sending = threads.submit(served.post, f"{POOL}/send/images", {"to": "ds9", "serials": [0]})
+        wait_for(lambda: ds9.got)
+        served.process.terminate()
+        assert served.process.wait(20) is not None
+        assert sending.result(20).status == 502
+        assert served.log() == "Ctrl-C ends the server\n"
+
+
+@pytest.mark.slow
 def test_hubs_come_and_go(shown_home: Home, tmp_path: Path) -> None:
     """The page alone starts no hub; it finds the one that comes, and the next one."""
     with lonely_hub() as folder, serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served:

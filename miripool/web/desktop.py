@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MiripoolError, ProgramError
-from ..samp import connect, need_samp
+from ..samp import connect, leave_hubs, need_samp
 from ..samp.lockfile import running_hub
 from .heard import Heard
 
@@ -141,10 +141,15 @@ class Desktop:
                     raise
             return []
 
-    def close(self) -> None:
-        """Leave the hub for good, and let go of the pages that wait. A second call does nothing."""
+    def end(self) -> None:
+        """Let go of all who wait: pages for events, senders for answers. It does not wait itself."""
         self._closed.set()
         self.heard.end()
+        threading.Thread(target=leave_hubs, daemon=True).start()
+
+    def close(self) -> None:
+        """Leave the hub for good. A second call does nothing."""
+        self.end()
         leaving = threading.Thread(target=self._leave_safely, daemon=True)
         leaving.start()
         leaving.join(_END)

@@ -202,7 +202,8 @@ def send_pixels(pool: OpenPool, body: Pixels, _: Here) -> Json:
         detector=body.detector or None,
     )
     table = found.to_table(dq_names=True, limit=_MOST)
-    return _send_table(pool, body.to, table, f"pixels, {body.condition}", found.count())
+    total = len(table) if len(table) < _MOST else found.count()
+    return _send_table(pool, body.to, table, f"pixels, {body.condition}", total)
 
 
 @sending.post("/send/pixel")

@@ -93,7 +93,7 @@ def serve(
         access = Access(listener.getsockname()[1], write, frozenset(host.lower() for host in hosts))
         with contextlib.closing(Desktop(receiving(pools))) if has_desktop else contextlib.nullcontext() as desktop:
             app = make_app(pools, access, pool=pool, dav=dav, prefix=prefix, desktop=desktop)
-            ending = None if desktop is None else desktop.heard.end
+            ending = None if desktop is None else desktop.end
             _run(app, listener, pools, pool, lambda: ready(access.url_of(pool)), ending=ending)
 
 
