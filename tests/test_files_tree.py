@@ -30,8 +30,9 @@ STEM = "jw01033005001_03103_00001_mirimage"
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at the pool at each question."""
+    """Look at the pool at each question; make tables again also where the machine is so busy that they take long."""
     monkeypatch.setattr(tree, "_LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("miripool.files.tables._PATIENCE", 0.0)
 
 
 @pytest.fixture
