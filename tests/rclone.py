@@ -16,7 +16,7 @@ IN_BOUNDED_TIME = ("--contimeout", "5s", "--timeout", "10s", "--retries", "1", "
 
 
 def obscured(password: str) -> str:
-    command = [str(RCLONE), "obscure", "--", password]  # a token may begin with a minus
+    command = [str(RCLONE), "obscure", password]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 

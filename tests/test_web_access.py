@@ -59,7 +59,7 @@ def test_the_token_is_answered_by_a_cookie(shown: Served) -> None:
     assert answer.status == 303
     address, _, key = answer.headers["location"].partition("#key=")
     assert address == "./?pool=jpl8&where=a+%3D%3D+%27b%26c%27"
-    assert len(key) == 43
+    assert re.fullmatch("[0-9a-f]{48}", key)
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"miripool-{shown.port}=")
     assert "HttpOnly" in cookie
@@ -197,7 +197,7 @@ def test_a_server_on_the_port_of_http() -> None:
 
 def test_ctrl_c_ends_it(shown_home: Home, tmp_path: Path) -> None:
     with serving(tmp_path, "browse", "--no-open", home=shown_home.path) as served:
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", served.url)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[0-9a-f]{48}", served.url)
         os.kill(served.process.pid, signal.SIGINT)
         assert served.process.wait(20) in (0, 130)
         assert "Traceback" not in served.log()

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ..session.home import Home
 
 __all__ = ["FirstPool", "HostsOption", "PortOption", "browse_home", "need_web", "register", "tell_address"]
+
+_PACKAGES = ("a2wsgi", "fastapi", "uvicorn", "wsgidav")
+"""What the extra ``web`` brings."""
 
 PortOption = Annotated[int, typer.Option("--port", metavar="N", help="Port on 127.0.0.1.", show_default="any free one")]
 HostsOption = Annotated[
@@ -109,14 +113,12 @@ def need_web() -> None:
     InvalidInput
         The message says how to install them.
     """
-    try:
-        import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    if missing:
         raise InvalidInput(
-            f"the browser page needs the extra 'web', and {error.name} is not installed; "
+            f"the browser page needs the extra 'web', and {missing[0]} is not installed; "
             "install it with: pip install 'miripool[web]'"
-        ) from None
+        )
 
 
 def _end_with_parent() -> None:

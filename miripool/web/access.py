@@ -17,7 +17,7 @@ _BASIC = ((b"www-authenticate", b'Basic realm="miripool"'),)
 
 
 def _secret() -> str:
-    return secrets.token_urlsafe(32)
+    return secrets.token_hex(24)  # begins with no "-", which programs would take for an option
 
 
 @dataclass(frozen=True, slots=True)
