@@ -71,9 +71,12 @@ def test_a_home_with_other_letters_is_reached_by_a_link(tmp_path: Path, monkeypa
     assert path.read_bytes() == b"abc"
     assert path.resolve().is_relative_to(home / "scratch")
     assert SentFiles(home).write("a", ".fits", "c", [b"abc"], 3) == path
-    (place / f"miripool-{os.geteuid()}").chmod(0o755)  # made private again
+    links = place / f"miripool-{os.geteuid()}"
+    (links / "old").symlink_to(tmp_path / "gone")
+    links.chmod(0o755)  # made private again
     assert SentFiles(home).write("b", ".fits", "c", [b"x"]).read_bytes() == b"x"
-    assert (place / f"miripool-{os.geteuid()}").stat().st_mode & 0o777 == 0o700
+    assert links.stat().st_mode & 0o777 == 0o700
+    assert len(list(links.iterdir())) == 1
 
 
 def test_what_is_older_than_a_day_goes(tmp_path: Path) -> None:

@@ -169,6 +169,9 @@ class SentFiles:
         try:
             own.mkdir(mode=0o700, exist_ok=True)
             _refuse_others(own)
+            for one in own.iterdir():
+                if not one.exists():  # the link of a home that is gone
+                    one.unlink(missing_ok=True)
             with contextlib.suppress(FileExistsError):
                 link.symlink_to(self.folder)
         except OSError as error:

@@ -5,6 +5,7 @@ Its words are those of the XPA access points, https://ds9.si.edu/doc/ref/xpa.htm
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING
 from ..errors import ProgramError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .connection import Client, Connection
 
-__all__ = ["ask", "blink", "check_shown", "ensure_ds9", "invite_ds9", "is_ds9", "order"]
+__all__ = ["ask", "blink", "check_shown", "ensure_ds9", "invite_ds9", "is_ds9", "order", "steady"]
 
 _PROGRAMS = ("ds9", "SAOImageDS9", "/Applications/SAOImageDS9.app/Contents/MacOS/ds9")
 _START_SECONDS = 60.0
@@ -29,8 +30,6 @@ _started: list[subprocess.Popen[bytes]] = []
 """They live on after this program; an object that is forgotten would warn of that."""
 
 _SECONDS = 10.0
-_SHOWN_SECONDS = 3.0
-"""To wait until a frame has the file: while frames blink, another may be asked."""
 
 
 def is_ds9(client: Client) -> bool:
@@ -92,6 +91,36 @@ def order(connection: Connection, client: Client, words: str) -> None:
     connection.call(client, "ds9.set", {"cmd": words}, seconds=_SECONDS)
 
 
+@contextlib.contextmanager
+def steady(connection: Connection, client: Client) -> Iterator[None]:
+    """Let no frames blink for a while: else it is chance which of them is asked.
+
+    Parameters
+    ----------
+    connection, client : object
+        As for `ask`.
+
+    Yields
+    ------
+    None
+        Afterwards they blink again if they did before.
+
+    Raises
+    ------
+    ProgramError
+        If DS9 does not answer.
+    """
+    blinks = ask(connection, client, "blink") == "yes"
+    if blinks:
+        order(connection, client, "blink no")
+    try:
+        yield
+    finally:
+        if blinks:
+            with contextlib.suppress(ProgramError):  # the first error counts
+                order(connection, client, "blink yes")
+
+
 def check_shown(connection: Connection, client: Client, path: str) -> None:
     """Make sure that DS9 has loaded a file: it answers that all is well also if it has not.
 
@@ -105,16 +134,11 @@ def check_shown(connection: Connection, client: Client, path: str) -> None:
     Raises
     ------
     ProgramError
-        If no frame has it.
+        If the current frame has another file, or none.
     """
-    until = time.monotonic() + _SHOWN_SECONDS
-    while True:
-        shown, size = ask(connection, client, "file"), ask(connection, client, "fits size")
-        if shown.partition("[")[0] == path and size not in ("", "0 0"):
-            return
-        if time.monotonic() > until:
-            raise ProgramError(f"{client.name} could not load {path}; look at its window for the reason")
-        time.sleep(0.1)
+    shown, size = ask(connection, client, "file"), ask(connection, client, "fits size")
+    if shown.partition("[")[0] != path or size in ("", "0 0"):
+        raise ProgramError(f"{client.name} could not load {path}; look at its window for the reason")
 
 
 def invite_ds9(connection: Connection) -> Client | None:

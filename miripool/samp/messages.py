@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from ..errors import NotFound
 from .connection import connect
-from .ds9 import check_shown, invite_ds9, is_ds9
+from .ds9 import check_shown, invite_ds9, is_ds9, steady
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -143,8 +143,12 @@ def send_image(connection: Connection, client: Client, url: str, name: str, *, s
     ProgramError
         If the program refuses it, has ended, or does not answer in time; or if DS9 has not loaded it.
     """
-    connection.call(client, "image.load.fits", {"url": url, "name": name, "image-id": url}, seconds=seconds)
-    if is_ds9(client):
+    parameters = {"url": url, "name": name, "image-id": url}
+    if not is_ds9(client):
+        connection.call(client, "image.load.fits", parameters, seconds=seconds)
+        return
+    with steady(connection, client):
+        connection.call(client, "image.load.fits", parameters, seconds=seconds)
         check_shown(connection, client, urlsplit(url).path)
 
 
