@@ -411,6 +411,7 @@ def test_the_dataset_of_an_image(page: Page, desktop: Served) -> None:
     assert sent == desktop.ask(f"files/jpl8/{serial}/GROUPDQ.fits").body
 
 
+@pytest.mark.slow
 def test_pixels_and_a_history(page: Page, desktop: Served) -> None:
     tab = page.open(pool="jpl8", view="pixel", x=41, y=809, condition="rate > 100", where="name like 'jw*'")
     with listening("topcat", TABLES) as topcat:
@@ -424,6 +425,7 @@ def test_pixels_and_a_history(page: Page, desktop: Served) -> None:
     assert len(history) == len(desktop.get(f"{POOL}/pixel", **asked))
 
 
+@pytest.mark.slow
 def test_nobody_listens_yet(page: Page, desktop: Served) -> None:
     tab = page.open(pool="jpl8", kind="Ramp")
     menu_on(tab, "jw01033005001")
@@ -530,6 +532,7 @@ def test_rows_are_selected(page: Page, desktop: Served) -> None:
         tab.get_by_text("3 rows").wait_for()
 
 
+@pytest.mark.slow
 def test_a_pixel_is_marked_in_the_image(page: Page, desktop: Served) -> None:
     (old, new) = serials(desktop, "RateInts")
     tab = page.open(pool="jpl8", view="image", serial=new)
@@ -549,6 +552,7 @@ def test_a_pixel_is_marked_in_the_image(page: Page, desktop: Served) -> None:
         page.wait()
 
 
+@pytest.mark.slow
 def test_a_pixel_is_shown_on_its_page(page: Page, desktop: Served) -> None:
     tab = page.open(pool="jpl8", view="pixel")
     with listening("topcat", TABLES) as topcat:
