@@ -106,22 +106,27 @@ COMMANDS = {
 
 
 @contextlib.contextmanager
-def running(program: str) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
+def running(
+    program: str, *, own_hub: bool = False, listed_when_dead: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
     """Start a program on the desktop, and wait until it listens."""
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
-    before = {client.id for client in clients()}
-    command = [word.format(home=os.environ["HOME"]) for word in COMMANDS[program]]
+    before = set() if own_hub else {client.id for client in clients()}
+    command = [word.format(home=os.environ["HOME"]) for word in COMMANDS[program] if not (own_hub and word == "-nohub")]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as process:
         try:
+            wait_for(lambda: not own_hub or running_hub())
             with connect("tests") as connection:
                 found = wait_for(lambda: newcomer(connection, before, program))
             yield process, found
         finally:
             with contextlib.suppress(ProcessLookupError):  # also those that the program's script has started
                 os.killpg(process.pid, signal.SIGKILL)
-            wait_for(lambda: not any(program in client.name.lower() for client in clients()))
+            wait_for(
+                lambda: own_hub or listed_when_dead or not any(program in client.name.lower() for client in clients())
+            )
 
 
 def newcomer(connection: Connection, before: set[str], name: str) -> Client | None:

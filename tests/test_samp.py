@@ -306,7 +306,7 @@ def test_a_receiver_that_does_not_answer_or_leaves(receiver: Receiver) -> None:
             other.client.disconnect()
             with pytest.raises(ProgramError, match="leaver has ended while it was receiving"):
                 sending.result(60)
-        with pytest.raises(ProgramError, match=r"the SAMP hub at .* refuses"):
+        with pytest.raises(ProgramError, match="leaver can't be reached by the SAMP hub"):
             send_image(connection, there, "file:///a.fits", "a")
 
 

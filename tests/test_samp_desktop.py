@@ -269,5 +269,18 @@ def test_topcat_has_the_table(desk: Path, shown_pool: Pool) -> None:
             refs[0].send("topcat", dataset="SCI")
 
 
+def test_the_hub_of_topcat_which_lists_the_dead(shown_pool: Pool) -> None:
+    with lonely_hub(), running("topcat", own_hub=True):
+        assert hub_process() is None
+        with running("ds9", listed_when_dead=True) as (process, _):
+            process.kill()
+            process.wait()
+            with pytest.raises(ProgramError, match="SAOImageDS9 can't be reached by the SAMP hub"):
+                shown_pool.ref(f"Rate/{NAME}").send("ds9")
+            (sent,) = open_images(shown_pool.select(RateInts), home=shown_pool._core.home)
+            assert sent.client == "SAOImageDS9"
+            end(ds9._started[-1].pid, signal.SIGKILL)
+
+
 def test_home_is_that_of_the_pool(shown_pool: Pool) -> None:
     assert Home(shown_pool._core.home).pool("jpl8").id == shown_pool.id

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .lockfile import HubAddress
 
-__all__ = ["Client", "Connection", "connect", "leave_hubs", "need_samp"]
+__all__ = ["Client", "Connection", "Gone", "connect", "leave_hubs", "need_samp"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,10 @@ _LOOK_SECONDS = 0.5
 
 _open: set[Connection] = set()
 """The connections of this process."""
+
+
+class Gone(ProgramError):
+    """The program has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +252,10 @@ class Connection:
 
         Raises
         ------
+        Gone
+            If the client leaves, or the hub can't reach it.
         ProgramError
-            If the client answers with an error, leaves, or does not answer in time; or the hub does not answer.
+            If it answers with an error, or does not answer in time; or the hub does not answer.
         """
         answered, answers = threading.Event(), []
 
@@ -262,17 +268,29 @@ class Connection:
         self._client.bind_receive_response(tag, take)
         try:
             with self._talking():
-                self._hub.call(self._client.get_private_key(), client.id, tag, message)
+                self._deliver(client, tag, message)
                 self._wait(client, answered, seconds)
         finally:
             self._client.unbind_receive_response(tag)
         return _result(client, answers[0])
 
+    def _deliver(self, client: Client, tag: str, message: dict[str, Any]) -> None:
+        from pyvo.samp import SAMPProxyError
+
+        try:
+            self._hub.call(self._client.get_private_key(), client.id, tag, message)
+        except SAMPProxyError as error:
+            # TOPCAT's hub keeps programs on its list that were killed, and says so only now.
+            raise Gone(
+                f"{client.name} can't be reached by the SAMP hub ({error.faultString}); if it has ended, start it "
+                "again, and send again"
+            ) from error
+
     def _wait(self, client: Client, answered: threading.Event, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not answered.wait(max(0.0, min(_LOOK_SECONDS, until - time.monotonic()))):
             if client.id not in self._ids():
-                raise ProgramError(f"{client.name} has ended while it was receiving; start it again, and send again")
+                raise Gone(f"{client.name} has ended while it was receiving; start it again, and send again")
             if time.monotonic() >= until:
                 raise ProgramError(
                     f"{client.name} has not answered within {seconds:.0f} s; look at its window: it may hang, or wait "

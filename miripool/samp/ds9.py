@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import ProgramError
+from .connection import Gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -226,9 +227,11 @@ def _wait(connection: Connection, seconds: float, process: subprocess.Popen[byte
     """Wait for a DS9 at the hub; not for one whose process has ended."""
     until = time.monotonic() + seconds
     while True:
-        here = [client for client in connection.clients() if is_ds9(client)]
-        if here:
-            return here[-1]
+        for client in reversed(connection.clients()):
+            if is_ds9(client):
+                with contextlib.suppress(Gone):  # a hub may list one that was killed
+                    ask(connection, client, "version")
+                    return client
         if time.monotonic() >= until or (process is not None and process.poll() is not None):
             return None
         time.sleep(0.1)
