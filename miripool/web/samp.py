@@ -138,7 +138,7 @@ class _OfPixels(_Question):
     detector: str = Field("", description="Only this detector.")
 
 
-class Pixels(_OfPixels):
+class FoundPixels(_OfPixels):
     """A search for pixels, as for their list."""
 
     condition: str = Field("", description="Condition on pixels.")
@@ -191,7 +191,7 @@ def send_list(pool: OpenPool, body: ListOf, _: Here) -> Json:
 
 
 @sending.post("/send/pixels")
-def send_pixels(pool: OpenPool, body: Pixels, _: Here) -> Json:
+def send_pixels(pool: OpenPool, body: FoundPixels, _: Here) -> Json:
     """Send the pixels that satisfy a condition as a table: its first 100,000 rows."""
     found = pool.pixels(
         body.kind,
