@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, unquote
 from wsgiref.util import setup_testing_defaults
 from xml.etree import ElementTree
@@ -27,7 +27,8 @@ from rclone import Rclone
 from web import Answer, Served, serving
 
 from miripool import Home, Pool, Product, ProductRef
-from miripool.files.dav import dav_app
+from miripool.errors import StorageError
+from miripool.files.dav import DavApp, dav_app
 from miripool.files.tree import PoolTree
 from miripool.simulate import SimulatedExposure
 
@@ -248,6 +249,7 @@ def test_what_is_asked_of_folders(served: Served, ramp: str) -> None:
         ({"Depth": "2"}, b"", 400),
         ({"Depth": "1"}, b"<no xml", 400),
         ({"Depth": "1"}, b"<a/>", 400),
+        ({"Depth": "1"}, b'<propfind xmlns="DAV:"><prop>' + b"<x/>" * 20_000 + b"</prop></propfind>", 413),
         ({"Depth": "1"}, b'<!DOCTYPE a [<!ENTITY b "c">]><propfind xmlns="DAV:">&b;</propfind>', 400),
     ],
 )
@@ -309,6 +311,9 @@ def test_conditions(served: Served, ramp: str) -> None:
         {"If_None_Match": '"x"', "If_Modified_Since": modified},
         {"If_Modified_Since": "Sun, 06 Nov 1994 08:49:37 GMT"},
         {"If_Modified_Since": "yesterday"},
+        {"If_Modified_Since": "Sat, 01 Jan 99999 00:00:00 GMT"},
+        {"If_Unmodified_Since": "Sat, 01 Jan 99999 00:00:00 GMT"},
+        {"Range": "bytes=0-9", "If_Range": "Sat, 01 Jan 99999 00:00:00 GMT"},
         {"If_Match": etag},
         {"Range": "bytes=0-9", "If_Range": '"x"'},
     ):
@@ -407,7 +412,10 @@ def test_a_folder_in_a_browser(served: Served, dav_home: Home) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/none/", "/.DS_Store", "/jpl8/none.fits", "/jpl8/versions/none", "/jpl8/../other", "/../etc/passwd", "/jpl8/\n"],
+    [
+        *("/none/", "/.DS_Store", "/jpl8/none.fits", "/jpl8/versions/none", "/jpl8/../other", "/../etc/passwd"),
+        *("/jpl8/\n", "/jpl8/by-kind/" + "a/" * 1100, "/jpl8" + "/by-date/2026/2026-01-01/x" * 3),
+    ],
 )
 def test_what_is_not_there(served: Served, path: str) -> None:
     for method in ("GET", "PROPFIND", "OPTIONS"):
@@ -491,8 +499,8 @@ def test_a_killed_server_leaves_nothing_hanging(own: tuple[Home, Pool], tmp_path
             rest, words = process.communicate(timeout=60)
         assert process.returncode != 0, words
         assert 0 < len(first) + len(rest) < noise.nbytes
-        code, _, words = rclone.run("lsf", ":webdav:")
-        assert code != 0, words
+        code, _, said = rclone.run("lsf", ":webdav:")
+        assert code != 0, said
 
 
 @pytest.mark.slow
@@ -518,6 +526,23 @@ def wsgi(app: Any, method: str, path: str, **more: str) -> tuple[str, bytes]:
     started: list[str] = []
     pieces = list(app(environ, lambda status, _headers, _=None: started.append(status)))
     return started[0], b"".join(pieces)
+
+
+def test_a_path_forges_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong: a path is one short part of a line."""
+
+    class Broken:
+        def find(self, path: str) -> Any:
+            raise StorageError("the disk is broken") if path == "/\x1b[31m" else ZeroDivisionError
+
+    app = DavApp(cast("Any", Broken()))
+    for path in ("/\x1b[31m", "/a\n2026-11-30 the administrator removed everything " + "/x" * 1000):
+        assert wsgi(app, "GET", path)[0].startswith("500")
+    logged = [record.getMessage() for record in caplog.records if record.name == "miripool.files.davanswers"]
+    first, second = logged
+    assert first == r"'/\x1b[31m' can't be read: the disk is broken"
+    assert second.startswith(r"a request for '/a\n2026-11-30 the ")
+    assert len(second) < 100
 
 
 def test_addresses_behind_a_prefix(own: tuple[Home, Pool], capfd: pytest.CaptureFixture[str]) -> None:

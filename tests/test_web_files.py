@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import random
+import socket
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from homes import empty_home
+from test_web_wsgi import asking, listening
 from web import Served
 
-from miripool import Home
+from miripool import Home, Product
+from miripool.session.pools import Pools
+from miripool.web import readers
+from miripool.web.app import make_api
+from miripool.web.files import STREAMS
+from miripool.web.serving import _in_a_sentence
 
+FILE = "/files/jpl8/0.fits"
 KINDS = ("Raw", "Ramp", "RateInts", "Rate", "Exposure")
 
 
@@ -131,3 +143,53 @@ def test_astropy_reads_it_in_ranges(shown: Served) -> None:
         part = hdus["SCI"].section[0, :, 30, 40]
     whole = fits.open(io.BytesIO(shown.ask(f"files/jpl8/{number}.fits").body))
     np.testing.assert_array_equal(part, whole["SCI"].data[0, :, 30, 40])
+
+
+@pytest.fixture
+def large(database_url: str, tmp_path: Path) -> Iterator[Pools]:
+    """A pool with a file of 32 MB."""
+    with empty_home(tmp_path / "home", database_url, "large") as home, contextlib.closing(Pools(home)) as pools:
+        noise = np.random.default_rng(0).integers(0, 1 << 32, (8, 1024, 1024), np.uint32)
+        with home.create("jpl8") as pool:
+            pool.save(Product({}, {"SCI": noise}, name="large"))
+        yield pools
+
+
+@contextlib.contextmanager
+def stopped(port: int, number: int) -> Iterator[None]:
+    """Have readers of a large file, who stop after its first bytes."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(number):
+            line = stack.enter_context(contextlib.closing(socket.socket()))
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", port))
+            line.sendall(b"GET /files/jpl8/0.fits HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert line.recv(12) == b"HTTP/1.1 200"
+        yield
+
+
+@pytest.mark.slow
+def test_slow_readers_do_not_keep_others_from_files(
+    large: Pools, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(readers, "_PATIENCE", 1.0)
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(_in_a_sentence)
+    try:
+        with listening(make_api(large)) as port, stopped(port, STREAMS), asking(port, "GET", FILE) as answer:
+            assert answer.status == 200
+            assert len(answer.read()) == int(answer.headers["content-length"])
+    finally:
+        log.removeFilter(_in_a_sentence)
+    broke = [record.getMessage() for record in caplog.records if record.name == log.name]
+    assert broke == [f"an answer broke off: nothing of '{FILE}' was read for 1 s"] * STREAMS
+
+
+def test_more_readers_than_places(large: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_WAIT", 0.1)
+    with listening(make_api(large)) as port, stopped(port, STREAMS):
+        with asking(port, "GET", FILE) as answer:
+            assert (answer.status, answer.headers["retry-after"]) == (503, "0")
+            assert b"ask again" in answer.read()
+        with asking(port, "HEAD", FILE) as answer:
+            assert answer.status == 200

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from miripool.web import wsgi
+from miripool.web import readers
 from miripool.web.wsgi import Below
 
 PIECE = bytes(1 << 20)
@@ -53,10 +53,14 @@ async def other(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"other"})
 
 
+def running(long: Long) -> contextlib.AbstractContextManager[int]:
+    """Serve it."""
+    return listening(Below(other, "/dav", long, prefix="/a"))
+
+
 @contextlib.contextmanager
-def running(long: Long) -> Iterator[int]:
-    """Serve it, and end as Ctrl-C does."""
-    app = Below(other, "/dav", long, prefix="/a")
+def listening(app: ASGIApp) -> Iterator[int]:
+    """Serve an application in a thread, and end as Ctrl-C does."""
     listener = socket.create_server(("127.0.0.1", 0))
     options: dict[str, Any] = {"log_config": None, "lifespan": "off", "ws": "none", "timeout_graceful_shutdown": 1}
     server = uvicorn.Server(uvicorn.Config(app, **options))
@@ -111,7 +115,7 @@ def test_a_reader_who_leaves_stops_the_reading() -> None:
 
 def test_readers_who_read_nothing_do_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system keeps files open of which nobody reads more."""
-    monkeypatch.setattr(wsgi, "_PATIENCE", 0.5)
+    monkeypatch.setattr(readers, "_PATIENCE", 0.5)
     long = Long()
     with running(long) as port, contextlib.ExitStack() as stack:
         for _ in range(20):  # more than there are threads

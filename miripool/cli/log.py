@@ -126,8 +126,12 @@ def _utc(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _by(who: object) -> str:
-    return "" if who is None else f" by {who}"
+def _by(who: str | None) -> str:
+    """Name a writer. A user's name that holds a blank or ``@`` is quoted: it could look like another user's."""
+    if who is None:
+        return ""
+    user, _, host = who.rpartition("@")
+    return f" by {user!r}@{host}" if {" ", "@"} & set(user) else f" by {who}"
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import typer
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, InvalidName
 from ..model.names import shown
 from .output import say
 from .session import home_of
@@ -106,23 +106,24 @@ def _refuse(why: str, given: dict[str, object]) -> None:
 
 
 def _team(header: str | None, readers: Sequence[str], writers: Sequence[str], hosts: Sequence[str]) -> Team:
-    from ..web.team import USER_HEADER, Team, read_name
+    from ..web.team import USER_HEADER, Team
+    from ..web.usernames import typed_name
 
     header = USER_HEADER if header is None else header
     if not _HEADER.fullmatch(header):
         raise InvalidInput(f"{shown(header)} is no name of a header; choose one such as {USER_HEADER}")
 
-    def names(given: Sequence[str], option: str) -> frozenset[str]:
-        found = [read_name(name) for name in given]
-        for name, read in zip(given, found, strict=True):
-            if read is None:
-                raise InvalidInput(f"{option} {shown(name)} is no user's name; write it as the proxy sends it")
-        return frozenset(name for name in found if name is not None)
+    def names(given: Sequence[str], option: str) -> Iterator[str]:
+        for name in given:
+            try:
+                yield typed_name(name)
+            except InvalidName as error:
+                raise InvalidInput(f"{option} {shown(name)} is no user's name: {error}") from None
 
     return Team(
         header,
-        names(readers, "--reader"),
-        names(writers, "--writer"),
+        frozenset(names(readers, "--reader")),
+        frozenset(names(writers, "--writer")),
         frozenset(host.lower() for host in hosts),
     )
 

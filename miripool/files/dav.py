@@ -38,6 +38,9 @@ _FIRST, _GROWTH = 1 << 18, 4
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,18})-(?P<last>\d{0,18})", re.ASCII)
 _FILE = "miripool.file"
 """Where a request keeps the file that it reads."""
+_MOST_BODY = 1 << 16
+"""Bytes of a question for what a folder holds, which is answered for each of its files. Programs send less than 1 kB.
+"""
 _ONE_FOLDER = "ask for one folder at a time: send the header Depth: 1, or Depth: 0 for what is known of it alone"
 
 
@@ -128,6 +131,8 @@ class DavApp:
             raise DAVError(403, _ONE_FOLDER)
         if depth not in ("0", "1"):
             raise DAVError(400, _ONE_FOLDER)
+        if util.get_content_length(environ) > _MOST_BODY:
+            raise DAVError(413, f"the body of a PROPFIND has {_MOST_BODY} bytes at most; ask for fewer properties")
         request = util.parse_xml_body(environ, allow_empty=True)
         if request is not None and request.tag != "{DAV:}propfind":
             raise DAVError(400, "the body of a PROPFIND is an element propfind of the namespace DAV:")
@@ -153,7 +158,13 @@ def _rest(first: bytes, answer: Iterator[bytes]) -> Iterator[bytes]:
 def _simplify(environ: WSGIEnvironment, node: FileNode) -> None:
     """Leave only such headers in a request for a file as wsgidav reads as RFC 9110 has them."""
     environ.pop("HTTP_DEPTH", None)
-    since = util.parse_time_string(environ.pop("HTTP_IF_MODIFIED_SINCE", ""))
+    if _seconds(environ.get("HTTP_IF_UNMODIFIED_SINCE", "")) is None:
+        environ.pop("HTTP_IF_UNMODIFIED_SINCE", None)
+    condition = environ.get("HTTP_IF_RANGE", '"')
+    if not condition.startswith('"') and _seconds(condition) is None:
+        del environ["HTTP_IF_RANGE"]
+        environ.pop("HTTP_RANGE", None)
+    since = _seconds(environ.pop("HTTP_IF_MODIFIED_SINCE", ""))
     if since is not None and "HTTP_IF_NONE_MATCH" not in environ and node.modified.timestamp() < since + 1:
         raise DAVError(304)
     found = _RANGE.fullmatch(environ.pop("HTTP_RANGE", ""))
@@ -164,6 +175,15 @@ def _simplify(environ: WSGIEnvironment, node: FileNode) -> None:
         environ["HTTP_RANGE"] = f"bytes={first}-{last}"
     elif last and not first:
         environ["HTTP_RANGE"] = f"bytes={max(0, node.size - int(last))}-"
+
+
+def _seconds(date: str) -> int | None:
+    """Read a date, as seconds since 1970; None for what is none, and where wsgidav fails: for the year 99999."""
+    try:
+        seconds: int | None = util.parse_time_string(date)
+    except ValueError:
+        return None
+    return seconds
 
 
 class _Provider(DAVProvider):  # type: ignore[misc]  # wsgidav has no types

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from wsgidav.dav_error import DAVError
 
 from ..errors import InvalidInput, MiripoolError, NotFound, ReadOnly, ServerUnavailable
+from ..model.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -155,11 +156,11 @@ def refusal(environ: WSGIEnvironment, error: Exception) -> tuple[str, list[tuple
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         sentence = str(error)
         if status == 500:
-            _log.error("%s can't be read: %s", path, error)
+            _log.error("%s can't be read: %s", shown(path), error)
     else:
         status = 500
         sentence = f"miripool has a fault here ({type(error).__name__}); the server's log says more"
-        _log.error("a request for %s failed", path, exc_info=error)
+        _log.error("a request for %s failed", shown(path), exc_info=error)
     body = f"{sentence}\n".encode("utf-8", "backslashreplace")
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
     if environ["REQUEST_METHOD"] == "MKCOL":

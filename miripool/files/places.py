@@ -30,6 +30,8 @@ BY_KIND, BY_TAG, BY_DATE, VERSIONS = "by-kind", "by-tag", "by-date", "versions"
 UNDATED = "undated"
 TABLE = ".csv"
 
+_DEPTH = 4
+"""Parts of the longest path: by-date, year, day, file."""
 _YEAR = re.compile(r"[0-9]{4}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
@@ -88,7 +90,7 @@ def place_of(path: str) -> TreePlace:
         If no pool has such a path.
     """
     parts = tuple(path.strip("/").split("/")) if path.strip("/") else ()
-    found = _read(parts)
+    found = _read(parts) if len(parts) <= _DEPTH else None
     if found is None:
         raise missing(path)
     return found

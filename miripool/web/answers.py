@@ -23,6 +23,7 @@ from ..errors import (
     ReadOnly,
     ServerUnavailable,
 )
+from ..model.names import shown
 from ..records.plain import as_json
 from .prefix import nothing_at
 from .replies import sentence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from .visitors import Visitor
 
-__all__ = ["Json", "add_handlers", "status_of"]
+__all__ = ["Json", "add_handlers", "broken_by", "status_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -105,6 +106,26 @@ def status_of(error: MiripoolError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def broken_by(error: BaseException) -> MiripoolError | None:
+    """Give the error that broke an answer off after it had begun.
+
+    Parameters
+    ----------
+    error : Exception
+        What the application raised.
+
+    Returns
+    -------
+    MiripoolError or None
+        None for a fault of miripool.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__  # Starlette has an answer for the error, which comes too late
+    return error if isinstance(error, MiripoolError) else None
+
+
 def add_handlers(app: FastAPI) -> None:
     """Have an application answer errors as JSON: ``{"error": {"kind", "message"}}``.
 
@@ -152,8 +173,13 @@ async def _of_http(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    visitor: Visitor = request.state.visitor
-    who = "" if visitor.user is None else f" by {visitor.user}"
-    # The path only: the query may hold the token.
-    _log.error("a request%s for %s failed", who, request.url.path, exc_info=error)
+    if broken_by(error) is None:
+        _log_fault(request, error)
     return _error(500, "fault", f"miripool has a fault here ({type(error).__name__}); the server's log says more")
+
+
+def _log_fault(request: Request, error: Exception) -> None:
+    visitor: Visitor = request.state.visitor
+    who = "" if visitor.user is None else f" by {shown(visitor.user)}"
+    # The path only: the query may hold the token.
+    _log.error("a request%s for %s failed", who, shown(request.url.path), exc_info=error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from .files import STREAMS, KeptFiles
 from .guard import Guard
 from .pools import Pools, pools_of
 from .prefix import Prefixed
+from .readers import Readers
 from .visitors import DAV
 from .wsgi import Below
 
@@ -60,7 +60,7 @@ def make_api(pools: Pools) -> FastAPI:
     app.state.pools = pools
     app.state.frames = Frames()
     app.state.files = KeptFiles()
-    app.state.streams = asyncio.Semaphore(STREAMS)
+    app.state.readers = Readers(STREAMS)
     app.state.places = {}
     add_handlers(app)
     app.add_api_route("/api/session", _session, methods=["GET"], tags=["lists"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
@@ -17,9 +18,12 @@ from .pools import Version
 from .watching import WatchedRoute
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncIterator, Generator, Iterator
+
+    from starlette.types import Receive, Scope, Send
 
     from ..pool.reference import ProductRef
+    from .readers import Readers
 
 __all__ = ["STREAMS", "KeptFiles", "router"]
 
@@ -112,14 +116,28 @@ def _stream(
     if stop - start <= _AT_ONCE:
         # Damage is then a status with a sentence, not an answer that breaks off.
         return Response(b"".join(file.pieces(start, stop)), status, told, "application/fits")
-    return StreamingResponse(_send(request, file.pieces(start, stop)), status, told, "application/fits")
+    return _LongAnswer(file.pieces(start, stop), status, told, request.app.state.readers)
 
 
-async def _send(request: Request, pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
-    """Give pieces as they are read; of long answers only some are sent at a time, for each holds decoded tiles."""
-    try:
-        async with request.app.state.streams:
-            while piece := await run_in_threadpool(next, pieces, b""):
-                yield piece
-    finally:
-        pieces.close()  # gives the tiles back at once, also where the reader has left
+class _LongAnswer(StreamingResponse):
+    """Pieces of a file, which are read as they are sent."""
+
+    def __init__(
+        self, pieces: Generator[bytes, None, None], status: int, headers: dict[str, str], readers: Readers
+    ) -> None:
+        super().__init__(_each(pieces), status, headers, "application/fits")
+        self._pieces = pieces
+        self._readers = readers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them, when there is a place for their reader."""
+        try:
+            await self._readers.send(super().__call__, scope, receive, send)
+        finally:
+            with contextlib.suppress(ValueError):  # where the server ends, a thread may still read them
+                self._pieces.close()  # gives the tiles back at once, also where the reader has left
+
+
+async def _each(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while piece := await run_in_threadpool(next, pieces, b""):
+        yield piece

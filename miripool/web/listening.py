@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AlreadyExists, FileMissing, InvalidInput
-from ..system.folderlock import lock_folder, open_folder
+from ..system.lockfile import hold_lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["listen_on_file", "listen_on_port"]
 
@@ -24,7 +25,7 @@ _BACKLOG = 128
 _MOST_PATH = 107 if sys.platform == "linux" else 103
 """Bytes of a socket's path: ``sun_path`` of sockaddr_un, without its end."""
 _PATIENCE = 10
-"""Seconds to wait for another server that starts or ends in the same folder."""
+"""Seconds to wait for another server that starts or ends at the same socket."""
 
 
 @contextlib.contextmanager
@@ -99,7 +100,7 @@ def listen_on_file(path: Path, group: str | None = None) -> Iterator[socket.sock
         try:
             yield listener
         finally:
-            with contextlib.suppress(OSError), _alone_in(path.parent):  # somebody may have removed the folder
+            with contextlib.suppress(OSError), _alone_at(path):  # somebody may have removed the folder
                 if _identity(path) == made:
                     path.unlink()
 
@@ -111,24 +112,23 @@ def _group_number(group: str) -> int:
         raise InvalidInput(f"there is no group {group!r} on this machine; see the groups with: getent group") from None
 
 
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _alone_at(path: Path) -> AbstractContextManager[None]:
     """Keep other servers off that start or end here: each looks at what is there, and then replaces or removes it."""
-    with open_folder(folder) as descriptor:
-        lock_folder(descriptor, seconds=_PATIENCE)
-        yield
+    return hold_lock_file(path.with_name(f".{path.name}.lock"), seconds=_PATIENCE)
 
 
 def _make(listener: socket.socket, path: Path, group: int | None) -> tuple[int, int]:
     folder = path.parent
     try:
-        with _alone_in(folder):
+        with _alone_at(path):
             _remove_stale(path)
             return _bind(listener, path, group)
     except FileNotFoundError:
+        if folder.is_dir():  # of a file system that makes its files itself, e.g. /proc
+            raise InvalidInput(f"no socket can be made in {folder}; choose another folder") from None
         raise FileMissing(f"there is no folder {folder} for the socket; make it, or choose another") from None
     except TimeoutError as error:
-        raise AlreadyExists(f"another server starts in {folder} and does not get ready; try again") from error
+        raise AlreadyExists(f"another server starts at {path} and does not get ready; try again") from error
     except OSError as error:
         raise InvalidInput(f"no socket can be made in {folder}: {error.strerror}; choose another folder") from error
 

@@ -20,6 +20,7 @@ from ..pool.core import core_of
 from ..pool.listing import column_names
 from ..pool.page import facets, page
 from .access import Access
+from .answers import broken_by
 from .app import make_app
 from .desktop import Desktop
 from .listening import listen_on_file, listen_on_port
@@ -198,10 +199,9 @@ def _in_a_sentence(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, asyncio.CancelledError):
         return False
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, MiripoolError):
-        record.msg, record.args, record.exc_info = "an answer broke off: %s", (str(error),), None
+    cause = None if error is None else broken_by(error)
+    if cause is not None:
+        record.msg, record.args, record.exc_info = "an answer broke off: %s", (str(cause),), None
     return True
 
 

@@ -5,38 +5,19 @@ from __future__ import annotations
 import hmac
 import secrets
 import shlex
-import unicodedata
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from ..errors import InvalidName
 from .replies import Reply
+from .usernames import name_in_header
 from .visitors import Knock, Visitor, host_of, is_same, split_host
 
-__all__ = ["USER_HEADER", "Team", "read_name"]
+__all__ = ["USER_HEADER", "Team"]
 
 USER_HEADER = "Remote-User"
-_MOST_NAME = 200
-"""Characters of a user's name; names of certificates are long."""
 _OWN_PAGE = frozenset({"", "same-origin", "none"})
 """What a browser says of requests that no other site has caused."""
-
-
-def read_name(text: str) -> str | None:
-    """Give a user's name as it is compared, stored and shown.
-
-    Parameters
-    ----------
-    text : str
-        As it was typed or sent.
-
-    Returns
-    -------
-    str or None
-        Without blanks around it, letters with accents as one character (NFC). None for what can be no name: nothing,
-        too much, or characters that can't be seen.
-    """
-    name = unicodedata.normalize("NFC", text.strip())
-    return name if name and len(name) <= _MOST_NAME and name.isprintable() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +93,7 @@ class Team:
                 f"the person who runs this server can add --writer {shlex.quote(visitor.user or '')}"
             )
             return Reply(403, "read-only", message)
-        if knock.header("sec-fetch-site") not in _OWN_PAGE:
+        if not _OWN_PAGE.issuperset(knock.headers.get("sec-fetch-site", ())):
             return Reply(403, "origin", "changes that another site's page asks for are not made")
         # A browser adds the password to whatever a page asks for, but no form of another site can send this header.
         if not is_same(knock.header("x-miripool-token"), visitor.key):
@@ -146,22 +127,10 @@ class Team:
                 "header, or name the header that it sets with --user-header"
             )
             return Reply(401, "user", message)
-        name = read_name(_text(sent[0]))
-        if name is None:
-            message = (
-                f"the header {self.header} holds no usable name: it needs 1 to {_MOST_NAME} characters that can be seen"
-            )
-            return Reply(400, "user", message)
-        return name
+        try:
+            return name_in_header(sent[0])
+        except InvalidName as error:
+            return Reply(400, "user", f"the header {self.header} holds no usable name: {error}")
 
     def _key(self, name: str) -> str:
         return hmac.new(self.secret, name.encode(), sha256).hexdigest()
-
-
-def _text(header: str) -> str:
-    """Read a header as UTF-8, as proxies send what users type, or else as Latin-1."""
-    data = header.encode("latin-1")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return header

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from a2wsgi import WSGIMiddleware
 
 from ..errors import Interrupted
+from .readers import Readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +22,6 @@ __all__ = ["Below"]
 
 _AT_ONCE = 16
 """Requests of a kind that are answered at a time; each has a thread."""
-_PATIENCE = 60.0
-"""Seconds that a reader may take for a piece. Who keeps a file open and reads nothing, as file systems do, would keep a
-thread and decoded tiles; such a reader asks for the rest when it goes on."""
 _GONE = "miripool.gone"
 
 
@@ -51,7 +49,7 @@ class Below:
         self._path = path
         self._prefix = prefix
         # Lists never wait for files, whose readers may be slow.
-        self._files, self._lists = _threaded(wsgi), _threaded(wsgi)
+        self._files, self._lists = _Threads(wsgi), _Threads(wsgi)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -62,33 +60,45 @@ class Below:
         body = await _body(receive)
         watcher = asyncio.create_task(_watch(receive, gone))
         place = {"root_path": self._prefix + self._path, "path": self._prefix + scope["path"], _GONE: gone}
-        late = False
-
-        async def send_in_time(message: Message) -> None:
-            nonlocal late
-            if not gone.is_set():
-                try:
-                    await asyncio.wait_for(send(message), _PATIENCE)
-                except TimeoutError:
-                    late = True
-                    gone.set()
-
         try:
             answer = self._files if scope["method"] == "GET" else self._lists
-            await answer({**scope, **place}, body, send_in_time)
-        except _ReaderGone:
-            if late:
-                raise Interrupted(f"nothing of {scope['path']} was read for {_PATIENCE:.0f} s") from None
-            return
+            await answer({**scope, **place}, body, send)
         finally:
             gone.set()  # also where the server ends: the thread must not wait for it
             watcher.cancel()
 
 
-def _threaded(wsgi: WSGIApplication) -> ASGIApp:
-    # a2wsgi has its own names for the types of WSGI and ASGI.
-    made: ASGIApp = cast("Any", WSGIMiddleware(cast("Any", _stopping(wsgi)), workers=_AT_ONCE))
-    return made
+class _Threads:
+    """Threads in which a WSGI application answers, and their readers."""
+
+    def __init__(self, wsgi: WSGIApplication) -> None:
+        # a2wsgi has its own names for the types of WSGI and ASGI.
+        self._answer: ASGIApp = cast("Any", WSGIMiddleware(cast("Any", _stopping(wsgi)), workers=_AT_ONCE))
+        self._readers = Readers(_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self._readers.send(self._read_out, scope, receive, send)
+
+    async def _read_out(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in a thread. It ends at its next piece where nobody reads on; until then it hands pieces over."""
+        gone: threading.Event = scope[_GONE]
+        late: Interrupted | None = None
+
+        async def send_on(message: Message) -> None:
+            nonlocal late
+            if not gone.is_set():
+                try:
+                    await send(message)
+                except Interrupted as error:
+                    late = error
+                    gone.set()
+
+        try:
+            await self._answer(scope, receive, send_on)
+        except _ReaderGone:
+            if late is not None:
+                raise late from None
 
 
 async def _body(receive: Receive) -> Receive:
