@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import homes
 import numpy as np
 import pytest
 from astropy.visualization import ZScaleInterval
@@ -18,11 +20,12 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from test_dataset import CountingSource
 
-from miripool import Context, Dataset, Pool, Product, Ramp, Rate
-from miripool.errors import AlreadyExists, InvalidInput, MiripoolError, ProductNotFound, StorageError
+from miripool import Context, Dataset, Pool, Product, Ramp, Rate, RateInts
+from miripool.errors import AlreadyExists, DiskFull, FileMissing, InvalidInput, MiripoolError, ProductNotFound
 from miripool.formats import read_fits
 from miripool.pool.core import core_of
 from miripool.pool.images import looks
+from miripool.pool.images.blocks import any_in_blocks, block_means, sampled
 from miripool.pool.images.frameimage import nan_colour
 from miripool.pool.images.limits import LIMITS, limits_of, scaled, symmetric_limits
 from miripool.pool.images.pairs import pair_frames
@@ -199,6 +202,8 @@ ODD = {
     "one pixel": np.array([[5]], np.int16),
     "truth values": np.eye(6, dtype=bool),
     "long integers": np.arange(6, dtype=np.int64).reshape(2, 3) << 50,
+    "the largest numbers": np.array([[1.7e308, -1.7e308], [0, 1]]),
+    "the smallest numbers": np.array([[5e-324, 1e-310], [0, 1e-320]]),
 }
 
 
@@ -213,6 +218,25 @@ def test_odd_frames(what: str, scale: str) -> None:
     assert preview(image_of(ODD[what])) is not None
 
 
+@pytest.mark.parametrize("what", ["the largest numbers", "the smallest numbers", "infinite"])
+def test_odd_frames_on_other_scales(what: str, tmp_path: Path) -> None:
+    shown = image_of(ODD[what])
+    assert drawn(looks.plot(shown, scale="asinh", limits="minmax")).std() > 0
+    assert drawn(looks.compare(shown, shown, scale="log", limits="minmax")).std() > 0
+    other = image_of(ODD[what][::-1])
+    looks.compare(shown, other, scale="asinh", limits="minmax", out=tmp_path / "a.gif")
+    pictures, _ = frames_of(tmp_path / "a.gif")
+    assert (pictures[0] != pictures[1]).any()
+    assert "4 of 4 pixels differ" in words(looks.compare(shown, other))
+
+
+def test_pixels_with_odd_values() -> None:
+    values = np.array([1.7e308, -1.7e308, np.inf, 0]).reshape(4, 1, 1)
+    look = looks.plot(image_of(values, RateInts), pixels=[(1, 779)])
+    assert drawn(look).std() > 0
+    np.testing.assert_array_equal(look.figure.axes[-1].lines[0].get_ydata(), [1e100, -1e100, np.nan, 0])
+
+
 @pytest.mark.slow
 def test_a_frame_too_large_to_be_drawn_as_it_is() -> None:
     values = np.zeros((2100, 4200), np.float32)
@@ -222,6 +246,70 @@ def test_a_frame_too_large_to_be_drawn_as_it_is() -> None:
     assert image.get_array().shape == (700, 1400)
     assert look.figure.axes[0].get_xlim() == (0.5, 4200.5)
     np.testing.assert_allclose(colours_at(look, (2090, 1000), (2110, 1000)), [[0] * 3, [1] * 3], atol=0.01)
+
+
+def test_means_of_blocks() -> None:
+    values = np.arange(35, dtype=np.float32).reshape(5, 7)
+    values[0, 0], values[4, 6] = np.inf, np.nan
+    wanted = [
+        [np.nanmean(np.where(np.isinf(v), np.nan, v)) if np.isfinite(v).any() else np.nan for v in row]
+        for row in [[values[r : r + 3, c : c + 3] for c in (0, 3, 6)] for r in (0, 3)]
+    ]
+    found = block_means(values, 3)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert found.dtype == np.float32
+    mask = np.zeros((5, 7), bool)
+    mask[4, 6] = True
+    assert any_in_blocks(mask, 3).tolist() == [[False] * 3, [False, False, True]]
+
+
+def test_an_even_sample_comes_from_all_columns() -> None:
+    few = np.arange(12).reshape(3, 4)
+    assert sampled(few).tolist() == list(range(12))
+    columns = np.broadcast_to(np.arange(5000, dtype=np.uint16), (5000, 5000)).copy()
+    some = sampled(columns)
+    assert 3_000_000 < some.size <= 2048 * 2048
+    assert np.ptp(np.bincount(some)) <= 1
+
+
+def test_long_strips_are_made_small_without_padding() -> None:
+    strip = np.ones((1, 300_000), np.float32)
+    assert block_means(strip, 147).tolist() == [[1.0] * 2041]
+    assert any_in_blocks(strip > 0, 750).tolist() == [[True] * 400]
+
+
+# In a process of its own, whose peak is its own.
+DRAW = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from peaks import peak_memory
+from test_looks import image_of, looks
+rows = int(sys.argv[3])
+def frame(n):
+    values = np.random.default_rng(n).random((rows, rows))
+    values[5, 7:9] = np.nan, 7
+    return image_of(values)
+first, second = frame(1), frame(2)
+looks.compare(image_of(np.eye(8)), image_of(np.eye(8)), out=sys.argv[2])  # imports and fonts
+before = peak_memory()
+looks.plot(first)
+print(peak_memory() - before)
+look = looks.compare(first, second, out=sys.argv[2])
+print(peak_memory() - before, look.figure.get_suptitle())
+"""
+
+
+@pytest.mark.slow
+def test_memory_for_large_frames(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DRAW, str(Path(__file__).parent), tmp_path / "a.gif", "6000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    one, two, *title = done.stdout.split(maxsplit=2)
+    assert done.returncode == 0, done.stderr
+    assert int(one) < 350e6
+    assert int(two) < 400e6
+    assert "35,999,998 of 36,000,000 pixels differ" in title[0]
+    assert frames_of(tmp_path / "a.gif")[0].shape[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -256,6 +344,10 @@ def test_where_there_are_no_frames(filled: Pool) -> None:
         ({"limits": "98"}, "there are no limits '98'; choose one of zscale"),
         ({"limits": (1, 1)}, "limits are two different finite numbers"),
         ({"limits": (0, np.nan)}, "limits are two different finite numbers"),
+        ({"limits": (1e308, -1e308)}, r"limits lie between -1e\+100 and 1e\+100; \(1e\+308, -1e\+308\) are too large"),
+        ({"limits": (-1e308, 1e308), "scale": "log"}, "are too large to be drawn"),
+        ({"limits": (1e-320, 1e-310), "scale": "asinh"}, "too close to each other: there is no room for colours"),
+        ({"limits": (1e6, 1e6 + 1e-9)}, "too close to each other"),
         ({"cmap": "viridi"}, "matplotlib has no colour map 'viridi'; did you mean viridis"),
         ({"pixels": [(1, 1)]}, "there are no ramps of its pixels"),
     ],
@@ -266,12 +358,36 @@ def test_what_can_not_be_drawn(options: dict[str, Any], message: str) -> None:
 
 
 def test_files_that_can_not_be_written(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"a\.fish: Format 'fish' is not supported"):
+    with pytest.raises(InvalidInput, match=r"a\.fish: the name of a picture ends in one of \.png, "):
         looks.plot(image_of(np.eye(8)), out=tmp_path / "a.fish")
     for name in ("a.png", "a.gif"):
-        with pytest.raises(StorageError, match=r"a\.\w+ can't be written: No such file"):
+        with pytest.raises(FileMissing, match="no such folder; make it first"):
             looks.compare(image_of(np.eye(8)), image_of(np.eye(8)), out=tmp_path / "none" / name)
+    for name in ("a.pgf", "a.gif", "a"):
+        with pytest.raises(InvalidInput, match=r"the name of a picture ends in one of \.png, \.pdf, \.svg, "):
+            looks.plot(image_of(np.eye(8)), out=tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a.gif"])
+def test_a_full_disk_keeps_the_picture_that_is_there(name: str, tmp_path: Path) -> None:
+    first, second = map(image_of, np.random.default_rng(1).random((2, 64, 72)))
+    with homes.mounted(tmp_path, "-t", "tmpfs", "-o", "size=12k", "tmpfs") as disk:
+        (disk / name).write_bytes(b"mine")
+        with pytest.raises(DiskFull, match=r"a\.\w+: can't be written: No space left on device"):
+            looks.compare(first, second, out=disk / name)
+        assert [(file.name, file.read_bytes()) for file in disk.iterdir()] == [(name, b"mine")]
+
+
+def test_a_picture_replaces_none_that_is_there_unless_asked(tmp_path: Path) -> None:
+    eye = image_of(np.eye(8))
+    for name in ("a.png", "a.gif"):
+        (tmp_path / name).write_bytes(b"mine")
+        with pytest.raises(AlreadyExists, match="a file of that name exists"):
+            looks.compare(eye, eye, out=tmp_path / name, overwrite=False)
+        assert (tmp_path / name).read_bytes() == b"mine"
+        looks.compare(eye, eye, out=tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 1000
 
 
 # Limits and scales
@@ -291,8 +407,8 @@ def test_limits() -> None:
     sparse = np.zeros((100, 100))
     sparse[3, 3] = 7
     assert limits_of(sparse) == (0, 7)
-    assert symmetric_limits(sparse - 2 * sparse) == (-7, 7)
-    assert symmetric_limits(np.zeros((3, 3))) == (-1, 1)
+    assert symmetric_limits(-sparse, (-7, 0)) == (-7, 7)
+    assert symmetric_limits(np.zeros((3, 3)), (0, 0)) == (-1, 1)
 
 
 def test_scales_are_those_of_ds9() -> None:
@@ -533,7 +649,7 @@ def test_commands_refuse(filled: Pool, tmp_path: Path) -> None:
     for options, message in (
         ((spec, "--out", path), "exists already; nothing was written; --overwrite replaces"),
         ((spec, "--out", tmp_path), "is a folder; give the name of a file in it"),
-        ((spec, "--out", tmp_path / "b.fish"), "Format 'fish' is not supported"),
+        ((spec, "--out", tmp_path / "b.fish"), "b.fish: the name of a picture ends in one of .png, "),
         (("*@0", "--out", new), "'*@0' fits 2 versions; a picture is of one, so name that one"),
         ((spec, "--out", new, "--index", "a"), "--index a: write integration and group from 0"),
         ((spec, "--out", new, "--pixel", "a"), "--pixel a: write X,Y"),
@@ -551,6 +667,21 @@ def test_commands_refuse(filled: Pool, tmp_path: Path) -> None:
         assert image.format == "PNG"
 
 
+def test_a_file_that_appears_while_a_picture_is_drawn(
+    filled: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = looks.draw_frame
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        (tmp_path / "a.png").write_bytes(b"mine")
+        return draw(*args, **options)
+
+    monkeypatch.setattr(looks, "draw_frame", slowly)
+    with pytest.raises(AlreadyExists, match=r"a\.png: a file of that name"):
+        call("plot", "jpl8", f"Ramp/{NAME}", "--out", tmp_path / "a.png")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.glob("*.*")] == [("a.png", b"mine")]
+
+
 # Real exposures, and the docs
 
 
@@ -563,7 +694,7 @@ def test_real_exposures(shared_data: Path, tmp_path: Path) -> None:
     a, b = (shown.product["SCI"][0] for shown in (old, new))
     pair = pair_frames(old, new)
     np.testing.assert_array_equal(pair.difference, b.astype(float) - a)
-    assert pair.differing == int(((a != b) & ~np.isnan(a)).sum()) > 0
+    assert pair.change.differing == int(((a != b) & ~np.isnan(a)).sum()) > 0
     look = looks.plot(old, pixels=[(30, 800)], flags=["DO_NOT_USE", "NON_SCIENCE"])
     dq = old.product["DQ"][0]
     assert f"DO_NOT_USE: {np.count_nonzero(dq & 1)} pixels" in words(look)

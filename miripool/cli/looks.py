@@ -77,6 +77,7 @@ def _plot(
             limits=_limits(limits),
             cmap=cmap,
             out=path,
+            overwrite=overwrite,
         )
     say(f"wrote {path}")
 
@@ -101,7 +102,16 @@ def _compare(
     path = _checked(out, overwrite=overwrite)
     with open_pool(context, name) as pool:
         a, b = _one(pool, first), _one(pool, second)
-        a.compare(b, dataset, _numbers(index), scale=scale, limits=_limits(limits), cmap=cmap, out=path)
+        a.compare(
+            b,
+            dataset,
+            _numbers(index),
+            scale=scale,
+            limits=_limits(limits),
+            cmap=cmap,
+            out=path,
+            overwrite=overwrite,
+        )
     say(f"wrote {path}")
 
 

@@ -156,7 +156,7 @@ class PixelLife:
         Parameters
         ----------
         path : path-like
-            File for the plot, in a format that matplotlib writes: png, pdf, svg …
+            File for the plot; its name ends in png, pdf, svg, jpg, tif, webp or eps. A file that is there is replaced.
         title : str, keyword-only, optional
             Title of the plot; by default the pixel and the monitor.
 
@@ -168,7 +168,7 @@ class PixelLife:
         Raises
         ------
         InvalidInput
-            If matplotlib is not installed, or does not know the format.
+            If matplotlib is not installed, or the name of the file ends otherwise.
         StorageError
             If the file can't be written.
         """

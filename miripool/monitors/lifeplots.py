@@ -51,7 +51,7 @@ def plot_courses(
     courses : sequence of Course
         One or more. The four with the most exposures are drawn.
     path : path-like
-        File for the plot, in a format that matplotlib writes: png, pdf, svg …
+        File for the plot; its name ends in png, pdf, svg, jpg, tif, webp or eps. A file that is there is replaced.
     title : str, keyword-only
         Of the plot.
     events : sequence of Event, keyword-only
@@ -69,9 +69,9 @@ def plot_courses(
     Raises
     ------
     InvalidInput
-        If matplotlib is not installed, or does not know the format.
-    StorageError
-        If the file can't be written.
+        If matplotlib is not installed, or the name of the file ends otherwise.
+    FileMissing, StorageError, DiskFull
+        If the folder is not there, or the file can't be written; a file of that name is then as it was.
     """
     drawn = sorted(courses, key=lambda course: -len(course.times))[:_MOST]
     drawn.sort(key=lambda course: course.number)

@@ -532,7 +532,7 @@ class PixelMonitor:
         Parameters
         ----------
         path : path-like
-            File for the plot, in a format that matplotlib writes: png, pdf, svg …
+            File for the plot; its name ends in png, pdf, svg, jpg, tif, webp or eps. A file that is there is replaced.
         what : {'state', 'rate', 'noise', 'trends', 'population', 'histogram', 'event'}
             A map of the states, the rates or the noise; amplifiers or populations through time; the distribution of
             the rates; or maps of the states before and after an event.
@@ -552,7 +552,8 @@ class PixelMonitor:
         ------
         InvalidInput
             If there is no such plot or stratum; if the monitor has no exposures, or none so early; if `at` is given for
-            a plot of all exposures; or if matplotlib is not installed, or does not know the format.
+            a plot of all exposures; or if matplotlib is not installed, or the name of the
+            file ends otherwise.
         StorageError
             If the file can't be written.
         """

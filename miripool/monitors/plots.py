@@ -37,14 +37,14 @@ _MOST: Final = 6
 def plot_monitor(
     product: Product, path: str | Path, what: str = "state", *, at: datetime | None = None, stratum: int | None = None
 ) -> Path:
-    """Plot what a monitor found. A file that is there is replaced.
+    """Plot what a monitor found.
 
     Parameters
     ----------
     product : Product
         Of the monitor.
     path : path-like
-        File for the plot, in a format that matplotlib writes: png, pdf, svg …
+        File for the plot; its name ends in png, pdf, svg, jpg, tif, webp or eps. A file that is there is replaced.
     what : {'state', 'rate', 'noise', 'trends', 'population', 'histogram', 'event'}
         A map of the states, of the rates or of the noise; amplifiers or populations through time; the distribution
         of the rates; or maps of the states before and after an event.
@@ -64,9 +64,10 @@ def plot_monitor(
     ------
     InvalidInput
         If there is no such plot or stratum; if the monitor has no exposures, or none so early; if `at` is given for a
-        plot of all exposures; or if matplotlib is not installed, or does not know the format.
-    StorageError
-        If the file can't be written.
+        plot of all exposures; or if matplotlib is not installed, or the name of the file
+        ends otherwise.
+    FileMissing, StorageError, DiskFull
+        If the folder is not there, or the file can't be written; a file of that name is then as it was.
     """
     if what not in PLOTS:
         near = suggest(what, PLOTS)

@@ -28,7 +28,7 @@ def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> P
     table : astropy.table.Table
         Ramps or rates of a pixel, with DQ flags as bits.
     path : path-like
-        File for the plot, in a format that matplotlib writes: png, pdf, svg …
+        File for the plot; its name ends in png, pdf, svg, jpg, tif, webp or eps. A file that is there is replaced.
     title : str, keyword-only, optional
         Title of the plot; by default the kind and the pixel.
 
@@ -40,9 +40,9 @@ def plot_pixel(table: Table, path: str | Path, *, title: str | None = None) -> P
     Raises
     ------
     InvalidInput
-        If matplotlib is not installed, or does not know the format.
-    StorageError
-        If the file can't be written.
+        If matplotlib is not installed, or the name of the file ends otherwise.
+    FileMissing, StorageError, DiskFull
+        If the folder is not there, or the file can't be written; a file of that name is then as it was.
     """
     figure = new_figure(9, 5.5)
     axes = figure.add_subplot()

@@ -304,6 +304,7 @@ class ProductRef:
         limits: str | Sequence[float] = "zscale",
         cmap: str = "gray",
         out: Path | str | None = None,
+        overwrite: bool = True,
     ) -> Look:
         """Draw one frame, its histogram and, if pixels are chosen, their ramps below.
 
@@ -325,7 +326,9 @@ class ProductRef:
         cmap : str, keyword-only
             Colour map, as matplotlib knows it.
         out : path-like, keyword-only, optional
-            Write the picture to this file too, in a format that matplotlib writes. A file that is there is replaced.
+            Write the picture to this file too; its name ends in png, pdf, svg, jpg, tif, webp or eps.
+        overwrite : bool, keyword-only
+            Replace a file that is there.
 
         Returns
         -------
@@ -338,14 +341,25 @@ class ProductRef:
             If there is no such dataset.
         InvalidInput
             If the version has no frames (the message lists its datasets), or no such frame, pixel, flag, scale, limits
-            or colour map; or if matplotlib is not installed, or does not know the format.
-        StorageError
-            If the file can't be written.
+            or colour map; if the file's name ends otherwise; or if matplotlib is not installed.
+        AlreadyExists
+            If there is a file of that name, and `overwrite` is false.
+        FileMissing, StorageError, DiskFull
+            If the file's folder is not there, or the file can't be written.
         """
         from .images import looks
 
         return looks.plot(
-            self, dataset, index, pixels=pixels, flags=flags, scale=scale, limits=limits, cmap=cmap, out=out
+            self,
+            dataset,
+            index,
+            pixels=pixels,
+            flags=flags,
+            scale=scale,
+            limits=limits,
+            cmap=cmap,
+            out=out,
+            overwrite=overwrite,
         )
 
     def compare(
@@ -358,6 +372,7 @@ class ProductRef:
         limits: str | Sequence[float] = "zscale",
         cmap: str = "gray",
         out: Path | str | None = None,
+        overwrite: bool = True,
     ) -> Look:
         """Draw the same frame of this version (A) and of another one (B), with the same limits, and their difference.
 
@@ -369,7 +384,9 @@ class ProductRef:
             As for `plot`. The limits are those of both frames together.
         out : path-like, keyword-only, optional
             Write the picture to this file too. If its name ends in ``.gif``, the file shows the two frames one after
-            the other, instead of side by side. A file that is there is replaced.
+            the other, instead of side by side.
+        overwrite : bool, keyword-only
+            Replace a file that is there.
 
         Returns
         -------
@@ -378,12 +395,14 @@ class ProductRef:
 
         Raises
         ------
-        ProductNotFound, InvalidInput, StorageError
+        ProductNotFound, InvalidInput, AlreadyExists, FileMissing, StorageError, DiskFull
             As for `plot`. InvalidInput also if the frames are of other shapes, other pixels or other units.
         """
         from .images import looks
 
-        return looks.compare(self, other, dataset, index, scale=scale, limits=limits, cmap=cmap, out=out)
+        return looks.compare(
+            self, other, dataset, index, scale=scale, limits=limits, cmap=cmap, out=out, overwrite=overwrite
+        )
 
     def _repr_png_(self) -> builtins.bytes | None:
         from .images.preview import preview

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ...errors import StorageError
+from .blocks import block_means
 from .figures import drawable
 from .frameimage import colour_map, nan_colour
-from .frames import block_means
 from .limits import scaled
+from .picturefile import write_picture
 from .view import version_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from matplotlib.colors import Normalize
     from numpy.typing import NDArray
@@ -46,8 +47,10 @@ _NAN, _BLACK, _WHITE = _COLOURS, _COLOURS + 1, _COLOURS + 2
 """The palette's last colours: those of NaN, and of the text."""
 
 
-def write_blinking(pair: FramePair, path: str | Path, *, scale: str = "linear", cmap: str = "gray") -> Path:
-    """Write two frames that blink, with the same limits, as an animated GIF. A file that is there is replaced.
+def write_blinking(
+    pair: FramePair, path: str | Path, *, scale: str = "linear", cmap: str = "gray", overwrite: bool = True
+) -> Path:
+    """Write two frames that blink, with the same limits, as an animated GIF.
 
     Each pixel is drawn as a square of whole pixels of the picture; frames larger than FULL as means of blocks.
 
@@ -59,6 +62,8 @@ def write_blinking(pair: FramePair, path: str | Path, *, scale: str = "linear", 
         The file.
     scale, cmap : str, keyword-only
         As for a quick look.
+    overwrite : bool, keyword-only
+        Replace a file that is there.
 
     Returns
     -------
@@ -69,8 +74,8 @@ def write_blinking(pair: FramePair, path: str | Path, *, scale: str = "linear", 
     ------
     InvalidInput
         If matplotlib is not installed, or knows no such colour map; or if there is no such scale.
-    StorageError
-        If the file can't be written.
+    AlreadyExists, FileMissing, StorageError, DiskFull
+        As for `write_picture`.
     """
     is_flags = pair.first.dataset.is_flags
     palette = _palette("gray_r" if is_flags else cmap)
@@ -79,13 +84,9 @@ def write_blinking(pair: FramePair, path: str | Path, *, scale: str = "linear", 
     captions = _captions(pair, max(pictures[0].shape[1], _LEAST) - 2 * _MARGIN)
     lines = max(map(len, captions))
     images = [_drawn(picture, caption, lines, palette) for picture, caption in zip(pictures, captions, strict=True)]
-    path = Path(path)
-    try:
-        with path.open("wb") as file:
-            images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=_TIME, loop=0, optimize=False)
-    except OSError as error:
-        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
-    return path
+    file = io.BytesIO()
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=_TIME, loop=0, optimize=False)
+    return write_picture(file.getvalue(), path, overwrite=overwrite)
 
 
 def _palette(cmap: str) -> list[int]:

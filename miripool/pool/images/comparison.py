@@ -54,13 +54,13 @@ def draw_pair(pair: FramePair, *, scale: str = "linear", cmap: str = "gray") -> 
     one, two, between = figure.subplots(1, 3, sharex=True, sharey=True)
     label = ", ".join(part for part in (pair.first.dataset.name, pair.first.unit) if part)
     cmap = "gray_r" if is_flags else cmap
-    for axes, values in zip((one, two), pair.shown, strict=True):
-        image = draw_image(axes, values, grid, pair.limits, scale=scale, cmap=cmap)
+    for axes, view, values in zip((one, two), (pair.first, pair.second), pair.shown, strict=True):
+        image = draw_image(axes, values, grid, pair.limits, scale=scale, cmap=cmap, step=pair.step)
         if not is_flags:
-            draw_colour_bar(image, values, plain_text(label), wide)
-    image = draw_image(between, pair.difference, grid, pair.difference_limits, cmap=_DIFFERENCES)
+            draw_colour_bar(image, view.values, plain_text(label), wide)
+    image = draw_image(between, pair.difference, grid, pair.difference_limits, cmap=_DIFFERENCES, step=pair.step)
     if not is_flags:
-        draw_colour_bar(image, pair.difference, plain_text(f"B \u2212 A, {label}"), wide)
+        draw_colour_bar(image, np.array(pair.change.ends), plain_text(f"B \u2212 A, {label}"), wide)
     _write_titles(figure, (one, two, between), pair, wide)
     draw_scale_bar(between, grid)
     for axes in (two, between):
@@ -71,7 +71,7 @@ def draw_pair(pair: FramePair, *, scale: str = "linear", cmap: str = "gray") -> 
 def _write_titles(figure: Figure, panels: tuple[Axes, Axes, Axes], pair: FramePair, wide: float) -> None:
     first, second = pair.first.ref, pair.second.ref
     room = max(_SHORT, wide) + _BAR
-    lost = int(np.count_nonzero(~np.isfinite(pair.difference)))
+    lost = pair.change.lost
     note = f"; {lost:,} have no difference ({_NAN_WORD})" if lost else ""
     if (first.kind, first.name) == (second.kind, second.name):
         names = [f"{first.kind} {first.name}"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InvalidInput, StorageError
+from ...errors import InvalidInput
+from .picturefile import format_of, write_picture
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from matplotlib.figure import Figure
 
@@ -47,15 +49,17 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure to a file. A file that is there is replaced.
+def save_figure(figure: Figure, path: str | Path, *, overwrite: bool = True) -> Path:
+    """Write a figure to a file, completely or not at all.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         The figure.
     path : path-like
-        The file, in a format that matplotlib writes: png, pdf, svg …
+        The file, in one of `FORMATS`.
+    overwrite : bool, keyword-only
+        Replace a file that is there.
 
     Returns
     -------
@@ -65,18 +69,13 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     Raises
     ------
     InvalidInput
-        If matplotlib does not know the format.
-    StorageError
-        If the file can't be written.
+        If there is no such format.
+    AlreadyExists, FileMissing, StorageError, DiskFull
+        As for `write_picture`.
     """
-    path = Path(path)
-    try:
-        figure.savefig(path, dpi=_DPI)
-    except ValueError as error:
-        raise InvalidInput(f"{path}: {error}") from None
-    except OSError as error:
-        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
-    return path
+    picture = io.BytesIO()
+    figure.savefig(picture, format=format_of(path), dpi=_DPI)
+    return write_picture(picture.getvalue(), path, overwrite=overwrite)
 
 
 def time_limits(first: datetime, last: datetime) -> tuple[datetime, datetime]:

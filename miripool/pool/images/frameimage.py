@@ -8,12 +8,10 @@ import numpy as np
 
 from ...errors import InvalidInput
 from ...model.keywords import suggest
-from .frames import block_means
+from .blocks import any_in_blocks, block_means, bounded, drawn_step
 from .limits import scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["colour_map", "draw_colour_bar", "draw_image", "draw_overlay", "draw_scale_bar", "drawn_size", "nan_colour"]
 
-_MOST: Final = 2048
-"""Rows and columns that are drawn; a larger frame is drawn as means of blocks."""
 _MARKED: Final = 400
 """Rows and columns of flags that are drawn: a flagged pixel of a FULL frame is a point that can be seen."""
 _FLAT: Final = 16
@@ -91,7 +87,7 @@ def draw_image(
     cmap: str = "gray",
     step: int = 1,
 ) -> AxesImage:
-    """Draw a frame; its first row is the lowest.
+    """Draw a frame, or means of its blocks where it is large; its first row is the lowest.
 
     Parameters
     ----------
@@ -115,10 +111,10 @@ def draw_image(
     """
     from matplotlib.ticker import MaxNLocator
 
-    fold = max(1, -(-max(values.shape) // _MOST))
+    fold = drawn_step(values.shape)
     shown = values if fold == 1 else block_means(values, fold)
     image = axes.imshow(
-        shown.astype(np.float64),  # differences of the largest float32 are infinite
+        bounded(shown),
         cmap=colour_map(cmap),
         norm=scaled(scale, *limits),
         origin="lower",
@@ -169,8 +165,8 @@ def _aspect(grid: Grid) -> Literal["equal", "auto"]:
     return "equal" if sides[1] <= _FLAT * sides[0] else "auto"
 
 
-def draw_overlay(axes: Axes, grid: Grid, masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Colour the pixels of masks.
+def draw_overlay(axes: Axes, grid: Grid, colour: str, mask: NDArray[np.bool_]) -> None:
+    """Colour the pixels of a mask, on top of what is drawn.
 
     Parameters
     ----------
@@ -178,28 +174,22 @@ def draw_overlay(axes: Axes, grid: Grid, masks: Mapping[str, NDArray[np.bool_]])
         With the frame.
     grid : Grid
         How its pixels are numbered.
-    masks : mapping of str to ndarray of bool, shape (ny, nx)
-        By colour; the last is on top.
+    colour : str
+        As matplotlib knows it.
+    mask : ndarray of bool, shape (ny, nx)
+        The pixels.
     """
     from matplotlib.colors import to_rgba
 
     step = max(1, -(-max(grid.rows, grid.columns) // _MARKED))
-    for colour, mask in masks.items():
-        marked = _any_in_blocks(mask, step)
-        layer = np.zeros((*marked.shape, 4), np.float32)
-        layer[marked] = to_rgba(colour, _VEIL if mask.mean() > 0.5 and colour != "black" else 1.0)
-        extent = _extent(grid, marked.shape, step)
-        axes.imshow(layer, origin="lower", extent=extent, aspect=_aspect(grid), interpolation="nearest", zorder=1.5)
+    marked = any_in_blocks(mask, step)
+    layer = np.zeros((*marked.shape, 4), np.float32)
+    layer[marked] = to_rgba(colour, _VEIL if mask.mean() > 0.5 and colour != "black" else 1.0)
+    extent = _extent(grid, marked.shape, step)
+    axes.imshow(layer, origin="lower", extent=extent, aspect=_aspect(grid), interpolation="nearest", zorder=1.5)
     left, right, bottom, top = grid.extent
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-
-
-def _any_in_blocks(mask: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
-    rows, columns = (-(-length // step) for length in mask.shape)
-    padded = np.zeros((rows * step, columns * step), bool)
-    padded[: mask.shape[0], : mask.shape[1]] = mask
-    return np.asarray(padded.reshape(rows, step, columns, step).any(axis=(1, 3)))
 
 
 def draw_colour_bar(image: AxesImage, values: NDArray[Any], label: str, width: float) -> None:
@@ -210,13 +200,13 @@ def draw_colour_bar(image: AxesImage, values: NDArray[Any], label: str, width: f
     image : matplotlib.image.AxesImage
         From `draw_image`.
     values : ndarray of float
-        Those of the frame.
+        Those of the frame, or its lowest and its highest.
     label : str
         What they are, with their unit.
     width : float
         Of the frame in the figure, in inches.
     """
-    low, high = image.get_clim()
+    low, high = np.asarray(image.get_clim(), np.float64)
     beyond = bool((values < low).any()), bool((values > high).any())
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither")
     from matplotlib.ticker import StrMethodFormatter

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import FormatError, InvalidInput, ProductNotFound
 from ...instruments.known import detector_of
 from ...model.keywords import suggest
+from .blocks import block_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Frames",
     "axes_of",
-    "block_means",
     "image_named",
     "images_of",
     "is_image",
@@ -364,30 +364,7 @@ def thumbnail(product: Product, size: int = 40) -> NDArray[np.float32]:
     if chosen is None:
         return np.empty((0, 0), np.float32)
     dataset, index = chosen
-    frame = science_values(product, np.asarray(dataset[(*index, slice(None), slice(None))], np.float32))
+    with np.errstate(over="ignore"):  # what is too large for float32 has no number either
+        values = np.asarray(dataset[(*index, slice(None), slice(None))], np.float32)
+    frame = science_values(product, values)
     return block_means(frame, max(1, -(-max(frame.shape) // size)))
-
-
-def block_means(frame: NDArray[Any], step: int) -> NDArray[np.float32]:
-    """Make a frame smaller.
-
-    Parameters
-    ----------
-    frame : ndarray of float, shape (ny, nx)
-        Is not changed.
-    step : int
-        Rows and columns of a block.
-
-    Returns
-    -------
-    ndarray of float32, shape (ceil(ny / step), ceil(nx / step))
-        Means of the finite numbers of blocks; NaN where a block has none.
-    """
-    rows, columns = (-(-length // step) for length in frame.shape)
-    padded = np.full((rows * step, columns * step), np.nan, frame.dtype)
-    padded[: frame.shape[0], : frame.shape[1]] = frame
-    blocks = padded.reshape(rows, step, columns, step)
-    usable = np.isfinite(blocks)
-    total = np.where(usable, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
-    number = usable.sum(axis=(1, 3))
-    return np.where(number, total / np.maximum(number, 1), np.nan).astype(np.float32)

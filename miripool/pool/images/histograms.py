@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from .blocks import bands, bounded, sampled
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,8 +28,8 @@ def draw_histogram(axes: Axes, values: NDArray[Any], limits: tuple[float, float]
     ----------
     axes : matplotlib.axes.Axes
         Is empty.
-    values : ndarray of float, one axis
-        Finite.
+    values : ndarray of float, shape (ny, nx)
+        NaN and infinite values are left out.
     limits : tuple of float
         The limits; they are always within the axis, as are the central 99 percent of the values.
     label : str
@@ -37,10 +39,13 @@ def draw_histogram(axes: Axes, values: NDArray[Any], limits: tuple[float, float]
 
     axes.set_xlabel(label)
     axes.set_ylabel("pixels")
-    low, high = (float(end) for end in np.percentile(values, (0.5, 99.5))) if values.size else limits
+    some = bounded(sampled(values))
+    some = some[np.isfinite(some)]
+    low, high = (float(end) for end in np.percentile(some, (0.5, 99.5))) if some.size else limits
     room = 0.05 * (limits[1] - limits[0])
     ends = min(low, limits[0] - room), max(high, limits[1] + room)
-    counts, edges = np.histogram(values.astype(np.float64), _BINS, ends)
+    edges = np.linspace(*ends, _BINS + 1)
+    counts, below, above = _counted(values, edges)
     axes.stairs(counts, edges, fill=True, color="0.75")
     axes.stairs(counts, edges, color="black", lw=0.8)
     axes.set_ylim(0.5, max(10.0, 2.0 * counts.max(initial=0)))
@@ -50,11 +55,23 @@ def draw_histogram(axes: Axes, values: NDArray[Any], limits: tuple[float, float]
     axes.set_xlim(*ends)
     for limit in limits:
         axes.axvline(limit, color="C3", lw=1.3, ls="--")
-    beyond = [f"{int((values < ends[0]).sum()):,} below", f"{int((values > ends[1]).sum()):,} above the axis"]
+    beyond = [f"{below:,} below", f"{above:,} above the axis"]
     axes.set_title(
         f"limits of the colours (dashed):\n{limits[0]:.5g} to {limits[1]:.5g}\n{', '.join(beyond)}", fontsize="small"
     )
     axes.grid(alpha=0.3)
+
+
+def _counted(values: NDArray[Any], edges: NDArray[np.float64]) -> tuple[NDArray[np.int64], int, int]:
+    """Count the values in bins, below all of them, and above."""
+    counts = np.zeros(len(edges) - 1, np.int64)
+    below = above = 0
+    for rows in bands(values.shape):
+        known = bounded(values[rows])
+        counts += np.histogram(known, len(counts), (edges[0], edges[-1]))[0]
+        below += int(np.count_nonzero(known < edges[0]))
+        above += int(np.count_nonzero(known > edges[-1]))
+    return counts, below, above
 
 
 def draw_flag_counts(axes: Axes, counts: Mapping[str, int]) -> None:

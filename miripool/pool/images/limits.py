@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ...errors import InvalidInput
+from .blocks import BOUND, bounded, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from numpy.typing import NDArray
 
-__all__ = ["LIMITS", "SCALES", "limits_of", "scaled", "symmetric_limits"]
+__all__ = ["LIMITS", "SCALES", "extremes", "limits_of", "limits_within", "scaled", "symmetric_limits"]
 
 SCALES: Final = ("linear", "log", "asinh")
 """Names of scales."""
@@ -29,6 +30,8 @@ _ASINH: Final = 10.0
 
 _SHADES: Final = 256
 """Numbers that there must be between limits."""
+_LEAST: Final = 1e-100
+"""Distance of limits at least: matplotlib divides by its square."""
 
 
 def limits_of(values: NDArray[Any], rule: str | Sequence[float] = "zscale") -> tuple[float, float]:
@@ -37,7 +40,8 @@ def limits_of(values: NDArray[Any], rule: str | Sequence[float] = "zscale") -> t
     Parameters
     ----------
     values : ndarray of float
-        Any shape. NaN and infinite values are left out.
+        Any shape. NaN and infinite values are left out. The rules but ``minmax`` look at an even sample of four million
+        values where there are more.
     rule : str or pair of float
         One of `LIMITS`, or the limits themselves.
 
@@ -49,34 +53,94 @@ def limits_of(values: NDArray[Any], rule: str | Sequence[float] = "zscale") -> t
     Raises
     ------
     InvalidInput
-        If there is no such rule, or the limits are no two different finite numbers.
+        If there is no such rule, or colours can't be spread between the limits.
+    """
+    return limits_within(sampled(values), extremes(values), rule)
+
+
+def limits_within(
+    some: NDArray[Any], ends: tuple[float, float], rule: str | Sequence[float] = "zscale"
+) -> tuple[float, float]:
+    """Choose limits by a sample of values.
+
+    Parameters
+    ----------
+    some : ndarray of float
+        The sample, of any shape. NaN and infinite values are left out.
+    ends : tuple of float
+        The lowest and the highest of all values, as `extremes` gives them.
+    rule : str or pair of float
+        As for `limits_of`.
+
+    Returns
+    -------
+    low, high : float
+        As `limits_of` gives them.
+
+    Raises
+    ------
+    InvalidInput
+        As for `limits_of`.
     """
     if not isinstance(rule, str):
         return _given(rule)
     if rule not in LIMITS:
         raise InvalidInput(f"there are no limits {rule!r}; choose one of {', '.join(LIMITS)}, or give two numbers")
-    known = values[np.isfinite(values)].astype(np.float64)
-    if not known.size:
+    low, high = (max(-BOUND, min(end, BOUND)) for end in ends)
+    if np.isnan(ends).any():
         return 0.0, 1.0
-    low, high = float(known.min()), float(known.max())
-    if rule == "zscale":
-        found = _zscale(known)
-    elif rule == "minmax":
+    known = bounded(some)
+    known = known[np.isfinite(known)]
+    if rule == "minmax" or not known.size:
         found = low, high
+    elif rule == "zscale":
+        found = _zscale(known)
     else:
         out = (100 - float(rule[1:])) / 2
         found = float(np.percentile(known, out)), float(np.percentile(known, 100 - out))
     low, high = found if found[0] < found[1] else (low, high)  # in a map of states most pixels have one value
-    if high - low > _SHADES * np.spacing(max(abs(low), abs(high))):
+    if _are_apart(low, high):
         return low, high
-    around = abs(low) * 0.01 or 0.5
+    around = abs(low) * 0.01
+    around = around if around > _LEAST else 0.5
     return low - around, high + around
+
+
+def extremes(values: NDArray[Any]) -> tuple[float, float]:
+    """Give the lowest and the highest of values.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Any shape. NaN and infinite values are left out.
+
+    Returns
+    -------
+    low, high : float
+        Both NaN where there is none.
+    """
+    known = np.isfinite(values)
+    if not known.any():
+        return np.nan, np.nan
+    low = float(np.min(values, where=known, initial=np.inf))
+    high = float(np.max(values, where=known, initial=-np.inf))
+    return low, high
+
+
+def _are_apart(low: float, high: float) -> bool:
+    return high - low > max(_LEAST, _SHADES * float(np.spacing(max(abs(low), abs(high)))))
 
 
 def _given(rule: Sequence[float]) -> tuple[float, float]:
     limits = sorted(map(float, rule))
     if len(limits) != 2 or not np.isfinite(limits).all() or limits[0] == limits[1]:
         raise InvalidInput(f"limits are two different finite numbers, e.g. (0, 500), not {tuple(rule)}")
+    if max(map(abs, limits)) > BOUND:
+        raise InvalidInput(f"limits lie between -{BOUND:g} and {BOUND:g}; {tuple(rule)} are too large to be drawn")
+    if not _are_apart(*limits):
+        raise InvalidInput(
+            f"limits {tuple(rule)} are too close to each other: there is no room for colours between them"
+        )
     return limits[0], limits[1]
 
 
@@ -87,21 +151,20 @@ def _zscale(known: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def symmetric_limits(values: NDArray[Any]) -> tuple[float, float]:
+def symmetric_limits(some: NDArray[Any], ends: tuple[float, float]) -> tuple[float, float]:
     """Choose limits for a difference: as far above 0 as below.
 
     Parameters
     ----------
-    values : ndarray of float
-        Any shape. NaN and infinite values are left out.
+    some, ends : ndarray of float, tuple of float
+        As for `limits_within`.
 
     Returns
     -------
     low, high : float
         They hold the central 99.5 percent of the values, or all where those are 0; -1 and 1 where all are 0.
     """
-    known = np.abs(values[np.isfinite(values)].astype(np.float64))
-    most = float(np.max(np.abs(limits_of(values[np.isfinite(values)], "p99.5")))) if known.any() else 1.0
+    most = max(map(abs, limits_within(some, ends, "p99.5"))) if ends[0] < 0 or ends[1] > 0 else 1.0
     return -most, most
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .blink import write_blinking
 from .comparison import draw_pair
 from .figures import save_figure
 from .pairs import pair_frames
+from .picturefile import format_of
 from .quicklook import draw_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from matplotlib.figure import Figure
 
@@ -38,13 +39,15 @@ class Look:
 
     figure: Figure
 
-    def save(self, path: str | Path) -> Path:
-        """Write the picture to a file. A file that is there is replaced.
+    def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
+        """Write the picture to a file, completely or not at all.
 
         Parameters
         ----------
         path : path-like
-            The file, in a format that matplotlib writes: png, pdf, svg …
+            The file; its name ends in png, pdf, svg, jpg, tif, webp or eps.
+        overwrite : bool, keyword-only
+            Replace a file that is there.
 
         Returns
         -------
@@ -54,11 +57,13 @@ class Look:
         Raises
         ------
         InvalidInput
-            If matplotlib does not know the format.
-        StorageError
-            If the file can't be written.
+            If the name ends otherwise, or is that of a folder.
+        AlreadyExists
+            If there is a file of that name, and `overwrite` is false.
+        FileMissing, StorageError, DiskFull
+            If the folder is not there, or the file can't be written.
         """
-        return save_figure(self.figure, path)
+        return save_figure(self.figure, path, overwrite=overwrite)
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -77,6 +82,7 @@ def plot(
     limits: str | Sequence[float] = "zscale",
     cmap: str = "gray",
     out: str | Path | None = None,
+    overwrite: bool = True,
 ) -> Look:
     """Draw one frame of a version; see `ProductRef.plot`.
 
@@ -84,7 +90,7 @@ def plot(
     ----------
     ref : Pictured
         The version.
-    dataset, index, pixels, flags, scale, limits, cmap, out : object
+    dataset, index, pixels, flags, scale, limits, cmap, out, overwrite : object
         As for `ProductRef.plot`.
 
     Returns
@@ -92,10 +98,12 @@ def plot(
     Look
         The picture.
     """
+    if out is not None:
+        format_of(out)  # before anything is read
     figure = draw_frame(ref, dataset, index, pixels=pixels, flags=flags, scale=scale, limits=limits, cmap=cmap)
     look = Look(figure)
     if out is not None:
-        look.save(out)
+        look.save(out, overwrite=overwrite)
     return look
 
 
@@ -109,6 +117,7 @@ def compare(
     limits: str | Sequence[float] = "zscale",
     cmap: str = "gray",
     out: str | Path | None = None,
+    overwrite: bool = True,
 ) -> Look:
     """Draw the same frame of two versions, and their difference; see `ProductRef.compare`.
 
@@ -116,7 +125,7 @@ def compare(
     ----------
     first, second : Pictured
         The versions.
-    dataset, index, scale, limits, cmap, out : object
+    dataset, index, scale, limits, cmap, out, overwrite : object
         As for `ProductRef.compare`.
 
     Returns
@@ -124,10 +133,11 @@ def compare(
     Look
         The picture.
     """
+    kind = "" if out is None else format_of(out, more=("gif",))
     pair = pair_frames(first, second, dataset, index, limits=limits)
     look = Look(draw_pair(pair, scale=scale, cmap=cmap))
-    if out is not None and Path(out).suffix.lower() == ".gif":
-        write_blinking(pair, out, scale=scale, cmap=cmap)
+    if out is not None and kind == "gif":
+        write_blinking(pair, out, scale=scale, cmap=cmap, overwrite=overwrite)
     elif out is not None:
-        look.save(out)
+        look.save(out, overwrite=overwrite)
     return look

@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InvalidInput
+from .blocks import bands, drawn_step, means_of_bands, sampled
 from .frames import science_values
-from .limits import limits_of, symmetric_limits
+from .limits import extremes, limits_within, symmetric_limits
 from .view import version_text, view_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from .view import FrameView, Pictured
 
 __all__ = ["FramePair", "pair_frames"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The difference of two frames in numbers.
+
+    Attributes
+    ----------
+    differing : int
+        Pixels that differ. NaN equals NaN.
+    lost : int
+        Pixels whose difference is not finite.
+    median : float
+        Of the finite differences, of an even sample of four million where there are more; NaN if there is none.
+    ends : tuple of float
+        The lowest and the highest finite difference; NaN if there is none.
+    """
+
+    differing: int
+    lost: int
+    median: float
+    ends: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +54,37 @@ class FramePair:
     ----------
     first, second : FrameView
         The frames, of one shape, one place and one unit.
-    shown : tuple of ndarray, shape (ny, nx)
-        What is drawn of each: the values or, of flags, 1 where any is set.
-    difference : ndarray of float, shape (ny, nx)
-        Second minus first; of flags, 1 where they differ. NaN where one of the values is NaN.
-    differing : int
-        Pixels that differ. NaN equals NaN.
+    step : int
+        Rows and columns of the blocks in which large frames are drawn; 1 for others.
+    shown : tuple of ndarray of float64, shape (ceil(ny / step), ceil(nx / step))
+        What is drawn of each: means of the values or, of flags, of 1 where any is set.
+    difference : ndarray of float64, of the same shape
+        Second minus first; of flags, 1 where they differ. NaN where one of the values is not finite.
+    change : Change
+        The difference in numbers.
     limits, difference_limits : tuple of float
         Of the colours, for both frames and for the difference.
     """
 
     first: FrameView
     second: FrameView
-    shown: tuple[NDArray[Any], NDArray[Any]]
-    difference: NDArray[Any]
-    differing: int
+    step: int
+    shown: tuple[NDArray[np.float64], NDArray[np.float64]]
+    difference: NDArray[np.float64]
+    change: Change
     limits: tuple[float, float]
     difference_limits: tuple[float, float]
 
     @property
     def summary(self) -> str:
         """How many pixels differ, and by how much, in a sentence."""
-        size = self.difference.size
-        pixels = f"{self.differing:,} of {size:,} pixel{'' if size == 1 else 's'} differ"
-        changes = self.difference[np.isfinite(self.difference)]
-        if self.first.dataset.is_flags or not self.differing or not changes.size:
+        size, change = self.first.values.size, self.change
+        pixels = f"{change.differing:,} of {size:,} pixel{'' if size == 1 else 's'} differ"
+        if self.first.dataset.is_flags or not change.differing or np.isnan(change.median):
             return pixels
         unit = f" {self.first.unit}" if self.first.unit else ""
-        middle, most = float(np.median(changes)), float(changes[np.argmax(np.abs(changes))])
-        return f"{pixels}; B \u2212 A: median {middle:.4g}{unit}, largest {most:.4g}{unit}"
+        most = max(change.ends, key=abs)
+        return f"{pixels}; B \u2212 A: median {change.median:.4g}{unit}, largest {most:.4g}{unit}"
 
 
 def pair_frames(
@@ -95,17 +121,55 @@ def pair_frames(
     a = view_frame(first, dataset, index)
     b = view_frame(second, a.dataset.name, index)
     _refuse_unlike(a, b)
-    if a.dataset.is_flags:
-        shown = (a.values != 0).astype(np.float32), (b.values != 0).astype(np.float32)
-        difference = (a.values != b.values).astype(np.float32)
-        return FramePair(a, b, shown, difference, int(difference.sum()), (0.0, 1.0), (-1.0, 1.0))
+    shape, step, flags = a.values.shape, drawn_step(a.values.shape), a.dataset.is_flags
+
+    def difference(rows: slice) -> NDArray[np.float64]:
+        return _subtracted(a.values[rows], b.values[rows], flags=flags)
+
+    shown = tuple(means_of_bands(partial(_values, view), shape, step) for view in (a, b))
+    drawn = means_of_bands(difference, shape, step)
+    some = _subtracted(sampled(a.values), sampled(b.values), flags=flags)
+    change = _change(a, b, difference, some)
+    ends = ((0.0, 1.0), (-1.0, 1.0)) if flags else (_limits(a, b, limits), symmetric_limits(some, change.ends))
+    return FramePair(a, b, step, (shown[0], shown[1]), drawn, change, *ends)
+
+
+def _values(view: FrameView, rows: slice) -> NDArray[Any]:
+    values: NDArray[Any] = view.values[rows]
+    return values != 0 if view.dataset.is_flags else values
+
+
+def _subtracted(a: NDArray[Any], b: NDArray[Any], *, flags: bool) -> NDArray[np.float64]:
+    """Subtract the first from the second; of flags, tell where they differ."""
+    if flags:
+        return np.asarray(a != b, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # infinite values, and differences that are
-        difference = b.values.astype(np.float64) - a.values
-    both_nan = np.isnan(a.values) & np.isnan(b.values)
-    differing = int(np.count_nonzero((a.values != b.values) & ~both_nan))
-    usable = [science_values(view.ref.product, view.values).ravel() for view in (a, b)]
-    found = limits_of(np.concatenate(usable), limits)
-    return FramePair(a, b, (a.values, b.values), difference, differing, found, symmetric_limits(difference))
+        return np.asarray(b.astype(np.float64) - a, np.float64)
+
+
+def _limits(a: FrameView, b: FrameView, rule: str | Sequence[float]) -> tuple[float, float]:
+    """Choose limits for both frames together."""
+    usable = [science_values(view.ref.product, view.values) for view in (a, b)]
+    ends = np.array([extremes(values) for values in usable])
+    ends = ends[~np.isnan(ends[:, 0])]
+    both = (float(ends.min()), float(ends.max())) if ends.size else (np.nan, np.nan)
+    return limits_within(np.concatenate([sampled(values) for values in usable]), both, rule)
+
+
+def _change(
+    a: FrameView, b: FrameView, difference: Callable[[slice], NDArray[np.float64]], some: NDArray[np.float64]
+) -> Change:
+    differing = lost = 0
+    low, high = np.inf, -np.inf
+    for rows in bands(a.values.shape):
+        one, two, change = a.values[rows], b.values[rows], difference(rows)
+        differing += int(np.count_nonzero((one != two) & ~(np.isnan(one) & np.isnan(two))))
+        known = change[np.isfinite(change)]
+        lost += change.size - known.size
+        low, high = min(low, known.min(initial=np.inf)), max(high, known.max(initial=-np.inf))
+    finite = some[np.isfinite(some)]
+    median = float(np.median(finite)) if finite.size else np.nan
+    return Change(differing, lost, median, (float(low), float(high)) if low <= high else (np.nan, np.nan))
 
 
 def _refuse_unlike(a: FrameView, b: FrameView) -> None:

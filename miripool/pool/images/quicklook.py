@@ -106,11 +106,10 @@ def _draw_values(
     values = view.values
     limits = limits_of(science_values(view.ref.product, values), rule)
     image = draw_image(axes, values, view.grid, limits, scale=scale, cmap=cmap)
-    finite = values[np.isfinite(values)]
     label = plain_text(", ".join(part for part in (view.dataset.name, view.unit) if part))
     draw_colour_bar(image, values, label, drawn_size(view.grid, _WIDE, _HIGH)[0])
-    draw_histogram(side, finite, limits, label)
-    lost = values.size - finite.size
+    draw_histogram(side, values, limits, label)
+    lost = values.size - int(np.count_nonzero(np.isfinite(values)))
     what = "not finite" if np.isinf(values).any() else "NaN"
     return [(nan_colour(cmap), f"{what}: {_pixels(lost)}")] if lost else []
 
@@ -118,11 +117,11 @@ def _draw_values(
 def _draw_bits(axes: Axes, side: Axes, view: FrameView, bits: dict[str, int]) -> list[_Key]:
     """Draw a frame of flags: where any is set, or where the chosen ones are."""
     flags: NDArray[np.uint32] = view.values
-    draw_image(axes, np.zeros(flags.shape, np.float32), view.grid, (-1.0, 0.0), cmap="gray")
+    draw_image(axes, np.broadcast_to(np.float32(0), flags.shape), view.grid, (-1.0, 0.0), cmap="gray")
     draw_flag_counts(side, count_flags(flags))
     if bits:
         return _mark(axes, view, flags, bits)
-    draw_overlay(axes, view.grid, {"black": flags != 0})
+    draw_overlay(axes, view.grid, "black", flags != 0)
     return [("black", f"any flag: {_pixels(int(np.count_nonzero(flags)))}")]
 
 
@@ -136,10 +135,12 @@ def _draw_flags(axes: Axes, view: FrameView, bits: dict[str, int]) -> list[_Key]
 
 
 def _mark(axes: Axes, view: FrameView, flags: NDArray[np.uint32], bits: dict[str, int]) -> list[_Key]:
-    masks = {colour: (flags & np.uint32(bit)) != 0 for colour, bit in zip(_FLAG_COLOURS, bits.values(), strict=False)}
-    draw_overlay(axes, view.grid, masks)
-    counts = (int(np.count_nonzero(mask)) for mask in masks.values())
-    return [(colour, f"{name}: {_pixels(count)}") for colour, name, count in zip(masks, bits, counts, strict=True)]
+    entries = []
+    for colour, (name, bit) in zip(_FLAG_COLOURS, bits.items(), strict=False):
+        mask = (flags & np.uint32(bit)) != 0
+        draw_overlay(axes, view.grid, colour, mask)
+        entries.append((colour, f"{name}: {_pixels(int(np.count_nonzero(mask)))}"))
+    return entries
 
 
 def _pixels(count: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import InvalidInput
 from ...query.pixelwhere import FLAGS
+from .blocks import bounded
 from .figures import plain_text
 from .flags import flags_of
 from .frames import axes_of
@@ -128,7 +129,7 @@ def draw_pixels(image: Axes, axes: Axes, view: FrameView, pixels: Sequence[Pixel
 
 def _lines(pixel: PixelValues) -> tuple[NDArray[Any], NDArray[Any]]:
     """Give values and flags with a row for each line."""
-    values = np.atleast_2d(pixel.values).astype(np.float64)
+    values = np.atleast_2d(bounded(pixel.values))
     return values, np.zeros(values.shape, int) if pixel.flags is None else np.atleast_2d(pixel.flags)
 
 
