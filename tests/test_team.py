@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from homes import call, empty_home
@@ -27,7 +28,7 @@ from proxies import PASSWORDS, PREFIX, SOCKET, Team, block, caddy, nginx, replac
 from test_web_page import Page, rows
 from web import Served
 
-from miripool import Home
+from miripool import Home, Product
 from miripool.errors import InvalidInput, MiripoolError
 from miripool.session.pools import Pools
 from miripool.simulate import Calibration, SimulatedExposure
@@ -500,6 +501,37 @@ def test_the_page(served: Team, home: Home, browser: Any, tmp_path: Path) -> Non
                 tab.get_by_text("Undone").wait_for()
             page.check()
             context.close()
+
+
+@pytest.mark.slow
+def test_an_address_that_holds_the_password(served: Team, home: Home, browser: Any, tmp_path: Path) -> None:
+    with caddy(served, tmp_path) as there:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        url = f"http://zo%C3%AB:{PASSWORDS['zoë']}@127.0.0.1:{there.port}{PREFIX}/?pool=jpl8"
+        page = Page(context.new_page(), Served(url, there.process, there.words))
+        page.wait()
+        tab = page.tab
+        assert tab.locator("#bar .user").inner_text() == "zoë"
+        tab.locator("tbody td.name a", has_text="mirimage").first.click()
+        page.wait()
+        assert tab.locator("h1").inner_text() != ""
+        assert tab.locator("[role=alert]:visible").count() == 0
+        assert page.faults == []
+        context.close()
+
+
+@pytest.mark.slow
+def test_no_name_looks_like_another_users_on_the_page(served: Team, home: Home, browser: Any, tmp_path: Path) -> None:
+    with home.pool("jpl8") as pool, acting_as("bob by anna@x"):
+        ref = pool.save(Product({}, {"SCI": np.arange(4)}, name="of bob"), tag="of bob")
+    with caddy(served, tmp_path) as there:
+        login = {"username": "zoë", "password": PASSWORDS["zoë"]}
+        context = browser.new_context(http_credentials=login)
+        tab = context.new_page()
+        tab.goto(f"http://127.0.0.1:{there.port}{PREFIX}/?pool=jpl8&view=version&serial={ref.urn.rpartition(':')[2]}")
+        tab.get_by_text("1 move of tags").wait_for()
+        assert tab.locator("body").text_content().count(f"by “bob by anna@x”@{HOST}") == 3
+        context.close()
 
 
 FORM = """<!doctype html><form action="{url}" method="post" enctype="text/plain">

@@ -38,6 +38,12 @@ export function serialOf(urn) {
   return Number(urn.slice(urn.lastIndexOf(":") + 1));
 }
 
+/** Name a writer, user@host. A user's name that holds a blank or @ is quoted: it could look like another user's. */
+export function writer(by) {
+  const at = by.lastIndexOf("@");
+  return /[ @]/.test(by.slice(0, Math.max(at, 0))) ? `“${by.slice(0, at)}”${by.slice(at)}` : by;
+}
+
 /** Give a word as a shell needs it. */
 export function shell(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`;

@@ -6,7 +6,7 @@ import { fill, h, stateLink } from "../dom.js";
 import { gridTable } from "../gridtable.js";
 import { drawLineage } from "./lineage.js";
 import { actionsOn, keywordTable, openMenu } from "../menu.js";
-import { bytes, counted, serialOf, short, time } from "../words.js";
+import { bytes, counted, serialOf, short, time, writer } from "../words.js";
 
 export async function show(root, state, context) {
   const { pool } = state;
@@ -66,7 +66,7 @@ function facts({ pool, serial, record, view }) {
   const file = `files/${encodeURIComponent(pool)}/${serial}.fits`;
   const pairs = [
     ["URN", h("code", {}, record.urn)],
-    ["saved", `${time(record.created)} UTC${record.saved_by ? ` by ${record.saved_by}` : ""}`],
+    ["saved", `${time(record.created)} UTC${record.saved_by ? ` by ${writer(record.saved_by)}` : ""}`],
     ["exposed", view.start_time ? `${time(view.start_time)} UTC` : null],
     ["detector", view.place ? `${view.detector}, columns ${view.place.x} to ${view.place.x + view.place.columns - 1}, rows ${view.place.y} to ${view.place.y + view.place.rows - 1}` : view.detector],
     ["file", h("span", {}, h("a", { href: file, download: "" }, record.filename ?? `${record.name}.fits`), ` ${bytes(record.bytes)}; saving it added ${bytes(record.stored_bytes)} to the pool`)],
@@ -144,13 +144,13 @@ async function track({ pool, serial, path, go, signal }, box) {
     const here = one.serial === serial;
     const state = one.purged ? "removed for good" : one.removed ? `in the trash since ${time(one.removed)}` : "";
     return h("li", {},
-      h("p", {}, here ? h("strong", {}, `version ${one.version} (this one)`) : stateLink(`version ${one.version}`, { pool, view: "version", serial: one.serial }, go), ` saved ${time(one.created)} UTC${one.saved_by ? ` by ${one.saved_by}` : ""} `,
+      h("p", {}, here ? h("strong", {}, `version ${one.version} (this one)`) : stateLink(`version ${one.version}`, { pool, view: "version", serial: one.serial }, go), ` saved ${time(one.created)} UTC${one.saved_by ? ` by ${writer(one.saved_by)}` : ""} `,
         one.tags.map((label) => h("span.chip", {}, label)), state ? h("span.chip", {}, state) : null, here || one.removed ? null : compare(one.serial)),
       h("ul.changes", {}, words.slice(0, 30).map((word) => h("li", {}, word)), words.length > 30 ? h("li.faint", {}, `and ${words.length - 30} more changes`) : null));
   });
   const moves = [...found.tags.map((one) => ({ ...one, text: one.version === null ? `“${one.tag}” was taken off version ${one.previous}` : `“${one.tag}” marks version ${one.version}${one.previous === null ? "" : `, before ${one.previous}`}` })), ...found.trash.map((one) => ({ ...one, text: `version ${one.version} ${one.what}` }))].sort((a, b) => (a.time < b.time ? -1 : 1));
   fill(box, h("ol.track", { reversed: true }, lines.reverse()),
-    moves.length ? h("details", {}, h("summary", {}, `${counted(moves.length, "move")} of tags and trash`), h("ul", {}, moves.map((one) => h("li", {}, `${time(one.time)} UTC ${one.text}${one.by ? `, by ${one.by}` : ", by unknown"}`)))) : null,
+    moves.length ? h("details", {}, h("summary", {}, `${counted(moves.length, "move")} of tags and trash`), h("ul", {}, moves.map((one) => h("li", {}, `${time(one.time)} UTC ${one.text}${one.by ? `, by ${writer(one.by)}` : ", by unknown"}`)))) : null,
     found.notices.map((text) => h("p.faint", {}, text)));
 }
 
