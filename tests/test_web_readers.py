@@ -67,7 +67,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_who_finds_no_place_is_told_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_where_no_place_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "_WAIT", 0.1)
 
     async def test() -> None:
