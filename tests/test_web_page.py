@@ -126,6 +126,32 @@ def rows(tab: Any) -> list[str]:
     return names
 
 
+_GREYS = """(canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const greys = Array.from({ length: data.length / 4 }, (_, i) => data[4 * i]).sort((a, b) => a - b);
+    return [0.1, 0.5, 0.9].map((part) => greys[Math.floor(part * greys.length)]);
+}"""
+
+
+@pytest.mark.parametrize("kind", ["Raw", "Ramp", "RateInts", "Rate"])
+def test_thumbnails_show_more_than_the_stars(page: Page, shown: Served, kind: str, tmp_path: Path) -> None:
+    tab = page.open(pool="jpl8", where=f"kind == '{kind}' and name like 'jw*'")
+    tab.locator("canvas.thumbnail[aria-label=thumbnail]").first.wait_for()
+    tab.screenshot(path=tmp_path / "thumbnails.png")
+    dark, middle, bright = tab.locator("canvas.thumbnail").first.evaluate(_GREYS)
+    assert 40 < middle < 200
+    assert bright - dark > 40
+
+
+def test_tags_on_a_selected_row(page: Page, shown: Served, tmp_path: Path) -> None:
+    """A label has an edge: its ground is the row's."""
+    tab = page.open(pool="jpl8", where="'using cal v1' in tags")
+    row = tab.locator("table.versions tbody tr", has=tab.locator(".chip")).first
+    row.locator("input[type=checkbox]").check()
+    row.screenshot(path=tmp_path / "selected.png")
+    assert "inset" in row.locator(".chip").first.evaluate("(chip) => getComputedStyle(chip).boxShadow")
+
+
 def test_ask_sort_and_page(page: Page, shown: Served) -> None:
     tab = page.open(pool="jpl8")
     tab.fill("#where", "name like 'dark_*'")

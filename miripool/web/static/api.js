@@ -44,7 +44,8 @@ export function poolPath(pool, ...parts) {
 async function ask(url, options) {
   let answer;
   try {
-    answer = await fetch(url, { credentials: "same-origin", ...options });
+    // The page's own address may hold a password, and with that one fetch refuses all relative addresses.
+    answer = await fetch(new URL(url, location.origin + location.pathname), { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, { kind: "unreachable", message: "The server does not answer. Is miripool still running?" });

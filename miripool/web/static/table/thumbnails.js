@@ -2,6 +2,7 @@
 
 import { getArray, poolPath } from "../api.js";
 import { h } from "../dom.js";
+import { percentileLimits, usableLimits, zscaleLimits } from "../image/scales.js";
 
 const AT_ONCE = 2;
 const SIZE = 40;
@@ -59,10 +60,8 @@ async function draw(canvas, pool, signal) {
   }
 }
 
+/** Choose limits: bright stars leave zscale as it is, a few odd pixels leave percentiles as they are; the narrower ones count. */
 function limits(values) {
-  const sorted = values.filter(Number.isFinite).sort();
-  if (!sorted.length) return [0, 1];
-  const low = sorted[Math.floor(0.02 * (sorted.length - 1))];
-  const high = sorted[Math.ceil(0.98 * (sorted.length - 1))];
-  return high > low ? [low, high] : [low - 1, low + 1];
+  const [some, scaled] = [percentileLimits(values, 96), zscaleLimits(values)];
+  return usableLimits([Math.max(some[0], scaled[0]), Math.min(some[1], scaled[1])]);
 }
