@@ -416,6 +416,8 @@ def test_prefixes() -> None:
     for path in ("/api/nothing", "/static/x.js", "/favicon.ico", "/x" * 200):
         assert nothing_at(path) == "there is nothing at this address"
     assert "with --dav" in nothing_at("/dav/jpl8")
+    assert nothing_at("/nothing", "/miripool") == "there is nothing at this address"
+    assert "--prefix /pools, or" in nothing_at("/pools/api/session", "/miripool")
 
 
 @pytest.mark.slow

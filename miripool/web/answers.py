@@ -165,11 +165,12 @@ async def _not_valid(_request: Request, error: Exception) -> Response:
 async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == 404:
-        media, body = sentence("not-found", nothing_at(request.url.path), request.headers.get("accept", ""))
+        words = nothing_at(request.url.path, request.app.state.prefix)
+        media, body = sentence("not-found", words, request.headers.get("accept", ""))
         return Response(body, 404, {"Cache-Control": "no-store"}, media)
-    words = {405: "this address does not take such a request"}
-    kind = {405: "method"}.get(error.status_code, "http")
-    return _error(error.status_code, kind, words.get(error.status_code, str(error.detail)))
+    if error.status_code == 405:
+        return _error(405, "method", "this address does not take such a request")
+    return _error(error.status_code, "http", str(error.detail))
 
 
 async def _fault(request: Request, error: Exception) -> Response:

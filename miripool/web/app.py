@@ -106,6 +106,7 @@ def make_app(
     """
     api = make_api(pools)
     api.state.pool = pool
+    api.state.prefix = prefix
     api.state.desktop = desktop
     guarded = Guard(api if dav is None else Below(api, DAV, dav, prefix=prefix), door)
     return Prefixed(guarded, prefix) if prefix else guarded

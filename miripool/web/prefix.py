@@ -77,13 +77,15 @@ class Prefixed:
         await self._app(scope, receive, send)
 
 
-def nothing_at(path: str) -> str:
+def nothing_at(path: str, prefix: str = "") -> str:
     """Say that there is nothing at a path, and what to do where a proxy seems to have put something before it.
 
     Parameters
     ----------
     path : str
-        As the server got it.
+        As the server got it, without its own prefix.
+    prefix : str
+        What the server takes off; from `read_prefix`.
 
     Returns
     -------
@@ -97,12 +99,13 @@ def nothing_at(path: str) -> str:
     if parts[0] in _OWN:
         return nothing
     before = list(itertools.takewhile(lambda part: part not in _OWN, parts))
-    if before == parts and "." in parts[-1]:
+    is_unknown = before == parts
+    if is_unknown and "." in parts[-1]:
         before.pop()  # a file, such as /favicon.ico, which browsers ask for by themselves
-    prefix = "/" + "/".join(before)
-    if not before or len(prefix) > _MOST_PATH:
+    found = "/" + "/".join(before)
+    if not before or len(found) > _MOST_PATH or (is_unknown and prefix):  # rather mistyped
         return nothing
     return (
-        f"{nothing}; if a proxy puts {quote(prefix)} before the server's addresses, start the server with "
-        f"--prefix {quote(prefix)}, or have the proxy take it off (Caddy: handle_path, not handle)"
+        f"{nothing}; if a proxy puts {quote(found)} before the server's addresses, start the server with "
+        f"--prefix {quote(found)}, or have the proxy take it off (Caddy: handle_path, not handle)"
     )
