@@ -24,7 +24,7 @@ from miripool.errors import (
     QueryError,
 )
 from miripool.pool.core import core_of
-from miripool.store.journal import user_name
+from miripool.store.journal import acting_as, user_name
 
 home = homes.home
 
@@ -409,6 +409,36 @@ def test_log_of_a_whole_pool(campaign: Pool) -> None:
     assert call("log", "jpl8", "--limit", "0").stdout == ""
     with pytest.raises(InvalidInput, match="--limit applies to the log of a whole pool only"):
         call("log", "jpl8", f"Rate/{A}", "--limit", "1")
+
+
+@pytest.mark.slow
+def test_log_of_one_user(campaign: Pool) -> None:
+    with acting_as("Anna B"):
+        call("tag", "jpl8", "good", "Rate/*")
+        call("rm", "jpl8", f"Rate/{B}@1")
+    host = ME.rpartition("@")[2]
+    both = [f"tagged 'good' Rate/{A}@1, Rate/{B}@1, Rate/{C}@1", f"removed Rate/{B}@1"]
+    for name in ("Anna B", f"Anna B@{host}"):
+        lines = call("log", "jpl8", "--by", name).stdout.splitlines()
+        assert [line.split("UTC  ")[1] for line in lines] == [f"{line} by 'Anna B'@{host}" for line in both]
+    assert "removed" in call("log", "jpl8", "--by", "Anna B", "--limit", "1").stdout
+    for name in ("Anna", "anna b", "Anna B@"):
+        done = call("log", "jpl8", "--by", name, "--since", "2020-01-01")
+        assert (done.stdout, done.stderr) == ("", f"nothing by {name!r} since 2020-01-01 00:00:00 UTC\n")
+    assert json.loads(call("log", "jpl8", "--by", ME, "--json").stdout) == [
+        event for event in json.loads(call("log", "jpl8", "--json").stdout) if event["by"] == ME
+    ]
+    told = json.loads(call("log", "jpl8", f"Rate/{B}", "--by", "Anna B", "--json").stdout)
+    assert [version["version"] for version in told["versions"]] == [1]  # which went into the trash
+    assert [event["by"] for event in (*told["tags"], *told["trash"])] == [f"Anna B@{host}"] * 2
+    assert "nothing by 'zoë'" in call("log", "jpl8", f"Rate/{B}", "--by", "zoë").stderr
+
+
+@pytest.mark.parametrize("command", ["log", "ls", "pixels"])
+def test_limits_have_no_range_in_the_help(command: str) -> None:
+    text = call(command, "--help").stdout
+    assert "--limit N" in text
+    assert "<=" not in text[text.index("--limit N") :].split("--json")[0]
 
 
 def test_log_without_a_whole_journal_tells_the_rest(campaign: Pool) -> None:

@@ -258,7 +258,7 @@ def test_how_it_begins_and_ends(pool: Pool, tmp_path: Path) -> None:
             assert not files.is_there
             wait_for(lambda: len(files.words) == 2)
             assert files.words[0] == (f"pool jpl8 is mounted; Ctrl-C or `fusermount3 -u '{files.folder}'` ends that\n")
-            assert files.words[1] == f"pool jpl8 is no longer at {files.folder}\n"
+            assert files.words[1] == f"the mount of pool jpl8 at {files.folder} has ended\n"
             assert names_in(files.folder) == []
 
 
@@ -266,7 +266,7 @@ def test_unmounted_from_outside(pool: Pool, files: Mounted) -> None:
     subprocess.run(["fusermount3", "-u", files.folder], check=True)
     assert files.process.wait(20) == 0
     wait_for(lambda: len(files.words) == 2)
-    assert "no longer" in files.words[1]
+    assert files.words[1] == f"the mount of pool jpl8 at {files.folder} has ended\n"
 
 
 def test_killed(filled: Pool, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 from ..records.plain import as_json as to_json
 from .choosing import count_versions
 from .output import human_bytes, say, write
-from .session import Json, PoolName, moment, open_pool
+from .session import Json, PoolName, limit_from, moment, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +37,18 @@ def _log(
         str | None,
         typer.Option("--since", metavar="WHEN", help="Only events since then: 1d, 12h, 2w, or a date in UTC."),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="USER", help="Only what this user did: a name, or USER@HOST."),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
             "--limit",
             metavar="N",
-            min=0,
-            max=2**63 - 1,
-            help="For a whole pool: show the latest N events.",
-            show_default=f"{_LATEST}",
+            callback=limit_from(0),
+            help=f"For a whole pool: show the latest N events, {_LATEST} if not given.",
+            show_default=False,
         ),
     ] = None,
     as_json: Json = False,
@@ -62,15 +65,15 @@ def _log(
         raise InvalidInput("--limit applies to the log of a whole pool only; leave out --limit or SPEC")
     with open_pool(context, name) as pool:
         if spec is None:
-            _log_of_pool(pool, begin, _LATEST if limit is None else limit, as_json=as_json)
+            _log_of_pool(pool, begin, by, _LATEST if limit is None else limit, as_json=as_json)
         else:
-            _log_of_product(pool, spec, begin, as_json=as_json)
+            _log_of_product(pool, spec, begin, by, as_json=as_json)
 
 
-def _log_of_pool(pool: Pool, begin: datetime | None, limit: int, *, as_json: bool) -> None:
+def _log_of_pool(pool: Pool, begin: datetime | None, by: str | None, limit: int, *, as_json: bool) -> None:
     from ..records.tracks import event_records
 
-    found = event_records(pool, since=begin, limit=limit)
+    found = event_records(pool, since=begin, by=by, limit=limit)
     if as_json:
         write(to_json(found))
         return
@@ -81,25 +84,31 @@ def _log_of_pool(pool: Pool, begin: datetime | None, limit: int, *, as_json: boo
         others = f" and {count_versions(more)} more" if more else ""
         write(f"{_utc(event['time'])}  {event['what']}{label} {', '.join(named)}{others}{_by(event['by'])}")
     if not found and limit:
-        say("nothing has happened yet" if begin is None else f"nothing since {_utc(begin)}")
+        say(_nothing(begin, by))
 
 
-def _log_of_product(pool: Pool, spec: str, begin: datetime | None, *, as_json: bool) -> None:
+def _log_of_product(pool: Pool, spec: str, begin: datetime | None, by: str | None, *, as_json: bool) -> None:
     from ..records.tracks import track_record
 
-    track = track_record(pool, spec, since=begin)
+    track = track_record(pool, spec, since=begin, by=by)
     for notice in track.notices:
         say(notice)
     if as_json:
         write(to_json(track.to_json()))
         return
     write(f"{track.kind}/{track.name}")
-    if begin is not None and not track.versions and not track.tags:
-        say(f"nothing since {_utc(begin)}")
+    if not track.versions and not track.tags:
+        say(_nothing(begin, by))
     for v in track.versions:
         _write_version(v, track.words[v["version"]])
     for event in sorted([*track.tags, *track.trash], key=lambda event: event["time"]):
         write(f"{_utc(event['time'])}  {_told(event)}{_by(event['by'])}")
+
+
+def _nothing(begin: datetime | None, by: str | None) -> str:
+    if begin is None and by is None:
+        return "nothing has happened yet"
+    return f"nothing{'' if by is None else f' by {by!r}'}{'' if begin is None else f' since {_utc(begin)}'}"
 
 
 def _write_version(v: dict[str, Any], words: Sequence[str]) -> None:

@@ -17,7 +17,10 @@ def _mount(
     context: typer.Context,
     name: PoolName,
     folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="An empty folder outside the home.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="FOLDER", help="An empty folder, outside the folder that holds the pools.", show_default=False
+        ),
     ],
 ) -> None:
     """Show a pool as read-only folders of FITS files, by kind, tag and date, until Ctrl-C.
@@ -41,7 +44,7 @@ def _mount(
             say(f"pool {name} is mounted; Ctrl-C or {unmount_words(place)} ends that")
 
         mount(pool, place, ready=ready, tell=report)
-    say(f"pool {name} is no longer at {place}")
+    say(f"the mount of pool {name} at {place} has ended")
 
 
 def register(app: typer.Typer) -> None:

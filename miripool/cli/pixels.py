@@ -17,7 +17,7 @@ from .commands import Commands
 from .lives import Ramps, show_life, times_of
 from .output import emit, report, say
 from .progress import counting
-from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, one_form, open_pool
+from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, limit_from, one_form, open_pool
 
 __all__ = ["pixel_named", "register"]
 
@@ -116,7 +116,7 @@ def _pixels(
     dq_names: _Names = False,
     count: Annotated[bool, typer.Option("--count", help="Show only their number.")] = False,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=2**63 - 1, help="Show at most N pixels.")
+        int, typer.Option("--limit", metavar="N", callback=limit_from(1), help="Show at most N pixels.")
     ] = 1000,
     as_json: Json = False,
     as_csv: Csv = False,

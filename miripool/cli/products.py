@@ -27,7 +27,7 @@ from .choosing import (
 )
 from .output import copied_from, emit, human_bytes, report, say, visible, write
 from .progress import counting
-from .session import Csv, DryRun, Json, PoolName, core_of, one_form, open_pool, refuse_reader
+from .session import Csv, DryRun, Json, PoolName, core_of, limit_from, one_form, open_pool, refuse_reader
 from .statistics import measure_versions
 from .tags import tell_moves
 
@@ -167,7 +167,7 @@ def _ls(
         str, typer.Option("--sort", metavar="KEY", help="Field or keyword to sort by; a leading '-' means descending.")
     ] = "-created",
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=0, max=2**63 - 1, help="List at most N versions.")
+        int | None, typer.Option("--limit", metavar="N", callback=limit_from(0), help="List at most N versions.")
     ] = None,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -319,8 +319,10 @@ def _rm(
             refuse_reader(pool)
         chosen = choose(pool, specs, Which(kind, where, tag, all_versions), whole_names=True)
         refs = removed_with(core_of(pool), chosen.refs, cascade=cascade)
+        given = {ref.serial for ref in chosen.refs}
         for ref in refs:
-            say(f"{'would remove' if dry_run else 'to be removed:' if chosen.selected else 'removing'} {_named(ref)}")
+            deed = "would remove" if dry_run else "to be removed:" if chosen.selected else "removing"
+            say(f"{deed} {_named(ref)}{'' if ref.serial in given else ', which refers to one of these'}")
         if dry_run:
             return
         chosen.confirm("put into the trash", yes=yes)

@@ -14,7 +14,7 @@ import typer
 from .output import ask, say, shows_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ..pool.core import Core
@@ -32,6 +32,7 @@ __all__ = [
     "gaps_said",
     "home_at",
     "home_of",
+    "limit_from",
     "moment",
     "one_form",
     "open_pool",
@@ -231,6 +232,8 @@ def one_form(*, as_json: bool, as_csv: bool) -> None:
 
 _AGO = re.compile(r"(\d+)\s*(m|min|h|d|w|minutes?|hours?|days?|weeks?)", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MOST_ROWS = 2**63 - 1
+"""PostgreSQL's largest LIMIT."""
 
 
 def moment(text: str) -> datetime:
@@ -261,3 +264,25 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError):
         raise InvalidInput(f"{text!r} is not a time; write 1d, 12h, 2w or a date such as 2026-05-01") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def limit_from(least: int) -> Callable[[int | None], int | None]:
+    """Give the check of an option --limit. The help then shows no range, whose end would be a number of 19 digits.
+
+    Parameters
+    ----------
+    least : int
+        The smallest number that is accepted.
+
+    Returns
+    -------
+    callable
+        The option's callback.
+    """
+
+    def check(given: int | None) -> int | None:
+        if given is not None and not least <= given <= _MOST_ROWS:
+            raise typer.BadParameter(f"{given} is not a number of rows; give one from {least} to {_MOST_ROWS}")
+        return given
+
+    return check

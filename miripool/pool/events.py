@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..store.journal import Action, Entry
     from .core import Core
 
-__all__ = ["PoolEvent", "events"]
+__all__ = ["PoolEvent", "events", "is_by"]
 
 _WORDS: dict[type[Action], str] = {
     Save: "saved",
@@ -54,8 +54,31 @@ class PoolEvent:
     label: str | None = None
 
 
+def is_by(writer: str | None, user: str | None) -> bool:
+    """Tell whether a user wrote something.
+
+    Parameters
+    ----------
+    writer : str or None
+        Who wrote it, as ``user@host``; None where that is not known.
+    user : str or None
+        The user's name, or ``user@host``, compared exactly; None for all users.
+
+    Returns
+    -------
+    bool
+        True for all writers where `user` is None.
+    """
+    return user is None or (writer is not None and user in (writer, writer.rpartition("@")[0]))
+
+
 def events(
-    core: Core, *, among: Collection[int] | None = None, since: datetime | None = None, limit: int | None = None
+    core: Core,
+    *,
+    among: Collection[int] | None = None,
+    since: datetime | None = None,
+    by: str | None = None,
+    limit: int | None = None,
 ) -> Iterator[PoolEvent]:
     """Read a pool's journal backwards, as far as the index has taken it in.
 
@@ -67,6 +90,8 @@ def events(
         What happened to these versions only, by serial; what was before the first of them was saved is not read.
     since : datetime, keyword-only, optional
         Only from then on. All is read, for the clocks of writers may differ.
+    by : str, keyword-only, optional
+        Only what this user did, as for `is_by`.
     limit : int, keyword-only, optional
         At most so many.
 
@@ -89,7 +114,7 @@ def events(
         if left == 0:
             return
         entry = core.archive.journal.read(n)
-        if since is not None and entry.time < since:
+        if (since is not None and entry.time < since) or not is_by(entry.by, by):
             continue
         for event in reversed(list(_events_of(entry))):
             serials = event.serials if among is None else tuple(s for s in event.serials if s in among)

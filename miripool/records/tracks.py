@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError, NotFound
 from ..pool.core import core_of
-from ..pool.events import events
+from ..pool.events import events, is_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +62,7 @@ class TrackRecord:
         return {name: getattr(self, name) for name in ("kind", "name", "versions", "tags", "trash")}
 
 
-def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> TrackRecord:
+def track_record(pool: Pool, spec: str, *, since: datetime | None = None, by: str | None = None) -> TrackRecord:
     """Find out what happened to a product.
 
     Parameters
@@ -73,6 +73,8 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> Tra
         The product.
     since : datetime, keyword-only, optional
         Only from then on; aware.
+    by : str, keyword-only, optional
+        Only what this user did: the name, or ``user@host``.
 
     Returns
     -------
@@ -101,21 +103,25 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None) -> Tra
             "by": event.by,
         }
         for event in pool.tag_events(kind=first.kind, name=first.name)
-        if since is None or event.time >= since
+        if (since is None or event.time >= since) and is_by(event.by, by)
     ]
     try:
-        found.trash = list(_trash(pool, number, since))
+        found.trash = list(_trash(pool, number, since, by))
     except (IntegrityError, NotFound) as error:  # the index still knows versions and tags
         found.notices.append(f"{error}; earlier moves into and out of the trash are not listed")
-    if since is not None:
-        moved = {event["version"] for event in found.trash}
-        found.versions = [v for v in found.versions if v["created"] >= since or v["version"] in moved]
+    moved = {event["version"] for event in found.trash}
+    found.versions = [
+        version
+        for version in found.versions
+        if version["version"] in moved
+        or ((since is None or version["created"] >= since) and is_by(version["saved_by"], by))
+    ]
     return found
 
 
-def _trash(pool: Pool, number: Mapping[int, int], since: datetime | None) -> Iterator[dict[str, Any]]:
+def _trash(pool: Pool, number: Mapping[int, int], since: datetime | None, by: str | None) -> Iterator[dict[str, Any]]:
     """Give the versions of a product that were put into the trash, restored, or removed for good; the oldest first."""
-    for event in list(events(core_of(pool), since=since, among=number))[::-1]:
+    for event in list(events(core_of(pool), since=since, by=by, among=number))[::-1]:
         if event.what in _TRASH:
             for serial in event.serials:
                 yield {"time": event.time, "what": event.what, "version": number[serial], "by": event.by}
@@ -156,7 +162,9 @@ def _changes(pool: Pool, old: ProductRef, new: ProductRef, notices: list[str]) -
         return pool.diff(old, new, elements=False)
 
 
-def event_records(pool: Pool, *, since: datetime | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+def event_records(
+    pool: Pool, *, since: datetime | None = None, by: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
     """Give what happened in a pool.
 
     Parameters
@@ -165,6 +173,8 @@ def event_records(pool: Pool, *, since: datetime | None = None, limit: int | Non
         The pool.
     since : datetime, keyword-only, optional
         Only from then on; aware.
+    by : str, keyword-only, optional
+        Only what this user did: the name, or ``user@host``.
     limit : int, keyword-only, optional
         At most so many, the latest.
 
@@ -174,7 +184,7 @@ def event_records(pool: Pool, *, since: datetime | None = None, limit: int | Non
         ``entry`` (number in the journal), ``time``, ``what``, ``tag``, ``versions`` as ``Kind/name@number``, ``by``;
         the oldest first.
     """
-    found = list(events(core_of(pool), since=since, limit=limit))[::-1]
+    found = list(events(core_of(pool), since=since, by=by, limit=limit))[::-1]
     rows = core_of(pool).catalog.rows(sorted({serial for event in found for serial in event.serials}))
     names = {row.serial: f"{row.kind}/{row.name}@{row.version}" for row in rows}
     return [
