@@ -357,8 +357,32 @@ def test_a_pool_that_is_deleted(filled: Pool, files: Mounted, home: Home) -> Non
         wait_for(is_gone)
         with contextlib.suppress(OSError):
             file.read(10_000_000)
-    wait_for(lambda: any("jpl8" in line for line in files.words[1:]))
+    wait_for(lambda: len(files.words) > 1)
+    assert files.words[1] == "pool jpl8 was deleted, or moved out of its home: end this mount\n"
     assert files.end() == 0
+
+
+def test_a_pool_that_is_renamed(filled: Pool, files: Mounted, home: Home) -> None:
+    """The mount ends to answer, and answers again when the pool has its name back."""
+    path = files / f"by-kind/Ramp/{STEM}_ramp.fits"
+    content = path.read_bytes()
+    home.rename("jpl8", "jpl7")
+
+    def is_gone() -> bool:
+        try:
+            path.stat()
+        except OSError as error:
+            return error.errno == errno.ESTALE
+        return False
+
+    wait_for(is_gone)
+    wait_for(lambda: len(files.words) > 1)
+    assert files.words[1] == "pool jpl8 was renamed to jpl7: end this mount, and mount jpl7\n"
+    home.rename("jpl7", "jpl8")
+    wait_for(path.exists)
+    assert path.read_bytes() == content
+    assert f"{STEM}_ramp.fits" in names_in(files / "by-kind/Ramp")
+    assert len(files.words) == 2
 
 
 def test_the_server_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import mfusepy
 
 from ..errors import FileMissing, MiripoolError, PoolNotFound, StorageError
 from ..pool.core import core_of
+from ..store.poolinfo import name_within
 from .mountpoint import Watcher, device_of
 from .tree import PoolTree
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from ..pool.core import Core
     from ..session.pool import Pool
     from .tree import FileNode, OpenedFile
 
@@ -70,12 +72,21 @@ class PoolOperations(mfusepy.Operations):  # type: ignore[misc]
         Called once the mount answers.
     tell : callable
         Takes what goes wrong, a sentence each.
+    gone : callable
+        Says what became of the pool, given the error of a pool that is not there.
     """
 
     use_ns = True  # times in nanoseconds
 
-    def __init__(self, tree: PoolTree, ready: Callable[[], None], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        tree: PoolTree,
+        ready: Callable[[], None],
+        tell: Callable[[str], None],
+        gone: Callable[[PoolNotFound], str],
+    ) -> None:
         self._tree = tree
+        self._gone = gone
         self._ready = ready
         self._tell = tell
         self._told: set[str] = set()
@@ -109,7 +120,7 @@ class PoolOperations(mfusepy.Operations):  # type: ignore[misc]
         except FileMissing:
             raise mfusepy.FuseOSError(errno.ENOENT) from None
         except PoolNotFound as error:
-            self.tell(f"{error}; its files can't be read any more")
+            self.tell(self._gone(error))
             raise mfusepy.FuseOSError(errno.ESTALE) from None
         except MiripoolError as error:
             self.tell(f"{path}: {error}")
@@ -233,6 +244,16 @@ def _kind(node: FileNode) -> dict[str, int]:
     return {"st_mode": mode, "st_ino": node.inode}
 
 
+def _gone(core: Core, error: PoolNotFound) -> str:
+    """Say what became of a pool, and what to do."""
+    now = None if core.home is None else name_within(core.home / "pools", core.id)
+    if now is None:
+        return f"pool {core.name} was deleted, or moved out of its home: end this mount"
+    if now == core.name:  # the name is back, or an attached pool's index is another
+        return str(error)
+    return f"pool {core.name} was renamed to {now}: end this mount, and mount {now}"
+
+
 def mount(pool: Pool, folder: Path, *, ready: Callable[[], None], tell: Callable[[str], None]) -> None:
     """Mount a pool, until it is unmounted or a signal comes.
 
@@ -254,8 +275,9 @@ def mount(pool: Pool, folder: Path, *, ready: Callable[[], None], tell: Callable
     """
     tree = PoolTree(pool)
     tree.find("/")  # a pool or a server that can't be used is an error of this command, not of who looks at files later
-    operations = PoolOperations(tree, ready, tell)
-    options: dict[str, Any] = {"fsname": device_of(core_of(pool).id), "subtype": "miripool"}
+    core = core_of(pool)
+    operations = PoolOperations(tree, ready, tell, lambda error: _gone(core, error))
+    options: dict[str, Any] = {"fsname": device_of(core.id), "subtype": "miripool"}
     if mfusepy.fuse_version_minor >= 12:  # before, there was no such option; 3.14 without it writes a warning
         options["max_threads"] = options["max_idle_threads"] = _THREADS
     with Watcher(folder):

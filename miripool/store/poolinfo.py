@@ -14,10 +14,11 @@ from .storage import storage_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from .storage.contract import Held, Storage
 
-__all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "gone_pool", "read_pool_info"]
+__all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "gone_pool", "name_within", "read_pool_info"]
 
 FORMAT = 2
 """Number of a pool folder's format; a reader refuses greater ones. 2: blobs may need others (delta blobs)."""
@@ -161,13 +162,31 @@ def gone_pool(storage: Storage, pool_id: str) -> PoolNotFound:
     PoolNotFound
         To be raised by the caller.
     """
-    now = ""
-    beside = [] if storage.files is None else sorted(storage.files.root.parent.glob(f"[!.]*/{INFO}"))
-    for path in beside:
-        with contextlib.suppress(MiripoolError):
-            if read_pool_info(storage_at(str(path.parent))).id == pool_id:
-                now = f"; it is now called {path.parent.name!r}"
+    name = None if storage.files is None else name_within(storage.files.root.parent, pool_id)
+    now = "" if name is None else f"; it is now called {name!r}"
     return PoolNotFound(
         f"the pool that was opened at {storage.place} is no longer there: it was deleted or renamed meanwhile, "
         f"or replaced by another{now}. Open the pool again"
     )
+
+
+def name_within(folder: Path, pool_id: str) -> str | None:
+    """Find the name that a pool has in a folder of pools.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds pools.
+    pool_id : str
+        The pool's.
+
+    Returns
+    -------
+    str or None
+        None where the pool is not there, or can't be read.
+    """
+    for path in sorted(folder.glob(f"[!.]*/{INFO}")):
+        with contextlib.suppress(MiripoolError):
+            if read_pool_info(storage_at(str(path.parent))).id == pool_id:
+                return path.parent.name
+    return None
