@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +13,8 @@ from miripool import Pool, errors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs" / "_ext"))
 from miripool_reference import drawing, program, schema
+
+ROOT = Path(__file__).resolve().parents[1]
 
 _COLUMNS = """
     SELECT c.relname, c.relkind IN ('v', 'm'), a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -52,6 +55,15 @@ def test_commands() -> None:
     assert commands["miripool export"].usage == "miripool export [OPTIONS] POOL [SPEC]… DEST"
     jobs = next(option for option in commands["miripool add"].options if "--jobs" in option[0])
     assert jobs == ("-j, --jobs N", "Files to add in parallel.", "1; at least 1")
+
+
+def test_extras_of_the_installation() -> None:
+    told = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, packages in extras.items():
+        (row,) = [line for line in told.splitlines() if line.startswith(f"| `{extra}` |")]
+        if extra not in ("docs", "test"):
+            assert [name for name in packages if name.partition(">=")[0] not in row] == []
 
 
 def test_errors() -> None:

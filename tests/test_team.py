@@ -124,6 +124,10 @@ def test_what_the_session_says(served: Team) -> None:
         ("the guest", False, None),
     ]
     assert anna["pools"] == ["jpl8", "other"]
+    page = (Path(__file__).resolve().parents[1] / "docs" / "howto" / "team.md").read_text()
+    (shown,) = [line for line in page.splitlines() if line.startswith('{"version"')]
+    assert list(json.loads(shown)) == list(anna)
+    assert anna["samp"] is None
 
 
 # ---- changes ----
