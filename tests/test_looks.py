@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from astropy.visualization import ZScaleInterval
 from homes import call, file_of
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from PIL import Image
 from test_dataset import CountingSource
@@ -26,12 +28,12 @@ from miripool.formats import read_fits
 from miripool.pool.core import core_of
 from miripool.pool.images import looks
 from miripool.pool.images.blocks import any_in_blocks, block_means, sampled
-from miripool.pool.images.frameimage import nan_colour
 from miripool.pool.images.limits import LIMITS, limits_of, scaled, symmetric_limits
-from miripool.pool.images.pairs import pair_frames
+from miripool.pool.images.missing import nan_colour
+from miripool.pool.images.pairs import choose_pair, pair_frames
 from miripool.pool.images.preview import preview
 from miripool.pool.images.ramps import read_pixels
-from miripool.pool.images.view import view_frame
+from miripool.pool.images.view import choose_frame
 
 PICTURES = os.environ.get("MIRIPOOL_PICTURES")
 """Folder for the docs' pictures; none are kept unless it is given."""
@@ -128,17 +130,19 @@ def test_a_frame_and_its_words(product_of: Callable[[str, str], Shown]) -> None:
 
 def test_the_first_frame_is_shown_unless_another_is_asked_for(product_of: Callable[[str, str], Shown]) -> None:
     ramp = product_of("v1", "ramp")
-    assert view_frame(ramp).index == (0, 0)  # as on the page
-    assert view_frame(ramp, index=2).index == (2, 0)
-    assert view_frame(ramp, "PIXELDQ").index == ()
+    assert choose_frame(ramp).index == (0, 0)  # as on the page
+    assert choose_frame(ramp, index=2).index == (2, 0)
+    assert choose_frame(ramp, "PIXELDQ").index == ()
     with pytest.raises(InvalidInput, match="8 frames along axis 1, from 0 to 7; there is no -9"):
-        view_frame(ramp, index=(0, -9))
+        choose_frame(ramp, index=(0, -9))
     with pytest.raises(InvalidInput, match=r"a frame takes at most 2 numbers, not 3"):
-        view_frame(ramp, index=(0, 0, 0))
+        choose_frame(ramp, index=(0, 0, 0))
     with pytest.raises(InvalidInput, match=r"a frame takes no index, not 1"):
-        view_frame(ramp, "PIXELDQ", 0)
-    with pytest.raises(ProductNotFound, match="has no dataset 'SIC'; there are SCI"):
-        view_frame(ramp, "SIC")
+        choose_frame(ramp, "PIXELDQ", 0)
+    with pytest.raises(ProductNotFound, match=r"has no dataset 'SIC'; did you mean SCI\? It has SCI, "):
+        choose_frame(ramp, "SIC")
+    with pytest.raises(ProductNotFound, match=r"made has no dataset 'FISH'; it has SCI$"):
+        choose_frame(image_of(np.eye(8)), "FISH")
 
 
 def test_colours_of_values_nan_and_flags() -> None:
@@ -150,7 +154,7 @@ def test_colours_of_values_nan_and_flags() -> None:
     shown = image_of(values)
     shown.product = shown.product.replace(DQ=flags)
     look = looks.plot(shown, flags=("jump_det", "SATURATED"), limits=(0, 1))
-    wanted = [to_rgb(nan_colour("gray")), to_rgb("#d55e00"), to_rgb("#d55e00"), [values[2, 50]] * 3]
+    wanted = [to_rgb(nan_colour("gray").code), to_rgb("#d55e00"), to_rgb("#d55e00"), [values[2, 50]] * 3]
     np.testing.assert_allclose(colours_at(look, (21, 789), (41, 809), (51, 780), (51, 781)), wanted, atol=0.01)
     text = words(look)
     assert "JUMP_DET: 3 pixels" in text
@@ -180,6 +184,33 @@ def test_a_frame_of_flags(product_of: Callable[[str, str], Shown]) -> None:
     assert f"SATURATED: {np.count_nonzero(flags & 2)} pixel" in counted
 
 
+def test_colours_of_flags_are_those_of_the_legend() -> None:
+    flags = np.ones((64, 72), np.uint32)
+    flags[30, 40] |= 4
+    shown = image_of(np.zeros((64, 72), np.float32))
+    shown.product = shown.product.replace(DQ=flags)
+    for dataset, opacity in (("DQ", 1.0), ("SCI", 0.4)):
+        look = looks.plot(shown, dataset, flags=["JUMP_DET", "DO_NOT_USE"])
+        rare, frequent = look.figure.axes[2].get_legend().get_patches()
+        assert (rare.get_facecolor()[3], frequent.get_facecolor()[3]) == (1, opacity)
+        assert look.figure.axes[0].images[-2].get_array()[0, 0].tolist() == pytest.approx(frequent.get_facecolor())
+        np.testing.assert_allclose(colours_at(look, (41, 809))[0], rare.get_facecolor()[:3], atol=0.01)
+
+
+def test_the_scale_bar_stands_below_the_frame() -> None:
+    look = looks.plot(image_of(np.eye(64)), flags=[])
+    axes = look.figure.axes[0]
+    axes.set_title("my own title")
+    drawn(look)
+    bar, label = axes.texts
+    assert label.get_text() == "1\u2033 (9.09 pixels)"
+    box = axes.xaxis.label.get_window_extent()
+    for part in (bar.arrow_patch, label):
+        assert part.get_window_extent().y1 < box.y0 + 1
+    ends = axes.transData.inverted().transform(bar.arrow_patch.get_window_extent())[:, 0]
+    assert ends == pytest.approx((64.5 - 9.09, 64.5), abs=0.5)
+
+
 def test_reference_output_is_an_array_of_its_own(product_of: Callable[[str, str], Shown]) -> None:
     raw = product_of("uncal", "uncal")
     look = looks.plot(raw, "REFOUT")
@@ -189,6 +220,11 @@ def test_reference_output_is_an_array_of_its_own(product_of: Callable[[str, str]
     text = words(look)
     assert "2 pixels" in text
     assert "REFOUT, DN" in text
+    drawn(look)
+    ticks = [tick for tick in axes.get_xticks() if 0.5 < tick < 18.5]
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if 0.5 < label.get_position()[0] < 18.5]
+    assert len(ticks) == len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 ODD = {
@@ -234,7 +270,7 @@ def test_pixels_with_odd_values() -> None:
     values = np.array([1.7e308, -1.7e308, np.inf, 0]).reshape(4, 1, 1)
     look = looks.plot(image_of(values, RateInts), pixels=[(1, 779)])
     assert drawn(look).std() > 0
-    np.testing.assert_array_equal(look.figure.axes[-1].lines[0].get_ydata(), [1e100, -1e100, np.nan, 0])
+    np.testing.assert_array_equal(look.figure.axes[-1].lines[1].get_ydata(), [1e100, -1e100, np.nan, 0])
 
 
 @pytest.mark.slow
@@ -325,6 +361,17 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
     preview(image_of(np.eye(8), name=name))
 
 
+@pytest.mark.parametrize(
+    ("maps", "name"),
+    [(["gray"], "teal"), (["viridis"], "grey"), (["gray", "RdBu_r"], "green"), (["viridis", "RdBu_r"], "magenta")],
+)
+def test_the_colour_of_nan_is_seen_in_all_maps_of_a_picture(maps: list[str], name: str) -> None:
+    colour = nan_colour(*maps)
+    assert colour.name == name
+    shades = np.concatenate([colormaps[one](np.linspace(0, 1, 256))[:, :3] for one in maps])
+    assert np.linalg.norm(shades - to_rgb(colour.code), axis=1).min() > 0.3
+
+
 def test_where_there_are_no_frames(filled: Pool) -> None:
     table = np.zeros(3, [("a", "f4")])
     with pytest.raises(InvalidInput, match="Product t has no frames; its datasets are TABLE"):
@@ -342,9 +389,10 @@ def test_where_there_are_no_frames(filled: Pool) -> None:
     [
         ({"scale": "sqrt"}, "there is no scale 'sqrt'; choose one of linear, log, asinh"),
         ({"limits": "98"}, "there are no limits '98'; choose one of zscale"),
-        ({"limits": (1, 1)}, "limits are two different finite numbers"),
-        ({"limits": (0, np.nan)}, "limits are two different finite numbers"),
-        ({"limits": (1e308, -1e308)}, r"limits lie between -1e\+100 and 1e\+100; \(1e\+308, -1e\+308\) are too large"),
+        ({"limits": (1, 1)}, r"limits \(1, 1\): the first number must be below the second"),
+        ({"limits": (5, 3)}, r"limits \(5, 3\): the first number must be below the second, e\.g\. \(0, 500\)"),
+        ({"limits": (0, np.nan)}, "limits are two finite numbers"),
+        ({"limits": (-1e308, 1e308)}, r"limits lie between -1e\+100 and 1e\+100; \(-1e\+308, 1e\+308\) are too large"),
         ({"limits": (-1e308, 1e308), "scale": "log"}, "are too large to be drawn"),
         ({"limits": (1e-320, 1e-310), "scale": "asinh"}, "too close to each other: there is no room for colours"),
         ({"limits": (1e6, 1e6 + 1e-9)}, "too close to each other"),
@@ -383,7 +431,7 @@ def test_a_picture_replaces_none_that_is_there_unless_asked(tmp_path: Path) -> N
     eye = image_of(np.eye(8))
     for name in ("a.png", "a.gif"):
         (tmp_path / name).write_bytes(b"mine")
-        with pytest.raises(AlreadyExists, match="a file of that name exists"):
+        with pytest.raises(AlreadyExists, match="exists already; nothing was written"):
             looks.compare(eye, eye, out=tmp_path / name, overwrite=False)
         assert (tmp_path / name).read_bytes() == b"mine"
         looks.compare(eye, eye, out=tmp_path / name)
@@ -400,7 +448,7 @@ def test_limits() -> None:
     assert limits_of(values) == pytest.approx(ZScaleInterval().get_limits(finite))
     assert limits_of(values, "minmax") == (finite.min(), finite.max())
     assert limits_of(values, "p99.5") == pytest.approx(np.percentile(finite, (0.25, 99.75)))
-    assert limits_of(values, (9, 3)) == (3, 9)
+    assert limits_of(values, (3, 9)) == (3, 9)
     for rule in LIMITS:
         assert limits_of(np.full((3, 3), 5.0), rule) == (4.95, 5.05)
         assert limits_of(np.full((3, 3), np.nan), rule) == (0, 1)
@@ -436,11 +484,13 @@ def test_ramps_of_chosen_pixels(product_of: Callable[[str, str], Shown]) -> None
     place = int(column) + 1, int(row) + 779
     look = looks.plot(ramp, pixels=[place, (41, 809)])
     panel = look.figure.axes[-1]
-    lines = [line for line in panel.lines if len(line.get_xdata()) == 8 and line.get_linestyle() == "-"]
+    lines = [line for line in panel.lines if len(line.get_xdata()) == 8 and line.get_linestyle() != "None"]
     assert len(lines) == 6
     for number, line in enumerate(lines[:3]):
         np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 9))
         np.testing.assert_array_equal(line.get_ydata(), ramp.product["SCI"][number, :, row, column])
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 6
+    assert {"integration 1", "integration 2", "integration 3"} <= set(words(look).split("\n"))
     jumps = [line for line in panel.lines if line.get_marker() == "o" and len(line.get_xdata())]
     marked = {(x, y) for line in jumps for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}
     wanted = {
@@ -456,8 +506,17 @@ def test_ramps_of_chosen_pixels(product_of: Callable[[str, str], Shown]) -> None
 def test_rates_of_chosen_pixels(product_of: Callable[[str, str], Shown]) -> None:
     rates = product_of("v1", "rateints")
     panel = looks.plot(rates, pixels=[(41, 809)]).figure.axes[-1]
-    np.testing.assert_array_equal(panel.lines[0].get_ydata(), rates.product["SCI"][:, 30, 40])
+    np.testing.assert_array_equal(panel.lines[1].get_ydata(), rates.product["SCI"][:, 30, 40])
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("integration", "SCI (DN/s)")
+
+
+def test_many_integrations_go_from_light_to_dark() -> None:
+    values = np.arange(9 * 4, dtype=np.float32).reshape(9, 4, 1, 1)
+    panel = looks.plot(image_of(values, Ramp), pixels=[(1, 779)]).figure.axes[-1]
+    shades = [sum(line.get_color()) for line in panel.lines[1:10]]
+    assert shades == sorted(shades, reverse=True)
+    assert len(set(shades)) == 9
+    assert panel.get_title() == "chosen pixels, integrations 1 to 9 from light to dark"
 
 
 def test_pixels_that_are_not_there(product_of: Callable[[str, str], Shown]) -> None:
@@ -472,7 +531,9 @@ def test_a_pixel_is_read_alone() -> None:
     source, flags = (CountingSource(np.zeros((2, 5, 8, 9), kind)) for kind in (np.float32, np.uint8))
     datasets = {"SCI": Dataset("SCI", source), "GROUPDQ": Dataset("GROUPDQ", flags)}
     product = Ramp({**PLACE, "SUBSIZE1": 9, "SUBSIZE2": 8}, datasets, name="a")
-    view = view_frame(Shown(product), index=(1, 2))
+    view = choose_frame(Shown(product), index=(1, 2))
+    assert source.read == []
+    view = view.read()
     assert source.read == [(1, 2, ...)]
     read_pixels(view, [(3, 780), (4, 781)])
     assert source.read[1:] == flags.read == [(..., 1, 2), (..., 2, 3)]
@@ -532,7 +593,8 @@ def test_a_comparison(product_of: Callable[[str, str], Shown], tmp_path: Path) -
     assert {"A: version 0 (using cal v1)", "B: version 1 (using cal v2)", "B \u2212 A, SCI, DN/s"} <= set(
         text.split("\n")
     )
-    assert f"{np.isnan(a).sum()} have no difference (green)" in text
+    assert f"{(np.isnan(a) | np.isnan(b)).sum()} are NaN in A or B (green)" in text
+    assert len({tuple(image.get_cmap().get_bad()) for image in (one, two, between)}) == 1
 
 
 def test_a_version_compared_with_itself(product_of: Callable[[str, str], Shown]) -> None:
@@ -544,11 +606,11 @@ def test_a_version_compared_with_itself(product_of: Callable[[str, str], Shown])
 
 def test_integers_and_flags_are_compared() -> None:
     first, second = (image_of(np.array(values, np.uint16)) for values in ([[3, 5]], [[4, 1]]))
-    pair = pair_frames(first, second)
+    pair = pair_frames(*choose_pair(first, second))
     assert pair.difference.tolist() == [[1, -4]]
     assert pair.summary == "2 of 2 pixels differ; B \u2212 A: median -1.5 DN/s, largest -4 DN/s"
     flags = [Shown(Rate({}, {"DQ": np.array([values], np.uint32)}, name="a")) for values in ([1, 4, 0], [1, 6, 0])]
-    pair = pair_frames(*flags, "DQ")
+    pair = pair_frames(*choose_pair(*flags, "DQ"))
     assert pair.difference.tolist() == [[0, 1, 0]]
     assert pair.summary == "1 of 3 pixels differ"
     assert "flags differ (red)" in words(looks.compare(*flags, "DQ"))
@@ -647,7 +709,7 @@ def test_commands_refuse(filled: Pool, tmp_path: Path) -> None:
     path.write_bytes(b"mine")
     spec = f"Ramp/{NAME}"
     for options, message in (
-        ((spec, "--out", path), "exists already; nothing was written; --overwrite replaces"),
+        ((spec, "--out", path), "exists already; nothing was written; choose another name, or overwrite it (--over"),
         ((spec, "--out", tmp_path), "is a folder; give the name of a file in it"),
         ((spec, "--out", tmp_path / "b.fish"), "b.fish: the name of a picture ends in one of .png, "),
         (("*@0", "--out", new), "'*@0' fits 2 versions; a picture is of one, so name that one"),
@@ -665,6 +727,32 @@ def test_commands_refuse(filled: Pool, tmp_path: Path) -> None:
     assert call("plot", "jpl8", spec, "--out", path, "--overwrite").exit_code == 0
     with Image.open(path) as image:
         assert image.format == "PNG"
+
+
+def test_a_file_that_is_there_is_refused_last(filled: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"mine")
+    spec = f"RateInts/{NAME}@0"
+    monkeypatch.setattr(Dataset, "__getitem__", lambda *_: pytest.fail("an array was read"))
+    wrong = (
+        (("jpl9", spec), "no pool 'jpl9'"),
+        (("jpl8", "fish"), "fish"),
+        (("jpl8", spec, "--scale", "sqrt"), "there is no scale 'sqrt'"),
+        (("jpl8", spec, "--limits", "5,3"), "the first number must be below the second"),
+        (("jpl8", spec, "--cmap", "viridi"), "no colour map 'viridi'"),
+        (("jpl8", spec, "--dataset", "ERRR"), "has no dataset 'ERRR'; did you mean ERR? It has SCI"),
+        (("jpl8", spec, "--index", "9"), "there is no 9"),
+        (("jpl8", spec), "exists already; nothing was written"),
+    )
+    for (pool, one, *options), message in wrong:
+        for command in (("plot", pool, one), ("compare", pool, one, f"RateInts/{NAME}@1")):
+            with pytest.raises(MiripoolError) as caught:
+                call(*command, "--out", path, *options)
+            assert message in str(caught.value)
+    for option, message in (("--pixel=1,1", "there is no pixel x=1, y=1"), ("--flags=JUMP", "there is no flag 'JUMP'")):
+        with pytest.raises(InvalidInput, match=message):
+            call("plot", "jpl8", spec, "--out", path, option)
+    assert path.read_bytes() == b"mine"
 
 
 def test_a_file_that_appears_while_a_picture_is_drawn(
@@ -692,7 +780,7 @@ def test_real_exposures(shared_data: Path, tmp_path: Path) -> None:
         for version, folder in enumerate(("9001", "9002"))
     )
     a, b = (shown.product["SCI"][0] for shown in (old, new))
-    pair = pair_frames(old, new)
+    pair = pair_frames(*choose_pair(old, new))
     np.testing.assert_array_equal(pair.difference, b.astype(float) - a)
     assert pair.change.differing == int(((a != b) & ~np.isnan(a)).sum()) > 0
     look = looks.plot(old, pixels=[(30, 800)], flags=["DO_NOT_USE", "NON_SCIENCE"])

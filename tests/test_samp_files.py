@@ -272,7 +272,7 @@ def test_what_can_not_be_sent(filled: Pool, receiver: Receiver) -> None:
     ref = filled.ref(f"RateInts/{NAME}@0")
     with pytest.raises(NotFound, match="no program called 'nobody' is connected; connected: painter"):
         ref.send("nobody")
-    with pytest.raises(ProductNotFound, match="has no dataset 'SCX'; there are SCI"):
+    with pytest.raises(ProductNotFound, match=r"has no dataset 'SCX'; did you mean SCI\? It has SCI"):
         ref.send("painter", dataset="SCX")
     with pytest.raises(InvalidInput, match="no version was chosen"):
         filled.select("ngroups > 10000").send("painter")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import AlreadyExists, InvalidInput
+from ..errors import InvalidInput
 from ..system.outfile import is_folder
 from ..system.words import comma_separated
 from .choosing import Which, choose, count_versions
@@ -64,17 +63,18 @@ def _plot(
     overwrite: _Overwrite = False,
 ) -> None:
     """Draw one frame of a version, with its histogram; flags and the ramps of chosen pixels on request."""
-    path = _checked(out, overwrite=overwrite)
-    pixels = [place for place in map(pixel_named, pixel or []) if place is not None]
+    path = _file(out)
+    place, ends = _numbers(index), _limits(limits)
+    pixels = [chosen for chosen in map(pixel_named, pixel or []) if chosen is not None]
     names = [flag for text in flags or [] for flag in comma_separated(text)]
     with open_pool(context, name) as pool:
         _one(pool, spec).plot(
             dataset,
-            _numbers(index),
+            place,
             pixels=pixels,
             flags=names,
             scale=scale,
-            limits=_limits(limits),
+            limits=ends,
             cmap=cmap,
             out=path,
             overwrite=overwrite,
@@ -99,15 +99,16 @@ def _compare(
     overwrite: _Overwrite = False,
 ) -> None:
     """Draw the same frame of two versions, with the same limits, and what is different."""
-    path = _checked(out, overwrite=overwrite)
+    path = _file(out)
+    place, ends = _numbers(index), _limits(limits)
     with open_pool(context, name) as pool:
         a, b = _one(pool, first), _one(pool, second)
         a.compare(
             b,
             dataset,
-            _numbers(index),
+            place,
             scale=scale,
-            limits=_limits(limits),
+            limits=ends,
             cmap=cmap,
             out=path,
             overwrite=overwrite,
@@ -122,13 +123,10 @@ def _one(pool: Pool, spec: str) -> ProductRef:
     return refs[0]
 
 
-def _checked(out: str, *, overwrite: bool) -> Path:
-    """Refuse a file that is there, before anything is read."""
+def _file(out: str) -> Path:
     path = Path(out).expanduser()
     if is_folder(path):
         raise InvalidInput(f"{path} is a folder; give the name of a file in it, e.g. {path / 'picture.png'}")
-    if not overwrite and os.path.lexists(path):
-        raise AlreadyExists(f"{path} exists already; nothing was written; --overwrite replaces an existing file")
     return path
 
 

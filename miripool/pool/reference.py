@@ -322,7 +322,8 @@ class ProductRef:
         scale : {'linear', 'log', 'asinh'}, keyword-only
             The scale between the limits.
         limits : {'zscale', 'minmax', 'p99', 'p99.5', 'p99.9'} or pair of float, keyword-only
-            Which values get the colours at the ends; ``p99`` holds the central 99 percent of the values.
+            Which values get the colours at the ends; ``p99`` holds the central 99 percent of the values. Of a pair, the
+            first is below the second.
         cmap : str, keyword-only
             Colour map, as matplotlib knows it.
         out : path-like, keyword-only, optional

@@ -9,8 +9,9 @@ import numpy as np
 
 from .blocks import block_means
 from .figures import drawable
-from .frameimage import colour_map, nan_colour
+from .frameimage import colour_map
 from .limits import scaled
+from .missing import nan_colour
 from .picturefile import write_picture
 from .view import version_text
 
@@ -81,7 +82,7 @@ def write_blinking(
     palette = _palette("gray_r" if is_flags else cmap)
     norm = scaled("linear" if is_flags else scale, *pair.limits)
     pictures = [_coloured(values, norm) for values in pair.shown]
-    captions = _captions(pair, max(pictures[0].shape[1], _LEAST) - 2 * _MARGIN)
+    captions = _captions(pair, nan_colour(cmap).name, max(pictures[0].shape[1], _LEAST) - 2 * _MARGIN)
     lines = max(map(len, captions))
     images = [_drawn(picture, caption, lines, palette) for picture, caption in zip(pictures, captions, strict=True)]
     file = io.BytesIO()
@@ -94,7 +95,7 @@ def _palette(cmap: str) -> list[int]:
 
     colours = colour_map(cmap)
     shades = colours(np.linspace(0, 1, _COLOURS))[:, :3]
-    table = np.vstack([shades, to_rgb(nan_colour(cmap)), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
+    table = np.vstack([shades, to_rgb(nan_colour(cmap).code), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
     found: list[int] = np.rint(table * 255).astype(int).ravel().tolist()
     return found
 
@@ -111,15 +112,16 @@ def _coloured(values: NDArray[Any], norm: Normalize) -> NDArray[np.uint8]:
     return np.where(finite, numbers, _NAN).astype(np.uint8)[::-1].repeat(rows, 0).repeat(columns, 1)
 
 
-def _captions(pair: FramePair, width: int) -> list[list[str]]:
+def _captions(pair: FramePair, nan: str, width: int) -> list[list[str]]:
     """Say below each other which version it is, which frame, and what the colours mean."""
     grid, low, high = pair.first.grid, *pair.limits
     unit = f" {pair.first.unit}" if pair.first.unit else ""
     colours = "black: any flag" if pair.first.dataset.is_flags else f"colours from {low:.5g} to {high:.5g}{unit}"
     where = f"x {grid.x} to {grid.x + grid.columns - 1}, y {grid.y} to {grid.y + grid.rows - 1}"
     found = []
-    for letter, view in (("A", pair.first), ("B", pair.second)):
-        texts = (f"{letter}: {version_text(view.ref)}", f"{view.text}; {colours}", where)
+    for letter, view, values in zip("AB", (pair.first, pair.second), pair.shown, strict=True):
+        note = "" if np.isfinite(values).all() else f"; {nan}: {'not finite' if np.isinf(view.values).any() else 'NaN'}"
+        texts = (f"{letter}: {version_text(view.ref)}", f"{view.text}; {colours}", f"{where}{note}")
         found.append([line for text in texts for line in drawable(text, int(width / _LETTER))])
     return found
 

@@ -16,9 +16,23 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["drawable", "new_figure", "plain_text", "save_figure", "show_times", "time_limits"]
+__all__ = ["drawable", "need_matplotlib", "new_figure", "plain_text", "save_figure", "show_times", "time_limits"]
 
 _DPI = 150
+
+
+def need_matplotlib() -> None:
+    """Say how to install matplotlib if it is missing.
+
+    Raises
+    ------
+    InvalidInput
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise InvalidInput("plots need matplotlib; install it with pip install 'miripool[plot]'") from None
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -39,11 +53,10 @@ def new_figure(width: float, height: float) -> Figure:
     InvalidInput
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InvalidInput("plots need matplotlib; install it with pip install 'miripool[plot]'") from None
+    need_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

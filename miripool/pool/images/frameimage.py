@@ -9,38 +9,70 @@ import numpy as np
 from ...errors import InvalidInput
 from ...model.keywords import suggest
 from .blocks import any_in_blocks, block_means, bounded, drawn_step
-from .limits import scaled
+from .figures import need_matplotlib
+from .limits import check_limits, check_scale, scaled
+from .missing import nan_colour
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
+    from matplotlib.ticker import MaxNLocator
     from numpy.typing import NDArray
 
     from .view import Grid
 
-__all__ = ["colour_map", "draw_colour_bar", "draw_image", "draw_overlay", "draw_scale_bar", "drawn_size", "nan_colour"]
+__all__ = [
+    "check_colours",
+    "colour_map",
+    "draw_colour_bar",
+    "draw_image",
+    "draw_overlay",
+    "draw_scale_bar",
+    "drawn_size",
+]
 
 _MARKED: Final = 400
 """Rows and columns of flags that are drawn: a flagged pixel of a FULL frame is a point that can be seen."""
 _FLAT: Final = 16
 """Ratio of the sides from which pixels are not drawn as squares: a frame of one row could not be seen."""
-_NAN: Final = {"viridis": "#9a9a9a", "cividis": "#c0392b", "RdBu_r": "#6b8f3c"}
-"""Colours of what has no number, by colour map."""
-_VEIL: Final = 0.4
-"""Opacity of a flag that most pixels have, as in the first group of a ramp: the frame is seen behind it."""
+_TURNED: Final = 5
+"""Ratio of the sides from which numbers of columns stand upright: there is no room for two beside each other."""
 _TICKS: Final = 6
 """Ticks along the longer side of a frame."""
 _NICE: Final = (1, 2, 5)
 
 
-def colour_map(name: str) -> Colormap:
+def check_colours(scale: str, limits: str | Sequence[float], cmap: str) -> None:
+    """Refuse colours that can't be drawn, before arrays are read.
+
+    Parameters
+    ----------
+    scale, limits, cmap : object
+        As for `ProductRef.plot`.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such scale, limits or map; or if matplotlib is not installed.
+    """
+    need_matplotlib()
+    check_scale(scale)
+    check_limits(limits)
+    colour_map(cmap)
+
+
+def colour_map(name: str, *beside: str) -> Colormap:
     """Give a colour map in which NaN has a colour that no number has.
 
     Parameters
     ----------
     name : str
         As matplotlib knows it.
+    *beside : str
+        Maps in the same picture, in which NaN has the same colour.
 
     Returns
     -------
@@ -58,23 +90,7 @@ def colour_map(name: str) -> Colormap:
         near = suggest(name, list(colormaps))
         hint = f"did you mean {' or '.join(near)}?" if near else "gray, viridis, magma and inferno are some"
         raise InvalidInput(f"matplotlib has no colour map {name!r}; {hint}")
-    return colormaps[name].with_extremes(bad=nan_colour(name))
-
-
-def nan_colour(name: str) -> str:
-    """Give the colour of NaN in a colour map.
-
-    Parameters
-    ----------
-    name : str
-        As matplotlib knows it; it may end in ``_r``.
-
-    Returns
-    -------
-    str
-        As ``#rrggbb``.
-    """
-    return _NAN.get(name) or _NAN.get(name.removesuffix("_r"), "#2a9d9a")
+    return colormaps[name].with_extremes(bad=nan_colour(name, *beside).code)
 
 
 def draw_image(
@@ -86,6 +102,7 @@ def draw_image(
     scale: str = "linear",
     cmap: str = "gray",
     step: int = 1,
+    beside: tuple[str, ...] = (),
 ) -> AxesImage:
     """Draw a frame, or means of its blocks where it is large; its first row is the lowest.
 
@@ -103,19 +120,19 @@ def draw_image(
         The scale between the limits, and the name of the colour map.
     step : int, keyword-only
         Rows and columns of the frame that a value stands for.
+    beside : tuple of str, keyword-only
+        Colour maps in the same picture, as for `colour_map`.
 
     Returns
     -------
     matplotlib.image.AxesImage
         For a colour bar.
     """
-    from matplotlib.ticker import MaxNLocator
-
     fold = drawn_step(values.shape)
     shown = values if fold == 1 else block_means(values, fold)
     image = axes.imshow(
         bounded(shown),
-        cmap=colour_map(cmap),
+        cmap=colour_map(cmap, *beside),
         norm=scaled(scale, *limits),
         origin="lower",
         extent=_extent(grid, shown.shape, fold * step),
@@ -127,11 +144,25 @@ def draw_image(
     axes.set_ylim(bottom, top)
     for axis, side in ((axes.xaxis, grid.columns), (axes.yaxis, grid.rows)):
         most = _TICKS if _aspect(grid) == "auto" else max(2, round(_TICKS * side / max(grid.rows, grid.columns)))
-        axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
+        axis.set_major_locator(_located(most, side, axis.get_view_interval()))
+    if grid.rows > _TURNED * grid.columns and _aspect(grid) == "equal":
+        axes.tick_params(axis="x", labelrotation=90)
     names = grid.axis_names
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
     return image
+
+
+def _located(most: int, side: int, ends: tuple[float, float]) -> MaxNLocator:
+    """Give a locator of ticks at whole numbers, two of which are on the axis if it has two pixels."""
+    from matplotlib.ticker import MaxNLocator
+
+    for number in range(most, most + _TICKS):
+        locator = MaxNLocator(number, integer=True, min_n_ticks=1)
+        ticks = np.asarray(locator.tick_values(*ends))
+        if np.count_nonzero((ticks > ends[0]) & (ticks < ends[1])) >= min(2, side):
+            break
+    return locator
 
 
 def _extent(grid: Grid, shape: tuple[int, ...], step: int) -> tuple[float, float, float, float]:
@@ -165,7 +196,7 @@ def _aspect(grid: Grid) -> Literal["equal", "auto"]:
     return "equal" if sides[1] <= _FLAT * sides[0] else "auto"
 
 
-def draw_overlay(axes: Axes, grid: Grid, colour: str, mask: NDArray[np.bool_]) -> None:
+def draw_overlay(axes: Axes, grid: Grid, colour: tuple[str, float], mask: NDArray[np.bool_]) -> None:
     """Colour the pixels of a mask, on top of what is drawn.
 
     Parameters
@@ -174,8 +205,8 @@ def draw_overlay(axes: Axes, grid: Grid, colour: str, mask: NDArray[np.bool_]) -
         With the frame.
     grid : Grid
         How its pixels are numbered.
-    colour : str
-        As matplotlib knows it.
+    colour : tuple of str and float
+        As matplotlib knows it, and its opacity.
     mask : ndarray of bool, shape (ny, nx)
         The pixels.
     """
@@ -184,7 +215,7 @@ def draw_overlay(axes: Axes, grid: Grid, colour: str, mask: NDArray[np.bool_]) -
     step = max(1, -(-max(grid.rows, grid.columns) // _MARKED))
     marked = any_in_blocks(mask, step)
     layer = np.zeros((*marked.shape, 4), np.float32)
-    layer[marked] = to_rgba(colour, _VEIL if mask.mean() > 0.5 and colour != "black" else 1.0)
+    layer[marked] = to_rgba(*colour)
     extent = _extent(grid, marked.shape, step)
     axes.imshow(layer, origin="lower", extent=extent, aspect=_aspect(grid), interpolation="nearest", zorder=1.5)
     left, right, bottom, top = grid.extent
@@ -219,7 +250,7 @@ def draw_colour_bar(image: AxesImage, values: NDArray[Any], label: str, width: f
 
 
 def draw_scale_bar(axes: Axes, grid: Grid) -> None:
-    """Draw a length above the right end of a frame: in arcseconds where their number in a pixel is known, or in pixels.
+    """Draw a length below the label of the columns: in arcseconds where their number in a pixel is known, or in pixels.
 
     Parameters
     ----------
@@ -235,10 +266,18 @@ def draw_scale_bar(axes: Axes, grid: Grid) -> None:
         length = _nice(grid.columns * grid.scale / 5)
         pixels = length / grid.scale
         label = f"{length:g}\u2033 ({pixels:.3g} pixels)"
-    right = grid.extent[1]
-    place = axes.get_xaxis_transform()
-    axes.plot([right - pixels, right], [1.015, 1.015], color="black", lw=2, transform=place, clip_on=False)
-    axes.set_title(label, loc="right", fontsize="medium", pad=11)
+    right, below = grid.extent[1], ("data", axes.xaxis.label)  # -1 is the label's height below it
+    bar = {"arrowstyle": "-", "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (right - pixels, -1), xycoords=below, xytext=(right, -1), textcoords=below, arrowprops=bar)
+    axes.annotate(
+        label,
+        (right - pixels, -1),
+        xycoords=below,
+        xytext=(-5, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+    )
 
 
 def _nice(length: float) -> float:

@@ -129,9 +129,9 @@ def image_named(product: Product, name: str | None = None) -> Dataset:
             raise InvalidInput(f"{product.kind} {product.name} has no frames; {there}")
         return images.get("SCI", next(iter(images.values())))
     if name not in product.datasets:
-        near = suggest(name, list(product.datasets)) or list(product.datasets)
-        there = f"; there are {', '.join(near)}" if near else "; it has none"
-        raise ProductNotFound(f"{product.name} has no dataset {name!r}{there}")
+        near = suggest(name, product.datasets)
+        hint = f"did you mean {' or '.join(near)}? It has" if near else "it has"
+        raise ProductNotFound(f"{product.name} has no dataset {name!r}; {hint} {', '.join(product.datasets) or 'none'}")
     if name not in images:
         shape = product.datasets[name].shape
         others = f"; those that have some are {', '.join(images)}" if images else ""

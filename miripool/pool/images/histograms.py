@@ -55,10 +55,8 @@ def draw_histogram(axes: Axes, values: NDArray[Any], limits: tuple[float, float]
     axes.set_xlim(*ends)
     for limit in limits:
         axes.axvline(limit, color="C3", lw=1.3, ls="--")
-    beyond = [f"{below:,} below", f"{above:,} above the axis"]
-    axes.set_title(
-        f"limits of the colours (dashed):\n{limits[0]:.5g} to {limits[1]:.5g}\n{', '.join(beyond)}", fontsize="small"
-    )
+    beyond = f"outside this histogram:\n{below:,} lower, {above:,} higher"
+    axes.set_title(f"limits of the colours (dashed):\n{limits[0]:.5g} to {limits[1]:.5g}\n{beyond}", fontsize="small")
     axes.grid(alpha=0.3)
 
 

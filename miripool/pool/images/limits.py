@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from numpy.typing import NDArray
 
-__all__ = ["LIMITS", "SCALES", "extremes", "limits_of", "limits_within", "scaled", "symmetric_limits"]
+__all__ = [
+    "LIMITS",
+    "SCALES",
+    "check_limits",
+    "check_scale",
+    "extremes",
+    "limits_of",
+    "limits_within",
+    "scaled",
+    "symmetric_limits",
+]
 
 SCALES: Final = ("linear", "log", "asinh")
 """Names of scales."""
@@ -82,10 +92,9 @@ def limits_within(
     InvalidInput
         As for `limits_of`.
     """
+    check_limits(rule)
     if not isinstance(rule, str):
-        return _given(rule)
-    if rule not in LIMITS:
-        raise InvalidInput(f"there are no limits {rule!r}; choose one of {', '.join(LIMITS)}, or give two numbers")
+        return float(rule[0]), float(rule[1])
     low, high = (max(-BOUND, min(end, BOUND)) for end in ends)
     if np.isnan(ends).any():
         return 0.0, 1.0
@@ -104,6 +113,25 @@ def limits_within(
     around = abs(low) * 0.01
     around = around if around > _LEAST else 0.5
     return low - around, high + around
+
+
+def check_limits(rule: str | Sequence[float]) -> None:
+    """Refuse limits between which no colours can be spread, before values are read.
+
+    Parameters
+    ----------
+    rule : str or pair of float
+        As for `limits_of`.
+
+    Raises
+    ------
+    InvalidInput
+        As for `limits_of`.
+    """
+    if not isinstance(rule, str):
+        _check_given(rule)
+    elif rule not in LIMITS:
+        raise InvalidInput(f"there are no limits {rule!r}; choose one of {', '.join(LIMITS)}, or give two numbers")
 
 
 def extremes(values: NDArray[Any]) -> tuple[float, float]:
@@ -131,17 +159,18 @@ def _are_apart(low: float, high: float) -> bool:
     return high - low > max(_LEAST, _SHADES * float(np.spacing(max(abs(low), abs(high)))))
 
 
-def _given(rule: Sequence[float]) -> tuple[float, float]:
-    limits = sorted(map(float, rule))
-    if len(limits) != 2 or not np.isfinite(limits).all() or limits[0] == limits[1]:
-        raise InvalidInput(f"limits are two different finite numbers, e.g. (0, 500), not {tuple(rule)}")
+def _check_given(rule: Sequence[float]) -> None:
+    limits = list(map(float, rule))
+    if len(limits) != 2 or not np.isfinite(limits).all():
+        raise InvalidInput(f"limits are two finite numbers, e.g. (0, 500), not {tuple(rule)}")
+    if limits[0] >= limits[1]:
+        raise InvalidInput(f"limits {tuple(rule)}: the first number must be below the second, e.g. (0, 500)")
     if max(map(abs, limits)) > BOUND:
         raise InvalidInput(f"limits lie between -{BOUND:g} and {BOUND:g}; {tuple(rule)} are too large to be drawn")
     if not _are_apart(*limits):
         raise InvalidInput(
             f"limits {tuple(rule)} are too close to each other: there is no room for colours between them"
         )
-    return limits[0], limits[1]
 
 
 def _zscale(known: NDArray[np.float64]) -> tuple[float, float]:
@@ -168,6 +197,23 @@ def symmetric_limits(some: NDArray[Any], ends: tuple[float, float]) -> tuple[flo
     return -most, most
 
 
+def check_scale(scale: str) -> None:
+    """Refuse a scale that there is not.
+
+    Parameters
+    ----------
+    scale : str
+        A name.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none of `SCALES`.
+    """
+    if scale not in SCALES:
+        raise InvalidInput(f"there is no scale {scale!r}; choose one of {', '.join(SCALES)}")
+
+
 def scaled(scale: str, low: float, high: float) -> Normalize:
     """Give what turns values into places on a colour map.
 
@@ -190,8 +236,7 @@ def scaled(scale: str, low: float, high: float) -> Normalize:
     """
     from matplotlib.colors import FuncNorm, Normalize
 
-    if scale not in SCALES:
-        raise InvalidInput(f"there is no scale {scale!r}; choose one of {', '.join(SCALES)}")
+    check_scale(scale)
     if scale == "linear":
         return Normalize(low, high)
     width = high - low

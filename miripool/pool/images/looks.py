@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from .blink import write_blinking
 from .comparison import draw_pair
 from .figures import save_figure
-from .pairs import pair_frames
-from .picturefile import format_of
-from .quicklook import draw_frame
+from .frameimage import check_colours
+from .pairs import choose_pair, pair_frames
+from .picturefile import format_of, refuse_taken
+from .quicklook import check_marks, draw_frame
+from .view import choose_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +101,13 @@ def plot(
         The picture.
     """
     if out is not None:
-        format_of(out)  # before anything is read
-    figure = draw_frame(ref, dataset, index, pixels=pixels, flags=flags, scale=scale, limits=limits, cmap=cmap)
-    look = Look(figure)
+        format_of(out)
+    check_colours(scale, limits, cmap)
+    frame = choose_frame(ref, dataset, index)
+    check_marks(frame, pixels, flags)
+    if out is not None:
+        refuse_taken(out, overwrite=overwrite)  # last: who renames the file at once has no other error left
+    look = Look(draw_frame(frame, pixels=pixels, flags=flags, scale=scale, limits=limits, cmap=cmap))
     if out is not None:
         look.save(out, overwrite=overwrite)
     return look
@@ -134,7 +140,11 @@ def compare(
         The picture.
     """
     kind = "" if out is None else format_of(out, more=("gif",))
-    pair = pair_frames(first, second, dataset, index, limits=limits)
+    check_colours(scale, limits, cmap)
+    frames = choose_pair(first, second, dataset, index)
+    if out is not None:
+        refuse_taken(out, overwrite=overwrite)
+    pair = pair_frames(*frames, limits=limits)
     look = Look(draw_pair(pair, scale=scale, cmap=cmap))
     if out is not None and kind == "gif":
         write_blinking(pair, out, scale=scale, cmap=cmap, overwrite=overwrite)

@@ -12,16 +12,16 @@ from ...errors import InvalidInput
 from .blocks import bands, drawn_step, means_of_bands, sampled
 from .frames import science_values
 from .limits import extremes, limits_within, symmetric_limits
-from .view import version_text, view_frame
+from .view import choose_frame, version_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from .view import FrameView, Pictured
+    from .view import FrameChoice, FrameView, Pictured
 
-__all__ = ["FramePair", "pair_frames"]
+__all__ = ["FramePair", "choose_pair", "pair_frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Change:
         Pixels that differ. NaN equals NaN.
     lost : int
         Pixels whose difference is not finite.
+    missing : int
+        Those of them that are NaN in one of the frames.
     median : float
         Of the finite differences, of an even sample of four million where there are more; NaN if there is none.
     ends : tuple of float
@@ -42,6 +44,7 @@ class Change:
 
     differing: int
     lost: int
+    missing: int
     median: float
     ends: tuple[float, float]
 
@@ -87,15 +90,10 @@ class FramePair:
         return f"{pixels}; B \u2212 A: median {change.median:.4g}{unit}, largest {most:.4g}{unit}"
 
 
-def pair_frames(
-    first: Pictured,
-    second: Pictured,
-    dataset: str | None = None,
-    index: int | Sequence[int] | None = None,
-    *,
-    limits: str | Sequence[float] = "zscale",
-) -> FramePair:
-    """Read the same frame of two versions.
+def choose_pair(
+    first: Pictured, second: Pictured, dataset: str | None = None, index: int | Sequence[int] | None = None
+) -> tuple[FrameChoice, FrameChoice]:
+    """Choose the same frame of two versions; no array is read.
 
     Parameters
     ----------
@@ -105,6 +103,30 @@ def pair_frames(
         Name of the dataset in both; SCI unless given, or the first that has frames.
     index : int or sequence of int, optional
         0-based numbers of integration and group, as for `whole_index`.
+
+    Returns
+    -------
+    tuple of FrameChoice
+        Both frames.
+
+    Raises
+    ------
+    ProductNotFound, InvalidInput
+        If one has no such dataset or frame; if shapes, places on the detector or units differ.
+    """
+    a = choose_frame(first, dataset, index)
+    b = choose_frame(second, a.dataset.name, index)
+    _refuse_unlike(a, b)
+    return a, b
+
+
+def pair_frames(first: FrameChoice, second: FrameChoice, *, limits: str | Sequence[float] = "zscale") -> FramePair:
+    """Read the same frame of two versions.
+
+    Parameters
+    ----------
+    first, second : FrameChoice
+        As `choose_pair` gives them.
     limits : str or pair of float, keyword-only
         As for `limits_of`, which looks at both frames together.
 
@@ -115,12 +137,10 @@ def pair_frames(
 
     Raises
     ------
-    ProductNotFound, InvalidInput
-        If one has no such dataset or frame; if shapes, places on the detector or units differ.
+    InvalidInput
+        As for `limits_of`.
     """
-    a = view_frame(first, dataset, index)
-    b = view_frame(second, a.dataset.name, index)
-    _refuse_unlike(a, b)
+    a, b = first.read(), second.read()
     shape, step, flags = a.values.shape, drawn_step(a.values.shape), a.dataset.is_flags
 
     def difference(rows: slice) -> NDArray[np.float64]:
@@ -159,22 +179,24 @@ def _limits(a: FrameView, b: FrameView, rule: str | Sequence[float]) -> tuple[fl
 def _change(
     a: FrameView, b: FrameView, difference: Callable[[slice], NDArray[np.float64]], some: NDArray[np.float64]
 ) -> Change:
-    differing = lost = 0
+    differing = lost = missing = 0
     low, high = np.inf, -np.inf
     for rows in bands(a.values.shape):
         one, two, change = a.values[rows], b.values[rows], difference(rows)
-        differing += int(np.count_nonzero((one != two) & ~(np.isnan(one) & np.isnan(two))))
+        no_one, no_two = np.isnan(one), np.isnan(two)
+        differing += int(np.count_nonzero((one != two) & ~(no_one & no_two)))
+        missing += int(np.count_nonzero(no_one | no_two))
         known = change[np.isfinite(change)]
         lost += change.size - known.size
         low, high = min(low, known.min(initial=np.inf)), max(high, known.max(initial=-np.inf))
     finite = some[np.isfinite(some)]
     median = float(np.median(finite)) if finite.size else np.nan
-    return Change(differing, lost, median, (float(low), float(high)) if low <= high else (np.nan, np.nan))
+    return Change(differing, lost, missing, median, (float(low), float(high)) if low <= high else (np.nan, np.nan))
 
 
-def _refuse_unlike(a: FrameView, b: FrameView) -> None:
+def _refuse_unlike(a: FrameChoice, b: FrameChoice) -> None:
     what = f"dataset {a.dataset.name} of {version_text(a.ref)} and of {version_text(b.ref)}"
-    if len(a.index) != len(b.index) or a.values.shape != b.values.shape:
+    if len(a.index) != len(b.index) or a.dataset.shape[-2:] != b.dataset.shape[-2:]:
         raise InvalidInput(
             f"{what} have the shapes {a.dataset.shape} and {b.dataset.shape}; frames of one shape can be compared"
         )

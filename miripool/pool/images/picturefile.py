@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
-from ...errors import InvalidInput
-from ...system.outfile import writing_file
+from ...errors import AlreadyExists, FileMissing, InvalidInput
+from ...system.outfile import is_folder, writing_file
 
-__all__ = ["FORMATS", "format_of", "write_picture"]
+__all__ = ["FORMATS", "format_of", "refuse_taken", "write_picture"]
 
 FORMATS: Final = ("png", "pdf", "svg", "svgz", "jpg", "jpeg", "tif", "tiff", "webp", "eps", "ps")
 """Suffixes of figures. They need matplotlib alone; pgf, which it writes too, needs LaTeX."""
@@ -39,6 +40,33 @@ def format_of(path: str | Path, *, more: tuple[str, ...] = ()) -> str:
         known = ", ".join(f".{name}" for name in (*FORMATS, *more))
         raise InvalidInput(f"{path}: the name of a picture ends in one of {known}")
     return found
+
+
+def refuse_taken(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse a file that can't be written, before arrays are read.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    overwrite : bool, keyword-only
+        A file that is there may be replaced.
+
+    Raises
+    ------
+    AlreadyExists
+        If there is a file of that name.
+    FileMissing
+        If its folder is not there.
+    """
+    path = Path(path)
+    if not overwrite and os.path.lexists(path):
+        raise AlreadyExists(
+            f"{path} exists already; nothing was written; choose another name, or overwrite it "
+            "(--overwrite, overwrite=True)"
+        )
+    if not is_folder(path.parent):
+        raise FileMissing(f"{path.parent}: no such folder; make it first")
 
 
 def write_picture(picture: bytes, path: str | Path, *, overwrite: bool = True) -> Path:

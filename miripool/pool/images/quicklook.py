@@ -8,13 +8,14 @@ import numpy as np
 
 from ...errors import InvalidInput
 from .figures import new_figure, plain_text
-from .flags import count_flags, flags_named, read_flags
-from .frameimage import draw_colour_bar, draw_image, draw_overlay, draw_scale_bar, drawn_size, nan_colour
+from .flags import count_flags, flags_named, flags_of, read_flags
+from .frameimage import draw_colour_bar, draw_image, draw_overlay, draw_scale_bar, drawn_size
 from .frames import science_values
 from .histograms import draw_flag_counts, draw_histogram
 from .limits import limits_of
-from .ramps import draw_pixels, read_pixels
-from .view import version_text, view_frame
+from .missing import nan_colour
+from .ramps import check_pixels, draw_pixels, read_pixels
+from .view import version_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from .view import FrameView, Pictured
+    from .view import FrameChoice, FrameView
 
-__all__ = ["draw_frame"]
+__all__ = ["check_marks", "draw_frame"]
 
 _WIDE: Final = 6.2
 _HIGH: Final = 7.5
@@ -39,14 +40,38 @@ _BESIDE: Final = 3.6
 _FLAG_COLOURS: Final = ("#d55e00", "#56b4e9", "#f0e442", "#009e73", "#cc79a7", "#0072b2")
 """By Okabe and Ito; people with any colour vision tell them apart."""
 
-_Key = tuple[str, str]
-"""A colour, and what it stands for."""
+_VEIL: Final = 0.4
+"""Opacity of a flag that most pixels have, as in the first group of a ramp: the frame is seen behind it."""
+
+_Key = tuple[tuple[str, float], str]
+"""A colour with its opacity, and what it stands for."""
+
+
+def check_marks(frame: FrameChoice, pixels: Sequence[tuple[int, int]], flags: Sequence[str]) -> None:
+    """Refuse pixels and flags that can't be drawn, before arrays are read.
+
+    Parameters
+    ----------
+    frame : FrameChoice
+        The frame.
+    pixels, flags : object
+        As for `ProductRef.plot`.
+
+    Raises
+    ------
+    InvalidInput
+        If there are no such pixels or flags, or too many.
+    """
+    bits = flags_named(flags)
+    if len(bits) > len(_FLAG_COLOURS):
+        raise InvalidInput(f"{len(bits)} flags are too many to tell apart; choose at most {len(_FLAG_COLOURS)}")
+    if bits and not flags_of(frame.ref.product)[frame.dataset.name]:
+        raise InvalidInput(f"{frame.ref.kind} {frame.ref.name} has no flags of the pixels of {frame.dataset.name}")
+    check_pixels(frame, pixels)
 
 
 def draw_frame(
-    ref: Pictured,
-    dataset: str | None = None,
-    index: int | Sequence[int] | None = None,
+    frame: FrameChoice,
     *,
     pixels: Sequence[tuple[int, int]] = (),
     flags: Sequence[str] = (),
@@ -58,7 +83,9 @@ def draw_frame(
 
     Parameters
     ----------
-    ref, dataset, index, pixels, flags, scale, limits, cmap : object
+    frame : FrameChoice
+        The frame.
+    pixels, flags, scale, limits, cmap : object
         As for `ProductRef.plot`.
 
     Returns
@@ -68,13 +95,12 @@ def draw_frame(
 
     Raises
     ------
-    ProductNotFound, InvalidInput
+    InvalidInput
         As for `ProductRef.plot`.
     """
+    check_marks(frame, pixels, flags)
     bits = flags_named(flags)
-    if len(bits) > len(_FLAG_COLOURS):
-        raise InvalidInput(f"{len(bits)} flags are too many to tell apart; choose at most {len(_FLAG_COLOURS)}")
-    view = view_frame(ref, dataset, index)
+    view = frame.read()
     chosen = read_pixels(view, pixels)
     wide, high = (max(_SHORT, side) for side in drawn_size(view.grid, _WIDE, _HIGH))
     figure = new_figure(wide + _BAR + _BESIDE, high + 1.4 + (3.4 if chosen else 0))
@@ -111,7 +137,7 @@ def _draw_values(
     draw_histogram(side, values, limits, label)
     lost = values.size - int(np.count_nonzero(np.isfinite(values)))
     what = "not finite" if np.isinf(values).any() else "NaN"
-    return [(nan_colour(cmap), f"{what}: {_pixels(lost)}")] if lost else []
+    return [((nan_colour(cmap).code, 1.0), f"{what}: {_pixels(lost)}")] if lost else []
 
 
 def _draw_bits(axes: Axes, side: Axes, view: FrameView, bits: dict[str, int]) -> list[_Key]:
@@ -120,27 +146,28 @@ def _draw_bits(axes: Axes, side: Axes, view: FrameView, bits: dict[str, int]) ->
     draw_image(axes, np.broadcast_to(np.float32(0), flags.shape), view.grid, (-1.0, 0.0), cmap="gray")
     draw_flag_counts(side, count_flags(flags))
     if bits:
-        return _mark(axes, view, flags, bits)
-    draw_overlay(axes, view.grid, "black", flags != 0)
-    return [("black", f"any flag: {_pixels(int(np.count_nonzero(flags)))}")]
+        return _mark(axes, view, flags, bits, veil=1.0)
+    draw_overlay(axes, view.grid, ("black", 1.0), flags != 0)
+    return [(("black", 1.0), f"any flag: {_pixels(int(np.count_nonzero(flags)))}")]
 
 
 def _draw_flags(axes: Axes, view: FrameView, bits: dict[str, int]) -> list[_Key]:
     if not bits:
         return []
     flags = read_flags(view.ref.product, view.dataset, view.index)
-    if flags is None:
-        raise InvalidInput(f"{view.ref.kind} {view.ref.name} has no flags of the pixels of {view.dataset.name}")
-    return _mark(axes, view, flags, bits)
+    return [] if flags is None else _mark(axes, view, flags, bits, veil=_VEIL)
 
 
-def _mark(axes: Axes, view: FrameView, flags: NDArray[np.uint32], bits: dict[str, int]) -> list[_Key]:
-    entries = []
+def _mark(axes: Axes, view: FrameView, flags: NDArray[np.uint32], bits: dict[str, int], *, veil: float) -> list[_Key]:
+    """Colour the pixels that have flags; rare flags lie on top of frequent ones."""
+    found = {}
     for colour, (name, bit) in zip(_FLAG_COLOURS, bits.items(), strict=False):
         mask = (flags & np.uint32(bit)) != 0
-        draw_overlay(axes, view.grid, colour, mask)
-        entries.append((colour, f"{name}: {_pixels(int(np.count_nonzero(mask)))}"))
-    return entries
+        count = int(np.count_nonzero(mask))
+        found[count, name] = (colour, veil if count > 0.5 * mask.size else 1.0), mask
+    for key in sorted(found, reverse=True):
+        draw_overlay(axes, view.grid, *found[key])
+    return [(colour, f"{name}: {_pixels(count)}") for (count, name), (colour, _) in found.items()]
 
 
 def _pixels(count: int) -> str:

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from ...model.product import Product
 
 __all__ = [
+    "FrameChoice",
     "FrameView",
     "Grid",
     "Pictured",
+    "choose_frame",
     "frame_text",
     "grid_of",
     "number_text",
     "unit_of",
     "version_text",
-    "view_frame",
 ]
 
 
@@ -122,8 +123,8 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameView:
-    """One frame of a version.
+class FrameChoice:
+    """One frame of a version, which is not read yet.
 
     Attributes
     ----------
@@ -133,8 +134,6 @@ class FrameView:
         Its dataset.
     index : tuple of int
         One 0-based number for each axis before the last two.
-    values : ndarray, shape (ny, nx)
-        float32 or float64; unsigned integers of 32 bits for DQ flags.
     grid : Grid
         How its pixels are numbered.
     unit : str
@@ -144,7 +143,6 @@ class FrameView:
     ref: Pictured
     dataset: Dataset
     index: tuple[int, ...]
-    values: NDArray[Any]
     grid: Grid
     unit: str
 
@@ -153,9 +151,33 @@ class FrameView:
         """Which frame it is, in words."""
         return frame_text(self.ref.kind, self.dataset, self.index)
 
+    def read(self) -> FrameView:
+        """Read the frame.
 
-def view_frame(ref: Pictured, dataset: str | None = None, index: int | Sequence[int] | None = None) -> FrameView:
-    """Read one frame of a version.
+        Returns
+        -------
+        FrameView
+            The frame.
+        """
+        values = read_frame(self.dataset, self.index)
+        return FrameView(self.ref, self.dataset, self.index, self.grid, self.unit, values)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameView(FrameChoice):
+    """One frame of a version, with its values.
+
+    Attributes
+    ----------
+    values : ndarray, shape (ny, nx)
+        float32 or float64; unsigned integers of 32 bits for DQ flags.
+    """
+
+    values: NDArray[Any]
+
+
+def choose_frame(ref: Pictured, dataset: str | None = None, index: int | Sequence[int] | None = None) -> FrameChoice:
+    """Choose one frame of a version; no array is read.
 
     Parameters
     ----------
@@ -168,8 +190,8 @@ def view_frame(ref: Pictured, dataset: str | None = None, index: int | Sequence[
 
     Returns
     -------
-    FrameView
-        The frame.
+    FrameChoice
+        The frame, which can be read.
 
     Raises
     ------
@@ -178,9 +200,7 @@ def view_frame(ref: Pictured, dataset: str | None = None, index: int | Sequence[
     """
     product = ref.product
     chosen = image_named(product, dataset)
-    place = whole_index(chosen, index)
-    values = read_frame(chosen, place)
-    return FrameView(ref, chosen, place, values, grid_of(product, chosen), unit_of(product, chosen))
+    return FrameChoice(ref, chosen, whole_index(chosen, index), grid_of(product, chosen), unit_of(product, chosen))
 
 
 def grid_of(product: Product, dataset: Dataset) -> Grid:
