@@ -604,6 +604,13 @@ def test_a_version_compared_with_itself(product_of: Callable[[str, str], Shown])
     assert look.figure.axes[2].images[0].get_clim() == (-1, 1)
 
 
+def test_a_comparison_names_what_is_not_finite() -> None:
+    first, second = (image_of(np.array([[3, last]], np.float32)) for last in (np.nan, 1))
+    assert "1 is NaN in A or B (green)" in words(looks.compare(first, second))
+    assert "1 is NaN or infinite (green)" in words(looks.compare(image_of(np.array([[3, np.inf]])), second))
+    assert "NaN" not in words(looks.compare(second, second))
+
+
 def test_integers_and_flags_are_compared() -> None:
     first, second = (image_of(np.array(values, np.uint16)) for values in ([[3, 5]], [[4, 1]]))
     pair = pair_frames(*choose_pair(first, second))

@@ -106,7 +106,7 @@ def plot(
     frame = choose_frame(ref, dataset, index)
     check_marks(frame, pixels, flags)
     if out is not None:
-        refuse_taken(out, overwrite=overwrite)  # last: who renames the file at once has no other error left
+        refuse_taken(out, overwrite=overwrite)  # last: a user who chooses another name then meets no further error
     look = Look(draw_frame(frame, pixels=pixels, flags=flags, scale=scale, limits=limits, cmap=cmap))
     if out is not None:
         look.save(out, overwrite=overwrite)
