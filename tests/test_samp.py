@@ -61,6 +61,8 @@ def test_words_when_nobody_is_meant() -> None:
         find_clients([TOPCAT], "")
     with pytest.raises(NotFound, match="In a DS9 that runs already, choose File, SAMP, Connect"):
         find_clients([TOPCAT], "ds9")
+    with pytest.raises(NotFound, match="In a TOPCAT that runs already, choose Interop, Register with Hub"):
+        find_clients([DS9], "topcat")
     with pytest.raises(NotFound, match="topcat does not take images"):
         find_clients([TOPCAT, DS9], "topcat", tables=False)
 
@@ -308,6 +310,19 @@ def test_a_receiver_that_does_not_answer_or_leaves(receiver: Receiver) -> None:
                 sending.result(60)
         with pytest.raises(ProgramError, match="leaver can't be reached by the SAMP hub"):
             send_image(connection, there, "file:///a.fits", "a")
+
+
+@pytest.mark.slow
+def test_who_waits_is_not_silent(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.answer = None
+    monkeypatch.setattr("miripool.samp.connection._QUIET_SECONDS", 0.1)
+    with connect() as connection:
+        (there,) = find_listeners(connection, "painter")
+        with pytest.raises(ProgramError, match="painter has not answered within 2 s"):
+            send_image(connection, there, "file:///a.fits", "a", seconds=2)
+    assert [record.getMessage() for record in caplog.records] == ["waiting for painter, at most 2 s ..."]
 
 
 @pytest.mark.slow

@@ -185,7 +185,7 @@ def test_open_starts_ds9_and_blinks(desk: Path, shown_pool: Pool, miripool_at: C
 
             assert ask("blink") == "yes"
             assert (ask("frame all"), ask("frame active")) == ("1 2 3", "2 3")
-            assert (ask("lock frame"), ask("lock scalelimits")) == ("image", "yes")
+            assert (ask("lock frame"), ask("lock scalelimits"), ask("lock slice")) == ("image", "yes", "image")
             wait_for(lambda: ask("frame") == "2")
             wait_for(lambda: ask("frame") == "3")  # it does
             ds9.order(connection, client, "blink no")
@@ -194,15 +194,78 @@ def test_open_starts_ds9_and_blinks(desk: Path, shown_pool: Pool, miripool_at: C
                 ds9.order(connection, client, f"frame {frame}")
                 limits.add((ask("scale limits"), ask("zoom"), ask("pan image")))
                 files.append(ask("file").rpartition("/")[2])
-            ds9.order(connection, client, "blink yes")
-            shown_pool.ref(f"Rate/{NAME}").send("ds9")
-            assert (ask("frame all"), ask("blink")) == ("1 2 3 4", "yes")
         assert len(limits) == 1
         assert files == [f"{NAME}_rateints_v{n}_SCI.fits[SCI]" for n in (0, 1)]
     finally:
         for process in mine:
             end(process.pid, signal.SIGKILL)
         wait_for(lambda: clients() == [])
+
+
+def locks(ask: Callable[[str], str]) -> tuple[str, ...]:
+    return ask("lock scalelimits"), ask("lock frame"), ask("lock slice")
+
+
+def test_an_image_is_fitted_and_has_limits_by_zscale(shown_pool: Pool, ask: Callable[[str], str]) -> None:
+    shown_pool.ref(f"Rate/{NAME}").send("ds9")
+    assert (ask("scale mode"), ask("single")) == ("zscale", "yes")
+    rows, columns = shown_pool.ref(f"Rate/{NAME}").product["SCI"].shape
+    window = min(int(ask("width")) / columns, int(ask("height")) / rows)
+    assert 0.5 * window < float(ask("zoom")) <= window
+
+
+@pytest.mark.parametrize("sending", ["open", "send"])
+def test_the_image_after_a_blink_has_limits_of_its_own(
+    shown_pool: Pool, saods9: Any, ask: Callable[[str], str], sending: str
+) -> None:
+    _, client = saods9
+    home = shown_pool._core.home
+    shown_pool.ref(f"Rate/{NAME}").send("ds9")
+    before = ask("scale limits"), ask("zoom")
+    open_images(shown_pool.select(RateInts, all_versions=True), home=home)
+    assert (ask("blink"), locks(ask)) == ("yes", ("yes", "image", "image"))
+    ramp = shown_pool.ref(f"Ramp/{NAME}@0")
+    if sending == "open":
+        open_images([ramp], home=home)
+    else:
+        ramp.send("ds9")
+    assert (ask("blink"), ask("single"), locks(ask)) == ("no", "yes", ("no", "none", "none"))
+    assert ask("frame active") == "1 2 3 4"
+    assert Path(ask("file").partition("[")[0]).name == f"{NAME}_ramp_v0_SCI.fits"
+    low, high = map(float, ask("scale limits").split())
+    first = ramp.product["SCI"][0, 0]
+    assert ask("scale mode") == "zscale"
+    assert first.min() <= low < np.median(first) < high <= 2 * first.max()
+    assert float(ask("zoom")) == pytest.approx(float(before[1]))
+    with connect() as connection:
+        ds9.order(connection, client, "frame 1")
+    assert (ask("scale limits"), ask("zoom")) == before
+
+
+def test_several_images_are_side_by_side(shown_pool: Pool, saods9: Any, ask: Callable[[str], str]) -> None:
+    _, client = saods9
+    shown_pool.ref(f"Rate/{NAME}").send("ds9")
+    shown_pool.select("kind != 'Raw'", all_versions=True).send("ds9")
+    frames = ask("frame active").split()
+    assert (ask("tile"), ask("frame all").split(), ask("frame")) == ("yes", ["1", *frames], "2")
+    assert locks(ask) == ("no", "none", "none")
+    limits = set()
+    with connect() as connection:
+        for frame in frames:
+            ds9.order(connection, client, f"frame {frame}")
+            assert ask("scale mode") == "zscale"
+            limits.add(ask("scale limits"))
+    assert len(limits) >= 3
+
+
+def test_a_lock_of_the_users_own_stays(shown_pool: Pool, saods9: Any, ask: Callable[[str], str]) -> None:
+    _, client = saods9
+    shown_pool.ref(f"Rate/{NAME}").send("ds9")
+    with connect() as connection:
+        for words in ("lock frame image", "zoom to 3"):
+            ds9.order(connection, client, words)
+    shown_pool.ref(f"RateInts/{NAME}@0").send("ds9")
+    assert (ask("lock frame"), ask("zoom"), ask("scale mode")) == ("image", "3", "zscale")
 
 
 def test_ds9_that_lost_its_hub_is_called_back(shown_pool: Pool, saods9: Any) -> None:

@@ -599,6 +599,12 @@ def test_with_the_real_programs(shown_home: Home, browser: Any, tmp_path: Path) 
         tab.get_by_text("DS9 shows the images of 2 versions.").wait_for()
         assert ask(connection, ds9, "blink") == "yes"
         assert len(ask(connection, ds9, "frame active").split()) == 2
+        tab.get_by_label("Select all rows of this page").uncheck()
+        menu_on(tab, "jw01033005001")
+        choose(tab, "Send image to DS9")
+        wait_for(lambda: ask(connection, ds9, "blink") == "no" and ask(connection, ds9, "scale mode") == "zscale")
+        assert ask(connection, ds9, "lock scalelimits") == "no"
+        tab.get_by_label("Select all rows of this page").check()
         menu_on(tab, "jw01033005001")
         choose(tab, "Send table to TOPCAT")
         tab.get_by_text("TOPCAT has a table of 2 versions: 2 rows.").wait_for()

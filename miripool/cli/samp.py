@@ -44,8 +44,8 @@ def _send(
 ) -> None:
     """Send versions to a program that is open on your desktop: images to DS9, their table to TOPCAT.
 
-    Programs that show images get one of each version, in a frame of its own. Other programs get a table of all
-    versions, or a dataset that is a table. The file is kept for a day.
+    Programs that show images get one of each version. DS9 shows one image alone, several side by side. Other programs
+    get a table of all versions, or a dataset that is a table. The file is kept for a day.
     """
     from ..pool.reference import ProductRefs
 
@@ -70,7 +70,8 @@ def _open(
 ) -> None:
     """Show versions in DS9, which is started if it is not open. Two or more blink, with the same limits.
 
-    DS9 stays open. Frames that it had before are hidden while these blink; Frame, Show All Frames brings them back.
+    DS9 stays open. Frames that it had before are hidden while these blink; Frame, Show All Frames brings them back. The
+    next image that you open or send ends the blink.
     """
     from ..pool.opening import open_images
 

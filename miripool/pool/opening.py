@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput
 from ..samp import connect
-from ..samp.ds9 import ask, blink, ensure_ds9, order
+from ..samp.ds9 import ensure_ds9
+from ..samp.frames import blink
 from .sending import send_images
 from .sentfiles import SentFiles
 
@@ -45,11 +46,4 @@ def open_images(refs: Sequence[Sendable], *, home: Path | None, dataset: str | N
         raise InvalidInput("there is nothing to open: no version was chosen")
     with connect() as connection:
         client = ensure_ds9(connection)
-        order(connection, client, "blink no")  # or the frame that shows a new image could be any
-        sent, frames = [], []
-        for one in send_images(connection, client, SentFiles(home), refs, dataset):
-            sent.append(one)
-            frames.append(ask(connection, client, "frame"))
-        if len(frames) > 1:
-            blink(connection, client, frames)
-    return sent
+        return send_images(connection, client, SentFiles(home), refs, dataset, arrange=blink)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from ..errors import InvalidInput, ProgramError
 from ..formats import extension_file
 from ..model.table import TableDataset
 from ..samp import ALL, connect, find_listeners, send_image, send_table
+from ..samp.ds9 import is_ds9
+from ..samp.frames import only_sender, tile
 from .images.frames import image_named
 from .sentfiles import SentFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ..model.product import Product
@@ -163,14 +166,20 @@ def send(
         def deliver(client: Client) -> list[Sent]:
             if only == "table" or not client.takes_images:
                 return [_send_table(connection, client, file) for file in tables()]
-            return list(send_images(connection, client, files, refs, dataset))
+            return send_images(connection, client, files, refs, dataset)
 
         return _to_each(chosen, to, deliver)
 
 
 def send_images(
-    connection: Connection, client: Client, files: SentFiles, refs: Sequence[Sendable], dataset: str | None
-) -> Iterator[Sent]:
+    connection: Connection,
+    client: Client,
+    files: SentFiles,
+    refs: Sequence[Sendable],
+    dataset: str | None,
+    *,
+    arrange: Callable[[Connection, Client, Sequence[str]], None] = tile,
+) -> list[Sent]:
     """Send an image of each version to a program.
 
     Parameters
@@ -181,11 +190,13 @@ def send_images(
         Where files are written.
     refs, dataset : object
         As for `send`.
+    arrange : callable, keyword-only, optional
+        How DS9 shows the frames of several images: `tile` or `blink`.
 
-    Yields
-    ------
-    Sent
-        One for each version, as soon as the program has loaded it.
+    Returns
+    -------
+    list of Sent
+        One for each version.
 
     Raises
     ------
@@ -197,10 +208,15 @@ def send_images(
             f"{len(refs)} images are too many for {client.name}: each gets a frame of its own. Choose {_MOST_IMAGES} "
             "at most, e.g. refs[:10], or send the table of them to TOPCAT"
         )
-    for ref in refs:
-        file = _image_file(files, ref, dataset)
-        send_image(connection, client, file.url, file.title, seconds=file.seconds)
-        yield Sent(client.name, "image", file.title, file.url, ref.urn)
+    sent, frames = [], []
+    with only_sender() if is_ds9(client) else contextlib.nullcontext():
+        for ref in refs:
+            file = _image_file(files, ref, dataset)
+            frames.append(send_image(connection, client, file.url, file.title, seconds=file.seconds))
+            sent.append(Sent(client.name, "image", file.title, file.url, ref.urn))
+        if is_ds9(client) and len(frames) > 1:
+            arrange(connection, client, frames)
+    return sent
 
 
 def send_any_table(table: Any, to: str, *, home: Path | None, name: str) -> list[Sent]:

@@ -30,6 +30,8 @@ _HUB_SECONDS = 10.0
 """To wait for an answer of the hub itself."""
 _LOOK_SECONDS = 0.5
 """How often a sender looks whether the receiver is still there."""
+_QUIET_SECONDS = 5.0
+"""After which a sender says for whom it waits."""
 
 
 _open: set[Connection] = set()
@@ -287,7 +289,8 @@ class Connection:
             ) from error
 
     def _wait(self, client: Client, answered: threading.Event, seconds: float) -> None:
-        until = time.monotonic() + seconds
+        begin = time.monotonic()
+        until, said = begin + seconds, False
         while not answered.wait(max(0.0, min(_LOOK_SECONDS, until - time.monotonic()))):
             if client.id not in self._ids():
                 raise Gone(f"{client.name} has ended while it was receiving; start it again, and send again")
@@ -296,6 +299,9 @@ class Connection:
                     f"{client.name} has not answered within {seconds:.0f} s; look at its window: it may hang, or wait "
                     "for an answer of yours"
                 )
+            if not said and time.monotonic() >= begin + _QUIET_SECONDS:
+                _log.warning("waiting for %s, at most %.0f s ...", client.name, seconds)
+                said = True
 
     def _receiver(self, function: Callable[[str, dict[str, Any]], None]) -> Callable[..., None]:
         """Make what pyvo calls for a message; a call gets an answer, a notification none."""

@@ -18,11 +18,9 @@ from ..errors import ProgramError
 from .connection import Gone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from .connection import Client, Connection
 
-__all__ = ["ask", "blink", "check_shown", "ensure_ds9", "invite_ds9", "is_ds9", "order", "steady"]
+__all__ = ["ask", "ensure_ds9", "invite_ds9", "is_ds9", "order"]
 
 _PROGRAMS = ("ds9", "SAOImageDS9", "/Applications/SAOImageDS9.app/Contents/MacOS/ds9")
 _START_SECONDS = 60.0
@@ -90,56 +88,6 @@ def order(connection: Connection, client: Client, words: str) -> None:
         If it does not answer, or does not know the words.
     """
     connection.call(client, "ds9.set", {"cmd": words}, seconds=_SECONDS)
-
-
-@contextlib.contextmanager
-def steady(connection: Connection, client: Client) -> Iterator[None]:
-    """Let no frames blink for a while: else it is chance which of them is asked.
-
-    Parameters
-    ----------
-    connection, client : object
-        As for `ask`.
-
-    Yields
-    ------
-    None
-        Afterwards they blink again if they did before.
-
-    Raises
-    ------
-    ProgramError
-        If DS9 does not answer.
-    """
-    blinks = ask(connection, client, "blink") == "yes"
-    if blinks:
-        order(connection, client, "blink no")
-    try:
-        yield
-    finally:
-        if blinks:
-            with contextlib.suppress(ProgramError):  # the first error counts
-                order(connection, client, "blink yes")
-
-
-def check_shown(connection: Connection, client: Client, path: str) -> None:
-    """Make sure that DS9 has loaded a file: it answers that all is well also if it has not.
-
-    Parameters
-    ----------
-    connection, client : object
-        As for `ask`.
-    path : str
-        The file.
-
-    Raises
-    ------
-    ProgramError
-        If the current frame has another file, or none.
-    """
-    shown, size = ask(connection, client, "file"), ask(connection, client, "fits size")
-    if shown.partition("[")[0] != path or size in ("", "0 0"):
-        raise ProgramError(f"{client.name} could not load {path}; look at its window for the reason")
 
 
 def invite_ds9(connection: Connection) -> Client | None:
@@ -235,33 +183,3 @@ def _wait(connection: Connection, seconds: float, process: subprocess.Popen[byte
         if time.monotonic() >= until or (process is not None and process.poll() is not None):
             return None
         time.sleep(0.1)
-
-
-def blink(connection: Connection, client: Client, frames: Sequence[str]) -> None:
-    """Show some frames in turn, at the same place, with the same limits. Others are hidden.
-
-    Parameters
-    ----------
-    connection, client : object
-        As for `ask`.
-    frames : sequence of str
-        Their numbers, as DS9 gives them.
-
-    Raises
-    ------
-    ProgramError
-        If it does not answer.
-    """
-    for other in ask(connection, client, "frame all").split():
-        order(connection, client, f"frame {'show' if other in frames else 'hide'} {other}")
-    for words in (
-        f"frame {frames[0]}",
-        "zscale",
-        "zoom to fit",
-        "match frame image",
-        "lock frame image",
-        "match scalelimits",
-        "lock scalelimits yes",
-        "blink yes",
-    ):
-        order(connection, client, words)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ..errors import NotFound
 from .connection import connect
-from .ds9 import check_shown, invite_ds9, is_ds9, steady
+from .ds9 import invite_ds9, is_ds9
+from .frames import load_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +20,7 @@ ALL = "all"
 """The recipient that means every program that takes what is sent."""
 
 _CLICK = "In a DS9 that runs already, choose File, SAMP, Connect"
+_CLICKS = {"ds9": _CLICK, "topcat": "In a TOPCAT that runs already, choose Interop, Register with Hub"}
 _SECONDS = 60.0
 """To wait for a program that loads a file of no size; a busy machine needs some of it."""
 
@@ -72,7 +73,7 @@ def find_clients(listed: Iterable[Client], to: str, *, images: bool = True, tabl
     shown = "connected: " + ", ".join(sorted({client.name for client in there}))
     named = there if to.strip().lower() == ALL else _named(there, to)
     if not named:
-        click = f". {_CLICK}" if "ds9" in to.lower() else ""
+        click = "".join(f". {click}" for name, click in _CLICKS.items() if name in to.lower())
         raise NotFound(f"no program called {to!r} is connected; {shown}. Start it, and send again{click}")
     taking = [one for one in named if (images and one.takes_images) or (tables and one.takes_tables)]
     if not taking:
@@ -122,7 +123,7 @@ def _named(there: Sequence[Client], to: str) -> list[Client]:
     )
 
 
-def send_image(connection: Connection, client: Client, url: str, name: str, *, seconds: float = _SECONDS) -> None:
+def send_image(connection: Connection, client: Client, url: str, name: str, *, seconds: float = _SECONDS) -> str:
     """Send a FITS file with an image, and wait until it is loaded.
 
     Parameters
@@ -138,18 +139,21 @@ def send_image(connection: Connection, client: Client, url: str, name: str, *, s
     seconds : float, keyword-only
         To wait.
 
+    Returns
+    -------
+    str
+        The number of DS9's frame, see `load_image`; empty for another program.
+
     Raises
     ------
     ProgramError
         If the program refuses it, has ended, or does not answer in time; or if DS9 has not loaded it.
     """
     parameters = {"url": url, "name": name, "image-id": url}
-    if not is_ds9(client):
-        connection.call(client, "image.load.fits", parameters, seconds=seconds)
-        return
-    with steady(connection, client):
-        connection.call(client, "image.load.fits", parameters, seconds=seconds)
-        check_shown(connection, client, urlsplit(url).path)
+    if is_ds9(client):
+        return load_image(connection, client, parameters, seconds=seconds)
+    connection.call(client, "image.load.fits", parameters, seconds=seconds)
+    return ""
 
 
 def send_table(
