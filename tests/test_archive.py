@@ -100,7 +100,7 @@ def test_create_and_open(storage: LocalStorage) -> None:
     assert found.info.created.tzinfo is not None
     assert (datetime.now(UTC) - found.info.created).total_seconds() < 60
     record = json.loads(storage.read("pool.json"))
-    assert record["format"] == 2
+    assert record["format"] == 3
     assert record["digest"] == "xxh3_128"
 
 
@@ -126,7 +126,7 @@ def test_description_has_a_round_trip() -> None:
 def test_newer_pool(storage: LocalStorage) -> None:
     record = json.loads(INFO.to_bytes()) | {"format": module.FORMAT + 1, "id": None}
     storage.put("pool.json", json.dumps(record).encode())
-    with pytest.raises(NewerFormat, match=r"pool\.json has format 3, but this miripool reads up to 2; update miripool"):
+    with pytest.raises(NewerFormat, match=r"pool\.json has format 4, but this miripool reads up to 3; update miripool"):
         Archive.open(storage)
 
 

@@ -532,7 +532,7 @@ def test_digests_of_a_small_array_are_needed_too(store: BlobStore, value: Any) -
 
 
 def test_newer_format(ramp: Blob) -> None:
-    edit(ramp, lambda file: file["data"].attrs.__setitem__("miripool_blob", hdf5file.DELTA_FORMAT + 1))
+    edit(ramp, lambda file: file["data"].attrs.__setitem__("miripool_blob", hdf5file.NEWEST_FORMAT + 1))
     with pytest.raises(NewerFormat, match="update miripool"):
         ramp[...]
 

@@ -31,11 +31,11 @@ from miripool.maintenance.verify import LEVELS, verify
 from miripool.model import tiles
 from miripool.pool.core import core_of
 from miripool.store.archive import Archive
-from miripool.store.arrays import bitshuffle, delta, hdf5write
+from miripool.store.arrays import bitshuffle, blobs, delta, hdf5write, survey
 from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.arrays.digest import tile_digest
-from miripool.store.arrays.hdf5file import DELTA_FORMAT
+from miripool.store.arrays.hdf5file import NEWEST_FORMAT
 from miripool.store.arrays.openfile import DescriptorFile
 from miripool.store.arrays.tilelist import read_tile_list, write_tile_list
 from miripool.store.manifest import BlobRef
@@ -56,6 +56,8 @@ def cut_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tiles, "_TILE_BYTES", 1 << 13)
     patch.setattr(hdf5write, "_PLAIN_BYTES", 0)
     patch.setattr(delta, "_LEAST_BYTES", 1 << 10)
+    patch.setattr(blobs, "LEAST_TILED", 1 << 10)
+    patch.setattr(survey, "_MOST_RUNS", 0)  # test_changed_pixels has what is stored as pixels
 
 
 def make_ramp(seed: int = 7, dtype: str = "f4") -> NDArray[Any]:
@@ -209,7 +211,7 @@ def test_the_format_of_an_older_pool_is_raised(home: Home) -> None:
         save(pool, base)
         assert json.loads(path.read_text())["format"] == 1
         assert owners(save(pool, changed(base, (0, 5, 5))))
-    assert json.loads(path.read_text())["format"] == FORMAT == 2
+    assert json.loads(path.read_text())["format"] == FORMAT == 3
 
 
 # HDF5 tools
@@ -626,7 +628,7 @@ def test_other_mappings_are_noticed(pair: tuple[Blob, Blob], store: BlobStore) -
 
 
 def test_a_newer_format(pair: tuple[Blob, Blob]) -> None:
-    edit(pair[1], lambda file: file["data"].attrs.__setitem__("miripool_blob", DELTA_FORMAT + 1))
+    edit(pair[1], lambda file: file["data"].attrs.__setitem__("miripool_blob", NEWEST_FORMAT + 1))
     flip_list(pair[1])
     with pytest.raises(NewerFormat, match="update miripool"):
         pair[1][...]
@@ -640,11 +642,12 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from miripool.model import tiles
-from miripool.store.arrays import delta, hdf5write
+from miripool.store.arrays import blobs, delta, hdf5write, survey
 from miripool.store.arrays.blobs import BlobStore
 from miripool.errors import StorageError
 from miripool.store.storage.local import LocalStorage
 tiles._TILE_BYTES, hdf5write._PLAIN_BYTES, delta._LEAST_BYTES = 1 << 13, 0, 1 << 10
+blobs.LEAST_TILED, survey._MOST_RUNS = 1 << 10, 0
 store = BlobStore(LocalStorage(Path(sys.argv[1])))
 array = np.load(sys.argv[2])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

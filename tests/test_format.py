@@ -44,7 +44,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         about = json.loads((folder / "pool.json").read_bytes())
-        assert about["format"] <= 2
+        assert about["format"] <= 3
         assert about["digest"] == "xxh3_128"
         self.versions: dict[int, Version] = {}
         for entry in self._entries():
@@ -102,7 +102,7 @@ class Reader:
         with h5py.File(self.blob(ref)) as file:
             data = file["data"]
             assert data.attrs["digest"] == ref["digest"].encode()
-            assert data.attrs["miripool_blob"] in (1, 2)
+            assert data.attrs["miripool_blob"] in (1, 2, 3, 4)
             array = data[...]
         array = np.asarray(array).astype(dtype_of(ref["dtype"]), copy=False)
         assert array.shape == tuple(ref["shape"])
@@ -188,11 +188,11 @@ def tile_list(path: Path, ref: Mapping[str, Any]) -> tuple[dict[str, Any], np.nd
     """Read what stands behind the end of a blob's HDF5 file."""
     data = path.read_bytes()
     footer = np.frombuffer(data[-32:], [("header", "<u4"), ("tiles", "<u4"), ("digest", "V16"), ("magic", "S8")])[0]
-    assert footer["magic"] in (b"MIRIPOOL", b"MIRIPOO2")
+    assert footer["magic"] in (b"MIRIPOOL", b"MIRIPOO2", b"MIRIPOO3")
     fields = [("offset", "<u8"), ("size", "<u4"), ("digest", "V16")]
     if np.dtype(ref["dtype"]).kind in "iuf":
         fields += [("low", ref["dtype"]), ("high", ref["dtype"])]
-    if footer["magic"] == b"MIRIPOO2":
+    if footer["magic"] != b"MIRIPOOL":
         fields.append(("owner", "<u2"))
     kind = np.dtype(fields)
     count = int(footer["tiles"])
@@ -210,13 +210,20 @@ def folder_of(pool: Pool) -> Path:
 
 @pytest.fixture
 def filled(pool: Pool, simulated: Path) -> Pool:
-    """Versions that are plain, delta, tagged, removed; images, tables, a context."""
+    """Versions that are plain, delta, of few changed pixels, tagged, removed; images, tables, a log, a context."""
     list(pool.ingest([simulated / "uncal", simulated / "v1"], tag="using cal v1"))
     list(pool.ingest([simulated / "v2"], tag="using cal v2"))
     array = np.random.default_rng(1).normal(100, 5, (2, 16, 256, 256)).astype("f4")
     pool.save(Ramp({"detector": "MIRIMAGE"}, {"SCI": array}, name="big"), tag="tagged")
+    array[0, 3, :32, :64:2] += 1
     array[0, 3, 10, 10] = np.nan
     pool.save(Ramp({"detector": "MIRIMAGE"}, {"SCI": array}, name="big"))
+    few = np.random.default_rng(2).normal(100, 5, (2, 4, 40, 60)).astype("f4")
+    log = np.array([(np.resize(np.arange(200, dtype="u1"), 5000),)], [("ASDF_METADATA", "u1", (5000,))])
+    for _ in range(2):
+        pool.save(Ramp({"detector": "MIRIMAGE"}, {"SCI": few, "LOG": log}, name="few"))
+        few[:, 2:, 5, 5:7] += 1
+        few[1, 0, 30, 50] = np.nan
     pool.tag("Ramp/big@1", "tagged")
     pool.tag("Ramp/big@0", "of old")
     pool.tag("Ramp/big@0", "for a while")
@@ -256,7 +263,7 @@ def test_headers_and_arrays(filled: Pool) -> None:
                 np.testing.assert_array_equal(array, product[hdu["name"]][...])
             with h5py.File(reader.blob(hdu["data"])) as file:
                 forms.add(int(file["data"].attrs["miripool_blob"]))
-    assert forms == {1, 2}
+    assert forms == {1, 2, 3, 4}
 
 
 @pytest.mark.slow
@@ -347,3 +354,40 @@ def test_tiles(filled: Pool) -> None:
             data = reader.blob(ref).read_bytes()
             assert data[int(own["offset"]) : int(own["offset"]) + int(own["size"])] == chunk
             assert int.from_bytes(chunk[:8], "big") == np.prod(chunks) * np.dtype(ref["dtype"]).itemsize
+
+
+@pytest.mark.slow
+def test_changed_pixels(filled: Pool) -> None:
+    """The array is put together from the owner's and the changed pixels."""
+    reader = Reader(folder_of(filled))
+    first, second = (
+        next(hdu["data"] for hdu in reader.manifest(version)["hdus"] if hdu["name"] == "SCI")
+        for version in reader.versions.values()
+        if version.name == "few"
+    )
+    told, records = tile_list(reader.blob(second), second)
+    array, pixels = reader.array(first), told["pixels"]
+    with h5py.File(reader.blob(second)) as file:
+        assert file["data"].attrs["miripool_blob"] == 3
+        assert file["runs"][...].tolist() == pixels["runs"] == [[5, 5, 2], [30, 50, 1]]
+        assert [name.decode() for name in file["owners"][...]] == told["owners"] == [first["digest"]]
+        assert file["tile_owners"][...].tolist() == records["owner"].tolist()
+        assert records["owner"].all()
+        assert file["tiles"].chunks == tuple(told["tile"])
+        assert file["tiles"].id.get_num_chunks() == 0
+        packed, place = file["pixels"][...], 0
+        for row, column, count in pixels["runs"]:
+            array[..., row, column : column + count] = packed[..., 0, place : place + count]
+            place += count
+        assert packed.shape == (2, 4, 1, place)
+        assert list(file["pixels"].chunks) == pixels["tile"] == [1, 4, 1, 3]
+        digests = [xxhash.xxh3_128_hexdigest(little(packed[i])) for i in range(2)]
+        assert digests == pixels["digest"] == [digest.tobytes().hex() for digest in file["pixel_digests"][...]]
+        data = reader.blob(second).read_bytes()
+        for i, (offset, size) in enumerate(zip(pixels["offset"], pixels["size"], strict=True)):
+            _, chunk = file["pixels"].id.read_direct_chunk((i, 0, 0, 0))
+            assert data[offset : offset + size] == chunk
+    assert digest_of(array, second) == second["digest"]
+    for record, tile in zip(records, array.reshape(2, -1), strict=True):
+        assert xxhash.xxh3_128_digest(little(tile)) == record["digest"].tobytes()
+        assert (record["low"], record["high"]) == (np.nanmin(tile), np.nanmax(tile))

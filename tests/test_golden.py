@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import homes
 import pytest
 
-from miripool import Home
+from miripool import Home, Pool
 from miripool.exchange.copy import receive
 from miripool.exchange.pack import Pack
 from miripool.maintenance.verify import verify
@@ -33,6 +34,13 @@ def generator() -> Any:
     return module
 
 
+def form_of(pool: Pool, ref: str, dataset: str) -> int:
+    source = pool.ref(ref).product[dataset].source
+    assert isinstance(source, Blob)
+    with h5py.File(homes.file_of(source)) as file:
+        return int(file["data"].attrs["miripool_blob"])
+
+
 def test_today_s_format_is_among_them() -> None:
     assert generator().FOLDER.name in FORMATS
 
@@ -50,11 +58,12 @@ def test_a_pool_of_that_format(name: str, home: Home) -> None:
         assert verify(pool, level="full").findings == []
         by = {row.saved_by for row in core_of(pool).catalog.rows(range(core_of(pool).catalog.position().next_serial))}
         by |= {event.by for event in pool.tag_events()}
-        assert by == ({"ana@mirihost"} if name == "format-2.2" else {None})
+        assert by == ({"ana@mirihost"} if name in ("format-2.2", "format-3.2") else {None})
         if name != "format-1":
-            source = pool.ref("Ramp/large@1").product["SCI"].source
-            assert isinstance(source, Blob)
-            assert len(source.owners()) == 1
+            assert form_of(pool, "Ramp/large@1", "SCI") == 2
+        if name == "format-3.2":
+            assert form_of(pool, "Ramp/pixels@1", "SCI") == 3
+            assert form_of(pool, "Ramp/pixels@1", "LOG") == 4
         again = pool.save(pool.ref("RateInts/small").product.replace())
         assert again.notice is not None
         assert again.notice.startswith("unchanged")

@@ -334,5 +334,5 @@ def test_what_is_sound_and_lacks_another_blob_stays(pool: Pool, tmp_path: Path, 
     assert all(step.healed for step in steps.values())
     assert verify(pool, level="full").findings == []
     assert np.array_equal(pool.ref("Ramp/r@3").product["SCI"][...], array)
-    flip(file_of(blobs[3]))
+    file_of(blobs[3]).write_bytes(file_of(blobs[3]).read_bytes()[:-1])
     assert "set aside" in {step.where: step for step in repair(pool)}[blobs[3].key].action

@@ -22,6 +22,7 @@ from ..model.dataset import holds_flags
 from ..model.kinds import kind_class
 from ..model.product import Context, Hdu, Layout, Original, Product
 from .arrays.blobs import BlobStore
+from .arrays.hdf5write import is_deflated
 from .givenup import GivenUp
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
@@ -391,8 +392,10 @@ class Archive:
             Bytes added to the pool.
         """
         near = near or {}
-        if any(near.values()) and self.info.format < FORMAT:
-            # Who does not know delta blobs would collect what they need.
+        is_new = any(near.values()) or any(is_deflated(ref) for ref, _ in sources.values())
+        if is_new and self.info.format < FORMAT:
+            # Who does not know delta blobs would collect what they need; who does not know deflated ones can't read
+            # them.
             self._change_info(lambda known: replace(known, format=FORMAT))
         announced = set(sources).union(*near.values())
         return sum(

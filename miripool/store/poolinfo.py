@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "gone_pool", "name_within", "read_pool_info"]
 
-FORMAT = 2
-"""Number of a pool folder's format; a reader refuses greater ones. 2: blobs may need others (delta blobs)."""
+FORMAT = 3
+"""Number of a pool folder's format; a reader refuses greater ones.
+
+2: blobs may need others (delta blobs). 3: so may those of arrays below a megabyte, and for all but some pixels; tables
+of long rows are deflated.
+"""
 
 PixelPolicy = Literal["all", "tagged", "none"]
 

@@ -90,9 +90,16 @@ def fill(pool: Pool, folder: Path) -> None:
     pool.save(Context({"ramp": "Ramp/small", "rate": "Rate/three@1"}, name="a context"))
     if FORMAT > 1:  # the second version is a delta blob
         large = np.arange(360, dtype="f4")[:, None] + np.zeros((1, 3, 360, 400), "f4")
-        for value in (0, 1):
-            large[0, :, 5, 5] = value
+        for rows in (slice(0), slice(7)):
+            large[0, :, rows, 5:300:2] += 1
             pool.save(Ramp(CARDS | {"SUBSIZE1": 400, "SUBSIZE2": 360}, {"SCI": large}, name="large"))
+    if FORMAT > 2:  # another has changed pixels only, and a table is deflated
+        noise = random.normal(size=(2, 4, 40, 60)).astype("f4")
+        log = np.array([(np.resize(np.arange(200, dtype="u1"), 5000),)], [("ASDF_METADATA", "u1", (5000,))])
+        for value in (0, 1):
+            noise[:, 2:, 5, 5:7] += value
+            noise[1, 0, 30, 50] += value
+            pool.save(Ramp(CARDS | {"SUBSIZE1": 60, "SUBSIZE2": 40}, {"SCI": noise, "LOG": log}, name="pixels"))
     pool.untag("größer 1", "RateInts/small")
     pool.remove("Rate/three@0")
     pool.remove("Rate/three@2")

@@ -21,6 +21,7 @@ from .delta import DeltaTiles, Part
 from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
 from .hdf5library import load_hdf5
 from .openfile import DescriptorFile, RangeFile, open_file
+from .packedpixels import PackedPixels
 from .tilelist import ListedTiles, TileList, read_tile_list
 from .tilereader import Places, TileReader
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...model.dataset import Choose
+    from ...model.tiles import Tile
     from ..storage.contract import Storage
     from .openfile import OpenFile
+    from .tilelist import PixelList
 
 __all__ = ["Blob", "blob_key", "root_cause"]
 
@@ -223,7 +226,7 @@ class Blob:
             file = stack.enter_context(self._open_hdf5())
             if not file.has_all_tiles():
                 raise self.damaged("lacks some of its tiles")
-            places = self._with_owners(self._possible(_part_of(file)), stack)
+            places = self._with_owners(self._possible(self._part_of(file)), stack)
             if isinstance(places, DeltaTiles):
                 _find_all(places, self.shape)
 
@@ -277,9 +280,18 @@ class Blob:
                 return False
             listed = ListedTiles(self, file.file, tiles)
             own = (tile for tile in all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
-            return list(file.digests()) == list(listed.digests()) and all(
-                not bitshuffle.available() or file.find(tile) == listed.find(tile) for tile in own
-            )
+            return _agree(file.tiles, listed, own) and self._lists_same_pixels(file, tiles.pixels)
+
+    def _lists_same_pixels(self, file: Hdf5File, pixels: PixelList | None) -> bool:
+        if pixels is None or file.runs is None:
+            return pixels is None and file.runs is None
+        packed = PackedPixels(self, pixels.runs)
+        if not np.array_equal(pixels.runs, file.runs):
+            return False
+        told = file.pixel_tiles(packed)
+        if told.chunks != pixels.chunks or told.count() != len(pixels.records):
+            return False
+        return _agree(told, ListedTiles(packed, file.file, pixels), all_tiles(packed.shape, told.chunks))
 
     def is_sound_itself(self) -> bool:
         """Read the tiles that are in this file, and look at all that it keeps beside them; not at other blobs.
@@ -296,6 +308,8 @@ class Blob:
                     own = itertools.compress(all_tiles(self.shape, part.own.chunks), part.numbers == 0)
                     for _ in TileReader(self, part.own).read_many(map(_corners, (tile.inside for tile in own))):
                         pass  # each is checked as it is read
+                if part.pixels is not None:
+                    part.pixels.read_all()
             return self.is_consistent()
         except IntegrityError:
             return False
@@ -351,13 +365,11 @@ class Blob:
     @contextlib.contextmanager
     def _open(self) -> Iterator[TileReader | _Whole]:
         with contextlib.ExitStack() as stack:
-            places = self._places(stack)
-            plain = isinstance(places, Hdf5File) and places.is_plain
-            yield _Whole(places.read_plain()) if plain else TileReader(self, places)  # type: ignore[attr-defined]
-
-    def _places(self, stack: contextlib.ExitStack) -> Places:
-        """Open the file: by its list of tiles if it has one, else by HDF5."""
-        return self._with_owners(self._part(stack), stack)
+            part = self._part(stack)
+            if part.whole is not None:
+                yield _Whole(part.whole())
+            else:
+                yield TileReader(self, self._with_owners(part, stack))
 
     def _part(self, stack: contextlib.ExitStack) -> Part:
         """Open the file alone, and refuse what it can't hold."""
@@ -367,13 +379,24 @@ class Blob:
             tiles = read_tile_list(file, self.ref)
             if tiles is not None:
                 part = Part(ListedTiles(self, file, tiles), file.size, tiles.owners, tiles.numbers)
-        return self._possible(part or _part_of(stack.enter_context(self._open_hdf5())))
+                if (pixels := tiles.pixels) is not None:
+                    packed = PackedPixels(self, pixels.runs)
+                    part = part.with_pixels(packed.pixels(ListedTiles(packed, file, pixels), tiles.chunks))
+        return self._possible(part or self._part_of(stack.enter_context(self._open_hdf5())))
+
+    def _part_of(self, file: Hdf5File) -> Part:
+        whole = file.read_plain if file.is_plain else None
+        part = Part(file.tiles, file.file.size, file.owners, file.numbers, whole=whole)
+        if file.runs is None:
+            return part
+        packed = PackedPixels(self, file.runs)
+        return part.with_pixels(packed.pixels(file.pixel_tiles(packed), file.chunks))
 
     def _possible(self, part: Part) -> Part:
         size = self.ref.nbytes
         if part.owners and part.numbers is not None:
             held = int(np.count_nonzero(part.numbers == 0)) * math.prod(part.own.chunks) * self.dtype.itemsize
-            size = min(held, size)
+            size = min(held + (part.pixels.nbytes if part.pixels is not None else 0), size)
         self._refuse_lies(size, part.file_bytes)
         return part
 
@@ -515,8 +538,11 @@ def _corners(box: tuple[slice, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
 
 
-def _part_of(file: Hdf5File) -> Part:
-    return Part(file, file.file.size, file.owners, file.numbers)
+def _agree(one: Places, other: Places, tiles: Iterable[Tile]) -> bool:
+    """Tell whether two accounts of a file have the same digests, and some tiles at the same place."""
+    if list(one.digests()) != list(other.digests()):
+        return False
+    return not bitshuffle.available() or all(one.find(tile) == other.find(tile) for tile in tiles)
 
 
 def _find_all(places: Places, shape: tuple[int, ...]) -> None:

@@ -23,14 +23,16 @@ import numpy as np
 
 from ...errors import IntegrityError, MiripoolError, StorageError
 from ...model.statistics import Accumulator, Statistics
+from ...model.tiles import tile_shape
 from ...system.oserrors import storage_error
 from ...system.threads import map_bounded
 from ..manifest import BlobRef
 from . import bitshuffle
 from .blob import Blob, blob_key, root_cause
-from .delta import Relatives, may_share
+from .delta import LEAST_TILED, Relatives, may_share
 from .digest import array_digest, blocks, hasher_of, is_tiled, little_bytes, pieces_in_order
-from .hdf5write import write_delta, write_plain
+from .hdf5write import write_delta, write_pixels, write_plain
+from .survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from ...model.dataset import ArraySource, Scale
     from ..storage.contract import Storage
+    from .survey import Changes
     from .tilelist import TileList
 
 __all__ = ["BlobStore"]
@@ -186,13 +189,29 @@ class BlobStore:
         return added
 
     def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
+        """Write only what others have not, if that is worth while: pixels if few have changed, else tiles."""
         found: list[tuple[str, TileList]] = []
+        chunks = tile_shape(ref.shape, ref.dtype.itemsize)
         for digest in near if bitshuffle.available() else ():
             with contextlib.suppress(MiripoolError):  # what is damaged is told when it is read, or by verify
                 tiles = self.open(BlobRef(digest, ref.dtype, ref.shape)).tile_list()
-                if tiles is not None and (not found or tiles.chunks == found[0][1].chunks):
+                if tiles is not None and tiles.chunks == chunks:
                     found.append((digest, tiles))
-        return bool(found) and write_delta(path, ref, source, Relatives(found))
+        if not found:
+            return False
+        relatives = Relatives(found)
+        changes = self._survey(ref, source, relatives)
+        if changes is not None:
+            write_pixels(path, ref, source, relatives, changes)
+            return True
+        return ref.nbytes >= LEAST_TILED and write_delta(path, ref, source, relatives)
+
+    def _survey(self, ref: BlobRef, source: ArraySource, relatives: Relatives) -> Changes | None:
+        blobs = [self.open(BlobRef(digest, ref.dtype, ref.shape)) for digest in relatives.digests]
+        try:
+            return survey(ref, source, relatives, lambda number, tile: np.asarray(blobs[number][tile.inside]))
+        except MiripoolError:
+            return None  # as above
 
     def write_to(self, path: Path, ref: BlobRef, source: ArraySource) -> None:
         """Write a blob outside the pool; it needs no other.

@@ -1,5 +1,8 @@
 """Delta blobs: arrays of which most tiles are those of an older array stand in its blob, and in few tiles of their own.
 
+The blob of an array of which few pixels changed has all tiles from older blobs, and the ramps of these pixels packed in
+a dataset ``/pixels`` (`miripool.store.arrays.changedpixels`).
+
 The HDF5 file of a delta blob has a sparse dataset ``/tiles`` with the tiles that no older blob has, and a virtual
 dataset ``/data`` over it and ``/data`` of the older blobs, by paths relative to its own folder. Each tile is looked for
 in the file that holds it, never in one that has it from another. A file that is missing would read as NaN through HDF5,
@@ -8,29 +11,36 @@ without an error; here the tiles are looked up by name in the blobs that have th
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...model.tiles import grid, tile_at
+from .changedpixels import packed_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from ...model.tiles import Tile
+    from .changedpixels import ChangedPixels, Replacement
     from .tilelist import TileList
     from .tilereader import FoundTile, Places
 
-__all__ = ["DeltaTiles", "Mapping", "Part", "Relatives", "mappings", "may_share"]
+__all__ = ["LEAST_TILED", "DeltaTiles", "Mapping", "Part", "Relatives", "mappings", "may_share"]
 
-_LEAST_BYTES = 1 << 20
-"""Bytes of an array below which it has a blob of its own, as it has few tiles.
+_LEAST_BYTES = 1 << 15
+"""Bytes of an array below which it has a blob of its own: a blob that needs others has some 7 KB itself.
 
-That is part of the pool's format: collectors do not look into the blobs of smaller ones for what they need.
+That is part of the pool's format: collectors do not look into the blobs of smaller ones for what they need. It was a
+megabyte before format 3.
 """
+
+LEAST_TILED = 1 << 20
+"""Bytes of an array below which it shares no tiles, as it has few; it may share all but some pixels."""
 
 
 def may_share(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
@@ -46,7 +56,7 @@ def may_share(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
     Returns
     -------
     bool
-        True for numbers of a megabyte or more.
+        True for numbers of 32 KiB or more.
     """
     return dtype.kind in "iuf" and int(np.prod(shape, dtype=object)) * dtype.itemsize >= _LEAST_BYTES
 
@@ -65,12 +75,22 @@ class Part:
         Digests of the others.
     numbers : ndarray of uint16, shape (number of tiles,), or None
         0 for its own tiles, else the number of the blob that has it, counted from 1; None where all are its own.
+    pixels : ChangedPixels, optional
+        What is put into the tiles, wherever these are.
+    whole : callable, optional
+        Reads the array, where it is not in tiles.
     """
 
     own: Places
     file_bytes: int
     owners: tuple[str, ...] = ()
     numbers: NDArray[Any] | None = None
+    pixels: ChangedPixels | None = None
+    whole: Callable[[], NDArray[Any]] | None = None
+
+    def with_pixels(self, pixels: ChangedPixels) -> Part:
+        """Give the same with changed pixels."""
+        return dataclasses.replace(self, pixels=pixels)
 
     def owner(self, tile: Tile) -> str | None:
         """Tell which other blob has a tile; None for its own."""
@@ -98,11 +118,15 @@ class DeltaTiles:
         """Tell where a tile is."""
         part = self._part
         passed: list[str] = []
+        replaced = [_replaced(part, tile)]
         # One step, unless a blob that had the tile itself was lost and made again as a delta blob.
         while (owner := part.owner(tile)) is not None:
             part = self._open_part(owner, passed)
             passed.append(owner)
-        return part.own.find(tile)
+            replaced.append(_replaced(part, tile))
+        found = part.own.find(tile)
+        changes = tuple(change for change in reversed(replaced) if change is not None)
+        return dataclasses.replace(found, replaced=changes) if changes else found
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""
@@ -111,6 +135,10 @@ class DeltaTiles:
     def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """Give the smallest and the largest element of each tile, NaN ignored, if they are known."""
         return self._part.own.ranges()
+
+
+def _replaced(part: Part, tile: Tile) -> Replacement | None:
+    return part.pixels.of(tile) if part.pixels is not None else None
 
 
 class Relatives:
@@ -133,11 +161,15 @@ class Relatives:
         self.digests = tuple(digest for digest, _ in blobs)
         self.chunks = blobs[0][1].chunks
         self._known: list[dict[bytes, int]] = [{} for _ in blobs[0][1].records]
+        self._first: NDArray[np.int64] = np.full(len(self._known), -1)
+        self._sizes: NDArray[np.int64] = np.zeros(len(self._known), np.int64)
         for i, (_, tiles) in enumerate(blobs):
             owned = tiles.numbers == 0
             for number, (digest, own) in enumerate(zip(tiles.records["digest"].tolist(), owned.tolist(), strict=True)):
                 if own:  # what it has from another blob, that one gives
                     self._known[number].setdefault(digest, i)
+            new = owned & (self._first < 0)
+            self._first[new], self._sizes[new] = i, tiles.records["size"][new]
 
     def find(self, number: int, digest: bytes) -> int:
         """Find a blob that has a tile.
@@ -156,6 +188,16 @@ class Relatives:
         """
         return self._known[number].get(digest, -1)
 
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """For each tile the first blob that has one at its place, shape (number of tiles,): which; -1 for none."""
+        return self._first
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Coded bytes of the tiles in `first`."""
+        return self._sizes
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
@@ -165,21 +207,27 @@ class Mapping:
     ----------
     file, dataset : bytes
         Path, relative to the folder of the delta blob's own file, and what there holds it.
-    space : h5py.h5s.SpaceID
-        The elements, at the same place in both.
+    space, source : h5py.h5s.SpaceID
+        The elements in the virtual dataset, and those in the other; in the same order.
     """
 
     file: bytes
     dataset: bytes
     space: Any
+    source: Any
 
 
 def mappings(
-    shape: tuple[int, ...], chunks: tuple[int, ...], owners: Sequence[str], numbers: NDArray[Any]
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    owners: Sequence[str],
+    numbers: NDArray[Any],
+    runs: NDArray[Any] | None = None,
 ) -> Iterator[Mapping]:
     """Say what a delta blob's virtual dataset consists of: one part for each file, however scattered its tiles.
 
-    HDF5 opens a file for each part, and reads as fast as from a plain dataset; a part for each tile takes longer.
+    HDF5 opens a file for each part, and reads as fast as from a plain dataset; a part for each tile takes longer. All
+    changed pixels are one part, too: with one for each run HDF5 took twice as long to read the real SUB64 ramp.
 
     Parameters
     ----------
@@ -189,34 +237,60 @@ def mappings(
         Digests of the other blobs.
     numbers : ndarray of int, shape (number of tiles,)
         Where each tile is, as in `DeltaTiles`.
+    runs : ndarray of int, shape (nruns, 3), optional
+        Changed pixels, from `miripool.store.arrays.changedpixels.runs_of`.
 
     Yields
     ------
     Mapping
-        In the order of the numbers; those without a tile are left out.
+        In the order of the numbers; those without a tile are left out. The changed pixels come last.
     """
     import h5py
 
     places = np.array(list(np.ndindex(grid(shape, chunks))))
     counts = np.bincount(numbers, minlength=len(owners) + 1)
     largest = int(counts.argmax())
+    columns = [] if runs is None else list(_boxes(shape, runs))
     for owner in np.flatnonzero(counts).tolist():
         space = h5py.h5s.create_simple(shape)
         # Each step takes HDF5 the longer, the more there are: from the largest part the others are cut out.
         if owner == largest:
             space.select_all()
-            if counts[owner] < len(numbers):
+            if counts[owner] < len(numbers) or columns:
                 space.select_hyperslab((0,) * len(shape), (1,) * len(shape), block=shape)
             chosen, step = places[numbers != owner], h5py.h5s.SELECT_NOTB
         else:
             space.select_none()
             chosen, step = places[numbers == owner], h5py.h5s.SELECT_OR
-        for index in chosen.tolist():
-            inside = tile_at(tuple(index), shape, chunks).inside
-            start, block = tuple(s.start for s in inside), tuple(s.stop - s.start for s in inside)
-            space.select_hyperslab(start, (1,) * len(shape), block=block, op=step)
+        _step(space, step, (_corners(tile_at(tuple(index), shape, chunks).inside) for index in chosen.tolist()))
+        _step(space, h5py.h5s.SELECT_NOTB, columns)
         if owner == 0:
-            yield Mapping(b".", b"/tiles", space)
+            yield Mapping(b".", b"/tiles", space, space)
         else:  # /data: what is a delta blob today may be made again as a plain one
             name = owners[owner - 1]
-            yield Mapping(f"../{name[:2]}/{name}.h5".encode(), b"/data", space)
+            yield Mapping(f"../{name[:2]}/{name}.h5".encode(), b"/data", space, space)
+    if runs is not None:
+        space = h5py.h5s.create_simple(shape)
+        space.select_none()
+        _step(space, h5py.h5s.SELECT_OR, columns)
+        packed = packed_shape(shape, runs)
+        source = h5py.h5s.create_simple(packed)
+        # As all of a source without an extent HDF5 would tell it again.
+        source.select_hyperslab((0,) * len(packed), (1,) * len(packed), block=packed)
+        yield Mapping(b".", b"/pixels", space, source)
+
+
+def _step(space: Any, step: int, boxes: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+    """Add boxes, by first element and shape, to what is selected, or cut them out."""
+    for start, block in boxes:
+        space.select_hyperslab(start, (1,) * len(start), block=block, op=step)
+
+
+def _corners(box: tuple[slice, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
+
+
+def _boxes(shape: tuple[int, ...], runs: NDArray[Any]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    outer = shape[:-2]
+    for row, column, length in runs.tolist():
+        yield (*(0 for _ in outer), row, column), (*outer, 1, length)

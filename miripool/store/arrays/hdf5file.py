@@ -12,24 +12,42 @@ import numpy as np
 from ...errors import NewerFormat
 from ...model.tiles import Tile, grid
 from . import bitshuffle
+from .changedpixels import are_runs
 from .delta import mappings
 from .digest import tile_digest
 from .hdf5library import load_hdf5
 from .tilereader import MAX_TILE, FoundTile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from .openfile import OpenFile
     from .stored import StoredArray
 
-__all__ = ["DELTA_FORMAT", "FORMAT", "HEAD", "Hdf5File", "announced_end", "open_hdf5"]
+__all__ = [
+    "DEFLATED_FORMAT",
+    "DELTA_FORMAT",
+    "FORMAT",
+    "HEAD",
+    "NEWEST_FORMAT",
+    "PIXEL_FORMAT",
+    "Hdf5File",
+    "Hdf5Tiles",
+    "announced_end",
+    "open_hdf5",
+]
 
 FORMAT = 1
 DELTA_FORMAT = 2
-"""Numbers of the blobs' formats, in the attribute ``miripool_blob`` of ``/data``."""
+PIXEL_FORMAT = 3
+DEFLATED_FORMAT = 4
+NEWEST_FORMAT = 4
+"""Numbers of the blobs' formats, in the attribute ``miripool_blob`` of ``/data``.
+
+Plain; with tiles of other blobs; with all tiles of other blobs and pixels of its own; a table as a whole, by deflate.
+"""
 
 _MOST_OWNERS = (1 << 16) - 1
 
@@ -104,6 +122,65 @@ def _access() -> Any:
     return access
 
 
+class Hdf5Tiles:
+    """Says where the tiles of a dataset are, by HDF5's own account.
+
+    Parameters
+    ----------
+    blob : StoredArray
+        What the dataset should hold.
+    file : OpenFile
+        Its file.
+    stored : h5py.h5d.DatasetID
+        The dataset.
+    chunks : tuple of int
+        Of the dataset.
+    digests : callable
+        Reads those of the tiles, of which it is given the number.
+    """
+
+    def __init__(
+        self,
+        blob: StoredArray,
+        file: OpenFile,
+        stored: Any,
+        chunks: tuple[int, ...],
+        digests: Callable[[int], Sequence[bytes]],
+    ) -> None:
+        self._blob = blob
+        self._file = file
+        self._stored = stored
+        self.chunks = chunks
+        self._digests = digests
+
+    def find(self, tile: Tile) -> FoundTile:
+        """Tell where in the file a tile is; read it where the codec can't be had outside HDF5."""
+        import h5py
+
+        try:
+            if not bitshuffle.available():
+                elements = np.asarray(h5py.Dataset(self._stored)[tile.inside])
+                return FoundTile(tile, self._blob, self._file, elements=elements)
+            found = self._stored.get_chunk_info_by_coord(tile.start)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self._blob.unreadable("can't be read", error) from error
+        most = bitshuffle.most_for(math.prod(self.chunks), self._blob.dtype.itemsize)
+        if found.byte_offset is None or not 0 < found.size <= most:
+            raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
+        return FoundTile(tile, self._blob, self._file, found.byte_offset, found.size)
+
+    def digests(self) -> Sequence[bytes]:
+        """Give the digest of each tile."""
+        return self._digests(math.prod(grid(self._blob.shape, self.chunks)))
+
+    def ranges(self) -> None:
+        """Say that smallest and largest elements are not known."""
+
+    def count(self) -> int:
+        """Count the tiles that are there."""
+        return int(self._stored.get_num_chunks())
+
+
 class Hdf5File:
     """A blob's open file. Low-level h5py takes a third of the time to open it.
 
@@ -130,10 +207,11 @@ class Hdf5File:
         self._root = h5py.h5g.open(opened, b"/")
         self._data = self._object(b"data")
         number = int(self._attribute(b"miripool_blob", 0))
-        if number > DELTA_FORMAT:
+        if number > NEWEST_FORMAT:
             raise NewerFormat(f"blob {blob.where} was written by a newer miripool; update miripool")
         # What is virtual in a delta blob is for HDF5 tools; here its own tiles are read, and the other blobs by name.
-        self._tiles, chunks = self._dataset(b"tiles" if number == DELTA_FORMAT else b"data")
+        is_delta = number in (DELTA_FORMAT, PIXEL_FORMAT)
+        self._tiles, chunks = self._dataset(b"tiles" if is_delta else b"data")
         self._refuse_sources()
         digest = self._attribute(b"digest", b"")
         if digest != blob.ref.digest.encode():
@@ -144,12 +222,16 @@ class Hdf5File:
         dtype = blob.dtype
         if chunks is not None and math.prod(chunks) * dtype.itemsize > MAX_TILE:
             raise blob.damaged(f"has tiles that are too large, {chunks} elements")
-        self.is_plain = chunks is None
+        self.is_plain = chunks is None or number == DEFLATED_FORMAT
         self.chunks: tuple[int, ...] = chunks or ()
+        self.tiles = Hdf5Tiles(blob, file, self._tiles, self.chunks, self._digests)
         self.owners: tuple[str, ...] = ()
         self.numbers: NDArray[Any] | None = None
-        if number == DELTA_FORMAT:
+        self.runs: NDArray[Any] | None = None
+        if is_delta:
             self.owners, self.numbers = self._shared()
+        if number == PIXEL_FORMAT:
+            self.runs = self._changed_runs()
 
     def _object(self, name: bytes) -> Any:
         """Open a dataset of this file, wherever it keeps its data."""
@@ -223,12 +305,49 @@ class Hdf5File:
         stored.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
         return values
 
+    def _changed_runs(self) -> NDArray[Any]:
+        import h5py
+
+        stored, _ = self._dataset(b"runs")
+        if len(stored.shape) != 2 or stored.shape[0] > _MOST_OWNERS or stored.dtype != np.dtype("<u4"):
+            raise self._blob.damaged("has no list of changed pixels")
+        runs: NDArray[Any] = np.empty(stored.shape, np.uint32)
+        stored.read(h5py.h5s.ALL, h5py.h5s.ALL, runs)
+        if not are_runs(runs, self._blob.shape) or self.numbers is None or not self.numbers.all():
+            raise self._blob.damaged("names changed pixels that can't be")
+        return runs
+
+    def pixel_tiles(self, packed: StoredArray) -> Hdf5Tiles:
+        """Tell where the tiles of the packed elements of changed pixels are.
+
+        Parameters
+        ----------
+        packed : StoredArray
+            What they should hold.
+
+        Returns
+        -------
+        Hdf5Tiles
+            Good while the file is open.
+
+        Raises
+        ------
+        IntegrityError
+            If the file has them not.
+        """
+        stored, chunks = self._dataset(b"pixels")
+        if stored.shape != packed.shape or stored.dtype != packed.dtype.newbyteorder("<") or chunks is None:
+            raise self._blob.damaged("has no dataset /pixels that holds its changed pixels")
+        if math.prod(chunks) * packed.dtype.itemsize > MAX_TILE:
+            raise self._blob.damaged(f"has tiles that are too large, {chunks} elements")
+        return Hdf5Tiles(packed, self.file, stored, chunks, lambda count: self._digests(count, b"pixel_digests"))
+
     def has_all_tiles(self) -> bool:
         """Tell whether each tile has been written that is not another blob's."""
         if self.is_plain:
             return True
         elsewhere = 0 if self.numbers is None else np.count_nonzero(self.numbers)
-        return bool(self._tiles.get_num_chunks() == math.prod(grid(self._blob.shape, self.chunks)) - elsewhere)
+        return bool(self.tiles.count() == math.prod(grid(self._blob.shape, self.chunks)) - elsewhere)
 
     def is_mapped(self) -> bool:
         """Tell whether HDF5 tools find each tile of a delta blob where we do."""
@@ -239,16 +358,15 @@ class Hdf5File:
         made = self._data.get_create_plist()
         if made.get_layout() != h5py.h5d.VIRTUAL:
             return False
-        expected = list(mappings(self._blob.shape, self.chunks, self.owners, self.numbers))
+        expected = list(mappings(self._blob.shape, self.chunks, self.owners, self.numbers, self.runs))
         if made.get_virtual_count() != len(expected):
             return False
         for i, mapping in enumerate(expected):
-            spaces = (mapping.space, made.get_virtual_vspace(i), made.get_virtual_srcspace(i))
-            blocks = [_blocks(space) for space in spaces]
+            spaces = ((mapping.space, made.get_virtual_vspace(i)), (mapping.source, made.get_virtual_srcspace(i)))
             source = (made.get_virtual_filename(i), made.get_virtual_dsetname(i))
             if source != (mapping.file.decode(), mapping.dataset.decode()):
                 return False
-            if not all(np.array_equal(blocks[0], other) for other in blocks[1:]):
+            if not all(np.array_equal(_blocks(one), _blocks(other)) for one, other in spaces):
                 return False
         return True
 
@@ -257,41 +375,21 @@ class Hdf5File:
         import h5py
 
         blob = self._blob
-        if blob.ref.nbytes > self._data.get_storage_size():
+        if self.chunks:
+            is_there = self.chunks == blob.shape and self._data.get_num_chunks() == 1
+        else:
+            is_there = blob.ref.nbytes <= self._data.get_storage_size()
+        if not is_there:
             raise blob.damaged("lacks some of its elements")
         whole = np.asarray(h5py.Dataset(self._data)[()]).reshape(blob.shape).astype(blob.dtype, copy=False)
         if tile_digest(whole) != self._digests(1)[0]:
             raise blob.damaged("has other values than were stored")
         return whole
 
-    def find(self, tile: Tile) -> FoundTile:
-        """Tell where in the file a tile is; read it where the codec can't be had outside HDF5."""
+    def _digests(self, count: int, name: bytes = b"tile_digests") -> Sequence[bytes]:
         import h5py
 
-        try:
-            if not bitshuffle.available():
-                return FoundTile(
-                    tile, self._blob, self.file, elements=np.asarray(h5py.Dataset(self._tiles)[tile.inside])
-                )
-            found = self._tiles.get_chunk_info_by_coord(tile.start)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise self._blob.unreadable("can't be read", error) from error
-        most = bitshuffle.most_for(math.prod(self.chunks), self._blob.dtype.itemsize)
-        if found.byte_offset is None or not 0 < found.size <= most:
-            raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return FoundTile(tile, self._blob, self.file, found.byte_offset, found.size)
-
-    def digests(self) -> Sequence[bytes]:
-        """Give the digest of each tile."""
-        return self._digests(math.prod(grid(self._blob.shape, self.chunks)))
-
-    def ranges(self) -> None:
-        """Say that smallest and largest elements are not known."""
-
-    def _digests(self, count: int) -> Sequence[bytes]:
-        import h5py
-
-        stored, _ = self._dataset(b"tile_digests")
+        stored, _ = self._dataset(name)
         if stored.shape != (count, 16) or stored.dtype != np.uint8:
             raise self._blob.damaged(f"has no digests of its {count} tiles")
         digests: NDArray[np.uint8] = np.empty((count, 16), np.uint8)

@@ -9,7 +9,8 @@ lock, or Python's; a file without one, or with one that is damaged, is read by H
 
 That of a delta blob ends with "MIRIPOO2". Its header names other blobs, its records tell for each tile in which of
 them it is, counted from 1; 0 is this file. A tile of another blob has no offset and no size: that blob's own list knows
-them.
+them. That of a delta blob with changed pixels ends with "MIRIPOO3". All of its tiles are in other blobs; its header has
+the runs of pixels, and offsets, sizes and digests of the tiles of their packed elements.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import xxhash
 
 from ...model.tiles import Tile, grid
 from . import bitshuffle
+from .changedpixels import are_runs, packed_shape
 from .tilereader import MAX_TILE, FoundTile
 
 if TYPE_CHECKING:
@@ -39,15 +41,37 @@ if TYPE_CHECKING:
     from .openfile import OpenFile
     from .stored import StoredArray
 
-__all__ = ["ListedTiles", "TileList", "read_tile_list", "record_type", "write_tile_list"]
+__all__ = ["PIXEL_RECORD", "ListedTiles", "PixelList", "TileList", "read_tile_list", "record_type", "write_tile_list"]
 
 _FOOTER = struct.Struct("<II16s8s")
 _MAGIC = b"MIRIPOOL"
 _DELTA_MAGIC = b"MIRIPOO2"
+_PIXEL_MAGIC = b"MIRIPOO3"
+PIXEL_RECORD = np.dtype([("offset", "<u8"), ("size", "<u4"), ("digest", "V16")])
+"""Of a tile of packed elements."""
 _FIRST = 1 << 12
 """Bytes at the end that are read at once: the lists of most arrays are shorter."""
 _LARGEST = 1 << 26
 """Bytes of a list beyond which it is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelList:
+    """The changed pixels of an array.
+
+    Attributes
+    ----------
+    runs : ndarray of uint32, shape (nruns, 3)
+        From `miripool.store.arrays.changedpixels.runs_of`.
+    chunks : tuple of int
+        Shape of a tile of the packed elements.
+    records : ndarray, shape (number of tiles of the packed elements,)
+        With fields ``offset``, ``size`` and ``digest``.
+    """
+
+    runs: NDArray[Any]
+    chunks: tuple[int, ...]
+    records: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +87,14 @@ class TileList:
         a delta blob.
     owners : tuple of str
         Digests of the blobs that have tiles of a delta blob.
+    pixels : PixelList, optional
+        Pixels that a delta blob has itself.
     """
 
     chunks: tuple[int, ...]
     records: NDArray[Any]
     owners: tuple[str, ...] = ()
+    pixels: PixelList | None = None
 
     @property
     def numbers(self) -> NDArray[Any]:
@@ -84,11 +111,11 @@ class ListedTiles:
         What it should hold.
     file : OpenFile
         Its file.
-    tiles : TileList
+    tiles : TileList or PixelList
         From it.
     """
 
-    def __init__(self, blob: StoredArray, file: OpenFile, tiles: TileList) -> None:
+    def __init__(self, blob: StoredArray, file: OpenFile, tiles: TileList | PixelList) -> None:
         self._blob = blob
         self._file = file
         self._most = bitshuffle.most_for(math.prod(tiles.chunks), blob.dtype.itemsize)
@@ -151,11 +178,18 @@ def write_tile_list(path: str | os.PathLike[str], ref: BlobRef, tiles: TileList)
     tiles : TileList
         All of its tiles.
     """
-    told = {"digest": ref.digest, "dtype": _name(ref.dtype), "shape": list(ref.shape), "tile": list(tiles.chunks)}
+    told: dict[str, Any] = {
+        "digest": ref.digest,
+        "dtype": _name(ref.dtype),
+        "shape": list(ref.shape),
+        "tile": list(tiles.chunks),
+    }
     if tiles.owners:
         told["owners"] = list(tiles.owners)
+    if tiles.pixels is not None:
+        told["pixels"] = _tell_pixels(tiles.pixels)
     body = tiles.records.tobytes() + (header := json.dumps(told, sort_keys=True).encode())
-    magic = _DELTA_MAGIC if tiles.owners else _MAGIC
+    magic = _PIXEL_MAGIC if tiles.pixels is not None else _DELTA_MAGIC if tiles.owners else _MAGIC
     footer = _FOOTER.pack(len(header), len(tiles.records), xxhash.xxh3_128_digest(body), magic)
     with open(path, "ab") as file:  # noqa: PTH123 - the path may be of any kind
         file.write(body + footer)
@@ -179,10 +213,10 @@ def read_tile_list(file: OpenFile, ref: BlobRef) -> TileList | None:
     end = file.size
     start = max(0, end - _FIRST)
     last = file.read(start, end - start)
-    if len(last) < _FOOTER.size or not last.endswith((_MAGIC, _DELTA_MAGIC)):
+    if len(last) < _FOOTER.size or not last.endswith((_MAGIC, _DELTA_MAGIC, _PIXEL_MAGIC)):
         return None
     header_size, count, digest, magic = _FOOTER.unpack_from(last, len(last) - _FOOTER.size)
-    kind = record_type(ref.dtype, delta=magic == _DELTA_MAGIC)
+    kind = record_type(ref.dtype, delta=magic != _MAGIC)
     size = count * kind.itemsize + header_size + _FOOTER.size
     if size > min(end, _LARGEST):
         return None
@@ -195,8 +229,9 @@ def read_tile_list(file: OpenFile, ref: BlobRef) -> TileList | None:
         return None
     records = np.frombuffer(body, kind, count)
     try:
-        return _understand(json.loads(body[count * kind.itemsize :]), records, ref)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        told = json.loads(body[count * kind.itemsize :])
+        return _understand(told, records, ref) if ("pixels" in told) == (magic == _PIXEL_MAGIC) else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return None  # somebody else's
 
 
@@ -211,7 +246,29 @@ def _understand(told: Any, records: NDArray[Any], ref: BlobRef) -> TileList | No
     owners = tuple(told["owners"]) if "owner" in (records.dtype.names or ()) else ()
     if owners and not (all(re.fullmatch("[0-9a-f]{32}", d) for d in owners) and records["owner"].max() <= len(owners)):
         return None
-    return TileList(chunks, records, owners)
+    if "pixels" not in told:
+        return TileList(chunks, records, owners)
+    pixels = _understand_pixels(told["pixels"], ref)
+    return TileList(chunks, records, owners, pixels) if pixels is not None and records["owner"].all() else None
+
+
+def _tell_pixels(pixels: PixelList) -> dict[str, Any]:
+    told: dict[str, Any] = {"runs": pixels.runs.tolist(), "tile": list(pixels.chunks)}
+    told |= {name: pixels.records[name].tolist() for name in ("offset", "size")}
+    return told | {"digest": [digest.hex() for digest in pixels.records["digest"].tolist()]}
+
+
+def _understand_pixels(told: Any, ref: BlobRef) -> PixelList | None:
+    runs = np.array(told["runs"])
+    if runs.dtype.kind != "i" or not are_runs(runs, ref.shape):
+        return None
+    shape, chunks = packed_shape(ref.shape, runs), tuple(map(operator.index, told["tile"]))
+    if len(chunks) != len(shape) or min(chunks) < 1 or math.prod(chunks) * ref.dtype.itemsize > MAX_TILE:
+        return None
+    parts = list(zip(told["offset"], told["size"], map(bytes.fromhex, told["digest"]), strict=True))
+    if len(parts) != math.prod(grid(shape, chunks)):
+        return None
+    return PixelList(runs.astype(np.uint32), chunks, np.array(parts, PIXEL_RECORD))
 
 
 def _name(dtype: np.dtype[Any]) -> str | Sequence[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...model.dataset import Choose
+    from .changedpixels import Replacement
     from .openfile import OpenFile
     from .stored import StoredArray
 
@@ -40,7 +42,10 @@ _MOST_BUFFERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class FoundTile:
-    """Where a tile is: an open blob's file, offset and length in bytes; or its elements, if HDF5 had to read."""
+    """Where a tile is: an open blob's file, offset and length in bytes; or its elements, if HDF5 had to read.
+
+    What replaces some of its pixels is put into it, one after the other.
+    """
 
     tile: Tile
     blob: StoredArray
@@ -48,6 +53,7 @@ class FoundTile:
     offset: int = 0
     size: int = 0
     elements: NDArray[Any] | None = None
+    replaced: tuple[Replacement, ...] = ()
 
 
 class Places(Protocol):
@@ -213,6 +219,8 @@ class TileReader:
                 tiles = [found.tile for found in stretch]
                 for found, elements in zip(stretch, whole, strict=True):
                     tile = found.tile
+                    for replacement in found.replaced:
+                        replacement.put(elements)
                     digest = tile_digest(elements[tuple(slice(s.stop - s.start) for s in tile.inside)])
                     if digest != digests[tile.number]:
                         how = f"has other values in tile {tile.number} (at {tile.start}) than were stored"
@@ -256,6 +264,9 @@ class TileReader:
 
     def _at_fault(self, found: FoundTile, digest: bytes) -> StoredArray:
         """Tell which blob is damaged where a tile has other elements than it should: who has it, or who lists it."""
+        if found.replaced:
+            bare = self._elements([dataclasses.replace(found, replaced=())], None)[0]
+            digest = tile_digest(bare[tuple(slice(s.stop - s.start) for s in found.tile.inside)])
         if found.blob is not self._blob:
             listed = found.blob.tile_list()
             if listed is not None and listed.records["digest"][found.tile.number].tobytes() == digest:
