@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +28,13 @@ from miripool.maintenance.repair import repair
 from miripool.maintenance.verify import LEVELS, verify
 from miripool.model import tiles
 from miripool.pool.core import core_of
-from miripool.store.arrays import bitshuffle, delta, hdf5write, survey
+from miripool.store.arrays import bitshuffle, changedpixels, delta, hdf5write, survey
 from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.arrays.changedpixels import are_runs, count_runs, places_of, runs_of
 from miripool.store.arrays.hdf5file import DEFLATED_FORMAT, NEWEST_FORMAT, PIXEL_FORMAT
 from miripool.store.arrays.tilelist import PixelList, TileList, write_tile_list
+from miripool.store.poolinfo import FORMAT
 from miripool.store.storage.local import LocalStorage
 
 SHAPE = (2, 5, 96, 80)
@@ -237,6 +239,7 @@ def test_any_version_is_read_as_it_was(
         patch.setattr(tiles, "_TILE_BYTES", data.draw(st.sampled_from([1 << 9, 1 << 11, 1 << 18])))
         for name in ("_BASE_BYTES", "_RUN_BYTES", "_LEAST_SAVED"):
             patch.setattr(survey, name, -(1 << 20))
+        patch.setattr(changedpixels, "_AT_ONCE", data.draw(st.sampled_from([0, 1 << 19])))
         first = stored(store, one)
         second = stored(store, other, first)
         if is_by_hdf5:
@@ -258,6 +261,24 @@ def test_any_version_is_read_as_it_was(
     few = 0 < np.count_nonzero((one.view("u1") != other.view("u1")).any(axis=-1)) < one.size // 8
     if few and other.shape[-2] * other.shape[-1] > 200 and not same(other, one[..., ::-1, :]):
         assert form_of(second) == PIXEL_FORMAT
+
+
+def test_the_format_of_an_older_pool_is_raised(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier miripool does not look what small arrays need, and does not read what is deflated."""
+    monkeypatch.setattr(hdf5write, "_PLAIN_BYTES", 1 << 12)
+    for name, first, second in (("arrays", base := make_ramp(), changed(base, *CHANGE)), ("logs", base, None)):
+        with home.create(name) as pool:
+            path = core_of(pool).archive.storage.files.path("pool.json")  # type: ignore[union-attr]
+            path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 2'))
+        with home.pool(name) as pool:
+            save(pool, first)
+            assert json.loads(path.read_text())["format"] == 2
+            if second is not None:
+                save(pool, second)
+            else:
+                pool.save(Product({}, {"ASDF": log_of(30_000)}, name="log"))
+            assert verify(pool, level="full").findings == []
+        assert json.loads(path.read_text())["format"] == FORMAT == 3
 
 
 # HDF5 tools

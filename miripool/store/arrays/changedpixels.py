@@ -6,6 +6,7 @@ along the last axis, in the order of rows and columns; the axis of rows has one 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
     from ...model.tiles import Tile
 
-__all__ = ["ChangedPixels", "Replacement", "are_runs", "count_runs", "packed_shape", "places_of", "runs_of"]
+__all__ = ["ChangedPixels", "Patch", "Replacement", "are_runs", "count_runs", "packed_shape", "places_of", "runs_of"]
 
 _MOST_RUNS = (1 << 16) - 1
 """Runs beyond which a file is not ours."""
+
+_MOST_COLUMNS = 1 << 32
+"""Tiles beside each other, for numbers of their places."""
+
+_AT_ONCE = 1 << 19
+"""Bytes of packed elements up to which all are read at once: some 0.2 ms. Tiles by themselves cost 0.06 ms each."""
 
 _MOST_KNOWN = 64
 """Integrations of which the packed elements are remembered: tiles are read one integration after the other."""
@@ -122,26 +129,63 @@ def places_of(runs: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return np.repeat(runs[:, 0].astype(np.int64), lengths), np.repeat(begins, lengths) + within
 
 
+class Patch:
+    """Pixels of the tiles at one place of the frame, whatever the integration.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int, shape (npixels,)
+        0-based in the tile.
+    chosen : ndarray of int, shape (npixels,)
+        Where they are among all changed pixels.
+    """
+
+    def __init__(self, rows: NDArray[Any], columns: NDArray[Any], chosen: NDArray[Any]) -> None:
+        self._rows = rows
+        self._columns = columns
+        self.chosen = chosen
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[np.intp]] = {}
+
+    def places(self, shape: tuple[int, ...], outer: tuple[int, ...]) -> NDArray[np.intp]:
+        """Give the places of their elements in a tile, as it lies in memory.
+
+        Parameters
+        ----------
+        shape, outer : tuple of int
+            Of the tile, padding counted; of what is no padding, along the axes before rows and columns.
+
+        Returns
+        -------
+        ndarray of int, shape (number of elements,)
+            Pixels last.
+        """
+        if (shape, outer) not in self._known:
+            frames = np.arange(math.prod(shape[:-2])).reshape(shape[:-2])[tuple(slice(n) for n in outer)]
+            within = self._rows * shape[-1] + self._columns
+            self._known[shape, outer] = np.add.outer(frames.ravel() * math.prod(shape[-2:]), within).ravel()
+        return self._known[shape, outer]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Replacement:
     """What replaces some pixels of one tile.
 
     Attributes
     ----------
-    rows, columns : ndarray of int, shape (npixels,)
-        0-based in the tile.
-    elements : ndarray, shape (…, npixels)
-        All else of the tile along the first axes.
+    patch : Patch
+        Which pixels.
+    packed : ndarray, shape (…, number of all changed pixels)
+        What the tile has of them along the first axes.
     """
 
-    rows: NDArray[Any]
-    columns: NDArray[Any]
-    elements: NDArray[Any]
+    patch: Patch
+    packed: NDArray[Any]
 
     def put(self, tile: NDArray[Any]) -> None:
-        """Put them into a tile, with padding or without."""
-        outer: tuple[Any, ...] = tuple(slice(n) for n in self.elements.shape[:-1])
-        tile[(*outer, self.rows, self.columns)] = self.elements
+        """Put them into a tile, with padding or without, whose elements lie one behind the other."""
+        # Three times as fast as by rows and columns: one index for each element.
+        places = self.patch.places(tile.shape, self.packed.shape[:-1])
+        tile.reshape(-1)[places] = self.packed.take(self.patch.chosen, axis=-1).reshape(-1)
 
 
 class ChangedPixels:
@@ -166,38 +210,38 @@ class ChangedPixels:
         rows, columns = places_of(runs)
         self.nbytes = nbytes
         self._read = read
-        self._known: dict[tuple[tuple[int, int], ...], NDArray[Any]] = {}
-        patches = np.stack([rows // chunks[-2], columns // chunks[-1]])
-        order = np.lexsort(patches[::-1])
-        cuts = np.flatnonzero(np.any(np.diff(patches[:, order], axis=1), axis=0)) + 1
-        self._of_patch = {
-            (int(rows[chosen[0]] // chunks[-2] * chunks[-2]), int(columns[chosen[0]] // chunks[-1] * chunks[-1])): (
-                rows[chosen],
-                columns[chosen],
-                chosen,
-            )
-            for chosen in np.split(order, cuts)
-        }
         self._count = len(rows)
+        self._chunks = chunks
+        self._known: dict[tuple[tuple[int, int], ...], NDArray[Any]] = {}
+        self._whole: NDArray[Any] | None = None
+        numbers = rows // chunks[-2] * _MOST_COLUMNS + columns // chunks[-1]
+        order = np.argsort(numbers, kind="stable")
+        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
+        rows, columns = rows % chunks[-2], columns % chunks[-1]
+        self._patches = {int(numbers[c[0]]): Patch(rows[c], columns[c], c) for c in np.split(order, cuts)}
 
     def of(self, tile: Tile) -> Replacement | None:
         """Give what replaces pixels of a tile; None if it has none of them."""
         row, column = tile.start[-2:]
-        found = self._of_patch.get((row, column))
-        if found is None:
+        patch = self._patches.get(row // self._chunks[-2] * _MOST_COLUMNS + column // self._chunks[-1])
+        if patch is None:
             return None
-        rows, columns, chosen = found
-        return Replacement(rows - row, columns - column, self._packed(tile.inside[:-2])[..., 0, chosen])
+        return Replacement(patch, self._packed(tile.inside[:-2]))
 
     def read_all(self) -> None:
         """Read all of them, and check what is read."""
         self._read()
 
     def _packed(self, outer: tuple[slice, ...]) -> NDArray[Any]:
+        """Give all pixels' elements in some integrations and groups; read at once where they are few."""
+        if self.nbytes <= _AT_ONCE:
+            if self._whole is None:
+                self._whole = self._read()[..., 0, :]
+            return self._whole[outer]
         key = tuple((s.start, s.stop) for s in outer)
         if key not in self._known:
             if len(self._known) == _MOST_KNOWN:
                 self._known.clear()
             starts = (*(s.start for s in outer), 0, 0)
-            self._known[key] = self._read(starts, (*(s.stop - s.start for s in outer), 1, self._count))
+            self._known[key] = self._read(starts, (*(s.stop - s.start for s in outer), 1, self._count))[..., 0, :]
         return self._known[key]

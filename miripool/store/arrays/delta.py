@@ -19,6 +19,7 @@ import numpy as np
 
 from ...model.tiles import grid, tile_at
 from .changedpixels import packed_shape
+from .tilereader import FoundTile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ...model.tiles import Tile
     from .changedpixels import ChangedPixels, Replacement
     from .tilelist import TileList
-    from .tilereader import FoundTile, Places
+    from .tilereader import Places
 
 __all__ = ["LEAST_TILED", "DeltaTiles", "Mapping", "Part", "Relatives", "mappings", "may_share"]
 
@@ -126,7 +127,9 @@ class DeltaTiles:
             replaced.append(_replaced(part, tile))
         found = part.own.find(tile)
         changes = tuple(change for change in reversed(replaced) if change is not None)
-        return dataclasses.replace(found, replaced=changes) if changes else found
+        if not changes:
+            return found
+        return FoundTile(tile, found.blob, found.file, found.offset, found.size, found.elements, changes)
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

@@ -150,10 +150,10 @@ class _Looker:
         """Give the changed pixels of each tile that has some; None where one has no counterpart."""
         elements = np.ascontiguousarray(np.asarray(self._source[slab.inside]), self._little)
         found: list[tuple[slice, slice, NDArray[np.bool_]]] = []
-        for tile, part in slab.cut(elements):
+        for tile, view in slab.cut(elements):
+            part = np.ascontiguousarray(view)
             record, digest = self._records[tile.number], tile_digest(part)
-            record["digest"] = np.void(digest)
-            record["low"], record["high"] = np.fmin.reduce(part, axis=None), np.fmax.reduce(part, axis=None)
+            record["digest"], record["low"], record["high"] = np.void(digest), *_range(part)
             base = self._relatives.find(tile.number, digest)
             if base < 0:
                 base = int(self._relatives.first[tile.number])
@@ -181,6 +181,14 @@ class _Looker:
         if (share if tiled else total) - cost < max(_LEAST_SAVED, cost):
             return None
         return Changes(self._records, self._bases, runs)
+
+
+def _range(part: NDArray[Any]) -> tuple[Any, Any]:
+    """Give the smallest and the largest element, NaN ignored; both NaN where nothing else is there."""
+    low = part.min()
+    if low == low:
+        return low, part.max()
+    return np.fmin.reduce(part, axis=None), np.fmax.reduce(part, axis=None)
 
 
 def _differ(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
