@@ -239,7 +239,9 @@ def test_any_version_is_read_as_it_was(
         patch.setattr(tiles, "_TILE_BYTES", data.draw(st.sampled_from([1 << 9, 1 << 11, 1 << 18])))
         for name in ("_BASE_BYTES", "_RUN_BYTES", "_LEAST_SAVED"):
             patch.setattr(survey, name, -(1 << 20))
-        patch.setattr(changedpixels, "_AT_ONCE", data.draw(st.sampled_from([0, 1 << 19])))
+        at_once = data.draw(st.sampled_from([0, 1 << 18]))
+        patch.setattr(changedpixels, "AT_ONCE", at_once)
+        patch.setattr(hdf5write, "AT_ONCE", at_once)
         first = stored(store, one)
         second = stored(store, other, first)
         if is_by_hdf5:

@@ -23,9 +23,13 @@ def timed(work: Callable[[], Any]) -> Callable[[], float]:
 
 
 def in_turns(
-    rounds: int, *works: Callable[[], float], warm: int = 1, before: Callable[[], Any] = lambda: None
+    rounds: int,
+    *works: Callable[[], float],
+    warm: int = 1,
+    before: Callable[[], Any] = lambda: None,
+    of: Callable[[list[float]], float] = statistics.median,
 ) -> list[float]:
-    """Do works by turns, each after `before`; give the median of what each tells, the first times left out."""
+    """Do works by turns, each after `before`; give the median, or what else of what each tells, the first left out."""
     taken: list[list[float]] = [[] for _ in works]
     for round_ in range(rounds + warm):
         for times, work in zip(taken, works, strict=True):
@@ -33,7 +37,7 @@ def in_turns(
             seconds = work()
             if round_ >= warm:
                 times.append(seconds)
-    return [statistics.median(times) for times in taken]
+    return [of(times) for times in taken]
 
 
 def copy_durably(sources: Iterable[Path], target: Path) -> float:

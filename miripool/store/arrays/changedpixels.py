@@ -6,6 +6,7 @@ along the last axis, in the order of rows and columns; the axis of rows has one 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
     from ...model.tiles import Tile
 
-__all__ = ["ChangedPixels", "Patch", "Replacement", "are_runs", "count_runs", "packed_shape", "places_of", "runs_of"]
+__all__ = [
+    "AT_ONCE",
+    "ChangedPixels",
+    "Patch",
+    "Replacement",
+    "are_runs",
+    "count_runs",
+    "packed_shape",
+    "places_of",
+    "runs_of",
+]
 
 _MOST_RUNS = (1 << 16) - 1
 """Runs beyond which a file is not ours."""
@@ -27,8 +38,8 @@ _MOST_RUNS = (1 << 16) - 1
 _MOST_COLUMNS = 1 << 32
 """Tiles beside each other, for numbers of their places."""
 
-_AT_ONCE = 1 << 19
-"""Bytes of packed elements up to which all are read at once: some 0.2 ms. Tiles by themselves cost 0.06 ms each."""
+AT_ONCE = 1 << 18
+"""Bytes of packed elements up to which all are read at once, and are one tile: 0.05 ms, five tiles took 0.17."""
 
 _MOST_KNOWN = 64
 """Integrations of which the packed elements are remembered: tiles are read one integration after the other."""
@@ -87,10 +98,10 @@ def are_runs(runs: NDArray[Any], shape: tuple[int, ...]) -> bool:
     if runs.ndim != 2 or runs.shape[1] != 3 or not 0 < len(runs) <= _MOST_RUNS or len(shape) < 2:
         return False
     rows, columns, lengths = runs.astype(np.int64).T
-    if min(rows.min(), columns.min(), lengths.min() - 1) < 0 or rows.max() >= shape[-2]:
+    if runs.min() < 0 or lengths.min() < 1 or (columns + lengths).max() > shape[-1] or rows[-1] >= shape[-2]:
         return False
-    begins, ends = rows * (shape[-1] + 1) + columns, rows * (shape[-1] + 1) + columns + lengths
-    return bool((columns + lengths).max() <= shape[-1] and np.all(ends[:-1] < begins[1:]))
+    begins = rows * (shape[-1] + 1) + columns
+    return bool((begins[:-1] + lengths[:-1] < begins[1:]).all())
 
 
 def packed_shape(shape: tuple[int, ...], runs: NDArray[Any]) -> tuple[int, ...]:
@@ -136,17 +147,17 @@ class Patch:
     ----------
     rows, columns : ndarray of int, shape (npixels,)
         0-based in the tile.
-    chosen : ndarray of int, shape (npixels,)
-        Where they are among all changed pixels.
+    chosen : slice
+        Where they are among all changed pixels, in the order of the patches.
     """
 
-    def __init__(self, rows: NDArray[Any], columns: NDArray[Any], chosen: NDArray[Any]) -> None:
+    def __init__(self, rows: NDArray[Any], columns: NDArray[Any], chosen: slice) -> None:
         self._rows = rows
         self._columns = columns
         self.chosen = chosen
-        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[np.intp]] = {}
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[Any]] = {}
 
-    def places(self, shape: tuple[int, ...], outer: tuple[int, ...]) -> NDArray[np.intp]:
+    def places(self, shape: tuple[int, ...], outer: tuple[int, ...]) -> NDArray[Any]:
         """Give the places of their elements in a tile, as it lies in memory.
 
         Parameters
@@ -156,14 +167,16 @@ class Patch:
 
         Returns
         -------
-        ndarray of int, shape (number of elements,)
-            Pixels last.
+        ndarray of int, shape (outer…, npixels)
+            Counted in elements.
         """
-        if (shape, outer) not in self._known:
+        found = self._known.get((shape, outer))
+        if found is None:
             frames = np.arange(math.prod(shape[:-2])).reshape(shape[:-2])[tuple(slice(n) for n in outer)]
             within = self._rows * shape[-1] + self._columns
-            self._known[shape, outer] = np.add.outer(frames.ravel() * math.prod(shape[-2:]), within).ravel()
-        return self._known[shape, outer]
+            found = frames[..., np.newaxis] * math.prod(shape[-2:]) + within
+            self._known[shape, outer] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,18 +187,18 @@ class Replacement:
     ----------
     patch : Patch
         Which pixels.
-    packed : ndarray, shape (…, number of all changed pixels)
-        What the tile has of them along the first axes.
+    elements : ndarray, shape (…, npixels)
+        All else of the tile along the first axes.
     """
 
     patch: Patch
-    packed: NDArray[Any]
+    elements: NDArray[Any]
 
     def put(self, tile: NDArray[Any]) -> None:
         """Put them into a tile, with padding or without, whose elements lie one behind the other."""
         # Three times as fast as by rows and columns: one index for each element.
-        places = self.patch.places(tile.shape, self.packed.shape[:-1])
-        tile.reshape(-1)[places] = self.packed.take(self.patch.chosen, axis=-1).reshape(-1)
+        places = self.patch.places(tile.shape, self.elements.shape[:-1])
+        tile.reshape(-1)[places] = self.elements
 
 
 class ChangedPixels:
@@ -215,10 +228,11 @@ class ChangedPixels:
         self._known: dict[tuple[tuple[int, int], ...], NDArray[Any]] = {}
         self._whole: NDArray[Any] | None = None
         numbers = rows // chunks[-2] * _MOST_COLUMNS + columns // chunks[-1]
-        order = np.argsort(numbers, kind="stable")
-        cuts = np.flatnonzero(np.diff(numbers[order])) + 1
-        rows, columns = rows % chunks[-2], columns % chunks[-1]
-        self._patches = {int(numbers[c[0]]): Patch(rows[c], columns[c], c) for c in np.split(order, cuts)}
+        self._order = order = np.argsort(numbers, kind="stable")
+        numbers, rows, columns = numbers[order], rows[order] % chunks[-2], columns[order] % chunks[-1]
+        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
+        parts = [slice(*ends) for ends in itertools.pairwise(cuts)]
+        self._patches = {int(numbers[part.start]): Patch(rows[part], columns[part], part) for part in parts}
 
     def of(self, tile: Tile) -> Replacement | None:
         """Give what replaces pixels of a tile; None if it has none of them."""
@@ -226,22 +240,23 @@ class ChangedPixels:
         patch = self._patches.get(row // self._chunks[-2] * _MOST_COLUMNS + column // self._chunks[-1])
         if patch is None:
             return None
-        return Replacement(patch, self._packed(tile.inside[:-2]))
+        return Replacement(patch, self._packed(tile.inside[:-2])[..., patch.chosen])
 
     def read_all(self) -> None:
         """Read all of them, and check what is read."""
         self._read()
 
     def _packed(self, outer: tuple[slice, ...]) -> NDArray[Any]:
-        """Give all pixels' elements in some integrations and groups; read at once where they are few."""
-        if self.nbytes <= _AT_ONCE:
+        """Give all pixels in some integrations and groups, by their patches; all read at once where they are few."""
+        if self.nbytes <= AT_ONCE:
             if self._whole is None:
-                self._whole = self._read()[..., 0, :]
+                self._whole = self._read()[..., 0, self._order]
             return self._whole[outer]
         key = tuple((s.start, s.stop) for s in outer)
         if key not in self._known:
             if len(self._known) == _MOST_KNOWN:
                 self._known.clear()
             starts = (*(s.start for s in outer), 0, 0)
-            self._known[key] = self._read(starts, (*(s.stop - s.start for s in outer), 1, self._count))[..., 0, :]
+            shape = (*(s.stop - s.start for s in outer), 1, self._count)
+            self._known[key] = self._read(starts, shape)[..., 0, self._order]
         return self._known[key]

@@ -119,14 +119,16 @@ class DeltaTiles:
         """Tell where a tile is."""
         part = self._part
         passed: list[str] = []
-        replaced = [_replaced(part, tile)]
-        # One step, unless a blob that had the tile itself was lost and made again as a delta blob.
-        while (owner := part.owner(tile)) is not None:
+        changes: tuple[Replacement, ...] = ()
+        # Two rounds, unless a blob that had the tile itself was lost and made again as a delta blob.
+        while True:
+            if part.pixels is not None and (change := part.pixels.of(tile)) is not None:
+                changes = (change, *changes)
+            if (owner := part.owner(tile)) is None:
+                break
             part = self._open_part(owner, passed)
             passed.append(owner)
-            replaced.append(_replaced(part, tile))
         found = part.own.find(tile)
-        changes = tuple(change for change in reversed(replaced) if change is not None)
         if not changes:
             return found
         return FoundTile(tile, found.blob, found.file, found.offset, found.size, found.elements, changes)
@@ -138,10 +140,6 @@ class DeltaTiles:
     def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """Give the smallest and the largest element of each tile, NaN ignored, if they are known."""
         return self._part.own.ranges()
-
-
-def _replaced(part: Part, tile: Tile) -> Replacement | None:
-    return part.pixels.of(tile) if part.pixels is not None else None
 
 
 class Relatives:

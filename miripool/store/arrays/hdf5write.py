@@ -19,6 +19,7 @@ from ...model.tiles import Slab, Tile, grid, slabs, tile_shape
 from ...system.scratch import Room
 from ...system.threads import map_bounded
 from . import bitshuffle
+from .changedpixels import AT_ONCE
 from .delta import mappings
 from .digest import tile_digest
 from .hdf5file import DEFLATED_FORMAT, DELTA_FORMAT, FORMAT, PIXEL_FORMAT
@@ -195,7 +196,8 @@ def write_pixels(path: Path, ref: BlobRef, source: ArraySource, relatives: Relat
     """
     packed = gather(ref, source, relatives.chunks, changes.runs)
     part = replace(ref, shape=packed.shape)
-    chunks = tile_shape(part.shape, part.dtype.itemsize)
+    # What all readers read at once is one tile.
+    chunks = part.shape if part.nbytes <= AT_ONCE else tile_shape(part.shape, part.dtype.itemsize)
     records = np.zeros(math.prod(grid(part.shape, chunks)), record_type(part.dtype))
     used = [number for number, _ in Counter(changes.bases.tolist()).most_common()]
     place = np.zeros(len(relatives.digests), np.uint16)
