@@ -36,6 +36,7 @@ from miripool.store.arrays.hdf5file import DEFLATED_FORMAT, NEWEST_FORMAT, PIXEL
 from miripool.store.arrays.tilelist import PixelList, TileList, write_tile_list
 from miripool.store.poolinfo import FORMAT
 from miripool.store.storage.local import LocalStorage
+from miripool.store.storage.memory import MemoryStorage
 
 SHAPE = (2, 5, 96, 80)
 CHANGE = ((0, 5, 5), (0, 5, 6), (1, 90, 70))
@@ -281,6 +282,19 @@ def test_the_format_of_an_older_pool_is_raised(home: Home, monkeypatch: pytest.M
                 pool.save(Product({}, {"ASDF": log_of(30_000)}, name="log"))
             assert verify(pool, level="full").findings == []
         assert json.loads(path.read_text())["format"] == FORMAT == 3
+
+
+def test_where_there_are_no_files() -> None:
+    store = BlobStore(MemoryStorage())
+    base, log = make_ramp(), log_of(30_000)
+    second = stored(store, changed(base, *CHANGE), stored(store, base))
+    listed = second.tile_list()
+    assert listed is not None
+    assert listed.pixels is not None
+    for array, blob in ((changed(base, *CHANGE), second), (log, stored(store, log))):
+        assert same(blob[...], array)
+        assert blob.is_sound()
+        assert store.is_whole(blob.ref)
 
 
 # HDF5 tools
