@@ -149,12 +149,18 @@ class Patch:
         0-based in the tile.
     chosen : slice
         Where they are among all changed pixels, in the order of the patches.
+
+    Attributes
+    ----------
+    elements : ndarray or None
+        Theirs, side by side in memory, once they are known.
     """
 
     def __init__(self, rows: NDArray[Any], columns: NDArray[Any], chosen: slice) -> None:
         self._rows = rows
         self._columns = columns
         self.chosen = chosen
+        self.elements: NDArray[Any] | None = None
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[Any]] = {}
 
     def places(self, shape: tuple[int, ...], outer: tuple[int, ...]) -> NDArray[Any]:
@@ -167,14 +173,14 @@ class Patch:
 
         Returns
         -------
-        ndarray of int, shape (outer…, npixels)
-            Counted in elements.
+        ndarray of int, shape (number of elements,)
+            Pixels last.
         """
         found = self._known.get((shape, outer))
         if found is None:
             frames = np.arange(math.prod(shape[:-2])).reshape(shape[:-2])[tuple(slice(n) for n in outer)]
             within = self._rows * shape[-1] + self._columns
-            found = frames[..., np.newaxis] * math.prod(shape[-2:]) + within
+            found = np.add.outer(frames.ravel() * math.prod(shape[-2:]), within).ravel()
             self._known[shape, outer] = found
         return found
 
@@ -198,7 +204,7 @@ class Replacement:
         """Put them into a tile, with padding or without, whose elements lie one behind the other."""
         # Three times as fast as by rows and columns: one index for each element.
         places = self.patch.places(tile.shape, self.elements.shape[:-1])
-        tile.reshape(-1)[places] = self.elements
+        tile.reshape(-1)[places] = self.elements.reshape(-1)
 
 
 class ChangedPixels:
@@ -240,18 +246,20 @@ class ChangedPixels:
         patch = self._patches.get(row // self._chunks[-2] * _MOST_COLUMNS + column // self._chunks[-1])
         if patch is None:
             return None
-        return Replacement(patch, self._packed(tile.inside[:-2])[..., patch.chosen])
+        return Replacement(patch, self._elements(tile.inside[:-2], patch))
 
     def read_all(self) -> None:
         """Read all of them, and check what is read."""
         self._read()
 
-    def _packed(self, outer: tuple[slice, ...]) -> NDArray[Any]:
-        """Give all pixels in some integrations and groups, by their patches; all read at once where they are few."""
+    def _elements(self, outer: tuple[slice, ...], patch: Patch) -> NDArray[Any]:
+        """Give a patch's pixels in some integrations and groups; those of all are read at once where they are few."""
         if self.nbytes <= AT_ONCE:
             if self._whole is None:
                 self._whole = self._read()[..., 0, self._order]
-            return self._whole[outer]
+            if patch.elements is None:
+                patch.elements = np.ascontiguousarray(self._whole[..., patch.chosen])
+            return patch.elements[outer]
         key = tuple((s.start, s.stop) for s in outer)
         if key not in self._known:
             if len(self._known) == _MOST_KNOWN:
@@ -259,4 +267,4 @@ class ChangedPixels:
             starts = (*(s.start for s in outer), 0, 0)
             shape = (*(s.stop - s.start for s in outer), 1, self._count)
             self._known[key] = self._read(starts, shape)[..., 0, self._order]
-        return self._known[key]
+        return self._known[key][..., patch.chosen]
