@@ -6,6 +6,7 @@ along the last axis, in the order of rows and columns; the axis of rows has one 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -149,18 +150,12 @@ class Patch:
         0-based in the tile.
     chosen : slice
         Where they are among all changed pixels, in the order of the patches.
-
-    Attributes
-    ----------
-    elements : ndarray or None
-        Theirs, side by side in memory, once they are known.
     """
 
     def __init__(self, rows: NDArray[Any], columns: NDArray[Any], chosen: slice) -> None:
         self._rows = rows
         self._columns = columns
         self.chosen = chosen
-        self.elements: NDArray[Any] | None = None
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[Any]] = {}
 
     def places(self, shape: tuple[int, ...], outer: tuple[int, ...]) -> NDArray[Any]:
@@ -207,6 +202,21 @@ class Replacement:
         tile.reshape(-1)[places] = self.elements.reshape(-1)
 
 
+@functools.lru_cache(maxsize=8)
+def _patches_of(runs: bytes, kind: str, frame: tuple[int, int]) -> tuple[NDArray[Any], dict[int, Patch]]:
+    """Give the order of pixels by patches of that many rows and columns, and the patches by number.
+
+    They are remembered: arrays of one version, and readings of one array, mostly have the same pixels.
+    """
+    rows, columns = places_of(np.frombuffer(runs, kind).reshape(-1, 3))
+    numbers = rows // frame[0] * _MOST_COLUMNS + columns // frame[1]
+    order = np.argsort(numbers, kind="stable")
+    numbers, rows, columns = numbers[order], rows[order] % frame[0], columns[order] % frame[1]
+    cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
+    parts = [slice(*ends) for ends in itertools.pairwise(cuts)]
+    return order, {int(numbers[part.start]): Patch(rows[part], columns[part], part) for part in parts}
+
+
 class ChangedPixels:
     """The changed pixels of an open blob.
 
@@ -226,19 +236,14 @@ class ChangedPixels:
     def __init__(
         self, runs: NDArray[Any], chunks: tuple[int, ...], nbytes: int, read: Callable[..., NDArray[Any]]
     ) -> None:
-        rows, columns = places_of(runs)
         self.nbytes = nbytes
         self._read = read
-        self._count = len(rows)
+        self._count = int(runs[:, 2].sum(dtype=np.int64))
         self._chunks = chunks
+        self._order, self._patches = _patches_of(runs.tobytes(), runs.dtype.str, chunks[-2:])
         self._known: dict[tuple[tuple[int, int], ...], NDArray[Any]] = {}
         self._whole: NDArray[Any] | None = None
-        numbers = rows // chunks[-2] * _MOST_COLUMNS + columns // chunks[-1]
-        self._order = order = np.argsort(numbers, kind="stable")
-        numbers, rows, columns = numbers[order], rows[order] % chunks[-2], columns[order] % chunks[-1]
-        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
-        parts = [slice(*ends) for ends in itertools.pairwise(cuts)]
-        self._patches = {int(numbers[part.start]): Patch(rows[part], columns[part], part) for part in parts}
+        self._of_patch: dict[int, NDArray[Any]] = {}
 
     def of(self, tile: Tile) -> Replacement | None:
         """Give what replaces pixels of a tile; None if it has none of them."""
@@ -257,9 +262,10 @@ class ChangedPixels:
         if self.nbytes <= AT_ONCE:
             if self._whole is None:
                 self._whole = self._read()[..., 0, self._order]
-            if patch.elements is None:
-                patch.elements = np.ascontiguousarray(self._whole[..., patch.chosen])
-            return patch.elements[outer]
+            first = patch.chosen.start
+            if first not in self._of_patch:
+                self._of_patch[first] = np.ascontiguousarray(self._whole[..., patch.chosen])
+            return self._of_patch[first][outer]
         key = tuple((s.start, s.stop) for s in outer)
         if key not in self._known:
             if len(self._known) == _MOST_KNOWN:
