@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import grp
@@ -26,7 +25,7 @@ import pytest
 from homes import call, empty_home
 from proxies import PASSWORDS, PREFIX, SOCKET, Team, block, caddy, nginx, replaced, team
 from test_web_page import Page, rows
-from web import Served
+from web import Served, run_async
 
 from miripool import Home, Product
 from miripool.errors import InvalidInput, MiripoolError
@@ -273,7 +272,7 @@ def test_a_fault_names_the_user(home: Home, caplog: pytest.LogCaptureFixture) ->
             return {"type": "http.request", "body": b"", "more_body": False}
 
         with pytest.raises(ZeroDivisionError):
-            asyncio.run(Guard(app, Users())(scope, receive, send))
+            run_async(lambda: Guard(app, Users())(scope, receive, send))
     assert sent[0]["status"] == 500
     (record,) = [record for record in caplog.records if record.name == "miripool.web.answers"]
     assert record.getMessage() == "a request by 'zoë' for '/api/fault' failed"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from web import run_async
 
 from miripool.errors import Interrupted
 from miripool.web import readers
@@ -59,7 +60,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def within_a_minute() -> None:
         await asyncio.wait_for(test(), 60)
 
-    asyncio.run(within_a_minute())
+    run_async(within_a_minute)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -10,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,6 +106,12 @@ class Served:
     def log(self) -> str:
         """What the server wrote to stderr."""
         return self.words.read_text()
+
+
+def run_async(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a coroutine in a thread: in that of the tests, Playwright keeps a loop running."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(make())).result()
 
 
 @contextlib.contextmanager
