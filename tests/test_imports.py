@@ -11,9 +11,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import homes
 import pytest
+from homes import write_image
 
 import miripool
+from miripool import Pool
+
+home = homes.home
 
 ROOT = Path(miripool.__file__).parent
 
@@ -226,6 +231,47 @@ def test_products_references_and_queries_need_no_library_but_numpy(names: str) -
 @pytest.mark.parametrize("name", ["Pool", "PoolManager", "Home"])
 def test_pools_need_sql_and_no_other_heavy_library(name: str) -> None:
     assert not loaded_after(f"from miripool import {name}") & (HEAVY - {"sqlalchemy", "psycopg2"})
+
+
+ARRAYS = {"numpy._core", "h5py", "hdf5plugin", "astropy", "scipy"}
+SQL = {"sqlalchemy", "psycopg2"}
+
+COMMANDS: list[tuple[list[str], set[str]]] = [
+    (["--help"], {"typer"}),
+    (["ls", "--help"], {"typer"}),
+    (["pools"], {"typer", *SQL}),
+    (["tags", "jpl8"], {"typer", *SQL}),
+    (["ls", "jpl8", "--limit", "20"], {"typer", *SQL}),
+    (["ls", "jpl8", "--where", "BUNIT == 'DN' and ngroups >= 5", "--json"], {"typer", *SQL}),
+    (["ls", "jpl8", "--where", "p.data.max() > 1", "--columns", "urn,EXTNAME"], {"typer", *SQL}),
+    (["tag", "jpl8", "seen", "urn:jpl8:Product:0"], {"typer", *SQL}),
+    (["untag", "jpl8", "seen"], {"typer", *SQL}),
+    (["log", "jpl8"], {"typer", *SQL}),
+    (["show", "jpl8", "urn:jpl8:Product:0"], {"typer", *SQL, "numpy._core"}),
+]
+"""Commands, and which heavy libraries each may load."""
+
+_RUN = """
+import sys
+from miripool.cli import main
+try:
+    main()
+except SystemExit as ended:
+    print(*sorted(sys.modules), file=sys.stderr)
+    raise
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "allowed"), COMMANDS)
+def test_a_command_loads_what_it_needs(pool: Pool, tmp_path: Path, arguments: list[str], allowed: set[str]) -> None:
+    pool.save(write_image(tmp_path / "a.fits"), tag="seen")
+    done = subprocess.run([sys.executable, "-c", _RUN, *arguments], capture_output=True, text=True, check=False)
+    *words, modules = done.stderr.splitlines()
+    assert done.returncode == 0, words
+    loaded = set(modules.split())
+    assert "miripool.cli.app" in loaded
+    assert loaded & (HEAVY | ARRAYS) <= allowed
 
 
 def test_public_names_are_sorted_and_there() -> None:

@@ -12,16 +12,15 @@ import numpy as np
 
 from ..errors import InvalidInput, ProductNotFound, ReadOnly
 from .cards import parse_header
-from .dataset import ArraySource, Dataset, Scale
 from .metadata import MetaData
 from .notebook import html_table
-from .table import TableDataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from .dataset import ArraySource, Dataset, Scale
     from .statistics import Statistics
 
 __all__ = [
@@ -174,7 +173,7 @@ def _of_version(attribute: str, doc: str) -> Any:
     return property(read, doc=doc)
 
 
-class Product(Mapping[str, Dataset]):
+class Product(Mapping[str, "Dataset"]):
     """Metadata and named datasets. A dataset is ``p["SCI"]``, or ``p.data`` by the datamodel's name.
 
     A product in memory is a draft: its metadata can be set, and `Pool.save` saves it as it is then, as a version. The
@@ -252,6 +251,8 @@ class Product(Mapping[str, Dataset]):
         Product
             A draft, to be saved as a further version; this product does not change.
         """
+        from .dataset import Dataset
+
         changed = {key.upper(): value for key, value in {**(datasets or {}), **more}.items()}
         arrays: dict[str, Any] = dict(self._datasets)
         for key, value in changed.items():
@@ -481,7 +482,7 @@ class Exposure(Context):
     kind = "Exposure"
 
 
-class _Opened(Mapping[str, Dataset]):
+class _Opened(Mapping[str, "Dataset"]):
     """Datasets of a layout, each made when it is first asked for: a table's columns stand in its header."""
 
     def __init__(self, layout: Layout, statistics: Mapping[str, Statistics]) -> None:
@@ -522,11 +523,17 @@ def _drafts(datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
 def _open_dataset(hdu: Hdu, statistics: Statistics | None) -> Dataset:
     assert hdu.data is not None  # noqa: S101 - the caller looked
     if hdu.data.dtype.names is not None:
+        from .table import TableDataset
+
         return TableDataset.from_cards(hdu.name, hdu.data, parse_header(hdu.header), hdu.heap)
+    from .dataset import Dataset
+
     return Dataset(hdu.name, hdu.data, scale=hdu.scale, unit=hdu.unit, statistics=statistics)
 
 
 def _as_dataset(name: str, value: Any, *, unit: str | None = None) -> Dataset:
+    from .dataset import Dataset
+
     if isinstance(value, Dataset):
         return value.renamed(name)
     array: NDArray[Any] = np.asarray(value)

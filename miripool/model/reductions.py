@@ -10,13 +10,15 @@ Arrays that were read from a dataset are NumPy's, and so are their rules.
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,32 +42,28 @@ def _average(array: NDArray[Any], axis: Any = None, weights: Any = None, **optio
     return np.average(np.where(known, array, 0), axis=axis, weights=weights * known, **options)
 
 
-_FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "max": (np.max, np.nanmax),
-    "min": (np.min, np.nanmin),
-    "mean": (np.mean, np.nanmean),
-    "std": (np.std, np.nanstd),
-    "var": (np.var, np.nanvar),
-    "sum": (np.sum, np.nansum),
-    "prod": (np.prod, np.nanprod),
-    "median": (np.median, np.nanmedian),
-    "percentile": (np.percentile, np.nanpercentile),
-    "quantile": (np.quantile, np.nanquantile),
-    "ptp": (np.ptp, _peak_to_peak),
-    "average": (np.average, _average),
-}
-"""With NaN in the way, which says so, and around it, which takes twice as long."""
+_NUMBERS = (
+    "max", "min", "mean", "std", "var", "sum", "prod", "median", "percentile", "quantile", "ptp", "average",
+)  # fmt: skip
+"""Reductions to a number, by NumPy's names."""
+
+_AROUND_NAN: dict[str, Callable[..., Any]] = {"ptp": _peak_to_peak, "average": _average}
+"""Those of which NumPy has no form that leaves NaN out, as ``nanmax`` is that of ``max``."""
 
 _EXTREMES = frozenset({"max", "min", "ptp"})
 """Those that give one of the elements, or nearly so, in their own type."""
 
-_PLACES = {"argmax": np.nanargmax, "argmin": np.nanargmin}
+_COUNTING = ("any", "all", "count_nonzero")
 
-_NUMPY: dict[Any, str] = {
-    **{function: name for name, pair in _FUNCTIONS.items() for function in pair if function.__module__ == "numpy"},
-    **{np.amax: "max", np.amin: "min", np.any: "any", np.all: "all", np.count_nonzero: "count_nonzero"},
-    **{np.argmax: "argmax", np.argmin: "argmin", np.nanargmax: "argmax", np.nanargmin: "argmin"},
-}
+_PLACES = ("argmax", "argmin")
+
+
+@functools.cache
+def _names() -> dict[Any, str]:
+    """Give the names of NumPy's functions, those that leave NaN out included."""
+    known = {getattr(np, name): name for name in (*_NUMBERS, *_COUNTING, *_PLACES)}
+    ignoring = {getattr(np, f"nan{name}"): name for name in (*_NUMBERS, *_PLACES) if name not in _AROUND_NAN}
+    return {**known, **ignoring, np.amax: "max", np.amin: "min"}
 
 
 def find_reduction(
@@ -88,7 +86,7 @@ def find_reduction(
         The name that `reduce_elements` takes, what is to be reduced, and the options by name; None for functions of
         another kind.
     """
-    name = _NUMPY.get(function)
+    name = _names().get(function)
     if name is None:
         return None
     given = dict(inspect.signature(function).bind(*arguments, **options).arguments)
@@ -121,10 +119,10 @@ def reduce_elements(function: str, array: NDArray[Any], *, axis: Any = None, **o
         By ``argmax`` and ``argmin``, where no element is a number: there is no such place.
     """
     out = options.pop("out", None)
-    if function in ("any", "all", "count_nonzero"):
+    if function in _COUNTING:
         found = _count(function, array, axis, options)
     elif function in _PLACES:
-        found = _PLACES[function](array, axis=axis, **options)
+        found = getattr(np, f"nan{function}")(array, axis=axis, **options)
     else:
         found = _reduce_numbers(function, array, axis, options)
     if out is None:
@@ -147,7 +145,6 @@ def _nan(array: NDArray[Any]) -> Any:
 
 
 def _reduce_numbers(function: str, array: NDArray[Any], axis: Any, options: dict[str, Any]) -> Any:
-    plain, around_nan = _FUNCTIONS[function]
     if array.dtype.kind == "b" and function not in ("max", "min"):
         array = array.astype(np.int64)
     if function not in _EXTREMES and (array.dtype.kind == "f" or function not in ("sum", "prod")):
@@ -156,10 +153,11 @@ def _reduce_numbers(function: str, array: NDArray[Any], axis: Any, options: dict
     if array.size == 0:
         return np.full(np.sum(array, **shape).shape, np.nan)[()]
     with np.errstate(all="ignore"):
-        found = plain(array, axis=axis, **options)
+        found = getattr(np, function)(array, axis=axis, **options)
         if array.dtype.kind != "f" or not np.isnan(found).any():
             return found
         # NumPy's functions around NaN warn of slices that have no number: these get one, and NaN afterwards.
         nothing = np.isnan(array).all(axis=axis, keepdims=True)
         some = np.where(nothing, array.dtype.type(0), array) if nothing.any() else array
+        around_nan = _AROUND_NAN.get(function) or getattr(np, f"nan{function}")
         return np.where(np.isnan(array).all(**shape), np.nan, around_nan(some, axis=axis, **options))[()]

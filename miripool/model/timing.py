@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from .table import TableDataset
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -61,6 +59,8 @@ def timing_of(product: Product) -> Timing:
 
 
 def _integrations(product: Product) -> NDArray[np.float64]:
+    from .table import TableDataset
+
     table = product.get("INT_TIMES")
     shape = product["SCI"].shape if "SCI" in product else ()
     if not isinstance(table, TableDataset) or len(shape) < 3:

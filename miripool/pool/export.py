@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import formats
 from ..errors import AlreadyExists, FileMissing, IntegrityError, NotFound, ProductNotFound
-from ..formats import track_name, virtual_file, write_fits
 from ..model.kinds import KINDS, kind_class, sources
 from ..model.names import check_product_name
 from ..system.oserrors import storage_error
@@ -47,7 +47,7 @@ def export(ref: ProductRef, destination: Path | str, *, overwrite: bool = False,
     elif str(destination).endswith(("/", os.sep)):
         raise FileMissing(f"there is no folder {path}; create it first, or give the name of a file")
     try:
-        write_fits(ref.product, path, overwrite=overwrite, jwst=jwst)
+        formats.write_fits(ref.product, path, overwrite=overwrite, jwst=jwst)
     except (FileMissing, ProductNotFound):
         raise
     except NotFound as error:
@@ -74,7 +74,7 @@ def export_name(ref: ProductRef, *, jwst: bool = False) -> str:
     if jwst and ref.kind in sources():
         return f"{name}_{KINDS[ref.kind].suffix}.fits"
     filename = ref.filename
-    if filename and track_name(filename) == ref.name and Path(filename).name == filename:
+    if filename and formats.track_name(filename) == ref.name and Path(filename).name == filename:
         return filename.removesuffix(".gz")
     return f"{name}_{kind_class(ref.kind).kind.lower()}.fits"
 
@@ -94,7 +94,7 @@ def export_size(ref: ProductRef, *, jwst: bool = False) -> int:
     int
         Bytes.
     """
-    return virtual_file(ref.product, jwst=True).size if jwst and ref.kind in sources() else ref.bytes
+    return formats.virtual_file(ref.product, jwst=True).size if jwst and ref.kind in sources() else ref.bytes
 
 
 def file_names(refs: Iterable[ProductRef], *, jwst: bool = False) -> dict[str, ProductRef]:

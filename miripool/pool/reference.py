@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from .. import formats
 from ..errors import MiripoolError, UnknownKeyword
-from ..formats import to_datamodel, to_hdulist
 from ..model.names import Urn
 from ..model.product import Context
 from ..system.words import counted
@@ -281,7 +281,7 @@ class ProductRef:
         astropy.io.fits.HDUList
             Independent of the pool.
         """
-        return to_hdulist(self.product)
+        return formats.to_hdulist(self.product)
 
     def to_datamodel(self) -> Any:
         """Give the jwst datamodel, in memory.
@@ -291,7 +291,7 @@ class ProductRef:
         stdatamodels.jwst.datamodels.JwstDataModel
             E.g. a RampModel for a Ramp.
         """
-        return to_datamodel(self.product)
+        return formats.to_datamodel(self.product)
 
     def plot(
         self,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .. import formats
 from ..errors import InvalidInput, MiripoolError
-from ..formats import doubt_kind, layout_of, read_fits
 from ..model.kinds import kind_class, slots
 from ..model.product import Context, Product
 from . import contexts, exposures
@@ -145,7 +145,7 @@ def _file_and_track(product: Product | Prepared) -> tuple[Origin | None, tuple[s
     """Give the file that a product is, bit for bit, and its track; metadata that were set since make it another."""
     if isinstance(product, Prepared):
         return product.manifest.origin, product.track
-    origin = None if product.layout is None else layout_of(product).origin
+    origin = None if product.layout is None else formats.layout_of(product).origin
     return origin, (product.kind, product.name or "")
 
 
@@ -213,7 +213,7 @@ def finish(core: Core, saved: Saved, *, pixels: bool | None = None) -> Saved:
     """
     doubt = None
     if saved.status != "unchanged" and saved.row.kind == Product.kind and saved.row.filename:
-        doubt = doubt_kind(core.load_version(saved.row), saved.row.filename)
+        doubt = formats.doubt_kind(core.load_version(saved.row), saved.row.filename)
     notice = make_pixels(core, saved.row, pixels)
     return replace(saved, notice="; ".join(filter(None, (saved.notice, doubt, notice))) or None)
 
@@ -263,7 +263,7 @@ def read(
     wanted = kind.kind if isinstance(kind, type) else kind_class(kind).kind if kind else None
     product = source.product if isinstance(source, ProductRef) else source
     if not isinstance(product, Product):
-        product = read_fits(product, name=name, kind=wanted, truncate=truncate)
+        product = formats.read_fits(product, name=name, kind=wanted, truncate=truncate)
     elif wanted is not None and wanted != product.kind:
         raise InvalidInput(f"this product is a {product.kind}, not a {wanted}")
     elif name is not None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from .. import formats
 from ..errors import Conflict, IntegrityError, InvalidInput, MiripoolError
-from ..formats import layout_of, stable_content
 from ..model.canonical import canonical_json, digest_bytes
 from ..model.metadata import MetaData
 from ..model.names import check_product_name
@@ -123,9 +123,9 @@ def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[
     Prepared
         For `save_together`.
     """
-    layout = layout_of(product)
+    layout = formats.layout_of(product)
     measured = archive.measure(layout)
-    content = digest_bytes(canonical_json(stable_content(layout, measured.digest_of)))
+    content = digest_bytes(canonical_json(formats.stable_content(layout, measured.digest_of)))
     manifest = Manifest(
         kind=product.kind,
         name=check_product_name(name),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..index.interrupt import check_interrupt
-from ..query.evaluator import evaluate
 from ..store.archive import archive_at
 from ..system.threads import one_of_many, work_ahead, workers_of
 from .reference import ProductRef
@@ -81,6 +80,8 @@ def judge(
 
 
 def _caller(pool: Core, node: Node, executor: Executor) -> Callable[[ProductRow], Future[bool]]:
+    from ..query.evaluator import evaluate
+
     def answer(row: ProductRow) -> bool:
         with one_of_many():
             return evaluate(node, pool.load_version(row))
@@ -128,6 +129,8 @@ class _Elsewhere:
 
 
 def _judge_elsewhere(root: str, name: str, pool_id: str, row: ProductRow, sent: bytes) -> bool:
+    from ..query.evaluator import evaluate
+
     archive = archive_at(root, pool_id)
     product = archive.product(archive.manifest(row.manifest), serial=row.serial)
     there: Any = _Elsewhere(name, pool_id, row.tags)

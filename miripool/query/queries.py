@@ -15,7 +15,6 @@ from ..model.keywords import dictionary
 from ..model.kinds import KINDS, kind_class, kinds_matching
 from ..model.product import Product
 from .division import needs
-from .evaluator import evaluate
 from .parser import parse
 from .pixelwhere import parse_pixels
 from .text import to_text
@@ -125,6 +124,8 @@ class Query:
     @property
     def predicate(self) -> Callable[[Any], bool]:
         """The predicate as a function of a product; it ignores kinds, versions and tags."""
+        from .evaluator import evaluate
+
         return functools.partial(evaluate, self.node)
 
     @property

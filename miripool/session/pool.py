@@ -7,16 +7,14 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import formats
 from ..errors import IncompleteAnswer, InvalidInput, ProductNotFound
-from ..formats import to_datamodel, to_hdulist
 from ..model.notebook import html_table
 from ..model.product import Product
 from ..pool import save as saving
 from ..pool import tags as tagging
 from ..pool import trash as trashing
-from ..pool.difference import Difference, compare, compare_products
 from ..pool.find import as_asked, find
-from ..pool.lineage import Lineage, Use, find_uses, trace
 from ..pool.reference import ProductRef, ProductRefs
 from ..pool.resolve import only_one
 from ..pool.trash import serials_among
@@ -39,8 +37,10 @@ if TYPE_CHECKING:
     from ..pipeline import Recipe, Reprocessed
     from ..pixels.pixel import Pixels
     from ..pool.core import Core
+    from ..pool.difference import Difference
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
+    from ..pool.lineage import Lineage, Use
     from ..pool.resolve import Reference
     from .browsing import Browsing
     from .pixel import PoolPixel
@@ -946,6 +946,8 @@ class Pool:
         Difference
             From `old` to `new`: keywords, datasets, elements, references.
         """
+        from ..pool.difference import compare, compare_products
+
         before, after = self._core.finder.row(old), self._core.finder.row(new)
         found = compare(self._core.manifest(before), self._core.manifest(after))
         if not elements or before.purged or after.purged:
@@ -966,6 +968,8 @@ class Pool:
             A list of Descent, one for each original version that this version goes back to (the version itself if
             there is none). Each is a tree with the versions between, and all versions made from this one.
         """
+        from ..pool.lineage import Lineage, trace
+
         row = self._core.finder.row(ref)
         self._core.catch_up()
         return Lineage(trace(self._core.archive, self._core.catalog, row, self._core.finder.is_ours))
@@ -989,6 +993,8 @@ class Pool:
         ProductNotFound
             If there is no such version, and no version was calibrated with a file of that name.
         """
+        from ..pool.lineage import find_uses
+
         self._core.catch_up()
         missing: ProductNotFound | None = None
         row = None
@@ -1048,7 +1054,7 @@ class Pool:
         astropy.io.fits.HDUList
             Independent of the pool.
         """
-        return to_hdulist(product if isinstance(product, Product) else self.ref(product).product)
+        return formats.to_hdulist(product if isinstance(product, Product) else self.ref(product).product)
 
     def to_datamodel(self, product: Product | Reference) -> Any:
         """Give a product as a jwst datamodel, in memory.
@@ -1063,7 +1069,7 @@ class Pool:
         stdatamodels.jwst.datamodels.JwstDataModel
             Independent of the pool.
         """
-        return to_datamodel(product if isinstance(product, Product) else self.ref(product).product)
+        return formats.to_datamodel(product if isinstance(product, Product) else self.ref(product).product)
 
     # Calibrating, maintaining and sharing
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError, NotFound, PoolNotFound, StorageError
 from ..model.canonical import digest_bytes
-from ..model.dataset import holds_flags
 from ..model.kinds import kind_class
 from ..model.product import Context, Hdu, Layout, Original, Product
 from .arrays.blobs import BlobStore
@@ -291,6 +290,8 @@ class Archive:
         record = HduRecord(hdu.header, hdu.name, hdu.encoding, hdu.unit, hdu.scale)
         statistics = None
         if hdu.data is not None:
+            from ..model.dataset import holds_flags
+
             flags = holds_flags(hdu.name, hdu.data.dtype)
             ref, statistics = self.blobs.measure(hdu.data, scale=hdu.scale, flags=flags)
             measured.sources.setdefault(ref.digest, (ref, hdu.data))

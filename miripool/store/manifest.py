@@ -14,12 +14,13 @@ import numpy as np
 
 from ..errors import IntegrityError, InvalidInput, NewerFormat
 from ..model.canonical import canonical_json, digest_bytes
-from ..model.dataset import Scale
 from ..model.product import Encoding, Link, Origin
 from ..model.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from ..model.dataset import Scale
 
 __all__ = ["BlobRef", "HduRecord", "Manifest", "OriginalRecord", "dtype_from_json", "dtype_to_json"]
 
@@ -373,6 +374,8 @@ def _hdu_from_json(record: Mapping[str, Any]) -> HduRecord:
 def _scale_from_json(record: Any) -> Scale | None:
     if record is None:
         return None
+    from ..model.dataset import Scale
+
     scale = Scale(record["bscale"], record["bzero"], record["blank"])
     real = (type(scale.bscale), type(scale.bzero))
     if not set(real) <= {int, float} or type(scale.blank) not in {int, type(None)}:

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from homes import write_image
 from manifests import make_header
+from timing import in_turns, timed
 
 from miripool import Pool
 from miripool.pool.core import core_of
@@ -82,6 +84,28 @@ def test_questions_to_100_000_products(large: Pool, median: Callable[..., float]
     figure("`miripool ls --limit 20`, 100,000 products, the whole process", listing, "s")
     assert seconds < 0.020
     assert listing < 1.5
+
+
+LIBRARIES = "import typer, sqlalchemy.dialects.postgresql.psycopg2"
+"""What every command needs that asks the index."""
+
+WHOLE = {
+    "tags": (["tags", "jpl8"], 0.45),
+    "ls --limit 20": (["ls", "jpl8", "--limit", "20"], 0.45),
+    "ls --where": (["ls", "jpl8", "--where", "ngroups >= 5 and detector == 'MIRIMAGE'"], 0.7),
+}
+"""Commands, and how many seconds each may take as a whole process once all of it is in the kernel's cache."""
+
+
+def test_commands_as_whole_processes(pool: Pool, tmp_path: Path, figure: Callable[..., None]) -> None:
+    pool.save(write_image(tmp_path / "a.fits", {"NGROUPS": 5, "DETECTOR": "MIRIMAGE"}), tag="using cal v1")
+    works = {"libraries": run("-c", LIBRARIES)}
+    works |= {name: run("-m", "miripool", *arguments) for name, (arguments, _) in WHOLE.items()}
+    libraries, *taken = in_turns(11, *map(timed, works.values()))
+    figure("importing SQLAlchemy, psycopg2 and typer, a process", libraries, "s")
+    for (name, (_, most)), seconds in zip(WHOLE.items(), taken, strict=True):
+        figure(f"`miripool {name}`, the whole process", seconds, "s", seconds / libraries, "importing those libraries")
+        assert seconds < most or seconds < 2 * libraries
 
 
 def test_start(median: Callable[..., float], figure: Callable[..., None], tmp_path: Path) -> None:

@@ -1,9 +1,18 @@
-"""Pixel rows: one row of PostgreSQL for each detector pixel of a version's arrays, its ramp or rates inside."""
+"""Pixel rows: one row of PostgreSQL for each detector pixel of a version's arrays, its ramp or rates inside.
 
-from .load import load_rows
-from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
-from .timing import keep_timings, read_timings
-from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
+Names are loaded when they are used: a question about versions reads no pixel.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .load import load_rows
+    from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
+    from .timing import keep_timings, read_timings
+    from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
 
 __all__ = [
     "Box",
@@ -26,3 +35,31 @@ __all__ = [
     "sweep",
     "unwanted",
 ]
+
+_WHERE = {
+    "Box": "read",
+    "SetRow": "read",
+    "count_pixels": "read",
+    "count_rows": "read",
+    "detectors": "uses",
+    "keep_timings": "timing",
+    "leave_out": "uses",
+    "load_rows": "load",
+    "missing": "uses",
+    "pending": "uses",
+    "read_pixel": "read",
+    "read_pixels": "read",
+    "read_timings": "timing",
+    "reasons": "uses",
+    "release": "uses",
+    "scan_pixels": "read",
+    "sets_of": "read",
+    "sweep": "uses",
+    "unwanted": "uses",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
