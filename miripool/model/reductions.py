@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,9 @@ def _nan(array: NDArray[Any]) -> Any:
 def _reduce_numbers(function: str, array: NDArray[Any], axis: Any, options: dict[str, Any]) -> Any:
     if array.dtype.kind == "b" and function not in ("max", "min"):
         array = array.astype(np.int64)
+    selected = _select(function, array, options) if axis is None else None
+    if selected is not None:
+        return selected
     if function not in _EXTREMES and (array.dtype.kind == "f" or function not in ("sum", "prod")):
         array = array.astype(np.float64, copy=False)
     shape = {"axis": axis, **({"keepdims": options["keepdims"]} if "keepdims" in options else {})}
@@ -161,3 +165,50 @@ def _reduce_numbers(function: str, array: NDArray[Any], axis: Any, options: dict
         some = np.where(nothing, array.dtype.type(0), array) if nothing.any() else array
         around_nan = _AROUND_NAN.get(function) or getattr(np, f"nan{function}")
         return np.where(np.isnan(array).all(**shape), np.nan, around_nan(some, axis=axis, **options))[()]
+
+
+def _select(function: str, array: NDArray[Any], options: Mapping[str, Any]) -> np.float64 | None:
+    """Select the median or a quantile of all numbers; None where that takes more than the elements in the middle.
+
+    NumPy selects several elements at once, one of which would tell of NaN, element by element, but a single one with
+    the processor's vector instructions: ten times as fast (NumPy 2.4). Elements of four bytes need half the memory, and
+    have the same order as float64.
+    """
+    if array.dtype.kind not in "iuf" or array.size == 0:
+        return None
+    part = _part(function, options)
+    if part is None:
+        return None
+    elements = array.reshape(-1)
+    numbers = elements.size
+    if elements.dtype.kind == "f" and np.isnan(elements.min()):
+        numbers -= int(np.count_nonzero(np.isnan(elements)))
+    if numbers == 0:
+        return np.float64(np.nan)
+    with np.errstate(all="ignore"):
+        if function == "median":
+            pair = _neighbours(elements, numbers // 2)
+            return np.float64(pair[numbers % 2 :].mean())
+        place = (numbers - 1) * part
+        below = math.floor(place)
+        pair = _neighbours(elements, min(below + 1, numbers - 1))
+        return np.float64(np.quantile(pair if below + 1 < numbers else pair[1:], place - below))
+
+
+def _part(function: str, options: Mapping[str, Any]) -> float | None:
+    """Give the part of the numbers that is smaller than what is asked for; None if other things are asked, too."""
+    if function == "median":
+        return None if options else 0.5
+    part: Any = options.get("q")
+    if function not in ("percentile", "quantile") or set(options) != {"q"} or type(part) not in (int, float):
+        return None
+    part = float(part) / (100 if function == "percentile" else 1)
+    return part if 0 <= part <= 1 else None
+
+
+def _neighbours(elements: NDArray[Any], place: int) -> NDArray[np.float64]:
+    """Give the elements at a place of the sorted array and right before it; at the first place, that one twice."""
+    parted = np.partition(elements, place)  # NaN come last
+    at = parted[place]
+    before = parted[:place].max() if place else at
+    return np.array([before, at], np.float64)

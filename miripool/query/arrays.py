@@ -282,7 +282,7 @@ def reduce_array(function: str, array: NDArray[Any], axis: tuple[int, ...] | Non
         raise QueryError(f"{function} takes numbers, not elements of type {array.dtype}; of a table, name a column")
     if not _has_axes(array, axis):
         return None
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" and function != "median":  # which selects in the array's own type
         array = array.astype(np.float64)
     return reduce_elements(function, array, axis=axis)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import MiripoolError, NotFound, QueryError
 from .arrays import Mask, index, invert, reduce_array, reduce_mask
+from .counting import compare_median, count_is_enough, is_median
 from .places import OF_ROW
 from .tree import (
     And,
@@ -137,7 +138,18 @@ class _Evaluation:
         return answer
 
     def _compare(self, node: Compare) -> bool | None:
+        if isinstance(node.left, Reduce) and self._parts is None:
+            if is_median(node) and (found := self._compare_median(node)) is not None:
+                return found
+            enough = count_is_enough(node)
+            if enough is not None:
+                return compare(node.op, self._reduce(node.left, enough), self.value(node.right))
         return compare(node.op, self.value(node.left), self.value(node.right))
+
+    def _compare_median(self, node: Compare) -> bool | None:
+        (whole,) = (below for below in walk(node.left) if isinstance(below, WholeArray))
+        dataset = self.find_dataset(whole.name)
+        return None if dataset is None else compare_median(node, dataset)
 
     def _range(self, node: Range) -> bool | None:
         value = self.value(node.operand)
@@ -236,9 +248,9 @@ class _Evaluation:
         values = [self.value(argument) for argument in node.arguments]
         return _FUNCTIONS[node.function](values)
 
-    def _reduce(self, node: Reduce) -> Value:
+    def _reduce(self, node: Reduce, enough: Callable[[int], bool] | None = None) -> Value:
         if self._parts is None:
-            reduction = Reduction(node.function)
+            reduction = Reduction(node.function, enough)
             choose = functools.partial(self._chooser, node, reduction)
             windows = find_windows(node, self.find_dataset, choose)
             if windows is not None:

@@ -87,10 +87,13 @@ class Reduction:
     ----------
     function : str
         As in `Reduce`, but for those that need the array whole.
+    enough : callable, optional
+        For the function ``sum`` of conditions: tells of a count, which can only grow, that no more needs to be counted.
     """
 
-    def __init__(self, function: str) -> None:
+    def __init__(self, function: str, enough: Callable[[int], bool] | None = None) -> None:
         self._function = function
+        self._enough = enough
         self._true = self._false = 0
         self._masks = function in ("any", "all")
         self._total = math.nan
@@ -118,7 +121,7 @@ class Reduction:
             self._true += int(np.count_nonzero(window.true))
             if self._function in ("all", "mean") or not (self._true or self._false):
                 self._false += int(np.count_nonzero(window.false))
-            return (self._function == "any" and self._true > 0) or (self._function == "all" and self._false > 0)
+            return self._is_known()
         if self._function in ("mean", "std", "var"):
             reduce_array("sum", window[:0], None)  # refuses what is no number
             self._numbers.add(np.ascontiguousarray(window))
@@ -162,7 +165,13 @@ class Reduction:
         if nan:
             return np.ones_like(true)
         self._true, self._false = int(sizes[true].sum()), int(sizes[false].sum())
-        return ~(true | false)
+        return np.zeros_like(true) if self._is_known() else ~(true | false)
+
+    def _is_known(self) -> bool:
+        """Tell whether the answer is known, whatever comes."""
+        if self._function == "sum":
+            return self._enough is not None and self._true > 0 and self._enough(self._true)
+        return (self._function == "any" and self._true > 0) or (self._function == "all" and self._false > 0)
 
     def result(self) -> Any:
         """Give the whole array's value, as `reduce_mask` and `reduce_array` do.

@@ -229,6 +229,10 @@ DATA_QUESTIONS: dict[str, tuple[Any, Callable[[Any], bool]]] = {
         FullQuery(Ramp, lambda p: np.median(p["SCI"]) > 1000),
         lambda data: bool(np.median(data) > 1000),
     ),
+    "a function with np.percentile": (
+        FullQuery(Ramp, lambda p: np.percentile(p["SCI"], 99) > 1000),
+        lambda data: bool(np.percentile(data, 99) > 1000),
+    ),
     "(p.data > 20000).sum() > 100": (
         FullQuery(Ramp, "p", "(p.data > 20000).sum() > 100"),
         lambda data: bool((data > 20000).sum() > 100),
@@ -267,8 +271,8 @@ def test_data_of_many_products(campaign: Campaign, figure: Callable[..., None], 
         )
     assert memory_used() < 1.5e6
     # What costs less than memory takes to read is quicker from arrays that are not compressed, once they are in memory.
-    compared = "cold " if "20000" in what else ""
-    assert medians[f"{compared}pool"] <= medians[f"{compared}astropy"]
+    compared, times = "cold " if "20000" in what else "", 2 if "median" in what else 1
+    assert times * medians[f"{compared}pool"] <= medians[f"{compared}astropy"]
 
 
 def memory_used() -> int:

@@ -176,7 +176,7 @@ class TileReader:
         ranges = None if choose is None else self._places.ranges()
         if choose is not None and ranges is not None:
             tiles = itertools.compress(tiles, choose(*ranges, tile_sizes(shape, chunks)))
-        runs = self._in_runs(tiles, whole=True)
+        runs = self._in_runs(tiles, whole=True, growing=choose is not None)
         yield from map(read, runs) if alone else map_bounded(read, runs)
 
     def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterable[Tile]:
@@ -185,15 +185,21 @@ class TileReader:
         ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, shape, self._chunks, strict=True)]
         return (tile_at(index, self._blob.shape, self._chunks) for index in itertools.product(*ranges))
 
-    def _in_runs(self, tiles: Iterable[Tile], *, whole: bool = False) -> Iterator[list[FoundTile]]:
-        """Give the tiles in lists that are worth a thread's while; with `whole`, those cut by the edge alone."""
-        most = self._tiles_at_once()
+    def _in_runs(
+        self, tiles: Iterable[Tile], *, whole: bool = False, growing: bool = False
+    ) -> Iterator[list[FoundTile]]:
+        """Give the tiles in lists that are worth a thread's while; with `whole`, those cut by the edge alone.
+
+        Growing lists begin with a quarter, and double: who takes them may soon know enough.
+        """
+        longest = self._tiles_at_once()
+        most = max(1, longest // 4) if growing else longest
         run: list[FoundTile] = []
         for tile in tiles:
             alone = whole and any(s.stop - s.start < n for s, n in zip(tile.inside, self._chunks, strict=True))
             if run and (alone or len(run) == most):
                 yield run
-                run = []
+                run, most = [], min(2 * most, longest)
             run.append(self._places.find(tile))
             if alone:
                 yield run

@@ -1,0 +1,184 @@
+"""Comparisons that counting decides: how many elements lie beyond a number tells on which side of it the median is.
+
+Neither the median nor the whole count is needed. What the extremes of a tile tell is not read, and reading ends as soon
+as the elements that are left can't change the answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .tree import Compare, Literal, Reduce, WholeArray, is_condition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["compare_median", "count_is_enough", "is_median"]
+
+_EXACT = 2**53
+"""Numbers up to which a float64 is an integer of its own."""
+
+_MOST = 1e300
+"""Of numbers whose mean is between them: the sum of larger ones may be beyond float64."""
+
+
+def count_is_enough(node: Compare) -> Callable[[int], bool] | None:
+    """Give what tells when so many elements were counted that the answer is known: counts only grow.
+
+    Parameters
+    ----------
+    node : Compare
+        Any comparison.
+
+    Returns
+    -------
+    callable or None
+        None where no count of a condition on elements is compared with a number.
+    """
+    left, right = node.left, node.right
+    if not (isinstance(left, Reduce) and left.function == "sum" and left.axis is None and is_condition(left.operand)):
+        return None
+    number = _number_in(right)
+    if number is None or node.op == "!=":
+        return None
+    if node.op in (">=", "<"):
+        return lambda count: count >= number
+    return lambda count: count > number
+
+
+def compare_median(node: Compare, dataset: Any) -> bool | None:
+    """Hold the median of a whole array against a number, as `Reduce` and `Compare` would.
+
+    Parameters
+    ----------
+    node : Compare
+        Its left side is the median of `dataset`.
+    dataset : Dataset
+        Of numbers.
+
+    Returns
+    -------
+    bool or None
+        None where counting does not tell: of equality, of the numbers beside the middle of an even number of elements
+        if they lie on both sides, and of arrays that are not stored.
+    """
+    number, stored = _number_in(node.right), getattr(dataset.source, "pieces", None) is not None
+    statistics = dataset.statistics if stored else None  # they would be taken of an array in memory
+    if number is None or node.op not in _BEYOND or statistics is None:
+        return None
+    if dataset.dtype.kind not in "iuf" or (dataset.dtype.kind != "f" and dataset.dtype.itemsize > 4):
+        return None
+    numbers = statistics.n - statistics.n_nan
+    if numbers == 0 or not max(abs(statistics.min), abs(statistics.max)) < _MOST:
+        return None
+    half = numbers - numbers // 2
+    strict = node.op in (">", "<=")
+    beyond = _Beyond(strict, _as_element(number, dataset.dtype, strict=strict), half, half + 1 - numbers % 2)
+    found = beyond.decide(dataset, statistics)
+    return found if found is None or _BEYOND[node.op] else not found
+
+
+_BEYOND = {">": True, ">=": True, "<": False, "<=": False}
+"""Whether the comparison says that the median lies beyond the number, or that it does not."""
+
+
+def is_median(node: Compare) -> bool:
+    """Tell whether a comparison is one of the median of a whole array.
+
+    Parameters
+    ----------
+    node : Compare
+        Any.
+
+    Returns
+    -------
+    bool
+        True if its left side is that.
+    """
+    left = node.left
+    if not isinstance(left, Reduce) or left.function != "median" or left.axis is not None:
+        return False
+    return isinstance(left.operand, WholeArray)
+
+
+def _number_in(node: Any) -> float | int | None:
+    if not isinstance(node, Literal) or isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
+        return None
+    if isinstance(node.value, float):
+        return node.value if math.isfinite(node.value) else None
+    return node.value if abs(node.value) <= _EXACT else None
+
+
+def _as_element(number: float, dtype: np.dtype[Any], *, strict: bool) -> Any:
+    """Give a number of the array's own type that the same elements lie beyond: two types compare at half the speed."""
+    if dtype.kind != "f":
+        bound = math.floor(number) if strict else math.ceil(number)
+        known = np.iinfo(dtype)
+        return dtype.type(bound) if known.min <= bound <= known.max else np.float64(number)
+    with np.errstate(over="ignore"):
+        near = dtype.type(number)
+    if strict and float(near) > number:
+        near = np.nextafter(near, dtype.type(-math.inf))
+    if not strict and float(near) < number:
+        near = np.nextafter(near, dtype.type(math.inf))
+    return near
+
+
+@dataclass(slots=True)
+class _Beyond:
+    """Counts the elements beyond a number: those greater, or those not smaller.
+
+    The median is beyond it if `most` elements are, and is not if fewer than `least` are. With an even number of
+    elements they differ by one, and between them the two in the middle lie on both sides.
+    """
+
+    strict: bool
+    bound: Any
+    least: int
+    most: int
+    counted: int = 0
+    left: int = 0
+
+    def decide(self, dataset: Any, statistics: Any) -> bool | None:
+        self.left = statistics.n
+        readers = dataset.pieces(lambda *known: self._choose(statistics.n_nan, *known), lend=True)
+        with contextlib.closing(readers):
+            for elements in readers:
+                if (answer := self._answer()) is not None:
+                    return answer
+                self.counted += int(np.count_nonzero(self._is_beyond(elements)))
+                self.left -= elements.size
+        return self._answer()
+
+    def _is_beyond(self, elements: NDArray[Any]) -> Any:
+        return elements > self.bound if self.strict else elements >= self.bound
+
+    def _answer(self) -> bool | None:
+        if self.counted >= self.most:
+            return True
+        return False if self.counted + self.left < self.least else None
+
+    def _choose(self, nan: int, low: NDArray[Any], high: NDArray[Any], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Count the tiles of which all elements are beyond, pass over those that have none, and read the others.
+
+        Where elements are NaN, nobody knows how many of a tile are, and only the second are passed over, unless both
+        tell enough.
+        """
+        every, none = self._is_beyond(low), ~self._is_beyond(high) & (high == high)
+        sure, gone = int(sizes[every].sum()), int(sizes[none].sum())
+        if sure - nan >= self.most:
+            self.counted = self.most
+            return np.zeros_like(every)
+        self.left -= gone
+        if nan:
+            return ~none if self._answer() is None else np.zeros_like(every)
+        self.counted += sure
+        self.left -= sure
+        return ~(every | none) if self._answer() is None else np.zeros_like(every)
