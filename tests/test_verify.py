@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -279,3 +280,28 @@ def test_what_was_changed_in_the_index(filled: Pool, home: Home, statement: str)
     report = verify(filled, level="full")
     assert not report.is_whole
     assert {finding.what for finding in report.findings} <= {"index", "pixels"}
+
+
+def schemas(home: Home) -> set[str]:
+    return {name for (name,) in ask(home.database_url(), "SELECT nspname FROM pg_namespace")}
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.2])
+def test_stopped_while_the_index_is_compared(filled: Pool, home: Home, moment: float) -> None:
+    def stop(_done: int, _total: int) -> None:
+        time.sleep(moment)
+        raise KeyboardInterrupt
+
+    assert filled.verify(level="full").is_whole
+    before = schemas(home)
+    with pytest.raises(KeyboardInterrupt):
+        filled.verify(level="full", progress=stop)
+    assert schemas(home) == before
+    assert filled.verify(level="full").is_whole
+
+
+def test_blobs_are_told_before_the_index(filled: Pool, home: Home) -> None:
+    core_of(filled).catch_up()
+    file_of(blob_of(filled, f"Ramp/{NAME}@0")).unlink()
+    change(home, "DELETE FROM keyword_name WHERE key = 'DETECTOR'")
+    assert [finding.what for finding in filled.verify().findings] == ["blob", "index"]

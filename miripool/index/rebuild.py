@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import itertools
 import secrets
 from typing import TYPE_CHECKING
@@ -230,7 +231,8 @@ def _scratch(database: Database, name: str, *, resume: bool = False) -> Iterator
             yield scratch
         finally:
             try:
-                drop_now(database, scratch.schema)
+                # In a context without an `Interrupt`: what was stopped is cleared away all the same.
+                contextvars.Context().run(drop_now, database, scratch.schema)
             finally:
                 scratch.close()
                 keeper.execute(select(func.pg_advisory_unlock(lock_key(name))))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import copy
 import random
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError, MiripoolError, NotFound, ReadOnly
+from ..index import Interrupt
 from ..index import pixels as rows
 from ..index.pixelset import pixel_set_of
 from ..model.names import Urn
@@ -22,7 +26,7 @@ from ..system.threads import map_bounded, one_of_many
 from .gc import referenced_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..index import ProductRow
     from ..index.pixels.read import SetRow
@@ -181,22 +185,59 @@ class _Verification:
         self.report.versions = len(saves)
         self._manifests(saves)
         purged = purged_serials(entries)
-        self._blobs([save for save in saves if save.serial not in purged])
-        if not self.chosen and not self.report.findings:  # else what damaged manifests refer to would seem unused
-            self._leftovers()
-        if self.report.level != "quick":
-            try:
-                self.pool.catch_up()
-            except MiripoolError as error:
-                self.report.add("index", "state", error)
-                return
-            if not self.chosen:
-                self._index(entries)
-                self._server()
-                self.report.without_pixel_rows = sum(
-                    rows.missing(self.pool.catalog.database, self.pool.pixel_rows.policy).values()
-                )
+        with self._index_meanwhile(entries) as index:
+            self._blobs([save for save in saves if save.serial not in purged])
+            if not self.chosen and not self.report.findings:  # else what damaged manifests refer to would seem unused
+                self._leftovers()
+            is_there = index()
+        if is_there:
             self._pixels([save.serial for save in saves])
+
+    @contextlib.contextmanager
+    def _index_meanwhile(self, entries: Sequence[Entry]) -> Iterator[Callable[[], bool]]:
+        """Look at the index while blobs are read: the server works at that, and this process waits for it.
+
+        What is given waits for the end, adds what was found, and tells whether the index is there to be asked more.
+        """
+        if self.report.level == "quick":
+            yield lambda: False
+            return
+        beside = copy.copy(self)
+        beside.report = Report(self.report.level)
+        stop = Interrupt()
+
+        def look() -> bool:
+            with stop:
+                return beside._whole_index(entries)
+
+        def wait() -> bool:
+            is_there = looking.result()
+            self.report.findings += beside.report.findings
+            self.report.without_pixel_rows = beside.report.without_pixel_rows
+            return is_there
+
+        with ThreadPoolExecutor(1) as executor:
+            # In this thread's context: who stops the one stops the other.
+            looking = executor.submit(contextvars.copy_context().run, look)
+            try:
+                yield wait
+            except BaseException:
+                stop.now("the verification was stopped")
+                raise
+
+    def _whole_index(self, entries: Sequence[Entry]) -> bool:
+        """Bring the index up to the journal, and hold all of it against the folder; tell whether it is there."""
+        try:
+            self.pool.catch_up()
+        except MiripoolError as error:
+            self.report.add("index", "state", error)
+            return False
+        if not self.chosen:
+            self._index(entries)
+            self._server()
+            missing = rows.missing(self.pool.catalog.database, self.pool.pixel_rows.policy)
+            self.report.without_pixel_rows = sum(missing.values())
+        return True
 
     def _journal(self) -> list[Entry]:
         entries: list[Entry] = []

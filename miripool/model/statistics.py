@@ -20,6 +20,9 @@ __all__ = ["Accumulator", "Statistics", "agree"]
 _BLOCK = 1 << 18
 """Elements per step, about: 2 MB of doubles almost fit the cache; with fewer, threads wait for each other's calls."""
 
+_VECTOR = 512
+"""Elements of a scalar product; BLAS starts threads for 10,000."""
+
 _CANCELLED = 1 / 4096
 """Part of the sum of squares that the squared deviations from the mean are at least, if they are taken from it.
 
@@ -117,9 +120,13 @@ def agree(one: Statistics | None, other: Statistics | None) -> bool:
 
 
 def _sum_of_squares(values: NDArray[np.float64]) -> float:
-    """Square the elements in place, and sum them; `np.dot` would start BLAS's threads below ours, einsum is slower."""
-    np.multiply(values, values, out=values)
-    return float(values.sum())
+    """Sum the squares, by scalar products of short vectors: `np.dot` of long ones starts BLAS's threads below ours.
+
+    It takes half the time of squaring the elements and summing them; einsum takes as long as that.
+    """
+    whole = values.size - values.size % _VECTOR
+    rows, rest = values[:whole].reshape(-1, 1, _VECTOR), values[whole:]
+    return float(np.matmul(rows, rows.transpose(0, 2, 1)).sum() + np.dot(rest, rest))
 
 
 def _to_json(value: float | None) -> float | str | None:
@@ -203,7 +210,6 @@ class Accumulator:
             squares = _sum_of_squares(values)
             m2 = squares - total * mean
             if not m2 > _CANCELLED * squares:
-                np.copyto(values, part)
                 values -= mean
                 left = float(values.sum())  # what the mean's own rounding has left
                 m2 = _sum_of_squares(values)
