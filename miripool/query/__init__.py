@@ -2,7 +2,8 @@
 
 Bottom up: `tree` (the nodes), `values` (what they mean), `lexer`, `reader` and `grammar` (from text, whatever it is
 about), `places` and `parser` (what text about products means), `pixelwhere` (what text about pixels means), `normal`
-(normal form), `text` (back to text), `evaluator` (answers on products), `division` (who answers what), `queries`.
+(normal form), `text` (back to text), `counting` and `evaluator` (answers on products), `division` (who answers what),
+`queries`.
 """
 
 from __future__ import annotations
