@@ -6,8 +6,10 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -76,6 +78,42 @@ def end(process: int, number: int = signal.SIGTERM) -> None:
             ending.wait(20)
         except psutil.TimeoutExpired:
             ending.kill()
+
+
+@contextlib.contextmanager
+def strange_server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
+    """Serve something that is no hub: `answer` writes to each connection until its reader leaves. Gives the URL."""
+    ended = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            answer(connection)
+
+    def accept(listener: socket.socket) -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                threading.Thread(target=serve, args=[listener.accept()[0]], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        accepting = threading.Thread(target=accept, args=[listener], daemon=True)
+        accepting.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            ended.set()
+            accepting.join()
+
+
+def drip(connection: socket.socket) -> None:
+    """Write an answer that never ends, a byte at a time."""
+    connection.sendall(
+        b'HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 100000\r\n\r\n<?xml version="1.0"?>'
+    )
+    while True:
+        connection.sendall(b" ")
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager

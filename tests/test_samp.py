@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,12 +14,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xmlrpc.server import SimpleXMLRPCServer
 
 import pytest
-from desktop import Receiver, end, hub_process, lonely_hub, wait_for
+from desktop import Receiver, drip, end, hub_process, lonely_hub, strange_server, wait_for
 
 from miripool.errors import FormatError, InvalidInput, NotFound, ProgramError, ReadOnly
-from miripool.samp import Client, clients, connect, find_listeners, send_image, send_table
+from miripool.samp import Client, Connection, clients, connect, find_listeners, send_image, send_table
+from miripool.samp.answers import result_of
 from miripool.samp.lockfile import HubAddress, answers, lock_path, publish_lock, read_lock, running_hub
 from miripool.samp.messages import find_clients
 
@@ -156,6 +160,111 @@ def test_a_hub_that_is_gone_or_something_else(alone: Path) -> None:
     server.server_close()
 
 
+def answer_of(body: bytes, head: bytes = b"Content-Length: %d") -> bytes:
+    filled = head % len(body) if b"%d" in head else head
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n" + filled + b"\r\n\r\n" + body
+
+
+def value_of(text: str) -> bytes:
+    return f"<methodResponse><params><param><value>{text}</value></param></params></methodResponse>".encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answer_of(value_of("<int>abc</int>")),
+        answer_of(value_of("<base64>a</base64>")),
+        answer_of(value_of("<struct><member><value>x</value></member></struct>")),
+        answer_of(value_of("<array><data></value></array></data>")),
+        answer_of(value_of("<nothing/>")),
+        answer_of(b"<methodResponse><fault><value>no</value></fault></methodResponse>"),
+        answer_of(b'<?xml version="1.0" encoding="nope"?><a/>'),
+        answer_of(b"<methodResponse></methodResponse>"),
+        answer_of(b"junk", b"Content-Encoding: gzip"),
+        answer_of(b"", b"Content-Length: abc"),
+        answer_of(b"", b"Content-Length: 99999999999999999999999"),
+        answer_of(b"ffffffffffffffff\r\n", b"Transfer-Encoding: chunked"),
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 9999999999999999\r\n\r\n",
+        b"",
+    ],
+)
+def test_what_answers_is_no_hub(alone: Path, answer: bytes) -> None:
+    with strange_server(lambda connection: connection.sendall(answer)) as url:
+        address = HubAddress(url, "s", alone)
+        assert not answers(address)
+        with pytest.raises(ProgramError, match=r"what answers at .* is no SAMP hub|has ended|refuses"):
+            Connection(address, "tests", {})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[", f"http://{'a' * 80}/", "ftp://127.0.0.1/", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", "x"],
+)
+def test_a_lock_file_with_no_address_is_a_dead_hubs(alone: Path, url: str) -> None:
+    write_lock(lock_path(), url)
+    assert running_hub() is None
+
+
+def test_an_answer_has_limits_of_time_and_size(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miripool.samp.lockfile._PING_SECONDS", 0.5)
+    monkeypatch.setattr("miripool.samp.connection._HUB_SECONDS", 0.5)
+    with strange_server(drip) as url:
+        write_lock(lock_path(), url)
+        with pytest.raises(
+            ProgramError, match=f"hub at {url} does not answer; end the program that runs it, or remove"
+        ):
+            clients()
+        with pytest.raises(ProgramError, match=f"hub at {url} does not answer; end the program that runs it"):
+            Connection(HubAddress(url, "s", alone), "tests", {})
+    monkeypatch.undo()
+
+    def never_end(connection: socket.socket) -> None:
+        connection.sendall(answer_of(b"<methodResponse><params><param><value><string>", b"Connection: close"))
+        for _ in range(2**10):
+            connection.sendall(b"a" * 2**16)
+
+    with strange_server(never_end) as url:
+        assert not answers(HubAddress(url, "s", alone))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"register": "hi"},
+        {"register": {"samp.self-id": "c1"}},
+        {"getRegisteredClients": "c2"},
+        {"getRegisteredClients": [["c2"]], "getMetadata": 7},
+        {"getSubscriptions": ["image.load.fits"]},
+        {"getMetadata": "painter"},
+    ],
+)
+def test_a_hub_that_talks_nonsense(alone: Path, told: dict[str, Any]) -> None:
+    usual = {
+        "register": {"samp.self-id": "c1", "samp.private-key": "k", "samp.hub-id": "hub"},
+        "getRegisteredClients": ["c1", "c2", "hub"],
+        "getSubscriptions": {"image.load.fits": {}},
+        "getMetadata": {"samp.name": "painter"},
+        **dict.fromkeys(["setXmlrpcCallback", "declareSubscriptions", "declareMetadata", "unregister"], ""),
+    }
+    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
+        for name, value in {**usual, **told}.items():
+            server.register_function(lambda *_, value=value: value, f"samp.hub.{name}")
+        serving = threading.Thread(target=server.serve_forever, args=[0.05])
+        serving.start()
+        address = HubAddress(f"http://127.0.0.1:{server.server_address[1]}/", "s", alone / "samp")
+        try:
+            with (
+                pytest.raises(
+                    ProgramError, match=r"what answers at http.* is no SAMP hub: .*; remove .*/samp, and try"
+                ),
+                contextlib.closing(Connection(address, "tests", {})) as connection,
+            ):
+                connection.clients()
+        finally:
+            server.shutdown()
+            serving.join()
+
+
 # Our own hub
 
 
@@ -277,7 +386,7 @@ def test_images_and_tables(receiver: Receiver) -> None:
 
 
 @pytest.mark.slow
-def test_errors_are_the_receivers_words(receiver: Receiver) -> None:
+def test_errors_are_the_receivers_words(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     with connect() as connection:
         (there,) = find_listeners(connection, "painter")
         receiver.answer = {"samp.status": "samp.error", "samp.error": {"samp.errortxt": "no paint"}}
@@ -288,6 +397,43 @@ def test_errors_are_the_receivers_words(receiver: Receiver) -> None:
             send_image(connection, there, "file:///a.fits", "a")
         receiver.answer = {"samp.status": "samp.warning", "samp.result": {}, "samp.error": {"samp.errortxt": "dim"}}
         send_image(connection, there, "file:///a.fits", "a")
+    assert [record.getMessage() for record in caplog.records] == ["painter warns: dim"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"samp.status": "samp.error", "samp.error": "no paint"}, "painter refused it: no paint"),
+        ({"samp.status": "samp.error", "samp.error": ["no", "paint"]}, r"painter refused it: \['no', 'paint'\]"),
+        (
+            {"samp.status": "samp.error", "samp.error": {"samp.errortxt": "no\nmiripool: all \x1b[1mis\u2028well"}},
+            r"painter refused it: no miripool: all \[1mis well$",
+        ),
+        ({}, "painter answered without a status"),
+        ({"samp.status": "done", "samp.result": {}}, "painter answered without a status"),
+        ("samp.ok", "painter answered without a status"),
+    ],
+)
+def test_answers_that_are_not_as_they_should_be(answer: Any, words: str) -> None:
+    with pytest.raises(ProgramError, match=words):
+        result_of("painter", answer)
+
+
+def test_values_of_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    assert result_of("painter", {"samp.status": "samp.ok", "samp.result": {"value": "1"}}) == {"value": "1"}
+    assert result_of("painter", {"samp.status": "samp.ok", "samp.result": "1"}) == {}
+    assert caplog.records == []
+    assert result_of("painter", {"samp.status": "samp.warning", "samp.error": "dim"}) == {}
+    assert [record.getMessage() for record in caplog.records] == ["painter warns: dim"]
+
+
+@pytest.mark.slow
+def test_names_are_on_one_line(hub: Path) -> None:
+    liar = Receiver("painter\nmiripool: \x85all is well")
+    try:
+        assert [client.name for client in clients()] == ["painter miripool: all is well"]
+    finally:
+        liar.client.disconnect()
 
 
 @pytest.mark.slow
@@ -344,6 +490,10 @@ def test_messages_from_others(receiver: Receiver) -> None:
         message["samp.params"] = {"row": "99"}
         told = receiver.client.call_and_wait(connection.id, message, "20")
         assert told["samp.error"]["samp.errortxt"] == "there is no row 99"
+        message["samp.params"] = "99"
+        told = receiver.client.call_and_wait(connection.id, message, "20")
+        assert told["samp.error"]["samp.errortxt"] == "a message's parameters are a mapping"
+        assert len(got) == 3
         # pyvo's clients give away the values of environment variables; ours do not.
         assert "client.env.get" not in receiver.client.get_subscriptions(connection.id)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desktop import hub_process, lonely_hub, running, screen, wait_for
+from desktop import drip, hub_process, lonely_hub, running, screen, strange_server, wait_for
 from test_web_page import Page, serials
 from web import Served, serving
 
@@ -171,6 +173,18 @@ def test_tables(desktop: Served) -> None:
     assert len(pixel) == len(desktop.get(f"{POOL}/pixel", x=41, y=809))
 
 
+def test_tables_to_all(desktop: Served) -> None:
+    chosen = [dark(desktop, number) for number in (1, 2, 3)]
+    with listening("topcat", TABLES) as topcat, listening("Aladin", TABLES) as aladin:
+        for what, body in {"versions": {"serials": chosen}, "list": {"where": "name like 'dark_0*'"}}.items():
+            answer = desktop.post(f"{POOL}/send/{what}", {"to": "all", **body})
+            assert answer.status == 200, answer.body
+            rows = len(table_of(topcat.got[-1][1]))
+            assert answer.json == {"client": "Aladin", "sent": rows, "total": rows}
+        assert topcat.got == aladin.got
+        assert len(topcat.got) == 2
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
@@ -249,6 +263,29 @@ def test_events(desktop: Served) -> None:
     assert desktop.get("api/samp/events", since=last)["last"] == last + 3
 
 
+@pytest.mark.slow
+def test_messages_that_are_refused(desktop: Served) -> None:
+    desktop.post("api/samp/connect", {})
+    last = desktop.get("api/session")["samp"]["last"]
+    with listening("topcat", TABLES) as topcat:
+        there = topcat.client.get_registered_clients()
+        (server,) = [one for one in there if topcat.client.get_metadata(one).get("samp.name") == "miripool"]
+        table = rows_sent(desktop, topcat, "versions", serials=[dark(desktop, 1), dark(desktop, 2)])
+
+        def ask(mtype: str, **parameters: Any) -> Any:
+            told = topcat.client.ecall_and_wait(server, mtype, "30", **parameters)
+            return told.get("samp.error", {}).get("samp.errortxt")
+
+        for row in (float("inf"), float("nan"), {"row": "1"}, "one"):
+            assert "needs their numbers" in ask("table.highlight.row", **table, row=row)
+        many = [str(number) for number in range(100_001)]
+        assert "100,001 rows are too many" in ask("table.select.rowList", **table, **{"row-list": many})
+        assert ask("table.highlight.row", url="http://[", row="0") is None  # it is about no table of ours
+        assert ask("table.select.rowList", **table, **{"row-list": ["1", "0", "1"] * 40_000}) is None
+    told = desktop.get("api/samp/events", since=last)["events"]
+    assert [one["serials"] for one in told] == [[dark(desktop, 2), dark(desktop, 1)]]
+
+
 # What goes wrong
 
 
@@ -298,6 +335,47 @@ def test_the_server_stops_while_it_sends(shown_home: Home, hub: Any, tmp_path: P
         assert served.process.wait(20) is not None
         assert sending.result(20).status == 502
         assert served.log() == "Ctrl-C ends the server\n"
+
+
+@pytest.mark.slow
+def test_an_address_that_drips_holds_nobody_up(shown_home: Home, tmp_path: Path) -> None:
+    with (
+        lonely_hub() as folder,
+        strange_server(drip) as url,
+        serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served,
+        ThreadPoolExecutor(45) as threads,
+    ):
+        (folder / "samp").write_text(f"samp.hub.xmlrpc.url={url}\nsamp.secret=s\n")
+        assert served.get("api/samp") == {"clients": []}
+        asked = [threads.submit(served.get, "api/samp/events", since=0) for _ in range(45)]
+        assert all(one.result(20)["events"] == [] for one in asked)
+        answer = served.post("api/samp/connect", {})
+        assert (answer.status, "does not answer; end the program that runs it" in answer.error) == (502, True)
+        threads.submit(served.post, "api/samp/connect", {})
+        assert served.get("api/pools")
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(20) is not None
+
+
+@pytest.mark.slow
+def test_a_hub_that_hangs_holds_nobody_up(shown_home: Home, tmp_path: Path) -> None:
+    with (
+        lonely_hub(),
+        serving(tmp_path, "browse", "jpl8", "--no-open", home=shown_home.path) as served,
+        ThreadPoolExecutor(20) as threads,
+    ):
+        assert served.post("api/samp/connect", {}).status == 200
+        process = hub_process()
+        assert process is not None
+        os.kill(process, signal.SIGSTOP)
+        try:
+            asked = [threads.submit(served.ask, "api/samp") for _ in range(20)]
+            assert served.get("api/samp/events", since=0)["events"] == []
+            assert {one.result(25).status for one in asked} == {502}  # 5 s for all of them, not one after the other
+            served.process.send_signal(signal.SIGINT)
+            assert served.process.wait(20) is not None
+        finally:
+            os.kill(process, signal.SIGCONT)
 
 
 @pytest.mark.slow

@@ -214,7 +214,10 @@ def find_rows(home: Path | None, table: str, rows: Iterable[int]) -> list[SentRo
     list of SentRow
         In that order, without rows that the table does not have; empty if it is not one of ours.
     """
-    stem = Path(urlsplit(table).path).name.removesuffix(_TABLE)
+    try:
+        stem = Path(urlsplit(table).path).name.removesuffix(_TABLE)
+    except ValueError:  # it is no URL, e.g. http://[
+        return []
     token = stem.rpartition("-")[2]
     if not re.fullmatch("[0-9a-f]{12}", token):
         return []

@@ -10,11 +10,12 @@ import threading
 import time
 import xmlrpc.client
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidInput, MiripoolError, ProgramError
-from .lockfile import PatientTransport
+from .answers import one_line, result_of
 from .starting import ensure_hub
+from .transport import PatientTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Connection", "Gone", "connect", "leave_hubs", "need_samp"]
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 _CONNECTIONS = 4
 _HUB_SECONDS = 10.0
@@ -160,6 +163,8 @@ class Connection:
 
     Attributes
     ----------
+    address : HubAddress
+        Of the hub.
     id : str
         The hub's name of this program.
     """
@@ -171,33 +176,47 @@ class Connection:
         from pyvo.samp.utils import ServerProxyPool
 
         def proxy(url: str) -> Any:
-            return SAMPXXEServerProxy(url, transport=PatientTransport(_HUB_SECONDS), allow_none=True)
+            self._transports.append(PatientTransport(_HUB_SECONDS))
+            return SAMPXXEServerProxy(url, transport=self._transports[-1], allow_none=True)
 
-        self._url = address.url
+        self.address = address
+        self._transports: list[PatientTransport] = []
         self._tags = map(str, itertools.count())
         self._hub = SAMPHubProxy()
         with self._talking():
-            self._hub.connect(hub_params=address.parameters, pool_size=1)
-            self._hub.proxy.shutdown()
+            # Its own connect() would wait for ever for a hub that hangs.
             self._hub.proxy = ServerProxyPool(_CONNECTIONS, proxy, address.url)
+            self._hub.lockfile, self._hub._connected = address.parameters, True
             told = {"samp.name": name, "samp.description.text": "pools of calibration products"}
             self._client = SAMPClient(self._hub, metadata=told, addr="127.0.0.1")
             self._client.unbind_receive_call("client.env.get", declare=False)  # it tells passwords
             for mtype, function in receiving.items():
                 self._client.bind_receive_message(mtype, self._receiver(function), declare=False)
+            self._client.client.daemon_threads = True  # a hub that hangs may leave a message half sent
             self._client.start()
             try:
-                self._client.register()
+                self._register()
             except BaseException:
-                self._client.stop()
+                self._stop()
                 raise
         self.id: str = self._client.get_public_id()
+
+    def _register(self) -> None:
+        try:
+            self._client.register()
+        except (TypeError, KeyError) as error:  # pyvo takes it for granted that a hub's answer is whole
+            raise xmlrpc.client.ResponseError("it lets nobody in as a hub does") from error
 
     def close(self) -> None:
         """Leave the hub, if it is still there."""
         self.leave()
+        self._stop()
+
+    def _stop(self) -> None:
         self._client.stop()
         self._hub.disconnect()
+        for transport in self._transports:  # pyvo means to close them
+            transport.close()
 
     def leave(self) -> None:
         """Tell the hub that this program is gone; only `close` makes sense afterwards."""
@@ -224,14 +243,14 @@ class Connection:
         with self._talking():
             for one in self._ids():
                 with contextlib.suppress(SAMPProxyError):  # it has just left
-                    mtypes = self._hub.get_subscriptions(key, one)
-                    name = self._hub.get_metadata(key, one).get("samp.name") or one
-                    found.append(Client(one, str(name), tuple(sorted(mtypes))))
+                    mtypes = _expect(dict, self._hub.get_subscriptions(key, one))
+                    name = _expect(dict, self._hub.get_metadata(key, one)).get("samp.name")
+                    found.append(Client(one, one_line(name or one), tuple(sorted(mtypes))))
         return found
 
     def _ids(self) -> list[str]:
-        listed: list[str] = self._hub.get_registered_clients(self._client.get_private_key())
-        return [one for one in listed if one not in (self._client._hub_id, self.id)]
+        listed = _expect(list, self._hub.get_registered_clients(self._client.get_private_key()))
+        return [one for one in map(str, listed) if one not in (self._client._hub_id, self.id)]
 
     def call(self, client: Client, mtype: str, parameters: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
         """Send a message, and wait for the answer.
@@ -257,7 +276,7 @@ class Connection:
         Gone
             If the client leaves, or the hub can't reach it.
         ProgramError
-            If it answers with an error, or does not answer in time; or the hub does not answer.
+            If it answers with an error or without a status, or does not answer in time; or the hub does not answer.
         """
         answered, answers = threading.Event(), []
 
@@ -274,7 +293,7 @@ class Connection:
                 self._wait(client, answered, seconds)
         finally:
             self._client.unbind_receive_response(tag)
-        return _result(client, answers[0])
+        return result_of(client.name, answers[0])
 
     def _deliver(self, client: Client, tag: str, message: dict[str, Any]) -> None:
         from pyvo.samp import SAMPProxyError
@@ -284,8 +303,8 @@ class Connection:
         except SAMPProxyError as error:
             # TOPCAT's hub keeps programs on its list that were killed, and says so only now.
             raise Gone(
-                f"{client.name} can't be reached by the SAMP hub ({error.faultString}); if it has ended, start it "
-                "again, and send again"
+                f"{client.name} can't be reached by the SAMP hub ({one_line(error.faultString)}); if it has ended, "
+                "start it again, and send again"
             ) from error
 
     def _wait(self, client: Client, answered: threading.Event, seconds: float) -> None:
@@ -309,6 +328,8 @@ class Connection:
         def receive(key: str, sender: str, number: str | None, _mtype: str, values: dict[str, Any], _more: Any) -> None:
             answer: dict[str, Any] = {"samp.status": "samp.ok", "samp.result": {}}
             try:
+                if not isinstance(values, dict):
+                    raise InvalidInput("a message's parameters are a mapping")
                 function(sender, values)
             except MiripoolError as error:
                 _log.info("a message of %s was refused: %s", sender, error)
@@ -323,23 +344,27 @@ class Connection:
         """Say in our words what goes wrong between this program and the hub."""
         from pyvo.samp import SAMPClientError, SAMPHubError
 
+        url = self.address.url
         try:
             yield
         except TimeoutError as error:
             raise ProgramError(
-                f"the SAMP hub at {self._url} does not answer; end the program that runs it, and try again"
+                f"the SAMP hub at {url} does not answer; end the program that runs it, and try again"
             ) from error
         except (OSError, http.client.HTTPException) as error:
-            raise ProgramError(f"the SAMP hub at {self._url} has ended ({error}); try again") from error
+            raise ProgramError(f"the SAMP hub at {url} has ended ({one_line(error)}); try again") from error
+        except xmlrpc.client.ResponseError as error:
+            why = one_line(*error.args) if error.args else "it says nothing"
+            raise ProgramError(
+                f"what answers at {url} is no SAMP hub: {why}; remove {self.address.path}, and try again"
+            ) from error
         except (xmlrpc.client.Error, SAMPClientError, SAMPHubError) as error:  # a fault is one of the first
-            said = getattr(error, "faultString", str(error))
-            raise ProgramError(f"the SAMP hub at {self._url} refuses: {said}") from error
+            said = getattr(error, "faultString", error)
+            raise ProgramError(f"the SAMP hub at {url} refuses: {one_line(said)}") from error
 
 
-def _result(client: Client, answer: dict[str, Any]) -> dict[str, Any]:
-    """Give the values of an answer; an error is raised with the client's own words."""
-    if answer.get("samp.status") == "samp.error":
-        said = answer.get("samp.error", {}).get("samp.errortxt") or "it does not say why"
-        raise ProgramError(f"{client.name} refused it: {said}")
-    result: dict[str, Any] = answer.get("samp.result", {})
-    return result
+def _expect(kind: type[_T], value: Any) -> _T:
+    """Give a value that the hub has sent if it is what the protocol says."""
+    if isinstance(value, kind):
+        return value
+    raise xmlrpc.client.ResponseError(f"it sends {type(value).__name__} where a hub sends {kind.__name__}")

@@ -15,17 +15,18 @@ import time
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ..errors import FormatError, InvalidInput, ProgramError, ReadOnly
 from ..system.files import kind_of
 from ..system.oserrors import storage_error
+from .transport import PatientTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HubAddress", "PatientTransport", "answers", "lock_path", "publish_lock", "read_lock", "running_hub"]
+__all__ = ["HubAddress", "answers", "lock_path", "publish_lock", "read_lock", "running_hub"]
 
 _PREFIX = "std-lockurl:"
 _URL, _SECRET = "samp.hub.xmlrpc.url", "samp.secret"
@@ -61,37 +62,6 @@ class HubAddress:
     def parameters(self) -> dict[str, str]:
         """The lines of the file that a client needs."""
         return {_URL: self.url, _SECRET: self.secret}
-
-
-class PatientTransport(xmlrpc.client.Transport):
-    """XML-RPC with a time limit: a hub that hangs must not hang its clients.
-
-    Parameters
-    ----------
-    seconds : float
-        To wait for an answer.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._seconds = seconds
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        """Open a connection that gives up in time.
-
-        Parameters
-        ----------
-        host : str or tuple
-            As `xmlrpc.client.Transport` has it.
-
-        Returns
-        -------
-        http.client.HTTPConnection
-            Not connected yet.
-        """
-        connection = super().make_connection(host)
-        connection.timeout = self._seconds
-        return connection
 
 
 def lock_path() -> Path:
@@ -177,19 +147,21 @@ def answers(address: HubAddress) -> bool:
     Raises
     ------
     ProgramError
-        If it takes the question and gives no answer.
+        If it takes the question and gives no answer in time.
     """
-    hub = xmlrpc.client.ServerProxy(address.url, transport=PatientTransport(_PING_SECONDS))
+    transport = PatientTransport(_PING_SECONDS)
     try:
-        hub.samp.hub.ping()
+        xmlrpc.client.ServerProxy(address.url, transport=transport).samp.hub.ping()
     except TimeoutError:
         raise ProgramError(
             f"the SAMP hub at {address.url} does not answer; end the program that runs it, or remove {address.path}"
         ) from None
-    except (OSError, http.client.HTTPException, xmlrpc.client.Error, SyntaxError):  # expat's error is a SyntaxError
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        return False
+    except (ValueError, OverflowError):  # it is no address, e.g. http://[ or one with port 99999
         return False
     finally:
-        hub("close")()
+        transport.close()
     return True
 
 

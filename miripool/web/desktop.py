@@ -82,19 +82,20 @@ class Desktop:
     def __init__(self, receiving: Mapping[str, Callable[[str, dict[str, Any]], dict[str, Any] | None]]) -> None:
         self.heard = Heard()
         self._receiving = {mtype: self._taker(function) for mtype, function in receiving.items()}
-        self._lock = threading.Lock()
-        self._stack = ExitStack()
+        self._changing = threading.Lock()
+        """Held while the server comes to a hub, which takes a while."""
         self._connection: Connection | None = None
-        self._hub = ""
+        self._stack = ExitStack()
         self._names: dict[str, str] = {}
         self._asked = 0.0
         self._keeper: threading.Thread | None = None
+        self._keeping = threading.Lock()
         self._closed = threading.Event()
 
     def listen(self) -> None:
-        """Be at the hub, if one runs and as soon as one runs, for as long as pages ask."""
+        """Be at the hub, if one runs and as soon as one runs, for as long as pages ask. It waits for no hub."""
         self._asked = time.monotonic()
-        with self._lock:
+        with self._keeping:
             if self._closed.is_set() or (self._keeper is not None and self._keeper.is_alive()):
                 return
             self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -111,9 +112,8 @@ class Desktop:
             If the hub can't be started or does not answer.
         """
         self.listen()
-        with self._lock:
-            self._leave_gone()
-            self._connect()
+        self._leave_gone()
+        self._connect()
 
     def clients(self) -> list[Client]:
         """List the programs that listen.
@@ -129,16 +129,14 @@ class Desktop:
             If the hub does not answer.
         """
         self.listen()
-        with self._lock:
-            connection = self._connection
-        if connection is None:
+        # This question finds out whether the hub hangs: questions of the connection would wait for each other.
+        if self._connection is None or self._leave_gone() is None or (connection := self._connection) is None:
             return []
         try:
             return connection.clients()
         except ProgramError:
-            with self._lock:
-                if self._leave_gone() is not None:  # it is there, and has no answer
-                    raise
+            if self._leave_gone() is not None:  # it is there, and has no answer
+                raise
             return []
 
     def end(self) -> None:
@@ -150,7 +148,7 @@ class Desktop:
     def close(self) -> None:
         """Leave the hub for good. A second call does nothing."""
         self.end()
-        leaving = threading.Thread(target=self._leave_safely, daemon=True)
+        leaving = threading.Thread(target=self._leave, daemon=True)
         leaving.start()
         leaving.join(_END)
 
@@ -158,37 +156,35 @@ class Desktop:
         """Look after the connection: hubs come and go, and so do pages."""
         while not self._closed.is_set() and time.monotonic() - self._asked < _STAY:
             try:
-                with self._lock:
-                    if self._leave_gone() is not None and not self._closed.is_set():
-                        self._connect()
+                if self._leave_gone() is not None and not self._closed.is_set():
+                    self._connect()
             except MiripoolError as error:  # who asks for it gets the words
                 _log.debug("not at the hub: %s", error)
             self._closed.wait(_LOOK)
-        self._leave_safely()
-
-    def _leave_safely(self) -> None:
-        with self._lock:
-            self._leave()
+        self._leave()
 
     def _leave_gone(self) -> HubAddress | None:
         """Forget a hub that has ended; gives the one that runs now."""
-        address = running_hub()
-        if self._connection is not None and (address is None or address.secret != self._hub):
-            self._leave()
+        connection, address = self._connection, running_hub()
+        if connection is not None and (address is None or address.secret != connection.address.secret):
+            self._leave(connection)
         return address
 
     def _connect(self) -> None:
-        if self._connection is not None:
-            return
-        need_samp()
-        self._connection = self._stack.enter_context(connect(_NAME, receiving=self._receiving))
-        address = running_hub()
-        self._hub = "" if address is None else address.secret
+        with self._changing:
+            if self._connection is None:
+                need_samp()
+                self._connection = self._stack.enter_context(connect(_NAME, receiving=self._receiving))
 
-    def _leave(self) -> None:
-        self._connection = None
-        self._names.clear()
-        self._stack.close()
+    def _leave(self, gone: Connection | None = None) -> None:
+        """Leave the hub; with `gone`, only if no other connection has taken the place of that one."""
+        with self._changing:
+            if gone not in (None, self._connection):
+                return
+            self._connection = None
+            self._names.clear()
+            leaving = self._stack.pop_all()
+        leaving.close()
 
     def _taker(self, function: Callable[[str, dict[str, Any]], dict[str, Any] | None]) -> Callable[..., None]:
         def take(sender: str, parameters: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, NotFound
+from ..model.names import Urn
 from ..pool.core import core_of
 from ..pool.sentfiles import find_rows
 from ..records.versions import version_in_short
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ..session.pools import Pools
 
 __all__ = ["receiving"]
+
+_MOST = 100_000
+"""Rows that are selected at once: as many as a table from the page has at most."""
 
 
 def receiving(pools: Pools) -> dict[str, Callable[[str, dict[str, Any]], dict[str, Any] | None]]:
@@ -50,11 +54,12 @@ def _highlight(pools: Pools, client: str, parameters: dict[str, Any]) -> dict[st
 def _select(pools: Pools, client: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
     numbers = parameters.get("row-list")
     found = _rows(pools, parameters, numbers if isinstance(numbers, list) else [numbers])
-    here = [row for row in found if row.pool == found[0].pool]
-    if not here or here[0].pool not in pools.names():
+    urns = [Urn.parse(urn) for urn in dict.fromkeys(row.urn for row in found)]
+    if not urns or urns[0].pool not in pools.names():
         return None
-    serials = list(dict.fromkeys(row.serial for row in here))
-    return {"client": client, "what": "select", "pool": here[0].pool, "serials": serials}
+    pool = urns[0].pool
+    serials = list(dict.fromkeys(urn.serial for urn in urns if urn.pool == pool))
+    return {"client": client, "what": "select", "pool": pool, "serials": serials}
 
 
 def _event_of_one(pools: Pools, client: str, row: SentRow) -> dict[str, Any] | None:
@@ -78,9 +83,11 @@ def _event_of_one(pools: Pools, client: str, row: SentRow) -> dict[str, Any] | N
 def _rows(pools: Pools, parameters: dict[str, Any], numbers: list[Any]) -> list[SentRow]:
     """Find what rows stand for; those of tables that are not from here are left out."""
     try:
-        wanted = [int(number) for number in numbers]
-    except (TypeError, ValueError):
+        wanted = list(dict.fromkeys(int(number) for number in numbers))
+    except (TypeError, ValueError, OverflowError):
         raise InvalidInput("a message about rows needs their numbers, from 0") from None
+    if len(wanted) > _MOST:
+        raise InvalidInput(f"{len(wanted):,} rows are too many for a page; select {_MOST:,} at most")
     tables = [str(parameters[key]) for key in ("table-id", "url") if parameters.get(key)]
     found = (find_rows(pools.home.path, table, wanted) for table in tables)
     return next(filter(None, found), [])

@@ -221,5 +221,6 @@ def _table_of(pool: Pool, serials: list[int], columns: list[str] | tuple[str, ..
 
 
 def _send_table(pool: Pool, to: str, table: Any, what: str, total: int | None = None) -> Json:
-    (sent,) = send_any_table(table, to, home=core_of(pool).home, name=f"{pool.name}: {what}")
-    return Json({"client": title_of(sent.client), "sent": len(table), "total": len(table) if total is None else total})
+    sent = send_any_table(table, to, home=core_of(pool).home, name=f"{pool.name}: {what}")
+    rows = len(table)
+    return Json({"client": title_of(sent[-1].client), "sent": rows, "total": rows if total is None else total})
