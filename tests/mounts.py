@@ -54,7 +54,6 @@ def wait_for(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def _need_fuse() -> None:
-    pytest.importorskip("mfusepy", exc_type=(ImportError, OSError))  # type: ignore[arg-type]
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse can't be used here")
     if shutil.which("fusermount3") is None:

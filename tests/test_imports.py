@@ -58,7 +58,6 @@ ONLY_IN = {
     "starlette": "web",
     "uvicorn": "web cli",
     "pyvo": "samp",
-    "mfusepy": "files",
     "wsgidav": "files",
     "a2wsgi": "files web",
     "rich": "cli",

@@ -7,12 +7,15 @@ import errno
 import filecmp
 import gzip
 import json
+import mmap
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +31,7 @@ from rclone import RCLONE
 from test_files_tree import STEM, filled, rate
 from test_virtual_file import Ramps
 
-from miripool import Home, Pool, Ramp
+from miripool import Home, Pool, Ramp, Rate
 from miripool.errors import AlreadyExists, FileMissing, InvalidInput, NotFound, PoolNotFound
 from miripool.model.dataset import Dataset
 from miripool.pool.core import core_of
@@ -175,20 +178,68 @@ def test_changes_appear(pool: Pool, files: Mounted) -> None:
     wait_for(lambda: not (files / "versions/Rate/x_v1_rate.fits").exists())
 
 
-def test_pages_of_two_versions_are_never_mixed(pool: Pool, files: Mounted, tmp_path: Path) -> None:
-    path = files / "by-kind/Rate/x_rate.fits"
-    pool.save(rate("x"), pixels=False)
+def two_versions(pool: Pool, files: Mounted, rows: tuple[int, int]) -> tuple[Path, list[bytes]]:
+    """Save two versions, and tag the first one; give its path by the tag, and the content of both."""
+    random = np.random.default_rng(1)
+    for count in rows:
+        array = random.normal(size=(count, 1024)).astype(np.float32)
+        pool.save(Rate({"INSTRUME": "MIRI"}, {"SCI": Dataset("SCI", array)}, name="x"), pixels=False)
+    pool.tag("Rate/x@0", "t")
+    path = files / "by-tag/t/x_rate.fits"
     wait_for(path.exists)
-    with path.open("rb", buffering=0) as old:
-        assert old.read(6) == b"SIMPLE"
-        pool.save(rate("x", 2.0), pixels=False)
-        second = pool.ref("Rate/x").to_fits(tmp_path / "second.fits").read_bytes()
-        wait_for(lambda: path.read_bytes() == second)
-        # Who has opened the old version gets an error for what the kernel has not in its memory by now.
-        with contextlib.suppress(OSError):
-            old.seek(0)
-            assert old.read(len(second)) == second
+    return path, [(files / f"versions/Rate/x_v{number}_rate.fits").read_bytes() for number in (0, 1)]
+
+
+@pytest.mark.parametrize("rows", [(512, 512), (512, 256), (256, 512)])
+def test_who_has_a_version_open_reads_on_in_it(pool: Pool, files: Mounted, rows: tuple[int, int]) -> None:
+    path, (first, second) = two_versions(pool, files, rows)
+    quarter = len(first) // 4
+    with path.open("rb", buffering=0) as file, path.open("rb") as other, path.open("rb") as third:
+        shared = mmap.mmap(other.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
+        private = mmap.mmap(third.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+        with shared, private:
+            readers: list[Callable[[int], bytes]] = [file.read, shared.read, private.read]
+            begun = [read(quarter) for read in readers]
+            pool.tag("Rate/x@1", "t")
+            wait_for(lambda: path.read_bytes() == second)
+            with path.open("rb") as new, mmap.mmap(new.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ) as newest:
+                assert newest[:] == second
+            for begin, read in zip(begun, readers, strict=True):
+                assert begin + read(len(first)) == first
+            assert os.fstat(file.fileno()).st_size == len(first)
     assert path.read_bytes() == second
+    assert path.stat().st_size == len(second)
+
+
+def test_readers_while_a_tag_moves(pool: Pool, files: Mounted) -> None:
+    path, versions = two_versions(pool, files, (512, 256))
+    moving = threading.Event()
+    moving.set()
+
+    def slowly() -> bytes:
+        content = b""
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(100_000):
+                content += piece
+                time.sleep(0.002)
+        return content
+
+    def read(once: Callable[[], bytes]) -> set[bytes]:
+        found = set()
+        while moving.is_set():
+            found.add(once())
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        readings = [threads.submit(read, once) for once in (slowly, slowly, path.read_bytes, path.read_bytes)]
+        try:
+            for number in (1, 0, 1, 0, 1):
+                pool.tag(f"Rate/x@{number}", "t")
+                wait_for(lambda number=number: path.read_bytes() == versions[number])  # type: ignore[misc]
+        finally:
+            moving.clear()
+        for reading in readings:
+            assert reading.result() <= {*versions}
 
 
 def test_large_folders(pool: Pool, files: Mounted) -> None:
@@ -313,6 +364,33 @@ def test_a_mount_whose_watcher_was_killed_too(pool: Pool, files: Mounted, tmp_pa
         call("export", "jpl8", "--kind", "Rate", tmp_path, "--link")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_only_the_own_mount_is_taken_away(pool: Pool, files: Mounted, number: int) -> None:
+    """The first mount was taken away while a file of it was open; its process ends when there is another one."""
+    watchers = psutil.Process(files.process.pid).children(recursive=True)
+    with (files / "README.txt").open("rb"):
+        subprocess.run(["fusermount3", "-u", "-z", files.folder], check=True)
+        with mounted_pool(files.folder) as other:
+            files.end(number)
+            psutil.wait_procs(watchers, 20)
+            assert other.is_there
+            assert "by-kind" in names_in(other.folder)
+            assert other.end() == 0
+            assert not other.is_there
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_folder_that_was_moved(pool: Pool, tmp_path: Path, number: int) -> None:
+    with mounted_pool(tmp_path / "old %s\\040/a b") as files:
+        moved = tmp_path / "new %s\\040"
+        files.folder.parent.rename(moved)
+        files.folder = moved / files.folder.name
+        assert "by-kind" in names_in(files.folder)
+        files.end(number)
+        wait_for(lambda: not files.is_there)
+        assert names_in(files.folder) == []
+
+
 def test_no_process_stays_behind(pool: Pool, files: Mounted) -> None:
     children = psutil.Process(files.process.pid).children(recursive=True)
     assert children
@@ -431,20 +509,12 @@ def test_a_folder_that_is_used(pool: Pool, files: Mounted) -> None:
         call("mount", "jpl8", files.folder)
 
 
-@pytest.mark.parametrize("missing", ["package", "library", "program"])
-def test_what_is_missing_is_said(pool: Pool, tmp_path: Path, missing: str) -> None:
-    environment = {**os.environ}
-    before = "import sys; sys.modules['mfusepy'] = None; " if missing == "package" else ""
-    if missing == "library":
-        environment["FUSE_LIBRARY_PATH"] = str(tmp_path / "libfuse3.so")
-    if missing == "program":
-        environment["PATH"] = str(tmp_path)
-    arguments = ["miripool", "mount", "jpl8", str(tmp_path)]
-    code = f"{before}from miripool.cli import main; import sys; sys.argv = {arguments!r}; main()"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    expected = {"package": (30, "pip install 'miripool[mount]'"), "library": (60, "fuse3"), "program": (60, "fuse3")}
-    assert done.returncode == expected[missing][0], done.stderr
-    assert expected[missing][1] in done.stderr
+def test_what_is_missing_is_said(pool: Pool, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "miripool", "mount", "jpl8", str(tmp_path)]
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 60, done.stderr
+    assert "install the system's package fuse3" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

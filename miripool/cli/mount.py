@@ -28,13 +28,12 @@ def _mount(
     Prints the folder once its files can be read. Versions that are saved meanwhile appear by themselves. `fusermount3
     -u FOLDER` ends it too. The README.txt in the folder says what lies where.
     """
+    from ..files.mount import mount
     from ..files.mountpoint import checked_folder, need_fuse, unmount_words
 
     need_fuse()
     home = home_of(context)
     with home.pool(name) as pool:
-        from ..files.mount import mount  # it needs what was looked for just now
-
         place = checked_folder(folder, apart_from=home.path)
 
         def ready() -> None:

@@ -6,17 +6,33 @@ import contextlib
 import errno
 import itertools
 import os
+import queue
+import signal
 import stat
+import struct
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import mfusepy
-
-from ..errors import FileMissing, MiripoolError, PoolNotFound, StorageError
+from ..errors import FileMissing, MiripoolError, PoolNotFound
 from ..pool.core import core_of
 from ..store.poolinfo import name_within
-from .mountpoint import Watcher, device_of
+from .attachment import Watcher, attach
+from .kernel import (
+    NOT_KNOWN,
+    ROOT,
+    Attributes,
+    Channel,
+    Opcode,
+    attributes_answer,
+    entry_answer,
+    folder_entry,
+    init_answer,
+    open_answer,
+    statfs_answer,
+)
+from .mountpoint import device_of
 from .tree import PoolTree
 
 if TYPE_CHECKING:
@@ -25,76 +41,132 @@ if TYPE_CHECKING:
 
     from ..pool.core import Core
     from ..session.pool import Pool
+    from .kernel import Request
     from .tree import FileNode, OpenedFile
+
+    _Entry = tuple[int, str, FileNode | None]
 
 __all__ = ["PoolOperations", "mount"]
 
-_SECONDS = 0.5
-"""For so long the kernel takes names, sizes and times to be as they were; the tree does so as long again."""
-_READ_AHEAD = 1 << 15
-"""Bytes that the kernel reads around a page that a memory map touches: one pixel of 100 groups of a FULL ramp then
-takes 0.6 % of the file; with the kernel's own 128 kB it takes 2.5 %. Programs that read on still ask for 128 kB."""
-_FILL_DIR_PLUS = 1 << 1
-"""libfuse's flag for an entry of which all is known."""
 _THREADS = 8
 _TOLD = 1_000
-_SIGNALLED = 8
-"""What libfuse returns where a signal ended it."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HANDLE = struct.Struct("=Q")
+_PIECE = struct.Struct("=QQI")  # handle, offset, size
+_FORGOTTEN = struct.Struct("=QQ")  # number, how many times
 
 
 @dataclass(slots=True)
-class _Reading:
-    """A file that somebody has opened."""
+class _Known:
+    """What the kernel has been given a number for, and how many times: it forgets as many."""
 
     path: str
-    file: OpenedFile
-    is_stale: bool = False
+    node: FileNode
+    times: int = 0
 
 
-@dataclass(slots=True)
 class _Listing:
     """A folder that somebody lists: the kernel asks for some entries at a time, and for the last one again."""
 
-    entries: Iterator[tuple[str, dict[str, int], int]]
-    last: tuple[str, dict[str, int], int] | None = None
-    position: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, path: str, nodes: Callable[[], Iterator[FileNode]]) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+        self._nodes = nodes
+        self._entries = self._begin()
+        self._last: _Entry | None = None
+        self._position = 0
+
+    def _begin(self) -> Iterator[_Entry]:
+        dots: list[tuple[str, FileNode | None]] = [(".", None), ("..", None)]
+        listed = itertools.chain(dots, ((node.name, node) for node in self._nodes()))
+        return ((number, name, node) for number, (name, node) in enumerate(listed, 1))
+
+    def entries(self, offset: int) -> Iterator[_Entry]:
+        if offset == self._position - 1 and self._last is not None:
+            yield self._last
+        elif offset != self._position:
+            self._entries = itertools.islice(self._begin(), offset, None)
+            self._position = offset
+        for entry in self._entries:
+            self._last, self._position = entry, entry[0]
+            yield entry
 
 
-class PoolOperations(mfusepy.Operations):  # type: ignore[misc]
+class PoolOperations:
     """Answers to the kernel. It asks in several threads.
+
+    The kernel's number of a file stands for its path and its content. When another version takes the place of one, it
+    gets another number, with a memory of its own; who has the older one open reads on in that.
 
     Parameters
     ----------
     tree : PoolTree
         The pool.
-    ready : callable
-        Called once the mount answers.
     tell : callable
         Takes what goes wrong, a sentence each.
     gone : callable
         Says what became of the pool, given the error of a pool that is not there.
     """
 
-    use_ns = True  # times in nanoseconds
-
-    def __init__(
-        self,
-        tree: PoolTree,
-        ready: Callable[[], None],
-        tell: Callable[[str], None],
-        gone: Callable[[PoolNotFound], str],
-    ) -> None:
+    def __init__(self, tree: PoolTree, tell: Callable[[str], None], gone: Callable[[PoolNotFound], str]) -> None:
         self._tree = tree
         self._gone = gone
-        self._ready = ready
         self._tell = tell
         self._told: set[str] = set()
         self._numbers = itertools.count(1)
-        self._readings: dict[int, _Reading] = {}
+        self._known = {ROOT: _Known("/", tree.find("/"))}
+        self._opened: dict[int, tuple[str, OpenedFile]] = {}
         self._listings: dict[int, _Listing] = {}
         self._lock = threading.Lock()
-        self._owner = {"st_uid": os.geteuid(), "st_gid": os.getegid()}
+        self._answers: dict[int, Callable[[Request], bytes]] = {
+            Opcode.INIT: lambda request: init_answer(request.body),
+            Opcode.LOOKUP: self._look_up,
+            Opcode.GETATTR: self._tell_attributes,
+            Opcode.OPEN: self._open,
+            Opcode.READ: self._read,
+            Opcode.RELEASE: self._close,
+            Opcode.OPENDIR: self._open_folder,
+            Opcode.READDIR: self._list,
+            Opcode.READDIRPLUS: self._list,
+            Opcode.RELEASEDIR: self._close_folder,
+            Opcode.STATFS: lambda _: statfs_answer(),
+        }
+
+    def serve(self, channel: Channel) -> None:
+        """Answer until nothing more comes.
+
+        Parameters
+        ----------
+        channel : Channel
+            The kernel.
+        """
+        while (request := channel.receive()) is not None:
+            if request.opcode in (Opcode.FORGET, Opcode.BATCH_FORGET):
+                self._forget(request)
+            elif request.opcode != Opcode.INTERRUPT:  # the kernel wants no answer to these three
+                content, number = self._answered(request)
+                channel.answer(request, content, error=number)
+
+    def _answered(self, request: Request) -> tuple[bytes, int]:
+        """Turn miripool's errors into a file system's; what is more than "no such file" goes to the log."""
+        answer = self._answers.get(request.opcode)
+        if answer is None:
+            return b"", errno.ENOSYS
+        try:
+            return answer(request), 0
+        except FileMissing:
+            return b"", errno.ENOENT
+        except PoolNotFound as error:
+            self.tell(self._gone(error))
+            return b"", errno.ESTALE
+        except MiripoolError as error:
+            self.tell(f"{self._path(request)}: {error}")
+            return b"", errno.EIO
+        except OSError as error:
+            return b"", error.errno or errno.EIO
+        except Exception:  # a mistake in this program: others can read on
+            self.tell(traceback.format_exc())
+            return b"", errno.EIO
 
     def tell(self, text: str) -> None:
         """Tell what goes wrong, once.
@@ -112,136 +184,111 @@ class PoolOperations(mfusepy.Operations):  # type: ignore[misc]
             self._told.add(text)
         self._tell(text)
 
-    @contextlib.contextmanager
-    def _answering(self, path: str) -> Iterator[None]:
-        """Turn miripool's errors into a file system's; what is more than "no such file" goes to the log."""
-        try:
-            yield
-        except FileMissing:
-            raise mfusepy.FuseOSError(errno.ENOENT) from None
-        except PoolNotFound as error:
-            self.tell(self._gone(error))
-            raise mfusepy.FuseOSError(errno.ESTALE) from None
-        except MiripoolError as error:
-            self.tell(f"{path}: {error}")
-            raise mfusepy.FuseOSError(errno.EIO) from None
+    # Names and numbers
 
-    def init_with_config(self, conn_info: Any, config_3: Any) -> None:
-        """Set how the kernel asks, before its first question."""
-        conn_info.max_readahead = min(conn_info.max_readahead, _READ_AHEAD)
-        config_3.use_ino = 1
-        config_3.attr_timeout = config_3.entry_timeout = _SECONDS
-        # What the kernel has read of a file stays good until the file's time or size is another.
-        config_3.auto_cache = 1
-        self._ready()
+    def _path(self, request: Request) -> str:
+        return self._known[request.node].path
 
-    def getattr(self, path: str, _fh: int | None = None) -> dict[str, int]:
-        """Tell size, times and rights of a file or folder."""
-        with self._answering(path):
-            return self._attributes(self._tree.find(path))
+    def _remember(self, path: str, node: FileNode) -> bytes:
+        """Give a node to the kernel, under a number."""
+        with self._lock:
+            known = self._known.setdefault(node.inode, _Known(path, node))
+            known.node = node  # the same content may have been saved again, at another time
+            known.times += 1
+        return entry_answer(node.inode, _attributes(node))
 
-    def _attributes(self, node: FileNode) -> dict[str, int]:
-        changed = round(node.modified.timestamp() * 1_000_000) * 1_000
-        return {
-            **_kind(node),
-            **self._owner,
-            "st_nlink": 2 if node.is_folder else 1,
-            "st_size": node.size,
-            "st_blocks": -(-node.size // 512),
-            "st_mtime": changed,
-            "st_ctime": changed,
-            "st_atime": changed,
-        }
+    def _forget(self, request: Request) -> None:
+        if request.opcode == Opcode.FORGET:
+            pairs = [(request.node, *_HANDLE.unpack(request.body))]
+        else:
+            pairs = list(_FORGOTTEN.iter_unpack(request.body[8:]))  # after their number, and filling
+        with self._lock:
+            for number, times in pairs:
+                known = self._known[number]
+                known.times -= times
+                if known.times <= 0 and number != ROOT:
+                    del self._known[number]
 
-    def opendir(self, path: str) -> int:
-        """Begin to list a folder."""
-        with self._answering(path):
-            listing = _Listing(self._entries(path))
+    def _look_up(self, request: Request) -> bytes:
+        path = _within(self._path(request), os.fsdecode(request.body.removesuffix(b"\0")))
+        return self._remember(path, self._tree.find(path))
+
+    def _tell_attributes(self, request: Request) -> bytes:
+        known = self._known[request.node]
+        node = self._tree.find(known.path) if known.node.is_folder else known.node  # a file's never change
+        return attributes_answer(_attributes(node))
+
+    # Files
+
+    def _open(self, request: Request) -> bytes:
+        known = self._known[request.node]
+        file = self._tree.open(known.path)
+        if file.etag != known.node.etag:
+            raise OSError(errno.ESTALE, "the kernel looks up the name again, and opens what it finds then")
+        number = next(self._numbers)
+        self._opened[number] = known.path, file
+        return open_answer(number)
+
+    def _read(self, request: Request) -> bytes:
+        handle, start, size = _PIECE.unpack_from(request.body)
+        _, file = self._opened[handle]
+        return file.read(start, start + size)
+
+    def _close(self, request: Request) -> bytes:
+        del self._opened[_HANDLE.unpack_from(request.body)[0]]
+        return b""
+
+    # Folders
+
+    def _open_folder(self, request: Request) -> bytes:
+        path = self._path(request)
+        listing = _Listing(path, lambda: self._tree.entries(path, sizes=False))
         number = next(self._numbers)
         self._listings[number] = listing
-        return number
+        return open_answer(number)
 
-    def _entries(self, path: str) -> Iterator[tuple[str, dict[str, int], int]]:
-        nodes = self._tree.entries(path, sizes=False)
-        dots: list[tuple[str, dict[str, int]]] = [(".", {"st_mode": stat.S_IFDIR}), ("..", {"st_mode": stat.S_IFDIR})]
-        listed = itertools.chain(dots, ((node.name, self._listed(node)) for node in nodes))
-        return ((name, attributes, number) for number, (name, attributes) in enumerate(listed, 1))
+    def _list(self, request: Request) -> bytes:
+        """Go on to list a folder, as far as the kernel has room.
 
-    def _listed(self, node: FileNode) -> dict[str, int]:
-        """Tell all of a node but for a table, whose size is not known yet."""
-        return self._attributes(node) if node.is_folder or node.etag else _kind(node)
-
-    def readdir_with_offset(self, path: str, offset: int, fh: int) -> Iterator[tuple[str, dict[str, int], int]]:
-        """Go on to list a folder, as far as the kernel has room."""
-        listing = self._listings[fh]
-        with listing.lock, self._answering(path):
-            if offset == listing.position - 1 and listing.last is not None:
-                yield listing.last
-            elif offset != listing.position:
-                listing.entries = itertools.islice(self._entries(path), offset, None)
-                listing.position = offset
-            for entry in listing.entries:
-                listing.last, listing.position = entry, entry[2]
-                yield entry
-
-    def releasedir(self, _path: str, fh: int) -> int:
-        """End to list a folder."""
-        del self._listings[fh]
-        return 0
-
-    def open(self, path: str, _flags: int) -> int:
-        """Open a file.
-
-        The kernel has one memory for all who read a path. If another version lies there now, who opened the old one
-        gets an error from then on: otherwise pages of both would be mixed.
+        With sizes and times, where they are known: else `ls -l` would ask about each file by itself.
         """
-        with self._answering(path):
-            reading = _Reading(path, self._tree.open(path))
-        number = next(self._numbers)
-        with self._lock:
-            for other in self._readings.values():
-                if other.path == path and other.file.etag != reading.file.etag:
-                    other.is_stale = True
-            self._readings[number] = reading
-        return number
+        handle, offset, room = _PIECE.unpack_from(request.body)
+        listing = self._listings[handle]
+        room -= len(NOT_KNOWN)
+        found = bytearray()
+        with listing.lock:
+            for number, name, node in listing.entries(offset):
+                inode, mode = (ROOT, stat.S_IFDIR) if node is None else (node.inode, _mode(node))
+                entry = folder_entry(os.fsencode(name), inode, mode, number)
+                if len(found) + len(entry) > room:
+                    break
+                if request.opcode == Opcode.READDIRPLUS:
+                    found += self._listed(_within(listing.path, name), node)
+                found += entry
+        return bytes(found)
 
-    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
-        """Give some bytes of a file."""
-        reading = self._readings[fh]
-        if reading.is_stale:
-            raise mfusepy.FuseOSError(errno.ESTALE)
-        with self._answering(path):
-            return reading.file.read(offset, offset + size)
+    def _listed(self, path: str, node: FileNode | None) -> bytes:
+        """Give an entry's node to the kernel, but not that of a table, whose size is not known yet."""
+        if node is None or not (node.is_folder or node.etag):
+            return NOT_KNOWN
+        return self._remember(path, node)
 
-    def release(self, _path: str, fh: int) -> int:
-        """Close a file."""
-        with self._lock:
-            del self._readings[fh]
-        return 0
-
-
-class _Fuse(mfusepy.FUSE):  # type: ignore[misc]
-    """Lists folders with sizes and times, where they are known: else `ls -l` would ask about each file by itself.
-
-    For 10,000 files on a busy machine that takes 2.5 s, and 1.2 s so. Of mfusepy, this takes the place of a method that
-    gives names alone.
-    """
-
-    def readdir_fuse_3(self, path: bytes, buf: Any, filler: Any, offset: int, fip: Any, _flags: int) -> int:
-        """Give the kernel as many entries as it has room for."""
-        status = mfusepy.c_stat()
-        where = path.decode(self.encoding, self.errors)
-        for name, attributes, following in self.operations.readdir_with_offset(where, offset, fip.contents.fh):
-            mfusepy.set_st_attrs(status, attributes, self.use_ns)
-            known = _FILL_DIR_PLUS if "st_size" in attributes else 0
-            if filler(buf, name.encode(self.encoding, self.errors), status, following, known):
-                break
-        return 0
+    def _close_folder(self, request: Request) -> bytes:
+        del self._listings[_HANDLE.unpack_from(request.body)[0]]
+        return b""
 
 
-def _kind(node: FileNode) -> dict[str, int]:
-    mode = stat.S_IFDIR | 0o555 if node.is_folder else stat.S_IFREG | 0o444
-    return {"st_mode": mode, "st_ino": node.inode}
+def _within(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _mode(node: FileNode) -> int:
+    return stat.S_IFDIR | 0o555 if node.is_folder else stat.S_IFREG | 0o444
+
+
+def _attributes(node: FileNode) -> Attributes:
+    changed = round(node.modified.timestamp() * 1_000_000) * 1_000
+    return Attributes(node.inode, node.size, _mode(node), 2 if node.is_folder else 1, changed)
 
 
 def _gone(core: Core, error: PoolNotFound) -> str:
@@ -271,18 +318,57 @@ def mount(pool: Pool, folder: Path, *, ready: Callable[[], None], tell: Callable
     Raises
     ------
     StorageError
-        If the system refuses the mount; libfuse has written the reason to stderr.
+        If the system refuses the mount, or can't take it away at the end.
     """
-    tree = PoolTree(pool)
-    tree.find("/")  # a pool or a server that can't be used is an error of this command, not of who looks at files later
     core = core_of(pool)
-    operations = PoolOperations(tree, ready, tell, lambda error: _gone(core, error))
-    options: dict[str, Any] = {"fsname": device_of(core.id), "subtype": "miripool"}
-    if mfusepy.fuse_version_minor >= 12:  # before, there was no such option; 3.14 without it writes a warning
-        options["max_threads"] = options["max_idle_threads"] = _THREADS
-    with Watcher(folder):
+    # A pool or a server that can't be used is an error of this command, not of who looks at files later.
+    operations = PoolOperations(PoolTree(pool), tell, lambda error: _gone(core, error))
+    with _signalled() as ended, Watcher() as watcher:
+        attachment = attach(folder, device_of(core.id))
+        watcher.watch(attachment)
+        channel = Channel(attachment.file)
         try:
-            _Fuse(operations, str(folder), foreground=True, ro=True, **options)
-        except RuntimeError as error:
-            if error.args != (_SIGNALLED,):
-                raise StorageError(f"{folder} could not be mounted (libfuse's error {error})") from error
+            with _serving(operations, channel, lambda: ended.put(None)):
+                try:
+                    ready()
+                    ended.get()
+                finally:
+                    attachment.take_away()
+        finally:
+            channel.close()
+
+
+@contextlib.contextmanager
+def _signalled() -> Iterator[queue.SimpleQueue[None]]:
+    """Put something into a queue when a signal comes that ends programs."""
+    came: queue.SimpleQueue[None] = queue.SimpleQueue()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        for number in _SIGNALS:
+            if before[number] != signal.SIG_IGN:
+                signal.signal(number, lambda *_: came.put(None))
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _serving(operations: PoolOperations, channel: Channel, ended: Callable[[], None]) -> Iterator[None]:
+    """Answer in threads, until the end of the body; say if nothing more can come."""
+
+    def serve() -> None:
+        try:
+            operations.serve(channel)
+        finally:
+            ended()
+
+    threads = [threading.Thread(target=serve, name=f"mount {number}") for number in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        channel.stop()
+        for thread in threads:
+            thread.join()

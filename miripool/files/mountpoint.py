@@ -6,7 +6,6 @@ import errno
 import os
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from ..system.outfile import is_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Watcher", "checked_folder", "device_of", "mounted_at", "need_fuse", "unmount_words"]
+__all__ = ["checked_folder", "device_of", "mounted_at", "need_fuse", "unmount_words"]
 
 _DEVICE = Path("/dev/fuse")
 
@@ -141,61 +140,16 @@ def unmount_words(folder: Path) -> str:
 
 
 def need_fuse() -> None:
-    """Refuse to go on where the extra ``mount`` is missing, or what it needs of the system.
+    """Refuse to go on where the system can't mount.
 
     Raises
     ------
-    InvalidInput
-        If the package is missing; the message says how to install it.
     StorageError
-        If the system lacks FUSE or its library; the message says which.
+        The message says what is missing.
     """
-    os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")  # mfusepy would look for the old libfuse 2 first
-    try:
-        import mfusepy  # noqa: F401
-    except ImportError as error:
-        raise InvalidInput(
-            f"to mount a pool needs the extra 'mount', and {error.name} is not installed; "
-            "install it with: pip install 'miripool[mount]'"
-        ) from None
-    except (OSError, AttributeError) as error:  # what mfusepy raises where there is no libfuse, or an old one
-        raise StorageError(
-            f"libfuse 3 is not installed or can't be used ({error}); install the system's package fuse3"
-        ) from None
     if not _DEVICE.exists():
         raise StorageError(f"there is no {_DEVICE}: this system, or this container, has no FUSE, so nothing is mounted")
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         raise StorageError(f"this user may not use {_DEVICE}; ask who looks after this machine")
     if shutil.which("fusermount3") is None:
         raise StorageError("fusermount3 is not installed; install the system's package fuse3")
-
-
-class Watcher:
-    """A small process that takes a mount away when this one is killed: who looked at a dead mount would get errors.
-
-    libfuse has an option for that, `auto_unmount`, which works for root only: its helper may not look into the mount of
-    another user, and takes it to be alive (libfuse 3.14).
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where the mount is.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        wait = 'read -r _; exec fusermount3 -u -z -q "$0"'
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", wait, str(folder)],
-            stdin=subprocess.PIPE,  # it ends when this process does, however that happens
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> Watcher:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()  # the mount has ended by itself, and another one may be there by now
-        self._process.communicate()
