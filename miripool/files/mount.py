@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import os
 import queue
 import signal
 import stat
@@ -210,7 +209,7 @@ class PoolOperations:
                     del self._known[number]
 
     def _look_up(self, request: Request) -> bytes:
-        path = _within(self._path(request), os.fsdecode(request.body.removesuffix(b"\0")))
+        path = _within(self._path(request), request.body.removesuffix(b"\0").decode(errors="surrogateescape"))
         return self._remember(path, self._tree.find(path))
 
     def _tell_attributes(self, request: Request) -> bytes:
@@ -259,7 +258,7 @@ class PoolOperations:
         with listing.lock:
             for number, name, node in listing.entries(offset):
                 inode, mode = (ROOT, stat.S_IFDIR) if node is None else (node.inode, _mode(node))
-                entry = folder_entry(os.fsencode(name), inode, mode, number)
+                entry = folder_entry(name.encode(errors="surrogateescape"), inode, mode, number)
                 if len(found) + len(entry) > room:
                     break
                 if request.opcode == Opcode.READDIRPLUS:
