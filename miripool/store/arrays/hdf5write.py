@@ -207,7 +207,7 @@ def write_pixels(path: Path, ref: BlobRef, source: ArraySource, relatives: Relat
         own = _chunked(file, "tiles", ref, relatives.chunks)  # none of them is stored
         pixels = _chunked(file, "pixels", part, chunks)
         _write_tiles(pixels, packed, records)
-        few = PixelList(changes.runs, chunks, records[list(PIXEL_RECORD.names or ())].astype(PIXEL_RECORD))
+        few = PixelList(changes.runs, chunks, records[[name for name, _ in PIXEL_RECORD]].astype(PIXEL_RECORD))
         tiles = TileList(relatives.chunks, changes.records, tuple(relatives.digests[n] for n in used), few)
         _name(_map(file, ref, tiles), ref, PIXEL_FORMAT)
         kept = [

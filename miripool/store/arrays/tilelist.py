@@ -47,8 +47,8 @@ _FOOTER = struct.Struct("<II16s8s")
 _MAGIC = b"MIRIPOOL"
 _DELTA_MAGIC = b"MIRIPOO2"
 _PIXEL_MAGIC = b"MIRIPOO3"
-PIXEL_RECORD = np.dtype([("offset", "<u8"), ("size", "<u4"), ("digest", "V16")])
-"""Of a tile of packed elements."""
+PIXEL_RECORD = [("offset", "<u8"), ("size", "<u4"), ("digest", "V16")]
+"""Fields of the record of a tile of packed elements; no dtype, as most commands need no NumPy."""
 _FIRST = 1 << 12
 """Bytes at the end that are read at once: the lists of most arrays are shorter."""
 _LARGEST = 1 << 26
