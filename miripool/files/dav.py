@@ -55,7 +55,7 @@ def dav_app(home: Home) -> DavApp:
     Returns
     -------
     DavApp
-        A WSGI application. It lets everybody in: whoever serves it guards it.
+        A WSGI application. It lets everybody in; the server around it guards it.
     """
     return DavApp(HomeTree(home))
 

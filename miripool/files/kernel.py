@@ -105,7 +105,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What `stat` tells of a file or folder.
+    """What `stat` says of a file or folder.
 
     Attributes
     ----------

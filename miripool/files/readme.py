@@ -29,7 +29,7 @@ The files are those that were saved, bit for bit: `miripool export` writes the s
 products are no FITS files and are not here.
 
 Each version has a URN, urn:{{pool}}:KIND:NUMBER, which stands in the tables and always means the same version.
-`miripool show {{pool}} URN` tells all that is known about it.
+`miripool show {{pool}} URN` shows all that is known about it.
 
 In names, %5B and the like stand for characters that file systems or programs read as something else, here for "[". A
 name that is too long ends in ~ and 16 digits; the tables have the whole name.

@@ -1,4 +1,4 @@
-"""Comparisons that counting decides: how many elements lie beyond a number tells on which side of it the median is.
+"""Comparisons that counting decides: how many elements lie beyond a number says on which side of it the median is.
 
 Neither the median nor the whole count is needed. What the extremes of a tile tell is not read, and reading ends as soon
 as the elements that are left can't change the answer.
@@ -30,7 +30,7 @@ _MOST = 1e300
 
 
 def count_is_enough(node: Compare) -> Callable[[int], bool] | None:
-    """Give what tells when so many elements were counted that the answer is known: counts only grow.
+    """Give a function that says when enough elements were counted to know the answer: counts only grow.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ class Reduction:
     function : str
         As in `Reduce`, but for those that need the array whole.
     enough : callable, optional
-        For the function ``sum`` of conditions: tells of a count, which can only grow, that no more needs to be counted.
+        For the function ``sum`` of conditions: says of a count, which can only grow, that no more needs to be counted.
     """
 
     def __init__(self, function: str, enough: Callable[[int], bool] | None = None) -> None:

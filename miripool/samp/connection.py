@@ -189,7 +189,7 @@ class Connection:
             self._hub.lockfile, self._hub._connected = address.parameters, True
             told = {"samp.name": name, "samp.description.text": "pools of calibration products"}
             self._client = SAMPClient(self._hub, metadata=told, addr="127.0.0.1")
-            self._client.unbind_receive_call("client.env.get", declare=False)  # it tells passwords
+            self._client.unbind_receive_call("client.env.get", declare=False)  # it gives passwords away
             for mtype, function in receiving.items():
                 self._client.bind_receive_message(mtype, self._receiver(function), declare=False)
             self._client.client.daemon_threads = True  # a hub that hangs may leave a message half sent

@@ -50,7 +50,7 @@ def nan_colour(*maps: str) -> NanColour:
     Returns
     -------
     NanColour
-        The first that can be told from all colours of the maps; if none can, the one that is farthest from them.
+        The first that differs clearly from all colours of the maps; if none does, the one that is farthest from them.
     """
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PixelValues", "check_pixels", "draw_pixels", "read_pixels"]
 
 _MOST: Final = 8
-"""Pixels in one figure, whose colours can be told apart."""
+"""Pixels in one figure, whose colours differ clearly."""
 _MARKS: Final = {"SATURATED": ("s", 8.0), "JUMP_DET": ("o", 6.0), "DO_NOT_USE": ("x", 5.0)}
 """Markers and their sizes, of the flags that are marked; a value may have several."""
 
