@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MiripoolError, ProgramError
@@ -197,5 +197,6 @@ class Desktop:
     def _name_of(self, sender: str) -> str:
         connection = self._connection
         if sender not in self._names and connection is not None:
-            self._names.update({client.id: client.name for client in connection.clients()})
+            with suppress(ProgramError):  # a message is taken without a name, too
+                self._names.update({client.id: client.name for client in connection.clients()})
         return title_of(self._names.get(sender, sender))
