@@ -59,7 +59,7 @@ _FOLDER_ENTRY = struct.Struct("=QQII")  # inode, offset of the next, length of t
 _STATFS_OUT = struct.Struct("=QQQQQIII28x")  # blocks, free, available, files, free; block size, name length, fragment
 
 NOT_KNOWN = bytes(_ENTRY_OUT.size + _ATTRIBUTES.size)
-"""In the place of an `entry_answer` before a `folder_entry`: the kernel asks when somebody wants to know."""
+"""In the place of an `entry_answer` before a `folder_entry`: the kernel asks once a program wants to know."""
 
 
 class Opcode(IntEnum):

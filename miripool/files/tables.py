@@ -1,4 +1,4 @@
-"""Tables of metadata beside the folders: CSV files, made when somebody looks at them, kept while nothing changes."""
+"""Tables of metadata beside the folders: CSV files, made when they are looked at, and kept while nothing changes."""
 
 from __future__ import annotations
 

@@ -159,11 +159,8 @@ def write_delta(path: Path, ref: BlobRef, source: ArraySource, relatives: Relati
         found = _write_tiles(own, source, records, relatives)
         if found is None:
             return False
-        used = [number for number, _ in Counter(found[found >= 0].tolist()).most_common()]
-        place = np.zeros(len(relatives.digests) + 1, np.uint16)  # of what is found nowhere, -1, comes last
-        place[used] = np.arange(1, len(used) + 1)
-        records["owner"] = place[found]
-        tiles = TileList(chunks, records, tuple(relatives.digests[number] for number in used))
+        owners, records["owner"] = _owners(relatives, found)
+        tiles = TileList(chunks, records, owners)
         data = _map(file, ref, tiles)
         _name(data, ref, DELTA_FORMAT)
         kept = _share(file, tiles)
@@ -199,16 +196,13 @@ def write_pixels(path: Path, ref: BlobRef, source: ArraySource, relatives: Relat
     # What all readers read at once is one tile.
     chunks = part.shape if part.nbytes <= AT_ONCE else tile_shape(part.shape, part.dtype.itemsize)
     records = np.zeros(math.prod(grid(part.shape, chunks)), record_type(part.dtype))
-    used = [number for number, _ in Counter(changes.bases.tolist()).most_common()]
-    place = np.zeros(len(relatives.digests), np.uint16)
-    place[used] = np.arange(1, len(used) + 1)
-    changes.records["owner"] = place[changes.bases]
+    owners, changes.records["owner"] = _owners(relatives, changes.bases)
     with _writing(path) as file:
         own = _chunked(file, "tiles", ref, relatives.chunks)  # none of them is stored
         pixels = _chunked(file, "pixels", part, chunks)
         _write_tiles(pixels, packed, records)
         few = PixelList(changes.runs, chunks, records[[name for name, _ in PIXEL_RECORD]].astype(PIXEL_RECORD))
-        tiles = TileList(relatives.chunks, changes.records, tuple(relatives.digests[n] for n in used), few)
+        tiles = TileList(relatives.chunks, changes.records, owners, few)
         _name(_map(file, ref, tiles), ref, PIXEL_FORMAT)
         kept = [
             own,
@@ -219,6 +213,17 @@ def write_pixels(path: Path, ref: BlobRef, source: ArraySource, relatives: Relat
         file.flush()
         del kept
     write_tile_list(path, ref, tiles)
+
+
+def _owners(relatives: Relatives, found: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.uint16]]:
+    """Give the relatives that have tiles, the most used first, and for each tile the place of its one among them.
+
+    Places count from 1; tiles that are found nowhere, -1, get 0.
+    """
+    used = [number for number, _ in Counter(found[found >= 0].tolist()).most_common()]
+    place = np.zeros(len(relatives.digests) + 1, np.uint16)  # of what is found nowhere comes last
+    place[used] = np.arange(1, len(used) + 1)
+    return tuple(relatives.digests[number] for number in used), place[found]
 
 
 def _share(file: h5py.File, tiles: TileList) -> list[h5py.Dataset]:
