@@ -73,16 +73,17 @@ def load(path: str) -> dict[str, Any]:
 
 
 def put(run: str) -> dict[str, Any]:
-    """Put the array; then wait until its file is on disk, which Butler leaves to the system."""
+    """Put the array; then wait until its file and its name are on disk, which Butler leaves to the system."""
     butler.collections.register(run)
     arrays["one"].flat[0] += 1
     begin = time.perf_counter()
     ref = butler.put(arrays["one"], kind, instrument=INSTRUMENT, exposure=0, detector=493, run=run)
     seconds = time.perf_counter() - begin
     path = butler.getURI(ref).ospath
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    for name in (path, Path(path).parent):
+        descriptor = os.open(name, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
     durable = time.perf_counter() - begin
     size = Path(path).stat().st_size
     butler.pruneDatasets([ref], unstore=True, purge=True, disassociate=True)
