@@ -104,7 +104,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["miripool.errors", "miripool.cli.output", "typer", "miripool.cli.server"])
+@pytest.mark.parametrize("module", ["miripool.errors", "miripool.cli.output", "typer", "miripool.cli.commands"])
 def test_while_the_command_line_is_imported(module: str) -> None:
     command = [sys.executable, "-c", WHILE_IMPORTED, "pools", module]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -10,32 +10,37 @@ from typing import Annotated
 
 import typer
 
-from . import (
-    demo,
-    export,
-    log,
-    looks,
-    maintenance,
-    monitors,
-    mount,
-    pipeline,
-    pixels,
-    pools,
-    products,
-    provenance,
-    samp,
-    server,
-    serving,
-    simulate,
-    statistics,
-    tags,
-    transfer,
-    web,
-)
-from .commands import Commands, Quiet
+from .commands import Commands, Quiet, loading
 from .output import quiet, say, write
 
 __all__ = ["app", "saves_one_by_one"]
+
+_MODULES = {
+    "pools": "create pools rename delete attach detach",
+    "products": "add ls show rm restore",
+    "export": "export",
+    "log": "log",
+    "tags": "tag untag tags",
+    "pipeline": "reprocess",
+    "provenance": "lineage uses diff",
+    "transfer": "copy pack unpack",
+    "pixels": "pixel pixels sql index",
+    "looks": "plot compare",
+    "monitors": "monitor",
+    "statistics": "statistics slopes",
+    "maintenance": "verify repair gc reindex",
+    "server": "server",
+    "simulate": "simulate",
+    "demo": "demo",
+    "web": "browse",
+    "samp": "open send clients",
+    "mount": "mount",
+    "serving": "serve",
+}
+"""Modules of this package, and the commands that each registers, in the order of the help; groups come last there."""
+
+_GROUPS = ("index", "monitor", "server")
+"""Commands that have commands of their own."""
 
 _SAVING = frozenset({"add", "copy", "demo", "reprocess", "unpack"})
 """Commands that save version after version: interrupted, they have saved some."""
@@ -66,6 +71,7 @@ def saves_one_by_one() -> bool:
 
 app = Commands(
     name="miripool",
+    cls=loading(_MODULES, last=_GROUPS),
     help="A versioned product pool for MIRI detector calibration data.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -106,25 +112,3 @@ def _options(
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding has not
     context.obj = home
     _begun[:] = [context.invoked_subcommand]
-
-
-pools.register(app)
-products.register(app)
-export.register(app)
-log.register(app)
-tags.register(app)
-pipeline.register(app)
-provenance.register(app)
-transfer.register(app)
-pixels.register(app)
-looks.register(app)
-monitors.register(app)
-statistics.register(app)
-maintenance.register(app)
-server.register(app)
-simulate.register(app)
-demo.register(app)
-web.register(app)
-samp.register(app)
-mount.register(app)
-serving.register(app)
