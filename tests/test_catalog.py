@@ -27,7 +27,8 @@ from miripool.errors import (
 )
 from miripool.index import schema as tables
 from miripool.index.catalog import Catalog
-from miripool.index.connection import Database, engine_url, schema_name
+from miripool.index.connection import Database, schema_name
+from miripool.index.engine import engine_url
 from miripool.index.rows import ProductRow
 from miripool.index.sqlerrors import translate
 from miripool.store.journal import Remove, Restore, Tag, Untag
@@ -348,7 +349,7 @@ def test_a_server_without_a_free_connection_is_waited_for(monkeypatch: pytest.Mo
         url = f"{start}few:f@{end.partition('@')[2]}"
         link = psycopg2.connect(url)
         with monkeypatch.context() as patched:
-            patched.setattr("miripool.index.connection._SLOT_SECONDS", 0.5)
+            patched.setattr("miripool.index.driver._SLOT_SECONDS", 0.5)
             with pytest.raises(ServerUnavailable, match=r"has no connection left .*max_connections, and try again"):
                 Catalog.open(url, schema="s", pool_id="p")
         threading.Timer(1.0, link.close).start()

@@ -83,14 +83,20 @@ def test_prepare_again_changes_nothing(database: Database) -> None:
     assert (row["applied"], row["applied_digest"], row["next_serial"]) == (-1, None, 7)
 
 
-def test_an_open_schema_costs_one_statement(database: Database) -> None:
+def test_an_open_schema_costs_one_statement(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(database, "pool-a")
     seen: list[str] = []
+    fetch = Database.fetch
 
     def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
         seen.append(statement)
 
+    def fetched(database: Database, question: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        seen.append(question)
+        return fetch(database, question, values)
+
     sa.event.listen(database._base, "before_cursor_execute", note)
+    monkeypatch.setattr(Database, "fetch", fetched)
     prepare(database, "pool-a")
     assert len(seen) == 1
     assert seen[0].startswith("SELECT")

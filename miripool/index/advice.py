@@ -18,7 +18,8 @@ import psycopg2
 
 from ..model.kinds import pixel_tables
 from ..server.libpq import is_embedded, settled
-from .connection import Database, engine_url, quote
+from .connection import Database, quote
+from .engine import engine_url
 from .reader import READER
 
 if TYPE_CHECKING:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select
-
 from ..errors import PoolNotFound
-from ..model.kinds import kinds_matching
-from ..model.product import Context
-from . import apply, migrate, vocabulary
-from .compile import compile_where, count_matches
-from .connection import Database, write_out
-from .discard import discard_index
-from .leftover import find_left_over
-from .rebuild import compare_with, renew
-from .rows import CatalogStatistics, DatasetRow, FileOrigin, KindStatistics, Position, ProductRow, TagEvent, TagSummary
-from .schema import dataset, keyword, link, made_from, product, state, tag, tag_event
-from .selection import GIVEN_SERIALS, array_text, conditions, is_one_of, products
+from . import migrate
+from .connection import Database
+from .rows import (
+    NEWEST_FIRST,
+    CatalogStatistics,
+    DatasetRow,
+    FileOrigin,
+    KindStatistics,
+    Position,
+    ProductRow,
+    TagEvent,
+    TagSummary,
+    array_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from sqlalchemy import ColumnElement, Dialect, Select
+    from sqlalchemy import ColumnElement, Select
 
     from ..query.tree import Node
     from ..store.journal import Entry
@@ -32,20 +32,6 @@ if TYPE_CHECKING:
     from .rows import KeywordValue
 
 __all__ = ["Catalog"]
-
-_p = product.c
-_POSITION = select(*(state.c[name] for name in ("pool_id", "products", "applied", "applied_digest", "next_serial")))
-_TRACK = products().where(_p.kind == bindparam("kind"), _p.name == bindparam("name")).order_by(_p.version)
-_ROWS = products().where(_p.serial == func.any(GIVEN_SERIALS))
-_HEADS = products().where(_p.name == bindparam("name"), _p.head).order_by(_p.kind)
-_LIVING = (
-    products()
-    .where(_p.name == func.any(cast(bindparam("names"), ARRAY(Text))), _p.removed.is_(None))
-    .order_by(_p.serial)
-)
-
-_WRITTEN = 256
-"""Questions that are kept as they were written out."""
 
 _UNCOUNTED = 2_000
 """Products up to which no conditions are counted: that takes longer than to answer by the wrong one first."""
@@ -152,7 +138,7 @@ class Catalog:
         PoolNotFound
             If the schema is another pool's by now.
         """
-        (row,) = self.database.ask(*self.database.written(_POSITION))
+        (row,) = self._ask("position")
         pool_id, self._products_there, *found = row
         if pool_id != self.pool_id:
             raise PoolNotFound(
@@ -190,6 +176,8 @@ class Catalog:
             If an entry is missing, does not follow from the one before, or names a version that there is not. All
             entries before it have been taken in then, and nothing of it.
         """
+        from . import apply
+
         return apply.take_in(self.database, self.pool_id, entries, manifest, progress)
 
     def compare_with(
@@ -224,6 +212,8 @@ class Catalog:
         ReadOnly
             If this user can't make tables.
         """
+        from .rebuild import compare_with
+
         return compare_with(self.database, self.pool_id, first_serial, since, manifest)
 
     def left_over_files(self) -> tuple[str, int, int] | None:
@@ -235,6 +225,8 @@ class Catalog:
             Folder in the server's data directory, number of files, their bytes; None where there are none, or where
             this user may not look.
         """
+        from .leftover import find_left_over
+
         return find_left_over(self.database)
 
     def renew(
@@ -259,6 +251,8 @@ class Catalog:
         progress : callable, keyword-only, optional
             Told how many entries were looked at so far.
         """
+        from .rebuild import renew
+
         renew(self.database, self.pool_id, first_serial, since, manifest, progress, has=has)
         self._known.clear()
         self._types.clear()
@@ -280,11 +274,16 @@ class Catalog:
         bool
             False if another writer was faster; then nothing was done.
         """
+        from . import apply
+
         return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
 
-    def _find(self, statement: Select[Any], **values: Any) -> list[ProductRow]:
-        """Read product rows by a statement that is kept."""
-        return [_product_row(row) for row in self.database.ask(*self.database.written(statement, **values))]
+    def _ask(self, statement: str, /, **values: Any) -> list[tuple[Any, ...]]:
+        """Ask by a statement of `miripool.index.statements`."""
+        return self.database.ask(*self.database.prepared(statement, **values))
+
+    def _find(self, statement: str, /, **values: Any) -> list[ProductRow]:
+        return [_product_row(row) for row in self._ask(statement, **values)]
 
     def _products(self, statement: Select[Any]) -> list[ProductRow]:
         with self.database.immediately() as connection:
@@ -303,7 +302,7 @@ class Catalog:
         list of ProductRow
             By version; empty where there is no such track.
         """
-        return self._find(_TRACK, kind=kind, name=name)
+        return self._find("track", kind=kind, name=name)
 
     def rows(self, serials: Sequence[int]) -> list[ProductRow]:
         """Read versions by their serials, also those in the trash.
@@ -320,7 +319,7 @@ class Catalog:
         """
         if not serials:
             return []
-        found = {row.serial: row for row in self._find(_ROWS, serials=array_text(serials))}
+        found = {row.serial: row for row in self._find("rows", serials=array_text(serials))}
         return [found[serial] for serial in serials if serial in found]
 
     def by_name(self, name: str, kind: str | None = None) -> list[ProductRow]:
@@ -338,7 +337,7 @@ class Catalog:
         list of ProductRow
             By kind.
         """
-        rows = self._find(_HEADS, name=name)
+        rows = self._find("heads", name=name)
         return [row for row in rows if kind in (None, row.kind)]
 
     def living(self, names: Sequence[str]) -> list[ProductRow]:
@@ -356,7 +355,7 @@ class Catalog:
         """
         # What a file may be called and PostgreSQL can't store (NUL, bytes that are no UTF-8), no version is called.
         storable = [name for name in names if "\0" not in name and name == name.encode(errors="ignore").decode()]
-        return self._find(_LIVING, names=storable)
+        return self._find("living", names=storable)
 
     def origins(
         self,
@@ -380,11 +379,10 @@ class Catalog:
         list of FileOrigin
             By serial.
         """
-        m = made_from.c
-        wanted = or_(is_one_of(m.serial, serials), is_one_of(m.input, inputs), m.name.in_(names), m.digest.in_(digests))
-        statement = select(m.serial, m.what, m.name, m.digest, m.input).where(wanted).order_by(m.serial, m.what, m.name)
-        with self.database.read() as connection:
-            return [FileOrigin(*row) for row in connection.execute(statement)]
+        wanted = {
+            "serials": array_text(serials), "inputs": array_text(inputs), "names": list(names), "digests": list(digests)
+        }  # fmt: skip
+        return [FileOrigin(*row) for row in self._ask("origins", **wanted)]
 
     def with_reference(self, names: Sequence[str]) -> list[tuple[int, str]]:
         """Find the versions whose headers name a reference file.
@@ -399,11 +397,8 @@ class Catalog:
         list of (int, str)
             Serial and keyword, ``R_GAIN``, by serial.
         """
-        k = keyword.c
         keys = [key for key in self.keywords() if key.startswith("R_")]
-        statement = select(k.serial, k.key).where(k.key.in_(keys), k.text.in_(names)).order_by(k.serial, k.key)
-        with self.database.read() as connection:
-            return [(serial, key) for serial, key in connection.execute(statement)]
+        return [(serial, key) for serial, key in self._ask("with_reference", keys=keys, names=list(names))]
 
     def referring(self, serials: Sequence[int], *, removed: bool = False) -> list[ProductRow]:
         """Find the living contexts that refer to versions.
@@ -422,10 +417,8 @@ class Catalog:
         """
         if not serials:
             return []
-        p = product.c
-        contexts = select(link.c.serial).where(is_one_of(link.c.target, serials))
-        statement = products().where(p.serial.in_(contexts)).order_by(p.serial)
-        return self._products(statement if removed else statement.where(p.removed.is_(None)))
+        found = self._find("referring", serials=array_text(serials))
+        return [row for row in found if removed or row.removed is None]
 
     def links(self, serial: int) -> dict[str, int]:
         """Tell what a context refers to.
@@ -456,11 +449,8 @@ class Catalog:
             For each of them, serials by the references' names.
         """
         found: dict[int, dict[str, int]] = {serial: {} for serial in serials}
-        columns = link.c.serial, link.c.name, link.c.target
-        statement = select(*columns).where(is_one_of(link.c.serial, serials)).order_by(link.c.serial, link.c.name)
-        with self.database.read() as connection:
-            for serial, name, target in connection.execute(statement):
-                found[serial][name] = target
+        for serial, name, target in self._ask("links", serials=array_text(serials)):
+            found[serial][name] = target
         return found
 
     def names_like(self, prefix: str, limit: int = 20) -> list[str]:
@@ -478,6 +468,10 @@ class Catalog:
         list of str
             Sorted, each once.
         """
+        from sqlalchemy import select
+
+        from .schema import product
+
         p = product.c
         statement = (
             select(p.name)
@@ -530,6 +524,9 @@ class Catalog:
         list of ProductRow
             By serial, unless ordered otherwise.
         """
+        from .schema import product
+        from .selection import conditions, products
+
         wanted = conditions(
             where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among, removed=removed
         )
@@ -547,7 +544,7 @@ class Catalog:
         all_versions: bool = False,
         tag: str | None = None,
         among: Sequence[int] | None = None,
-        order_by: Sequence[ColumnElement[Any]] = (),
+        order: Sequence[str] = (),
         limit: int | None = None,
     ) -> list[int]:
         """Find the versions that match a predicate, and give their serials only; long results are read through by them.
@@ -558,29 +555,31 @@ class Catalog:
             In normal form; the index can answer it.
         pool : str, keyword-only, optional
             The pool's name, where the predicate asks for URNs.
-        kinds, all_versions, tag, among, order_by, limit
+        kinds, all_versions, tag, among, limit
             As for `select`.
+        order : sequence of str, keyword-only
+            As for `miripool.index.compile.order_by`.
 
         Returns
         -------
         list of int
             By serial, unless ordered otherwise.
         """
-        where = None
-        if predicate is not None:
-            few = self._products_there is not None and self._products_there <= _UNCOUNTED
-            where = compile_where(predicate, pool=pool, counts=None if few else self._count_matches(predicate))
-        wanted = (where, None if kinds is None else tuple(kinds), all_versions, tag)
-        if among is None and not order_by:
-            question = _serials(self.database.dialect, self.schema, *wanted, limit)
+        if predicate is None and among is None and tuple(order) in {(), NEWEST_FIRST}:
+            which = "tagged" if tag is not None else "living" if all_versions else "heads"
+            name = f"serials {which}{'' if kinds is None else ' of kinds'}{' newest first' if order else ''}"
+            question: tuple[str, Mapping[str, Any]] = self.database.prepared(
+                name, tag=tag, kinds=kinds and list(kinds), limit=limit
+            )
         else:
-            statement = _selected(*wanted, among).order_by(*order_by, product.c.serial).limit(limit)
-            question = write_out(statement, self.database.dialect, self.schema)
-        return [serial for (serial,) in self.database.ask(*question)]
+            from .statements import write_serials
 
-    def _count_matches(self, predicate: Node) -> dict[Node, int]:
-        with self.database.immediately() as connection:
-            return count_matches(connection, predicate)
+            few = self._products_there is not None and self._products_there <= _UNCOUNTED
+            question = write_serials(
+                self.database, predicate, pool=pool, counts=not few, kinds=kinds, all_versions=all_versions, tag=tag,
+                among=among, order=order, limit=limit,
+            )  # fmt: skip
+        return [serial for (serial,) in self.database.ask(*question)]
 
     def count(
         self,
@@ -604,6 +603,11 @@ class Catalog:
         int
             Number of versions.
         """
+        from sqlalchemy import func, select
+
+        from .schema import product
+        from .selection import conditions
+
         wanted = conditions(
             where=where, kinds=kinds, all_versions=all_versions, tag_label=tag, among=among, removed=removed
         )
@@ -623,9 +627,7 @@ class Catalog:
         bool
             True if so. The versions that it marks are not counted.
         """
-        marked = select(tag.c.serial).join(product, product.c.serial == tag.c.serial)
-        statement = marked.where(tag.c.label == label, product.c.removed.is_(None)).limit(1)
-        return bool(self.database.ask(*write_out(statement, self.database.dialect, self.schema)))
+        return bool(self._ask("has_tag", label=label))
 
     def tags(self) -> list[TagSummary]:
         """List the tags that mark a living version.
@@ -635,29 +637,7 @@ class Catalog:
         list of TagSummary
             By label.
         """
-        events = (
-            select(
-                tag_event.c.label, func.min(tag_event.c.time).label("first"), func.max(tag_event.c.time).label("last")
-            )
-            .group_by(tag_event.c.label)
-            .subquery()
-        )
-        in_context = product.c.kind.in_(kinds_matching(Context))
-        counts = func.count().filter(not_(in_context)).label("n"), func.count().filter(in_context).label("contexts")
-        marks = (
-            select(tag.c.label, *counts)
-            .join(product, product.c.serial == tag.c.serial)
-            .where(product.c.removed.is_(None))
-            .group_by(tag.c.label)
-            .subquery()
-        )
-        statement = (
-            select(marks.c.label, marks.c.n, events.c.first, events.c.last, marks.c.contexts)
-            .join(events, events.c.label == marks.c.label)
-            .order_by(marks.c.label)
-        )
-        with self.database.read() as connection:
-            return [TagSummary(*row) for row in connection.execute(statement)]
+        return [TagSummary(*row) for row in self._ask("tags")]
 
     def tag_events(
         self, *, label: str | None = None, kind: str | None = None, name: str | None = None, limit: int | None = None
@@ -676,13 +656,7 @@ class Catalog:
         list of TagEvent
             The oldest first.
         """
-        e = tag_event.c
-        statement = select(e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous, e.by).order_by(e.id.desc())
-        for column, value in ((e.label, label), (e.kind, kind), (e.name, name)):
-            if value is not None:
-                statement = statement.where(column == value)
-        with self.database.read() as connection:
-            found = [TagEvent(*row) for row in connection.execute(statement.limit(limit))]
+        found = [TagEvent(*row) for row in self._ask("tag_events", label=label, kind=kind, name=name, limit=limit)]
         return found[::-1]
 
     def datasets(self, serials: Sequence[int]) -> dict[int, list[DatasetRow]]:
@@ -699,11 +673,8 @@ class Catalog:
             An item for each of them, in file order.
         """
         found: dict[int, list[DatasetRow]] = {serial: [] for serial in serials}
-        d = dataset.c
-        statement = select(dataset).where(is_one_of(d.serial, serials)).order_by(d.serial, d.hdu)
-        with self.database.read() as connection:
-            for serial, hdu, name, digest, dtype, shape, *rest in connection.execute(statement):
-                found[serial].append(DatasetRow(serial, hdu, name, digest, dtype, tuple(shape), *rest))
+        for serial, hdu, name, digest, dtype, shape, *rest in self._ask("datasets", serials=array_text(serials)):
+            found[serial].append(DatasetRow(serial, hdu, name, digest, dtype, tuple(shape), *rest))
         return found
 
     def keyword_values(
@@ -724,6 +695,8 @@ class Catalog:
             For each serial that has any of them, the values by key; missing keywords are left out. Numbers are
             floats, texts are as in the header, an undefined value is None.
         """
+        from . import vocabulary
+
         with self.database.read() as connection:
             return vocabulary.keyword_values(connection, serials, keys)
 
@@ -742,6 +715,8 @@ class Catalog:
         bool
             True if so.
         """
+        from . import vocabulary
+
         if (key, hdu) not in self._known:
             with self.database.read() as connection:
                 if not vocabulary.has_keyword(connection, key, hdu):
@@ -751,6 +726,8 @@ class Catalog:
 
     def keyword_types(self, key: str, hdu: str | None = None, *, again: bool = False) -> frozenset[str]:
         """Tell what types a keyword's values have, or had; see `miripool.index.vocabulary.keyword_types`."""
+        from . import vocabulary
+
         if again or not self._types.get((key, hdu)):
             with self.database.read() as connection:
                 self._types[key, hdu] = vocabulary.keyword_types(connection, key, hdu)
@@ -764,6 +741,8 @@ class Catalog:
         list of str
             Sorted, each once.
         """
+        from . import vocabulary
+
         with self.database.read() as connection:
             return vocabulary.keywords(connection)
 
@@ -784,6 +763,8 @@ class Catalog:
         list of str
             The nearest first.
         """
+        from . import vocabulary
+
         with self.database.read() as connection:
             return vocabulary.values_near(connection, key, value, limit)
 
@@ -795,23 +776,8 @@ class Catalog:
         CatalogStatistics
             In all and by kind.
         """
-        p = product.c
-        living = p.removed.is_(None)
-        sums = select(
-            p.kind,
-            func.count().filter(living),
-            func.count().filter(and_(p.removed.is_not(None), p.purged.is_(None))),
-            func.count().filter(p.head),
-            func.count().filter(p.version == 0),
-            cast(func.coalesce(func.sum(p.bytes).filter(living), 0), state.c.applied.type),
-            cast(func.sum(p.stored_bytes), state.c.applied.type),
-        )
-        labels = select(func.count(tag.c.label.distinct())).join(product, p.serial == tag.c.serial).where(living)
-        with self.database.read() as connection:
-            kinds = {
-                row[0]: KindStatistics(*row[1:]) for row in connection.execute(sums.group_by(p.kind).order_by(p.kind))
-            }
-            count = connection.execute(labels).scalar_one()
+        kinds = {row[0]: KindStatistics(*row[1:]) for row in self._ask("statistics")}
+        ((count,),) = self._ask("labels")
         return CatalogStatistics(KindStatistics.sum_of(kinds.values()), kinds, count)
 
     def rename(self, schema: str) -> None:
@@ -831,6 +797,8 @@ class Catalog:
 
     def drop(self) -> None:
         """Drop the schema and all that is in it, once no entry is being taken in; readers are not waited for."""
+        from .discard import discard_index
+
         discard_index(self.database, self.pool_id)
 
     def close(self) -> None:
@@ -840,29 +808,3 @@ class Catalog:
 
 def _product_row(row: Sequence[Any]) -> ProductRow:
     return ProductRow._make((*row[:-1], tuple(row[-1])))
-
-
-def _selected(
-    where: ColumnElement[bool] | None,
-    kinds: Sequence[str] | None,
-    all_versions: bool,
-    tag_label: str | None,
-    among: Sequence[int] | None = None,
-) -> Select[Any]:
-    wanted = conditions(where=where, kinds=kinds, all_versions=all_versions, tag_label=tag_label, among=among)
-    return select(product.c.serial).where(wanted)
-
-
-@functools.lru_cache(maxsize=_WRITTEN)
-def _serials(
-    dialect: Dialect,
-    schema: str,
-    where: ColumnElement[bool] | None,
-    kinds: tuple[str, ...] | None,
-    all_versions: bool,
-    tag_label: str | None,
-    limit: int | None,
-) -> tuple[str, Mapping[str, Any]]:
-    """Write the question for serials, once; `compile_where` gives the same object for the same predicate."""
-    statement = _selected(where, kinds, all_versions, tag_label).order_by(product.c.serial).limit(limit)
-    return write_out(statement, dialect, schema)

@@ -10,16 +10,13 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, text, update
-from sqlalchemy.exc import SQLAlchemyError
+import psycopg2
 
 from ..errors import Conflict, NewerFormat, PoolNotFound, ReadOnly
 from .connection import Database, lock_key, quote
-from .locks import brief, retrying
-from .schema import state
 from .sqlerrors import missing_table
 
 if TYPE_CHECKING:
@@ -60,7 +57,7 @@ def migrations() -> tuple[Migration, ...]:
     tuple of Migration
         From 1 without gaps.
     """
-    files = resources.files(__package__).joinpath("migrations").iterdir()
+    files = Path(__file__).with_name("migrations").iterdir()
     found = sorted((f for f in files if _FILE.fullmatch(f.name)), key=lambda f: f.name)
     return tuple(Migration(int(f.name[:4]), f.name, f.read_text("utf-8")) for f in found)
 
@@ -126,6 +123,8 @@ def prepare(
             f"there is no index {database.schema!r} at {database.where}; "
             "open the pool as a user who can write, which makes the index"
         )
+    from .locks import retrying
+
     while not retrying(lambda deadline: _step(database, pool_id, first_serial, steps, deadline)):
         pass
 
@@ -154,16 +153,21 @@ def find_owner(url: str, schema: str) -> str | None:
 
 
 def _find_stamp(database: Database) -> _Stamp | None:
-    with database.read() as connection:
+    with database.translating():
         try:
-            return _read_stamp(connection)
-        except SQLAlchemyError as error:
+            rows = database.fetch(*database.prepared("stamp"))
+        except psycopg2.Error as error:
             if missing_table(error):
                 return None
             raise
+    return _Stamp(*rows[0]) if rows else None
 
 
 def _read_stamp(connection: Connection) -> _Stamp | None:
+    from sqlalchemy import select
+
+    from .schema import state
+
     row = connection.execute(select(state.c.pool_id, state.c.schema_version)).first()
     return None if row is None else _Stamp(*row)
 
@@ -186,6 +190,11 @@ def _check(database: Database, stamp: _Stamp, pool_id: str, latest: int) -> None
 
 def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[Migration], deadline: float) -> bool:
     """Make a new schema, or run the next migration of an older one; tell whether none is missing then."""
+    from sqlalchemy import func, insert, select, update
+
+    from .locks import brief
+    from .schema import state
+
     latest = steps[-1].number
     with database.write() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"schema {database.schema}"))))
@@ -208,6 +217,10 @@ def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[M
 
 
 def _has_state(database: Database, connection: Connection) -> bool:
+    from sqlalchemy import text
+
+    from .schema import state
+
     # Not by to_regclass: it may remember that the schema was not there before this transaction waited for the lock.
     look = text(
         "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON c.relnamespace = n.oid "
@@ -218,6 +231,8 @@ def _has_state(database: Database, connection: Connection) -> bool:
 
 def _make_schema(database: Database, connection: Connection) -> None:
     """Make the schema, or take an empty one that an administrator made."""
+    from sqlalchemy import text
+
     look = text(
         "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid) "
         "FROM pg_namespace n WHERE n.nspname = :schema"

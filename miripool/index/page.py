@@ -52,7 +52,7 @@ from .compile import (
     order_columns,
     ordered,
 )
-from .connection import write_out
+from .engine import write_out
 from .kept import Answers
 from .keyword_indexes import LONG_TEXT
 from .schema import keyword, product

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..server.libpq import SECRETS, is_embedded, without_variables
-from .connection import engine_url, quote
+from .connection import quote
+from .engine import engine_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

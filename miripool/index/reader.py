@@ -10,7 +10,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from sqlalchemy import text
 
 from ..errors import InvalidInput, ReadOnly
 from .connection import Database, quote
@@ -65,6 +64,8 @@ def grant_reader(database: Database) -> None:
     ReadOnly
         If this user may not make roles.
     """
+    from sqlalchemy import text
+
     schema = quote(database.schema)
     make = (
         f"DO $$ BEGIN CREATE ROLE {READER} LOGIN; "
@@ -100,6 +101,8 @@ def is_granted(connection: Any, schema: str) -> bool:
     bool
         False also where there is no such role.
     """
+    from sqlalchemy import text
+
     known = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": READER}).scalar()
     if known is None:
         return False

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ..model.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
 __all__ = [
+    "NEWEST_FIRST",
     "CatalogStatistics",
     "DatasetRow",
     "FileOrigin",
@@ -21,9 +22,29 @@ __all__ = [
     "ProductRow",
     "TagEvent",
     "TagSummary",
+    "array_text",
 ]
 
 KeywordValue: TypeAlias = "float | str | bool | datetime | None"
+
+NEWEST_FIRST = ("-created", "-serial")
+"""The order in which a listing shows versions unless another is asked for."""
+
+
+def array_text(serials: Sequence[int]) -> str:
+    """Write serials as PostgreSQL reads an array.
+
+    Parameters
+    ----------
+    serials : sequence of int
+        Up to some 100,000.
+
+    Returns
+    -------
+    str
+        In braces.
+    """
+    return "{" + ",".join(str(int(serial)) for serial in serials) + "}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, BigInteger, Select, String, Text, and_, bindparam, cast, func, literal, select
 
+from .rows import array_text
 from .schema import product, tag
 
 if TYPE_CHECKING:
@@ -54,22 +55,6 @@ def is_one_of(column: ColumnElement[int], serials: Sequence[int]) -> ColumnEleme
         The condition.
     """
     return column == func.any(cast(literal(array_text(serials), String), ARRAY(BigInteger)))
-
-
-def array_text(serials: Sequence[int]) -> str:
-    """Write serials as PostgreSQL reads an array.
-
-    Parameters
-    ----------
-    serials : sequence of int
-        Up to some 100,000.
-
-    Returns
-    -------
-    str
-        In braces.
-    """
-    return "{" + ",".join(str(int(serial)) for serial in serials) + "}"
 
 
 def as_table(columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> TableValuedAlias:

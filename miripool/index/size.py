@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
 if TYPE_CHECKING:
     from .connection import Database
 
 __all__ = ["schema_bytes"]
 
-_BYTES = text(
+_BYTES = (
     "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
-    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :schema AND c.relkind IN ('r', 'm')"
+    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind IN ('r', 'm')"
 )
 
 
@@ -30,5 +28,5 @@ def schema_bytes(database: Database) -> int:
     int
         Bytes on the server's disk.
     """
-    with database.read() as connection:
-        return int(connection.execute(_BYTES, {"schema": database.schema}).scalar_one())
+    ((found,),) = database.ask(_BYTES, (database.schema,))
+    return int(found)

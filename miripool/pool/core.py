@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from .. import index
 from ..errors import IntegrityError, MiripoolError, ServerUnavailable
-from ..index import identify
 from ..model.names import Urn
 from .commit import Committer
 from .export import export
@@ -195,7 +195,7 @@ class Core:
         """
         try:
             with self._open_catalog() as catalog:
-                return identify(catalog.database)
+                return index.identify(catalog.database)
         except MiripoolError:
             return None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import index
 from ..errors import QueryError
-from ..index import datasets
 from ..model.keywords import suggest
 from ..query.places import KNOWN_DATASETS
 from ..query.tree import Statistic, WholeArray, walk
@@ -41,7 +41,7 @@ def refuse_unknown_datasets(pools: Sequence[Core], node: Node) -> None:
     unknown = [name for name in named if name is not None and name.upper() not in KNOWN_DATASETS]
     if not unknown:
         return
-    there = sorted({name for pool in pools for name in datasets(pool.catalog.database)})
+    there = sorted({name for pool in pools for name in index.datasets(pool.catalog.database)})
     if not there:
         return  # nothing was ever saved: nobody can know
     for name in unknown:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from ..index.exposures import held_by_exposures
 from ..model.kinds import derived as derived_kinds
 from ..model.kinds import slots, sources
 from ..model.product import Exposure
@@ -60,6 +59,8 @@ def plan(
     list of Prepared
         To be saved in one entry, one list after the other: the n-th runs of all exposures.
     """
+    from ..index.exposures import held_by_exposures
+
     rows = [row for piece in _pieces(made) for row in catalog.rows(piece)]
     for piece in _pieces(known):
         held = held_by_exposures(catalog.database, piece)

@@ -6,7 +6,8 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..index import nearest_values, pixels
+from .. import index
+from ..index import pixels
 from ..query.division import split
 from ..query.queries import PixelQuery, Query
 from ..query.text import to_text
@@ -216,7 +217,7 @@ def _around(pool: Core, asked: Query, operand: Keyword | Field, value: Any) -> l
         return []
     found: list[Any]
     if isinstance(operand, Keyword):
-        found = nearest_values(pool.catalog.database, operand.key, operand.hdu, wanted)
+        found = index.nearest_values(pool.catalog.database, operand.key, operand.hdu, wanted)
     else:
         found = sorted(_fields(pool, asked, operand.name))
     below, above = [v for v in found if v <= wanted][-1:], [v for v in found if v >= wanted][:1]

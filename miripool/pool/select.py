@@ -8,8 +8,8 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from ..errors import IncompleteAnswer, InvalidInput, UnknownKeyword
-from ..index import order_by, pixels
-from ..model.keywords import dictionary, suggest
+from ..index import pixels
+from ..model.keywords import KeywordDictionary, dictionary, suggest
 from ..query.division import split
 from ..query.pixelwhere import PixelTest
 from ..query.places import FIELDS, find_keyword
@@ -104,10 +104,10 @@ def refuse_unknown(pools: Sequence[Core], asked: Query, order: Iterable[str] = (
     """
     if isinstance(asked, PixelQuery) and asked.detector is not None:
         refuse_unknown_detector(pools, asked.detector)
-    names = dictionary()
     keywords = {node: None for node in walk(asked.node) if isinstance(node, Keyword)}
     sorted_by = [key.removeprefix("-").strip() for key in order]
-    keywords |= {find_keyword(key, names): None for key in sorted_by if key.removeprefix("p.") not in FIELDS}
+    keywords |= {find_keyword(key, dictionary()): None for key in sorted_by if key.removeprefix("p.") not in FIELDS}
+    names = dictionary() if keywords else KeywordDictionary()
     for keyword in keywords:
         if names.knows(keyword.key) or any(p.catalog.has_keyword(keyword.key, keyword.hdu) for p in pools):
             continue
@@ -228,7 +228,7 @@ def select(
         all_versions=everything or previous is not None,
         tag=tag,
         among=None if previous is None else [serial for owner, serial in _keys(previous) if owner.id == pool.id],
-        order_by=order_by(order, names=dictionary()) if order else (),
+        order=order,
         limit=limit if rest is None and not by_pixels else None,
     )
     if isinstance(asked, PixelQuery):

@@ -6,8 +6,8 @@ import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from .. import index
 from ..errors import MiripoolError, ProductNotFound
-from ..index import order_by
 from ..model.keywords import dictionary
 from ..model.kinds import kind_class
 from ..model.names import Urn
@@ -122,7 +122,7 @@ def trash(
     rows = core.catalog.select(
         kinds=None if kind is None else asked.kinds,
         removed=True,
-        order_by=order_by(keys, names=dictionary()),
+        order_by=index.order_by(keys, names=dictionary()),
         limit=limit if longer_than is None else None,
     )
     if longer_than is not None:

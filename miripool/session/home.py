@@ -8,14 +8,12 @@ import json
 import os
 import re
 import shutil
-import tomllib
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
+from .. import index
 from ..errors import (
     AlreadyExists,
     Conflict,
@@ -28,8 +26,6 @@ from ..errors import (
     PoolNotFound,
     StorageError,
 )
-from ..index import READER, Catalog, ask, find_owner, grant_reader, schema_bytes, schema_name
-from ..index.exposurestatistics import pending_records
 from ..model.keywords import suggest
 from ..model.kinds import beside, kinds_matching
 from ..model.names import can_name_pool, check_pool_name
@@ -49,7 +45,7 @@ from .pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..index import Answer
+    from ..index import Answer, Catalog
     from ..index.connection import Database
 
 __all__ = ["Home", "PoolSummary", "default_home"]
@@ -79,7 +75,11 @@ def default_home() -> Path:
         ``$MIRIPOOL_HOME``, or the platform's folder for a user's data.
     """
     named = os.environ.get("MIRIPOOL_HOME")
-    return Path(named).expanduser() if named else platformdirs.user_data_path("miripool")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("miripool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +145,15 @@ class Home:
     def _configuration(self) -> dict[str, str]:
         path = self.path / "config.toml"
         try:
-            settings = tomllib.loads(read_plain(path, limit=_MOST_SETTINGS, follow=True).decode("utf-8"))
+            text = read_plain(path, limit=_MOST_SETTINGS, follow=True)
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise storage_error(error, path) from error
+        import tomllib
+
+        try:
+            settings = tomllib.loads(text.decode("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FormatError(f"{path} is not TOML: {error}") from error
         unknown = set(settings) - _SETTINGS
@@ -201,7 +205,7 @@ class Home:
             notice = _ready_for_sql(pool)
             with (
                 contextlib.closing(self._reader(core_of(pool).catalog.database)) as database,
-                ask(database, statement) as answer,
+                index.ask(database, statement) as answer,
             ):
                 answer.notice = notice
                 yield answer
@@ -232,8 +236,8 @@ class Home:
     def _reader(self, database: Database) -> Database:
         if self.external_url is not None:
             return database.as_user(None)
-        grant_reader(database)
-        return database.as_user(READER)
+        index.grant_reader(database)
+        return database.as_user(index.READER)
 
     def _folder(self, name: str) -> Path:
         return self.path / "pools" / name
@@ -287,9 +291,9 @@ class Home:
 
     def _open(self, name: str, archive: Archive) -> Pool:
         def connect() -> Catalog:
-            return Catalog.open(
+            return index.Catalog.open(
                 self.database_url(),
-                schema=schema_name(name),
+                schema=index.schema_name(name),
                 pool_id=archive.info.id,
                 first_serial=archive.info.first_serial,
             )
@@ -374,7 +378,7 @@ class Home:
     def _reach_database(self, name: str) -> None:
         """Make sure that the database answers, before anything is made."""
         with contextlib.suppress(PoolNotFound, Conflict):
-            Catalog.open(self.database_url(), schema=schema_name(name), pool_id="", create=False).close()
+            index.Catalog.open(self.database_url(), schema=index.schema_name(name), pool_id="", create=False).close()
 
     def _refuse_similar(self, name: str, *, but: str | None = None) -> None:
         there = self.names()
@@ -541,14 +545,14 @@ class Home:
 
     def _drop_index(self, name: str, pool_id: str) -> None:
         """Drop a pool's index; under that name there may be none, or another pool's."""
-        if find_owner(self.database_url(), schema_name(name)) == pool_id:
+        if index.find_owner(self.database_url(), index.schema_name(name)) == pool_id:
             self._refuse_index(name, pool_id)
 
     def _rename_index(self, pool: Pool, new: str) -> None:
         """Give the index its new name, in the place of one that was made since the folder has that name."""
         for _ in range(_RENAMINGS):
             with contextlib.suppress(AlreadyExists):
-                core_of(pool).catalog.rename(schema_name(new))
+                core_of(pool).catalog.rename(index.schema_name(new))
                 return
             # Somebody has opened the pool by its new name in this moment; whose index it is, the call looks.
             self._refuse_index(new, pool.id)
@@ -558,7 +562,8 @@ class Home:
     def _refuse_index(self, name: str, pool_id: str) -> None:
         """Make sure that the database has no index of that name."""
         with contextlib.suppress(PoolNotFound):
-            found = Catalog.open(self.database_url(), schema=schema_name(name), pool_id=pool_id, create=False)
+            schema = index.schema_name(name)
+            found = index.Catalog.open(self.database_url(), schema=schema, pool_id=pool_id, create=False)
             # This pool's own: left by a renaming that was interrupted.
             with found:
                 found.drop()
@@ -577,7 +582,7 @@ class Home:
             The other pool's id, e.g. if another home deleted a pool and created it again under the same name.
         """
         with self.pool(name) as pool:
-            owner = find_owner(self.database_url(), schema_name(name))
+            owner = index.find_owner(self.database_url(), index.schema_name(name))
             return None if owner == pool.id else owner
 
     def drop_foreign_index(self, name: str, owner: str) -> None:
@@ -690,7 +695,7 @@ class Home:
                 tags=len(tags),
                 bytes=total.bytes,
                 stored_bytes=total.stored_bytes,
-                index_bytes=schema_bytes(core_of(pool).catalog.database),
+                index_bytes=index.schema_bytes(core_of(pool).catalog.database),
                 path=str(_place(self._folder(name))),
                 contexts=contexts,
             )
@@ -767,6 +772,8 @@ def _move(folder: Path, new: Path) -> None:
 
 def _ready_for_sql(pool: Pool) -> str | None:
     """Make the rows that SQL reads, and warn of those that are missing; give the notice, if there is one."""
+    from ..index.exposurestatistics import pending_records
+
     notice = notice_of_gaps(core_of(pool))
     database = core_of(pool).catalog.database
     if not database.read_only and any(pending_records(database)):
