@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import importlib.metadata
 import importlib.util
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -236,10 +234,11 @@ def dictionary() -> KeywordDictionary:
     if folder is None:
         return KeywordDictionary()
     cache = _cache_file()
-    entries = _read_cache(cache)
-    if entries is None:
-        entries = [list(entry) for entry in _read_schemas(folder)]
-        _write_cache(cache, entries)
+    kept = _read_cache(cache)
+    if kept is not None:
+        return kept
+    entries = [list(entry) for entry in _read_schemas(folder)]
+    _write_cache(cache, entries)
     return KeywordDictionary(entries)
 
 
@@ -253,6 +252,8 @@ def _schema_folder() -> Path | None:
 
 
 def _cache_file() -> Path:
+    import importlib.metadata
+
     import platformdirs
 
     try:
@@ -262,16 +263,18 @@ def _cache_file() -> Path:
     return Path(platformdirs.user_cache_dir("miripool")) / f"keywords-{_FORMAT}-{version}.json"
 
 
-def _read_cache(path: Path) -> list[list[Any]] | None:
+def _read_cache(path: Path) -> KeywordDictionary | None:
     try:
         entries = json.loads(path.read_bytes())
-        KeywordDictionary(entries)
+        kept = KeywordDictionary(entries)
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    return entries if isinstance(entries, list) and entries else None
+    return kept if isinstance(entries, list) and entries else None
 
 
 def _write_cache(path: Path, entries: list[list[Any]]) -> None:
+    import tempfile
+
     # A cache that can't be written costs time, nothing else: no word about it.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

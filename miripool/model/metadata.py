@@ -7,7 +7,6 @@ dates are aware UTC datetimes; MJD numbers stay numbers.
 from __future__ import annotations
 
 import contextlib
-import html
 import itertools
 import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -446,6 +445,8 @@ class MetaData(MutableMapping[str, Parameter]):
         return f"<MetaData, {len(self)} keywords in {len(self._raw)} headers: {', '.join(shown)}{more}>"
 
     def _repr_html_(self) -> str:
+        import html
+
         lines = ["<table><tr><th>keyword</th><th>value</th><th>unit</th><th>description</th></tr>"]
         for name, i, card in self._places():
             if card.keyword not in COMMENTARY:

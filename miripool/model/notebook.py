@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ def html_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     str
         Text in it is escaped.
     """
+    import html
+
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     lines = ("".join(f"<td>{'' if cell is None else html.escape(str(cell))}</td>" for cell in row) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)

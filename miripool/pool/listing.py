@@ -13,7 +13,6 @@ from ..model.keywords import dictionary, split_unit, suggest
 from ..model.names import Urn
 from ..model.times import time_column
 from ..system.words import comma_separated
-from .votable import votable_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -204,6 +203,8 @@ def votable(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> bytes:
     bytes
         XML, UTF-8; times as ISO text in UTC.
     """
+    from .votable import votable_pieces
+
     return b"".join(votable_pieces(astropy_table(rows, columns)))
 
 

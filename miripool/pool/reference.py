@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -577,6 +576,8 @@ class ProductRefs(Sequence[ProductRef]):
         return Context({f"{ref.kind}/{ref.name}@{ref.version}": ref for ref in self}, name=name)
 
     def _repr_html_(self) -> str:
+        import html
+
         head = self[:20]
         cells = "".join(
             f"<tr><td>{html.escape(r.urn)}</td><td>{html.escape(r.name)}</td><td>{r.version}</td>"

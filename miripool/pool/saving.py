@@ -13,7 +13,6 @@ from ..model.canonical import canonical_json, digest_bytes
 from ..model.metadata import MetaData
 from ..model.names import check_product_name
 from ..model.product import Link, Product
-from ..store.arrays.delta import may_share
 from ..store.journal import Action, Save, Tag
 from ..store.manifest import Manifest
 
@@ -508,6 +507,8 @@ def _near(archive: Archive, track: Iterable[ProductRow], manifest: Manifest) -> 
 
     An array that is there already may need others, too: what they need has to be announced with it.
     """
+    from ..store.arrays.delta import may_share
+
     large = {h.name: h.data for h in manifest.hdus if h.data is not None and may_share(h.data.shape, h.data.dtype)}
     near: dict[str, list[str]] = {ref.digest: [] for ref in large.values()}
     if not near:

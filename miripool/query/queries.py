@@ -18,7 +18,7 @@ from .division import needs
 from .parser import parse
 from .pixelwhere import parse_pixels
 from .text import to_text
-from .tree import Node, PythonCall, Truth
+from .tree import ALL, Node, PythonCall, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +101,8 @@ class Query:
             raise InvalidInput("allVersions and all_versions mean the same, but contradict each other here")
         if isinstance(where, str):
             callable_ = functions_in(_frame_of_caller()) if functions is None else functions
-            node = parse(where, variable, names=dictionary(), functions=callable_)
+            # The dictionary of keywords takes a while to read, and all versions need none.
+            node = ALL if where == "1" else parse(where, variable, names=dictionary(), functions=callable_)
         else:
             node = Truth(PythonCall(getattr(where, "__name__", type(where).__name__), where))
         self._fill(tuple(kinds_matching(cls)), variable, node, bool(versions and versions[0]), tag)

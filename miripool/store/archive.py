@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-import tempfile
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,8 +19,6 @@ from ..errors import IntegrityError, NotFound, PoolNotFound, StorageError
 from ..model.canonical import digest_bytes
 from ..model.kinds import kind_class
 from ..model.product import Context, Hdu, Layout, Original, Product
-from .arrays.blobs import BlobStore
-from .arrays.hdf5write import is_deflated
 from .givenup import GivenUp
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..model.dataset import ArraySource
+    from .arrays.blobs import BlobStore
     from .notes import Ticket
     from .poolinfo import PixelPolicy
     from .storage.contract import Held, Storage
@@ -102,10 +100,16 @@ class Archive:
     def __init__(self, storage: Storage, info: PoolInfo) -> None:
         self.storage = storage
         self.info = info
-        self.blobs = BlobStore(storage)
         self.journal = Journal(storage, self.held)
         self.notes = Notes(storage, storage.leases)
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
+
+    @functools.cached_property
+    def blobs(self) -> BlobStore:
+        """The arrays. What listings need is in the journal and the manifests."""
+        from .arrays.blobs import BlobStore
+
+        return BlobStore(self.storage)
 
     @classmethod
     def create(cls, storage: Storage, *, pool_id: str | None = None, first_serial: int = 0) -> Archive:
@@ -167,6 +171,8 @@ class Archive:
     @property
     def work_folder(self) -> Path:
         """Where work in progress has its files: in the pool's folder, or where this machine has room for such."""
+        import tempfile
+
         if self.storage.files is not None:
             return self.storage.files.root / "work"
         return Path(tempfile.gettempdir()) / f"miripool-work-{self.info.id}"
@@ -392,6 +398,8 @@ class Archive:
         int
             Bytes added to the pool.
         """
+        from .arrays.hdf5write import is_deflated
+
         near = near or {}
         is_new = any(near.values()) or any(is_deflated(ref) for ref, _ in sources.values())
         if is_new and self.info.format < FORMAT:

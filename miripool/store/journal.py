@@ -14,7 +14,6 @@ import json
 import os
 import pwd
 import re
-import secrets
 import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -531,7 +530,7 @@ class Journal:
             versions=versions + len(serials),
             user=_printable(_acting.get() or user_name()),
             host=_printable(socket.gethostname()),
-            nonce=secrets.token_hex(8),
+            nonce=os.urandom(8).hex(),
         ).sealed()
 
     def write(self, entry: Entry) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import functools
 import os
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
+    import ctypes
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -253,6 +253,8 @@ def _rename_new(temporary: Path, target: Path, folder: int | None, unlinked: OSE
 
 def _renameat2(old: bytes, new: bytes, folder: int | None) -> int:
     """Rename with RENAME_NOREPLACE (renameat2(2)); give the number of the error, 0 for none."""
+    import ctypes
+
     call = _system_call()
     if call is None:
         return errno.ENOSYS
@@ -263,6 +265,8 @@ def _renameat2(old: bytes, new: bytes, folder: int | None) -> int:
 
 @functools.cache
 def _system_call() -> ctypes._NamedFuncPointer | None:
+    import ctypes
+
     if sys.platform != "linux":
         return None
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # glibc has it since 2.28, musl since 1.2.6

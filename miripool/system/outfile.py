@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -51,7 +50,7 @@ def writing_file(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
         )
     if not is_folder(path.parent):
         raise FileMissing(f"{path.parent}: no such folder; make it first")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         with part.open("xb") as file, _gone_afterwards(part):
             yield file
