@@ -87,25 +87,26 @@ def test_questions_to_100_000_products(large: Pool, median: Callable[..., float]
 
 
 LIBRARIES = "import typer, sqlalchemy.dialects.postgresql.psycopg2"
-"""What every command needs that asks the index."""
+"""The yardstick: what commands loaded first before they asked the index without SQLAlchemy."""
 
 WHOLE = {
-    "tags": (["tags", "jpl8"], 0.45),
-    "ls --limit 20": (["ls", "jpl8", "--limit", "20"], 0.45),
-    "ls --where": (["ls", "jpl8", "--where", "ngroups >= 5 and detector == 'MIRIMAGE'"], 0.7),
+    "tags": (["tags", "jpl8"], 0.45, 1.25),
+    "ls --limit 20": (["ls", "jpl8", "--limit", "20"], 0.45, 1.25),
+    "ls --where": (["ls", "jpl8", "--where", "ngroups >= 5 and detector == 'MIRIMAGE'"], 0.7, 2.0),
 }
-"""Commands, and how many seconds each may take as a whole process once all of it is in the kernel's cache."""
+"""Commands, how many seconds each may take as a whole process once all of it is in the kernel's cache, and how many
+times the yardstick where the machine is busy."""
 
 
 def test_commands_as_whole_processes(pool: Pool, tmp_path: Path, figure: Callable[..., None]) -> None:
     pool.save(write_image(tmp_path / "a.fits", {"NGROUPS": 5, "DETECTOR": "MIRIMAGE"}), tag="using cal v1")
     works = {"libraries": run("-c", LIBRARIES)}
-    works |= {name: run("-m", "miripool", *arguments) for name, (arguments, _) in WHOLE.items()}
+    works |= {name: run("-m", "miripool", *arguments) for name, (arguments, *_) in WHOLE.items()}
     libraries, *taken = in_turns(11, *map(timed, works.values()))
     figure("importing SQLAlchemy, psycopg2 and typer, a process", libraries, "s")
-    for (name, (_, most)), seconds in zip(WHOLE.items(), taken, strict=True):
+    for (name, (_, most, times)), seconds in zip(WHOLE.items(), taken, strict=True):
         figure(f"`miripool {name}`, the whole process", seconds, "s", seconds / libraries, "importing those libraries")
-        assert seconds < most or seconds < 2 * libraries
+        assert seconds < most or seconds < times * libraries
 
 
 def test_start(median: Callable[..., float], figure: Callable[..., None], tmp_path: Path) -> None:
