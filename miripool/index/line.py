@@ -24,7 +24,7 @@ __all__ = ["ServerLine", "line_to", "plain_parameters"]
 
 _PLAIN_URL = re.compile(
     r"postgres(?:ql)?(?:\+\w+)?://(?:(?P<user>[\w.~-]+)(?::(?P<password>[\w.~-]+))?@)?"
-    r"(?P<host>[\w.-]+)?(?::(?P<port>[1-9][0-9]*))?/(?P<dbname>[\w.~-]+)?(?:\?(?P<query>.*))?",
+    r"(?P<host>[\w.-]+)?(?::(?P<port>[1-9][0-9]*))?/(?P<dbname>[\w.~-]+)?(?:\?(?P<query>[^@]*))?",
     re.ASCII,
 )
 
@@ -65,7 +65,7 @@ def line_to(url: str, *, read_only: bool) -> ServerLine:
 
 
 def plain_parameters(url: str) -> dict[str, Any] | None:
-    """Read a URL as SQLAlchemy does, if it is plain: one host, nothing escaped but in the query.
+    """Read a URL as SQLAlchemy does, if it is plain: one host, nothing escaped but in the query, which has no @.
 
     Parameters
     ----------
