@@ -14,6 +14,7 @@ import pytest
 from disks import tiny_disk
 from manifests import make_header
 from numpy.typing import NDArray
+from systemcalls import Calls, needs_proc
 
 from miripool.errors import DiskFull, FormatError, IntegrityError, NewerFormat, NotFound, StorageError
 from miripool.model.canonical import digest_bytes
@@ -306,20 +307,28 @@ def test_writing_is_idempotent(archive: Archive) -> None:
     assert archive.write(other, measured.sources) == len(other.to_bytes())
 
 
-def test_a_manifest_appears_only_after_its_blobs(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_proc
+def test_blobs_and_manifest_are_on_disk_when_they_are_written(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured = archive.measure(make_layout())
     manifest = manifest_of(measured)
-    order: list[str] = []
-    real = archive.storage.put
-
-    def put(key: str, source: bytes | Path) -> bool:
-        order.append(key.split("/")[0])
-        return real(key, source)
-
-    monkeypatch.setattr(archive.storage, "put", put)
+    calls = Calls(monkeypatch)
     with archive.writing(manifest):
+        assert [kind for kind, name in calls.made if name.endswith(".json")] == ["replace"]  # the note
+        assert ("fsync", "temporary") not in calls.made
+        calls.made.clear()
         archive.write(manifest, measured.sources)
-    assert order == ["pending", *["blobs"] * 7, "manifests"]
+        made = list(calls.made)
+    keys = files(archive, "blobs") | files(archive, "manifests")
+    assert sorted(name for kind, name in made if kind == "link") == sorted(keys)
+    for name in keys:
+        content = archive.storage.read(f"{'blobs' if name.endswith('.h5') else 'manifests'}/{name[:2]}/{name}")
+        assert calls.content_at_naming[name] == content
+    folders = {*(name[:2] for name in keys), "blobs", "manifests", archive.storage.root.name}
+    last_name = max(i for i, (kind, _) in enumerate(made) if kind == "link")
+    assert sorted(name for _, name in made[last_name + 1 :]) == sorted(folders)  # each once
+    assert {kind for kind, _ in made[last_name + 1 :]} == {"fsync"}
 
 
 def test_a_full_disk_leaves_no_manifest() -> None:

@@ -23,6 +23,7 @@ import pytest
 from disks import reachable_by_all, tiny_disk, unprivileged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from systemcalls import Calls, fail_at, needs_proc
 
 from miripool import Home
 from miripool.errors import DiskFull, IntegrityError, InvalidInput, NotFound, ReadOnly, StorageError
@@ -422,36 +423,6 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path, make: Callable[[Path]
 # Durability
 
 
-class Calls:
-    """What was asked of the operating system, in order: ("fsync" | "link" | "rename" | "mkdir", name)."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.made: list[tuple[str, str]] = []
-        self.content_at_sync: dict[str, bytes] = {}
-        for name in ("fsync", "link", "rename", "replace", "mkdir"):
-            monkeypatch.setattr(os, name, self._recorded(name, getattr(os, name)))
-
-    def _recorded(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if name == "fsync":
-                path = Path(f"/proc/self/fd/{arguments[0]}").resolve()
-                if path.is_file():
-                    self.content_at_sync[path.name] = path.read_bytes()
-                self.made.append((name, _anonymous(path)))
-            else:
-                self.made.append((name, _anonymous(Path(arguments[1 if name != "mkdir" else 0]))))
-            return real(*arguments, **options)
-
-        return call
-
-
-def _anonymous(path: Path) -> str:
-    return "temporary" if path.name.startswith(".tmp-") else path.name
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc: what is synced can't be told")
-
-
 @needs_proc
 @pytest.mark.parametrize("as_file", [False, True])
 def test_bytes_are_on_disk_before_the_name_and_the_name_before_put_returns(
@@ -533,18 +504,6 @@ def test_replace_syncs_before_and_after(tmp_path: Path, monkeypatch: pytest.Monk
     renamed = {"rename", "replace"} & {name for name, _ in calls.made}
     assert calls.made == [("fsync", "temporary"), (renamed.pop(), "pool.json"), ("fsync", tmp_path.name)]
     assert list(calls.content_at_sync.values()) == [b"new"]
-
-
-def fail_at(monkeypatch: pytest.MonkeyPatch, function: str, number: int, code: int) -> None:
-    """Let the n-th call of an `os` function fail."""
-    real, count = getattr(os, function), iter(range(1000))
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        if next(count) == number:
-            raise OSError(code, os.strerror(code))
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(os, function, call)
 
 
 @pytest.mark.parametrize(

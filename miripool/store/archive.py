@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import IntegrityError, NotFound, PoolNotFound, StorageError
+from ..errors import IntegrityError, NotFound, PoolNotFound
 from ..model.canonical import digest_bytes
 from ..model.kinds import kind_class
 from ..model.product import Context, Hdu, Layout, Original, Product
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .notes import Ticket
     from .poolinfo import PixelPolicy
     from .storage.contract import Held, Storage
+    from .storage.gathering import Gathering
 
     Near = Mapping[str, Sequence[str]]
     """For the digest of an array that is to be stored: blobs of arrays like it, of which it may take tiles."""
@@ -383,7 +384,23 @@ class Archive:
         blobs = {ref.digest for ref in manifest.blobs()}.union(*(near or {}).values())
         return {self.blobs.key(blob) for blob in blobs} | {self.manifest_key(digest)}
 
-    def write_blobs(self, sources: Mapping[str, tuple[BlobRef, ArraySource]], near: Near | None = None) -> int:
+    def gathering(self) -> Gathering:
+        """Put many blobs and manifests at once, and wait once until all of them are durable.
+
+        Returns
+        -------
+        Gathering
+            For `write` and `write_blobs`, to be used in a ``with``. No entry may refer to what was put into it before
+            `Gathering.settle` has returned.
+        """
+        return self.storage.gathering()
+
+    def write_blobs(
+        self,
+        sources: Mapping[str, tuple[BlobRef, ArraySource]],
+        near: Near | None = None,
+        gathering: Gathering | None = None,
+    ) -> int:
         """Store the blobs of a version, durably, once they are announced.
 
         Parameters
@@ -392,14 +409,21 @@ class Archive:
             From `Measured`.
         near : mapping, optional
             As announced.
+        gathering : Gathering, optional
+            The pool's: the blobs are durable once that is settled, not on return.
 
         Returns
         -------
         int
-            Bytes added to the pool.
+            Bytes added to the pool. Into a gathering: bytes put, of which those are not added that another process puts
+            first; `Gathering.settle` tells.
         """
         from .arrays.hdf5write import is_deflated
 
+        if gathering is None:
+            with self.gathering() as own:
+                self.write_blobs(sources, near, own)
+                return sum(own.settle().values())
         near = near or {}
         is_new = any(near.values()) or any(is_deflated(ref) for ref, _ in sources.values())
         if is_new and self.info.format < FORMAT:
@@ -408,12 +432,16 @@ class Archive:
             self._change_info(lambda known: replace(known, format=FORMAT))
         announced = set(sources).union(*near.values())
         return sum(
-            self.blobs.write(ref, source, near=near.get(ref.digest, ()), announced=announced)
+            self.blobs.write(ref, source, near=near.get(ref.digest, ()), announced=announced, gathering=gathering)
             for ref, source in sources.values()
         )
 
     def write(
-        self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]], near: Near | None = None
+        self,
+        manifest: Manifest,
+        sources: Mapping[str, tuple[BlobRef, ArraySource]],
+        near: Near | None = None,
+        gathering: Gathering | None = None,
     ) -> int:
         """Store the blobs and the manifest of a version, durably. Call it within `writing`.
 
@@ -425,25 +453,27 @@ class Archive:
             From `Measured`.
         near : mapping, optional
             As announced.
+        gathering : Gathering, optional
+            As for `write_blobs`.
 
         Returns
         -------
         int
-            Bytes added to the pool.
+            As for `write_blobs`.
         """
-        added = self.write_blobs(sources, near)
+        if gathering is None:
+            with self.gathering() as own:
+                self.write(manifest, sources, near, own)
+                return sum(own.settle().values())
+        added = self.write_blobs(sources, near, gathering)
         data = manifest.to_bytes()
         key = self.manifest_key(digest_bytes(data))
-        if self.storage.put(key, data):
-            return added + len(data)
-        if not self.storage.exists(key):
-            raise StorageError(
-                f"{self.storage.name(key)} can't be written: its name is taken by something that is not a plain file; "
-                "check what it is"
-            )
-        if self.storage.read(key) == data:
+        if not gathering.confirm(key):
+            gathering.put(key, data)
+        elif gathering.knows(key) or self.storage.read(key) == data:
             return added
-        self.storage.replace(key, data)
+        else:
+            gathering.replace(key, data)
         return added + len(data)
 
     def is_whole(self, digest: str) -> bool:

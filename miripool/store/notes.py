@@ -13,6 +13,12 @@ by the owner when its run ends (`Notes.run`), or by the worker, who looks afterw
 A note counts as long as its owner lives. Where that can't be known (`miripool.store.storage.leases`), it counts for
 `_COUNTS_FOR`. So a writer that was stopped for longer looks, right before its entry, whether its note is still there,
 and announces its files again if it is not.
+
+A note does not wait for the disk. Others see it as soon as it has its name, which is all that the protocol needs. A
+power failure may take it, or leave a file that can't be read; but it ends the owner too, which runs under the same
+kernel, and a note whose owner has ended does not count. Only a note in the name of a process under another kernel is
+brought to the disk: that owner lives on when this host fails. Lease files are never synced, for the same reason: the
+kernel that keeps their locks ends with them.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Conflict, IntegrityError, NotFound, ReadOnly, StorageError
 from ..model.canonical import canonical_json
 from .poolfolder import is_ours
-from .storage.leases import Lease
+from .storage.leases import Lease, boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -213,7 +219,9 @@ class Notes:
                 "keys": sorted(keys),
             }
         )
-        if not self._storage.put(ticket.key, note):
+        if ticket.lease.boot and ticket.lease.boot == boot_id():
+            self._storage.note(ticket.key, note)
+        else:
             self._storage.replace(ticket.key, note)
 
     def is_there(self, ticket: Ticket) -> bool:

@@ -35,14 +35,14 @@ def storage_error(error: OSError, path: Path | str) -> StorageError | ReadOnly:
     return StorageError(f"{path}: {error.strerror or error}")
 
 
-def unconfirmed(error: OSError, path: Path) -> StorageError:
+def unconfirmed(error: OSError, path: Path | str) -> StorageError:
     """Say that a name is there, and may be gone after a crash.
 
     Parameters
     ----------
     error : OSError
         What the sync of its folder raised.
-    path : pathlib.Path
+    path : pathlib.Path or str
         The name.
 
     Returns

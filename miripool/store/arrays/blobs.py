@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ...model.dataset import ArraySource, Scale
     from ..storage.contract import Storage
+    from ..storage.gathering import Gathering
     from .survey import Changes
     from .tilelist import TileList
 
@@ -137,7 +138,13 @@ class BlobStore:
         return self._storage.exists(self.key(digest))
 
     def write(
-        self, ref: BlobRef, source: ArraySource, *, near: Sequence[str] = (), announced: Collection[str] | None = None
+        self,
+        ref: BlobRef,
+        source: ArraySource,
+        *,
+        near: Sequence[str] = (),
+        announced: Collection[str] | None = None,
+        gathering: Gathering | None = None,
     ) -> int:
         """Write a blob, durably, unless it is there; one that is there and visibly damaged is replaced.
 
@@ -153,40 +160,47 @@ class BlobStore:
         announced : collection of str, keyword-only, optional
             All blobs that are announced. A delta blob that is there and needs others is replaced by one that needs
             none: nothing keeps a collector from deleting those. None where a version in the journal has the blob.
+        gathering : Gathering, keyword-only, optional
+            The pool's storage's: the blob is durable once that is settled, not on return.
 
         Returns
         -------
         int
-            Bytes written to the store; 0 if the blob was there.
+            Bytes written to the store; 0 if the blob was there. Into a gathering: bytes put, of which those are not
+            written that another process puts first; `Gathering.settle` tells.
 
         Raises
         ------
         DiskFull, ReadOnly, StorageError
             If it could not be written; nothing is left behind.
         """
+        if gathering is None:
+            with self._storage.gathering() as own:
+                self.write(ref, source, near=near, announced=announced, gathering=own)
+                return sum(own.settle().values())
         key = self.key(ref.digest)
-        there = self._storage.confirm(key)
-        if there and self.open(ref).is_sound() and (announced is None or set(self.family(ref)) <= set(announced)):
+        there = gathering.confirm(key)
+        if there and self._serves(ref, announced, gathering):
             return 0
-        path = self._storage.workspace(key)
+        for digest in near:
+            gathering.wait(self.key(digest))
+        path = gathering.workspace(key)
         try:
             with _writing_errors(path):
                 if there or not self._write_delta(path, ref, source, near):
                     write_plain(path, ref, source)
                 size = path.stat().st_size
-                if there:
-                    self._storage.replace(key, path)
-                    return size
-                added = size if self._storage.put(key, path) else 0
-        finally:
+        except BaseException:
             with contextlib.suppress(OSError):
                 path.unlink()
-        if not added and not self._storage.exists(key):
-            name = self._storage.name(key)
-            raise StorageError(
-                f"{name} can't be written: its name is taken by something that is not a plain file; check what it is"
-            )
-        return added
+            raise
+        (gathering.replace if there else gathering.put)(key, path)
+        return size
+
+    def _serves(self, ref: BlobRef, announced: Collection[str] | None, gathering: Gathering) -> bool:
+        """Tell whether a blob that is there is sound, and needs no others than what is announced."""
+        gathering.wait(self.key(ref.digest))
+        return self.open(ref).is_sound() and (announced is None or set(self.family(ref)) <= set(announced))
 
     def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
         """Write only what others have not, if that is worth while: pixels if few have changed, else tiles."""

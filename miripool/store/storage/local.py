@@ -8,6 +8,7 @@ import re
 import secrets
 import stat
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from ...system.files import folder_below, name_new, open_plain, read_plain, refu
 from ...system.folderlock import lock_folder, open_folder
 from ...system.oserrors import storage_error, unconfirmed
 from .contract import MOST_BYTES, TEMPORARY, Status, Storage, check_key
+from .gathering import Gathering, do_together
 from .heldfolder import held_folder
 from .leases import FolderLeases
 
@@ -93,9 +95,12 @@ class LocalStorage(Storage):
     def __init__(self, root: Path) -> None:
         self.root = root
         self._folder = Folder(root)
+        self._top = str(root)
         self._is_settled = False
-        self._lasting: set[Path] = set()
+        self._lasting: set[str] = set()
         """Folders whose names are known to be on disk, with those of all folders from the root to them."""
+        self._listed: set[str] = set()
+        """Folders that were looked into for folders that others have made."""
 
     def __reduce__(self) -> tuple[type[LocalStorage], tuple[Path]]:
         return LocalStorage, (self.root,)
@@ -123,6 +128,9 @@ class LocalStorage(Storage):
         """Give the path of a key's file."""
         return str(self._folder.path(key))
 
+    def _path(self, key: str) -> str:
+        return os.path.join(self._top, check_key(key))  # noqa: PTH118 - a Path takes ten times as long
+
     # Reading
 
     def read(self, key: str, *, limit: int = MOST_BYTES) -> bytes:
@@ -138,18 +146,19 @@ class LocalStorage(Storage):
 
     def status(self, key: str) -> Status:
         """Look at a key's file, or at whatever has its name."""
-        path = self._folder.path(key)
+        path = self._path(key)
         with _errors_of(path):
-            return _status_of(path.lstat())
+            return _status_of(os.lstat(path))
 
     def exists(self, key: str) -> bool:
         """Tell whether a plain file has the name of a key."""
-        path = self._folder.path(key)
+        path = self._path(key)
         try:
-            with _errors_of(path):
-                return stat.S_ISREG(path.lstat().st_mode)
-        except NotFound:
+            return stat.S_ISREG(os.lstat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise storage_error(error, path) from error
 
     def confirm(self, key: str) -> bool:
         """Tell whether a key is there, and make sure that it stays.
@@ -158,7 +167,7 @@ class LocalStorage(Storage):
         """
         if not self.exists(key):
             return False
-        folder = self._folder.path(key).parent
+        folder = os.path.dirname(self._path(key))  # noqa: PTH120
         try:
             self._make_folder(folder)
             _sync_folder(folder)
@@ -213,12 +222,15 @@ class LocalStorage(Storage):
 
     def workspace(self, key: str) -> Path:
         """Make a place for a file that will be put under a key: beside it, so that a hard link is enough."""
-        target = self._folder.path(key)
+        return self._workspace(key)
+
+    def _workspace(self, key: str, due: _Due | None = None) -> Path:
+        folder = os.path.dirname(self._path(key))  # noqa: PTH120
         try:
-            self._make_folder(target.parent)
+            self._make_folder(folder, due)
         except OSError as error:
-            raise storage_error(error, target.parent) from error
-        return target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+            raise storage_error(error, folder) from error
+        return Path(folder, f"{TEMPORARY}{secrets.token_hex(8)}")
 
     def put(self, key: str, source: bytes | Path) -> bool:
         """Put bytes under a key: they are on disk before the name appears, and the name is before this returns."""
@@ -233,25 +245,52 @@ class LocalStorage(Storage):
             return status.version == version and self._place(key, source, _rename)
         return False
 
+    def gathering(self) -> Gathering:
+        """Put many keys at once: each folder is synced once."""
+        return _FolderGathering(self)
+
+    def note(self, key: str, data: bytes) -> None:
+        """Put bytes under a key, in place of what is there, without waiting for the disk."""
+        temporary = self._staged(key, data)
+        with self._finishing(key, temporary) as target:
+            temporary.replace(target)
+
     def _place(self, key: str, source: bytes | Path, name: Callable[[Path, Path], bool]) -> bool:
-        target = self._folder.path(key)
-        temporary = source if isinstance(source, Path) else self.workspace(key)
+        named = self._bring(key, self._staged(key, source), name)
+        path = self._path(key)
+        _confirm(os.path.dirname(path), path)  # noqa: PTH120
+        return named
+
+    def _staged(self, key: str, source: bytes | Path, due: _Due | None = None) -> Path:
+        """Give a temporary file with what is to be put."""
+        if isinstance(source, Path):
+            return source
+        temporary = self._workspace(key, due)
         try:
-            if isinstance(source, bytes):
-                temporary.write_bytes(source)
+            temporary.write_bytes(source)
+        except BaseException:
+            with self._finishing(key, temporary):
+                raise
+        return temporary
+
+    def _bring(self, key: str, temporary: Path, name: Callable[[Path, Path], bool]) -> bool:
+        """Bring a temporary file to the disk, then give it its name; tell whether that was free."""
+        with self._finishing(key, temporary) as target:
             _sync_file(temporary)
-            named = name(temporary, target)
+            return name(temporary, target)
+
+    @contextlib.contextmanager
+    def _finishing(self, key: str, temporary: Path) -> Iterator[Path]:
+        """Give the path that a temporary file is for, and remove the file in any case; say errors in our words."""
+        target = self._folder.path(key)
+        try:
+            yield target
         except OSError as error:
             self._refuse_moved()
             raise storage_error(error, target) from error
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        try:
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise unconfirmed(error, target) from error
-        return named
 
     def delete(self, key: str) -> bool:
         """Remove a key."""
@@ -268,10 +307,10 @@ class LocalStorage(Storage):
         """Move a file to another key, durably."""
         source, target = self._folder.path(key), self._folder.path(other)
         with _errors_of(source):
-            self._make_folder(target.parent)
+            self._make_folder(os.path.dirname(self._path(other)))  # noqa: PTH120
             source.replace(target)
             for folder in (target.parent, source.parent):
-                _sync_folder(folder)
+                _sync_folder(str(folder))
 
     def discard(self, key: str, *, age: float, dry_run: bool = False) -> int | None:
         """Remove a temporary file; a symbolic link of such a name goes, and what it points to stays."""
@@ -300,9 +339,9 @@ class LocalStorage(Storage):
             If it can't be made.
         """
         try:
-            self._make_folder(self.root)
+            self._make_above(self.root)
             for folder in self.root.parents[:2]:
-                _sync_folder(folder)
+                _sync_folder(str(folder))
         except OSError as error:
             raise storage_error(error, self.root) from error
 
@@ -321,27 +360,48 @@ class LocalStorage(Storage):
                 lock_folder(stack.enter_context(open_folder(folder)), seconds=seconds)
             yield
 
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder; below the root make sure that its name stays, and those of the folders that it is in."""
-        if folder.is_dir() and (folder in self._lasting or self.root not in folder.parents):
+    def _make_folder(self, folder: str, due: _Due | None = None) -> None:
+        """Make a folder, and make sure that its name stays, and those of the folders that it is in up to the root.
+
+        At once, or where it is left to a gathering, once what is `due` is synced.
+        """
+        if folder == self._top:
+            self._make_above(self.root)
+            return
+        is_there = os.path.isdir(folder)  # noqa: PTH112
+        if is_there and (folder in self._lasting or (due is not None and folder in due.lasting)):
+            return
+        above = os.path.dirname(folder)  # noqa: PTH120
+        self._make_folder(above, due)
+        if not is_there:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)  # noqa: PTH102
+        names = [folder, *self._folders_first_seen(above)]
+        if due is not None:
+            due.folders.setdefault(above, folder)
+            due.lasting.update(names)
+            return
+        _sync_folder(above)
+        self._lasting.update(names)
+
+    def _make_above(self, folder: Path) -> None:
+        """Make the root, or a folder above it."""
+        if folder.is_dir():
             return
         if folder == self.root:
             self._refuse_moved()
-        self._make_folder(folder.parent)
-        if not folder.is_dir():
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-        self._make_last(folder.parent)
+        self._make_above(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        _sync_folder(str(folder.parent))
 
-    def _make_last(self, folder: Path) -> None:
-        """Make sure that the names of the folders in a folder stay; others may have made them a moment ago."""
-        if folder != self.root and self.root not in folder.parents:
-            _sync_folder(folder)
-            return
-        with os.scandir(folder) as found:
-            names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
-        _sync_folder(folder)
-        self._lasting.update(folder / name for name in names)
+    def _folders_first_seen(self, above: str) -> list[str]:
+        """Give the folders in a folder, once: one sync of it makes the names of all last that others have made."""
+        if above in self._listed:
+            return []
+        self._listed.add(above)
+        with os.scandir(above) as found:
+            return [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
 
     def _refuse_moved(self) -> None:
         if self._is_settled and not self.root.is_dir():
@@ -351,8 +411,72 @@ class LocalStorage(Storage):
             )
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Folders that a gathering has to sync.
+
+    Attributes
+    ----------
+    folders : dict of str to str
+        Each with a path in it whose name is to last, for messages.
+    lasting : set of str
+        Folders in them whose names last then.
+    """
+
+    folders: dict[str, str] = field(default_factory=dict)
+    lasting: set[str] = field(default_factory=set)
+
+
+class _FolderGathering(Gathering):
+    """Keys of a folder that are put together: files are brought to the disk by threads, then each folder once."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        super().__init__(storage)
+        self._local = storage
+        self._due = _Due()
+
+    def confirm(self, key: str) -> bool:
+        """Tell whether a key is there or under way; its folder is synced by `settle`."""
+        if self.knows(key):
+            return True
+        if not self._local.exists(key):
+            return False
+        self._expect(key)
+        return True
+
+    def workspace(self, key: str) -> Path:
+        """Make a place beside the file of a key; the names of new folders are synced by `settle`."""
+        return self._local._workspace(key, self._due)
+
+    def _staged(self, key: str, source: bytes | Path) -> Path:
+        staged = self._local._staged(key, source, self._due)
+        self._expect(key)
+        return staged
+
+    def _put(self, key: str, source: bytes | Path) -> bool:
+        return self._local._bring(key, self._local._staged(key, source), name_new)
+
+    def _replace(self, key: str, source: bytes | Path) -> bool:
+        return self._local._bring(key, self._local._staged(key, source), _rename)
+
+    def _expect(self, key: str) -> None:
+        path = self._local._path(key)
+        folder = os.path.dirname(path)  # noqa: PTH120
+        try:
+            self._local._make_folder(folder, self._due)
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        self._due.folders.setdefault(folder, path)
+
+    def _make_durable(self) -> None:
+        due = self._due
+        do_together(lambda folder: _confirm(folder, due.folders[folder]), due.folders)
+        self._local._lasting.update(due.lasting)
+        self._due = _Due()
+
+
 @contextlib.contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
+def _errors_of(path: Path | str) -> Iterator[None]:
     """Say what the system says of a path in our words."""
     try:
         yield
@@ -389,6 +513,14 @@ def _rename(temporary: Path, target: Path) -> bool:
     return True
 
 
+def _confirm(folder: str, path: str) -> None:
+    """Make sure that a name in a folder stays."""
+    try:
+        _sync_folder(folder)
+    except OSError as error:
+        raise unconfirmed(error, path) from error
+
+
 def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -397,7 +529,7 @@ def _sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(path: Path) -> None:
+def _sync_folder(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
