@@ -231,6 +231,7 @@ class StorageConformance:
             lambda: storage.replace(key, b"x"),
             lambda: storage.replace(key, b"x", version="1"),
             lambda: storage.workspace(key),
+            lambda: storage.note(key, b"x"),
             lambda: storage.delete(key),
             lambda: list(storage.keys(key)),
         ]
@@ -256,6 +257,87 @@ class StorageConformance:
             (winner,) = [i for i in range(n) if results[i][k]]
             assert self.raw_get(storage, f"race/{k}") == f"{winner}".encode() * 1000
         assert self.raw_names(storage) == {f"race/{k}" for k in range(20)}
+
+    def test_many_are_put_together(self, storage: Storage) -> None:
+        self.raw_set(storage, "a/0", b"first")
+        with storage.gathering() as gathering:
+            for n in range(300):  # more than are under way at a time
+                gathering.put(f"a/{n}", f"{n}".encode() * 5)
+                assert gathering.knows(f"a/{n}")
+                assert gathering.exists(f"a/{n}")
+            added = gathering.settle()
+            assert added == {f"a/{n}": 5 * len(str(n)) for n in range(1, 300)}
+            assert not gathering.knows("a/1")
+            assert gathering.exists("a/1")
+            assert gathering.settle() == {}
+        assert self.raw_get(storage, "a/0") == b"first"
+        assert self.raw_get(storage, "a/299") == b"299" * 5
+        assert self.raw_names(storage) == {f"a/{n}" for n in range(300)}
+
+    def test_a_file_is_put_together_with_others(self, storage: Storage) -> None:
+        with storage.gathering() as gathering:
+            path = gathering.workspace("a/b")
+            path.write_bytes(b"content")
+            gathering.put("a/b", path)
+            gathering.put("a/c", b"other")
+            assert gathering.settle() == {"a/b": 7, "a/c": 5}
+        assert self.raw_get(storage, "a/b") == b"content"
+        assert self.raw_names(storage) == {"a/b", "a/c"}
+
+    def test_what_is_under_way_can_be_waited_for_and_read(self, storage: Storage) -> None:
+        with storage.gathering() as gathering:
+            gathering.put("a/b", b"content")
+            gathering.wait("a/b")
+            assert storage.read("a/b") == b"content"
+            gathering.wait("a/other")
+            assert not gathering.knows("a/other")
+            assert not gathering.exists("a/other")
+
+    def test_a_key_is_put_once(self, storage: Storage) -> None:
+        with storage.gathering() as gathering:
+            gathering.put("a/b", b"first")
+            path = gathering.workspace("a/b")
+            path.write_bytes(b"second")
+            gathering.put("a/b", path)
+            assert gathering.confirm("a/b")
+            assert gathering.settle() == {"a/b": 5}
+            gathering.replace("a/b", b"the third")
+            assert gathering.settle() == {"a/b": 9}
+            gathering.put("a/c", b"1")
+            gathering.replace("a/c", b"22")
+            assert gathering.settle() == {"a/c": 2}
+        assert self.raw_get(storage, "a/b") == b"the third"
+        assert self.raw_names(storage) == {"a/b", "a/c"}
+
+    def test_what_others_put_is_confirmed_with_the_rest(self, storage: Storage) -> None:
+        self.raw_set(storage, "a/b", b"1")
+        with storage.gathering() as gathering:
+            assert gathering.confirm("a/b")
+            assert not gathering.confirm("a/c")
+            assert gathering.settle() == {}
+
+    def test_what_is_not_settled_leaves_no_unfinished_file(self, storage: Storage) -> None:
+        with storage.gathering() as gathering:
+            for n in range(40):
+                path = gathering.workspace(f"a/{n}")
+                path.write_bytes(b"content")
+                gathering.put(f"a/{n}", path)
+        there = self.raw_names(storage)
+        assert there <= {f"a/{n}" for n in range(40)}
+        assert all(self.raw_get(storage, key) == b"content" for key in there)
+
+    def test_many_threads_put_together(self, storage: Storage) -> None:
+        with storage.gathering() as gathering, ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda n: gathering.put(f"a/{n % 50}", f"{n % 50}".encode()), range(200)))
+            assert len(gathering.settle()) == 50
+        assert self.raw_names(storage) == {f"a/{n}" for n in range(50)}
+
+    def test_a_note(self, storage: Storage) -> None:
+        storage.note("pending/a", b"first")
+        assert self.raw_get(storage, "pending/a") == b"first"
+        storage.note("pending/a", b"2")
+        assert self.raw_get(storage, "pending/a") == b"2"
+        assert self.raw_names(storage) == {"pending/a"}
 
 
 class TestMemoryStorage(StorageConformance):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import IntegrityError, MiripoolError, StorageError
+from ...errors import IntegrityError, MiripoolError, NotFound, StorageError
 from ...model.statistics import Accumulator, Statistics
 from ...model.tiles import tile_shape
 from ...system.oserrors import storage_error
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BlobStore"]
 
+_MOST_REMEMBERED = 10_000
+"""Blobs that are remembered as sound, some 300 bytes each."""
+
 
 class BlobStore:
     """The blobs of one pool.
@@ -60,6 +63,8 @@ class BlobStore:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._sound: dict[str, dict[str, str]] = {}
+        """Blobs that were found sound, or written, lately: the blobs that each needs, itself first, and their state."""
 
     @staticmethod
     def key(digest: str) -> str:
@@ -187,9 +192,12 @@ class BlobStore:
         path = gathering.workspace(key)
         try:
             with _writing_errors(path):
-                if there or not self._write_delta(path, ref, source, near):
+                is_plain = there or not self._write_delta(path, ref, source, near)
+                if is_plain:
                     write_plain(path, ref, source)
                 size = path.stat().st_size
+                if is_plain and self._storage.files is not None:
+                    self._remember(ref.digest, {ref.digest: self._storage.files.version(path)})
         except BaseException:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -199,8 +207,38 @@ class BlobStore:
 
     def _serves(self, ref: BlobRef, announced: Collection[str] | None, gathering: Gathering) -> bool:
         """Tell whether a blob that is there is sound, and needs no others than what is announced."""
-        gathering.wait(self.key(ref.digest))
-        return self.open(ref).is_sound() and (announced is None or set(self.family(ref)) <= set(announced))
+        is_own = gathering.knows(self.key(ref.digest)) and ref.digest in self._sound
+        if not is_own:
+            gathering.wait(self.key(ref.digest))
+        family = self._sound.get(ref.digest) if is_own else self._recall(ref.digest) or self._look(ref)
+        return bool(family) and (announced is None or set(family or ()) <= set(announced))
+
+    def _look(self, ref: BlobRef) -> tuple[str, ...]:
+        """Look whether a blob is sound, by HDF5, and give the blobs it needs, itself first; nothing if it is not."""
+        try:
+            states = {digest: self._storage.status(self.key(digest)).version for digest in self.family(ref)}
+        except (IntegrityError, NotFound):
+            return ()
+        if not self.open(ref).is_sound():
+            return ()
+        self._remember(ref.digest, states)
+        return tuple(states)
+
+    def _remember(self, digest: str, states: dict[str, str]) -> None:
+        if len(self._sound) >= _MOST_REMEMBERED:
+            self._sound.clear()
+        self._sound[digest] = states
+
+    def _recall(self, digest: str) -> tuple[str, ...]:
+        """Give the blobs that one needs, itself first, if no file of theirs has changed since it was found sound."""
+        known = self._sound.get(digest, {})
+        try:
+            if all(self._storage.status(self.key(d)).version == state for d, state in known.items()):
+                return tuple(known)
+        except NotFound:
+            pass
+        self._sound.pop(digest, None)
+        return ()
 
     def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
         """Write only what others have not, if that is worth while: pixels if few have changed, else tiles."""
@@ -266,9 +304,11 @@ class BlobStore:
         IntegrityError
             If it is damaged, so that this is not known.
         """
-        found = {ref.digest: None}  # in order
         if not may_share(ref.shape, ref.dtype):
             return (ref.digest,)
+        if known := self._recall(ref.digest):
+            return known
+        found = {ref.digest: None}  # in order
         ahead = [ref.digest]
         while ahead:
             new = [owner for owner in self._owners(replace(ref, digest=ahead.pop())) if owner not in found]

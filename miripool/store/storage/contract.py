@@ -78,6 +78,9 @@ class LocalFiles(Protocol):
         NotFound if it is not there, IntegrityError if it is no plain file.
         """
 
+    def version(self, path: Path) -> str:
+        """Give the `Status.version` that a finished file keeps when it is put under a key."""
+
 
 class Held(Protocol):
     """A storage that stays where it is for a moment: the part of a `Storage` that writing an entry takes."""

@@ -198,7 +198,7 @@ class Gathering:
         except BaseException:
             _remove(source)
             raise
-        self._begin(key, source, self._replace)
+        self._begin(key, source, self._replace, anyway=True)
 
     def wait(self, key: str) -> None:
         """Wait until a key that is under way has its name and can be read; another one is not waited for.
@@ -255,19 +255,27 @@ class Gathering:
 
     # How it is done
 
-    def _begin(self, key: str, source: bytes | Path, how: Callable[[str, bytes | Path], bool]) -> None:
+    def _begin(
+        self,
+        key: str,
+        source: bytes | Path,
+        how: Callable[[str, bytes | Path], bool],
+        *,
+        anyway: bool = False,
+    ) -> None:
         try:
             source = self._staged(key, source)
             self._room.acquire()
-            try:
-                with self._turn:
+            with self._turn:
+                is_wanted = anyway or key not in self._placing  # another thread may have been faster
+                if is_wanted:
                     self._placing[key] = _threads(os.getpid()).submit(self._place, key, source, how)
-            except BaseException:
-                self._room.release()
-                raise
         except BaseException:
             _remove(source)
             raise
+        if not is_wanted:
+            _remove(source)
+            self._room.release()
 
     def _place(self, key: str, source: bytes | Path, how: Callable[[str, bytes | Path], bool]) -> int:
         try:

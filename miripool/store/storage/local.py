@@ -75,6 +75,10 @@ class Folder:
         finally:
             os.close(descriptor)
 
+    def version(self, path: Path) -> str:
+        """Give the version that a finished file keeps when it is put under a key; OSError if it is not there."""
+        return _status_of(path.stat()).version
+
 
 class LocalStorage(Storage):
     """A folder of a file system that has fsync, and hard links or a renaming that spares what is there.
