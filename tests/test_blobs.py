@@ -683,10 +683,73 @@ def test_losing_the_race_adds_nothing(store: BlobStore, monkeypatch: pytest.Monk
     source = make_ramp()
     ref, _ = store.measure(source)
     store.write(ref, source)
-    monkeypatch.setattr(store._storage, "confirm", lambda key: False)
+    monkeypatch.setattr(type(store._storage.gathering()), "confirm", lambda gathering, key: False)
     assert store.write(ref, source) == 0
     assert np.array_equal(store.open(ref)[...], source[...])
     assert len([p for p in store._storage.root.rglob("*") if p.is_file()]) == 1  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Digests of the blobs that were looked at by HDF5."""
+    looked: list[str] = []
+    check = Blob.check
+
+    def checked(blob: Blob) -> None:
+        looked.append(blob.ref.digest)
+        check(blob)
+
+    monkeypatch.setattr(Blob, "check", checked)
+    return looked
+
+
+def test_a_blob_is_looked_at_once_by_each_process(store: BlobStore, looked_at: list[str]) -> None:
+    source = make_ramp()
+    ref, _ = store.measure(source)
+    store.write(ref, source)
+    assert store.write(ref, source) == 0
+    assert looked_at == []
+    other = BlobStore(store._storage)
+    for _ in range(3):
+        assert other.write(ref, source) == 0
+    assert looked_at == [ref.digest]
+
+
+@pytest.mark.parametrize("change", ["cut", "changed in its place", "replaced", "gone"])
+def test_what_has_changed_since_it_was_found_sound_is_written_again(
+    store: BlobStore, change: str, looked_at: list[str]
+) -> None:
+    source = make_ramp()
+    ref, _ = store.measure(source)
+    size = store.write(ref, source)
+    assert store.write(ref, source) == 0
+    path = path_of(store, store.open(ref))
+    whole = path.read_bytes()
+    if change == "cut":
+        os.truncate(path, size // 2)
+    elif change == "changed in its place":
+        with path.open("r+b") as file:
+            file.write(bytes(512))
+    else:
+        path.unlink()
+        if change == "replaced":
+            path.write_bytes(bytes(512) + whole[512:])
+    assert store.write(ref, source) == size
+    assert store.write(ref, source) == 0
+    assert np.array_equal(store.open(ref)[...], source)
+
+
+def test_what_is_under_way_is_not_written_twice(store: BlobStore, looked_at: list[str]) -> None:
+    source = make_ramp()
+    ref, _ = store.measure(source)
+    with store._storage.gathering() as gathering:
+        size = store.write(ref, source, gathering=gathering)
+        assert store.write(ref, source, announced=[ref.digest], gathering=gathering) == 0
+        assert gathering.settle() == {store.key(ref.digest): size}
+        assert store.write(ref, source, gathering=gathering) == 0
+        assert gathering.settle() == {}
+    assert looked_at == []
+    assert np.array_equal(store.open(ref)[...], source)
 
 
 class Unreadable:

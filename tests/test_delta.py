@@ -134,6 +134,53 @@ def test_going_back_and_forth(pool: Pool) -> None:
     assert owners(refs[3]) == (digest(refs[1]),)
 
 
+def test_two_versions_are_put_together(store: BlobStore) -> None:
+    array = make_ramp()
+    newer = changed(array, (0, 3, 4))
+    refs = [store.measure(a)[0] for a in (array, newer)]
+    announced = [ref.digest for ref in refs]
+    with store._storage.gathering() as gathering:
+        store.write(refs[0], array, announced=announced, gathering=gathering)
+        for _ in range(2):
+            store.write(refs[1], newer, near=announced[:1], announced=announced, gathering=gathering)
+        assert set(gathering.settle()) == {store.key(digest) for digest in announced}
+    assert store.family(refs[1]) == (refs[1].digest, refs[0].digest)
+    assert np.array_equal(store.open(refs[1])[...], newer)
+    # Who has not announced what it needs can't rely on it, wherever it is.
+    with store._storage.gathering() as gathering:
+        assert store.write(refs[1], newer, announced=announced[1:], gathering=gathering) > 0
+        gathering.settle()
+    assert store.family(refs[1]) == (refs[1].digest,)
+    assert np.array_equal(store.open(refs[1])[...], newer)
+
+
+def test_a_delta_under_way_that_needs_what_is_not_announced_is_replaced(store: BlobStore) -> None:
+    array = make_ramp()
+    newer = changed(array, (0, 3, 4))
+    old = stored(store, array)
+    ref, _ = store.measure(newer)
+    with store._storage.gathering() as gathering:
+        store.write(ref, newer, near=[old.ref.digest], announced=[ref.digest, old.ref.digest], gathering=gathering)
+        store.write(ref, newer, announced=[ref.digest], gathering=gathering)
+        gathering.settle()
+    assert store.family(ref) == (ref.digest,)
+
+
+@pytest.mark.parametrize("owner", [True, False])
+def test_a_delta_that_was_found_sound_is_looked_at_again_when_a_file_of_it_has_changed(
+    store: BlobStore, owner: bool
+) -> None:
+    array = make_ramp()
+    newer = changed(array, (0, 3, 4))
+    old = stored(store, array)
+    new = stored(store, newer, old)
+    assert store.write(new.ref, newer) == 0
+    os.truncate(store._storage.files.path((old if owner else new).key), 600)
+    assert store.write(new.ref, newer) > 0
+    assert store.family(new.ref) == (new.ref.digest,)
+    assert np.array_equal(new[...], newer)
+
+
 def test_much_change_is_stored_plain(pool: Pool) -> None:
     first, second = save(pool, make_ramp(1)), save(pool, make_ramp(2))
     assert owners(second) == ()

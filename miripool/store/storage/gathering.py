@@ -280,6 +280,7 @@ class Gathering:
     def _place(self, key: str, source: bytes | Path, how: Callable[[str, bytes | Path], bool]) -> int:
         try:
             if self._is_over:
+                _remove(source)
                 raise StorageError(f"{self._storage.name(key)} was given up before it was written")
             size = len(source) if isinstance(source, bytes) else source.stat().st_size
             if how(key, source):
@@ -291,7 +292,6 @@ class Gathering:
                 "check what it is"
             )
         finally:
-            _remove(source)
             self._room.release()
 
 
