@@ -14,7 +14,7 @@ import pytest
 from disks import tiny_disk
 from systemcalls import Calls, fail_at, needs_proc
 
-from miripool.errors import DiskFull, ReadOnly, StorageError
+from miripool.errors import DiskFull, PoolNotFound, ReadOnly, StorageError
 from miripool.store.storage import gathering as module
 from miripool.store.storage.local import LocalStorage
 
@@ -101,6 +101,28 @@ def test_a_failure_is_raised_to_who_waits_for_the_key(tmp_path: Path, monkeypatc
         with pytest.raises(StorageError, match="key"):
             gathering.replace("key", b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_gone_meanwhile(tmp_path: Path) -> None:
+    """As with a folder that was moved away."""
+    storage = LocalStorage(tmp_path)
+    with storage.gathering() as gathering:
+        gathering.put("a/b", gathering.workspace("a/b"))
+        with pytest.raises(StorageError, match="a/b: No such file"):
+            gathering.settle()
+
+
+def test_a_pool_that_is_moved_away_meanwhile(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "pool")
+    storage.put("a/z", b"")
+    storage.settle()
+    with storage.gathering() as gathering:
+        path = gathering.workspace("a/b")
+        path.write_bytes(b"content")
+        (tmp_path / "pool").rename(tmp_path / "other")
+        with pytest.raises(PoolNotFound, match="deleted or renamed meanwhile"):
+            gathering.put("a/b", path)
+    assert not (tmp_path / "pool").exists()
 
 
 def test_what_has_the_name_but_is_no_file_is_told(tmp_path: Path) -> None:

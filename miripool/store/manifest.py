@@ -7,7 +7,7 @@ import functools
 import json
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,6 +116,8 @@ class Manifest:
     history: tuple[Mapping[str, Any], ...] = ()
     original: OriginalRecord | None = None
     references: tuple[Link, ...] = ()
+    _bytes: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
+    """What `to_bytes` gave, once it was asked: a save asks four times, and making it takes a millisecond."""
 
     def blobs(self) -> Iterator[BlobRef]:
         """List every blob the version needs, repeats included.
@@ -143,6 +145,11 @@ class Manifest:
         bytes
             Canonical JSON; `digest` of it is the manifest's name.
         """
+        if not self._bytes:
+            self._bytes.append(self._to_json())
+        return self._bytes[0]
+
+    def _to_json(self) -> bytes:
         record: dict[str, Any] = {
             "format": FORMAT,
             "kind": self.kind,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ...errors import StorageError
+from ...system.oserrors import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Gathering", "Putting", "do_together"]
 
 _THREADS = 4
-"""That wait for the disk. Measured on ext4 with 200 files of 4 and of 20 KB, by one, two, four, eight and sixteen
-threads: 1, 0.9, 0.5, 0.5 and 0.4 of the time of one; each thread more takes computing time from the others.
+"""That wait for the disk. Measured with 200 files of 4 KB in 16 folders on a busy disk (ext4, two cores): one `put`
+after the other takes 10.5 ms a file; gathered, by 1, 2, 4, 8, 16 threads, 6.1, 1.8, 1.1, 1.1, 1.5 ms. To announce all
+files to the system first (``sync_file_range``) and sync them by one thread is no quicker than that thread alone.
+``syncfs`` is, but waits for all that any program has written, and fails for others' errors.
 """
 
 _MOST = 256
@@ -282,7 +285,7 @@ class Gathering:
             if self._is_over:
                 _remove(source)
                 raise StorageError(f"{self._storage.name(key)} was given up before it was written")
-            size = len(source) if isinstance(source, bytes) else source.stat().st_size
+            size = len(source) if isinstance(source, bytes) else self._size(key, source)
             if how(key, source):
                 return size
             if self._storage.exists(key):
@@ -293,6 +296,12 @@ class Gathering:
             )
         finally:
             self._room.release()
+
+    def _size(self, key: str, file: Path) -> int:
+        try:
+            return file.stat().st_size
+        except OSError as error:  # it was moved away with the folder it is in
+            raise storage_error(error, self._storage.name(key)) from error
 
 
 def do_together(function: Callable[[str], None], items: Iterable[str]) -> None:
