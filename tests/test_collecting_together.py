@@ -19,6 +19,7 @@ from miripool.index import ProductRow
 from miripool.maintenance.gc import collect
 from miripool.maintenance.verify import LEVELS, verify
 from miripool.pool.core import Core, core_of
+from miripool.store.archive import Archive
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.storage.contract import Status
 from miripool.store.storage.local import LocalStorage
@@ -86,7 +87,7 @@ def test_a_blob_collected_while_its_family_is_asked_for(pool: Pool, monkeypatch:
         return found
 
     monkeypatch.setattr(BlobStore, "exists", collected_meanwhile)
-    assert collect(core_of(pool).archive).files == 0
+    assert collect(Archive.open(core_of(pool).archive.storage)).files == 0  # which has looked at no blob before
     assert len(gone) == 1
     assert verify(pool, level="full").is_whole
 

@@ -69,18 +69,17 @@ def test_while_rows_are_copied(pool: Pool) -> None:
 
 def test_while_a_note_is_written(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     product = Rate({}, {"SCI": np.ones((2, 3), "f4")}, name="a")
-    put = LocalStorage.put
+    note = LocalStorage.note
     seen: list[str] = []
 
-    def put_and_interrupt(storage: LocalStorage, key: str, source: bytes | Path) -> bool:
-        done = put(storage, key, source)
+    def note_and_interrupt(storage: LocalStorage, key: str, data: bytes) -> None:
+        note(storage, key, data)
         if key.startswith("pending/"):
             seen.append(key)
             signal.raise_signal(signal.SIGINT)
-        return done
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalStorage, "put", put_and_interrupt)
+        patch.setattr(LocalStorage, "note", note_and_interrupt)
         for save in (pool.save, partial(Ahead, pool)):
             with pytest.raises(KeyboardInterrupt):
                 save(product)
