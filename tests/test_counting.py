@@ -195,3 +195,43 @@ def test_medians_of_more_numbers(size: int, seed: int, dtype: str, nan: int) -> 
         array[:nan] = np.nan
     assume(not np.isnan(array.astype(float)).all())
     assert np.median(Dataset("SCI", array)) == np.nanmedian(array.astype(np.float64))
+
+
+@EXAMPLES
+@given(array=arrays(), number=NUMBERS, op=st.sampled_from(list(OPERATORS)), near=st.booleans())
+def test_the_sum_as_numpy_compares_it(array: NDArray[Any], number: float, op: str, near: bool) -> None:
+    with np.errstate(all="ignore"):
+        total = math.nan if np.isnan(array).all() else float(np.nansum(array.astype(np.float64)))
+    number = total if near and math.isfinite(total) else number
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        cut_small(patch)
+        product, _ = stored(Path(folder), array)
+        found = evaluate(read(f"p.data.sum() {op} {number!r}"), product)
+    if not math.isclose(total, number, rel_tol=1e-12, abs_tol=1e-9):  # of what is nearer, rounding decides
+        assert found is (not math.isnan(total) and OPERATORS[op](total, number))
+
+
+@pytest.mark.parametrize("scale", [None, Scale(2.0, 5.0)])
+def test_nothing_is_read_for_a_sum_that_the_mean_tells(tmp_path: Path, small: None, scale: Scale | None) -> None:
+    array = np.arange(120, dtype="f4").reshape(3, 40)
+    product, source = stored(tmp_path, array, scale)
+    total = float((array if scale is None else scale.apply(array)).sum(dtype=np.float64))
+    for text, wanted in ((f"> {total - 1}", True), (f"> {total + 1}", False), (f"== {total + 1}", False)):
+        assert evaluate(read(f"p.data.sum() {text}"), product) is wanted
+    assert source.read == 0
+    assert evaluate(read(f"p.data.sum() >= {total}"), product)
+    assert source.read == array.size
+
+
+@EXAMPLES
+@given(array=arrays(), part=st.sampled_from([0, 1, 37.5, 50, 99, 100]))
+def test_quantiles_of_a_stored_array_are_those_of_the_array(array: NDArray[Any], part: float) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        cut_small(patch)
+        product, _ = stored(Path(folder), array)
+        data, held = product["SCI"], Dataset("SCI", array.copy())
+        for _ in range(2):
+            assert np.array_equal(np.percentile(data, part), np.percentile(held, part), equal_nan=True)
+            assert np.array_equal(np.median(data), np.median(held), equal_nan=True)
+        assert np.array_equal(data[...], array, equal_nan=True)
+        assert np.array_equal(held[...], array, equal_nan=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 import numpy as np
 
 from ..errors import InvalidInput, ReadOnly
-from .reductions import find_reduction, reduce_elements
+from .reductions import find_reduction, reduce_elements, select_in_place, selects_one
 from .statistics import Accumulator, Statistics
 from .units import parse_unit, unit_text
 
@@ -485,7 +485,16 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
         if whole and what in (*_KNOWN, "var") and self.statistics is not None:
             value = getattr(self.statistics, "std" if what == "var" else what)
             return math.nan if value is None else value * value if what == "var" else value
+        if axis is None and selects_one(what, options) and self.size and self._is_read_in_pieces:
+            # Where an element is does not matter: tiles are decoded to where they stay, and selected from there.
+            parts = [part.reshape(-1) for part in self.pieces()]
+            return select_in_place(what, parts[0] if len(parts) == 1 else np.concatenate(parts), options)
         return reduce_elements(what, np.asarray(self[...]), axis=axis, **options)
+
+    @property
+    def _is_read_in_pieces(self) -> bool:
+        """Whether these are numbers of a stored array: what `pieces` gives of one, nobody else has."""
+        return self.dtype.kind in "iuf" and getattr(self.source, "pieces", None) is not None
 
     def __getattr__(self, name: str) -> Any:
         # The rest of NumPy's array methods (ravel, astype, …) work on the whole array.

@@ -1,7 +1,8 @@
-"""Comparisons that counting decides: how many elements lie beyond a number says on which side of it the median is.
+"""Comparisons that need less than all elements: of a median, of a sum, of a count.
 
-Neither the median nor the whole count is needed. What the extremes of a tile tell is not read, and reading ends as soon
-as the elements that are left can't change the answer.
+How many elements lie beyond a number says on which side of it the median is: neither the median nor the whole count is
+needed. What the extremes of a tile tell is not read, and reading ends as soon as the elements that are left can't
+change the answer. A sum is the mean, which is known, times the number of elements.
 """
 
 from __future__ import annotations
@@ -14,16 +15,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .tree import Compare, Literal, Reduce, WholeArray, is_condition
+from .values import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["compare_median", "count_is_enough", "is_median"]
+__all__ = ["compare_median", "compare_sum", "count_is_enough", "is_whole"]
 
 _EXACT = 2**53
 """Numbers up to which a float64 is an integer of its own."""
+
+_SUM_ROUNDING = 1e-9
+"""By how much a sum may differ from the mean times the number of elements, of that many of the largest element.
+
+Both are rounded at each step: some 1e-12 for a thousand million elements.
+"""
 
 _MOST = 1e300
 """Of numbers whose mean is between them: the sum of larger ones may be beyond float64."""
@@ -89,11 +97,39 @@ _BEYOND = {">": True, ">=": True, "<": False, "<=": False}
 """Whether the comparison says that the median lies beyond the number, or that it does not."""
 
 
-def is_median(node: Compare) -> bool:
-    """Tell whether a comparison is one of the median of a whole array.
+def compare_sum(node: Compare, dataset: Any) -> bool | None:
+    """Hold the sum of a whole array against a number, as `Reduce` and `Compare` would, by its mean.
 
     Parameters
     ----------
+    node : Compare
+        Its left side is the sum of `dataset`.
+    dataset : Dataset
+        Of numbers.
+
+    Returns
+    -------
+    bool or None
+        None where the mean does not tell: of sums that are nearly the number, and of arrays that are not stored.
+    """
+    number, stored = _number_in(node.right), getattr(dataset.source, "pieces", None) is not None
+    known = dataset.statistics if stored else None  # they would be taken of an array in memory
+    if number is None or known is None or known.mean is None or not max(abs(known.min), abs(known.max)) < _MOST:
+        return None
+    numbers = known.n - known.n_nan
+    total, reach = known.mean * numbers, max(abs(known.min), abs(known.max)) * numbers
+    if not abs(total - number) > _SUM_ROUNDING * reach:
+        return None
+    return OPERATORS[node.op](total, number)
+
+
+def is_whole(function: str, node: Compare) -> bool:
+    """Tell whether a comparison is one of a reduction of a whole array.
+
+    Parameters
+    ----------
+    function : str
+        ``median`` or ``sum``.
     node : Compare
         Any.
 
@@ -103,7 +139,7 @@ def is_median(node: Compare) -> bool:
         True if its left side is that.
     """
     left = node.left
-    if not isinstance(left, Reduce) or left.function != "median" or left.axis is not None:
+    if not isinstance(left, Reduce) or left.function != function or left.axis is not None:
         return False
     return isinstance(left.operand, WholeArray)
 

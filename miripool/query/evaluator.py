@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import MiripoolError, NotFound, QueryError
 from .arrays import Mask, index, invert, reduce_array, reduce_mask
-from .counting import compare_median, count_is_enough, is_median
+from .counting import compare_median, compare_sum, count_is_enough, is_whole
 from .places import OF_ROW
 from .tree import (
     And,
@@ -139,17 +139,18 @@ class _Evaluation:
 
     def _compare(self, node: Compare) -> bool | None:
         if isinstance(node.left, Reduce) and self._parts is None:
-            if is_median(node) and (found := self._compare_median(node)) is not None:
-                return found
+            for function, known in (("median", compare_median), ("sum", compare_sum)):
+                if is_whole(function, node) and (found := self._compare_whole(node, known)) is not None:
+                    return found
             enough = count_is_enough(node)
             if enough is not None:
                 return compare(node.op, self._reduce(node.left, enough), self.value(node.right))
         return compare(node.op, self.value(node.left), self.value(node.right))
 
-    def _compare_median(self, node: Compare) -> bool | None:
+    def _compare_whole(self, node: Compare, known: Callable[[Compare, Any], bool | None]) -> bool | None:
         (whole,) = (below for below in walk(node.left) if isinstance(below, WholeArray))
         dataset = self.find_dataset(whole.name)
-        return None if dataset is None else compare_median(node, dataset)
+        return None if dataset is None else known(node, dataset)
 
     def _range(self, node: Range) -> bool | None:
         value = self.value(node.operand)
