@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from miripool.errors import DiskFull, IntegrityError, NewerFormat, ReadOnly, StorageError
 from miripool.model import tiles
 from miripool.model.dataset import Dataset, Scale
-from miripool.store.arrays import bitshuffle, hdf5file, hdf5write
+from miripool.model.statistics import agree
+from miripool.store.arrays import bitshuffle, digest, hdf5file, hdf5write
 from miripool.store.arrays import blob as blob_module
 from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
@@ -39,6 +40,7 @@ from miripool.store.arrays.openfile import DescriptorFile
 from miripool.store.arrays.tilelist import TileList, read_tile_list, write_tile_list
 from miripool.store.manifest import BlobRef
 from miripool.store.storage.local import LocalStorage
+from miripool.system.scratch import Room
 
 EXAMPLES = settings(deadline=None, max_examples=60)
 
@@ -93,6 +95,33 @@ def ramp(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> Blob:
 
 
 # Round trips
+
+
+@EXAMPLES
+@given(array=any_array(PLAIN) | any_array(TABLES), large=st.sampled_from([64, 1 << 28]), flags=st.booleans())
+def test_what_is_read_again_has_the_digest_and_the_statistics_that_it_had(
+    array: NDArray[Any], large: int, flags: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        cut_small(patch)
+        patch.setattr(digest, "LARGE_BYTES", large)  # with small ones, tiles are cut by the blocks
+        patch.setattr(digest, "_BLOCK_BYTES", 64)
+        store = BlobStore(LocalStorage(Path(folder)))
+        ref, statistics = store.measure(array, flags=flags)
+        store.write(ref, array)
+        room = Room(large)
+        for _ in range(2):
+            found, again = store.reread(store.open(ref), room, flags=flags)
+            assert found == ref.digest
+            assert agree(again, statistics)
+        assert store.reread(store.open(ref), room, numeric=False) == (ref.digest, None)
+
+
+def test_statistics_of_what_is_read_again_are_physical(store: BlobStore) -> None:
+    scale = Scale(2.0, 100.0)
+    blob = stored(store, make_ramp())
+    _, statistics = store.measure(blob, scale=scale)
+    assert agree(store.reread(blob, Room(), scale=scale)[1], statistics)
 
 
 @pytest.mark.slow

@@ -20,8 +20,10 @@ from ..model.names import Urn
 from ..model.statistics import agree
 from ..pixels.pixel import first_disagreement
 from ..pool.core import core_of
+from ..store.arrays.digest import LARGE_BYTES
 from ..store.journal import purged_serials
 from ..store.poolfolder import list_folder
+from ..system.scratch import Room
 from ..system.threads import map_bounded, one_of_many
 from .gc import referenced_keys
 
@@ -176,6 +178,7 @@ class _Verification:
         self.chosen = chosen
         self.progress = progress
         self.manifests: dict[str, Manifest] = {}
+        self.room = Room(LARGE_BYTES)
 
     def run(self) -> None:
         entries = self._journal()
@@ -289,7 +292,9 @@ class _Verification:
         full = self.report.level == "full"
         weights = {digest: ref.nbytes if full else 1 for digest, (ref, _) in refs.items()}
         done, total = 0, sum(weights.values())
-        for ref, problem, size in map_bounded(self._check_blob, refs.values()):
+        # The largest first: those that are left in the end keep all cores at work.
+        largest_first = sorted(refs.values(), key=lambda item: -item[0].nbytes)
+        for ref, problem, size in map_bounded(self._check_blob, largest_first):
             self.report.bytes_read += size
             done += weights[ref.digest]
             if problem is not None and (of := self._not_given_up(users[ref.digest])):
@@ -323,17 +328,18 @@ class _Verification:
                 return f"{what}; restore it from a copy of the pool", 0
             return None, 0
         blob = self.archive.blobs.open(ref)
-        blob.check()
         if self.report.level != "full":
+            blob.check()
             return None, 0
+        is_consistent = blob.check_with_list()
         numeric = hdu is not None
         scale = hdu.scale if hdu is not None else None
         flags = hdu is not None and hdu.statistics is not None and hdu.statistics.n_flagged is not None
-        found, statistics = self.archive.blobs.measure(blob, scale=scale, flags=flags, numeric=numeric)
+        found, statistics = self.archive.blobs.reread(blob, self.room, scale=scale, flags=flags, numeric=numeric)
         size = ref.nbytes
-        if found.digest != ref.digest:
-            return f"is damaged: its array has the digest {found.digest}; restore it from a copy of the pool", size
-        if not blob.is_consistent():
+        if found != ref.digest:
+            return f"is damaged: its array has the digest {found}; restore it from a copy of the pool", size
+        if not is_consistent:
             return (
                 "lists its tiles in two ways that differ; its array is whole, and `miripool repair` mends the file",
                 size,

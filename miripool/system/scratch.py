@@ -13,13 +13,20 @@ if TYPE_CHECKING:
 __all__ = ["Room"]
 
 _KEPT_BYTES = 1 << 23
-"""Bytes that a thread keeps under a name, at most."""
+"""Bytes that a thread keeps under a name, at most, for as long as it lives."""
 
 
 class Room(threading.local):
-    """Memory of a thread that is used again: fresh pages cost as much as coding or decoding."""
+    """Memory of a thread that is used again: fresh pages cost as much as coding or decoding.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most : int
+        Bytes that a thread keeps under a name, at most; all of them go with the room.
+    """
+
+    def __init__(self, most: int = _KEPT_BYTES) -> None:
+        self._most = most
         self._kept: dict[str, NDArray[np.uint8]] = {}
 
     def take(self, what: str, size: int) -> NDArray[np.uint8]:
@@ -40,6 +47,6 @@ class Room(threading.local):
         kept = self._kept.get(what)
         if kept is None or kept.size < size:
             kept = np.empty(size, np.uint8)
-            if size <= _KEPT_BYTES:
+            if size <= self._most:
                 self._kept[what] = kept
         return kept[:size]

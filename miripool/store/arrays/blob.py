@@ -18,6 +18,7 @@ from ...system.oserrors import storage_error
 from ..manifest import BlobRef
 from . import bitshuffle
 from .delta import DeltaTiles, Part
+from .digest import blocks
 from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
 from .hdf5library import load_hdf5
 from .openfile import DescriptorFile, RangeFile, open_file
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 
     from ...model.dataset import Choose
     from ...model.tiles import Tile
+    from ...system.scratch import Room
     from ..storage.contract import Storage
     from .openfile import OpenFile
     from .tilelist import PixelList
+    from .tilereader import Look
 
 __all__ = ["Blob", "blob_key", "root_cause"]
 
@@ -164,6 +167,30 @@ class Blob:
         if whole is not out:
             out[...] = whole
 
+    def in_order(self, room: Room, look: Look | None = None) -> Iterator[NDArray[Any]]:
+        """Read all elements front to back, in the `blocks` that hold whole tiles.
+
+        Parameters
+        ----------
+        room : Room
+            Gives the memory for them.
+        look : callable, optional
+            Is shown the elements of each tile while they are in the processor's cache: in any order, from any thread.
+
+        Yields
+        ------
+        ndarray
+            In C order; good until the next is asked for.
+        """
+        with self._open() as tiles:
+            for block in blocks(self, large=True):
+                box = basic_index(block, self.shape)
+                assert box is not None  # noqa: S101 - blocks are integers and slices
+                starts, shape, _ = box
+                size = math.prod(shape) * self.dtype.itemsize
+                out = room.take("block", size).view(self.dtype).reshape(shape)
+                yield tiles.read(starts, shape, out, look)
+
     def parts(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[NDArray[Any]]:
         """Read many parts one after the other; the file is opened once.
 
@@ -222,10 +249,13 @@ class Blob:
         IntegrityError
             If something is missing or damaged; it says what.
         """
+        with self._open_hdf5() as file:
+            self._check(file)
+
+    def _check(self, file: Hdf5File) -> None:
+        if not file.has_all_tiles():
+            raise self.damaged("lacks some of its tiles")
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(self._open_hdf5())
-            if not file.has_all_tiles():
-                raise self.damaged("lacks some of its tiles")
             places = self._with_owners(self._possible(self._part_of(file)), stack)
             if isinstance(places, DeltaTiles):
                 _find_all(places, self.shape)
@@ -271,16 +301,37 @@ class Blob:
             If it can't be opened.
         """
         with self._open_hdf5() as file:
-            if file.is_plain:
-                return True
-            tiles = read_tile_list(file.file, self.ref)
-            if tiles is None or (tiles.chunks, tiles.owners) != (file.chunks, file.owners):
-                return False
-            if file.numbers is not None and not (np.array_equal(tiles.numbers, file.numbers) and file.is_mapped()):
-                return False
-            listed = ListedTiles(self, file.file, tiles)
-            own = (tile for tile in all_tiles(self.shape, tiles.chunks) if tiles.numbers[tile.number] == 0)
-            return _agree(file.tiles, listed, own) and self._lists_same_pixels(file, tiles.pixels)
+            return self._lists_same(file)
+
+    def check_with_list(self) -> bool:
+        """Look at the file as `check` and `is_consistent` do, which is opened once.
+
+        Returns
+        -------
+        bool
+            What `is_consistent` tells.
+
+        Raises
+        ------
+        IntegrityError
+            As by `check`.
+        """
+        with self._open_hdf5() as file:
+            self._check(file)
+            return self._lists_same(file)
+
+    def _lists_same(self, file: Hdf5File) -> bool:
+        if file.is_plain:
+            return True
+        tiles = read_tile_list(file.file, self.ref)
+        if tiles is None or (tiles.chunks, tiles.owners) != (file.chunks, file.owners):
+            return False
+        numbers = tiles.numbers
+        if file.numbers is not None and not (np.array_equal(numbers, file.numbers) and file.is_mapped()):
+            return False
+        listed = ListedTiles(self, file.file, tiles)
+        own = itertools.compress(all_tiles(self.shape, tiles.chunks), numbers == 0)
+        return _agree(file.tiles, listed, own) and self._lists_same_pixels(file, tiles.pixels)
 
     def _lists_same_pixels(self, file: Hdf5File, pixels: PixelList | None) -> bool:
         if pixels is None or file.runs is None:
@@ -517,9 +568,13 @@ class _Whole:
         starts: tuple[int, ...],
         shape: tuple[int, ...],
         out: NDArray[Any] | None = None,  # noqa: ARG002
+        look: Look | None = None,
     ) -> NDArray[Any]:
         inside: tuple[Any, ...] = tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))
-        return self._whole[(*inside, ...)]
+        part = self._whole[(*inside, ...)]
+        if look is not None:
+            look(part)
+        return part
 
     def read_many(self, corners: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> Iterator[NDArray[Any]]:
         return (self.read(starts, shape) for starts, shape in corners)

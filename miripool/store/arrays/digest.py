@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from ...model.dataset import ArraySource
 
-__all__ = ["array_digest", "blocks", "hasher_of", "is_tiled", "little_bytes", "pieces_in_order", "tile_digest"]
+__all__ = [
+    "LARGE_BYTES",
+    "array_digest",
+    "blocks",
+    "hasher_of",
+    "is_tiled",
+    "little_bytes",
+    "pieces_in_order",
+    "tile_digest",
+]
 
 _BLOCK_BYTES = 9 << 20
 """Bytes read, hashed and summed by one thread at a time: a FULL frame of doubles in one piece.
@@ -30,7 +39,7 @@ _BLOCK_BYTES = 9 << 20
 With fewer, threads wait for each other; more cost memory.
 """
 
-_LARGE_BYTES = 1 << 28
+LARGE_BYTES = 1 << 28
 """The same where whole tiles are read: an integration of 60 FULL groups as floats, so that each is decoded once."""
 
 
@@ -151,7 +160,7 @@ def blocks(source: ArraySource, *, large: bool = False) -> Iterator[tuple[int | 
     if math.prod(shape) == 0 or not shape:
         yield tuple(slice(None) for _ in shape)
         return
-    yield from _blocks_of((), shape, source.dtype.itemsize, _LARGE_BYTES if large else _BLOCK_BYTES)
+    yield from _blocks_of((), shape, source.dtype.itemsize, LARGE_BYTES if large else _BLOCK_BYTES)
 
 
 def pieces_in_order(source: ArraySource) -> Iterator[NDArray[Any]]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .openfile import OpenFile
     from .stored import StoredArray
 
+    Look = Callable[[NDArray[Any]], None]
+
 __all__ = ["MAX_TILE", "FoundTile", "Places", "TileReader"]
 
 MAX_TILE = 1 << 26
@@ -80,6 +82,11 @@ class Places(Protocol):
 _room = Room()
 
 
+def _begins_in(tile: Tile, starts: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether a tile's first element lies in a box."""
+    return all(start <= at < start + n for at, start, n in zip(tile.start, starts, shape, strict=True))
+
+
 def _stretches(run: Sequence[FoundTile], most: int) -> Iterator[Sequence[FoundTile]]:
     """Cut a list of tiles into those that stand one behind the other in a file, so many at most."""
     first = 0
@@ -130,12 +137,21 @@ class TileReader:
         self._places = places
         self._chunks = places.chunks
 
-    def read(self, starts: tuple[int, ...], shape: tuple[int, ...], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Read a box of elements, on all cores, into an array that is given or a native one; give that."""
+    def read(
+        self,
+        starts: tuple[int, ...],
+        shape: tuple[int, ...],
+        out: NDArray[Any] | None = None,
+        look: Look | None = None,
+    ) -> NDArray[Any]:
+        """Read a box of elements, on all cores, into an array that is given or a native one; give that.
+
+        The elements of each tile that begins in the box are shown to `look`, in any order, from any thread.
+        """
         target: NDArray[Any] = np.empty(shape, self._blob.dtype) if out is None else out
         if 0 in shape:
             return target
-        fill = self._filler()
+        fill = self._filler(look)
         jobs = ((found, target, starts) for found in self._in_runs(self._touched(starts, shape)))
         for _ in map_bounded(fill, jobs):
             pass
@@ -207,7 +223,9 @@ class TileReader:
         if run:
             yield run
 
-    def _filler(self) -> Callable[[tuple[list[FoundTile], NDArray[Any], tuple[int, ...] | None]], NDArray[Any]]:
+    def _filler(
+        self, look: Look | None = None
+    ) -> Callable[[tuple[list[FoundTile], NDArray[Any], tuple[int, ...] | None]], NDArray[Any]]:
         """Give the function that reads and decodes tiles, checks them and puts them where they belong; for any thread.
 
         It takes the tiles, a box, and where the box starts; None for a box with a first axis of one place for each.
@@ -227,10 +245,13 @@ class TileReader:
                     tile = found.tile
                     for replacement in found.replaced:
                         replacement.put(elements)
-                    digest = tile_digest(elements[tuple(slice(s.stop - s.start) for s in tile.inside)])
+                    inside = elements[tuple(slice(s.stop - s.start) for s in tile.inside)]
+                    digest = tile_digest(inside)
                     if digest != digests[tile.number]:
                         how = f"has other values in tile {tile.number} (at {tile.start}) than were stored"
                         raise self._at_fault(found, digest).damaged(how)
+                    if look is not None and starts is not None and _begins_in(tile, starts, target.shape):
+                        look(inside)
                 if starts is not None:
                     put_tiles(whole, tiles, target, starts)
                 elif here is not None and whole is not here:
