@@ -11,6 +11,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from miripool.errors import DiskFull, IntegrityError, NewerFormat, ReadOnly, Sto
 from miripool.model import tiles
 from miripool.model.dataset import Dataset, Scale
 from miripool.model.statistics import agree
-from miripool.store.arrays import bitshuffle, digest, hdf5file, hdf5write
+from miripool.store.arrays import bitshuffle, digest, hdf5file, hdf5write, openfile, tilelist
 from miripool.store.arrays import blob as blob_module
 from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
@@ -985,3 +987,55 @@ def test_tiles_side_by_side_are_put_where_they_belong(store: BlobStore, key: Any
     for room in (np.empty(array.shape, ">f4"), np.empty((*array.shape[:-1], 2 * 1032), np.float32)[..., ::2]):
         blob.read_into(room)
         assert np.array_equal(room, array)
+
+
+@pytest.mark.parametrize("moment", [0, 1 << 62])
+def test_a_list_is_read_once_from_a_file_that_did_not_change(
+    ramp: Blob, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    monkeypatch.setattr(openfile, "_MOMENT", moment)
+    monkeypatch.setattr(tilelist, "_kept", OrderedDict())
+    read: list[BlobRef] = []
+
+    def count(file: Any, ref: BlobRef) -> TileList | None:
+        read.append(ref)
+        return read_tile_list(file, ref)
+
+    monkeypatch.setattr(tilelist, "read_tile_list", count)
+    for _ in range(3):
+        assert np.array_equal(ramp[...], make_ramp())
+    assert len(read) == (3 if moment else 1)
+
+
+def test_a_list_that_is_remembered_is_not_of_a_file_that_was_changed(
+    ramp: Blob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openfile, "_MOMENT", 0)
+    ramp[...]
+    path = file_of(ramp)
+    status = path.stat()
+    with path.open("rb") as file:
+        tiles = read_tile_list(DescriptorFile(file.fileno()), ramp.ref)
+    assert tiles is not None
+    records = tiles.records.copy()
+    records["digest"][0] = np.void(bytes(16))
+    time.sleep(0.05)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - list_bytes(ramp))
+    write_tile_list(path, ramp.ref, TileList(tiles.chunks, records))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    with pytest.raises(IntegrityError, match="other values in tile 0"):
+        ramp[...]
+
+
+def test_many_lists_are_not_kept(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openfile, "_MOMENT", 0)
+    monkeypatch.setattr(tilelist, "_kept", OrderedDict())
+    monkeypatch.setattr(tilelist, "_KEPT_LISTS", 2)
+    arrays_there = [make_ramp() + i for i in range(4)]
+    blobs = [stored(store, array) for array in arrays_there]
+    for _ in range(2):
+        for blob, array in zip(blobs, arrays_there, strict=True):
+            assert np.array_equal(blob[...], array)
+    assert [ref for _, ref in tilelist._kept] == [blob.ref for blob in blobs[2:]]

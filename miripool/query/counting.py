@@ -120,7 +120,7 @@ def compare_sum(node: Compare, dataset: Any) -> bool | None:
     total, reach = known.mean * numbers, max(abs(known.min), abs(known.max)) * numbers
     if not abs(total - number) > _SUM_ROUNDING * reach:
         return None
-    return OPERATORS[node.op](total, number)
+    return bool(OPERATORS[node.op](total, number))
 
 
 def is_whole(function: str, node: Compare) -> bool:

@@ -23,7 +23,7 @@ from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
 from .hdf5library import load_hdf5
 from .openfile import DescriptorFile, RangeFile, open_file
 from .packedpixels import PackedPixels
-from .tilelist import ListedTiles, TileList, read_tile_list
+from .tilelist import ListedTiles, TileList, read_tile_list, tile_list_of
 from .tilereader import Places, TileReader
 
 if TYPE_CHECKING:
@@ -427,7 +427,7 @@ class Blob:
         part = None
         if bitshuffle.available():
             file = stack.enter_context(self._file())
-            tiles = read_tile_list(file, self.ref)
+            tiles = tile_list_of(file, self.ref)
             if tiles is not None:
                 part = Part(ListedTiles(self, file, tiles), file.size, tiles.owners, tiles.numbers)
                 if (pixels := tiles.pixels) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DescriptorFile", "OpenFile", "RangeFile", "open_file"]
 
+_MOMENT = 100_000_000
+"""Nanoseconds since a file's last change below which its time does not tell of the next."""
+
 
 class OpenFile(Protocol):
     """Bytes that several threads read at once."""
@@ -20,6 +24,10 @@ class OpenFile(Protocol):
     @property
     def size(self) -> int:
         """How many there are."""
+
+    @property
+    def state(self) -> tuple[int, ...] | None:
+        """What changes as soon as any of them does; None where that can't be told."""
 
     def read(self, start: int, count: int) -> bytes:
         """Give some of them; fewer where they end before."""
@@ -39,7 +47,19 @@ class DescriptorFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.size = os.fstat(descriptor).st_size
+        self._status = os.fstat(descriptor)
+        self.size = self._status.st_size
+
+    @property
+    def state(self) -> tuple[int, ...] | None:
+        """Device, number, length and time of the last change; None for a file that was changed a moment ago.
+
+        The kernel's clock ticks every few milliseconds: two changes may have one time.
+        """
+        found = self._status
+        if abs(time.time_ns() - found.st_ctime_ns) < _MOMENT:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def read(self, start: int, count: int) -> bytes:
         """Give some bytes."""
@@ -68,6 +88,7 @@ class RangeFile:
         self._storage = storage
         self._key = key
         self.size = storage.status(key).size
+        self.state: tuple[int, ...] | None = None
 
     def read(self, start: int, count: int) -> bytes:
         """Give some bytes."""

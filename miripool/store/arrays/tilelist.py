@@ -21,6 +21,8 @@ import operator
 import os
 import re
 import struct
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,16 @@ if TYPE_CHECKING:
     from .openfile import OpenFile
     from .stored import StoredArray
 
-__all__ = ["PIXEL_RECORD", "ListedTiles", "PixelList", "TileList", "read_tile_list", "record_type", "write_tile_list"]
+__all__ = [
+    "PIXEL_RECORD",
+    "ListedTiles",
+    "PixelList",
+    "TileList",
+    "read_tile_list",
+    "record_type",
+    "tile_list_of",
+    "write_tile_list",
+]
 
 _FOOTER = struct.Struct("<II16s8s")
 _MAGIC = b"MIRIPOOL"
@@ -53,6 +64,15 @@ _FIRST = 1 << 12
 """Bytes at the end that are read at once: the lists of most arrays are shorter."""
 _LARGEST = 1 << 26
 """Bytes of a list beyond which it is not ours."""
+_KEPT_LISTS = 64
+_KEPT_BYTES = 1 << 16
+"""Lists that are remembered, each of so many bytes at most: versions of an array take tiles from the same few blobs.
+
+To read a list takes 0.1 ms, a SUB64 ramp of 1.8 MB 1.5; that of a version with changed pixels needs two lists.
+"""
+
+_kept: OrderedDict[tuple[tuple[int, ...], BlobRef], TileList] = OrderedDict()
+_kept_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +253,38 @@ def read_tile_list(file: OpenFile, ref: BlobRef) -> TileList | None:
         return _understand(told, records, ref) if ("pixels" in told) == (magic == _PIXEL_MAGIC) else None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return None  # somebody else's
+
+
+def tile_list_of(file: OpenFile, ref: BlobRef) -> TileList | None:
+    """Read a list as `read_tile_list` does, unless it was read before from this file, which has not changed since.
+
+    Parameters
+    ----------
+    file : OpenFile
+        The blob.
+    ref : BlobRef
+        The array that it should hold.
+
+    Returns
+    -------
+    TileList or None
+        None where there is none of this array, or it is damaged.
+    """
+    state = file.state
+    if state is None:
+        return read_tile_list(file, ref)
+    key = (state, ref)
+    with _kept_lock:
+        if (found := _kept.get(key)) is not None:
+            _kept.move_to_end(key)
+            return found
+    found = read_tile_list(file, ref)
+    if found is not None and found.records.nbytes <= _KEPT_BYTES:
+        with _kept_lock:
+            _kept[key] = found
+            while len(_kept) > _KEPT_LISTS:
+                _kept.popitem(last=False)
+    return found
 
 
 def _understand(told: Any, records: NDArray[Any], ref: BlobRef) -> TileList | None:
