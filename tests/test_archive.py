@@ -21,11 +21,11 @@ from miripool.model.canonical import digest_bytes
 from miripool.model.dataset import Scale
 from miripool.model.kinds import Ramp
 from miripool.model.product import Hdu, Layout, Origin
-from miripool.store import archive as module
-from miripool.store.archive import Archive, Measured
+from miripool.store.archive import Archive
 from miripool.store.arrays.digest import array_digest
 from miripool.store.manifest import Manifest
-from miripool.store.poolinfo import PoolInfo
+from miripool.store.measured import Measured
+from miripool.store.poolinfo import FORMAT, PoolInfo
 from miripool.store.storage.local import LocalStorage
 
 
@@ -101,7 +101,7 @@ def test_create_and_open(storage: LocalStorage) -> None:
     assert found.info.created.tzinfo is not None
     assert (datetime.now(UTC) - found.info.created).total_seconds() < 60
     record = json.loads(storage.read("pool.json"))
-    assert record["format"] == 3
+    assert record["format"] == 4
     assert record["digest"] == "xxh3_128"
 
 
@@ -125,9 +125,9 @@ def test_description_has_a_round_trip() -> None:
 
 
 def test_newer_pool(storage: LocalStorage) -> None:
-    record = json.loads(INFO.to_bytes()) | {"format": module.FORMAT + 1, "id": None}
+    record = json.loads(INFO.to_bytes()) | {"format": FORMAT + 1, "id": None}
     storage.put("pool.json", json.dumps(record).encode())
-    with pytest.raises(NewerFormat, match=r"pool\.json has format 4, but this miripool reads up to 3; update miripool"):
+    with pytest.raises(NewerFormat, match=r"pool\.json has format 5, but this miripool reads up to 4; update miripool"):
         Archive.open(storage)
 
 

@@ -30,7 +30,7 @@ from .copy import Parcel, PoolShelf
 from .packedfiles import LIST, PackedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..store.arrays.openfile import OpenFile
     from ..store.manifest import BlobRef
@@ -98,10 +98,11 @@ def pack(
     """
     listed: list[Mapping[str, Any]] = []
     manifests: dict[str, bytes] = {}
-    refs: dict[str, BlobRef] = {}
+    refs: dict[str, dict[str, BlobRef]] = {}
     for row, parcel in zip(shelf.rows, shelf.parcels(), strict=True):
         manifests[row.manifest] = parcel.manifest.to_bytes()
-        refs |= {ref.digest: ref for ref in parcel.manifest.blobs()}
+        for ref in parcel.manifest.blobs():
+            refs.setdefault(ref.blob, {})[ref.digest] = ref
         listed.append(_describe(row.manifest, parcel))
     content = {
         "format": FORMAT,
@@ -115,8 +116,8 @@ def pack(
         _put(tar, LIST, text)
         for digest, data in manifests.items():
             _put(tar, archive.manifest_key(digest), data)
-        for done, ref in enumerate(refs.values(), 1):
-            _put_blob(tar, archive, ref, path.parent)
+        for done, arrays in enumerate(refs.values(), 1):
+            _put_blob(tar, archive, list(arrays.values()), path.parent)
             if progress is not None:
                 progress(done, len(refs))
     return Packed(len(listed), len(refs), path.stat().st_size)
@@ -138,11 +139,13 @@ def _put(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _put_blob(tar: tarfile.TarFile, archive: Archive, ref: BlobRef, beside: Path) -> None:
-    blob = archive.blobs.open(ref)
-    found, _ = archive.blobs.measure(blob, numeric=False)
-    if found.digest != ref.digest:
-        raise blob.damaged(f"holds an array with the digest {found.digest}; nothing was packed")
+def _put_blob(tar: tarfile.TarFile, archive: Archive, refs: Sequence[BlobRef], beside: Path) -> None:
+    """Put the file of some arrays, each of which is held against its digest."""
+    for ref in refs:
+        blob = archive.blobs.open(ref)
+        found, _ = archive.blobs.measure(blob, numeric=False)
+        if found.digest != ref.digest:
+            raise blob.damaged(f"holds an array with the digest {found.digest}; nothing was packed")
     member = tarfile.TarInfo(blob.key)
     if len(archive.blobs.family(ref)) == 1:
         with open_file(archive.storage, blob.key) as file:

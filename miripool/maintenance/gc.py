@@ -195,7 +195,7 @@ def referenced_keys(
             except MiripoolError:
                 if not lenient:
                     raise
-                family = (ref.digest,)
+                family = (ref.blob,)
             yield from map(archive.blobs.key, family)
 
 

@@ -15,6 +15,7 @@ from ..model.names import Urn
 from ..pool.core import core_of
 from ..store.archive import Archive
 from ..store.arrays.blob import Blob
+from ..store.arrays.delta import may_share
 from ..store.journal import Entry, Journal
 from ..store.manifest import BlobRef, Manifest
 from ..store.storage import storage_at
@@ -63,6 +64,7 @@ class _Sources:
     files: list[Path] = field(default_factory=list)
     candidates: list[Path] = field(default_factory=list)
     arrays: dict[str, tuple[BlobRef, ArraySource, Path]] = field(default_factory=dict)
+    placed: dict[str, dict[str, dict[str, BlobRef]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> _Sources:
@@ -82,18 +84,32 @@ class _Sources:
     def blob(self, archive: Archive, ref: BlobRef) -> tuple[ArraySource, str] | None:
         """Find an array, checked against its digest."""
         for other in self.pools:
-            blob = other.blobs.open(ref)
-            try:
-                if other.blobs.measure(blob, numeric=False)[0].digest == ref.digest:
-                    return blob, blob.where
-            except MiripoolError:
-                continue
+            for place in self._places(other, ref):
+                blob = other.blobs.open(place)
+                try:
+                    if other.blobs.measure(blob, numeric=False)[0].digest == ref.digest:
+                        return blob, blob.where
+                except MiripoolError:
+                    continue
         while ref.digest not in self.arrays and self.files:
             self._measure(archive, self.files.pop(0))
         if ref.digest in self.arrays:
             _, source, path = self.arrays[ref.digest]
             return source, str(path)
         return None
+
+    def _places(self, other: Archive, ref: BlobRef) -> Iterator[BlobRef]:
+        """Give where another pool may have an array: where this one has it, then where its manifests say."""
+        yield ref
+        if may_share(ref.shape, ref.dtype):
+            return
+        if other.place not in self.placed:
+            self.placed[other.place] = {}
+            for key in other.storage.keys("manifests"):
+                with contextlib.suppress(MiripoolError):  # it is no use to us
+                    for found in other.read_manifest(key.rpartition("/")[2].removesuffix(".json")).blobs():
+                        self.placed[other.place].setdefault(found.digest, {})[found.blob] = found
+        yield from self.placed[other.place].get(ref.digest, {}).values()
 
     def _measure(self, archive: Archive, path: Path) -> None:
         try:
@@ -114,11 +130,14 @@ class _Sources:
                 measured = archive.measure(product.layout)
             except MiripoolError:
                 continue  # it is no use to us
-            made = Manifest(
-                kind, name, tuple(measured.hdus), measured.trailer, product.layout.origin, (), measured.original
-            ).to_bytes()
-            if digest_bytes(made) == digest:
-                return made, str(path)
+            for bundled in (False, True):  # not before folder format 4
+                if bundled:
+                    measured.bundle()
+                made = Manifest(
+                    kind, name, tuple(measured.hdus), measured.trailer, product.layout.origin, (), measured.original
+                ).to_bytes()
+                if digest_bytes(made) == digest:
+                    return made, str(path)
         return None
 
     def read(self, key: str, check: Callable[[bytes], object]) -> tuple[bytes, str] | None:
@@ -181,8 +200,12 @@ class _Repair:
         report = verify(self.pool, level="full", progress=self.progress)
         refs = self._refs()
         damaged = [finding for finding in report.findings if finding.what == "blob"]
-        for finding in sorted(damaged, key=lambda finding: self._needs_others(refs[finding.where])):
-            yield self._blob(finding.where, refs[finding.where], finding.urns)
+        for finding in sorted(damaged, key=lambda finding: self._needs_others(refs[finding.where][0])):
+            held = refs[finding.where]
+            if held[0].bundle is None:
+                yield self._blob(finding.where, held[0], finding.urns)
+            else:
+                yield self._bundle(finding.where, held, finding.urns)
         whole = all(step.healed for step in journal)
         index = [finding for finding in report.findings if finding.what in ("index", "pixels")]
         if index and whole and not self.dry_run:
@@ -258,17 +281,47 @@ class _Repair:
                     found.setdefault(save.manifest, []).append(save)
         return found
 
-    def _refs(self) -> dict[str, BlobRef]:
+    def _refs(self) -> dict[str, Sequence[BlobRef]]:
         """Give what each blob's key should hold."""
         archive = self.pool.archive
-        found: dict[str, BlobRef] = {}
+        found: dict[str, dict[str, BlobRef]] = {}
         for digest in self._digests():
             try:
                 manifest = archive.read_manifest(digest)
             except MiripoolError:
                 continue
-            found |= {archive.blobs.key(ref.digest): ref for ref in manifest.blobs()}
-        return found
+            for ref in manifest.blobs():
+                found.setdefault(archive.blobs.key(ref.blob), {})[ref.digest] = ref
+        return {key: list(arrays.values()) for key, arrays in found.items()}
+
+    def _bundle(self, key: str, refs: Sequence[BlobRef], urns: tuple[str, ...]) -> RepairStep:
+        """Write a bundle again, of its arrays that are whole and those that a source has."""
+        archive = self.pool.archive
+        members: list[tuple[BlobRef, ArraySource]] = []
+        whences: dict[str, None] = {}  # in order
+        lost = []
+        try:
+            if all(map(self._is_whole, refs)) and archive.blobs.open(refs[0]).is_sound():
+                return RepairStep("blob", key, "is whole: this time it could be read", True, urns)
+            for ref in refs:
+                if self._reads(ref):
+                    members.append((ref, archive.blobs.open(ref)[...]))  # before it is set aside
+                elif (found := self.sources.blob(archive, ref)) is not None:
+                    members.append((ref, found[0]))
+                    whences[found[1]] = None
+                else:
+                    lost.append(ref.digest)
+        except MiripoolError as error:  # nobody knows whether it is damaged
+            return RepairStep("blob", key, f"left alone: {error}", False, urns)
+        if lost:
+            there = not archive.storage.is_free(key)
+            how = "left as it is: " if there else "is missing, and "
+            return RepairStep("blob", key, f"{how}no source has {', '.join(lost)}", False, urns)
+        aside = self._set_aside(key)
+        if not self.dry_run:
+            archive.blobs.write_bundle(members)
+        whence = ", ".join(whences) or "its own arrays, which are whole"
+        return RepairStep("blob", key, f"restored from {whence}{aside}", True, urns)
 
     def _blob(self, key: str, ref: BlobRef, urns: tuple[str, ...]) -> RepairStep:
         archive = self.pool.archive

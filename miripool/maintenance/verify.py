@@ -45,6 +45,11 @@ _SAMPLES = 3
 """Pixels of each set whose rows are held against the arrays."""
 
 
+_Array = tuple["BlobRef", "HduRecord | None"]
+"""An array, and the HDU that has its statistics."""
+
+_OTHER_BYTES = "has other bytes than were written; its arrays are whole, and `miripool repair` mends the file"
+
 _MOST_NAMED = 100
 """Files that are none of the pool's, each of which is named."""
 
@@ -277,7 +282,7 @@ class _Verification:
         return self.manifests.get(digest) or self.archive.read_manifest(digest)
 
     def _blobs(self, saves: Sequence[Save]) -> None:
-        refs: dict[str, tuple[BlobRef, HduRecord | None]] = {}
+        files: dict[str, dict[str, _Array]] = {}
         users: dict[str, list[Save]] = {}
         for save in saves:
             manifest = self.manifests.get(save.manifest)
@@ -285,24 +290,25 @@ class _Verification:
                 continue
             for hdu in manifest.hdus:
                 if hdu.data is not None:
-                    refs.setdefault(hdu.data.digest, (hdu.data, hdu))
+                    files.setdefault(hdu.data.blob, {}).setdefault(hdu.data.digest, (hdu.data, hdu))
             for ref in manifest.blobs():
-                refs.setdefault(ref.digest, (ref, None))
-                users.setdefault(ref.digest, []).append(save)
+                files.setdefault(ref.blob, {}).setdefault(ref.digest, (ref, None))
+                users.setdefault(ref.blob, []).append(save)
         full = self.report.level == "full"
-        weights = {digest: ref.nbytes if full else 1 for digest, (ref, _) in refs.items()}
+        weights = {name: sum(ref.nbytes for ref, _ in arrays.values()) if full else 1 for name, arrays in files.items()}
         done, total = 0, sum(weights.values())
         # The largest first: those that are left in the end keep all cores at work.
-        largest_first = sorted(refs.values(), key=lambda item: -item[0].nbytes)
-        for ref, problem, size in map_bounded(self._check_blob, largest_first):
+        largest_first = sorted(files, key=weights.__getitem__, reverse=True)
+        looked = map_bounded(self._check_blob, [list(files[name].values()) for name in largest_first])
+        for name, problem, size in looked:
             self.report.bytes_read += size
-            done += weights[ref.digest]
-            if problem is not None and (of := self._not_given_up(users[ref.digest])):
+            done += weights[name]
+            if problem is not None and (of := self._not_given_up(users[name])):
                 urns = sorted({self._urn(save) for save in of})
-                self.report.add("blob", self.archive.blobs.key(ref.digest), problem, urns)
+                self.report.add("blob", self.archive.blobs.key(name), problem, urns)
             if self.progress is not None:
                 self.progress(done, total)
-        self.report.blobs = len(refs)
+        self.report.blobs = len(files)
 
     def _not_given_up(self, saves: Sequence[Save]) -> list[Save]:
         """Leave out what was purged since the journal was read: its blobs may be gone."""
@@ -312,13 +318,30 @@ class _Verification:
             return list(saves)  # the journal was reported
         return [save for save in saves if save.serial not in purged]
 
-    def _check_blob(self, item: tuple[BlobRef, HduRecord | None]) -> tuple[BlobRef, str | None, int]:
-        ref, hdu = item
-        try:
-            with one_of_many():
-                return ref, *self._look(ref, hdu)
-        except MiripoolError as error:
-            return ref, str(error), 0
+    def _check_blob(self, arrays: Sequence[_Array]) -> tuple[str, str | None, int]:
+        """Look at the arrays of one blob; give its name, what is wrong, and how many bytes were read."""
+        problems: dict[str, None] = {}  # in order
+        size = 0
+        with one_of_many():
+            for ref, hdu in arrays:
+                try:
+                    problem, read = self._look(ref, hdu)
+                except MiripoolError as error:
+                    problem, read = str(error), 0
+                size += read
+                if problem is not None:
+                    problems[problem] = None
+            refs = [ref for ref, _ in arrays]
+            if not problems and refs[0].bundle is not None and not self._is_as_written(refs):
+                problems[_OTHER_BYTES] = None
+        return refs[0].blob, "; ".join(problems) or None, size
+
+    def _is_as_written(self, refs: Sequence[BlobRef]) -> bool:
+        """Look at what the file of a bundle has besides its arrays; in full, whether HDF5 finds them there."""
+        if self.report.level == "quick":
+            return True
+        blobs = [self.archive.blobs.open(ref) for ref in refs]
+        return blobs[0].is_sound() and (self.report.level != "full" or all(blob.is_sound_itself() for blob in blobs))
 
     def _look(self, ref: BlobRef, hdu: HduRecord | None) -> tuple[str | None, int]:
         if self.report.level == "quick":
@@ -331,7 +354,7 @@ class _Verification:
         if self.report.level != "full":
             blob.check()
             return None, 0
-        is_consistent = blob.check_with_list()
+        is_consistent = ref.bundle is not None or blob.check_with_list()  # the file of a bundle is looked at as a whole
         numeric = hdu is not None
         scale = hdu.scale if hdu is not None else None
         flags = hdu is not None and hdu.statistics is not None and hdu.statistics.n_flagged is not None

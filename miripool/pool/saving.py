@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ..index import Catalog, Position, ProductRow
     from ..model.product import Context, Origin
-    from ..store.archive import Archive, Measured
+    from ..store.archive import Archive
+    from ..store.measured import Measured
     from ..store.notes import Ticket
     from .commit import Committer
 
@@ -124,6 +125,7 @@ def prepare(archive: Archive, product: Product, *, name: str, history: Sequence[
     """
     layout = formats.layout_of(product)
     measured = archive.measure(layout)
+    measured.bundle()
     content = digest_bytes(canonical_json(formats.stable_content(layout, measured.digest_of)))
     manifest = Manifest(
         kind=product.kind,
@@ -455,13 +457,13 @@ class _Save:
     def _write_blobs_of(self, manifest: str, p: Prepared) -> None:
         """Store what a version of the same content shares with a product."""
         try:
-            needed = {ref.digest for ref in self.archive.manifest(manifest).blobs()}
+            known = self.archive.manifest(manifest)
         except IntegrityError:
             return
         if not p.measured.sources and not p.stored:
             raise ArraysElsewhere
-        for digest in needed & p.measured.sources.keys():
-            self.archive.blobs.write(*p.measured.sources[digest])
+        with contextlib.suppress(IntegrityError):  # the product has not all that is lost
+            self.archive.mend(known, p.measured.sources)
 
     def is_announced(self) -> bool:
         """Tell, right before the entry, whether all that was written for it is still there and announced.

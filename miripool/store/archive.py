@@ -10,7 +10,7 @@ import contextlib
 import functools
 import socket
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,10 @@ from ..model.product import Context, Hdu, Layout, Original, Product
 from .givenup import GivenUp
 from .journal import Journal
 from .manifest import BlobRef, HduRecord, Manifest, OriginalRecord
+from .measured import Measured, format_for
 from .notes import Notes
 from .poolfolder import FOLDERS
-from .poolinfo import FORMAT, INFO, PoolInfo, gone_pool, read_pool_info
+from .poolinfo import INFO, PoolInfo, gone_pool, read_pool_info
 from .storage import storage_at
 
 if TYPE_CHECKING:
@@ -40,51 +41,9 @@ if TYPE_CHECKING:
     Near = Mapping[str, Sequence[str]]
     """For the digest of an array that is to be stored: blobs of arrays like it, of which it may take tiles."""
 
-__all__ = ["Archive", "Measured", "archive_at"]
+__all__ = ["Archive", "archive_at"]
 
 _PARTS = ("data", "heap", "raw", "tail")
-
-
-@dataclass(slots=True)
-class Measured:
-    """A product whose arrays are named but not yet stored.
-
-    Attributes
-    ----------
-    hdus : list of HduRecord
-        In file order.
-    trailer : BlobRef or None
-        Bytes after the last HDU.
-    original : OriginalRecord or None
-        Where the file was a ground test's.
-    sources : dict
-        For each digest, where the array can be read from.
-    """
-
-    hdus: list[HduRecord] = field(default_factory=list)
-    trailer: BlobRef | None = None
-    original: OriginalRecord | None = None
-    sources: dict[str, tuple[BlobRef, ArraySource]] = field(default_factory=dict)
-
-    def digest_of(self, hdu: int, part: str) -> str:
-        """Give the name of a stored part.
-
-        Parameters
-        ----------
-        hdu : int
-            Number of the HDU; -1 for what belongs to none.
-        part : str
-            ``data``, ``heap``, ``raw``, ``tail``; ``trailer``; ``rest`` and ``tail`` of a ground test's file.
-
-        Returns
-        -------
-        str
-            The blob's digest.
-        """
-        ref: BlobRef | None = getattr(self if part == "trailer" else self.original if hdu < 0 else self.hdus[hdu], part)
-        if ref is None:
-            raise LookupError(f"HDU {hdu} has no {part}")
-        return ref.digest
 
 
 class Archive:
@@ -381,7 +340,7 @@ class Archive:
         self.notes.announce(ticket, self._keys(manifest, digest_bytes(manifest.to_bytes()), near))
 
     def _keys(self, manifest: Manifest, digest: str, near: Near | None) -> set[str]:
-        blobs = {ref.digest for ref in manifest.blobs()}.union(*(near or {}).values())
+        blobs = {ref.blob for ref in manifest.blobs()}.union(*(near or {}).values())
         return {self.blobs.key(blob) for blob in blobs} | {self.manifest_key(digest)}
 
     def gathering(self) -> Gathering:
@@ -418,23 +377,16 @@ class Archive:
             Bytes added to the pool. Into a gathering: bytes put, of which those are not added that another process puts
             first; `Gathering.settle` tells.
         """
-        from .arrays.hdf5write import is_deflated
-
         if gathering is None:
             with self.gathering() as own:
                 self.write_blobs(sources, near, own)
                 return sum(own.settle().values())
         near = near or {}
-        is_new = any(near.values()) or any(is_deflated(ref) for ref, _ in sources.values())
-        if is_new and self.info.format < FORMAT:
-            # Who does not know delta blobs would collect what they need; who does not know deflated ones can't read
-            # them.
-            self._change_info(lambda known: replace(known, format=FORMAT))
+        needed = format_for(sources, near)
+        if needed > self.info.format:  # who does not know these blobs can't read them, or collects what they need
+            self._change_info(lambda known: replace(known, format=max(known.format, needed)))
         announced = set(sources).union(*near.values())
-        return sum(
-            self.blobs.write(ref, source, near=near.get(ref.digest, ()), announced=announced, gathering=gathering)
-            for ref, source in sources.values()
-        )
+        return self.blobs.write_all(sources.values(), near=near, announced=announced, gathering=gathering)
 
     def write(
         self,
@@ -475,6 +427,28 @@ class Archive:
         else:
             gathering.replace(key, data)
         return added + len(data)
+
+    def mend(self, manifest: Manifest, sources: Mapping[str, tuple[BlobRef, ArraySource]]) -> None:
+        """Store blobs of a version of the journal again where they are lost or damaged.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The version.
+        sources : mapping
+            From `Measured`, of a product with some of the same arrays.
+
+        Raises
+        ------
+        IntegrityError
+            If a damaged array of a bundle is not among them.
+        """
+        refs = {ref.digest: ref for ref in manifest.blobs()}
+        self.blobs.write_all(
+            (ref, sources[digest][1] if digest in sources else self.blobs.open(ref))
+            for digest, ref in refs.items()
+            if digest in sources or ref.bundle is not None
+        )
 
     def is_whole(self, digest: str) -> bool:
         """Tell whether a version's manifest and blobs are there and look sound; no array is read.

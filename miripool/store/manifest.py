@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BlobRef", "HduRecord", "Manifest", "OriginalRecord", "dtype_from_json", "dtype_to_json"]
 
-FORMAT = 1
-"""Number of the manifest's format; a reader refuses greater ones."""
+FORMAT = 2
+"""Number of the manifest's format; a reader refuses greater ones. 2: arrays may stand in bundles."""
 
 _ENCODINGS: Mapping[str, Encoding] = {"none": "none", "image": "image", "table": "table", "opaque": "opaque"}
 
@@ -44,16 +44,24 @@ class BlobRef:
     Attributes
     ----------
     digest : str
-        Name of the blob.
+        Of the array; the name of its blob, unless it is in a bundle.
     dtype : numpy.dtype
         Native byte order.
     shape : tuple of int
         Slowest axis first.
+    bundle : str, optional
+        Name of the blob that it shares with other small arrays; references to one array are equal wherever it stands.
     """
 
     digest: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    bundle: str | None = field(default=None, compare=False)
+
+    @property
+    def blob(self) -> str:
+        """Name of the blob that holds it."""
+        return self.bundle or self.digest
 
     @property
     def nbytes(self) -> int:
@@ -151,7 +159,7 @@ class Manifest:
 
     def _to_json(self) -> bytes:
         record: dict[str, Any] = {
-            "format": FORMAT,
+            "format": FORMAT if any(ref.bundle for ref in self.blobs()) else 1,
             "kind": self.kind,
             "name": self.name,
             "hdus": [_hdu_to_json(h) for h in self.hdus],
@@ -312,7 +320,8 @@ def _lengths(value: Any) -> tuple[int, ...]:
 def _ref_to_json(ref: BlobRef | None) -> Any:
     if ref is None:
         return None
-    return {"digest": ref.digest, "dtype": dtype_to_json(ref.dtype), "shape": list(ref.shape)}
+    record = {"digest": ref.digest, "dtype": dtype_to_json(ref.dtype), "shape": list(ref.shape)}
+    return record if ref.bundle is None else {**record, "bundle": ref.bundle}
 
 
 def _ref_from_json(record: Any) -> BlobRef | None:
@@ -321,7 +330,8 @@ def _ref_from_json(record: Any) -> BlobRef | None:
     dtype, shape = dtype_from_json(record["dtype"]), _lengths(record["shape"])
     if math.prod(shape) * dtype.itemsize > _MOST_BYTES:
         raise ValueError(f"no array has the shape {shape}")
-    return BlobRef(_digest(record["digest"]), dtype, shape)
+    bundle = None if record.get("bundle") is None else _digest(record["bundle"])
+    return BlobRef(_digest(record["digest"]), dtype, shape, bundle)
 
 
 def _digest(value: Any) -> str:

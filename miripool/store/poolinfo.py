@@ -18,14 +18,27 @@ if TYPE_CHECKING:
 
     from .storage.contract import Held, Storage
 
-__all__ = ["FORMAT", "INFO", "PIXEL_POLICIES", "PixelPolicy", "PoolInfo", "gone_pool", "name_within", "read_pool_info"]
+__all__ = [
+    "DELTA_FORMAT",
+    "FORMAT",
+    "INFO",
+    "PIXEL_POLICIES",
+    "PixelPolicy",
+    "PoolInfo",
+    "gone_pool",
+    "name_within",
+    "read_pool_info",
+]
 
-FORMAT = 3
+FORMAT = 4
 """Number of a pool folder's format; a reader refuses greater ones.
 
 2: blobs may need others (delta blobs). 3: so may those of arrays below a megabyte, and for all but some pixels; tables
-of long rows are deflated.
+of long rows are deflated. 4: small arrays of one product share a blob.
 """
+
+DELTA_FORMAT = 3
+"""The first with all forms of blobs of one array."""
 
 PixelPolicy = Literal["all", "tagged", "none"]
 

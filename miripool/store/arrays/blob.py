@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .tilelist import PixelList
     from .tilereader import Look
 
-__all__ = ["Blob", "blob_key", "root_cause"]
+__all__ = ["Blob", "Whole", "blob_key", "root_cause"]
 
 _REMEDY = "restore it from a copy of the pool, or from its FITS file, by `miripool repair POOL --from`"
 
@@ -118,7 +118,7 @@ class Blob:
         given_up: Callable[[], MiripoolError | None] | None = None,
     ) -> None:
         self._storage = storage
-        self.key = key or blob_key(ref.digest)
+        self.key = key or blob_key(ref.blob)
         self.ref = ref
         self._what = f"{what}: " if what else ""
         self._given_up = given_up
@@ -414,11 +414,11 @@ class Blob:
         return IntegrityError(f"{self._what}blob {self.where} is damaged: it {how}; {_REMEDY}")
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[TileReader | _Whole]:
+    def _open(self) -> Iterator[TileReader | Whole]:
         with contextlib.ExitStack() as stack:
             part = self._part(stack)
             if part.whole is not None:
-                yield _Whole(part.whole())
+                yield Whole(part.whole())
             else:
                 yield TileReader(self, self._with_owners(part, stack))
 
@@ -494,6 +494,14 @@ class Blob:
 
     @contextlib.contextmanager
     def _open_hdf5(self) -> Iterator[Hdf5File]:
+        with self._opened_hdf5() as (opened, file):
+            found = Hdf5File(self, opened, file)
+            if found.numbers is None:
+                self._refuse_lies(self.ref.nbytes, file.size)
+            yield found
+
+    @contextlib.contextmanager
+    def _opened_hdf5(self) -> Iterator[tuple[Any, OpenFile]]:
         load_hdf5()
         if not self._storage.exists(self.key):  # looked at first: HDF5 would wait for a pipe
             raise self._missing() if self._storage.is_free(self.key) else self.damaged("is not a plain file")
@@ -504,10 +512,7 @@ class Blob:
         except (OSError, ValueError) as error:  # ValueError: it is empty
             raise self.unreadable("can't be opened as HDF5", error) from error
         try:
-            found = Hdf5File(self, opened, file)
-            if found.numbers is None:
-                self._refuse_lies(self.ref.nbytes, file.size)
-            yield found
+            yield opened, file
         except MiripoolError:
             raise
         except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
@@ -532,7 +537,8 @@ class Blob:
     def _missing(self) -> MiripoolError:
         if self._given_up is not None and (meant := self._given_up()) is not None:
             return meant
-        return IntegrityError(f"{self._what}blob {self.where} is missing; {_REMEDY}")
+        name = self._storage.name(self.key)
+        return IntegrityError(f"{self._what}blob {name} is missing; {_REMEDY}")
 
     def unreadable(self, how: str, error: Exception) -> MiripoolError:
         """Say what the system, or HDF5, said of the file.
@@ -557,8 +563,14 @@ class Blob:
         return storage_error(cause, self.where)
 
 
-class _Whole:
-    """Reads parts of a small array that is there as a whole."""
+class Whole:
+    """Reads parts of a small array that is there as a whole; otherwise a `TileReader`.
+
+    Parameters
+    ----------
+    whole : ndarray
+        The array.
+    """
 
     def __init__(self, whole: NDArray[Any]) -> None:
         self._whole = whole
@@ -570,6 +582,7 @@ class _Whole:
         out: NDArray[Any] | None = None,  # noqa: ARG002
         look: Look | None = None,
     ) -> NDArray[Any]:
+        """Give a part."""
         inside: tuple[Any, ...] = tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))
         part = self._whole[(*inside, ...)]
         if look is not None:
@@ -577,9 +590,11 @@ class _Whole:
         return part
 
     def read_many(self, corners: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> Iterator[NDArray[Any]]:
+        """Give some parts."""
         return (self.read(starts, shape) for starts, shape in corners)
 
     def read_pieces(self, choose: Choose | None, *, lend: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
+        """Give all elements."""
         yield self._whole
 
 

@@ -1,4 +1,4 @@
-"""Blobs: one array each in an HDF5 file named by the array's content.
+"""Blobs: HDF5 files named by their content: one array each, or the small arrays of one product.
 
 Only `hdf5file`, `hdf5write` and `delta` speak HDF5.
 
@@ -30,13 +30,14 @@ from ...system.threads import map_bounded
 from ..manifest import BlobRef
 from . import bitshuffle
 from .blob import Blob, blob_key, root_cause
+from .bundle import BundledArray, bundle_with
 from .delta import LEAST_TILED, Relatives, may_share
 from .digest import array_digest, blocks, hasher_of, is_tiled, little_bytes, pieces_in_order
 from .hdf5write import write_delta, write_pixels, write_plain
 from .survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -229,7 +230,7 @@ class BlobStore:
             gathering.wait(self.key(digest))
         path = gathering.workspace(key)
         try:
-            with _writing_errors(path):
+            with _writing_errors(str(path)):
                 is_plain = there or not self._write_delta(path, ref, source, near)
                 if is_plain:
                     write_plain(path, ref, source)
@@ -278,6 +279,77 @@ class BlobStore:
         self._sound.pop(digest, None)
         return ()
 
+    def write_all(
+        self,
+        arrays: Iterable[tuple[BlobRef, ArraySource]],
+        *,
+        near: Mapping[str, Sequence[str]] | None = None,
+        announced: Collection[str] | None = None,
+        gathering: Gathering | None = None,
+    ) -> int:
+        """Write blobs and bundles, as `write` and `write_bundle` do.
+
+        Parameters
+        ----------
+        arrays : iterable of (BlobRef, ArraySource)
+            Of a bundle all of its arrays.
+        near : mapping, keyword-only, optional
+            As for `write`, by digest.
+        announced : collection of str, keyword-only, optional
+            As for `write`.
+        gathering : Gathering, keyword-only, optional
+            As for `write`.
+
+        Returns
+        -------
+        int
+            As for `write`.
+        """
+        bundles: dict[str, list[tuple[BlobRef, ArraySource]]] = {}
+        added = 0
+        for ref, source in arrays:
+            if ref.bundle is not None:
+                bundles.setdefault(ref.bundle, []).append((ref, source))
+                continue
+            others = (near or {}).get(ref.digest, ())
+            added += self.write(ref, source, near=others, announced=announced, gathering=gathering)
+        return added + sum(self.write_bundle(members, gathering=gathering) for members in bundles.values())
+
+    def write_bundle(
+        self, members: Sequence[tuple[BlobRef, ArraySource]], *, gathering: Gathering | None = None
+    ) -> int:
+        """Write a bundle, durably, unless it is there; one that is there and damaged is replaced.
+
+        Parameters
+        ----------
+        members : sequence of (BlobRef, ArraySource)
+            All of its arrays.
+        gathering : Gathering, keyword-only, optional
+            As for `write`.
+
+        Returns
+        -------
+        int
+            As for `write`.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If it could not be written; nothing is left behind.
+        """
+        if gathering is None:
+            with self._storage.gathering() as own:
+                self.write_bundle(members, gathering=own)
+                return sum(own.settle().values())
+        key = self.key(members[0][0].blob)
+        there = gathering.confirm(key)
+        if there and (gathering.knows(key) or all(self.open(ref).is_sound() for ref, _ in members)):
+            return 0
+        with _writing_errors(self._storage.name(key)):
+            data = bundle_with(members)
+        (gathering.replace if there else gathering.put)(key, data)
+        return len(data)
+
     def _write_delta(self, path: Path, ref: BlobRef, source: ArraySource, near: Sequence[str]) -> bool:
         """Write only what others have not, if that is worth while: pixels if few have changed, else tiles."""
         found: list[tuple[str, TileList]] = []
@@ -320,7 +392,7 @@ class BlobStore:
         DiskFull, ReadOnly, StorageError
             If it could not be written.
         """
-        with _writing_errors(path):
+        with _writing_errors(str(path)):
             write_plain(path, ref, source)
 
     def family(self, ref: BlobRef) -> tuple[str, ...]:
@@ -334,7 +406,7 @@ class BlobStore:
         Returns
         -------
         tuple of str
-            Its digest, those of the blobs that have tiles of it, and what these need in turn: a blob that was lost may
+            Its name, those of the blobs that have tiles of it, and what these need in turn: a blob that was lost may
             have been stored again as a delta blob.
 
         Raises
@@ -342,8 +414,8 @@ class BlobStore:
         IntegrityError
             If it is damaged, so that this is not known.
         """
-        if not may_share(ref.shape, ref.dtype):
-            return (ref.digest,)
+        if ref.bundle is not None or not may_share(ref.shape, ref.dtype):
+            return (ref.blob,)
         if known := self._recall(ref.digest):
             return known
         found = {ref.digest: None}  # in order
@@ -402,11 +474,12 @@ class BlobStore:
         Blob
             Nothing is opened yet.
         """
-        return Blob(self._storage, ref, what, given_up=given_up)
+        kind = Blob if ref.bundle is None else BundledArray
+        return kind(self._storage, ref, what, given_up=given_up)
 
 
 @contextlib.contextmanager
-def _writing_errors(path: Path) -> Iterator[None]:
+def _writing_errors(where: str) -> Iterator[None]:
     """Say what HDF5 says of a disk in our words."""
     try:
         yield
@@ -415,5 +488,5 @@ def _writing_errors(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:  # HDF5 reports a full disk as any of them
         cause = root_cause(error)
         if cause is None:
-            raise StorageError(f"blob {path} could not be written ({error})") from error
-        raise storage_error(cause, path) from error
+            raise StorageError(f"blob {where} could not be written ({error})") from error
+        raise storage_error(cause, where) from error
