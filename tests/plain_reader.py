@@ -110,14 +110,16 @@ def _problem(folder: Path, digest: str, seed: int | None) -> str | None:
         return f"manifest {digest} is missing"
     arrays = {}
     for name, blob in _blobs(manifest):
-        path = folder / "blobs" / blob["digest"][:2] / f"{blob['digest']}.h5"
+        # Small arrays of a version share a file, in which each has the name of its digest.
+        file_name = blob.get("bundle", blob["digest"])
+        path = folder / "blobs" / file_name[:2] / f"{file_name}.h5"
         try:
             with h5py.File(path, "r") as file:
-                array = file["data"][...]
+                array = file[blob["digest"] if "bundle" in blob else "data"][...]
         except FileNotFoundError:
-            return f"blob {blob['digest']} of {name} is missing"
-        except OSError as error:
-            return f"blob {blob['digest']} of {name} can't be read ({error})"
+            return f"blob {file_name} of {name} is missing"
+        except (OSError, KeyError) as error:
+            return f"blob {file_name} of {name} can't be read ({error})"
         if (array.dtype, list(array.shape)) != (np.dtype(blob["dtype"]), blob["shape"]):
             return f"blob {blob['digest']} of {name} is {array.dtype} {array.shape}"
         arrays[name] = array

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +46,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         about = json.loads((folder / "pool.json").read_bytes())
-        assert about["format"] <= 3
+        assert about["format"] <= 4
         assert about["digest"] == "xxh3_128"
         self.versions: dict[int, Version] = {}
         for entry in self._entries():
@@ -91,19 +93,24 @@ class Reader:
         data = (self.folder / "manifests" / version.manifest[:2] / f"{version.manifest}.json").read_bytes()
         assert xxhash.xxh3_128_hexdigest(data) == version.manifest
         manifest: dict[str, Any] = json.loads(data)
-        assert manifest["format"] == 1
+        assert manifest["format"] <= 2
         assert canonical(manifest) == data
         return manifest
 
     def blob(self, ref: Mapping[str, Any]) -> Path:
-        return self.folder / "blobs" / ref["digest"][:2] / f"{ref['digest']}.h5"
+        name = ref.get("bundle", ref["digest"])
+        return self.folder / "blobs" / name[:2] / f"{name}.h5"
 
     def array(self, ref: Mapping[str, Any]) -> np.ndarray:
         with h5py.File(self.blob(ref)) as file:
-            data = file["data"]
-            assert data.attrs["digest"] == ref["digest"].encode()
-            assert data.attrs["miripool_blob"] in (1, 2, 3, 4)
-            array = data[...]
+            if "bundle" in ref:
+                assert file.attrs["miripool_blob"] == 5
+                array = file[ref["digest"]][...]
+            else:
+                data = file["data"]
+                assert data.attrs["digest"] == ref["digest"].encode()
+                assert data.attrs["miripool_blob"] in (1, 2, 3, 4)
+                array = data[...]
         array = np.asarray(array).astype(dtype_of(ref["dtype"]), copy=False)
         assert array.shape == tuple(ref["shape"])
         assert digest_of(array, ref) == ref["digest"]
@@ -201,6 +208,18 @@ def tile_list(path: Path, ref: Mapping[str, Any]) -> tuple[dict[str, Any], np.nd
     return json.loads(body[count * kind.itemsize :]), np.frombuffer(body, kind, count)
 
 
+def bundle_list(path: Path) -> tuple[str, bytes, dict[str, tuple[bytes, int, int, int]]]:
+    """Read what stands behind the end of a bundle's HDF5 file: its name, the HDF5 file, and the records."""
+    data = path.read_bytes()
+    name, whole, count, digest, magic = struct.unpack("<16s16sI16s8s", data[-60:])
+    records = data[-60 - 45 * count : -60]
+    assert magic == b"MIRIBNDL"
+    assert xxhash.xxh3_128_digest(data[-60 - 45 * count : -24]) == digest
+    hdf5 = data[: -60 - 45 * count]
+    assert xxhash.xxh3_128_digest(hdf5) == whole
+    return name.hex(), hdf5, {array.hex(): tuple(told) for array, *told in struct.iter_unpack("<16s16sQIB", records)}
+
+
 # What it reads, held against miripool.
 
 
@@ -262,8 +281,8 @@ def test_headers_and_arrays(filled: Pool) -> None:
             if array.dtype.names is None:
                 np.testing.assert_array_equal(array, product[hdu["name"]][...])
             with h5py.File(reader.blob(hdu["data"])) as file:
-                forms.add(int(file["data"].attrs["miripool_blob"]))
-    assert forms == {1, 2, 3, 4}
+                forms.add(int((file if "bundle" in hdu["data"] else file["data"]).attrs["miripool_blob"]))
+    assert forms == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.slow
@@ -354,6 +373,33 @@ def test_tiles(filled: Pool) -> None:
             data = reader.blob(ref).read_bytes()
             assert data[int(own["offset"]) : int(own["offset"]) + int(own["size"])] == chunk
             assert int.from_bytes(chunk[:8], "big") == np.prod(chunks) * np.dtype(ref["dtype"]).itemsize
+
+
+@pytest.mark.slow
+def test_bundles(filled: Pool) -> None:
+    """Each array of a bundle is found by the list, and the bundle has the name of its arrays."""
+    reader = Reader(folder_of(filled))
+    codes = set()
+    for version in (v for v in reader.versions.values() if not v.is_removed):
+        refs = [hdu["data"] for hdu in reader.manifest(version)["hdus"] if "bundle" in hdu.get("data", {})]
+        if not refs:
+            continue
+        assert len({ref["bundle"] for ref in refs}) == 1
+        name, hdf5, records = bundle_list(reader.blob(refs[0]))
+        small = sorted({ref["digest"] for ref in refs})
+        assert list(records) == small
+        assert name == refs[0]["bundle"] == xxhash.xxh3_128_hexdigest(canonical({"bundle": small}))
+        for ref in refs:
+            array = reader.array(ref)
+            digest, offset, size, code = records[ref["digest"]]
+            assert xxhash.xxh3_128_digest(little(array)) == digest
+            part = hdf5[offset : offset + size]
+            if code == 2:
+                assert int.from_bytes(part[:8], "big") == array.nbytes
+            else:
+                assert (zlib.decompress(part) if code else part) == little(array)
+            codes.add(code)
+    assert codes == {0, 1, 2}
 
 
 @pytest.mark.slow

@@ -100,6 +100,10 @@ def fill(pool: Pool, folder: Path) -> None:
             noise[:, 2:, 5, 5:7] += value
             noise[1, 0, 30, 50] += value
             pool.save(Ramp(CARDS | {"SUBSIZE1": 60, "SUBSIZE2": 40}, {"SCI": noise, "LOG": log}, name="pixels"))
+    if FORMAT > 3:  # the small arrays of two products are the same, and in one blob
+        flags = np.arange(2048, dtype="u4").reshape(32, 64) % 5
+        for name in ("bundled", "bundled, too"):
+            pool.save(Product(CARDS, {"LOG": log, "FLAGS": flags, "TAB": table}, name=name))
     pool.untag("größer 1", "RateInts/small")
     pool.remove("Rate/three@0")
     pool.remove("Rate/three@2")
