@@ -49,6 +49,11 @@ def file_of(blob: Any) -> Path:
     return path
 
 
+def dataset_of(blob: Any) -> str:
+    """Give the path of a blob's array within its HDF5 file."""
+    return "data" if blob.ref.bundle is None else blob.ref.digest
+
+
 def blob_at(path: Path, ref: BlobRef) -> Blob:
     """Give the blob in a file, which is below the folders of a pool."""
     return Blob(LocalStorage(path.parents[2]), ref, key="/".join(path.parts[-3:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,14 @@ def test_the_same_arrays_give_the_same_file() -> None:
         assert file.attrs["miripool_blob"] == 5
         assert file[members[0][0].digest].compression == "gzip"
         assert file[members[1][0].digest].chunks is None
+
+
+def test_threads_make_the_same_bundle_at_once() -> None:
+    members = bundled([LOG, TIMES, FLAGS])
+    given = {ref.digest: array for ref, array in members}
+    with ThreadPoolExecutor(8) as executor:
+        made = executor.map(lambda _: bundle_bytes(members[0][0].blob, given), range(100))
+        assert len(set(made)) == 1
 
 
 def test_who_is_in_a_bundle() -> None:

@@ -42,7 +42,7 @@ def blob_of(pool: Pool, ref: str, dataset: str) -> Path:
 
 def form_of(pool: Pool, ref: str, dataset: str) -> int:
     with h5py.File(blob_of(pool, ref, dataset)) as file:
-        return int((file["data"] if "data" in file else file).attrs["miripool_blob"])
+        return int(file.get("data", file).attrs["miripool_blob"])
 
 
 def test_today_s_format_is_among_them() -> None:

@@ -13,6 +13,7 @@ A file of which the list is damaged is read by HDF5.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import struct
 import zlib
@@ -55,6 +56,10 @@ _LEVEL = 4
 
 _FIRST = 1 << 12
 """Bytes at the end that are read at once: the lists of up to 90 arrays are shorter."""
+
+
+_numbers = itertools.count()
+"""Of files in memory: HDF5 takes two that are open under one name, by two threads, for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def bundle_bytes(name: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     load_hdf5()
     import h5py
 
-    file = h5py.h5f.create(name.encode(), h5py.h5f.ACC_TRUNC, *_file_properties())
+    file = h5py.h5f.create(b"bundle %d" % next(_numbers), h5py.h5f.ACC_TRUNC, *_file_properties())
     try:
         root = h5py.h5g.open(file, b"/")
         form = np.array(BUNDLE_FORMAT, "<u1")
