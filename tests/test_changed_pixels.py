@@ -34,7 +34,7 @@ from miripool.store.arrays.blobs import BlobStore
 from miripool.store.arrays.changedpixels import are_runs, count_runs, places_of, runs_of
 from miripool.store.arrays.hdf5file import DEFLATED_FORMAT, NEWEST_FORMAT, PIXEL_FORMAT
 from miripool.store.arrays.tilelist import PixelList, TileList, write_tile_list
-from miripool.store.poolinfo import FORMAT
+from miripool.store.poolinfo import DELTA_FORMAT, FORMAT
 from miripool.store.storage.local import LocalStorage
 from miripool.store.storage.memory import MemoryStorage
 
@@ -281,7 +281,7 @@ def test_the_format_of_an_older_pool_is_raised(home: Home, monkeypatch: pytest.M
             else:
                 pool.save(Product({}, {"ASDF": log_of(30_000)}, name="log"))
             assert verify(pool, level="full").findings == []
-        assert json.loads(path.read_text())["format"] == FORMAT == 3
+        assert json.loads(path.read_text())["format"] == DELTA_FORMAT == 3
 
 
 def test_where_there_are_no_files() -> None:

@@ -40,7 +40,7 @@ from miripool.store.arrays.openfile import DescriptorFile
 from miripool.store.arrays.tilelist import read_tile_list, write_tile_list
 from miripool.store.manifest import BlobRef
 from miripool.store.poolfolder import list_folder
-from miripool.store.poolinfo import FORMAT
+from miripool.store.poolinfo import DELTA_FORMAT, FORMAT
 from miripool.store.storage.local import LocalStorage
 
 SHAPE = (2, 5, 96, 80)
@@ -258,7 +258,7 @@ def test_the_format_of_an_older_pool_is_raised(home: Home) -> None:
         save(pool, base)
         assert json.loads(path.read_text())["format"] == 1
         assert owners(save(pool, changed(base, (0, 5, 5))))
-    assert json.loads(path.read_text())["format"] == FORMAT == 3
+    assert json.loads(path.read_text())["format"] == DELTA_FORMAT == 3
 
 
 # HDF5 tools
