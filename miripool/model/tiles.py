@@ -224,7 +224,7 @@ class Slab:
 def slabs(
     shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, *, slab_bytes: int | None = None
 ) -> Iterator[Slab]:
-    """Cut an array into slabs of tiles, along the rows (last axis but one).
+    """Cut an array into slabs of tiles, along the rows (last axis but one), or along integrations if these are small.
 
     Parameters
     ----------
@@ -251,16 +251,27 @@ def _kept_slabs(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, 
 
 def _cut(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, slab_bytes: int) -> Iterator[Slab]:
     steps = grid(shape, chunks)
-    band_axis = max(0, len(shape) - 2)
-    row_bytes = math.prod(chunks[:band_axis]) * math.prod(shape[band_axis + 1 :]) * itemsize
-    bands = max(1, slab_bytes // max(1, row_bytes * chunks[band_axis]))
-    for outer in itertools.product(*(range(n) for n in steps[:band_axis])):
-        for first in range(0, steps[band_axis], bands):
-            rows = range(first, min(first + bands, steps[band_axis]))
-            places = itertools.product(rows, *(range(n) for n in steps[band_axis + 1 :]))
+    axis = _cut_axis(shape, chunks, itemsize, slab_bytes)
+    row_bytes = math.prod(chunks[:axis]) * math.prod(shape[axis + 1 :]) * itemsize
+    bands = max(1, slab_bytes // max(1, row_bytes * chunks[axis]))
+    for outer in itertools.product(*(range(n) for n in steps[:axis])):
+        for first in range(0, steps[axis], bands):
+            rows = range(first, min(first + bands, steps[axis]))
+            places = itertools.product(rows, *(range(n) for n in steps[axis + 1 :]))
             tiles = tuple(tile_at((*outer, *place), shape, chunks) for place in places)
             corners = zip(tiles[0].inside, tiles[-1].inside, strict=True)
             yield Slab(tuple(slice(low.start, high.stop) for low, high in corners), tiles)
+
+
+def _cut_axis(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, slab_bytes: int) -> int:
+    """Find the axis along which slabs are cut: the last but one, or the first of which two steps fit into a slab.
+
+    Many small integrations are one slab: each of its own would keep threads, and Python, busier than the coder.
+    """
+    axis = max(0, len(shape) - 2)
+    while axis and 2 * math.prod(chunks[:axis]) * math.prod(shape[axis:]) * itemsize <= slab_bytes:
+        axis -= 1
+    return axis
 
 
 def put_tiles(parts: NDArray[Any], tiles: Sequence[Tile], target: NDArray[Any], starts: tuple[int, ...]) -> None:

@@ -56,6 +56,9 @@ The ASDF logs of the real SUB64 exposure take 8 instead of 29 KB each.
 _MOST_DEFLATED = 1 << 19
 """Bytes beyond which a table is not: it is read as a whole. Deflated by 1032 at most, it never looks like a lie."""
 
+_DEFLATE_LEVEL = 4
+"""That of h5py."""
+
 _AHEAD_BYTES = 1 << 23
 """Bytes that are written between two hints to the system."""
 
@@ -107,19 +110,18 @@ def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
         small = math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES
         if small or not ref.shape or little.itemsize > _MAX_CODED or is_deflated(ref):
             whole = np.asarray(source[...]).astype(little, copy=False)
-            how = {"chunks": ref.shape, "compression": "gzip"} if is_deflated(ref) else {}
-            data = file.create_dataset("data", ref.shape, little, data=whole, **how)
+            data = _stored(file, b"data", whole, deflated=is_deflated(ref))
             digests, tiles = np.frombuffer(tile_digest(whole), np.uint8).reshape(1, 16), None
         else:
             chunks = tile_shape(ref.shape, little.itemsize)
-            data = _chunked(file, "data", ref, chunks)
+            data = _chunked(file, b"data", ref, chunks)
             records = np.zeros(math.prod(grid(ref.shape, chunks)), record_type(little))
-            _write_tiles(data, source, records)
+            _write_tiles(file, data, chunks, source, records)
             tiles = TileList(chunks, records)
             digests = _digests(tiles)
         _name(data, ref, DEFLATED_FORMAT if is_deflated(ref) else FORMAT)
-        kept = file.create_dataset("tile_digests", data=digests)
-        file.flush()  # while all objects are held: a write that fails as one is let go of raises no error
+        kept = _stored(file, b"tile_digests", digests)
+        _flush(file)  # while all objects are held: a write that fails as one is let go of raises no error
         del kept
     if tiles is not None:
         write_tile_list(path, ref, tiles)
@@ -155,8 +157,8 @@ def write_delta(path: Path, ref: BlobRef, source: ArraySource, relatives: Relati
         return False
     records = np.zeros(math.prod(grid(ref.shape, chunks)), record_type(little, delta=True))
     with _writing(path) as file:
-        own = _chunked(file, "tiles", ref, chunks)
-        found = _write_tiles(own, source, records, relatives)
+        own = _chunked(file, b"tiles", ref, chunks)
+        found = _write_tiles(file, own, chunks, source, records, relatives)
         if found is None:
             return False
         owners, records["owner"] = _owners(relatives, found)
@@ -164,7 +166,7 @@ def write_delta(path: Path, ref: BlobRef, source: ArraySource, relatives: Relati
         data = _map(file, ref, tiles)
         _name(data, ref, DELTA_FORMAT)
         kept = _share(file, tiles)
-        file.flush()
+        _flush(file)
         del kept
     write_tile_list(path, ref, tiles)
     return True
@@ -198,19 +200,19 @@ def write_pixels(path: Path, ref: BlobRef, source: ArraySource, relatives: Relat
     records = np.zeros(math.prod(grid(part.shape, chunks)), record_type(part.dtype))
     owners, changes.records["owner"] = _owners(relatives, changes.bases)
     with _writing(path) as file:
-        own = _chunked(file, "tiles", ref, relatives.chunks)  # none of them is stored
-        pixels = _chunked(file, "pixels", part, chunks)
-        _write_tiles(pixels, packed, records)
+        own = _chunked(file, b"tiles", ref, relatives.chunks)  # none of them is stored
+        pixels = _chunked(file, b"pixels", part, chunks)
+        _write_tiles(file, pixels, chunks, packed, records)
         few = PixelList(changes.runs, chunks, records[[name for name, _ in PIXEL_RECORD]].astype(PIXEL_RECORD))
         tiles = TileList(relatives.chunks, changes.records, owners, few)
         _name(_map(file, ref, tiles), ref, PIXEL_FORMAT)
         kept = [
             own,
             *_share(file, tiles),
-            file.create_dataset("runs", data=changes.runs.astype("<u4")),
-            file.create_dataset("pixel_digests", data=_digests(few)),
+            _stored(file, b"runs", changes.runs.astype("<u4")),
+            _stored(file, b"pixel_digests", _digests(few)),
         ]
-        file.flush()
+        _flush(file)
         del kept
     write_tile_list(path, ref, tiles)
 
@@ -226,34 +228,65 @@ def _owners(relatives: Relatives, found: NDArray[np.int64]) -> tuple[tuple[str, 
     return tuple(relatives.digests[number] for number in used), place[found]
 
 
-def _share(file: h5py.File, tiles: TileList) -> list[h5py.Dataset]:
+def _share(file: h5py.h5f.FileID, tiles: TileList) -> list[h5py.h5d.DatasetID]:
     """Say which blobs have the tiles, and what these hold."""
     return [
-        file.create_dataset("tile_digests", data=_digests(tiles)),
-        file.create_dataset("tile_owners", data=tiles.numbers.astype("<u2")),
-        file.create_dataset("owners", data=np.array(tiles.owners, "S32")),
+        _stored(file, b"tile_digests", _digests(tiles)),
+        _stored(file, b"tile_owners", tiles.numbers.astype("<u2")),
+        _stored(file, b"owners", np.array(tiles.owners, "S32")),
     ]
 
 
-def _chunked(file: h5py.File, name: str, ref: BlobRef, chunks: tuple[int, ...]) -> h5py.Dataset:
-    import hdf5plugin
+def _chunked(file: h5py.h5f.FileID, name: bytes, ref: BlobRef, chunks: tuple[int, ...]) -> h5py.h5d.DatasetID:
+    import h5py
 
     little = ref.dtype.newbyteorder("<")
-    block = bitshuffle.block_of(math.prod(chunks), little.itemsize)
-    coded = hdf5plugin.Bitshuffle(nelems=block, cname="lz4")
-    return file.create_dataset(name, ref.shape, little, chunks=chunks, fillvalue=None, **coded)
+    space, kind = h5py.h5s.create_simple(ref.shape), h5py.h5t.py_create(little, logical=True)
+    return h5py.h5d.create(file, name, kind, space, _coded(chunks, little.itemsize))
 
 
-def _name(data: h5py.Dataset, ref: BlobRef, number: int) -> None:
-    data.attrs["miripool_blob"] = number
-    data.attrs["digest"] = np.bytes_(ref.digest)
+@functools.lru_cache(maxsize=64)
+def _coded(chunks: tuple[int, ...], element: int) -> Any:
+    """Say how a dataset is stored in coded chunks. h5py's own way to say it takes longer than HDF5 to make the file."""
+    import h5py
+    import hdf5plugin
+
+    coded = hdf5plugin.Bitshuffle(nelems=bitshuffle.block_of(math.prod(chunks), element), cname="lz4")
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk(chunks)
+    made.set_filter(coded.filter_id, h5py.h5z.FLAG_OPTIONAL, coded.filter_options)
+    made.set_obj_track_times(False)
+    return made
+
+
+def _name(data: h5py.h5d.DatasetID, ref: BlobRef, number: int) -> None:
+    import h5py
+
+    for name, value in ((b"miripool_blob", np.array(number)), (b"digest", np.array(ref.digest, "S32"))):
+        kind = h5py.h5t.py_create(value.dtype, logical=True)
+        h5py.h5a.create(data, name, kind, h5py.h5s.create_simple(())).write(value, kind)
+
+
+def _stored(file: h5py.h5f.FileID, name: bytes, value: NDArray[Any], *, deflated: bool = False) -> h5py.h5d.DatasetID:
+    """Store an array as a whole."""
+    import h5py
+
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how.set_obj_track_times(False)
+    if deflated:
+        how.set_chunk(value.shape)
+        how.set_deflate(_DEFLATE_LEVEL)
+    space, kind = h5py.h5s.create_simple(value.shape), h5py.h5t.py_create(value.dtype, logical=True)
+    made = h5py.h5d.create(file, name, kind, space, how)
+    made.write(h5py.h5s.ALL, h5py.h5s.ALL, value)
+    return made
 
 
 def _digests(tiles: TileList | PixelList) -> NDArray[np.uint8]:
     return np.stack([np.frombuffer(digest, np.uint8) for digest in tiles.records["digest"].tolist()])
 
 
-def _map(file: h5py.File, ref: BlobRef, tiles: TileList) -> h5py.Dataset:
+def _map(file: h5py.h5f.FileID, ref: BlobRef, tiles: TileList) -> h5py.h5d.DatasetID:
     """Make the virtual dataset over all tiles; what of it is missing reads as NaN, where there is such a thing."""
     import h5py
 
@@ -265,7 +298,7 @@ def _map(file: h5py.File, ref: BlobRef, tiles: TileList) -> h5py.Dataset:
     for mapping in mappings(ref.shape, tiles.chunks, tiles.owners, tiles.numbers, runs):
         made.set_virtual(mapping.space, mapping.file, mapping.dataset, mapping.source)
     space = h5py.h5s.create_simple(ref.shape)
-    return h5py.Dataset(h5py.h5d.create(file.id, b"data", h5py.h5t.py_create(little), space, made))
+    return h5py.h5d.create(file, b"data", h5py.h5t.py_create(little), space, made)
 
 
 def _is_promising(ref: BlobRef, source: ArraySource, relatives: Relatives) -> bool:
@@ -280,7 +313,7 @@ def _is_promising(ref: BlobRef, source: ArraySource, relatives: Relatives) -> bo
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[h5py.File]:
+def _writing(path: Path) -> Iterator[h5py.h5f.FileID]:
     """Make an HDF5 file. After an error what HDF5 still wants to write goes nowhere: the file is of no use any more.
 
     It would try again, as its objects are let go of one by one, and each time tell the user that it could not.
@@ -288,8 +321,8 @@ def _writing(path: Path) -> Iterator[h5py.File]:
     load_hdf5()
     import h5py
 
-    file = h5py.File(path, "w", libver=("v110", "v110"))
-    descriptor = file.id.get_vfd_handle()
+    file = h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, *_file_lists())
+    descriptor = file.get_vfd_handle()
     try:
         yield file
         file.close()
@@ -302,14 +335,40 @@ def _writing(path: Path) -> Iterator[h5py.File]:
         raise
 
 
+@functools.cache
+def _file_lists() -> tuple[Any, Any]:
+    """Say how files are created and accessed. h5py's own way to say it takes longer than HDF5 to make the file."""
+    import h5py
+
+    created = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    created.set_obj_track_times(False)
+    accessed = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    accessed.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    accessed.set_fclose_degree(h5py.h5f.CLOSE_STRONG)  # with all of its objects
+    return created, accessed
+
+
+def _flush(file: h5py.h5f.FileID) -> None:
+    import h5py
+
+    h5py.h5f.flush(file)
+
+
 def _write_tiles(
-    data: h5py.Dataset, source: ArraySource, records: NDArray[Any], relatives: Relatives | None = None
+    file: h5py.h5f.FileID,
+    data: h5py.h5d.DatasetID,
+    chunks: tuple[int, ...],
+    source: ArraySource,
+    records: NDArray[Any],
+    relatives: Relatives | None = None,
 ) -> NDArray[np.int64] | None:
     """Write the tiles that no relative has, and all records.
 
     Gives for each tile which relative has it, -1 for none; None as soon as it is clear that most of them have changed.
     """
-    shape, chunks, dtype = data.shape, data.chunks, data.dtype
+    import h5py
+
+    shape, dtype = data.shape, data.dtype
     owners = np.full(len(records), -1)
     most = len(records) * (1 - LEAST_SHARED) if relatives is not None else len(records)
     written = 0
@@ -331,22 +390,22 @@ def _write_tiles(
         coded = bitshuffle.compress(whole, own, room) if direct else [parts[i].copy() for i in own]
         return [slab.tiles[i] for i in own], coded, room
 
-    ahead = _Ahead(data.file.id.get_vfd_handle())
+    ahead = _Ahead(file.get_vfd_handle())
     for own, coded, room in map_bounded(code, slabs(shape, chunks, dtype.itemsize)):
         written += len(own)
         if written > most:
             return None
         for tile, elements in zip(own, coded, strict=True):
             if direct:
-                data.id.write_direct_chunk(tile.start, elements)
+                data.write_direct_chunk(tile.start, elements)
             else:
-                data[tile.inside] = elements
+                h5py.Dataset(data)[tile.inside] = elements
             ahead.wrote(elements.nbytes)
         spare.append(room)
-    data.file.flush()  # by now HDF5 knows where it puts them
+    _flush(file)  # by now HDF5 knows where it puts them
     ahead.end()
     found: list[Any] = []
-    data.id.chunk_iter(found.append)  # asked for one by one, each would be looked for among all
+    data.chunk_iter(found.append)  # asked for one by one, each would be looked for among all
     starts = np.array([chunk.chunk_offset for chunk in found], np.int64).reshape(-1, len(shape))
     numbers = np.ravel_multi_index(tuple((starts // chunks).T), grid(shape, chunks))
     records["offset"][numbers] = [chunk.byte_offset for chunk in found]
