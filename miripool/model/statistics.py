@@ -163,13 +163,14 @@ class Accumulator:
         Count the elements that are not zero (data quality arrays).
     """
 
-    __slots__ = ("_flagged", "_flags", "_m2", "_max", "_mean", "_min", "_n", "_nan", "_numbers")
+    __slots__ = ("_flagged", "_flags", "_m2", "_max", "_mean", "_min", "_n", "_nan", "_numbers", "_pilot")
 
     def __init__(self, *, flags: bool = False) -> None:
         self._flags = flags
         self._n = self._nan = self._flagged = 0
         self._numbers = 0
         self._mean = self._m2 = 0.0
+        self._pilot = 0.0  # is taken off all elements, so that those of the next step do not cancel as the last did
         self._min = math.inf
         self._max = -math.inf
 
@@ -219,14 +220,16 @@ class Accumulator:
             self._merge_moments(part.size, low, 0.0)
             return
         with np.errstate(invalid="ignore", over="ignore"):
-            total, squares = _sums(part)
-            mean = total / part.size
+            total, squares = _sums(part, self._pilot)
+            mean = self._pilot + total / part.size
             if not math.isfinite(mean):  # the sum is beyond float64, or there are infinities
                 mean = float((part.astype(np.float64) / part.size).sum())
-            m2 = squares - total * mean
+            m2 = squares - total * (total / part.size)
             if not m2 > _CANCELLED * squares:
                 left, m2 = _sums(part, mean)  # what the mean's own rounding has left
                 m2 -= min(m2, left / part.size * left)
+                if math.isfinite(mean):
+                    self._pilot = mean if part.dtype.kind == "f" else float(round(mean))
             self._merge_moments(part.size, mean, m2)
 
     def _merge_moments(self, n: int, mean: float, m2: float) -> None:
