@@ -142,6 +142,27 @@ def test_few_digits_are_lost_at_any_mean(mean: float, dtype: str) -> None:
     assert found.std == pytest.approx(float(precise.std()), rel=2e-12)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u2", "i1"])
+def test_few_digits_are_lost_where_means_jump(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    means = (0, 100) if dtype == "i1" else (20_000, 20_050, 300, 60_000)
+    parts = [rng.normal(mean, 5, _BLOCK) for mean in means]
+    numbers = np.concatenate(parts).astype(dtype)
+    found = summarise(numbers)
+    precise = numbers.astype(np.longdouble)
+    assert found.mean == pytest.approx(float(precise.mean()), rel=1e-14)
+    assert found.std == pytest.approx(float(precise.std()), rel=2e-12)
+
+
+def test_sums_of_bytes_are_exact() -> None:
+    numbers = np.full(_BLOCK + 300, 255, np.uint8)
+    numbers[::7] = 254
+    found, exact = summarise(numbers), [int(n) for n in numbers[:7]]
+    assert found.mean == pytest.approx(float(numbers.astype(np.longdouble).mean()), rel=1e-15)
+    assert (found.min, found.max) == (min(exact), max(exact))
+    assert found.std == pytest.approx(float(numbers.astype(np.longdouble).std()), rel=1e-14)
+
+
 @pytest.mark.parametrize("value", [0, 1, -7, 65535, 1e30, 0.1])
 def test_a_constant_is_its_own_mean(value: float) -> None:
     assert summarise(np.full(_BLOCK + 9, value)) == Statistics(value, value, value, 0.0, _BLOCK + 9, 0)

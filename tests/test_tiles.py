@@ -131,6 +131,15 @@ def test_cutting_gives_each_tile_once_and_reads_each_element_once(case: tuple[An
     assert (source.counts == 1).all()
 
 
+def test_small_integrations_are_cut_together() -> None:
+    assert len(list(slabs((5, 20, 64, 72), (1, 20, 16, 72), 4))) == 1
+    shape, chunks = (7, 2, 4, 8, 8), (1, 1, 4, 4, 8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SLAB_BYTES", 3 * 2 * 4 * 8 * 8 * 8)
+        found = [slab.inside[0] for slab in slabs(shape, chunks, 8)]
+    assert found == [slice(0, 3), slice(3, 6), slice(6, 7)]
+
+
 def test_cutting_keeps_a_slab_in_memory() -> None:
     shape, chunks = (3, 4, 64, 32), (1, 4, 8, 8)
     with pytest.MonkeyPatch.context() as patch:

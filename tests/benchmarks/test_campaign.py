@@ -91,7 +91,7 @@ def test_full_exposure(own_home: Home, tmp_path: Path, figure: Callable[..., Non
     figure("the same: memory of the process", memory / 1e6, "GB")
     assert seconds <= 15
     assert grown / size <= 1.25
-    assert memory < 1.5e6
+    assert memory < 0.6e6
 
 
 @dataclass(frozen=True)
