@@ -286,7 +286,8 @@ def test_something_else_in_the_place_of_a_blob(pool: Pool, tmp_path: Path) -> No
         assert not verify(pool, level="quick").is_whole
         (step,) = [step for step in repair(pool, [copy]) if step.what == "blob"]
         assert step.healed
-        assert verify(pool, level="full").findings == []
+        # The save that was refused may have left its manifest, which gc deletes.
+        assert {finding.where for finding in verify(pool, level="full").findings} <= {"blobs and manifests"}
 
 
 @pytest.mark.slow
