@@ -6,7 +6,8 @@ from typing import Any
 
 from miripool.pool import save
 from miripool.pool.core import HasCore, core_of
-from miripool.pool.saving import Prepared, Saved, prepare, write_ahead
+from miripool.pool.prepared import Prepared, prepare, write_ahead
+from miripool.pool.saving import Saved
 
 
 class Ahead:
@@ -21,7 +22,9 @@ class Ahead:
         self._ticket = self._core.archive.notes.ticket()
         self.prepared: Prepared = prepare(self._core.archive, product, name=product.name, history=())
         try:
-            write_ahead(self._core.archive, rows, self.prepared, self._ticket)
+            with self._core.archive.gathering() as gathering:
+                write_ahead(self._core.archive, rows, self.prepared, self._ticket, gathering=gathering)
+                gathering.settle()
         except BaseException:
             self.close()
             raise

@@ -26,7 +26,7 @@ from miripool.pool import save as saving
 from miripool.pool import storing as storing_module
 from miripool.pool.core import Core, core_of
 from miripool.pool.ingest import Outcome, ingest
-from miripool.pool.saving import ArraysElsewhere
+from miripool.pool.prepared import ArraysElsewhere
 from miripool.pool.storing import Stored, StoreJob, store_elsewhere
 from miripool.store.archive import archive_at
 from miripool.system.threads import workers_of
@@ -176,7 +176,9 @@ def job_of(pool: Pool, path: Path, *names: str) -> StoreJob:
 
 def store(pool: Pool, job: StoreJob, executor: Executor | None = None) -> Stored:
     place = str(pool.path), pool.id
-    return executor.submit(store_elsewhere, *place, job).result() if executor else store_elsewhere(*place, job)
+    done = executor.submit(store_elsewhere, *place, [job]).result() if executor else store_elsewhere(*place, [job])
+    (stored,) = done
+    return stored
 
 
 @pytest.mark.slow
@@ -303,7 +305,7 @@ def test_a_folder_that_is_no_such_pool_there(pool: Pool, tmp_path: Path) -> None
     with pytest.raises(PoolNotFound, match=r"another pool at .* on host"):
         archive_at(str(pool.path), "00000000-0000-0000-0000-000000000000")
     job = job_of(pool, images(tmp_path, 1)[0])
-    assert isinstance(store_elsewhere(str(tmp_path), pool.id, job).error, PoolNotFound)
+    assert [type(s.error) for s in store_elsewhere(str(tmp_path), pool.id, [job, job])] == [PoolNotFound] * 2
 
 
 # What is known

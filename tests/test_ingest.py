@@ -1,16 +1,27 @@
 from __future__ import annotations
 
+import random
+import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import homes
+import numpy as np
 import pytest
 from homes import write_image
 from replay import assert_index_is_journal
 
-from miripool import Pool
+from miripool import Pool, RateInts
 from miripool.errors import Conflict, FileMissing, FormatError
+from miripool.formats import layout_of, read_fits
+from miripool.maintenance.verify import verify
+from miripool.pool import batch
 from miripool.pool import save as saving
+from miripool.pool.commit import Committer
+from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
 from miripool.store.manifest import Manifest
 
@@ -100,12 +111,14 @@ def test_a_mistake_of_ours_with_one_file_does_not_stop_the_others(
 
 
 def test_an_interruption_leaves_no_note(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four versions of one track: each by an entry of its own."""
+
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     outcomes = ingest(pool, images(tmp_path), jobs=2)
     assert next(outcomes).version == 0
-    monkeypatch.setattr(saving, "commit", interrupted)
+    monkeypatch.setattr(saving, "save_each", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)
     monkeypatch.undo()
@@ -136,3 +149,166 @@ def test_a_large_file_that_is_no_fits_is_refused_by_its_first_card(pool: Pool, t
     (outcome,) = pool.ingest(tmp_path / "large.fits")
     assert "does not begin with SIMPLE" in str(outcome.message)
     assert time.monotonic() - began < 5
+
+
+# Many files by one entry
+
+
+def small(folder: Path, count: int) -> list[Path]:
+    """Files of different products."""
+    return [write_image(folder / f"n{i}.fits", {"NGROUPS": i}) for i in range(count)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_files_make_one_entry(pool: Pool, tmp_path: Path, jobs: int) -> None:
+    files = small(tmp_path, 20)
+    outcomes = list(ingest(pool, files, jobs=jobs, tag="t"))
+    assert [(o.path, o.status, o.urn) for o in outcomes] == [
+        (path, "new", f"urn:jpl8:Product:{i}") for i, path in enumerate(files)
+    ]
+    assert core_of(pool).archive.journal.last() <= (0 if jobs == 1 else 19)
+    assert len(pool.tagged("t")) == 20
+    for outcome, path in zip(outcomes, files, strict=True):
+        assert pool.ref(str(outcome.urn)).to_fits(tmp_path / "out", overwrite=True).read_bytes() == path.read_bytes()
+    assert_index_is_journal(pool)
+    # What is there already gets another tag by one entry, too.
+    last = core_of(pool).archive.journal.last()
+    assert {o.status for o in ingest(pool, files, jobs=1, tag="u")} == {"unchanged"}
+    assert (core_of(pool).archive.journal.last(), len(pool.tagged("u"))) == (last + 1, 20)
+    assert_index_is_journal(pool)
+
+
+def test_an_outcome_is_given_when_its_entry_is_there(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_MOST_FILES", 3)
+    journal = core_of(pool).archive.journal
+    for number, outcome in enumerate(ingest(pool, small(tmp_path, 7))):
+        entry = journal.read(number // 3)
+        assert f"urn:jpl8:Product:{entry.saves[number % 3].serial}" == outcome.urn
+    assert [len(journal.read(n).saves) for n in range(journal.last() + 1)] == [3, 3, 1]
+
+
+def test_a_batch_ends_by_bytes(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = small(tmp_path, 4)
+    monkeypatch.setattr(batch, "_MOST_BYTES", 2 * files[0].stat().st_size)
+    list(ingest(pool, files))
+    journal = core_of(pool).archive.journal
+    assert [len(journal.read(n).saves) for n in range(journal.last() + 1)] == [2, 2]
+
+
+class Held(ThreadPoolExecutor):
+    """Does its last piece of work only when it is let."""
+
+    def __init__(self, held: int) -> None:
+        super().__init__(1)
+        self.let = threading.Event()
+        self._left = held
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._left -= 1
+        if self._left:
+            return super().submit(fn, *args, **kwargs)
+
+        def wait() -> Any:
+            assert self.let.wait(60)
+            return fn(*args, **kwargs)
+
+        return super().submit(wait)
+
+
+def test_a_slow_file_does_not_keep_those_before_it_waiting(pool: Pool, tmp_path: Path) -> None:
+    files = small(tmp_path, 4)
+    with Held(4) as executor, closing(ingest(pool, files, executor=executor)) as outcomes:  # type: ignore[type-var]
+        assert [next(outcomes).path for _ in range(3)] == files[:3]
+        assert core_of(pool).archive.journal.last() >= 0
+        executor.let.set()
+        assert [o.path for o in outcomes] == files[3:]
+    assert_index_is_journal(pool)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_later_version_in_one_call_shares_tiles(pool: Pool, tmp_path: Path, jobs: int) -> None:
+    """Also with more jobs than one: it waits until the version before it is there."""
+    values = np.random.default_rng(1).normal(size=(1, 4, 300, 320)).astype("f4")
+    files = []
+    for version in range(3):
+        values[0, :, 5, version] = version
+        files.append(write_image(tmp_path / str(version) / "x_ramp.fits", data=values))
+    outcomes = list(ingest(pool, files, jobs=jobs, pixels=False))
+    assert [o.version for o in outcomes] == [0, 1, 2]
+    assert max(o.stored_bytes for o in outcomes[1:]) < outcomes[0].stored_bytes / 5
+    assert_index_is_journal(pool)
+
+
+def test_products_of_two_exposures_under_one_name_in_a_batch(pool: Pool, tmp_path: Path) -> None:
+    cards = {"DETECTOR": "MIRIMAGE", "DATE-OBS": "2026-01-02", "TIME-OBS": "03:04:05"}
+    files = [
+        write_image(tmp_path / "a_rate.fits", {**cards, "OBS_ID": "1"}),
+        write_image(tmp_path / "a_rateints.fits", {**cards, "OBS_ID": "2"}, np.ones((2, 3, 4), "f4")),
+        write_image(tmp_path / "a_ramp.fits", {**cards, "TIME-OBS": "03:04:09", "OBS_ID": "1"}, np.ones((1, 2, 3, 4))),
+        write_image(tmp_path / "b_rate.fits", {**cards, "OBS_ID": "2"}),
+    ]
+    outcomes = list(ingest(pool, files, pixels=False))
+    assert [o.status for o in outcomes] == ["new", "failed", "failed", "new"]
+    assert "OBS_ID is 2, in the pool 1" in str(outcomes[1].error)
+    assert "TIME-OBS is 03:04:09, in the pool 03:04:05" in str(outcomes[2].error)
+    assert_index_is_journal(pool)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_the_database_refuses_fails_alone(pool: Pool, tmp_path: Path, jobs: int) -> None:
+    files = small(tmp_path, 6)
+    text = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))
+    files.insert(3, write_image(tmp_path / "refused.fits", {"OBS_ID": text}))
+    outcomes = list(ingest(pool, files, jobs=jobs, tag="t"))
+    assert [o.status for o in outcomes] == ["new"] * 3 + ["failed"] + ["new"] * 3
+    assert "maximum size" in str(outcomes[3].error)
+    assert len(pool.tagged("t")) == 6
+    assert list((pool.path / "pending").glob("*")) == []
+    assert_index_is_journal(pool)
+    assert [finding.what for finding in verify(pool, level="full").findings] == ["note"]  # its manifest is gc's
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_can_not_be_stored_fails_alone(pool: Pool, tmp_path: Path, jobs: int) -> None:
+    """A stranger's folder stands where its blob belongs."""
+    files = small(tmp_path, 5)
+    odd = write_image(tmp_path / "odd.fits", {}, np.full((50, 60), 7.0))
+    for ref, _ in core_of(pool).archive.measure(layout_of(read_fits(odd))).sources.values():
+        core_of(pool).archive.storage.files.path(core_of(pool).archive.blobs.key(ref.digest)).mkdir(parents=True)
+    files.insert(2, odd)
+    outcomes = list(ingest(pool, files, jobs=jobs))
+    assert [o.status for o in outcomes] == ["new", "new", "failed", "new", "new", "new"]
+    assert "not a plain file" in str(outcomes[2].error)
+    assert list((pool.path / "pending").glob("*")) == []
+    assert_index_is_journal(pool)
+
+
+def test_a_version_that_goes_while_its_batch_is_stored(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of a batch are in the pool; one of them is removed before the entry, another one tagged."""
+    files = small(tmp_path, 5)
+    list(ingest(pool, files[:3]))
+    real = Committer.commit
+
+    def overtaken(self: Committer, *args: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        pool.remove("n1")
+        pool.tag("n2", "t")
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Committer, "commit", overtaken)
+    outcomes = list(ingest(pool, files, tag="t"))
+    assert [(o.status, o.version) for o in outcomes] == [
+        ("unchanged", 0), ("version", 1), ("unchanged", 0), ("new", 0), ("new", 0)
+    ]  # fmt: skip
+    assert len(pool.tagged("t")) == 5
+    assert_index_is_journal(pool)
+
+
+def test_pixel_rows_follow_behind(pool: Pool, simulated: Path) -> None:
+    list(ingest(pool, sorted((simulated / "v1").glob("*.fits"))))
+    assert core_of(pool).pixel_rows.pending() == []
+    assert core_of(pool).pixel_rows.drop([ref.serial for ref in pool.select(RateInts)]) == 1

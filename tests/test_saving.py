@@ -34,7 +34,8 @@ from miripool.pool import save as saving
 from miripool.pool.commit import Committer
 from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
-from miripool.pool.saving import prepare, save_together
+from miripool.pool.prepared import prepare
+from miripool.pool.saving import save_together
 from miripool.simulate import Calibration, SimulatedExposure
 
 home = homes.home

@@ -61,7 +61,16 @@ def _add(
     force: Annotated[
         bool, typer.Option("--force", help="Make a new version even if the data are already there.")
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files to add in parallel.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Files to add in parallel.",
+            show_default="one per core, at most 4, for many files",
+        ),
+    ] = None,
     pixels: Annotated[
         bool | None,
         typer.Option("--pixels/--no-pixels", help="Make pixel rows or not.", show_default="the pool's policy"),

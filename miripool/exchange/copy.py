@@ -17,9 +17,11 @@ from ..model.statistics import agree
 from ..pool.commit import Committer
 from ..pool.contexts import link_to, reached
 from ..pool.core import core_of
+from ..pool.decision import one_of_each_track
+from ..pool.prepared import Prepared, prepare, prepare_context
 from ..pool.reference import ProductRef
 from ..pool.save import finish
-from ..pool.saving import Prepared, Saved, one_of_each_track, prepare, prepare_context, save_together
+from ..pool.saving import Saved, save_together
 from ..store.journal import Tag
 from ..system.folderlock import lock_folder, open_folder
 from ..system.oserrors import storage_error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidInput
-from ..model.cards import CARD, close_header, format_card, is_structural, parse_header
+from ..model.cards import CARD, close_header, format_card, is_structural, keyword_of, parse_header
 from ..model.kinds import kind_of
 from ..model.product import Hdu, Layout
 from ..model.table import TableDataset
@@ -96,11 +96,11 @@ def _own_cards(header: bytes) -> list[bytes]:
     keep = True
     for start in range(0, len(header), CARD):
         image = header[start : start + CARD]
-        cards = parse_header(image)
-        if not cards:
+        keyword = keyword_of(image)
+        if keyword is None:
             break
-        if cards[0].keyword != "CONTINUE":
-            keep = not is_structural(cards[0].keyword)
+        if keyword != "CONTINUE":
+            keep = not is_structural(keyword)
         if keep:
             images.append(image)
     return images

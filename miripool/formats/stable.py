@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from ..model.cards import CARD, is_structural, parse_header
+from ..model.cards import CARD, is_structural, keyword_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,10 +86,9 @@ def _stable_cards(header: bytes, *, with_structure: bool) -> tuple[list[str], st
     keep = True
     for start in range(0, len(header), CARD):
         image = header[start : start + CARD]
-        cards = parse_header(image)
-        if not cards:
+        keyword = keyword_of(image)
+        if keyword is None:
             return images, header[start + CARD :].decode("latin-1").rstrip(" ")
-        keyword = cards[0].keyword
         if keyword != "CONTINUE":
             keep = keyword not in UNSTABLE_CARDS and (with_structure or not is_structural(keyword))
         if keep:

@@ -353,9 +353,22 @@ class Catalog:
         list of ProductRow
             By serial.
         """
-        # What a file may be called and PostgreSQL can't store (NUL, bytes that are no UTF-8), no version is called.
-        storable = [name for name in names if "\0" not in name and name == name.encode(errors="ignore").decode()]
-        return self._find("living", names=storable)
+        return self._find("living", names=_storable(names))
+
+    def named(self, names: Sequence[str]) -> list[ProductRow]:
+        """Find all versions of some names, of all kinds, those in the trash too.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Whole names.
+
+        Returns
+        -------
+        list of ProductRow
+            By serial; those of a track are by version, too.
+        """
+        return self._find("named", names=_storable(names))
 
     def origins(
         self,
@@ -804,6 +817,11 @@ class Catalog:
     def close(self) -> None:
         """Close the connections; a later use opens new ones."""
         self.database.close()
+
+
+def _storable(names: Sequence[str]) -> list[str]:
+    """Leave out what a file may be called and PostgreSQL can't store (NUL, no UTF-8): no version is called that."""
+    return [name for name in names if "\0" not in name and name == name.encode(errors="ignore").decode()]
 
 
 def _product_row(row: Sequence[Any]) -> ProductRow:

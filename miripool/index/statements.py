@@ -142,6 +142,7 @@ def _statements() -> dict[str, Select[Any]]:
         "track": products().where(_p.kind == bindparam("kind"), _p.name == bindparam("name")).order_by(_p.version),
         "rows": products().where(_p.serial == func.any(GIVEN_SERIALS)),
         "heads": products().where(_p.name == bindparam("name"), _p.head).order_by(_p.kind),
+        "named": products().where(_one_of(_p.name, "names")).order_by(_p.serial),
         "living": products().where(_one_of(_p.name, "names"), _p.removed.is_(None)).order_by(_p.serial),
         "origins": _origins(),
         "with_reference": _with_reference(),

@@ -6,6 +6,7 @@ astropy needs ten times that. Section numbers are those of the FITS standard 4.0
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -25,6 +26,7 @@ __all__ = [
     "edit_header",
     "format_card",
     "is_structural",
+    "keyword_of",
     "parse_header",
 ]
 
@@ -81,6 +83,10 @@ def parse_header(header: bytes) -> list[Card]:
     list of Card
         In file order, commentary and blank cards included, without END.
     """
+    return list(_parsed(bytes(header)) if len(header) > CARD else _parse(header))
+
+
+def _parse(header: bytes) -> list[Card]:
     text = header.decode("latin-1")
     cards: list[Card] = []
     append = cards.append
@@ -98,6 +104,33 @@ def parse_header(header: bytes) -> list[Card]:
         if not (image.startswith("CONTINUE") and _continue(cards, image)):
             append(_parse_odd(image))
     return cards
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(header: bytes) -> tuple[Card, ...]:
+    """Keep the headers of the last files: while a file is read and saved, each is asked for several times."""
+    return tuple(_parse(header))
+
+
+def keyword_of(image: bytes) -> str | None:
+    """Read the keyword of one card, and nothing more of it.
+
+    Parameters
+    ----------
+    image : bytes
+        80 bytes.
+
+    Returns
+    -------
+    str or None
+        As `parse_header` gives it; None for END.
+    """
+    if image[8:10] == b"= ":
+        keyword = image[:8].decode("latin-1").rstrip(" ").upper()
+        if keyword not in COMMENTARY and keyword != "HIERARCH":
+            return keyword
+    cards = _parse(image)
+    return cards[0].keyword if cards else None
 
 
 def _read_value(found: re.Match[str]) -> Value:
@@ -303,7 +336,7 @@ def edit_header(header: bytes, keyword: str, images: bytes) -> bytes:
         if image.startswith(b"END     ") and image[8:10] != b"= ":
             closed = True
             break
-        name = parse_header(image)[0].keyword
+        name = keyword_of(image)
         follows = follows and name == "CONTINUE"
         if follows:
             continue

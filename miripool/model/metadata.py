@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
@@ -232,9 +232,16 @@ class MetaData(MutableMapping[str, Parameter]):
             With headers that consist of these cards alone.
         """
         made = cls()
-        for name, value in values.items():
-            if not is_structural(dictionary().resolve(name).key):
-                made[name] = value
+        resolved = {name: dictionary().resolve(name) for name in values}
+        wanted = {name: value for name, value in values.items() if not is_structural(resolved[name].key)}
+        keys = [resolved[name].key for name in wanted]
+        is_plain = all(resolved[name].hdu is None and not isinstance(v, Parameter) for name, v in wanted.items())
+        if wanted and is_plain and len(set(keys)) == len(keys):
+            cards = (_format(key, value, _PRIMARY) for key, value in zip(keys, wanted.values(), strict=True))
+            made._names, made._raw, made._parsed = [_PRIMARY], [b"".join(cards)], [None]
+            return made
+        for name, value in wanted.items():
+            made[name] = value
         made._changed = False
         return made
 
@@ -374,8 +381,7 @@ class MetaData(MutableMapping[str, Parameter]):
             found = None  # the product gets a card of its own
         i, key = found if found is not None else (self._make_room(hdu), key)
         old = self._header(i).by_key.get(key)
-        images = format_card(key, _to_card_value(key, value), _make_comment(key, self._names[i], value, old))
-        self._edit(i, key, images)
+        self._edit(i, key, _format(key, value, self._names[i], old))
 
     def __delitem__(self, name: str) -> None:
         self._refuse_if_saved(str(name))
@@ -428,14 +434,22 @@ class MetaData(MutableMapping[str, Parameter]):
                 time = None if text is None else header.time(card, system)
                 yield KeywordRow(i, hdu_name, _without_nul(key), occurrence, first, number, text, flag, time)
 
-    def to_dict(self) -> dict[str, str | int | float | bool | None]:
-        """Give all values as JSON can hold them; dates as the header spells them.
+    def to_dict(self, keys: Iterable[str] | None = None) -> dict[str, str | int | float | bool | None]:
+        """Give values as JSON can hold them; dates as the header spells them.
+
+        Parameters
+        ----------
+        keys : iterable of str, optional
+            FITS keywords, upper case, of which those that are there are given; all names unless given.
 
         Returns
         -------
         dict
             By the names that iteration gives.
         """
+        if keys is not None:
+            found = {key: place for key in keys if (place := self._find(None, key)) is not None}
+            return {key: json_value(self._header(i).by_key[key].value) for key, (i, _) in found.items()}
         return {name: json_value(card.value) for name, _, card in self._places() if card.keyword not in COMMENTARY}
 
     def __repr__(self) -> str:
@@ -474,6 +488,11 @@ def _show(value: ParameterValue) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return "" if value is None else str(value)
+
+
+def _format(key: str, value: Any, hdu: str, old: Card | None = None) -> bytes:
+    """Write the card of a value; without a comment of its own it keeps the old one."""
+    return format_card(key, _to_card_value(key, value), _make_comment(key, hdu, value, old))
 
 
 def _to_card_value(key: str, value: Any) -> Value:

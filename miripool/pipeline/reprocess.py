@@ -17,7 +17,7 @@ from ..model.kinds import sources
 from ..model.names import check_label
 from ..pool import save
 from ..pool.core import core_of
-from ..pool.saving import ArraysElsewhere, prepare, write_ahead
+from ..pool.prepared import ArraysElsewhere, prepare, write_ahead
 from ..store.archive import archive_at
 from ..system.threads import work_ahead, workers_of
 from ..system.workfolder import work_folder
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ..index import ProductRow
     from ..model.product import Product
     from ..pool.core import Core, HasCore
+    from ..pool.prepared import Prepared
     from ..pool.reference import ProductRef
-    from ..pool.saving import Prepared
     from ..pool.storing import Stored
     from ..store.notes import Ticket
 
@@ -276,12 +276,14 @@ def _calibrate_elsewhere(job: _Job) -> Stored:
             work_folder(archive.work_folder) as folder,
             Workers(job.recipe, folder) as workers,
             _calibrated(workers, folder, raw, job.row.name, job.urn, job.recipe, None) as (products, history),
+            archive.gathering() as gathering,
         ):
             for product, ticket in zip(products, job.tickets, strict=False):  # there may be no rateints
                 made = prepare(archive, product, name=job.row.name, history=history)
-                write_ahead(archive, job.rows, made, ticket)
+                write_ahead(archive, job.rows, made, ticket, gathering=gathering)
                 made.measured.sources.clear()  # the files are gone in a moment
                 prepared.append(made)
+            gathering.settle()
     except MiripoolError as error:
         return Stored(error=error)
     return Stored(prepared=tuple(prepared))

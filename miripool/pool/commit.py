@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..index import Catalog, Position
     from ..store.archive import Archive
     from ..store.journal import Action, Entry
+    from ..store.manifest import Manifest
 
 __all__ = ["Committer"]
 
@@ -116,7 +117,11 @@ class Committer:
         )
 
     def commit(
-        self, decide: Callable[[Position], Sequence[Action]], *, is_ready: Callable[[], bool] | None = None
+        self,
+        decide: Callable[[Position], Sequence[Action]],
+        *,
+        is_ready: Callable[[], bool] | None = None,
+        manifest: Callable[[str], Manifest] | None = None,
     ) -> Entry | None:
         """Write an entry. If another process writes one first, decide again.
 
@@ -128,6 +133,8 @@ class Committer:
         is_ready : callable, keyword-only, optional
             Tells right before the entry is written whether all that it refers to is there; if not, `decide` is asked
             again.
+        manifest : callable, keyword-only, optional
+            Gives the manifest of a digest for the index; by default they are read from the folder.
 
         Returns
         -------
@@ -141,18 +148,22 @@ class Committer:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
+        attempt = functools.partial(self._commit, decide, is_ready, manifest or self._archive.manifest)
         try:
-            return self._commit(decide, is_ready)
+            return attempt()
         except IntegrityError:
             self._archive.confirm()  # of a pool that is gone, that is all there is to say
             self.check()
-            return self._commit(decide, is_ready)  # it had been renamed, and got its name back: nothing is damaged
+            return attempt()  # it had been renamed, and got its name back: nothing is damaged
         except (StorageError, ServerError):
             self._archive.confirm()
             raise
 
     def _commit(
-        self, decide: Callable[[Position], Sequence[Action]], is_ready: Callable[[], bool] | None
+        self,
+        decide: Callable[[Position], Sequence[Action]],
+        is_ready: Callable[[], bool] | None,
+        manifest: Callable[[str], Manifest],
     ) -> Entry | None:
         stuck = 0
         last: int | None = None
@@ -172,14 +183,14 @@ class Committer:
                 entry = self._archive.journal.next_entry(
                     self._check(position), actions, first_serial=self._archive.info.first_serial
                 )
-                if self._write(entry, is_ready):
+                if self._write(entry, is_ready, manifest):
                     return entry
         path = self._archive.storage.name(self._archive.journal.key(position.n + 1))
         raise IntegrityError(
             f"{path} is not a journal entry, but has the name of the next one; check what it is and remove it"
         )
 
-    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None) -> bool:
+    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None, manifest: Callable[[str], Manifest]) -> bool:
         written = False
 
         def write() -> bool:
@@ -190,7 +201,7 @@ class Committer:
             return written
 
         try:
-            return self._catalog.apply_and_write(entry, self._archive.manifest, write)
+            return self._catalog.apply_and_write(entry, manifest, write)
         except MiripoolError as error:
             if not written:
                 raise

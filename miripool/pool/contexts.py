@@ -8,8 +8,8 @@ from ..errors import Conflict, InvalidInput, ProductNotFound
 from ..model.kinds import slots
 from ..model.names import Urn
 from ..model.product import Context, Exposure, Link, Product
+from .prepared import Prepared, prepare, prepare_context
 from .reference import ProductRef
-from .saving import Prepared, prepare, prepare_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -133,8 +133,8 @@ def follow_exposures(
     """
     made = []
     for name, targets in changes.items():
-        cards = about(name).meta.to_dict()
-        exposure = Exposure(meta={key: cards[key] for key in _ABOUT if cards.get(key) is not None}, name=name)
+        cards = about(name).meta.to_dict(_ABOUT)
+        exposure = Exposure(meta={key: value for key, value in cards.items() if value is not None}, name=name)
         follows = (inherit or {}).get(name, _inherit_nothing)
         made.append(prepare_context(archive, exposure, targets, name=name, follows=follows))
     return made

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..index import Catalog, ProductRow
     from ..model.product import Link, Product
     from ..store.archive import Archive
+    from .prepared import Prepared
     from .runs import Making
-    from .saving import Prepared
 
 __all__ = ["plan"]
 

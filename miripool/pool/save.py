@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import formats
-from ..errors import InvalidInput, MiripoolError
+from ..errors import InvalidInput, MiripoolError, ServerUnavailable
 from ..model.kinds import kind_class, slots
 from ..model.product import Context, Product
 from . import contexts, exposures
+from .prepared import Prepared, prepare
 from .reference import ProductRef
-from .saving import Prepared, Saved, prepare, save_known, save_together
+from .saving import Saved, save_each, save_known, save_together
 from .select import serials_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,19 @@ if TYPE_CHECKING:
     from ..index import ProductRow
     from ..model.product import Link, Origin
     from .core import Core
+    from .decision import Wanted
 
-__all__ = ["commit", "commit_together", "finish", "keep_exposures", "make_pixels", "read", "save"]
+__all__ = [
+    "commit",
+    "commit_each",
+    "commit_together",
+    "doubt_kind",
+    "finish",
+    "keep_exposures",
+    "make_pixels",
+    "read",
+    "save",
+]
 
 
 def save(
@@ -155,6 +167,51 @@ def _measured(core: Core, product: Product | Prepared, history: Sequence[Mapping
     return prepare(core.archive, product, name=product.name or "", history=history)
 
 
+def commit_each(
+    core: Core, wanted: Sequence[Wanted], *, tag: str | None = None, force: bool = False
+) -> list[Saved | Exception]:
+    """Make versions of products by one journal entry, or by several if one of them spoils it for the others.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    wanted : sequence of Prepared or ProductRow
+        Products, measured and stored, and versions that files were found to be; of different tracks.
+    tag, force : object, keyword-only
+        As for `Pool.save`.
+
+    Returns
+    -------
+    list of Saved or Exception
+        In the order given: the version, or why there is none. With ArraysElsewhere, the file is to be `read` here.
+
+    Raises
+    ------
+    PoolNotFound
+        If the pool was deleted or renamed meanwhile.
+    """
+    if not wanted:
+        return []
+
+    def attempt() -> list[Saved | Exception]:
+        core.catch_up()
+        return save_each(core, wanted, tag=tag, force=force)
+
+    try:
+        return attempt() if force else core.again(attempt)
+    except Exception as error:
+        core.archive.confirm()
+        if len(wanted) == 1 or isinstance(error, ServerUnavailable):
+            return [error] * len(wanted)
+    # What the database refuses, e.g. a text that is too long for its indexes, is found by halving.
+    half = len(wanted) // 2
+    return [
+        *commit_each(core, wanted[:half], tag=tag, force=force),
+        *commit_each(core, wanted[half:], tag=tag, force=force),
+    ]
+
+
 def commit_together(
     core: Core,
     products: Sequence[Product | Prepared],
@@ -211,11 +268,28 @@ def finish(core: Core, saved: Saved, *, pixels: bool | None = None) -> Saved:
         The same; its notice says so where the rows could not be made, or where the kind is not what the file's name
         says.
     """
-    doubt = None
-    if saved.status != "unchanged" and saved.row.kind == Product.kind and saved.row.filename:
-        doubt = formats.doubt_kind(core.load_version(saved.row), saved.row.filename)
-    notice = make_pixels(core, saved.row, pixels)
-    return replace(saved, notice="; ".join(filter(None, (saved.notice, doubt, notice))) or None)
+    notices = saved.notice, doubt_kind(core, saved), make_pixels(core, saved.row, pixels)
+    return replace(saved, notice="; ".join(filter(None, notices)) or None)
+
+
+def doubt_kind(core: Core, saved: Saved) -> str | None:
+    """Say so where the kind of a new version is not what its file's name says.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    saved : Saved
+        From `commit` or `commit_each`.
+
+    Returns
+    -------
+    str or None
+        What the user should know.
+    """
+    if saved.status == "unchanged" or saved.row.kind != Product.kind or not saved.row.filename:
+        return None
+    return formats.doubt_kind(core.load_version(saved.row), saved.row.filename)
 
 
 def make_pixels(core: Core, row: ProductRow, wanted: bool | None = None) -> str | None:

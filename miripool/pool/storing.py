@@ -15,18 +15,20 @@ from ..formats import classify, open_fits, read_fits, track_name
 from ..model.product import Product
 from ..store.archive import archive_at
 from ..system.threads import one_of_many
-from .saving import from_file, prepare, write_ahead
+from .prepared import from_file, prepare, write_ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ..formats import FitsFile
     from ..index import ProductRow
     from ..store.archive import Archive
     from ..store.notes import Ticket
-    from .saving import Prepared
+    from ..store.storage.gathering import Gathering
+    from .prepared import Prepared
 
-__all__ = ["StoreJob", "Stored", "find_known", "store_elsewhere", "store_file"]
+__all__ = ["StoreJob", "Stored", "find_known", "store_elsewhere", "store_file", "store_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,8 @@ def _version_of(archive: Archive, job: StoreJob, file: FitsFile) -> ProductRow |
     return None
 
 
-def store_file(archive: Archive, job: StoreJob) -> Stored:
-    """Store the blobs of a file, unless it is in the pool.
+def store_file(archive: Archive, job: StoreJob, gathering: Gathering) -> Stored:
+    """Store the blobs and the manifest of a file, unless it is in the pool.
 
     Parameters
     ----------
@@ -131,6 +133,8 @@ def store_file(archive: Archive, job: StoreJob) -> Stored:
         The pool's folder.
     job : StoreJob
         What to store.
+    gathering : Gathering
+        They are durable once it has settled.
 
     Returns
     -------
@@ -138,37 +142,63 @@ def store_file(archive: Archive, job: StoreJob) -> Stored:
         With an error if there was one: what is raised where this was called is the executor's own failure.
     """
     try:
-        with one_of_many():
-            found = find_known(archive, job)
-            if not isinstance(found, Product):
-                return Stored(found)
-            prepared = prepare(archive, found, name=found.name or "", history=())
-            write_ahead(archive, job.rows, prepared, job.ticket, force=job.force)
-            return Stored(prepared=(prepared,))
+        found = find_known(archive, job)
+        if not isinstance(found, Product):
+            return Stored(found)
+        prepared = prepare(archive, found, name=found.name or "", history=())
+        write_ahead(archive, job.rows, prepared, job.ticket, gathering=gathering, force=job.force)
+        return Stored(prepared=(prepared,))
     except Exception as error:
         return Stored(error=error)
 
 
-def store_elsewhere(place: str, pool_id: str, job: StoreJob) -> Stored:
-    """Store the blobs of a file in a process that works for another.
+def store_files(archive: Archive, jobs: Sequence[StoreJob]) -> list[Stored]:
+    """Store files, durably.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's folder.
+    jobs : sequence of StoreJob
+        What to store.
+
+    Returns
+    -------
+    list of Stored
+        As from `store_file`, in that order.
+    """
+    try:
+        with one_of_many(), archive.gathering() as gathering:
+            stored = [store_file(archive, job, gathering) for job in jobs]
+            gathering.settle()
+            return stored
+    except Exception as error:
+        if len(jobs) == 1:
+            return [Stored(error=error)]
+    # The disk is full, say: what is smaller may fit.
+    return [stored for job in jobs for stored in store_files(archive, [job])]
+
+
+def store_elsewhere(place: str, pool_id: str, jobs: Sequence[StoreJob]) -> list[Stored]:
+    """Store files in a process that works for another.
 
     Parameters
     ----------
     place, pool_id : str
         As for `archive_at`.
-    job : StoreJob
+    jobs : sequence of StoreJob
         What to store.
 
     Returns
     -------
-    Stored
-        As for `store_file`, and without open files.
+    list of Stored
+        As from `store_files`, and without open files.
     """
     try:
         archive = archive_at(place, pool_id)
     except MiripoolError as error:
-        return Stored(error=error)
-    stored = store_file(archive, job)
-    for prepared in stored.prepared:
+        return [Stored(error=error)] * len(jobs)
+    stored = store_files(archive, jobs)
+    for prepared in (p for one in stored for p in one.prepared):
         prepared.measured.sources.clear()  # where they are needed after all, the caller reads them again
     return stored

@@ -9,7 +9,7 @@ from ..model.keywords import suggest
 from ..model.names import check_label, shown
 from ..store.journal import Tag, Untag
 from . import contexts
-from .saving import one_of_each_track
+from .decision import one_of_each_track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -260,10 +260,11 @@ class Pool:
         tag, name, force, pixels, truncate : object, keyword-only
             As for `save`.
         jobs : int, keyword-only, optional
-            Number of files processed in parallel; by default one, or as many as the executor has workers.
+            Number of files processed in parallel; by default as many as the executor has workers or this machine has
+            cores, at most four. Many small files are processed by processes of their own, others by threads.
         executor : concurrent.futures.Executor, keyword-only, optional
-            Executor that reads and stores the files: a process pool, or Dask's ``client.get_executor()``; by default
-            threads of this process. Versions are made in this process, in the order of the files.
+            Executor that reads and stores the files: a process pool, or Dask's ``client.get_executor()``. Versions are
+            made in this process, in the order of the files.
         statistics : bool, keyword-only
             Also measure what `exposure_statistics` gives.
         progress : callable, keyword-only, optional

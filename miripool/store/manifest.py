@@ -127,6 +127,11 @@ class Manifest:
     _bytes: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
     """What `to_bytes` gave, once it was asked: a save asks four times, and making it takes a millisecond."""
 
+    @property
+    def digest(self) -> str:
+        """Its name: the digest of what `to_bytes` gives."""
+        return digest_bytes(self.to_bytes())
+
     def blobs(self) -> Iterator[BlobRef]:
         """List every blob the version needs, repeats included.
 
@@ -151,7 +156,7 @@ class Manifest:
         Returns
         -------
         bytes
-            Canonical JSON; `digest` of it is the manifest's name.
+            Canonical JSON; `digest` of it is the manifest's name. It is put together once: a save needs it four times.
         """
         if not self._bytes:
             self._bytes.append(self._to_json())

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 
 from miripool import Home, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import Conflict, NotFound
+from miripool.formats import write_fits
 from miripool.maintenance.gc import collect
 from miripool.pool import save as saving
 from miripool.pool.core import core_of
+from miripool.pool.ingest import ingest
 
 CARDS = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 8, "SUBSIZE2": 6, "DETECTOR": "MIRIMAGE"}
 LABELS = ("cal v1", "cal v2", "for the paper")
@@ -39,8 +42,9 @@ def made(kind: type[Product], name: str, value: int, *, large: bool = False) -> 
 class Work:
     """What is done, and what was."""
 
-    def __init__(self, pool: Pool, seed: int) -> None:
+    def __init__(self, pool: Pool, seed: int, folder: Path) -> None:
         self.pool = pool
+        self.folder = folder
         self.random = random.Random(seed)
         self.value = seed * 1000
 
@@ -61,6 +65,23 @@ class Work:
         product = made(kind, self.random.choice(NAMES), value, large=self.random.random() < 0.3)
         ref = self.pool.save(product, tag=tag)
         self.tell("save", urn=ref.urn, version=ref.version, value=value)
+
+    def ingest(self) -> None:
+        """Add files, most of them by one entry; where two are of one track, the later one is the later version."""
+        tag = self.random.choice([None, *LABELS])
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            values: dict[Path, int] = {}
+            for number in range(self.random.randrange(2, 8)):
+                name, kind = self.random.choice(NAMES), self.random.choice([Rate, RateInts, Ramp])
+                path = Path(folder, str(number), f"{name}_{kind.kind.lower()}.fits")
+                path.parent.mkdir()
+                values[path] = self.next_value()
+                write_fits(made(kind, name, values[path], large=self.random.random() < 0.2), path)
+            for outcome in ingest(core_of(self.pool), list(values), tag=tag, jobs=self.random.choice([1, 2])):
+                if outcome.error is not None:
+                    raise outcome.error
+                self.tell("save", urn=outcome.urn, version=outcome.version, value=values[outcome.path])
+        self.tell("ingest", files=len(values))
 
     def save_again(self) -> None:
         ref = self.some()
@@ -134,7 +155,8 @@ class Work:
             self.tell("read", matches=len(found), pixels=len(table), kind=kind.kind)
 
     def run(self, *, share: bool, write: bool) -> None:
-        deeds = [self.save] * 4 + [self.save_again, self.reprocess, self.reprocess, self.tag, self.untag]
+        deeds = [self.save] * 3 + [self.ingest] * 3
+        deeds += [self.save_again, self.reprocess, self.reprocess, self.tag, self.untag]
         # Several at once take nothing away that another is about to use.
         deeds += [self.collect] if share else [self.remove, self.restore, self.purge, self.collect]
         while True:
@@ -149,7 +171,7 @@ def main(home: Path, seed: int, *how: str) -> None:
     pool = Home(home).pool("jpl8")
     core_of(pool).catch_up()
     os.write(1, b'{"deed": "ready"}\n')
-    Work(pool, seed).run(share="share" in how, write="read" not in how)
+    Work(pool, seed, home.parent).run(share="share" in how, write="read" not in how)
 
 
 if __name__ == "__main__":

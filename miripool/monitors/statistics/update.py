@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ...errors import Conflict, FormatError, MiripoolError
 from ...index.exposurestatistics import pending_records, read_statistics, take_records
 from ...model.kinds import ExposureStatistics, pixel_kinds
+from ...pool.prepared import prepare
 from ...pool.save import commit_together
-from ...pool.saving import prepare
 from ...system.threads import map_bounded
 from .measure import PERCENTILES, measure
 from .record import RULES, Rows, make_record, read_record, rows_of
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from ...index import ProductRow
     from ...pool.core import Core
+    from ...pool.prepared import Prepared
     from ...pool.reference import ProductRef
-    from ...pool.saving import Prepared
 
 __all__ = ["MEASURED", "RECORD", "UNITS", "load_pending", "measured_records"]
 

@@ -1,0 +1,178 @@
+"""Batch: files that are stored and wait for one journal entry.
+
+A batch ends by number, by bytes and by age, so that nobody waits long for the outcome of a file. What of it was not
+entered when its process was killed was never promised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from ..index import ProductRow
+from . import save
+from .prepared import ArraysElsewhere
+from .saving import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..store.storage.gathering import Gathering
+    from .core import Core
+    from .decision import Wanted
+    from .turns import Turn
+
+__all__ = ["Batch"]
+
+_MOST_FILES = 128
+"""Files of an entry: the index takes 0.2 ms for each then, and some 10 ms for an entry of one."""
+
+_MOST_BYTES = 256 << 20
+"""Bytes of the files of an entry."""
+
+_MOST_AGE = 1.0
+"""Seconds for which the first file of a batch waits for others."""
+
+_log = logging.getLogger(__name__)
+
+
+class Batch:
+    """Files of different tracks that are saved by the next entry.
+
+    Parameters
+    ----------
+    pool : Core
+        Where to.
+    read : callable
+        Reads a file from the beginning and saves it by itself.
+    tag, force : object, keyword-only
+        As for `Pool.save`.
+    """
+
+    def __init__(self, pool: Core, read: Callable[[Turn], Saved], *, tag: str | None, force: bool) -> None:
+        self._pool = pool
+        self._read = read
+        self._tag = tag
+        self._force = force
+        self._turns: list[Turn] = []
+        self._tracks: set[tuple[str, str]] = set()
+        self._bytes = 0
+        self._began = 0.0
+        self._gathering: Gathering | None = None
+        self._open = contextlib.ExitStack()
+
+    def gathering(self) -> Gathering:
+        """Give what the files of this batch are put in by whoever stores them in this process.
+
+        Returns
+        -------
+        Gathering
+            The batch settles it.
+        """
+        if self._gathering is None:
+            self._gathering = self._open.enter_context(self._pool.archive.gathering())
+        return self._gathering
+
+    def takes(self, turn: Turn) -> bool:
+        """Tell whether a file may be of this batch.
+
+        Parameters
+        ----------
+        turn : Turn
+            The file.
+
+        Returns
+        -------
+        bool
+            False where another of its track is in it: an entry has one version of a track at most.
+        """
+        return _track(turn) not in self._tracks
+
+    def add(self, turn: Turn) -> None:
+        """Take a file in.
+
+        Parameters
+        ----------
+        turn : Turn
+            The file.
+        """
+        if not self._turns:
+            self._began = time.monotonic()
+        self._turns.append(turn)
+        self._bytes += turn.size
+        track = _track(turn)
+        if track is not None:
+            self._tracks.add(track)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be committed now."""
+        return (
+            len(self._turns) >= _MOST_FILES
+            or self._bytes >= _MOST_BYTES
+            or (bool(self._turns) and time.monotonic() - self._began >= _MOST_AGE)
+        )
+
+    def commit(self) -> list[tuple[Turn, Saved | Exception]]:
+        """Save what is in it, and begin a new one.
+
+        Returns
+        -------
+        list of (Turn, Saved or Exception)
+            What each file came to, in their order.
+        """
+        if not self._turns:
+            return []
+        turns, self._turns, self._bytes = self._turns, [], 0
+        self._tracks.clear()
+        results: dict[int, Saved | Exception] = {}
+        for number, turn in enumerate(turns):
+            if turn.stored.error is not None:
+                results[number] = turn.stored.error
+        there = self._settle()
+        wanted = {n: w for n, turn in enumerate(turns) if there and (w := _wanted(turn)) is not None}
+        saved = save.commit_each(self._pool, list(wanted.values()), tag=self._tag, force=self._force)
+        results |= dict(zip(wanted, saved, strict=True))
+        for number, turn in enumerate(turns):
+            if isinstance(results.setdefault(number, ArraysElsewhere()), ArraysElsewhere):
+                results[number] = self._alone(turn)
+        return [(turn, results[number]) for number, turn in enumerate(turns)]
+
+    def _settle(self) -> bool:
+        """Make durable what was stored in this process; False where something could not be."""
+        gathering, self._gathering = self._gathering, None
+        if gathering is None:
+            return True
+        with self._open:
+            try:
+                gathering.settle()
+            except Exception as error:
+                _log.debug("a batch could not be stored together", exc_info=error)
+                return False
+        return True
+
+    def _alone(self, turn: Turn) -> Saved | Exception:
+        try:
+            return self._read(turn)
+        except Exception as error:
+            return error
+
+    def close(self) -> None:
+        """Give up what is in it."""
+        self._open.close()
+
+
+def _wanted(turn: Turn) -> Wanted | None:
+    """Give what a file is, as far as it was stored."""
+    if turn.stored.known is not None:
+        return turn.stored.known
+    return next(iter(turn.stored.prepared), None)
+
+
+def _track(turn: Turn) -> tuple[str, str] | None:
+    found = _wanted(turn)
+    if found is None:
+        return None
+    return (found.kind, found.name) if isinstance(found, ProductRow) else found.track
