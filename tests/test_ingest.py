@@ -181,7 +181,7 @@ def test_many_files_make_one_entry(pool: Pool, tmp_path: Path, jobs: int) -> Non
 def test_an_outcome_is_given_when_its_entry_is_there(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "_MOST_FILES", 3)
+    monkeypatch.setattr(batch, "_MOST_PRODUCTS", 3)
     journal = core_of(pool).archive.journal
     for number, outcome in enumerate(ingest(pool, small(tmp_path, 7))):
         entry = journal.read(number // 3)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from awkward import AWKWARD
 from homes import call, empty_home, file_of, write_image
+from replay import assert_index_is_journal
 from test_verify import NAME
 
 from miripool import Context, Home, Pool, Ramp, Rate
-from miripool.errors import AlreadyExists, IntegrityError, InvalidInput, MiripoolError, TagNotFound
+from miripool.errors import AlreadyExists, Conflict, IntegrityError, InvalidInput, MiripoolError, TagNotFound
 from miripool.exchange.copy import PoolShelf, receive
 from miripool.exchange.pack import Pack, pack
 from miripool.maintenance.verify import verify
@@ -279,3 +280,64 @@ def test_two_at_once(filled: Pool, other: Pool, tmp_path: Path) -> None:
     assert [process.returncode for process in started] == [0, 0]
     assert shown(other) == shown(filled)
     assert verify(other, level="full").findings == []
+
+
+# Many versions by one entry
+
+
+def made(name: str, value: float, **cards: object) -> Rate:
+    return Rate(cards, {"SCI": np.full((3, 4), value, "f4")}, name=name)
+
+
+def entries(pool: Pool) -> list[int]:
+    return [len(entry.saves) for entry in core_of(pool).archive.journal.since(-1, None)]
+
+
+def test_many_versions_come_by_few_entries(pool: Pool, other: Pool) -> None:
+    first = [pool.save(made(f"n{i}", i), tag="t") for i in range(5)]
+    pool.save(Context(refs={"one": first[0], "two": first[1]}, name="both"))
+    pool.save(Context(refs={"both": "Context/both"}, name="above"))
+    pool.save(made("n1", 10))  # of a track that came before: it waits for the entry
+    pool.save(made("made of n1", 11), history=[{"tool": "mine", "inputs": [str(pool.ref("n1").urn)]}])
+    told: list[tuple[int, int]] = []
+    done = receive(other, PoolShelf(pool), progress=lambda n, total: told.append((n, total)))
+    assert entries(other) == [7, 1, 1, 0]  # and the tag
+    assert told == [(n, 9) for n in range(1, 10)]
+    assert [received.saved.status for received in done] == ["new"] * 7 + ["version", "new"]
+    assert shown(other) == shown(pool)
+    both = other.ref("Context/above").product.refs["both"]  # type: ignore[attr-defined]
+    assert both.product.refs["one"].urn == "urn:other:Rate:0"
+    assert other.history("made of n1")[0]["inputs"] == ["urn:other:Rate:7"]
+    assert {received.saved.status for received in receive(other, PoolShelf(pool))} == {"unchanged"}
+    assert entries(other) == [7, 1, 1, 0]
+    assert list((other.path / "pending").glob("*")) == []
+    assert verify(other, level="full").findings == []
+    assert_index_is_journal(other)
+
+
+def test_those_before_one_that_is_refused_are_saved(pool: Pool, other: Pool) -> None:
+    for i in range(4):
+        pool.save(made(f"n{i}", i, OBS_ID=f"{i}"))
+    pool.save(Context(refs={"one": "n0"}, name="context"))
+    other.save(made("n2", 2, OBS_ID="another"))
+    with pytest.raises(Conflict, match=r"OBS_ID is 2, in the pool another.*\(2 versions before it were saved, without"):
+        receive(other, PoolShelf(pool))
+    assert [row[1] for row in shown(other)] == ["n2", "n0", "n1"]
+    assert list((other.path / "pending").glob("*")) == []
+    other.remove("n2")
+    done = receive(other, PoolShelf(pool))
+    assert [received.saved.status for received in done] == ["unchanged", "unchanged", "version", "new", "new"]
+    assert other.ref("Context/context").product.refs["one"].name == "n0"  # type: ignore[attr-defined]
+    assert_index_is_journal(other)
+
+
+def test_what_was_damaged_does_not_take_those_before_it_along(pool: Pool, other: Pool) -> None:
+    refs = [pool.save(made(f"n{i}", i)) for i in range(4)]
+    source = refs[2].product["SCI"].source
+    assert isinstance(source, Blob)
+    file_of(source).write_bytes(b"nonsense")
+    with pytest.raises(IntegrityError, match="2 versions before it were saved"):
+        receive(other, PoolShelf(pool))
+    assert [row[1] for row in shown(other)] == ["n0", "n1"]
+    assert list((other.path / "pending").glob("*")) == []
+    assert_index_is_journal(other)

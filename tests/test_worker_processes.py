@@ -125,7 +125,7 @@ def test_many_files_are_stored_by_processes(pool: Pool, tmp_path: Path) -> None:
 def test_a_worker_of_an_ingest_that_is_killed(
     pool: Pool, tmp_path: Path, kills: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("miripool.pool.batch._MOST_FILES", 4)
+    monkeypatch.setattr("miripool.pool.batch._MOST_PRODUCTS", 4)
     files = many(tmp_path, 100)
     outcomes = []
     for outcome in ingest(pool, files, jobs=2):

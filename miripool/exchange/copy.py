@@ -14,11 +14,12 @@ from ..formats import announced_bytes
 from ..model.names import Urn, check_label
 from ..model.product import Context, Product
 from ..model.statistics import agree
+from ..pool.batch import Load
 from ..pool.commit import Committer
 from ..pool.contexts import link_to, reached
 from ..pool.core import core_of
 from ..pool.decision import one_of_each_track
-from ..pool.prepared import Prepared, prepare, prepare_context
+from ..pool.prepared import Prepared, prepare, prepare_context, write_ahead
 from ..pool.reference import ProductRef
 from ..pool.save import finish
 from ..pool.saving import Saved, save_together
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ..store.archive import Archive
     from ..store.journal import Action
     from ..store.manifest import HduRecord, Manifest
+    from ..store.notes import Ticket
 
 __all__ = ["Parcel", "PoolShelf", "Received", "Shelf", "receive"]
 
@@ -157,7 +159,7 @@ class PoolShelf:
 def receive(
     target: HasCore, shelf: Shelf, *, tags: bool = True, progress: Callable[[int, int], None] | None = None
 ) -> list[Received]:
-    """Save versions of another pool, one entry each; called again after it was interrupted, it goes on.
+    """Save versions of another pool, many by one entry; called again after it was interrupted, it goes on.
 
     Every array is read and held against its name and its statistics before it is saved. Inputs in histories are called
     by their numbers here where they come along; a step is added that says where the version comes from.
@@ -191,8 +193,8 @@ def receive(
     if core.id == shelf.pool_id:
         raise InvalidInput(f"these versions come from pool {core.name!r} itself; choose another pool")
     core.catch_up()
-    with _alone(core):
-        return _Reception(core, shelf).run(tags=tags, progress=progress)
+    with _alone(core), core.archive.notes.run() as ticket:
+        return _Reception(core, shelf, ticket).run(tags=tags, progress=progress)
 
 
 @contextlib.contextmanager
@@ -217,42 +219,68 @@ def _alone(target: Core) -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A version that waits for its entry, or that is there already, and is named in its turn."""
+
+    parcel: Parcel
+    wanted: Prepared | ProductRow
+
+
 class _Reception:
-    def __init__(self, target: Core, shelf: Shelf) -> None:
+    def __init__(self, target: Core, shelf: Shelf, ticket: Callable[[], Ticket]) -> None:
         self._target = target
         self._shelf = shelf
+        self._ticket = ticket
+        self._load = Load(target.archive)
+        self._waiting: dict[int, _Waiting] = {}
+        self._tickets: list[Ticket] = []
         self._placed: dict[int, Link] = {}
         self._last: dict[tuple[str, str], int] = {}
+        self._done: list[Received] = []
         self._committer = Committer(target.archive, target.catalog)
 
     def run(self, *, tags: bool, progress: Callable[[int, int], None] | None) -> list[Received]:
-        done: list[Received] = []
-        marked: dict[str, list[ProductRow]] = {}
-        for parcel in self._shelf.parcels():
-            try:
-                saved = self._save(parcel)
-            except MiripoolError as error:
-                if not done:
-                    raise
-                raise type(error)(f"{error} ({len(done)} versions before it were saved, without tags)") from error
-            self._placed[parcel.serial] = link_to(saved.row)
-            self._last[saved.row.kind, saved.row.name] = saved.row.version
-            for label in parcel.tags:
-                marked.setdefault(check_label(label), []).append(saved.row)
-            done.append(Received(self._urn(parcel.manifest.kind, parcel.serial), saved))
-            if progress is not None:
-                progress(len(done), len(self._shelf))
+        marked: dict[str, list[int]] = {}
+        with contextlib.closing(self._load):
+            for parcel in self._shelf.parcels():
+                if self._needs_entry_before(parcel):
+                    self._commit(progress)
+                self._take(parcel, progress)
+                for label in parcel.tags:
+                    marked.setdefault(check_label(label), []).append(parcel.serial)
+                if self._load.is_due:
+                    self._commit(progress)
+            self._commit(progress)
         if tags:
-            for label, rows in sorted(marked.items()):
-                self._mark(label, rows)
-        rows = self._target.catalog.rows([received.saved.row.serial for received in done])
+            for label, serials in sorted(marked.items()):
+                self._mark(label, [self._placed[serial] for serial in serials])
+        rows = self._target.catalog.rows([received.saved.row.serial for received in self._done])
         now = {row.serial: row for row in rows}
-        return [replace(r, saved=finish(self._target, replace(r.saved, row=now[r.saved.row.serial]))) for r in done]
+        return [
+            replace(r, saved=finish(self._target, replace(r.saved, row=now[r.saved.row.serial]))) for r in self._done
+        ]
 
     def _urn(self, kind: str, serial: int) -> str:
         return str(Urn(self._shelf.pool, kind, serial))
 
-    def _save(self, parcel: Parcel) -> Saved:
+    def _needs_entry_before(self, parcel: Parcel) -> bool:
+        """Tell whether those that wait are to be saved first: their numbers, or their tiles, are needed."""
+        track = parcel.manifest.kind, parcel.manifest.name
+        if any((w.parcel.manifest.kind, w.parcel.manifest.name) == track for w in self._waiting.values()):
+            return True
+        inputs = (urn for step in parcel.manifest.history for urn in _listed(step.get("inputs")))
+        return any(parsed is not None and parsed.serial in self._waiting for parsed in map(_parsed, inputs))
+
+    def _take(self, parcel: Parcel, progress: Callable[[int, int], None] | None) -> None:
+        """Have a version wait for its entry, its arrays stored; those before it are saved if it can't be."""
+        try:
+            self._waiting[parcel.serial] = _Waiting(parcel, self._store(parcel))
+        except MiripoolError as error:
+            self._commit(progress)
+            raise self._with_count(error) from error
+
+    def _store(self, parcel: Parcel) -> Prepared | ProductRow:
         with self._shelf.opened(parcel.manifest) as archive:
             product = archive.product(parcel.manifest, self._urn(parcel.manifest.kind, parcel.serial))
             prepared = self._prepare(parcel, product)
@@ -260,24 +288,80 @@ class _Reception:
             _refuse_damage(urn, parcel.manifest, prepared.manifest)
             _refuse_other_headers(urn, prepared.manifest)
             prepared.manifest = replace(prepared.manifest, history=self._history(parcel))
-            target = self._target
-            known = self._known(prepared, urn)
+            self._load.add(sum(ref.nbytes for ref in prepared.manifest.blobs()))
+            if prepared.targets is not None:
+                return prepared  # what a context refers to is looked at when its turn comes
+            named = self._target.catalog.named([prepared.track[1]])
+            known = self._known(prepared, urn, [row for row in named if (row.kind, row.name) == prepared.track])
             if known is not None:
-                return Saved(known, "unchanged", 0, f"unchanged: version {known.version}")
-            (saved,) = save_together(target.archive, target.catalog, self._committer, [prepared], force=True)
-            return saved
+                self._placed[parcel.serial] = link_to(known)
+                return known
+            self._tickets.append(self._ticket())
+            gathering = self._load.gathering()
+            write_ahead(self._target.archive, named, prepared, self._tickets[-1], gathering=gathering, force=True)
+            return prepared
 
-    def _known(self, prepared: Prepared, urn: str) -> ProductRow | None:
+    def _commit(self, progress: Callable[[int, int], None] | None) -> None:
+        waiting, self._waiting = list(self._waiting.values()), {}
+        try:
+            self._load.settle()
+            self._save(waiting, progress)
+        except MiripoolError as error:
+            raise self._with_count(error) from error
+        finally:
+            while self._tickets:
+                self._target.archive.notes.withdraw(self._tickets.pop())
+
+    def _with_count(self, error: MiripoolError) -> MiripoolError:
+        if not self._done:
+            return error
+        return type(error)(f"{error} ({len(self._done)} versions before it were saved, without tags)")
+
+    def _save(self, waiting: Sequence[_Waiting], progress: Callable[[int, int], None] | None) -> None:
+        """Save versions by one entry, or those before one that can't be saved by entries of their own."""
+        try:
+            saved = self._save_together(waiting)
+        except MiripoolError:
+            if len(waiting) == 1:
+                raise
+            for one in waiting:
+                self._save([one], progress)
+            return
+        for one, result in zip(waiting, saved, strict=True):
+            parcel, row = one.parcel, result.row
+            self._placed[parcel.serial] = link_to(row)
+            self._last[row.kind, row.name] = row.version
+            self._done.append(Received(self._urn(parcel.manifest.kind, parcel.serial), result))
+            if progress is not None:
+                progress(len(self._done), len(self._shelf))
+
+    def _save_together(self, waiting: Sequence[_Waiting]) -> list[Saved]:
+        new = {one.parcel.serial: one.wanted for one in waiting if isinstance(one.wanted, Prepared)}
+        for one in waiting:
+            if isinstance(one.wanted, Prepared) and one.wanted.targets is not None:
+                links = one.parcel.manifest.references
+                one.wanted.targets = {link.name: self._placed.get(link.serial) or new[link.serial] for link in links}
+        target = self._target
+        prepared = list(new.values())
+        saved = iter(
+            save_together(target.archive, target.catalog, self._committer, prepared, force=True) if new else ()
+        )
+        return [
+            next(saved)
+            if isinstance(one.wanted, Prepared)
+            else Saved(one.wanted, "unchanged", 0, f"unchanged: version {one.wanted.version}")
+            for one in waiting
+        ]
+
+    def _known(self, prepared: Prepared, urn: str, track: Sequence[ProductRow]) -> ProductRow | None:
         """Find the version here that is this one: a copy of it, or the same data of the same file in the same order.
 
         So versions keep their order and their number, and what was made from it here is left as it is.
         """
-        if prepared.targets is not None:
-            return None  # what a context refers to is looked at when its turn comes
         archive, origin = self._target.archive, prepared.manifest.origin
         rows = [
             row
-            for row in self._target.catalog.track(*prepared.track)
+            for row in track
             if row.removed is None and row.content == prepared.content and archive.is_whole(row.manifest)
         ]
         came = [
@@ -299,17 +383,17 @@ class _Reception:
             raise FormatError(f"{urn} is not a valid {manifest.kind}")
         if not isinstance(product, Context):
             return prepare(archive, product, name=manifest.name, history=())
-        missing = [link.name for link in manifest.references if link.serial not in self._placed]
+        there = self._placed.keys() | self._waiting.keys()
+        missing = [link.name for link in manifest.references if link.serial not in there]
         if missing:
             raise FormatError(f"{urn} refers to versions that are not sent with it: {', '.join(missing)}")
-        targets = {link.name: self._placed[link.serial] for link in manifest.references}
-        return prepare_context(archive, product, targets, name=manifest.name)
+        return prepare_context(archive, product, {}, name=manifest.name)
 
     def _history(self, parcel: Parcel) -> tuple[Mapping[str, Any], ...]:
         steps = []
         for step in parcel.manifest.history:
             inputs = step.get("inputs")
-            here = {"inputs": [self._input(urn) for urn in inputs]} if isinstance(inputs, list | tuple) else {}
+            here = {"inputs": list(map(self._input, inputs))} if isinstance(inputs, list | tuple) else {}
             steps.append({**step, **here})
         came = {
             "pool": self._shelf.pool,
@@ -322,10 +406,7 @@ class _Reception:
 
     def _input(self, urn: Any) -> Any:
         """Say what an input is called here; where it did not come along, that it is another pool's."""
-        try:
-            parsed = Urn.parse(urn) if isinstance(urn, str) else None
-        except InvalidInput:
-            return urn
+        parsed = _parsed(urn)
         if parsed is None:
             return urn
         placed = self._placed.get(parsed.serial)
@@ -333,9 +414,9 @@ class _Reception:
             return str(Urn(self._target.name, placed.kind, placed.serial))
         return f"{urn} (pool {self._shelf.pool_id})"
 
-    def _mark(self, label: str, rows: Sequence[ProductRow]) -> None:
-        one_of_each_track(rows)
-        serials = list(dict.fromkeys(row.serial for row in rows))
+    def _mark(self, label: str, links: Sequence[Link]) -> None:
+        one_of_each_track(links)
+        serials = list(dict.fromkeys(link.serial for link in links))
 
         def decide(_: Position) -> Sequence[Action]:
             now = self._target.catalog.rows(serials)
@@ -343,6 +424,17 @@ class _Reception:
             return [Tag(label, new)] if new else []
 
         self._committer.commit(decide)
+
+
+def _listed(inputs: Any) -> Sequence[Any]:
+    return inputs if isinstance(inputs, list | tuple) else ()
+
+
+def _parsed(urn: Any) -> Urn | None:
+    """Read a URN; a history may say what it likes."""
+    with contextlib.suppress(InvalidInput):
+        return Urn.parse(urn) if isinstance(urn, str) else None
+    return None
 
 
 def _refuse_other_headers(urn: str, manifest: Manifest) -> None:

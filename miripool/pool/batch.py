@@ -19,23 +19,92 @@ from .saving import Saved
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..store.archive import Archive
     from ..store.storage.gathering import Gathering
     from .core import Core
     from .decision import Wanted
     from .turns import Turn
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Load"]
 
-_MOST_FILES = 128
-"""Files of an entry: the index takes 0.2 ms for each then, and some 10 ms for an entry of one."""
+_MOST_PRODUCTS = 128
+"""Products of an entry."""
 
 _MOST_BYTES = 256 << 20
-"""Bytes of the files of an entry."""
+"""Bytes of the products of an entry."""
 
 _MOST_AGE = 1.0
-"""Seconds for which the first file of a batch waits for others."""
+"""Seconds for which the first product of an entry waits for others."""
 
 _log = logging.getLogger(__name__)
+
+
+class Load:
+    """How much waits for the next entry, since when, and what its files are put in.
+
+    Parameters
+    ----------
+    archive : Archive
+        The pool's.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._open = contextlib.ExitStack()
+        self._gathering: Gathering | None = None
+        self._count = self._bytes = 0
+        self._began = 0.0
+
+    def gathering(self) -> Gathering:
+        """Give what is stored in this process is put in.
+
+        Returns
+        -------
+        Gathering
+            Settled by `settle`.
+        """
+        if self._gathering is None:
+            self._gathering = self._open.enter_context(self._archive.gathering())
+        return self._gathering
+
+    def add(self, size: int) -> None:
+        """Count a product.
+
+        Parameters
+        ----------
+        size : int
+            Its bytes.
+        """
+        if not self._count:
+            self._began = time.monotonic()
+        self._count += 1
+        self._bytes += size
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the entry is to be written now."""
+        if not self._count:
+            return False
+        is_old = time.monotonic() - self._began >= _MOST_AGE
+        return is_old or self._count >= _MOST_PRODUCTS or self._bytes >= _MOST_BYTES
+
+    def settle(self) -> None:
+        """Make durable what was put, and begin anew.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If something could not be stored; none of it counts as durable then.
+        """
+        gathering, self._gathering = self._gathering, None
+        self._count = self._bytes = 0
+        if gathering is not None:
+            with self._open:
+                gathering.settle()
+
+    def close(self) -> None:
+        """Give up what was put."""
+        self._open.close()
 
 
 class Batch:
@@ -49,6 +118,11 @@ class Batch:
         Reads a file from the beginning and saves it by itself.
     tag, force : object, keyword-only
         As for `Pool.save`.
+
+    Attributes
+    ----------
+    load : Load
+        How much there is.
     """
 
     def __init__(self, pool: Core, read: Callable[[Turn], Saved], *, tag: str | None, force: bool) -> None:
@@ -58,22 +132,7 @@ class Batch:
         self._force = force
         self._turns: list[Turn] = []
         self._tracks: set[tuple[str, str]] = set()
-        self._bytes = 0
-        self._began = 0.0
-        self._gathering: Gathering | None = None
-        self._open = contextlib.ExitStack()
-
-    def gathering(self) -> Gathering:
-        """Give what the files of this batch are put in by whoever stores them in this process.
-
-        Returns
-        -------
-        Gathering
-            The batch settles it.
-        """
-        if self._gathering is None:
-            self._gathering = self._open.enter_context(self._pool.archive.gathering())
-        return self._gathering
+        self.load = Load(pool.archive)
 
     def takes(self, turn: Turn) -> bool:
         """Tell whether a file may be of this batch.
@@ -98,22 +157,11 @@ class Batch:
         turn : Turn
             The file.
         """
-        if not self._turns:
-            self._began = time.monotonic()
         self._turns.append(turn)
-        self._bytes += turn.size
+        self.load.add(turn.size)
         track = _track(turn)
         if track is not None:
             self._tracks.add(track)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it is to be committed now."""
-        return (
-            len(self._turns) >= _MOST_FILES
-            or self._bytes >= _MOST_BYTES
-            or (bool(self._turns) and time.monotonic() - self._began >= _MOST_AGE)
-        )
 
     def commit(self) -> list[tuple[Turn, Saved | Exception]]:
         """Save what is in it, and begin a new one.
@@ -125,7 +173,7 @@ class Batch:
         """
         if not self._turns:
             return []
-        turns, self._turns, self._bytes = self._turns, [], 0
+        turns, self._turns = self._turns, []
         self._tracks.clear()
         results: dict[int, Saved | Exception] = {}
         for number, turn in enumerate(turns):
@@ -142,15 +190,11 @@ class Batch:
 
     def _settle(self) -> bool:
         """Make durable what was stored in this process; False where something could not be."""
-        gathering, self._gathering = self._gathering, None
-        if gathering is None:
-            return True
-        with self._open:
-            try:
-                gathering.settle()
-            except Exception as error:
-                _log.debug("a batch could not be stored together", exc_info=error)
-                return False
+        try:
+            self.load.settle()
+        except Exception as error:
+            _log.debug("a batch could not be stored together", exc_info=error)
+            return False
         return True
 
     def _alone(self, turn: Turn) -> Saved | Exception:
@@ -158,10 +202,6 @@ class Batch:
             return self._read(turn)
         except Exception as error:
             return error
-
-    def close(self) -> None:
-        """Give up what is in it."""
-        self._open.close()
 
 
 def _wanted(turn: Turn) -> Wanted | None:

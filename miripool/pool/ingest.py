@@ -213,18 +213,19 @@ class _Saving:
         options: dict[str, Any] = {"name": self._name, "force": self._force, "truncate": self._truncate}
         with ExitStack() as stack:
             ticket = stack.enter_context(self._pool.archive.notes.run())
-            batch = stack.enter_context(closing(Batch(self._pool, self._read, tag=self._tag, force=self._force)))
+            batch = Batch(self._pool, self._read, tag=self._tag, force=self._force)
+            stack.callback(batch.load.close)
             turns = Turns(self._pool, files, pixels=stage.wanted, ticket=ticket, **options)
             workers = Workers.wanted(self._pool, files, jobs, executor)
             if workers is not None:
                 stack.enter_context(closing(workers))
-            coming = turns.here(batch.gathering) if workers is None else turns.ahead(workers)
+            coming = turns.here(batch.load.gathering) if workers is None else turns.ahead(workers)
             for turn in stack.enter_context(closing(coming)):
                 if turn is None or not batch.takes(turn):
                     yield from self._commit(batch, turns, stage)
                 if turn is not None:
                     batch.add(turn)
-                if batch.is_due:
+                if batch.load.is_due:
                     yield from self._commit(batch, turns, stage)
             yield from self._commit(batch, turns, stage)
 

@@ -156,7 +156,7 @@ class Manifest:
         Returns
         -------
         bytes
-            Canonical JSON; `digest` of it is the manifest's name. It is put together once: a save needs it four times.
+            Canonical JSON; `digest` of it is the manifest's name.
         """
         if not self._bytes:
             self._bytes.append(self._to_json())
