@@ -46,6 +46,14 @@ _MAKE_UP_FOR = 20
 _WORDS = {"new": "added", "version": "new version", "unchanged": "unchanged", "failed": "failed"}
 
 
+_Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", "-j", min=1, help="Files to add in parallel.", show_default="one per core, at most 4, for many files"
+    ),
+]
+
+
 def _add(
     context: typer.Context,
     name: PoolName,
@@ -61,16 +69,7 @@ def _add(
     force: Annotated[
         bool, typer.Option("--force", help="Make a new version even if the data are already there.")
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
-            help="Files to add in parallel.",
-            show_default="one per core, at most 4, for many files",
-        ),
-    ] = None,
+    jobs: _Jobs = None,
     pixels: Annotated[
         bool | None,
         typer.Option("--pixels/--no-pixels", help="Make pixel rows or not.", show_default="the pool's policy"),
