@@ -91,6 +91,34 @@ for i in range(100):
 
 
 @pytest.mark.slow
+def test_three_processes_add_versions_of_the_same_products(pool: Pool, tmp_path: Path) -> None:
+    """Entries of many files compete for numbers: who loses decides again on all files of its batch."""
+    script = """
+from pathlib import Path
+from miripool.formats import write_fits
+files = [Path(sys.argv[2], f"n{i}_rate.fits") for i in range(50)]
+for i, path in enumerate(files):
+    write_fits(product("", int(sys.argv[1]) * 1000 + i), path)
+for outcome in pool.ingest(files, tag="by " + sys.argv[1], jobs=int(sys.argv[3]), pixels=False):
+    print(outcome.urn, outcome.version, outcome.path.stem)
+"""
+    folders = [tmp_path / str(i) for i in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    outputs = together([(script, [i + 1, folder, 1 + i % 2]) for i, folder in enumerate(folders)])
+    told = [line.split() for output in outputs for line in output.splitlines()]
+    assert len(told) == len({urn for urn, _, _ in told}) == 150
+    core_of(pool).catch_up()
+    for number in range(0, 50, 7):
+        versions = pool.versions(f"Rate/n{number}")
+        assert [ref.version for ref in versions] == [0, 1, 2]
+        assert sorted(ref.meta["NGROUPS"].value for ref in versions) == [1000 + number, 2000 + number, 3000 + number]
+    assert [len(pool.tagged(f"by {i + 1}")) for i in range(3)] == [50] * 3
+    assert list((pool.path / "pending").glob("*")) == []
+    assert_index_is_journal(pool)
+
+
+@pytest.mark.slow
 def test_eight_processes_save_under_one_name(pool: Pool) -> None:
     script = """
 ref = pool.save(product("same", int(sys.argv[1])), tag="newest")

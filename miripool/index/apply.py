@@ -11,18 +11,18 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
 from ..errors import IntegrityError, MiripoolError
 from .connection import lock_key
-from .intake import BrokenEntry, Taken, take
+from .intake import STATE, BrokenEntry, Taken, take
 from .locks import Blocked, brief
-from .schema import keyword, state
+from .schema import keyword
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, RowMapping
 
     from ..store.journal import Entry
     from ..store.manifest import Manifest
@@ -132,17 +132,16 @@ def take_in_and_write(
     work = _Work(database, pool_id, manifest, None)
     try:
         with database.write() as connection:
-            work.lock(connection)
-            # What is lost in the index must not get into the journal: a version's number would be used twice.
-            applied, lost = connection.execute(select(state.c.applied, state.c.lost)).one()
-            if applied != entry.n - 1:
+            before = work.lock(connection)
+            if before["applied"] != entry.n - 1:
                 return False
-            if lost:
+            # What is lost in the index must not get into the journal: a version's number would be used twice.
+            if before["lost"]:
                 raise IntegrityError(
                     "the index is damaged: versions were deleted from its tables. `miripool reindex POOL`, or "
                     "pool.reindex() in Python, makes it again from the folder"
                 )
-            taken = take(database, connection, [entry], manifest, whole=True)
+            taken = take(database, connection, [entry], manifest, whole=True, before=before)
             if not write():
                 raise _Lost  # noqa: TRY301 - it has to leave the transaction
     except _Lost:
@@ -210,15 +209,20 @@ class _Work:
 
     def _transact(self, batch: Sequence[Entry]) -> Taken:
         with self._database.write() as connection:
-            self.lock(connection)
-            return take(self._database, connection, batch, self._manifest)
+            before = self.lock(connection)
+            return take(self._database, connection, batch, self._manifest, before=before)
 
-    def lock(self, connection: Connection) -> None:
-        """Wait until no other session takes in entries of this pool, and keep others off until the transaction ends."""
-        if self._alone:
-            return
-        # A statement of its own: the next must see what was committed while this one waited.
-        connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {self._pool_id}"))))
+    def lock(self, connection: Connection) -> RowMapping:
+        """Wait until no other session takes in entries of this pool; keep others off until the transaction ends.
+
+        Gives where the index stands then.
+        """
+        question, values = self._database.written(STATE)
+        if not self._alone:
+            # Two statements, sent at once: the second one sees what was committed while the first one waited.
+            question = f"SELECT pg_advisory_xact_lock(%(pool)s); {question}"
+            values["pool"] = lock_key(f"pool {self._pool_id}")
+        return connection.exec_driver_sql(question, values).mappings().one()
 
     def _note(self, taken: Taken, seen: int) -> None:
         self.taken += taken.entries
@@ -233,8 +237,7 @@ class _Work:
         failure: MiripoolError | None = None
         try:
             with self._database.write() as connection:
-                self.lock(connection)
-                if connection.execute(select(state.c.applied)).scalar_one() >= 0:
+                if self.lock(connection)["applied"] >= 0:
                     return False
                 with brief(connection, deadline=math.inf):
                     make_indexes = self._drop_indexes(connection)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .connection import Database
     from .tracks import TrackVersion
 
-__all__ = ["BrokenEntry", "Taken", "take"]
+__all__ = ["STATE", "BrokenEntry", "Taken", "take"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,17 @@ def _tracks() -> Select[Any]:
 
 
 _TRACKS = _tracks()
+
+STATE = select(state)
+"""Where the index stands: all of `pool_state`."""
+
+_STAMP = update(state).values(
+    applied=bindparam("new_applied"),
+    applied_digest=bindparam("new_digest"),
+    next_serial=bindparam("new_serial"),
+    products=bindparam("new_products"),
+    analyzed_products=bindparam("new_analyzed"),
+)
 
 
 class BrokenEntry(Exception):
@@ -88,6 +99,7 @@ def take(
     manifest: Callable[[str], Manifest],
     *,
     whole: bool = False,
+    before: RowMapping | None = None,
 ) -> Taken:
     """Take in a batch, within a transaction that holds the pool's lock.
 
@@ -106,6 +118,8 @@ def take(
         Gives the manifest of a digest.
     whole : bool, keyword-only
         Refuse a version without its manifest.
+    before : sqlalchemy.RowMapping, keyword-only, optional
+        What `STATE` gives in that transaction; asked unless given.
 
     Returns
     -------
@@ -119,7 +133,7 @@ def take(
     IntegrityError
         If the index was made from another journal.
     """
-    before = connection.execute(select(state)).mappings().one()
+    before = before or connection.exec_driver_sql(*database.written(STATE)).mappings().one()
     start = _first_new(batch, before)
     fresh = batch[start:]
     if not fresh:
@@ -135,7 +149,7 @@ def take(
     _update_products(connection, tracks.changed())
     _write_tags(connection, tracks)
     exposures.follow(connection, quote(database.schema), tracks)
-    return Taken(len(fresh), _stamp(connection, before, fresh[-1], tracks))
+    return Taken(len(fresh), _stamp(database, connection, before, fresh[-1], tracks))
 
 
 def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
@@ -269,7 +283,7 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
         connection.execute(_insert(tag_event, columns, [astuple(event) for event in tracks.events]))
 
 
-def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
+def _stamp(database: Database, connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
     """Note how far the index has come; tell whether an ANALYZE is due, which then counts as done."""
     next_serial = max([before["next_serial"], *(save.serial + 1 for _, save in tracks.saves)])
     products = before["products"] + len(tracks.saves)
@@ -281,13 +295,12 @@ def _stamp(connection: Connection, before: RowMapping, last: Entry, tracks: Trac
         )
     growth = products - before["analyzed_products"]
     due = growth > max(_ANALYZE_PRODUCTS, _ANALYZE_GROWTH * before["analyzed_products"])
-    connection.execute(
-        update(state).values(
-            applied=last.n,
-            applied_digest=last.digest,
-            next_serial=next_serial,
-            products=products,
-            analyzed_products=products if due else before["analyzed_products"],
-        )
-    )
+    new = {
+        "new_applied": last.n,
+        "new_digest": last.digest,
+        "new_serial": next_serial,
+        "new_products": products,
+        "new_analyzed": products if due else before["analyzed_products"],
+    }
+    connection.exec_driver_sql(*database.written(_STAMP, **new))
     return bool(due)

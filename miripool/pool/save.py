@@ -142,7 +142,8 @@ def commit(
 
     def attempt() -> Saved:
         nonlocal measured
-        core.catch_up()
+        if force or origin is not None:  # otherwise the index need not be asked before the arrays are measured
+            core.catch_up()
         known = None if force else save_known(core.archive, core.catalog, core.committer, origin, track, tag=tag)
         if known is not None:
             return known

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -73,4 +74,39 @@ def test_killed_at_random_moments(
     figure(
         f"{kills} kills, {sum(memory.deeds.values())} deeds told ({dict(memory.deeds)}), {versions} versions, "
         f"{memory.garbage} files of garbage, left by the server: {behind}, {time.monotonic() - begin:.0f} s"
+    )
+
+
+def test_an_ingest_killed_at_each_step(
+    own_home: Home, tmp_path: Path, scale: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    memory = Memory()
+    begin = time.monotonic()
+    command = [
+        sys.executable,
+        str(WORKLOAD.with_name("stepping.py")),
+        str(own_home.path),
+        str(tmp_path),
+        str(scale(23, 1)),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            memory.take([line])
+            if memory.deeds["killed"] % 10 == 1:
+                with own_home.pool("jpl8") as pool:
+                    memory.check(pool, list(memory.values))
+        words = process.stderr.read().decode()
+    assert process.returncode == 0, words
+    with own_home.pool("jpl8") as pool:
+        memory.check(pool, list(memory.values))
+        assert collect(core_of(pool).archive) == Collected()
+        entries = [len(entry.saves) for entry in core_of(pool).archive.journal.since(-1, None)]
+        assert max(entries) == 5  # the sixth is of a track that is in the batch
+        versions = len(memory.versions)
+    assert memory.deeds["killed"] >= 5
+    figure(
+        f"{memory.deeds['killed']} kills, {memory.deeds['save']} files told, {versions} versions, "
+        f"{memory.garbage} files of garbage, {time.monotonic() - begin:.0f} s"
     )
