@@ -21,7 +21,7 @@ from .tracks import LoadedVersion, Tracks, touched
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Column, Connection, RowMapping, Select, Table
+    from sqlalchemy import Column, Connection, RowMapping, Select, Table, TableValuedAlias
 
     from ..store.journal import Entry
     from ..store.manifest import Manifest
@@ -37,11 +37,16 @@ _ANALYZE_PRODUCTS = 100
 """New products since the last ANALYZE, as a share and at least, that make another one worth its tenths of a second."""
 
 
+def _given(first: str, second: str) -> TableValuedAlias:
+    """Give two arrays of text as a table."""
+    arrays = (cast(bindparam(f"{what}s"), ARRAY(Text)) for what in (first, second))
+    return func.unnest(*arrays).table_valued(first, second, name="given").render_derived()
+
+
 def _tracks() -> Select[Any]:
     """Make the statement of all versions of the tracks that serials belong to, and of those named."""
     asked = product.alias("asked")
-    kinds, names = (cast(bindparam(what), ARRAY(Text)) for what in ("kinds", "names"))
-    named = func.unnest(kinds, names).table_valued("kind", "name", name="named").render_derived()
+    named = _given("kind", "name")
     track = union(
         select(asked.c.kind, asked.c.name).where(asked.c.serial == func.any(GIVEN_SERIALS)),
         select(named.c.kind, named.c.name),
@@ -53,7 +58,15 @@ def _tracks() -> Select[Any]:
     )
 
 
+def _add_names() -> postgresql.Insert:
+    """Make the statement that notes keywords, each with the name of an HDU."""
+    given = _given("key", "hdu_name")
+    rows = select(given.c.key, given.c.hdu_name)
+    return postgresql.insert(keyword_name).from_select(["key", "hdu_name"], rows).on_conflict_do_nothing()
+
+
 _TRACKS = _tracks()
+_ADD_NAMES = _add_names()
 
 STATE = select(state)
 """Where the index stands: all of `pool_state`."""
@@ -242,13 +255,9 @@ def _copy_products(
         first = next(chunks, None)
         if first is not None:
             database.copy(connection, name, COLUMNS[name], Lines(itertools.chain((first,), chunks)))
-    _add_names(connection, sorted(harvest.names))
-
-
-def _add_names(connection: Connection, names: Sequence[tuple[str, str]]) -> None:
-    if names:
-        columns = (keyword_name.c.key, keyword_name.c.hdu_name)
-        connection.execute(_insert(keyword_name, columns, names).on_conflict_do_nothing())
+    if harvest.names:
+        keys, hdus = zip(*sorted(harvest.names), strict=True)
+        connection.exec_driver_sql(*database.written(_ADD_NAMES, keys=list(keys), hdu_names=list(hdus)))
 
 
 def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> postgresql.Insert:
