@@ -11,7 +11,7 @@ from typing import Any
 import homes
 import numpy as np
 import pytest
-from homes import write_image
+from homes import ask, write_image
 from replay import assert_index_is_journal
 
 from miripool import Pool, RateInts
@@ -312,3 +312,32 @@ def test_pixel_rows_follow_behind(pool: Pool, simulated: Path) -> None:
     list(ingest(pool, sorted((simulated / "v1").glob("*.fits"))))
     assert core_of(pool).pixel_rows.pending() == []
     assert core_of(pool).pixel_rows.drop([ref.serial for ref in pool.select(RateInts)]) == 1
+
+
+def test_pixel_rows_that_can_not_be_made_are_told_with_the_file(pool: Pool, tmp_path: Path) -> None:
+    place = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 3, "SUBSIZE2": 2, "DETECTOR": "MIRIMAGE"}
+    files = [
+        write_image(tmp_path / "a_rate.fits", place),
+        write_image(tmp_path / "b_rate.fits", {**place, "SUBSIZE1": 4}),
+        write_image(tmp_path / "c_rate.fits", place),
+    ]
+    first, second, third = ingest(pool, files)
+    assert (first.message, third.message) == (None, None)
+    assert str(second.message).startswith("urn:jpl8:Rate:1 has no pixel rows: its dataset SCI has the shape (2, 3)")
+    assert core_of(pool).pixel_rows.pending() == []
+
+
+def test_pixel_rows_that_the_database_refuses_stay_pending(
+    pool: Pool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 3, "SUBSIZE2": 2, "DETECTOR": "MIRIMAGE"}
+    files = [write_image(tmp_path / f"n{i}_rate.fits", place) for i in range(3)]
+    core_of(pool).catch_up()
+    url = core_of(pool).catalog.database.psql_url
+    ask(url, "ALTER TABLE jpl8.pixel_set RENAME TO away")
+    assert [o.status for o in ingest(pool, files)] == ["new"] * 3
+    assert caplog.text.count("`miripool index pixels jpl8` makes them") == 3
+    ask(url, "ALTER TABLE jpl8.away RENAME TO pixel_set")
+    assert len(core_of(pool).pixel_rows.pending()) == 3
+    assert {o.status for o in ingest(pool, files)} == {"unchanged"}
+    assert core_of(pool).pixel_rows.pending() == []

@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
-from ..errors import FormatError
+from ..errors import FormatError, MiripoolError
 from ..index import pixels as rows
 from ..index.pixelset import pixel_set_of
 from ..model.kinds import pixel_kinds
@@ -75,15 +75,25 @@ class PixelStage:
             For the serials of those that can't have rows, why.
         """
         refused: dict[int, str] = {}
-        for row in self._core.again(lambda: self._choose(versions)):
-            try:
-                pixel_set_of(self._core.manifest(row))
-            except FormatError as error:
-                rows.leave_out(self._core.catalog.database, [row.serial], str(error))
-                refused[row.serial] = f"{Urn(self._core.name, row.kind, row.serial)} has no pixel rows: {error}"
-            else:
-                self._threads.submit(self._make, row)
+        try:
+            for row in self._core.again(lambda: self._choose(versions)):
+                told = self._refuse(row)
+                if told is None:
+                    self._threads.submit(self._make, row)
+                else:
+                    refused[row.serial] = told
+        except MiripoolError as error:
+            _log.warning("pixel rows of %d versions are pending: %s", len(versions), error)
         return refused
+
+    def _refuse(self, row: ProductRow) -> str | None:
+        """Note of a version that it can't have rows; say why."""
+        try:
+            pixel_set_of(self._core.manifest(row))
+        except FormatError as error:
+            rows.leave_out(self._core.catalog.database, [row.serial], str(error))
+            return f"{Urn(self._core.name, row.kind, row.serial)} has no pixel rows: {error}"
+        return None
 
     def _choose(self, versions: Sequence[ProductRow]) -> list[ProductRow]:
         """Find the versions that want rows; note of the others that they are to have none."""
