@@ -38,9 +38,12 @@ _AHEAD = 2
 _WAIT = 0.1
 """Seconds to wait for the next file before those before it are saved."""
 
-_PIECE_FILES = 8
+_PIECE_FILES = 4
 _PIECE_BYTES = 32 << 20
-"""Most files and bytes that a process of ours gets at once: together they wait for the disk."""
+"""Most files and bytes that a process of ours gets at once: together they wait for the disk.
+
+Four small ones are done in less than `_WAIT`, so that batches fill.
+"""
 
 _LEAST_FILES = 32
 """Files from which processes of ours repay the 0.4 s of computing time that each takes to start."""
