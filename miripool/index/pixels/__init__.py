@@ -9,13 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .load import load_rows
+    from .load import Loading, load_rows, load_together
+    from .merge import Merge, merge_sets, plan_merges
     from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
     from .timing import keep_timings, read_timings
     from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
 
 __all__ = [
     "Box",
+    "Loading",
+    "Merge",
     "SetRow",
     "count_pixels",
     "count_rows",
@@ -23,8 +26,11 @@ __all__ = [
     "keep_timings",
     "leave_out",
     "load_rows",
+    "load_together",
+    "merge_sets",
     "missing",
     "pending",
+    "plan_merges",
     "read_pixel",
     "read_pixels",
     "read_timings",
@@ -38,6 +44,8 @@ __all__ = [
 
 _WHERE = {
     "Box": "read",
+    "Loading": "load",
+    "Merge": "merge",
     "SetRow": "read",
     "count_pixels": "read",
     "count_rows": "read",
@@ -45,8 +53,11 @@ _WHERE = {
     "keep_timings": "timing",
     "leave_out": "uses",
     "load_rows": "load",
+    "load_together": "load",
+    "merge_sets": "merge",
     "missing": "uses",
     "pending": "uses",
+    "plan_merges": "merge",
     "read_pixel": "read",
     "read_pixels": "read",
     "read_timings": "timing",

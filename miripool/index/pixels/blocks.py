@@ -8,12 +8,64 @@ row for each pixel and exposure.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from ...model.kinds import KINDS
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ...model.kinds import PixelColumn
 
-__all__ = ["block_table", "partition", "pattern_column", "value_of"]
+__all__ = ["block_table", "capacity", "partition", "pattern_column", "value_of"]
+
+MOST_BYTES = 256 << 20
+"""Of a block, unless one exposure alone takes more: a question about one exposure reads all rows of its block."""
+_MOST_SLOTS = 64
+"""What is the same for all exposures of a row takes a tenth of it or less then, even in rows of two numbers each."""
+_FEWEST_SLOTS = 16
+"""From so many on, several rows share a page."""
+_PAGE = 8168
+"""Bytes for rows, in a page of 8192."""
+_ROW = 24 + 8
+"""Its header; the numbers of block and pixel."""
+_ARRAY = 28
+"""The header of an array of two axes."""
+
+
+def capacity(kind: str, pixels: int, nints: int | None, ngroups: int | None, datasets: Collection[str]) -> int:
+    """Give the number of exposures that share a block: so many that one, two or three rows fill a page.
+
+    Parameters
+    ----------
+    kind : str
+        Of the products.
+    pixels : int
+        Of one exposure.
+    nints, ngroups : int or None
+        Length of the axes of integrations and of groups.
+    datasets : collection of str
+        Columns that hold values.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    depth = [n for n in (nints, ngroups) if n is not None]
+    fixed, each = _ROW, 0
+    for column in KINDS[kind].columns:
+        if column.name not in datasets:
+            continue
+        value = int(column.code[1:]) * math.prod(depth[: column.axes])
+        if column.holds == "flags":  # one pattern, and its number for each exposure
+            fixed, each = fixed + 2 * _ARRAY + value, each + 2
+        else:
+            fixed, each = fixed + _ARRAY, each + value
+    fitting = [(_PAGE // rows - 8 - fixed) // each for rows in (3, 2, 1)]
+    slots = next((slots for slots in fitting if slots >= _FEWEST_SLOTS), fitting[-1])
+    return max(1, min(slots, _MOST_SLOTS, MOST_BYTES // (each * pixels)))
 
 
 def block_table(view: str) -> str:
