@@ -89,17 +89,20 @@ def _pixel_tables() -> list[SchemaTable]:
     """Give the partitioned tables, which the SQLAlchemy metadata lack."""
     comments = _comments()
     made: dict[str, SchemaTable] = {}
-    for statement in _statements():
+    statements = _statements()
+    # Older migrations made tables in whose place there are views by now.
+    views = {match[1] for match in map(_VIEW.fullmatch, statements) if match}
+    for statement in statements:
         if match := _LIKE.fullmatch(statement):
-            columns = made[match[2]].columns
+            columns = [(c, kind, comments.get(f"{match[1]}.{c}", told)) for c, kind, told in made[match[2]].columns]
         elif match := _TABLE.fullmatch(statement):
             parts = [part.replace(" NOT NULL", "").split(None, 1) for part in _split(match[2])]
             columns = [(name, kind, comments.get(f"{match[1]}.{name}", "")) for name, kind in parts]
         else:
             continue
-        numbers = {"set_id": "pixel_set"}
+        numbers = {"block_id": "pixel_block"}
         made[match[1]] = SchemaTable(match[1], columns, comments.get(match[1], ""), numbers=numbers)
-    return list(made.values())
+    return [table for table in made.values() if table.name not in views]
 
 
 def views() -> list[SchemaView]:
