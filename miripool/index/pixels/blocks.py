@@ -32,6 +32,10 @@ _ROW = 24 + 8
 """Its header; the numbers of block and pixel."""
 _ARRAY = 28
 """The header of an array of two axes."""
+_PATTERNS = 400
+"""Bytes that are left for four patterns of flags, or for fewer that are long: cosmic rays hit some exposures of each
+pixel. Where that is too little, fewer rows share a page, or PostgreSQL stores their arrays elsewhere.
+"""
 
 
 def capacity(kind: str, pixels: int, nints: int | None, ngroups: int | None, datasets: Collection[str]) -> int:
@@ -59,8 +63,8 @@ def capacity(kind: str, pixels: int, nints: int | None, ngroups: int | None, dat
         if column.name not in datasets:
             continue
         value = int(column.code[1:]) * math.prod(depth[: column.axes])
-        if column.holds == "flags":  # one pattern, and its number for each exposure
-            fixed, each = fixed + 2 * _ARRAY + value, each + 2
+        if column.holds == "flags":  # some patterns, and the number of one for each exposure
+            fixed, each = fixed + 2 * _ARRAY + min(4 * value, _PATTERNS), each + 2
         else:
             fixed, each = fixed + _ARRAY, each + value
     fitting = [(_PAGE // rows - 8 - fixed) // each for rows in (3, 2, 1)]
