@@ -86,6 +86,12 @@ def make_rows(pool: Pool, versions: Sequence[Any]) -> list[Any]:
     return [outcome for _, outcome in core_of(pool).pixel_rows.make_together(versions)]
 
 
+def optimize(pool: Pool) -> int:
+    """Merge what can be merged; the number of sets."""
+    pixel_rows = core_of(pool).pixel_rows
+    return pixel_rows.optimize(pixel_rows.merges())
+
+
 # What the rows hold
 
 _numbers = count()
@@ -250,12 +256,12 @@ def test_merging(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
         (3, 3, "RateInts", "MIRIMAGE"),
         (1, 1, "RateInts", "MIRIMAGE"),
     ]
-    assert pool.optimize_pixels() == 4
+    assert optimize(pool) == 4
     assert sorted(places(pool)) == [[1, 3, 4], [5], [6]]
     assert len(partitions(pool)) == 3
     assert rates(pool) == [n for n in (1, 3, 4, 5) for _ in range(2)]
     assert core_of(pool).pixel_rows.merges() == []
-    assert pool.optimize_pixels() == 0
+    assert optimize(pool) == 0
 
 
 def test_dropped_sets_are_masked_and_go_with_the_next_merge(pool: Pool) -> None:
@@ -265,7 +271,7 @@ def test_dropped_sets_are_masked_and_go_with_the_next_merge(pool: Pool) -> None:
     assert partitions(pool) == {before}
     assert rates(pool) == [1, 1, 3, 3]
     assert ask(pool, "SELECT array_length(rate, 1) FROM rateints_block LIMIT 1") == [(6,)]
-    assert pool.optimize_pixels() == 2
+    assert optimize(pool) == 2
     assert before not in partitions(pool)
     assert rates(pool) == [1, 1, 3, 3]
     assert ask(pool, "SELECT array_length(rate, 1) FROM rateints_block LIMIT 1") == [(4,)]
@@ -286,7 +292,7 @@ def test_flags_are_the_same_after_merging(pool: Pool) -> None:
     columns = "exp_id, pixel_id, sci, coalesce(groupdq, common_groupdq), pixeldq"
     statement = f"SELECT {columns} FROM ramp_pixel JOIN pixel_set USING (exp_id, set_id) ORDER BY 1, 2"
     before = ask(pool, statement)
-    assert pool.optimize_pixels() == 3
+    assert optimize(pool) == 3
     assert places(pool) == [[1, 2, 3]]
     assert ask(pool, statement) == before
 
@@ -294,7 +300,7 @@ def test_flags_are_the_same_after_merging(pool: Pool) -> None:
 def test_two_that_merge_at_once_do_it_once(pool: Pool, home: Home) -> None:
     for number in (1, 2, 3):
         pool.save(make(number))
-    done = at_once(home, [lambda own: own.optimize_pixels()] * 2)
+    done = at_once(home, [optimize] * 2)
     assert sorted(done) in ([0, 3], [3, 3])  # the second may have planned after the first had ended
     assert places(pool) == [[1, 2, 3]]
     assert rates(pool) == [1, 1, 2, 2, 3, 3]
@@ -306,7 +312,7 @@ def test_what_is_read_meanwhile_is_dropped_later(pool: Pool, monkeypatch: pytest
         pool.save(make(number))
     with asking(pool) as reader:
         reader.execute("SELECT count(*) FROM rateints_pixel")  # in a transaction that stays open
-        assert pool.optimize_pixels() == 2
+        assert optimize(pool) == 2
         assert len(partitions(pool)) == 3
         reader.execute("SELECT count(*) FROM rateints_pixel")
         assert reader.fetchone() == (24,)

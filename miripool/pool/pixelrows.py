@@ -121,8 +121,33 @@ class PixelRows:
             else:
                 loadings.append(described)
         named = {row.serial: row for row in versions}
+        for serial, outcome in self.load(loadings):
+            yield named[serial], outcome
+
+    def load(self, loadings: Sequence[Loading]) -> Iterator[tuple[int, bool | MiripoolError]]:
+        """Make the rows of versions that were described.
+
+        Parameters
+        ----------
+        loadings : sequence of Loading
+            From `describe`.
+
+        Yields
+        ------
+        serial : int
+            Of each version.
+        outcome : bool or MiripoolError
+            What `make` gives or raises.
+
+        Raises
+        ------
+        ServerUnavailable
+            If the server does not answer; what was not given yet is still pending.
+        """
+        kinds = {loading.serial: loading.pixels.kind for loading in loadings}
         for serial, outcome in rows.load_together(self._database, loadings):
-            yield named[serial], self._refused(named[serial], outcome) if isinstance(outcome, FormatError) else outcome
+            refused = isinstance(outcome, FormatError)
+            yield serial, self._refused(kinds[serial], serial, outcome) if refused else outcome  # type: ignore[arg-type]
 
     def describe(self, row: ProductRow) -> Loading | bool | MiripoolError:
         """Find out what a version's rows are made from; no array is read.
@@ -143,7 +168,7 @@ class PixelRows:
         try:
             described = pixel_set_of(self._archive.manifest(row.manifest))
         except FormatError as error:
-            return self._refused(row, error)
+            return self._refused(row.kind, row.serial, error)
         except MiripoolError as error:
             return error
         if described is None:
@@ -155,10 +180,10 @@ class PixelRows:
         product = self._archive.product(self._archive.manifest(manifest))
         return product, _timing_of(product)
 
-    def _refused(self, row: ProductRow, error: FormatError) -> FormatError:
+    def _refused(self, kind: str, serial: int, error: FormatError) -> FormatError:
         """Record that a version can't have rows."""
-        rows.leave_out(self._database, [row.serial], str(error))
-        refusal = FormatError(f"{Urn(self._name, row.kind, row.serial)} has no pixel rows: {error}")
+        rows.leave_out(self._database, [serial], str(error))
+        refusal = FormatError(f"{Urn(self._name, kind, serial)} has no pixel rows: {error}")
         refusal.__cause__ = error
         return refusal
 
@@ -205,13 +230,7 @@ class PixelRows:
             If the server does not answer, e.g. for it was stopped.
         """
         told: dict[int, str | None] = {row.serial: None for row in versions}
-        versions = [row for row in versions if row.kind in pixel_kinds()]
-        known = rows.reasons(self._database, [row.serial for row in versions]) if versions else {}
-        if wanted is None:
-            versions = [row for row in versions if self.policy != "none" and row.serial not in known]
-        elif not wanted:
-            rows.leave_out(self._database, [row.serial for row in versions if row.serial not in known], _LEFT_OUT)
-            return told
+        versions = self.choose(versions, wanted=wanted)
         for row, outcome in self.make_together(versions):
             if isinstance(outcome, MiripoolError):
                 told[row.serial] = self._failed(row, outcome)
@@ -223,6 +242,30 @@ class PixelRows:
             except MiripoolError as error:
                 told |= {row.serial: told[row.serial] or self._failed(row, error) for row in versions}
         return told
+
+    def choose(self, versions: Sequence[ProductRow], *, wanted: bool | None = None) -> list[ProductRow]:
+        """Find the versions that are to get rows now, and note of others that they are to have none.
+
+        Parameters
+        ----------
+        versions : sequence of ProductRow
+            Saved just now, or before.
+        wanted : bool, keyword-only, optional
+            As for `after_saves`.
+
+        Returns
+        -------
+        list of ProductRow
+            In the order given.
+        """
+        able = [row for row in versions if row.kind in pixel_kinds()]
+        if not able or (wanted is None and self.policy == "none"):
+            return []
+        known = rows.reasons(self._database, [row.serial for row in able])
+        if wanted is False:
+            rows.leave_out(self._database, [row.serial for row in able if row.serial not in known], _LEFT_OUT)
+            return []
+        return [row for row in able if wanted or row.serial not in known]
 
     def _failed(self, row: ProductRow, error: MiripoolError) -> str:
         if isinstance(error, FormatError):

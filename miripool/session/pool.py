@@ -101,25 +101,6 @@ class Pool:
             raise InvalidInput(f"there is no pixel policy {policy!r}; the policies are {', '.join(PIXEL_POLICIES)}")
         self._core.archive.set_pixel_policy(PIXEL_POLICIES[policy])
 
-    def optimize_pixels(self, *, progress: Callable[[int, int], None] | None = None) -> int:
-        """Merge pixel rows of exposures that were added one by one, so that they take less space and answer sooner.
-
-        Exposures of one detector, subarray and shape share a table, as if they had been added together. Rows that were
-        dropped free their space then. The rows are made from the pool's arrays; others may ask meanwhile.
-
-        Parameters
-        ----------
-        progress : callable, keyword-only, optional
-            Called with the number of sets of rows that are done, and of all.
-
-        Returns
-        -------
-        int
-            Sets that were merged.
-        """
-        self._core.catch_up()
-        return self._core.pixel_rows.optimize(self._core.pixel_rows.merges(), progress)
-
     def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Rebuild the index from the folder, e.g. if the index is damaged or older than the folder.
 

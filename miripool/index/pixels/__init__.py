@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .load import Loading, load_rows, load_together
+    from .load import Loading, block_of, load_rows, load_together
     from .merge import Merge, merge_sets, plan_merges
     from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
     from .timing import keep_timings, read_timings
@@ -20,6 +20,7 @@ __all__ = [
     "Loading",
     "Merge",
     "SetRow",
+    "block_of",
     "count_pixels",
     "count_rows",
     "detectors",
@@ -47,6 +48,7 @@ _WHERE = {
     "Loading": "load",
     "Merge": "merge",
     "SetRow": "read",
+    "block_of": "load",
     "count_pixels": "read",
     "count_rows": "read",
     "detectors": "uses",

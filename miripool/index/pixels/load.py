@@ -24,7 +24,7 @@ from .timing import insert_timings
 from .wire import CopyReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..connection import Database
     from ..pixelset import PixelSet
 
-__all__ = ["Loading", "fill_block", "group_by_block", "insert_block", "load_rows", "load_together"]
+__all__ = ["Loading", "block_of", "fill_block", "insert_block", "load_rows", "load_together"]
 
 _MOST_NUMBERED = (1 << 20) - 1
 """Greatest exp_id, and serial, that fits into the keys of the views: 20 bits of 63."""
@@ -137,39 +137,41 @@ def load_together(database: Database, wanted: Sequence[Loading]) -> Iterator[tup
     ServerUnavailable
         If the server does not answer; what was not given yet is still pending.
     """
-    for block in group_by_block(wanted):
+    for block in _group_by_block(wanted):
         yield from _load_group(database, block)
 
 
-def group_by_block(wanted: Sequence[Loading]) -> list[list[Loading]]:
-    """Sort versions into blocks.
+def block_of(pixels: PixelSet) -> tuple[Hashable, int]:
+    """Tell which exposures share a block.
 
     Parameters
     ----------
-    wanted : sequence of Loading
-        The versions.
+    pixels : PixelSet
+        What the rows of one are made from.
 
     Returns
     -------
-    list of list of Loading
-        Those of each block, no more than share one; in the order of the first of each.
+    key : hashable
+        The same for those that can share one.
+    int
+        How many of them do.
     """
-    groups: dict[Any, list[list[Loading]]] = {}
+    p, place = pixels, pixels.placement
+    key = (p.kind, p.detector.name, place, p.nints, p.ngroups, tuple(sorted(p.datasets)))
+    return key, capacity(p.kind, place.columns * place.rows, p.nints, p.ngroups, p.datasets)
+
+
+def _group_by_block(wanted: Sequence[Loading]) -> list[list[Loading]]:
+    """Sort versions into blocks, in the order of the first of each."""
+    last: dict[Hashable, list[Loading]] = {}
     blocks = []
     for loading in wanted:
-        p = loading.pixels
-        key = (p.kind, p.detector.name, p.placement, p.nints, p.ngroups, tuple(sorted(p.datasets)))
-        group = groups.setdefault(key, [])
-        if not group or len(group[-1]) >= _capacity(p):
-            group.append([])
-            blocks.append(group[-1])
-        group[-1].append(loading)
+        key, most = block_of(loading.pixels)
+        if len(last.get(key, ())) % most == 0:
+            last[key] = []
+            blocks.append(last[key])
+        last[key].append(loading)
     return blocks
-
-
-def _capacity(pixels: PixelSet) -> int:
-    place = pixels.placement
-    return capacity(pixels.kind, place.columns * place.rows, pixels.nints, pixels.ngroups, pixels.datasets)
 
 
 def _load_group(database: Database, block: Sequence[Loading]) -> Iterator[tuple[int, bool | MiripoolError]]:
