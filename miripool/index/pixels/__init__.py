@@ -9,9 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .conditions import Box
     from .load import Loading, block_of, load_rows, load_together
     from .merge import Merge, merge_sets, plan_merges
-    from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
+    from .read import count_pixels, count_rows, read_pixel, read_pixels, scan_pixels
+    from .sets import SetRow, sets_of
     from .timing import keep_timings, read_timings
     from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
 
@@ -44,10 +46,10 @@ __all__ = [
 ]
 
 _WHERE = {
-    "Box": "read",
+    "Box": "conditions",
     "Loading": "load",
     "Merge": "merge",
-    "SetRow": "read",
+    "SetRow": "sets",
     "block_of": "load",
     "count_pixels": "read",
     "count_rows": "read",
@@ -66,7 +68,7 @@ _WHERE = {
     "reasons": "uses",
     "release": "uses",
     "scan_pixels": "read",
-    "sets_of": "read",
+    "sets_of": "sets",
     "sweep": "uses",
     "unwanted": "uses",
 }
