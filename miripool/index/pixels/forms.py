@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .patterns import Patterns
 
     Chunks = Iterator[memoryview[int]]
-    Band = Mapping[str, Sequence[NDArray[Any]]]
+    _Form = tuple[tuple[int, bool], ...]
 
 __all__ = ["Member", "common_groupdq", "rows_of"]
 
@@ -112,6 +112,16 @@ def rows_of(pixels: PixelSet, members: Sequence[Member], view: str, block_id: in
     return _Work(pixels, members, block_id, {column.name: column for column in kind.columns}).rows()
 
 
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """Some detector rows of all exposures."""
+
+    ids: NDArray[np.int64]
+    """Numbers of the pixels."""
+    arrays: Mapping[str, Sequence[NDArray[Any]]]
+    """For each column an array of each exposure, shape (…, pixels)."""
+
+
 class _Work:
     """The rows of one table of a block; `step` detector columns share a row."""
 
@@ -142,46 +152,72 @@ class _Work:
         flags = [self.columns[name] for name in self.flags]
         names = [field.name for field in self.head]
         names += [name for column in flags for name in (column.name, pattern_column(column))]
-        return names, self._chunks(len(names))
+        return names, self._chunks()
 
     def _shape(self, column: PixelColumn, number: int) -> tuple[int, ...]:
         """Give the shape of so many values of a column in one array: the first axis counts through all of them."""
         depth = self.depth[: column.axes]
         return (number * depth[0], *depth[1:]) if depth else (number,)
 
-    def _chunks(self, fields: int) -> Chunks:
+    def _chunks(self) -> Chunks:
         elements = sum(math.prod(field.shape) for field in self.head)
         step = max(1, _ELEMENTS // elements)
-        form: Rows | None = None
-        for first, last, arrays in self._bands():
-            ids = self._pixel_ids(first, last)
-            form = form or Rows(self.head, min(step, len(ids)), told=fields)
-            found = [find_patterns(arrays[name], self._defaults(name)) for name in self.flags]
-            for start in range(0, len(ids), step):
-                part = slice(start, min(start + step, len(ids)))
-                count = part.stop - part.start
-                values = {self.columns[name].name: self._by_pixel(name, arrays[name], part) for name in self.values}
-                filled = form.fill({"block_id": self.block_id, "pixel_id": ids[part], **values}, count)
-                yield from self._with_flags(filled, found, part) if found else (filled,)
+        kept: dict[_Form, Rows] = {}
+        for band in self._bands():
+            found = [find_patterns(band.arrays[name], self._defaults(name)) for name in self.flags]
+            for form, pixels in _by_form(found, len(band.ids)):
+                # What is the same in each row is written once, but for forms of few rows.
+                rows = kept.get(form) or self._rows(form, min(step, len(pixels)))
+                if len(pixels) >= step:
+                    kept[form] = rows
+                for start in range(0, len(pixels), step):
+                    part = pixels[start : start + step]
+                    values = self._values(band, part, alone=len(pixels) == len(band.ids))
+                    for name, patterns, (number, _) in zip(self.flags, found, form, strict=True):
+                        values |= self._pattern_values(self.columns[name], patterns, part, number)
+                    yield rows.fill(values, len(part))
 
-    def _bands(self) -> Iterator[tuple[int, int, Band]]:
-        """Read by detector rows, first to last (0-based, excluded); for each exposure an array (…, pixels)."""
+    def _rows(self, form: _Form, capacity: int) -> Rows:
+        """Prepare rows whose pixels have so many patterns of flags."""
+        fields, null = list(self.head), []
+        for name, (number, is_one) in zip(self.flags, form, strict=True):
+            column = self.columns[name]
+            of = WireField(pattern_column(column), "i2", (len(self.members),))
+            fields += [WireField(name, column.code, self._shape(column, number)), of]
+            null += [name] if not number else []
+            null += [of.name] if is_one or not number else []
+        return Rows(fields, capacity, null)
+
+    def _pattern_values(
+        self, column: PixelColumn, patterns: Patterns, pixels: NDArray[np.intp], number: int
+    ) -> dict[str, Any]:
+        found = patterns.values(pixels, number)
+        values = [value if column.axes else value[:, None] for value in found]
+        return {column.name: values, pattern_column(column): patterns.of[pixels]}
+
+    def _bands(self) -> Iterator[_Band]:
         names = self.pixels.datasets
         datasets = {name: [member.datasets[names[name]] for member in self.members] for name in self.columns}
         rows = self.pixels.placement.rows
         per_row = sum(d.dtype.itemsize * d.size // max(d.shape[-2], 1) for those in datasets.values() for d in those)
-        band = _band_rows(per_row)
-        for first in range(0, rows, band):
-            last = min(first + band, rows)
+        height = _band_rows(per_row)
+        for first in range(0, rows, height):
+            last = min(first + height, rows)
             read = {name: [_flat(d[..., first:last, :]) for d in those] for name, those in datasets.items()}
-            yield first, last, read
+            yield _Band(self._pixel_ids(first, last), read)
 
-    def _by_pixel(self, name: str, arrays: Sequence[NDArray[Any]], part: slice) -> list[NDArray[Any]]:
-        """Put pixels first, as the values are stored: shape (pixels, integrations, groups)."""
-        chosen = [array[..., part] for array in arrays]
-        if self.columns[name].holds == "dn":
-            chosen = [_signed(array) for array in chosen]
-        return [np.moveaxis(array, -1, 0) if array.ndim > 1 else array[:, None] for array in chosen]
+    def _values(self, band: _Band, pixels: NDArray[np.intp], *, alone: bool) -> dict[str, Any]:
+        """Give what is no flag; `alone` where the pixels are one of the parts that the whole band is cut into."""
+        chosen: Any = slice(pixels[0], pixels[-1] + 1) if alone else pixels  # a slice copies nothing
+        values: dict[str, Any] = {"block_id": self.block_id, "pixel_id": band.ids[chosen]}
+        for name in self.values:
+            parts = [array[..., chosen] for array in band.arrays[name]]
+            if self.columns[name].holds == "dn":
+                parts = [_signed(part) for part in parts]
+            # Pixels first, as the values are stored: shape (pixels, integrations, groups).
+            by_pixel = [np.moveaxis(part, -1, 0) if part.ndim > 1 else part[:, None] for part in parts]
+            values[self.columns[name].name] = by_pixel
+        return values
 
     def _pixel_ids(self, first: int, last: int) -> NDArray[np.int64]:
         """Number the pixels of detector rows (0-based)."""
@@ -192,37 +228,20 @@ class _Work:
         ids: NDArray[np.int64] = np.add.outer(row, column).reshape(-1)
         return ids
 
-    def _with_flags(self, filled: memoryview[int], found: Sequence[Patterns], part: slice) -> Chunks:
-        """Add the fields of flags, whose form depends on how many patterns a pixel has."""
-        head = np.frombuffer(filled, np.uint8).reshape(part.stop - part.start, -1)
-        # Rows of one form go together.
-        forms = np.stack([count[part] for p in found for count in (p.number, p.is_one)], axis=1)
-        order = np.lexsort(forms.T)
-        ends = np.flatnonzero(np.any(np.diff(forms[order], axis=0), axis=1)) + 1
-        for chosen in np.split(order, ends):
-            chosen.sort()
-            rows = np.concatenate([head[chosen], self._tail(found, chosen + part.start)], axis=1)
-            yield memoryview(rows.reshape(-1))  # type: ignore[arg-type]
-
     def _defaults(self, name: str) -> list[Any]:
         null = self.columns[name].null
         return [{"common": member.common, "zeros": 0}.get(null) for member in self.members]
 
-    def _tail(self, found: Sequence[Patterns], pixels: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Write the fields of flags of pixels that have the same number of patterns; shape (pixels, bytes)."""
-        fields: list[WireField] = []
-        values: dict[str, Any] = {}
-        null = []
-        for name, patterns in zip(self.flags, found, strict=True):
-            column, number = self.columns[name], int(patterns.number[pixels[0]])
-            of = WireField(pattern_column(column), "i2", (len(self.members),))
-            fields += [WireField(column.name, column.code, self._shape(column, number)), of]
-            values[column.name] = [v if column.axes else v[:, None] for v in patterns.values(pixels, number)]
-            values[of.name] = patterns.of[pixels]
-            if not number or patterns.is_one[pixels[0]]:
-                null += [of.name] if number else [column.name, of.name]
-        filled = Rows(fields, len(pixels), null, told=0).fill(values, len(pixels))
-        return np.frombuffer(filled, np.uint8).reshape(len(pixels), -1)
+
+def _by_form(found: Sequence[Patterns], pixels: int) -> list[tuple[_Form, NDArray[np.intp]]]:
+    """Sort the pixels of a band by how many patterns they have of each kind of flags, and whether that is one alone."""
+    if not found:
+        return [((), np.arange(pixels))]
+    forms = np.stack([part for p in found for part in (p.number, p.is_one)], axis=1)
+    order = np.lexsort(forms.T)
+    ends = np.flatnonzero(np.any(np.diff(forms[order], axis=0), axis=1)) + 1
+    groups = [np.sort(group) for group in np.split(order, ends)]
+    return [(tuple((int(n), bool(one)) for n, one in forms[g[0]].reshape(-1, 2)), g) for g in groups]
 
 
 def _band_rows(row_bytes: int) -> int:

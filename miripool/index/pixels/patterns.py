@@ -29,19 +29,16 @@ class Patterns:
         Different patterns of each pixel; the default is none of them.
     of : ndarray of int16, shape (pixels, slots)
         Pattern of each exposure, from 1; 0 for the default.
+    is_one : ndarray of bool, shape (pixels,)
+        Whether a pixel has the first pattern in all exposures.
     """
 
     number: NDArray[np.int16]
     of: NDArray[np.int16]
+    is_one: NDArray[np.bool_]
     _slots: NDArray[np.intp]
     """Where the n-th pattern of a pixel is first, shape (pixels, patterns)."""
     _flags: Sequence[NDArray[Any]]
-
-    @property
-    def is_one(self) -> NDArray[np.bool_]:
-        """Pixels that have one pattern in all exposures, shape (pixels,)."""
-        one: NDArray[np.bool_] = (self.of == 1).all(axis=1)
-        return one
 
     def values(self, pixels: NDArray[np.intp], number: int) -> list[NDArray[Any]]:
         """Give the first patterns of some pixels.
@@ -58,16 +55,18 @@ class Patterns:
         list of ndarray
             For each pattern an array of shape (n, …), the axes of the flags after that of the pixels.
         """
-        found = []
-        for n in range(number):
-            slots = self._slots[pixels, n]
-            first = self._flags[0]
-            values = np.empty((len(pixels), *first.shape[:-1]), first.dtype)
-            for slot in np.unique(slots):
-                chosen = slots == slot
-                values[chosen] = np.moveaxis(self._flags[slot][..., pixels[chosen]], -1, 0)
-            found.append(values)
-        return found
+        return [self._of_slots(pixels, self._slots[pixels, n]) for n in range(number)]
+
+    def _of_slots(self, pixels: NDArray[np.intp], slots: NDArray[np.intp]) -> NDArray[Any]:
+        """Give the flags of each pixel in an exposure."""
+        if (slots == slots[0]).all():
+            return np.moveaxis(self._flags[slots[0]][..., pixels], -1, 0)
+        first = self._flags[0]
+        values = np.empty((len(pixels), *first.shape[:-1]), first.dtype)
+        for slot in np.unique(slots):
+            chosen = slots == slot
+            values[chosen] = np.moveaxis(self._flags[slot][..., pixels[chosen]], -1, 0)
+        return values
 
 
 def find_patterns(flags: Sequence[NDArray[Any]], defaults: Sequence[NDArray[Any] | int | None]) -> Patterns:
@@ -103,7 +102,7 @@ def find_patterns(flags: Sequence[NDArray[Any]], defaults: Sequence[NDArray[Any]
         first[new, number[new]] = slot
         number[new] += 1
         of[new, slot] = number[new]
-    return Patterns(number, of, first, flags)
+    return Patterns(number, of, (of == 1).all(axis=1), first, flags)
 
 
 def _differ(values: NDArray[Any], default: NDArray[Any] | int) -> NDArray[np.bool_]:

@@ -76,18 +76,12 @@ class Rows:
         Rows that it holds at most.
     null : collection of str
         Names of fields.
-    told : int, keyword-only, optional
-        How many fields the rows say they have, where another form goes on with them; 0 for that other form.
     """
 
-    def __init__(
-        self, fields: Sequence[WireField], capacity: int, null: Sequence[str] = (), *, told: int | None = None
-    ) -> None:
-        told = len(fields) if told is None else told
+    def __init__(self, fields: Sequence[WireField], capacity: int, null: Sequence[str] = ()) -> None:
         kinds = [(f.name, ">i4" if f.name in null else f._dtype()) for f in fields]
-        self._rows = np.zeros(capacity, [*([("fields", ">i2")] if told else []), *kinds])
-        if told:
-            self._rows["fields"] = told
+        self._rows = np.zeros(capacity, [("fields", ">i2"), *kinds])
+        self._rows["fields"] = len(fields)
         self._arrays = {f.name: bool(f.shape) for f in fields if f.name not in null}
         for field in fields:
             if field.name in null:
