@@ -235,13 +235,11 @@ class _Work:
 
 def _by_form(found: Sequence[Patterns], pixels: int) -> list[tuple[_Form, NDArray[np.intp]]]:
     """Sort the pixels of a band by how many patterns they have of each kind of flags, and whether that is one alone."""
-    if not found:
-        return [((), np.arange(pixels))]
-    forms = np.stack([part for p in found for part in (p.number, p.is_one)], axis=1)
-    order = np.lexsort(forms.T)
-    ends = np.flatnonzero(np.any(np.diff(forms[order], axis=0), axis=1)) + 1
-    groups = [np.sort(group) for group in np.split(order, ends)]
-    return [(tuple((int(n), bool(one)) for n, one in forms[g[0]].reshape(-1, 2)), g) for g in groups]
+    key = np.zeros(pixels, np.int64)
+    for patterns in found:
+        key = key * 2 * (patterns.of.shape[1] + 1) + 2 * patterns.number + patterns.is_one
+    groups = [np.flatnonzero(key == value) for value in np.unique(key)]
+    return [(tuple((int(p.number[g[0]]), bool(p.is_one[g[0]])) for p in found), g) for g in groups]
 
 
 def _band_rows(row_bytes: int) -> int:
