@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -319,6 +322,37 @@ def test_what_is_read_meanwhile_is_dropped_later(pool: Pool, monkeypatch: pytest
     assert rates(pool) == [1, 1, 2, 2]
     assert core_of(pool).pixel_rows.tidy() == 0
     assert len(partitions(pool)) == 1
+
+
+KILLED_IN_A_MERGE = """
+import os, signal
+from miripool import Home
+from miripool.index.pixels import merge
+from miripool.pool.core import core_of
+
+def cut(*arguments):
+    fill(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+fill, merge.fill_block = merge.fill_block, cut
+with Home().pool("jpl8") as pool:
+    rows = core_of(pool).pixel_rows
+    rows.optimize(rows.merges())
+"""
+
+
+@pytest.mark.slow
+def test_a_merge_that_is_killed_changes_nothing(pool: Pool) -> None:
+    for number in (1, 2, 3):
+        pool.save(make(number))
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_A_MERGE], check=False, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    wait_until(lambda: len(partitions(pool)) == 3)
+    assert places(pool) == [[1], [2], [3]]
+    assert rates(pool) == [1, 1, 2, 2, 3, 3]
+    assert optimize(pool) == 3
+    assert places(pool) == [[1, 2, 3]]
+    assert rates(pool) == [1, 1, 2, 2, 3, 3]
 
 
 # Several at once

@@ -70,7 +70,8 @@ def dump(pool: Pool, folder: Path) -> list[tuple[str, Path]]:
     """Write each partition's rows into a file; the largest first."""
     names = run(
         pool,
-        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relispartition AND relname ~ '^(raw|ref|ramp|rateints)_block_'"
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relispartition"
+        " AND relname ~ '^(raw|ref|ramp|rateints)_block_'"
         " AND relnamespace = current_schema()::regnamespace ORDER BY pg_total_relation_size(oid) DESC;",
     ).split()
     assert len(names) == 4
