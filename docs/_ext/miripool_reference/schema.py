@@ -19,7 +19,8 @@ _TEXT = re.compile(r"'((?:[^']|'')*)'")
 _VIEW = re.compile(r"CREATE (?:OR REPLACE )?VIEW (\w+) AS\s+(.*)", re.DOTALL)
 _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*)\)\s*PARTITION BY.*", re.DOTALL)
 _LIKE = re.compile(r"CREATE TABLE (\w+) \(LIKE (\w+) .*", re.DOTALL)
-_INNER = {"exposure_head", "raw_exposure", "corrected_set", "corrected_pixel"}
+_DROPPED = re.compile(r"DROP VIEW (.*)", re.DOTALL)
+_INNER = {"exposure_head", "version_pixels", "raw_exposure", "corrected_pixel"}
 
 
 @dataclass
@@ -111,6 +112,9 @@ def views() -> list[SchemaView]:
     for statement in _statements():
         if match := _VIEW.fullmatch(statement):
             bodies[match[1]] = match[2]
+        elif match := _DROPPED.fullmatch(statement):
+            for name in _split(match[1]):
+                bodies.pop(name, None)
     known = {table.name for table in tables()} | set(bodies)
     made = []
     for name, body in bodies.items():
