@@ -301,9 +301,11 @@ class Pixel:
 
 def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
     """Give a row's columns with what is not stored in each row."""
-    columns = pixel_columns(kind)
-    missing = [name for name, value in values.items() if value is None]
-    return {**values, **{name: _filled(columns[name], chosen) for name in missing}}
+    filled = dict(values)
+    for column in KINDS[kind].columns:
+        if filled[column.name] is None:
+            filled[column.name] = _filled(column, chosen)
+    return filled
 
 
 def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]] | None:
@@ -648,7 +650,7 @@ def _pixels_in(placement: Placement, box: rows.Box) -> int:
 
 def _length(values: Mapping[str, Any]) -> int | None:
     """Count the integrations; None where the pixel has one value."""
-    return next((len(v) for v in values.values() if np.ndim(v)), None)
+    return next((len(v) for v in values.values() if isinstance(v, np.ndarray) and v.ndim), None)
 
 
 def _repeat(values: Sequence[str], count: Sequence[int]) -> Any:

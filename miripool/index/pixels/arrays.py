@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["array_of", "arrays_of"]
 
-_ELEMENTS = {21: np.dtype(">i2"), 20: np.dtype(">i8"), 700: np.dtype(">f4")}
+_ELEMENTS = {21: np.dtype(">i2"), 20: np.dtype(">i8"), 700: np.dtype(">f4"), 701: np.dtype(">f8")}
+
+_SENT = {oid: np.dtype([("size", ">i4"), ("value", element)]) for oid, element in _ELEMENTS.items()}
+"""Each element is sent with its length."""
 
 
 def array_of(sent: Any) -> NDArray[Any]:
@@ -23,12 +26,12 @@ def array_of(sent: Any) -> NDArray[Any]:
     Parameters
     ----------
     sent : bytes-like
-        From ``array_send``; smallint, bigint or real, without NULL.
+        From ``array_send``; smallint, bigint, real or double precision, without NULL.
 
     Returns
     -------
     ndarray
-        Of the shape and type that it had.
+        Of the shape and type that it had; shape (0,) for an empty array.
     """
     content = memoryview(sent)
     head, shape, element = _form_of(content)
@@ -65,4 +68,4 @@ def _form_of(content: memoryview[int]) -> tuple[int, tuple[int, ...], np.dtype[A
     """Give the length of the header, the shape and the type of an element."""
     ndim, _, oid = struct.unpack_from(">iii", content)
     shape = struct.unpack_from(">" + "ii" * ndim, content, 12)[::2]
-    return 12 + 8 * ndim, shape, np.dtype([("size", ">i4"), ("value", _ELEMENTS[oid])])
+    return 12 + 8 * ndim, shape if ndim else (0,), _SENT[oid]

@@ -11,7 +11,7 @@ from ...instruments.detector import Placement
 from ...model.kinds import KINDS
 from ..connection import quote
 from ..schema import pixel_block, pixel_set, pixel_use
-from ..selection import array_text, is_one_of
+from ..selection import GIVEN_SERIALS, array_text
 from .arrays import array_of
 from .blocks import block_table
 
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from ..connection import Database
 
 __all__ = ["Place", "SetRow", "places_of", "sets_of"]
+
+
+_S, _B, _U = pixel_set.c, pixel_block.c, pixel_use.c
+_SETS = (
+    select(
+        *(_U.serial, _S.set_id, _B.detector, _B.first_x, _B.first_y, _B.columns, _B.rows, _B.nints, _B.ngroups),
+        *(func.array_send(_S.common_groupdq), _S.kind, _S.digest),
+    )
+    .select_from(pixel_use)
+    .join(pixel_set, _S.set_id == _U.set_id)
+    .join(pixel_block, _B.block_id == _S.block_id)
+    .where(_U.serial == func.any(GIVEN_SERIALS))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,41 +102,25 @@ def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
     list of SetRow
         In the order of the serials; versions without rows are left out.
     """
-    s, b, u = pixel_set.c, pixel_block.c, pixel_use.c
-    statement = (
-        select(
-            u.serial,
-            s.set_id,
-            b.detector,
-            b.first_x,
-            b.first_y,
-            b.columns,
-            b.rows,
-            b.nints,
-            b.ngroups,
-            func.array_send(s.common_groupdq),
-            s.kind,
-            s.digest,
-        )
-        .select_from(pixel_use)
-        .join(pixel_set, s.set_id == u.set_id)
-        .join(pixel_block, b.block_id == s.block_id)
-        .where(is_one_of(u.serial, serials))
-    )
-    with database.read() as connection:
-        rows = {row[0]: row for row in connection.execute(statement)} if serials else {}
-    return [
-        SetRow(
-            *row[:3],
-            placement=Placement(*row[3:7]),
-            nints=row[7],
-            ngroups=row[8],
-            common=None if row[9] is None else array_of(row[9]),
-            kind=row[10],
-            digest=row[11],
-        )
-        for row in (rows[serial] for serial in serials if serial in rows)
-    ]
+    if not serials:
+        return []
+    found = {row[0]: row for row in database.ask(*database.written(_SETS, serials=array_text(serials)))}
+    # Sets of one block have the same placement, and most exposures the same pattern.
+    placements: dict[tuple[int, ...], Placement] = {}
+    patterns: dict[bytes, NDArray[np.int16]] = {}
+    rows = []
+    for serial in serials:
+        if serial in found:
+            _, set_id, detector, *place, nints, ngroups, sent, kind, digest = found[serial]
+            key = tuple(place)
+            if key not in placements:
+                placements[key] = Placement(*key)
+            pattern = None if sent is None else bytes(sent)
+            if pattern is not None and pattern not in patterns:
+                patterns[pattern] = array_of(pattern)
+            common = None if pattern is None else patterns[pattern]
+            rows.append(SetRow(serial, set_id, detector, placements[key], nints, ngroups, common, kind, digest))
+    return rows
 
 
 def places_of(database: Database, connection: Connection, kind: str, set_ids: Iterable[int]) -> dict[int, Place]:
