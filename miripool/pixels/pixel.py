@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import operator
@@ -608,7 +609,15 @@ def _filled(column: PixelColumn, s: rows.SetRow) -> Any:
     if column.null == "common":
         return s.common
     shape = (s.nints or 0, s.ngroups or 0)[: column.axes]
-    return np.zeros(shape, np.int64) if shape else 0
+    return _zeros(shape) if shape else 0
+
+
+@functools.lru_cache(maxsize=16)
+def _zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """Make flags of which none is set, once for all exposures of a shape."""
+    made = np.zeros(shape, np.int64)
+    made.flags.writeable = False
+    return made
 
 
 def _whole_column(values: Sequence[Any] | np.ndarray, column: PixelColumn, s: rows.SetRow) -> np.ndarray | None:

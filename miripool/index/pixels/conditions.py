@@ -70,8 +70,8 @@ class _Values:
             return self.null
         return f"({self.column})[{self.before + integration}]{''.join(f'[{group}]' for group in groups)}"
 
-    def elements(self, items: tuple[int | None, ...]) -> str:
-        """Write some elements, or all, as rows."""
+    def part(self, items: tuple[int | None, ...]) -> str:
+        """Write an array of some elements, or of all."""
         integration, *groups = list(items) + [None] * (self.axes - len(items))
         if integration is None:
             ends = f"[{self.before + 1}:{self.before + self.length}]"
@@ -79,7 +79,7 @@ class _Values:
             ends = "[1:0]"
         else:
             ends = f"[{self.before + integration}:{self.before + integration}]"
-        return f"unnest(({self.column}){ends}{''.join('[:]' if g is None else f'[{g}:{g}]' for g in groups)})"
+        return f"({self.column}){ends}{''.join('[:]' if g is None else f'[{g}:{g}]' for g in groups)}"
 
 
 class Writer:
@@ -203,9 +203,10 @@ class Writer:
         return not test.items or test.items[0] is None or test.items[0] <= values.length
 
     def _among(self, test: PixelTest, values: _Values) -> str:
-        condition, elements = self._compare(test, "v"), values.elements(test.items)
+        condition, part = self._compare(test, "v"), values.part(test.items)
+        elements = f"unnest({part})"
         if not test.every:
-            return f"EXISTS (SELECT FROM {elements} v WHERE {condition})"
+            return " AND ".join([*self._bounds(test, part), f"EXISTS (SELECT FROM {elements} v WHERE {condition})"])
         number = "v <> 'NaN'" if self._holds(test, "real") else "v IS NOT NULL"
         return (
             f"(EXISTS (SELECT FROM {elements} v WHERE {number}) "
@@ -220,7 +221,23 @@ class Writer:
 
         if is_one:
             return nothing(values.element(test.items))
-        return f"NOT EXISTS (SELECT FROM {values.elements(test.items)} v WHERE NOT {nothing('v')})"
+        return f"NOT EXISTS (SELECT FROM unnest({values.part(test.items)}) v WHERE NOT {nothing('v')})"
+
+    def _bounds(self, test: PixelTest, part: str) -> list[str]:
+        """Write what holds wherever some element satisfies a comparison, for NaN among them too.
+
+        PostgreSQL decides this in a third of the time that it takes to look at elements as rows.
+        """
+        ends = (
+            zip(test.ends or (test.op,), test.values, strict=True) if test.op in _TURNED or test.op == "range" else ()
+        )
+        less = 32768 if self._holds(test, "dn") else 0
+        real = self._holds(test, "real")
+        return [
+            f"{self._number(value if real else value - less, real=real)} {_TURNED[op]} ANY ({part})"
+            for op, value in zip(test.ends or (test.op,), test.values, strict=True)
+            if real or isinstance(value, int)
+        ]
 
     def _compare(self, test: PixelTest, value: str) -> str:
         if test.op == "flag":
@@ -244,6 +261,8 @@ class Writer:
 
 
 _SQL = {"==": "=", "!=": "<>"}
+_TURNED = {"==": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""Comparisons with their sides changed."""
 _TYPES = {"i2": "smallint", "i4": "integer", "i8": "bigint", "f4": "real"}
 
 
