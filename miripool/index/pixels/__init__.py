@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conditions import Box
-    from .load import Loading, block_of, load_rows, load_together
+    from .load import Loading, block_of, load_together
     from .merge import Merge, merge_sets, plan_merges
     from .read import count_pixels, count_rows, read_pixel, read_pixels, scan_pixels
     from .sets import SetRow, sets_of
@@ -28,7 +28,6 @@ __all__ = [
     "detectors",
     "keep_timings",
     "leave_out",
-    "load_rows",
     "load_together",
     "merge_sets",
     "missing",
@@ -56,7 +55,6 @@ _WHERE = {
     "detectors": "uses",
     "keep_timings": "timing",
     "leave_out": "uses",
-    "load_rows": "load",
     "load_together": "load",
     "merge_sets": "merge",
     "missing": "uses",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import Integer, String, bindparam, cast, func, insert, select, tuple_
 from sqlalchemy.dialects import postgresql
 
 from ...errors import FormatError, MiripoolError, ProductNotFound, ServerError, ServerUnavailable
@@ -18,6 +18,7 @@ from ...model.kinds import KINDS
 from ..connection import quote
 from ..pixelset import REFERENCE
 from ..schema import exposure, pixel_block, pixel_set, pixel_use, product
+from ..selection import GIVEN_SERIALS, array_text
 from .blocks import block_table, capacity, partition
 from .forms import Member, common_groupdq, rows_of
 from .timing import insert_timings
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..connection import Database
     from ..pixelset import PixelSet
 
-__all__ = ["Loading", "block_of", "fill_block", "insert_block", "load_rows", "load_together"]
+__all__ = ["Loading", "block_of", "fill_block", "insert_block", "load_together"]
 
 _MOST_NUMBERED = (1 << 20) - 1
 """Greatest exp_id, and serial, that fits into the keys of the views: 20 bits of 63."""
@@ -43,6 +44,19 @@ _IN_VIEWS = frozenset({"raw_pixel", "ramp_pixel", "rateints_pixel"})
 """Tables that the views read, which are MIRI's."""
 _MOST_GROUPS = (1 << 22) - 1
 """Groups of one pixel, through all integrations, that fit into the keys."""
+
+_CLAIM = (
+    postgresql.insert(pixel_set)
+    .on_conflict_do_nothing(index_elements=["exp_id", "kind", "digest"])
+    .returning(pixel_set.c.exp_id, pixel_set.c.digest, pixel_set.c.set_id)
+)
+_inserted = postgresql.insert(pixel_use).from_select(
+    ["serial", "set_id"],
+    select(func.unnest(GIVEN_SERIALS), func.unnest(cast(bindparam("sets", type_=String), postgresql.ARRAY(Integer)))),
+)
+_USE = _inserted.on_conflict_do_update(
+    index_elements=["serial"], set_={"set_id": _inserted.excluded.set_id, "reason": None}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,46 +87,6 @@ class _Opened(NamedTuple):
 
 class _Taken(Exception):
     """Another process claimed a set meanwhile: the transaction is begun again."""
-
-
-def load_rows(
-    database: Database,
-    serial: int,
-    pixels: PixelSet,
-    datasets: Mapping[str, Dataset],
-    timing: Timing | None = None,
-) -> bool:
-    """Give a version its pixel rows: those that are there, or new ones in a block of their own.
-
-    Parameters
-    ----------
-    database : Database
-        The index.
-    serial : int
-        The version's.
-    pixels : PixelSet
-        What they are made from.
-    datasets : mapping of str to Dataset
-        The version's.
-    timing : Timing, optional
-        When the version's integrations took place, to be kept with the rows.
-
-    Returns
-    -------
-    bool
-        True if rows were made, False if the version shares another's.
-
-    Raises
-    ------
-    FormatError
-        If the pool has more exposures than keys.
-    ProductNotFound
-        If the version is in the trash by now.
-    """
-    found = _load_block(database, [_Opened(serial, pixels, datasets, timing)])[serial]
-    if isinstance(found, MiripoolError):
-        raise found
-    return found
 
 
 def load_together(database: Database, wanted: Sequence[Loading]) -> Iterator[tuple[int, bool | MiripoolError]]:
@@ -228,13 +202,9 @@ class _Load:
         self._outcome |= dict.fromkeys(used, False)
         self._outcome |= {v.serial: True for v in missing.values()}
         if used:
-            values = [{"serial": serial, "set_id": used[serial]} for serial in sorted(used)]
-            statement = postgresql.insert(pixel_use).values(values)
-            self._connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["serial"], set_={"set_id": statement.excluded.set_id, "reason": None}
-                )
-            )
+            serials = sorted(used)
+            sets = [used[serial] for serial in serials]
+            self._connection.execute(_USE, {"serials": array_text(serials), "sets": array_text(sets)})
         timings = {v.serial: v.timing for v in self._versions if v.serial in used and v.timing is not None}
         if timings:
             insert_timings(self._connection, timings)
@@ -274,7 +244,7 @@ class _Load:
 
     def _make(self, missing: Mapping[tuple[int, str], _Opened]) -> dict[tuple[int, str], int]:
         """Claim sets and load their block; waits for who makes the same ones now."""
-        c, first = pixel_set.c, next(iter(missing.values()))
+        first = next(iter(missing.values()))
         block_id = insert_block(self._connection, first.pixels, len(missing))
         common = {name: self._common[v.serial] for name, v in missing.items()}
         rows = [
@@ -288,15 +258,8 @@ class _Load:
             }
             for slot, (exp_id, digest) in enumerate(missing, 1)
         ]
-        claim = postgresql.insert(pixel_set).values(rows)
-        made = {
-            (row.exp_id, row.digest): row.set_id
-            for row in self._connection.execute(
-                claim.on_conflict_do_nothing(index_elements=["exp_id", "kind", "digest"]).returning(
-                    c.exp_id, c.digest, c.set_id
-                )
-            )
-        }
+        claimed = self._connection.execute(_CLAIM, rows)
+        made = {(row.exp_id, row.digest): row.set_id for row in claimed}
         if len(made) < len(missing):
             raise _Taken
         members = [Member(v.datasets, common[name]) for name, v in missing.items()]
