@@ -95,7 +95,7 @@ def test_timeouts_that_end_long_work_are_told(own_server: str) -> None:
 
 @pytest.mark.parametrize(
     ("room", "partitions", "verdict"),
-    [(6400, 0, "good"), (6400, 640, "good"), (6400, 1000, "advice"), (6400, 3000, "bad")],
+    [(6400, 0, "good"), (6400, 800, "good"), (6400, 1000, "advice"), (6400, 3300, "bad")],
 )
 def test_locks_for_partitions(room: int, partitions: int, verdict: str) -> None:
     assert judge_locks(room, partitions)[0] == verdict

@@ -137,7 +137,7 @@ REINDEX = """
 import signal, sys
 from miripool.cli import main
 from miripool.index import rebuild
-from miripool.pool.pixelrows import PixelRows
+from miripool.index.pixels import load
 calls = []
 def interrupt(work, number):
     def worked(*given, **options):
@@ -152,7 +152,7 @@ if what == "before the new one answers":
 elif what == "when the new one answers":
     rebuild.drop_now = interrupt(rebuild.drop_now, 1)
 else:
-    PixelRows.make = interrupt(PixelRows.make, 2)
+    load._load_block = interrupt(load._load_block, 2)
 main()
 """
 OLD_ANSWERS = "the old index is still in use, with its pixel rows; `miripool reindex jpl8` continues or starts again"
@@ -171,8 +171,8 @@ NEW_ANSWERS = (
     ],
 )
 def test_a_reindex(pool: Pool, when: str, told: str, with_rows: int) -> None:
-    for name in ("a", "b"):
-        pool.save(Rate(PLACE, {"SCI": np.ones((6, 8), "f4")}, name=name))
+    for name, x in (("a", 1), ("b", 9)):  # of two places, so their rows are in two tables
+        pool.save(Rate({**PLACE, "SUBSTRT1": x}, {"SCI": np.ones((6, 8), "f4")}, name=name))
     command = [sys.executable, "-c", REINDEX, "reindex", "jpl8", when]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 130

@@ -211,18 +211,22 @@ def test_keyword_indexes_are_those_that_were_measured() -> None:
         assert " ".join(statement.rstrip("; \n").split()) in shipped
 
 
+PIXELS = ("raw_pixel", "ref_pixel", "ramp_pixel", "rateints_pixel", "rate_pixel")
 VIEWS = ("ramps", "ref_ramps", "groups", "correctedramps", "correctedgroups", "exposures", "correctedexposures")
 
 
 @pytest.mark.slow
 def test_views_of_an_older_index_give_the_same_answers(home: Home, tmp_path: Path) -> None:
-    """The views of version 8 are put in the place of today's, asked, and made newer by opening the pool."""
+    """Tables of pixels and views of version 8 are put in the place of today's, asked, and made newer by opening."""
     files = two_detectors.write(tmp_path)
     with home.create("jpl8") as pool:
         files.save(pool)
         before = _version_8(pool)
     with home.pool("jpl8") as pool:
         core_of(pool).catch_up()
+        assert homes.ask_pool(pool, "SELECT count(*) FROM ramps") == [(0,)]
+        pending = core_of(pool).pixel_rows.pending()
+        assert core_of(pool).pixel_rows.make_pending() == (len(pending), [])
         for view, (names, rows) in before.items():
             chosen = ", ".join(names)
             now = homes.ask_pool(pool, f"SELECT {chosen} FROM {view} ORDER BY {chosen}")
@@ -241,11 +245,14 @@ def test_views_of_an_older_index_give_the_same_answers(home: Home, tmp_path: Pat
 
 
 def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
-    """Put back the views of version 8; give columns and rows of each, but for names of reference files."""
+    """Put back tables and views of version 8; give columns and rows of each, but for names of reference files."""
     database = core_of(pool).catalog.database
     with database.write() as connection:
+        for view in PIXELS:
+            database.run(connection, f"CREATE TABLE kept_{view} AS SELECT * FROM {view}")
         for view in sa.inspect(connection).get_view_names(schema=database.schema):
             database.run(connection, f"DROP VIEW IF EXISTS {quote(view)} CASCADE")
+        database.run(connection, _tables_of_version_8())
         database.run(connection, "ALTER TABLE corrected_exposure DROP COLUMN detector")
         database.run(connection, "ALTER TABLE product DROP COLUMN saved_by, DROP COLUMN removed_by")
         database.run(connection, "ALTER TABLE tag_event DROP COLUMN by")
@@ -265,6 +272,29 @@ def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]
         chosen = ", ".join(names)
         answers[view] = names, homes.ask_pool(pool, f"SELECT {chosen} FROM {view} ORDER BY {chosen}")
     return answers
+
+
+def _tables_of_version_8() -> str:
+    """Write what makes the tables of pixels as they were, by exposure, with the rows that are there."""
+    third = migrations()[2].script
+    made = third[third.index("CREATE TABLE raw_pixel") : third.index("-- Exposures are numbered")]
+    filled = [
+        f"CREATE TABLE {view}_of_all PARTITION OF {view} DEFAULT; "
+        f"INSERT INTO {view} SELECT (jsonb_populate_record(NULL::{view}, to_jsonb(k))).* FROM kept_{view} k; "
+        f"DROP TABLE kept_{view};"
+        for view in PIXELS
+    ]
+    place = "first_x, first_y, columns, rows, nints, ngroups"
+    types = ("smallint", "smallint", "smallint", "smallint", "integer", "integer")
+    added = ", ".join(f"ADD {name} {kind}" for name, kind in zip(place.split(", "), types, strict=True))
+    return f"""
+        {made}
+        {" ".join(filled)}
+        ALTER TABLE pixel_set {added};
+        UPDATE pixel_set s SET ({place}) = (SELECT {place} FROM pixel_block b WHERE b.block_id = s.block_id);
+        ALTER TABLE pixel_set DROP COLUMN block_id, DROP COLUMN slot;
+        DROP TABLE pixel_block, {", ".join(view.replace("_pixel", "_block") for view in PIXELS)};
+    """
 
 
 def test_an_index_without_exposures_takes_the_journal_in_again(database: Database) -> None:

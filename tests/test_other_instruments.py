@@ -32,16 +32,13 @@ class NrcRate(Product):
 
 
 TABLE = """
-CREATE TABLE nrcrate_pixel (
-    exp_id integer NOT NULL,
-    set_id integer NOT NULL,
-    pixel_id integer NOT NULL,
-    y smallint NOT NULL,
-    x smallint NOT NULL,
-    rate real,
-    err real,
-    dq bigint
-) PARTITION BY RANGE (exp_id, set_id)
+CREATE TABLE nrcrate_block (LIKE rate_block INCLUDING STORAGE) PARTITION BY LIST (block_id);
+CREATE VIEW nrcrate_pixel AS
+SELECT s.exp_id, s.set_id, p.pixel_id, (p.pixel_id - 1) / 2048 + 1 AS y, (p.pixel_id - 1) % 2048 + 1 AS x,
+    p.rate[s.slot] AS rate, p.err[s.slot] AS err, p.dq[nullif(coalesce(p.dq_of[s.slot], 1), 0)] AS dq
+FROM pixel_set s
+JOIN pixel_block b ON b.block_id = s.block_id AND b.kind = 'NrcRate'
+CROSS JOIN LATERAL (SELECT r.*, generate_series(1, 1) FROM nrcrate_block r WHERE r.block_id = b.block_id) p
 """
 
 

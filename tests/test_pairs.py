@@ -8,6 +8,7 @@ from typing import Any
 import homes
 import numpy as np
 import pytest
+from older_index import take_blocks_away
 
 from miripool import Pool, Ramp, RateInts
 from miripool.index.migrate import migrations
@@ -91,6 +92,7 @@ def test_an_older_index_is_paired_when_it_is_opened(home: homes.Home, pool: Pool
     save(pool, *MADE)
     before = pairs(pool)
     database = core_of(pool).catalog.database
+    take_blocks_away(database)
     with database.write() as connection:
         script = "DELETE FROM corrected_exposure; DROP FUNCTION pair_calibrations, unpaired, said_of_run; "
         script += "DROP TABLE exposure_statistic CASCADE; DROP INDEX product_bytes, product_obs_id"

@@ -71,7 +71,7 @@ def small_raw(**changes: Any) -> Raw:
 
 def test_rows_in_the_form_of_copy() -> None:
     form = Rows([WireField("a", "i4"), WireField("b", "f4", (2,)), WireField("c", "i2")], 5, null=["c"])
-    sent = bytes(form.fill({"a": np.array([1, -2]), "b": np.array([[1.0, np.nan], [2.0, -1.0]])}))
+    sent = bytes(form.fill({"a": np.array([1, -2]), "b": np.array([[1.0, np.nan], [2.0, -1.0]])}, 2))
     assert len(sent) == 2 * form.row_bytes
     assert sent[:10] == b"\x00\x03" + b"\x00\x00\x00\x04" + b"\x00\x00\x00\x01"
     array = b"\x00\x00\x00\x01" + bytes(4) + (700).to_bytes(4) + (2).to_bytes(4) + (1).to_bytes(4)
@@ -276,10 +276,13 @@ def test_rows_that_are_being_read_are_dropped_later(
     monkeypatch.setattr(uses, "_LOCK_SECONDS", 0.2)
     ref = pool.save(simulated / "v1" / f"{NAME}_rate.fits")
     with closing(psycopg2.connect(core_of(pool).catalog.database.psql_url)) as reading, reading.cursor() as cursor:
-        cursor.execute(f'SELECT count(*) FROM "{core_of(pool).catalog.database.schema}".rate_pixel')
+        cursor.execute(f'SET search_path TO "{core_of(pool).catalog.database.schema}"')
+        cursor.execute("SELECT count(*) FROM rate_pixel")
         pool.remove(ref)
         assert partitions(pool) == 1
-    assert core_of(pool).pixel_rows.tidy() == 1
+        cursor.execute("SELECT count(*) FROM pixel_set")
+        assert cursor.fetchone() == (0,)  # nobody sees the rows any more
+    assert core_of(pool).pixel_rows.tidy() == 0
     assert partitions(pool) == 0
 
 

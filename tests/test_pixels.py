@@ -364,19 +364,19 @@ def condition(draw: st.DrawFn, kind: str, depth: int = 2) -> tuple[str, Any]:
 CARDS = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 8, "SUBSIZE2": 6}
 
 
-def random_product(kind: str, seed: int) -> Product:
+def random_product(kind: str, seed: int, name: str = "r") -> Product:
     random = np.random.default_rng(seed)
     depth = {"Raw": (2, 3), "Ramp": (2, 3), "RateInts": (2,), "Rate": ()}[kind]
     shape = (*depth, 6, 8)
     values = random.choice(np.array([-2, -1, 0, 0.5, 1, 2, np.nan], "f4"), shape)
     flags = random.choice(np.array([0, 0, 0, 1, 2, 4, 5], "u1"), shape)
     if kind == "Raw":
-        return Raw(CARDS, {"SCI": random.choice(np.array([0, 1, 2, 32767, 32768, 65535], "u2"), shape)}, name="r")
+        return Raw(CARDS, {"SCI": random.choice(np.array([0, 1, 2, 32767, 32768, 65535], "u2"), shape)}, name=name)
     if kind == "Ramp":
         dq = random.choice(np.array([0, 1, 1 << 31], "u4"), (6, 8))
-        return Ramp(CARDS, {"SCI": values, "GROUPDQ": flags, "PIXELDQ": dq}, name="r")
+        return Ramp(CARDS, {"SCI": values, "GROUPDQ": flags, "PIXELDQ": dq}, name=name)
     cls = RateInts if kind == "RateInts" else Rate
-    return cls(CARDS, {"SCI": values, "DQ": flags.astype("u4")}, name="r")
+    return cls(CARDS, {"SCI": values, "DQ": flags.astype("u4")}, name=name)
 
 
 def pixels_of(product: Product) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.time import Time
 from homes import ask_pool, call, home
 from numpy.typing import NDArray
+from older_index import take_blocks_away
 
 from miripool import Pool, Ramp, Rate, RateInts, Raw
 from miripool.errors import IncompleteAnswer
@@ -94,6 +95,7 @@ def forget(pool: Pool) -> None:
 def test_an_older_index_gets_them(filled: Pool) -> None:
     """As before the table came: the next process adds it, and reads the times when they are asked for."""
     before = read(filled, Ramp)
+    take_blocks_away(core_of(filled).catalog.database)
     with core_of(filled).catalog.database.write() as connection:
         for table, also in (("timing", ""), ("exposure_statistic", "CASCADE")):
             connection.exec_driver_sql(f"DROP TABLE {core_of(filled).catalog.database.table(table)} {also}")

@@ -45,6 +45,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "export": ["trap", "Rate/a", "{work}/out.fits", "--overwrite"],
     "gc": ["trap", "--grace", "0"],
     "index drop": ["trap", "Rate/a"],
+    "index optimize": ["trap"],
     "index pixels": ["trap"],
     "index policy": ["trap", "all"],
     "lineage": ["trap", "Rate/a"],

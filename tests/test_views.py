@@ -235,7 +235,7 @@ def test_detectors_and_pixels(filled: Filled) -> None:
 def test_a_pixel_is_found_by_its_index(filled: Filled) -> None:
     for view in ("ramps", "groups", "correctedramps", "correctedgroups"):
         ((plan,),) = filled.ask(f"EXPLAIN (FORMAT json) SELECT * FROM {view} WHERE exp_id = 1 AND pixel_id = 802900")
-        scans = [n for n in nodes(plan[0]["Plan"]) if "_pixel_" in n.get("Relation Name", "")]
+        scans = [n for n in nodes(plan[0]["Plan"]) if "_block_" in n.get("Relation Name", "")]
         assert scans
         for node in scans:
             assert node["Node Type"] == "Index Scan", (view, json.dumps(node, indent=1))

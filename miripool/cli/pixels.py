@@ -17,7 +17,7 @@ from .commands import Commands
 from .lives import Ramps, show_life, times_of
 from .output import emit, report, say
 from .progress import counting
-from .session import Csv, Json, PoolName, core_of, gaps_said, home_of, limit_from, one_form, open_pool
+from .session import Csv, DryRun, Json, PoolName, core_of, gaps_said, home_of, limit_from, one_form, open_pool
 
 __all__ = ["pixel_named", "register"]
 
@@ -319,6 +319,33 @@ def _drop_rows(
             serials = [ref.serial for ref in choose(pool, specs, which).refs]
         dropped = core_of(pool).pixel_rows.drop(serials)
     say(f"{counted(dropped, 'set')} of pixel rows dropped")
+
+
+@_index.command("optimize")
+def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Merge pixel rows of exposures that were added one by one, so that they take less space and answer sooner.
+
+    Exposures of one detector, subarray and shape share a table, as if they had been added together. Rows that were
+    dropped free their space then. The rows are made from the pool's files; questions are answered meanwhile.
+    """
+    with open_pool(context, name) as pool:
+        core_of(pool).catch_up()
+        pixel_rows = core_of(pool).pixel_rows
+        merges = pixel_rows.merges()
+        if not dry_run:
+            with counting("sets of pixel rows") as told:
+                pixel_rows.optimize(merges, told)
+    shown = ("kind", "detector", "columns", "rows")
+    records = [
+        {**{key: getattr(m, key) for key in shown}, "sets": len(m.sets), "tables": len(m.blocks)} for m in merges
+    ]
+    if dry_run or as_json:
+        emit(records, [*shown, "sets", "tables"], as_json_list=as_json)
+    sets, tables = (
+        sum(len(part) for part in parts) for parts in ([m.sets for m in merges], [m.blocks for m in merges])
+    )
+    would = "would be merged" if dry_run else "merged"
+    say(f"{counted(sets, 'set')} of pixel rows {would}: {counted(len(merges), 'table')} instead of {tables}")
 
 
 @_index.command("policy")

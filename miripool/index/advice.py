@@ -20,6 +20,7 @@ from ..model.kinds import pixel_tables
 from ..server.libpq import is_embedded, settled
 from .connection import Database, quote
 from .engine import engine_url
+from .pixels.blocks import block_table
 from .reader import READER
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ Verdict = Literal["good", "advice", "bad"]
 _OLDEST, _TESTED = 12, 15
 """Major versions: the first with all that the migrations use (MATERIALIZED), and the first that the tests run on."""
 _CLOCK_SECONDS = 5.0
-_LOCKS_PER_PARTITION = 3
-"""The partition and its two indexes, when a question is planned."""
-_LOCKS_TO_DROP = 5
+_LOCKS_PER_PARTITION = 2
+"""The partition and its index, when a question is planned."""
+_LOCKS_TO_DROP = 4
 """These, and the table and index of what is stored out of line, when a pool's schema is dropped."""
 _SPARE_CONNECTIONS = 10
 _UNITS = {
@@ -96,7 +97,7 @@ _SETTINGS = (
     _Wanted(
         "max_locks_per_transaction",
         "1024",
-        "a question about one pixel in all exposures locks every partition and its two indexes",
+        "a question about one pixel in all exposures locks every partition and its index",
         least=1024,
     ),
     _Wanted(
@@ -269,8 +270,8 @@ def _room(cursor: Any) -> Iterator[Advice]:
         cursor,
         "SELECT coalesce(max(n), 0), coalesce(sum(n), 0) FROM ("
         "SELECT count(*) AS n FROM pg_class WHERE relispartition AND relkind = 'r' "
-        "AND split_part(relname, '_pixel_', 1) || '_pixel' = ANY (%s) GROUP BY relnamespace) found",
-        (list(pixel_tables()),),
+        "AND split_part(relname, '_block_', 1) || '_block' = ANY (%s) GROUP BY relnamespace) found",
+        ([block_table(view) for view in pixel_tables()],),
     )
     locks, connections, prepared, used = _one(
         cursor,
@@ -333,10 +334,10 @@ def _try(connection: Any, cursor: Any, database: Database) -> Iterator[Advice]:
     problem = ""
     try:
         cursor.execute(f"CREATE SCHEMA {quote(database.schema)}")
-        cursor.execute(f"CREATE TABLE {parent} (i integer NOT NULL) PARTITION BY RANGE (i)")
+        cursor.execute(f"CREATE TABLE {parent} (i integer NOT NULL) PARTITION BY LIST (i)")
         cursor.execute(f"CREATE TABLE {part} (LIKE {parent})")
         cursor.copy_expert(f"COPY {part} FROM STDIN WITH (FORMAT binary, FREEZE)", io.BytesIO(row))
-        cursor.execute(f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES FROM (1) TO (2)")
+        cursor.execute(f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES IN (1)")
     except psycopg2.Error as error:
         if error.pgcode == "42501":
             return  # that it may not make schemas was told

@@ -34,6 +34,7 @@ __all__ = [
     "keyword",
     "keyword_name",
     "metadata",
+    "pixel_block",
     "pixel_set",
     "pixel_use",
     "product",
@@ -256,13 +257,12 @@ corrected_exposure = Table(
     comment="the Ramp and the RateInts (serials) that one calibration made of one exposure",
 )
 
-pixel_set = Table(
-    "pixel_set",
+pixel_block = Table(
+    "pixel_block",
     metadata,
-    Column("set_id", Integer, Identity(), primary_key=True),
-    Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
+    Column("block_id", Integer, Identity(), primary_key=True),
     Column("kind", _C, nullable=False),
-    Column("digest", Text, nullable=False, comment="digest of the arrays and their place on the detector"),
+    Column("detector", _C, nullable=False),
     Column("first_x", SmallInteger, nullable=False, comment="first column, 1 to 1032, in the FULL array"),
     Column("first_y", SmallInteger, nullable=False, comment="first row, 1 to 1024, in the FULL array"),
     Column("columns", SmallInteger, nullable=False),
@@ -270,12 +270,39 @@ pixel_set = Table(
     Column("nints", Integer),
     Column("ngroups", Integer),
     Column(
-        "common_groupdq",
-        ARRAY(SmallInteger),
-        comment="group DQ [integration][group] of the pixels whose groupdq is NULL",
+        "datasets",
+        ARRAY(_C),
+        nullable=False,
+        comment="columns that hold values, in alphabetical order; the others are NULL",
+    ),
+    Column(
+        "slots",
+        Integer,
+        nullable=False,
+        comment="exposures that its arrays hold, those that were dropped since counted",
     ),
     Column("made", _UTC, nullable=False, server_default=func.now()),
+    comment="tables with one row for each pixel, for exposures of one detector, place and shape: a partition of each "
+    "of the kind's block tables",
+)
+
+pixel_set = Table(
+    "pixel_set",
+    metadata,
+    Column("set_id", Integer, Identity(), primary_key=True),
+    Column("exp_id", Integer, ForeignKey("exposure.exp_id"), nullable=False),
+    Column("kind", _C, nullable=False),
+    Column("digest", Text, nullable=False, comment="digest of the arrays and their place on the detector"),
+    Column(
+        "common_groupdq",
+        ARRAY(SmallInteger),
+        comment="group DQ [integration][group] of the pixels that have none of their own",
+    ),
+    Column("made", _UTC, nullable=False, server_default=func.now()),
+    Column("block_id", Integer, ForeignKey("pixel_block.block_id"), nullable=False),
+    Column("slot", Integer, nullable=False, comment="place of the exposure in the arrays of its block, from 1"),
     UniqueConstraint("exp_id", "kind", "digest", name="pixel_set_exp_id_kind_digest_key"),
+    UniqueConstraint("block_id", "slot", name="pixel_set_block_id_slot_key"),
     comment="pixel rows of one exposure; versions with the same arrays share them",
 )
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..index import ProductRow
-    from ..index.pixels.read import SetRow
+    from ..index.pixels import SetRow
     from ..pool.core import Core, HasCore
     from ..store.journal import Entry, Save
     from ..store.manifest import BlobRef, HduRecord, Manifest
@@ -443,7 +443,7 @@ class _Verification:
                 "pixels", f"set {s.set_id}", f"is of kind {s.kind}, but version {s.serial} is not; {self._anew}"
             )
         found = [s for s in found if s not in wrong]
-        counts = rows.count_rows(catalog.database, {s.set_id: (s.kind, s.exp_id) for s in found})
+        counts = rows.count_rows(catalog.database, {s.set_id: s.kind for s in found})
         seen: Counter[int] = Counter()
         samples = _SAMPLES * (5 if self.report.level == "full" else 1)
         for s in found:

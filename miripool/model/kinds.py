@@ -1,7 +1,7 @@
 """Kinds of product: one record for each, with what its files, its pixel rows and its exposure are.
 
 Everything that depends on the kind reads these records when it needs them. A further kind is a class and a record in
-this module, and a migration that makes the table of its pixel rows.
+this module, and a migration that makes the table of its blocks of pixel rows and the view of them.
 """
 
 from __future__ import annotations
@@ -129,11 +129,11 @@ class Kind:
     unit : str
         Of SCI.
     pixel_table : str
-        Table of its pixel rows; empty where it has none.
+        View of its pixel rows; empty where it has none.
     columns : tuple of PixelColumn
-        Of that table.
+        Of that view.
     reference_table : str
-        Table of the reference output; empty where it has none.
+        View of the reference output; empty where it has none.
     reference : PixelColumn or None
         Where the reference output is from.
     slot : str
@@ -324,7 +324,7 @@ def pixel_kinds() -> tuple[str, ...]:
 
 
 def pixel_tables() -> tuple[str, ...]:
-    """List the tables of pixel rows, those of the reference output too.
+    """List the views of pixel rows, those of the reference output too.
 
     Returns
     -------

@@ -303,10 +303,30 @@ class TableDataset(Dataset):
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
             return super().__getitem__(key)
-        column = self.column(key)
-        if not column.width:
+        (values,) = self.read_columns([key])
+        return values
+
+    def read_columns(self, names: Sequence[str]) -> list[Any]:
+        """Read several columns; the rows are read once.
+
+        Parameters
+        ----------
+        names : sequence of str
+            As for `column`.
+
+        Returns
+        -------
+        list of ndarray
+            In physical values, in the order of the names.
+        """
+        columns = [self.column(name) for name in names]
+        rows = np.asarray(self.source[...]) if any(column.width for column in columns) else None
+        return [self._values(column, rows) for column in columns]
+
+    def _values(self, column: Column, rows: NDArray[Any] | None) -> Any:
+        if not column.width or rows is None:
             return np.zeros((len(self), *column.shape), dtype=np.str_ if column.code == "A" else column.dtype)
-        stored = np.asarray(self.source[...])[column.name]
+        stored = rows[column.name]
         return self._gather(column, stored) if column.variable else _to_physical(column, stored, column.repeat)
 
     def _gather(self, column: Column, pointers: NDArray[Any]) -> NDArray[np.object_]:

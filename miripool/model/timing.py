@@ -67,7 +67,7 @@ def _integrations(product: Product) -> NDArray[np.float64]:
         return np.empty((3, 0))
     if not {_NUMBER, *_COLUMNS} <= set(table.colnames):
         return np.empty((3, 0))
-    numbers, *times = (np.asarray(table[column]) for column in (_NUMBER, *_COLUMNS))
+    numbers, *times = map(np.asarray, table.read_columns([_NUMBER, *_COLUMNS]))
     found = np.full((3, shape[0]), np.nan)
     if numbers.ndim != 1 or any(t.shape != numbers.shape or t.dtype.kind != "f" for t in times):
         return np.empty((3, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import operator
@@ -301,9 +302,11 @@ class Pixel:
 
 def _completed(kind: str, chosen: SetRow, values: Mapping[str, Any]) -> dict[str, Any]:
     """Give a row's columns with what is not stored in each row."""
-    columns = pixel_columns(kind)
-    missing = [name for name, value in values.items() if value is None]
-    return {**values, **{name: _filled(columns[name], chosen) for name in missing}}
+    filled = dict(values)
+    for column in KINDS[kind].columns:
+        if filled[column.name] is None:
+            filled[column.name] = _filled(column, chosen)
+    return filled
 
 
 def _read_data(pool: Core, version: ProductRow, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]] | None:
@@ -606,7 +609,15 @@ def _filled(column: PixelColumn, s: rows.SetRow) -> Any:
     if column.null == "common":
         return s.common
     shape = (s.nints or 0, s.ngroups or 0)[: column.axes]
-    return np.zeros(shape, np.int64) if shape else 0
+    return _zeros(shape) if shape else 0
+
+
+@functools.lru_cache(maxsize=16)
+def _zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """Make flags of which none is set, once for all exposures of a shape."""
+    made = np.zeros(shape, np.int64)
+    made.flags.writeable = False
+    return made
 
 
 def _whole_column(values: Sequence[Any] | np.ndarray, column: PixelColumn, s: rows.SetRow) -> np.ndarray | None:
@@ -648,7 +659,7 @@ def _pixels_in(placement: Placement, box: rows.Box) -> int:
 
 def _length(values: Mapping[str, Any]) -> int | None:
     """Count the integrations; None where the pixel has one value."""
-    return next((len(v) for v in values.values() if np.ndim(v)), None)
+    return next((len(v) for v in values.values() if isinstance(v, np.ndarray) and v.ndim), None)
 
 
 def _repeat(values: Sequence[str], count: Sequence[int]) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import FormatError, InvalidInput, MiripoolError, ServerUnavailable
@@ -17,9 +18,10 @@ from ..model.names import Urn
 from ..model.timing import timing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..index import Catalog, ProductRow
+    from ..index.pixels import Loading, Merge
     from ..model.product import Product
     from ..model.timing import Timing
     from ..store.archive import Archive
@@ -86,20 +88,104 @@ class PixelRows:
         MiripoolError
             If it failed otherwise: the rows stay pending.
         """
+        ((_, outcome),) = self.make_together([row])
+        if isinstance(outcome, MiripoolError):
+            raise outcome
+        return outcome
+
+    def make_together(self, versions: Sequence[ProductRow]) -> Iterator[tuple[ProductRow, bool | MiripoolError]]:
+        """Make the rows of many versions, those of one detector, place and shape together.
+
+        Parameters
+        ----------
+        versions : sequence of ProductRow
+            The versions.
+
+        Yields
+        ------
+        row : ProductRow
+            Of each version.
+        outcome : bool or MiripoolError
+            What `make` gives or raises.
+
+        Raises
+        ------
+        ServerUnavailable
+            If the server does not answer; what was not given yet is still pending.
+        """
+        loadings = []
+        for row in versions:
+            described = self.describe(row)
+            if isinstance(described, (bool, MiripoolError)):
+                yield row, described
+            else:
+                loadings.append(described)
+        named = {row.serial: row for row in versions}
+        for serial, outcome in self.load(loadings):
+            yield named[serial], outcome
+
+    def load(self, loadings: Sequence[Loading]) -> Iterator[tuple[int, bool | MiripoolError]]:
+        """Make the rows of versions that were described.
+
+        Parameters
+        ----------
+        loadings : sequence of Loading
+            From `describe`.
+
+        Yields
+        ------
+        serial : int
+            Of each version.
+        outcome : bool or MiripoolError
+            What `make` gives or raises.
+
+        Raises
+        ------
+        ServerUnavailable
+            If the server does not answer; what was not given yet is still pending.
+        """
+        kinds = {loading.serial: loading.pixels.kind for loading in loadings}
+        for serial, outcome in rows.load_together(self._database, loadings):
+            refused = isinstance(outcome, FormatError)
+            yield serial, self._refused(kinds[serial], serial, outcome) if refused else outcome  # type: ignore[arg-type]
+
+    def describe(self, row: ProductRow) -> Loading | bool | MiripoolError:
+        """Find out what a version's rows are made from; no array is read.
+
+        Parameters
+        ----------
+        row : ProductRow
+            The version.
+
+        Returns
+        -------
+        Loading or bool or MiripoolError
+            False where there is nothing to make, which is recorded; the failure where its manifest can't be read, or
+            contradicts itself, which is recorded as well.
+        """
         if row.kind not in pixel_kinds():
             return False
-        manifest = self._archive.manifest(row.manifest)
         try:
-            described = pixel_set_of(manifest)
-            if described is None:
-                rows.leave_out(self._database, [row.serial], _NOWHERE)
-                return False
-            product = self._archive.product(manifest)
-            return rows.load_rows(self._database, row.serial, described, product, _timing_of(product))
+            described = pixel_set_of(self._archive.manifest(row.manifest))
         except FormatError as error:
-            rows.leave_out(self._database, [row.serial], str(error))
-            urn = Urn(self._name, row.kind, row.serial)
-            raise FormatError(f"{urn} has no pixel rows: {error}") from error
+            return self._refused(row.kind, row.serial, error)
+        except MiripoolError as error:
+            return error
+        if described is None:
+            rows.leave_out(self._database, [row.serial], _NOWHERE)
+            return False
+        return rows.Loading(row.serial, described, partial(self._open, row.manifest))
+
+    def _open(self, manifest: str) -> tuple[Product, Timing | None]:
+        product = self._archive.product(self._archive.manifest(manifest))
+        return product, _timing_of(product)
+
+    def _refused(self, kind: str, serial: int, error: FormatError) -> FormatError:
+        """Record that a version can't have rows."""
+        rows.leave_out(self._database, [serial], str(error))
+        refusal = FormatError(f"{Urn(self._name, kind, serial)} has no pixel rows: {error}")
+        refusal.__cause__ = error
+        return refusal
 
     def after_save(self, row: ProductRow, *, wanted: bool | None = None) -> str | None:
         """Do what the pool's setting says once a version is saved; the save stands whatever happens here.
@@ -121,27 +207,71 @@ class PixelRows:
         ServerUnavailable
             If the server does not answer, e.g. for it was stopped.
         """
-        if row.kind not in pixel_kinds():
-            return None
-        known = rows.reasons(self._database, [row.serial])
-        if wanted is False:
-            if row.serial not in known:
-                rows.leave_out(self._database, [row.serial], _LEFT_OUT)
-            return None
-        if (self.policy == "none" or row.serial in known) and wanted is None:
-            return None
-        try:
-            self.make(row)
-            if self.policy == "tagged":
+        return self.after_saves([row], wanted=wanted)[row.serial]
+
+    def after_saves(self, versions: Sequence[ProductRow], *, wanted: bool | None = None) -> dict[int, str | None]:
+        """Do what the pool's setting says once versions are saved; the saves stand whatever happens here.
+
+        Parameters
+        ----------
+        versions : sequence of ProductRow
+            The versions.
+        wanted : bool, keyword-only, optional
+            Make their rows, or leave them out, whatever the setting says.
+
+        Returns
+        -------
+        dict of int to (str or None)
+            For each serial what the user should know.
+
+        Raises
+        ------
+        ServerUnavailable
+            If the server does not answer, e.g. for it was stopped.
+        """
+        told: dict[int, str | None] = {row.serial: None for row in versions}
+        versions = self.choose(versions, wanted=wanted)
+        for row, outcome in self.make_together(versions):
+            if isinstance(outcome, MiripoolError):
+                told[row.serial] = self._failed(row, outcome)
+        if versions and self.policy == "tagged":
+            try:
                 self.tidy()
-        except FormatError as error:
+            except ServerUnavailable:
+                raise
+            except MiripoolError as error:
+                told |= {row.serial: told[row.serial] or self._failed(row, error) for row in versions}
+        return told
+
+    def choose(self, versions: Sequence[ProductRow], *, wanted: bool | None = None) -> list[ProductRow]:
+        """Find the versions that are to get rows now, and note of others that they are to have none.
+
+        Parameters
+        ----------
+        versions : sequence of ProductRow
+            Saved just now, or before.
+        wanted : bool, keyword-only, optional
+            As for `after_saves`.
+
+        Returns
+        -------
+        list of ProductRow
+            In the order given.
+        """
+        able = [row for row in versions if row.kind in pixel_kinds()]
+        if not able or (wanted is None and self.policy == "none"):
+            return []
+        known = rows.reasons(self._database, [row.serial for row in able])
+        if wanted is False:
+            rows.leave_out(self._database, [row.serial for row in able if row.serial not in known], _LEFT_OUT)
+            return []
+        return [row for row in able if wanted or row.serial not in known]
+
+    def _failed(self, row: ProductRow, error: MiripoolError) -> str:
+        if isinstance(error, FormatError):
             return str(error)
-        except ServerUnavailable:
-            raise
-        except MiripoolError as error:
-            _log.warning("pixel rows of %s are pending: %s", Urn(self._name, row.kind, row.serial), error)
-            return f"pixel rows pending, `miripool index pixels {self._name}` makes them ({error})"
-        return None
+        _log.warning("pixel rows of %s are pending: %s", Urn(self._name, row.kind, row.serial), error)
+        return f"pixel rows pending, `miripool index pixels {self._name}` makes them ({error})"
 
     def settled(self, versions: Sequence[ProductRow], *, wanted: bool | None = None) -> set[int]:
         """Find the versions for which `after_save` has nothing to do, many at a time.
@@ -190,14 +320,55 @@ class PixelRows:
         """
         wanted = self.pending() if serials is None else serials
         made, failures = 0, []
-        for done, row in enumerate(self._catalog.rows(wanted), 1):
-            try:
-                made += self.make(row)
-            except MiripoolError as error:
-                failures.append(error)
+        for done, (_, outcome) in enumerate(self.make_together(self._catalog.rows(wanted)), 1):
+            if isinstance(outcome, MiripoolError):
+                failures.append(outcome)
+            else:
+                made += outcome
             if progress is not None:
                 progress(done, len(wanted))
         return made, failures
+
+    def merges(self) -> list[Merge]:
+        """Find the pixel rows that could be stored better, in fewer tables.
+
+        Returns
+        -------
+        list of Merge
+            What `optimize` would do.
+        """
+        return rows.plan_merges(self._database)
+
+    def optimize(self, merges: Sequence[Merge], progress: Callable[[int, int], None] | None = None) -> int:
+        """Merge pixel rows; who reads does not wait.
+
+        Parameters
+        ----------
+        merges : sequence of Merge
+            From `merges`.
+        progress : callable, optional
+            Told how many of how many sets of rows are done.
+
+        Returns
+        -------
+        int
+            Sets that were merged. Those that are no longer there, or that another process merged, don't count.
+        """
+        total = sum(len(merge.sets) for merge in merges)
+        done = merged = 0
+        for merge in merges:
+            versions = {row.serial: row for row in self._catalog.rows(list(merge.sets.values()))}
+            found = {set_id: versions[serial] for set_id, serial in merge.sets.items() if serial in versions}
+            manifests = {set_id: self._archive.manifest(row.manifest) for set_id, row in found.items()}
+            described = next((pixel_set_of(manifest) for manifest in manifests.values()), None)
+            if described is not None:
+                datasets = {set_id: self._archive.product(manifest) for set_id, manifest in manifests.items()}
+                merged += rows.merge_sets(self._database, merge, described, datasets)
+            done += len(merge.sets)
+            if progress is not None:
+                progress(done, total)
+        rows.sweep(self._database)
+        return merged
 
     def refuse_unwanted(self, serials: Sequence[int]) -> None:
         """Refuse to make rows that the pool's setting would take away again.

@@ -1,31 +1,32 @@
-"""Pixel stage: the pixel rows of what an ingest saves, made behind it while it goes on."""
+"""Pixel stage: the pixel rows of what an ingest saves, made behind it while it goes on, in full blocks."""
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import FormatError, MiripoolError
 from ..index import pixels as rows
-from ..index.pixelset import pixel_set_of
-from ..model.kinds import pixel_kinds
 from ..model.names import Urn
-from .save import make_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
     from ..index import ProductRow
+    from ..index.pixels import Loading
     from .core import Core
 
 __all__ = ["PixelStage"]
 
 _LOADERS = 2
-"""Pixel sets that are loaded at a time: PostgreSQL works on one core for each."""
-
-_LEFT_OUT = "left out when it was saved"
+"""Blocks that are loaded at a time: PostgreSQL works on one core for each."""
+_PATIENCE = 20.0
+"""Seconds that versions wait for others to fill their block. A campaign of small subarrays fills one in some seconds;
+where versions come slowly, blocks stay small until `index optimize` merges them.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 class PixelStage:
     """Makes pixel rows of versions in threads, on connections of its own; leaving it waits for them.
 
-    What fails stays pending, and is logged.
+    Versions wait until they fill a block. What fails stays pending, and is logged.
 
     Parameters
     ----------
@@ -52,6 +53,8 @@ class PixelStage:
         self._core = core
         self.wanted = wanted
         self._threads = ThreadPoolExecutor(_LOADERS)  # starts none before it is given something
+        self._waiting: dict[Any, tuple[float, list[Loading]]] = {}
+        self._running: list[Future[None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +62,13 @@ class PixelStage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            for key in list(self._waiting):
+                self._load(key)
         self._threads.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            for made in self._running:
+                made.result()  # what is no trouble of the database is a fault
 
     def add(self, versions: Sequence[ProductRow]) -> dict[int, str]:
         """Have the rows of versions made, as far as they are wanted.
@@ -76,38 +85,51 @@ class PixelStage:
         """
         refused: dict[int, str] = {}
         try:
-            for row in self._core.again(lambda: self._choose(versions)):
-                told = self._refuse(row)
-                if told is None:
-                    self._threads.submit(self._make, row)
-                else:
-                    refused[row.serial] = told
+            chosen = self._core.again(lambda: self._core.pixel_rows.choose(versions, wanted=self.wanted))
         except MiripoolError as error:
             _log.warning("pixel rows of %d versions are pending: %s", len(versions), error)
+            return refused
+        pixel_rows = self._core.pixel_rows
+        for row in chosen:
+            described = pixel_rows.describe(row)
+            if isinstance(described, FormatError):
+                refused[row.serial] = str(described)
+            elif isinstance(described, MiripoolError):
+                self._warn(row.kind, row.serial, described)
+            elif not isinstance(described, bool):
+                self._wait(described)
+        for key, (since, _) in list(self._waiting.items()):
+            if time.monotonic() - since > _PATIENCE:
+                self._load(key)
         return refused
 
-    def _refuse(self, row: ProductRow) -> str | None:
-        """Note of a version that it can't have rows; say why."""
+    def _wait(self, loading: Loading) -> None:
+        """Let a version wait for others of its place and shape; those that fill a block are loaded."""
+        key, most = rows.block_of(loading.pixels)
+        _, those = self._waiting.setdefault(key, (time.monotonic(), []))
+        those.append(loading)
+        if len(those) >= most:
+            self._load(key)
+
+    def _load(self, key: Any) -> None:
+        _, those = self._waiting.pop(key)
+        self._running = [made for made in self._running if not made.done() or made.exception()]
+        self._running.append(self._threads.submit(self._make, those))
+
+    def _make(self, loadings: Sequence[Loading]) -> None:
+        kinds = {loading.serial: loading.pixels.kind for loading in loadings}
+        pixel_rows = self._core.pixel_rows
         try:
-            pixel_set_of(self._core.manifest(row))
-        except FormatError as error:
-            rows.leave_out(self._core.catalog.database, [row.serial], str(error))
-            return f"{Urn(self._core.name, row.kind, row.serial)} has no pixel rows: {error}"
-        return None
+            for serial, outcome in self._core.again(lambda: list(pixel_rows.load(loadings))):
+                if isinstance(outcome, MiripoolError):
+                    self._warn(kinds[serial], serial, outcome)
+            if pixel_rows.policy == "tagged":
+                pixel_rows.tidy()
+        except MiripoolError as error:
+            for serial, kind in kinds.items():
+                self._warn(kind, serial, error)
 
-    def _choose(self, versions: Sequence[ProductRow]) -> list[ProductRow]:
-        """Find the versions that want rows; note of the others that they are to have none."""
-        database = self._core.catalog.database
-        able = [row for row in versions if row.kind in pixel_kinds()]
-        if not able or (self.wanted is None and self._core.pixel_rows.policy == "none"):
-            return []
-        known = rows.reasons(database, [row.serial for row in able])
-        if self.wanted is False:
-            rows.leave_out(database, [row.serial for row in able if row.serial not in known], _LEFT_OUT)
-            return []
-        return [row for row in able if self.wanted or row.serial not in known]
-
-    def _make(self, row: ProductRow) -> None:
-        notice = make_pixels(self._core, row, self.wanted)
-        if notice is not None:
-            _log.warning("%s: %s", Urn(self._core.name, row.kind, row.serial), notice)
+    def _warn(self, kind: str, serial: int, error: MiripoolError) -> None:
+        name = self._core.name
+        again = f"`miripool index pixels {name}` makes them"
+        _log.warning("pixel rows of %s are pending, %s (%s)", Urn(name, kind, serial), again, error)

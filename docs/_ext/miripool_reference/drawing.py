@@ -17,10 +17,13 @@ _PLACES = (
     ("keyword", "keyword_name", "dataset", "timing", "exposure_statistic"),
     ("product", "pool_state"),
     ("tag", "tag_event", "link", "made_from", "pixel_use", "corrected_exposure"),
-    ("pixel_set", "exposure"),
-    ("raw_pixel", "ref_pixel", "ramp_pixel", "rateints_pixel", "rate_pixel"),
+    ("pixel_set", "pixel_block", "exposure"),
+    ("raw_block", "ref_block", "ramp_block", "rateints_block", "rate_block"),
 )
 """Tables from left to right; those that are not named here stand in the last column."""
+
+_NUMBERS = {"product": "serial", "pixel_set": "set_id", "pixel_block": "block_id"}
+"""The column that others refer to."""
 
 _VIEW_PLACES = (
     ("pixels", "detectors", "missing_pixel_rows"),
@@ -116,7 +119,8 @@ def draw_tables(tables: Sequence[SchemaTable]) -> str:
     placed[-1] += sorted(names - {name for column in placed for name in column})
     boxes = {}
     for table in tables:
-        color = "#7a4b1e" if table.name.endswith("_pixel") else "#1f4e79" if table.name == "product" else "#3d6b8f"
+        of_pixels = table.name.endswith("_block") and table.name != "pixel_block"
+        color = "#7a4b1e" if of_pixels else "#1f4e79" if table.name == "product" else "#3d6b8f"
         lines = [(name, kind) for name, kind, _ in table.columns]
         boxes[table.name] = _Box(table.name, lines, 0, 0, 232, color)
     width, height = _columns_of(boxes, placed, 70, 46)
@@ -128,13 +132,13 @@ def draw_tables(tables: Sequence[SchemaTable]) -> str:
         ):
             for column, target in links.items():
                 one, other = boxes[table.name], boxes[target]
-                first = "serial" if target == "product" else f"{'set' if target == 'pixel_set' else 'exp'}_id"
+                first = _NUMBERS.get(target, "exp_id")
                 lines.append(_between(one, one.middle(column), other, other.middle(first), style))
     legend = (
         '<path d="M30,24 h34" stroke="#b03a2e" stroke-width="1.4"/>'
         '<text x="70" y="28" fill="#1a1a1a">foreign key</text>'
         '<path d="M170,24 h34" stroke="#8a8a8a" stroke-dasharray="4 3"/>'
-        '<text x="210" y="28" fill="#1a1a1a">number of a version, or of a set of pixel rows</text>'
+        '<text x="210" y="28" fill="#1a1a1a">number of a version, or of a block of pixel rows</text>'
     )
     return _page(width, height, [legend, *lines, *(box.svg() for box in boxes.values())], "Tables of a pool's schema")
 

@@ -19,7 +19,8 @@ _TEXT = re.compile(r"'((?:[^']|'')*)'")
 _VIEW = re.compile(r"CREATE (?:OR REPLACE )?VIEW (\w+) AS\s+(.*)", re.DOTALL)
 _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*)\)\s*PARTITION BY.*", re.DOTALL)
 _LIKE = re.compile(r"CREATE TABLE (\w+) \(LIKE (\w+) .*", re.DOTALL)
-_INNER = {"exposure_head", "raw_exposure", "corrected_set", "corrected_pixel"}
+_DROPPED = re.compile(r"DROP VIEW (.*)", re.DOTALL)
+_INNER = {"exposure_head", "version_pixels", "raw_exposure", "corrected_pixel"}
 
 
 @dataclass
@@ -89,17 +90,20 @@ def _pixel_tables() -> list[SchemaTable]:
     """Give the partitioned tables, which the SQLAlchemy metadata lack."""
     comments = _comments()
     made: dict[str, SchemaTable] = {}
-    for statement in _statements():
+    statements = _statements()
+    # Older migrations made tables in whose place there are views by now.
+    views = {match[1] for match in map(_VIEW.fullmatch, statements) if match}
+    for statement in statements:
         if match := _LIKE.fullmatch(statement):
-            columns = made[match[2]].columns
+            columns = [(c, kind, comments.get(f"{match[1]}.{c}", told)) for c, kind, told in made[match[2]].columns]
         elif match := _TABLE.fullmatch(statement):
             parts = [part.replace(" NOT NULL", "").split(None, 1) for part in _split(match[2])]
             columns = [(name, kind, comments.get(f"{match[1]}.{name}", "")) for name, kind in parts]
         else:
             continue
-        numbers = {"set_id": "pixel_set"}
+        numbers = {"block_id": "pixel_block"}
         made[match[1]] = SchemaTable(match[1], columns, comments.get(match[1], ""), numbers=numbers)
-    return list(made.values())
+    return [table for table in made.values() if table.name not in views]
 
 
 def views() -> list[SchemaView]:
@@ -108,6 +112,9 @@ def views() -> list[SchemaView]:
     for statement in _statements():
         if match := _VIEW.fullmatch(statement):
             bodies[match[1]] = match[2]
+        elif match := _DROPPED.fullmatch(statement):
+            for name in _split(match[1]):
+                bodies.pop(name, None)
     known = {table.name for table in tables()} | set(bodies)
     made = []
     for name, body in bodies.items():

@@ -9,22 +9,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .load import load_rows
-    from .read import Box, SetRow, count_pixels, count_rows, read_pixel, read_pixels, scan_pixels, sets_of
+    from .conditions import Box
+    from .load import Loading, block_of, load_together
+    from .merge import Merge, merge_sets, plan_merges
+    from .read import count_pixels, count_rows, read_pixel, read_pixels, scan_pixels
+    from .sets import SetRow, sets_of
     from .timing import keep_timings, read_timings
     from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
 
 __all__ = [
     "Box",
+    "Loading",
+    "Merge",
     "SetRow",
+    "block_of",
     "count_pixels",
     "count_rows",
     "detectors",
     "keep_timings",
     "leave_out",
-    "load_rows",
+    "load_together",
+    "merge_sets",
     "missing",
     "pending",
+    "plan_merges",
     "read_pixel",
     "read_pixels",
     "read_timings",
@@ -37,23 +45,28 @@ __all__ = [
 ]
 
 _WHERE = {
-    "Box": "read",
-    "SetRow": "read",
+    "Box": "conditions",
+    "Loading": "load",
+    "Merge": "merge",
+    "SetRow": "sets",
+    "block_of": "load",
     "count_pixels": "read",
     "count_rows": "read",
     "detectors": "uses",
     "keep_timings": "timing",
     "leave_out": "uses",
-    "load_rows": "load",
+    "load_together": "load",
+    "merge_sets": "merge",
     "missing": "uses",
     "pending": "uses",
+    "plan_merges": "merge",
     "read_pixel": "read",
     "read_pixels": "read",
     "read_timings": "timing",
     "reasons": "uses",
     "release": "uses",
     "scan_pixels": "read",
-    "sets_of": "read",
+    "sets_of": "sets",
     "sweep": "uses",
     "unwanted": "uses",
 }

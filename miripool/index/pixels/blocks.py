@@ -1,78 +1,148 @@
-"""Blocks: partitions of 64 exposures each, between a table of pixel rows and its sets.
+"""Blocks: tables with one row for each pixel, whose arrays hold several exposures of one detector, place and shape.
 
-ATTACH reads the bounds of all partitions that the new one comes beside. With all sets side by side it took the server
-2 ms at 10 of them, 15 ms at 1000 and 32 ms at 2000, in each of an exposure's tables; in blocks it takes 3 to 5 ms
-however many there are (PostgreSQL 18, two shared cores, time of the processor). For the same reason the first question
-of a connection about one exposure takes 6 ms instead of 33 among 2000. Questions about all exposures take as long as
-before, within the noise.
-
-An index of before has sets side by side. They stay; exposures whose range has such sets go on beside them.
+A block is a partition of each of the block tables of its kind, ``raw_block_17`` and ``ref_block_17``. Exposure and
+integration share the first axis of its arrays: those of slot 3 of blocks with 5 integrations are elements 11 to 15.
+Flags are patterns: each pixel has the different ones once, and for each slot the number of its pattern. Views give one
+row for each pixel and exposure.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, text
-
-from ..connection import lock_key
+from ...model.kinds import KINDS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Collection
 
-    from ..connection import Database
+    from ...model.kinds import PixelColumn
 
-__all__ = ["EXPOSURES", "find_block"]
+__all__ = ["block_table", "capacity", "partition", "pattern_column", "value_of"]
 
-EXPOSURES = 64
-"""Of one block: a table of 4000 exposures has as many blocks as a block has exposures."""
+MOST_BYTES = 256 << 20
+"""Of a block, unless one exposure alone takes more: a question about one exposure reads all rows of its block."""
+_MOST_SLOTS = 64
+"""What is the same for all exposures of a row takes a tenth of it or less then, even in rows of two numbers each."""
+_FEWEST_SLOTS = 16
+"""From so many on, several rows share a page."""
+_PAGE = 8168
+"""Bytes for rows, in a page of 8192."""
+_ROW = 24 + 8
+"""Its header; the numbers of block and pixel."""
+_ARRAY = 28
+"""The header of an array of two axes."""
+_PATTERNS = 400
+"""Bytes that are left for four patterns of flags, or for fewer that are long: cosmic rays hit some exposures of each
+pixel. Where that is too little, fewer rows share a page, or PostgreSQL stores their arrays elsewhere.
+"""
 
-_IS_THERE = text(
-    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = :schema AND c.relname = :name)"
-)
-_SETS_BESIDE = text(
-    "SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-    "WHERE i.inhparent = CAST(:parent AS regclass) AND c.relkind = 'r' "
-    "AND CAST(substring(c.relname FROM '_pixel_(\\d+)_\\d+$') AS integer) BETWEEN :first AND :last)"
-)
 
-
-def find_block(database: Database, connection: Connection, table: str, exp_id: int) -> str:
-    """Find what a set is to be attached to; a block that is not there yet is made.
+def capacity(kind: str, pixels: int, nints: int | None, ngroups: int | None, datasets: Collection[str]) -> int:
+    """Give the number of exposures that share a block: so many that one, two or three rows fill a page.
 
     Parameters
     ----------
-    database : Database
-        The index.
-    connection : Connection
-        In the transaction that attaches. Whoever makes a block holds the others of its exposures off until its end.
-    table : str
-        The table of pixel rows.
-    exp_id : int
-        The set's exposure.
+    kind : str
+        Of the products.
+    pixels : int
+        Of one exposure.
+    nints, ngroups : int or None
+        Length of the axes of integrations and of groups.
+    datasets : collection of str
+        Columns that hold values.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    depth = [n for n in (nints, ngroups) if n is not None]
+    fixed, each = _ROW, 0
+    for column in KINDS[kind].columns:
+        if column.name not in datasets:
+            continue
+        value = int(column.code[1:]) * math.prod(depth[: column.axes])
+        if column.holds == "flags":  # some patterns, and the number of one for each exposure
+            fixed, each = fixed + 2 * _ARRAY + min(4 * value, _PATTERNS), each + 2
+        else:
+            fixed, each = fixed + _ARRAY, each + value
+    fitting = [(_PAGE // rows - 8 - fixed) // each for rows in (3, 2, 1)]
+    slots = next((slots for slots in fitting if slots >= _FEWEST_SLOTS), fitting[-1])
+    return max(1, min(slots, _MOST_SLOTS, MOST_BYTES // (each * pixels)))
+
+
+def block_table(view: str) -> str:
+    """Give the table that holds the blocks of a view of pixel rows.
+
+    Parameters
+    ----------
+    view : str
+        E.g. ``raw_pixel``.
 
     Returns
     -------
     str
-        Name of the block, or of the table itself where sets of these exposures stand side by side in it.
+        E.g. ``raw_block``.
     """
-    number = exp_id // EXPOSURES
-    name = f"{table}_block_{number}"
-    wanted = {"schema": database.schema, "name": name}
-    if connection.execute(_IS_THERE, wanted).scalar_one():
-        return name
-    connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"block {database.schema} {name}"))))
-    # A statement of its own, which sees what was committed while this one waited.
-    if connection.execute(_IS_THERE, wanted).scalar_one():
-        return name
-    first, end = number * EXPOSURES, (number + 1) * EXPOSURES
-    parent, block = database.table(table), database.table(name)
-    if connection.execute(_SETS_BESIDE, {"parent": parent, "first": first, "last": end - 1}).scalar_one():
-        return table
-    for statement in (
-        f"CREATE TABLE {block} (LIKE {parent} INCLUDING STORAGE) PARTITION BY RANGE (exp_id, set_id)",
-        f"ALTER TABLE {parent} ATTACH PARTITION {block} FOR VALUES FROM ({first}, MINVALUE) TO ({end}, MINVALUE)",
-    ):
-        connection.exec_driver_sql(statement.replace("%", "%%"))
-    return name
+    return f"{view.removesuffix('_pixel')}_block"
+
+
+def partition(view: str, block_id: int) -> str:
+    """Give the name of one block's table.
+
+    Parameters
+    ----------
+    view : str
+        E.g. ``raw_pixel``.
+    block_id : int
+        The block.
+
+    Returns
+    -------
+    str
+        E.g. ``raw_block_17``.
+    """
+    return f"{block_table(view)}_{block_id}"
+
+
+def pattern_column(column: PixelColumn) -> str:
+    """Give the column of a block that tells the pattern of each slot.
+
+    Parameters
+    ----------
+    column : PixelColumn
+        Of a kind's pixel rows.
+
+    Returns
+    -------
+    str
+        E.g. ``dq_of``; empty for a column that holds no flags.
+    """
+    return f"{column.name}_of" if column.holds == "flags" else ""
+
+
+def value_of(column: PixelColumn, *, row: str, slot: str, nints: str) -> str:
+    """Write in SQL what a pixel has in one exposure of a block.
+
+    Parameters
+    ----------
+    column : PixelColumn
+        Of a kind's pixel rows.
+    row : str, keyword-only
+        Alias of the block table.
+    slot, nints : str, keyword-only
+        Expressions of the exposure's slot and of the block's integrations.
+
+    Returns
+    -------
+    str
+        An expression: an array [integration][group] or [integration] with lower bounds of 1, or a number; NULL as
+        `PixelColumn.null` says.
+    """
+    place = f"({slot})"
+    if column.holds == "flags":
+        place = f"nullif(coalesce({row}.{pattern_column(column)}[{slot}], 1), 0)"
+    if not column.axes:
+        return f"{row}.{column.name}[{place}]"
+    return f"{row}.{column.name}[({place} - 1) * {nints} + 1 : {place} * {nints}]"

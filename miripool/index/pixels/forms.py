@@ -1,17 +1,21 @@
-"""Pixel rows from arrays: a product's datasets, read in bands of detector rows, as chunks for COPY.
+"""Pixel rows of a block from arrays: the datasets of its exposures, read in bands of detector rows, as chunks for COPY.
 
-Memory holds one band of tiles and some detector rows of it in COPY's form.
+Memory holds one band of all exposures and some detector rows of it in COPY's form.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...model.kinds import KINDS
 from ..pixelset import REFERENCE
+from .blocks import pattern_column
+from .patterns import find_patterns
 from .wire import Rows, WireField
 
 if TYPE_CHECKING:
@@ -20,27 +24,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...model.dataset import Dataset
-    from ...model.kinds import Kind, PixelColumn
+    from ...model.kinds import PixelColumn
     from ..pixelset import PixelSet
+    from .patterns import Patterns
 
-    Arrays = Mapping[str, NDArray[Any]]
     Chunks = Iterator[memoryview[int]]
+    _Form = tuple[tuple[int, bool], ...]
 
-__all__ = ["common_groupdq", "rows_of"]
+__all__ = ["Member", "common_groupdq", "rows_of"]
 
 _ELEMENTS = 1 << 19
 """Elements in COPY's form at a time: a few megabytes, which stay in the cache."""
 _BAND_BYTES = 48 << 20
-"""Bytes of a dataset that are in memory at a time; at least one row of tiles."""
+"""Bytes of the datasets that are in memory at a time; at least one row of tiles."""
 _SAMPLED_ROWS = 2
 
-_PLACE = (
-    WireField("exp_id", "i4"),
-    WireField("set_id", "i4"),
-    WireField("pixel_id", "i4"),
-    WireField("y", "i2"),
-    WireField("x", "i2"),
-)
+_PLACE = (WireField("block_id", "i4"), WireField("pixel_id", "i4"))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One exposure of a block.
+
+    Attributes
+    ----------
+    datasets : mapping of str to Dataset
+        The version's.
+    common : ndarray of int16, shape (nints, ngroups), or None
+        From `common_groupdq`.
+    """
+
+    datasets: Mapping[str, Dataset]
+    common: NDArray[np.int16] | None = None
 
 
 def common_groupdq(pixels: PixelSet, product: Mapping[str, Dataset]) -> NDArray[np.int16] | None:
@@ -69,29 +84,19 @@ def common_groupdq(pixels: PixelSet, product: Mapping[str, Dataset]) -> NDArray[
     return np.frombuffer(pattern, np.int16).reshape(pixels.nints, pixels.ngroups)
 
 
-def rows_of(
-    pixels: PixelSet,
-    product: Mapping[str, Dataset],
-    table: str,
-    *,
-    exp_id: int,
-    set_id: int,
-    common: NDArray[np.int16] | None = None,
-) -> tuple[list[str], Chunks]:
-    """Give the rows of a product's pixels, or of its reference output.
+def rows_of(pixels: PixelSet, members: Sequence[Member], view: str, block_id: int) -> tuple[list[str], Chunks]:
+    """Give the rows of a block: of its pixels, or of its reference output.
 
     Parameters
     ----------
     pixels : PixelSet
-        What they are made from.
-    product : mapping of str to Dataset
-        The version.
-    table : str
+        What the rows of one of its exposures are made from; the others have the same place, shape and columns.
+    members : sequence of Member
+        Its exposures, in the order of their slots.
+    view : str
         The kind's, of pixels or of the reference output.
-    exp_id, set_id : int, keyword-only
-        Numbers that all rows get.
-    common : ndarray, keyword-only, optional
-        From `common_groupdq`.
+    block_id : int
+        The block's number.
 
     Returns
     -------
@@ -100,59 +105,141 @@ def rows_of(
     chunks : iterator of memoryview
         Rows for COPY; each is good until the next is asked for.
     """
-    work = _Work(pixels, product, exp_id, set_id, common)
     kind = KINDS[pixels.kind]
-    return _reference(work, kind) if table == kind.reference_table else _pixels(work, kind)
+    if view == kind.reference_table:
+        assert kind.reference is not None  # noqa: S101 - its view is named
+        return _Work(pixels, members, block_id, {REFERENCE: kind.reference}, pixels.detector.outputs).rows()
+    return _Work(pixels, members, block_id, {column.name: column for column in kind.columns}).rows()
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """Some detector rows of all exposures."""
+
+    ids: NDArray[np.int64]
+    """Numbers of the pixels."""
+    arrays: Mapping[str, Sequence[NDArray[Any]]]
+    """For each column an array of each exposure, shape (…, pixels)."""
 
 
 class _Work:
-    """One table's rows."""
+    """The rows of one table of a block; `step` detector columns share a row."""
 
     def __init__(
         self,
         pixels: PixelSet,
-        product: Mapping[str, Dataset],
-        exp_id: int,
-        set_id: int,
-        common: NDArray[np.int16] | None,
+        members: Sequence[Member],
+        block_id: int,
+        columns: Mapping[str, PixelColumn],
+        step: int = 1,
     ) -> None:
         self.pixels = pixels
-        self.common = common
+        self.members = members
+        self.block_id = block_id
         self.depth = tuple(n for n in (pixels.nints, pixels.ngroups) if n is not None)
-        self._product = product
-        self._numbers = {"exp_id": exp_id, "set_id": set_id}
+        self.step = step
+        self.width = pixels.placement.columns // step
+        there = {name: column for name, column in columns.items() if name in pixels.datasets}
+        self.columns = there
+        self.values = [name for name, column in there.items() if column.holds != "flags"]
+        self.flags = [name for name, column in there.items() if column.holds == "flags"]
+        fields = (WireField(c.name, c.code, self._shape(c, len(members))) for c in map(there.__getitem__, self.values))
+        self.head = [*_PLACE, *fields]
+        """Fields that all rows have in the same form."""
 
-    def has(self, column: str) -> bool:
-        """Tell whether the product has a column's dataset."""
-        return column in self.pixels.datasets
+    def rows(self) -> tuple[list[str], Chunks]:
+        """Give the columns, values before flags, and the rows."""
+        flags = [self.columns[name] for name in self.flags]
+        names = [field.name for field in self.head]
+        names += [name for column in flags for name in (column.name, pattern_column(column))]
+        return names, self._chunks()
 
-    def field(self, column: PixelColumn) -> WireField:
-        """Give the form of a column."""
-        return WireField(column.name, column.code, self.depth[: column.axes])
+    def _shape(self, column: PixelColumn, number: int) -> tuple[int, ...]:
+        """Give the shape of so many values of a column in one array: the first axis counts through all of them."""
+        depth = self.depth[: column.axes]
+        return (number * depth[0], *depth[1:]) if depth else (number,)
 
-    def bands(self, columns: Sequence[str], width: int) -> Iterator[tuple[int, Arrays]]:
-        """Read columns by detector rows; gives the first row, 0-based, and elements by (row, column, …)."""
-        datasets = {column: self._product[self.pixels.datasets[column]] for column in columns if self.has(column)}
+    def _chunks(self) -> Chunks:
+        elements = sum(math.prod(field.shape) for field in self.head)
+        step = max(1, _ELEMENTS // elements)
+        kept: dict[_Form, Rows] = {}
+        for band in self._bands():
+            found = [find_patterns(band.arrays[name], self._defaults(name)) for name in self.flags]
+            for form, pixels in _by_form(found, len(band.ids)):
+                # What is the same in each row is written once, but for forms of few rows.
+                rows = kept.get(form) or self._rows(form, min(step, len(pixels)))
+                if len(pixels) >= step:
+                    kept[form] = rows
+                for start in range(0, len(pixels), step):
+                    part = pixels[start : start + step]
+                    values = self._values(band, part, alone=len(pixels) == len(band.ids))
+                    for name, patterns, (number, _) in zip(self.flags, found, form, strict=True):
+                        values |= self._pattern_values(self.columns[name], patterns, part, number)
+                    yield rows.fill(values, len(part))
+
+    def _rows(self, form: _Form, capacity: int) -> Rows:
+        """Prepare rows whose pixels have so many patterns of flags."""
+        fields, null = list(self.head), []
+        for name, (number, is_one) in zip(self.flags, form, strict=True):
+            column = self.columns[name]
+            of = WireField(pattern_column(column), "i2", (len(self.members),))
+            fields += [WireField(name, column.code, self._shape(column, number)), of]
+            null += [name] if not number else []
+            null += [of.name] if is_one or not number else []
+        return Rows(fields, capacity, null)
+
+    def _pattern_values(
+        self, column: PixelColumn, patterns: Patterns, pixels: NDArray[np.intp], number: int
+    ) -> dict[str, Any]:
+        found = patterns.values(pixels, number)
+        values = [value if column.axes else value[:, None] for value in found]
+        return {column.name: values, pattern_column(column): patterns.of[pixels]}
+
+    def _bands(self) -> Iterator[_Band]:
+        names = self.pixels.datasets
+        datasets = {name: [member.datasets[names[name]] for member in self.members] for name in self.columns}
         rows = self.pixels.placement.rows
-        per_row = max(d.dtype.itemsize * d.size // max(d.shape[-2], 1) for d in datasets.values())
-        band = _band_rows(per_row)
-        elements = max(d.size // max(d.shape[-2], 1) for d in datasets.values())
-        step = max(1, _ELEMENTS // max(elements, 1))
-        for first in range(0, rows, band):
-            last = min(first + band, rows)
-            read = {column: d[..., first:last, :] for column, d in datasets.items()}
-            for start in range(first, last, step):
-                part = slice(start - first, min(start + step, last) - first)
-                yield start, {column: _by_pixel(array[..., part, :], width) for column, array in read.items()}
+        per_row = sum(d.dtype.itemsize * d.size // max(d.shape[-2], 1) for those in datasets.values() for d in those)
+        height = _band_rows(per_row)
+        for first in range(0, rows, height):
+            last = min(first + height, rows)
+            read = {name: [_flat(d[..., first:last, :]) for d in those] for name, those in datasets.items()}
+            yield _Band(self._pixel_ids(first, last), read)
 
-    def place(self, first: int, count: int, step: int = 1, start: int = 1) -> dict[str, Any]:
-        """Number values: those of `count` detector rows, one for `step` columns, from row `first` (0-based) on."""
-        p = self.pixels.placement
-        width = p.columns // step
-        y = np.repeat(np.arange(p.y + first, p.y + first + count), width)
-        column = np.tile(np.arange(width), count)
-        ids = (y - 1) * (self.pixels.detector.columns // step) + (p.x - 1) // step + column + start
-        return {**self._numbers, "pixel_id": ids, "y": y, "x": p.x + column * step}
+    def _values(self, band: _Band, pixels: NDArray[np.intp], *, alone: bool) -> dict[str, Any]:
+        """Give what is no flag; `alone` where the pixels are one of the parts that the whole band is cut into."""
+        chosen: Any = slice(pixels[0], pixels[-1] + 1) if alone else pixels  # a slice copies nothing
+        values: dict[str, Any] = {"block_id": self.block_id, "pixel_id": band.ids[chosen]}
+        for name in self.values:
+            parts = [array[..., chosen] for array in band.arrays[name]]
+            if self.columns[name].holds == "dn":
+                parts = [_signed(part) for part in parts]
+            # Pixels first, as the values are stored: shape (pixels, integrations, groups).
+            by_pixel = [np.moveaxis(part, -1, 0) if part.ndim > 1 else part[:, None] for part in parts]
+            values[self.columns[name].name] = by_pixel
+        return values
+
+    def _pixel_ids(self, first: int, last: int) -> NDArray[np.int64]:
+        """Number the pixels of detector rows (0-based)."""
+        place, detector = self.pixels.placement, self.pixels.detector
+        row = np.arange(place.y - 1 + first, place.y - 1 + last) * (detector.columns // self.step)
+        start = detector.first_reference if REFERENCE in self.columns else 1
+        column = np.arange(self.width) + (place.x - 1) // self.step + start
+        ids: NDArray[np.int64] = np.add.outer(row, column).reshape(-1)
+        return ids
+
+    def _defaults(self, name: str) -> list[Any]:
+        null = self.columns[name].null
+        return [{"common": member.common, "zeros": 0}.get(null) for member in self.members]
+
+
+def _by_form(found: Sequence[Patterns], pixels: int) -> list[tuple[_Form, NDArray[np.intp]]]:
+    """Sort the pixels of a band by how many patterns they have of each kind of flags, and whether that is one alone."""
+    key = np.zeros(pixels, np.int64)
+    for patterns in found:
+        key = key * 2 * (patterns.of.shape[1] + 1) + 2 * patterns.number + patterns.is_one
+    groups = [np.flatnonzero(key == value) for value in np.unique(key)]
+    return [(tuple((int(p.number[g[0]]), bool(p.is_one[g[0]])) for p in found), g) for g in groups]
 
 
 def _band_rows(row_bytes: int) -> int:
@@ -160,66 +247,12 @@ def _band_rows(row_bytes: int) -> int:
     return max(32, min(512, _BAND_BYTES // max(row_bytes, 1)))
 
 
-def _by_pixel(array: NDArray[Any], width: int) -> NDArray[Any]:
-    """Put rows and columns first: shape (pixels, integrations, groups), a view."""
-    flat = array.reshape(*array.shape[:-2], array.shape[-2] * width)
-    return np.moveaxis(flat, -1, 0)
-
-
-def _reference(work: _Work, kind: Kind) -> tuple[list[str], Chunks]:
-    assert kind.reference is not None  # noqa: S101 - its table is named
-    fields = [*_PLACE, work.field(kind.reference)]
-    detector = work.pixels.detector
-    width = work.pixels.placement.columns // detector.outputs
-
-    def chunks() -> Chunks:
-        form = None
-        for first, arrays in work.bands([REFERENCE], width):
-            values = arrays[REFERENCE]
-            form = form or Rows(fields, len(values))
-            place = work.place(first, len(values) // width, detector.outputs, detector.first_reference)
-            yield form.fill({**place, fields[-1].name: _signed(values)})
-
-    return [f.name for f in fields], chunks()
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    """Give detector rows and columns one axis, the last."""
+    return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
 
 
 def _signed(values: NDArray[Any]) -> NDArray[np.int16]:
     """Give DN - 32768: the other signedness of the same bits but the first."""
     signed: NDArray[np.int16] = np.bitwise_xor(values, np.uint16(0x8000)).view(np.int16)
     return signed
-
-
-def _pixels(work: _Work, kind: Kind) -> tuple[list[str], Chunks]:
-    """Give rows of which those have a NULL for flags that have no flags of their own to tell."""
-    width = work.pixels.placement.columns
-    fields = [*_PLACE, *map(work.field, kind.columns)]
-    wanted = [column.name for column in kind.columns]
-    missing = [name for name in wanted if not work.has(name)]
-    dn = [column.name for column in kind.columns if column.holds == "dn"]
-    flags = next((column for column in kind.columns if column.null and work.has(column.name)), None)
-
-    def chunks() -> Chunks:
-        forms: dict[bool, Rows] = {}
-        for first, arrays in work.bands(wanted, width):
-            count = len(next(iter(arrays.values())))
-            values = {**work.place(first, count // width), **arrays}
-            values |= {name: _signed(arrays[name]) for name in dn}
-            own = np.zeros(count, bool) if flags is None else _differ(arrays[flags.name], flags, work.common)
-            for with_flags in (False, True):
-                chosen = own if with_flags else ~own
-                if not chosen.any():
-                    continue
-                null = missing if with_flags or flags is None else [*missing, flags.name]
-                if with_flags not in forms:
-                    forms[with_flags] = Rows(fields, count, null)
-                part = values if chosen.all() else {n: v[chosen] if np.ndim(v) else v for n, v in values.items()}
-                yield forms[with_flags].fill(part)
-
-    return [f.name for f in fields], chunks()
-
-
-def _differ(flags: NDArray[Any], column: PixelColumn, common: NDArray[np.int16] | None) -> NDArray[np.bool_]:
-    """Find the pixels of which the flags are not what NULL stands for."""
-    differ: NDArray[np.bool_] = flags != (common if column.null == "common" else 0)
-    found: NDArray[np.bool_] = np.any(differ, axis=tuple(range(1, differ.ndim)))
-    return found

@@ -1,30 +1,31 @@
-"""Loading a pixel set: a partition made, filled, indexed and attached in one transaction, or nothing.
+"""Loading pixel sets: a block made, filled, indexed and attached in one transaction, or nothing.
 
 A set belongs to one exposure and is claimed by inserting its row: of two processes the second waits, and finds it made.
-The partition is attached last, so nobody who reads waits; before that it is nobody else's, so COPY can write it frozen
-and, with ``wal_level=minimal``, unlogged.
+The block's partitions are attached last, so nobody who reads waits; before that they are nobody else's, so COPY can
+write them frozen and, with ``wal_level=minimal``, unlogged.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Integer, String, bindparam, cast, func, insert, select, tuple_
 from sqlalchemy.dialects import postgresql
 
-from ...errors import FormatError, ProductNotFound
+from ...errors import FormatError, MiripoolError, ProductNotFound, ServerError, ServerUnavailable
 from ...model.kinds import KINDS
 from ..connection import quote
 from ..pixelset import REFERENCE
-from ..schema import exposure, pixel_set, pixel_use, product
-from .blocks import find_block
-from .forms import common_groupdq, rows_of
+from ..schema import exposure, pixel_block, pixel_set, pixel_use, product
+from ..selection import GIVEN_SERIALS, array_text
+from .blocks import block_table, capacity, partition
+from .forms import Member, common_groupdq, rows_of
 from .timing import insert_timings
 from .wire import CopyReader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..connection import Database
     from ..pixelset import PixelSet
 
-__all__ = ["load_rows"]
+__all__ = ["Loading", "block_of", "fill_block", "insert_block", "load_together"]
 
 _MOST_NUMBERED = (1 << 20) - 1
 """Greatest exp_id, and serial, that fits into the keys of the views: 20 bits of 63."""
@@ -44,138 +45,326 @@ _IN_VIEWS = frozenset({"raw_pixel", "ramp_pixel", "rateints_pixel"})
 _MOST_GROUPS = (1 << 22) - 1
 """Groups of one pixel, through all integrations, that fit into the keys."""
 
+_CLAIM = (
+    postgresql.insert(pixel_set)
+    .on_conflict_do_nothing(index_elements=["exp_id", "kind", "digest"])
+    .returning(pixel_set.c.exp_id, pixel_set.c.digest, pixel_set.c.set_id)
+)
+_inserted = postgresql.insert(pixel_use).from_select(
+    ["serial", "set_id"],
+    select(func.unnest(GIVEN_SERIALS), func.unnest(cast(bindparam("sets", type_=String), postgresql.ARRAY(Integer)))),
+)
+_USE = _inserted.on_conflict_do_update(
+    index_elements=["serial"], set_={"set_id": _inserted.excluded.set_id, "reason": None}
+)
 
-def load_rows(
-    database: Database,
-    serial: int,
-    pixels: PixelSet,
-    datasets: Mapping[str, Dataset],
-    timing: Timing | None = None,
-) -> bool:
-    """Give a version its pixel rows: those that are there, or new ones.
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A version that is to have pixel rows.
+
+    Attributes
+    ----------
+    serial : int
+        The version's.
+    pixels : PixelSet
+        What they are made from.
+    open : callable
+        Gives its datasets, and when its integrations took place, to be kept with the rows; called when it is its turn.
+    """
+
+    serial: int
+    pixels: PixelSet
+    open: Callable[[], tuple[Mapping[str, Dataset], Timing | None]]
+
+
+class _Opened(NamedTuple):
+    serial: int
+    pixels: PixelSet
+    datasets: Mapping[str, Dataset]
+    timing: Timing | None
+
+
+class _Taken(Exception):
+    """Another process claimed a set meanwhile: the transaction is begun again."""
+
+
+def load_together(database: Database, wanted: Sequence[Loading]) -> Iterator[tuple[int, bool | MiripoolError]]:
+    """Give versions their pixel rows, with those of one detector, place and shape in blocks together.
 
     Parameters
     ----------
     database : Database
         The index.
-    serial : int
-        The version's.
-    pixels : PixelSet
-        What they are made from.
-    datasets : mapping of str to Dataset
-        The version's.
-    timing : Timing, optional
-        When the version's integrations took place, to be kept with the rows.
+    wanted : sequence of Loading
+        The versions.
 
-    Returns
-    -------
-    bool
-        True if rows were made, False if the version shares another's.
+    Yields
+    ------
+    serial : int
+        Of each version, once its block is there.
+    outcome : bool or MiripoolError
+        True if rows were made, False if the version shares another's; the failure of a version that has none.
 
     Raises
     ------
-    FormatError
-        If the pool has more exposures than keys.
-    ProductNotFound
-        If the version is in the trash by now.
+    ServerUnavailable
+        If the server does not answer; what was not given yet is still pending.
     """
+    for block in _group_by_block(wanted):
+        yield from _load_group(database, block)
+
+
+def block_of(pixels: PixelSet) -> tuple[Hashable, int]:
+    """Tell which exposures share a block.
+
+    Parameters
+    ----------
+    pixels : PixelSet
+        What the rows of one are made from.
+
+    Returns
+    -------
+    key : hashable
+        The same for those that can share one.
+    int
+        How many of them do.
+    """
+    p, place = pixels, pixels.placement
+    key = (p.kind, p.detector.name, place, p.nints, p.ngroups, tuple(sorted(p.datasets)))
+    return key, capacity(p.kind, place.columns * place.rows, p.nints, p.ngroups, p.datasets)
+
+
+def _group_by_block(wanted: Sequence[Loading]) -> list[list[Loading]]:
+    """Sort versions into blocks, in the order of the first of each."""
+    last: dict[Hashable, list[Loading]] = {}
+    blocks = []
+    for loading in wanted:
+        key, most = block_of(loading.pixels)
+        if len(last.get(key, ())) % most == 0:
+            last[key] = []
+            blocks.append(last[key])
+        last[key].append(loading)
+    return blocks
+
+
+def _load_group(database: Database, block: Sequence[Loading]) -> Iterator[tuple[int, bool | MiripoolError]]:
+    """Load a block; where one version's arrays can't be read, each gets a block of its own."""
+    opened = []
+    for loading in block:
+        try:
+            opened.append(_Opened(loading.serial, loading.pixels, *loading.open()))
+        except MiripoolError as error:
+            yield loading.serial, error
+    try:
+        yield from _load_block(database, opened).items()
+    except ServerUnavailable:
+        raise
+    except MiripoolError as error:
+        if len(opened) == 1 or isinstance(error, ServerError):
+            yield from ((one.serial, error) for one in opened)
+            return
+        for loading in block:
+            if any(one.serial == loading.serial for one in opened):
+                yield from _load_group(database, [loading])
+
+
+def _load_block(database: Database, versions: Sequence[_Opened]) -> dict[int, bool | MiripoolError]:
+    common = {v.serial: common_groupdq(v.pixels, v.datasets) for v in versions}
     while True:
-        with database.write() as connection:
-            row = connection.execute(
-                select(exposure.c.exp_id)
-                .join(product, product.c.name == exposure.c.name)
-                .where(product.c.serial == serial, product.c.removed.is_(None))
-            ).first()
-            if row is None:
-                raise ProductNotFound(f"version {serial} is in the trash; it gets its pixel rows when it is restored")
-            _refuse_what_has_no_key(row.exp_id, serial, pixels)
-            set_id, made = _claim(connection, row.exp_id, pixels, datasets)
-            if set_id is None:
-                continue  # it was there, and has just been dropped
-            if made:
-                for table in _tables(pixels):
-                    _load_table(database, connection, table, row.exp_id, set_id, pixels, datasets)
-            statement = postgresql.insert(pixel_use).values(serial=serial, set_id=set_id)
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["serial"], set_={"set_id": set_id, "reason": None})
-            )
-            if timing is not None:
-                insert_timings(connection, {serial: timing})
-            return made
+        try:
+            with database.write() as connection:
+                return _Load(database, connection, versions, common).run()
+        except _Taken:
+            continue
 
 
-def _refuse_what_has_no_key(exp_id: int, serial: int, pixels: PixelSet) -> None:
+class _Load:
+    """One transaction."""
+
+    def __init__(
+        self, database: Database, connection: Connection, versions: Sequence[_Opened], common: Mapping[int, Any]
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._versions = versions
+        self._common = common
+        self._outcome: dict[int, bool | MiripoolError] = {}
+
+    def run(self) -> dict[int, bool | MiripoolError]:
+        """Make what is missing, and note who uses it."""
+        named = self._name_sets()
+        held = self._hold(named)
+        missing = {name: named[name][0] for name in sorted(named) if name not in held}
+        if missing:
+            held |= self._make(missing)
+        used = {v.serial: held[name] for name, those in named.items() for v in those}
+        self._outcome |= dict.fromkeys(used, False)
+        self._outcome |= {v.serial: True for v in missing.values()}
+        if used:
+            serials = sorted(used)
+            sets = [used[serial] for serial in serials]
+            self._connection.execute(_USE, {"serials": array_text(serials), "sets": array_text(sets)})
+        timings = {v.serial: v.timing for v in self._versions if v.serial in used and v.timing is not None}
+        if timings:
+            insert_timings(self._connection, timings)
+        return self._outcome
+
+    def _name_sets(self) -> dict[tuple[int, str], list[_Opened]]:
+        """Find the exposures; versions by (exp_id, digest)."""
+        serials = [v.serial for v in self._versions]
+        statement = (
+            select(product.c.serial, exposure.c.exp_id)
+            .join(exposure, product.c.name == exposure.c.name)
+            .where(product.c.serial.in_(serials), product.c.removed.is_(None))
+        )
+        exposures = {row.serial: row.exp_id for row in self._connection.execute(statement)}
+        named: dict[tuple[int, str], list[_Opened]] = {}
+        for version in self._versions:
+            exp_id = exposures.get(version.serial)
+            refused = _refusal(exp_id, version.serial, version.pixels)
+            if exp_id is None or refused is not None:
+                self._outcome[version.serial] = refused or ProductNotFound(
+                    f"version {version.serial} is in the trash; it gets its pixel rows when it is restored"
+                )
+            else:
+                named.setdefault((exp_id, version.pixels.digest), []).append(version)
+        return named
+
+    def _hold(self, named: Mapping[tuple[int, str], Sequence[_Opened]]) -> dict[tuple[int, str], int]:
+        """Find the sets that are there, and keep them from being dropped."""
+        if not named:
+            return {}
+        c, kind = pixel_set.c, self._versions[0].pixels.kind
+        statement = select(c.exp_id, c.digest, c.set_id).where(
+            c.kind == kind, tuple_(c.exp_id, c.digest).in_(list(named))
+        )
+        held = statement.with_for_update(read=True, key_share=True)
+        return {(row.exp_id, row.digest): row.set_id for row in self._connection.execute(held)}
+
+    def _make(self, missing: Mapping[tuple[int, str], _Opened]) -> dict[tuple[int, str], int]:
+        """Claim sets and load their block; waits for who makes the same ones now."""
+        first = next(iter(missing.values()))
+        block_id = insert_block(self._connection, first.pixels, len(missing))
+        common = {name: self._common[v.serial] for name, v in missing.items()}
+        rows = [
+            {
+                "exp_id": exp_id,
+                "kind": first.pixels.kind,
+                "digest": digest,
+                "common_groupdq": None if common[exp_id, digest] is None else common[exp_id, digest].tolist(),
+                "block_id": block_id,
+                "slot": slot,
+            }
+            for slot, (exp_id, digest) in enumerate(missing, 1)
+        ]
+        claimed = self._connection.execute(_CLAIM, rows)
+        made = {(row.exp_id, row.digest): row.set_id for row in claimed}
+        if len(made) < len(missing):
+            raise _Taken
+        members = [Member(v.datasets, common[name]) for name, v in missing.items()]
+        fill_block(self._database, self._connection, block_id, first.pixels, members)
+        return made
+
+
+def _refusal(exp_id: int | None, serial: int, pixels: PixelSet) -> FormatError | None:
+    """Say why a version's rows would have no key."""
     groups = (pixels.nints or 1) * (pixels.ngroups or 1)
     if groups > _MOST_GROUPS:
-        raise FormatError(f"it has {groups} groups of each pixel, and pixel rows can hold {_MOST_GROUPS}")
+        return FormatError(f"it has {groups} groups of each pixel, and pixel rows can hold {_MOST_GROUPS}")
     detector = pixels.detector
     if KINDS[pixels.kind].pixel_table in _IN_VIEWS and detector.pixels > _MOST_PIXELS:
-        raise FormatError(
+        return FormatError(
             f"{detector.name} has {detector.pixels} pixels, more than the {_MOST_PIXELS} that the SQL views, made for "
             "MIRI, can hold; its products need a kind with a table of its own"
         )
-    if exp_id > _MOST_NUMBERED or serial > _MOST_NUMBERED:
-        raise FormatError(
+    if exp_id is not None and max(exp_id, serial) > _MOST_NUMBERED:
+        return FormatError(
             f"pixel rows can hold {_MOST_NUMBERED} exposures and versions of a pool; this is exposure {exp_id}, "
             f"version {serial}"
         )
+    return None
 
 
-def _tables(pixels: PixelSet) -> list[str]:
-    kind = KINDS[pixels.kind]
-    return [kind.pixel_table, *([kind.reference_table] if REFERENCE in pixels.datasets else [])]
+def insert_block(connection: Connection, pixels: PixelSet, slots: int) -> int:
+    """Number a new block.
 
+    Parameters
+    ----------
+    connection : Connection
+        In the transaction that makes the block.
+    pixels : PixelSet
+        What the rows of one of its exposures are made from.
+    slots : int
+        How many exposures it is for.
 
-def _claim(
-    connection: Connection, exp_id: int, pixels: PixelSet, datasets: Mapping[str, Dataset]
-) -> tuple[int | None, bool]:
-    """Find the set, and keep it from being dropped, or make its row; waits for who makes the same one now."""
-    c = pixel_set.c
-    named = (c.exp_id == exp_id, c.kind == pixels.kind, c.digest == pixels.digest)
-    held = select(c.set_id).where(*named).with_for_update(read=True, key_share=True)
-    known = connection.execute(held).scalar()
-    if known is not None:
-        return known, False
-    common = common_groupdq(pixels, datasets)
-    values: dict[str, Any] = {
-        "exp_id": exp_id,
+    Returns
+    -------
+    int
+        Its block_id.
+    """
+    values = {
         "kind": pixels.kind,
-        "digest": pixels.digest,
+        "detector": pixels.detector.name,
         "first_x": pixels.placement.x,
         "first_y": pixels.placement.y,
         "columns": pixels.placement.columns,
         "rows": pixels.placement.rows,
         "nints": pixels.nints,
         "ngroups": pixels.ngroups,
-        "common_groupdq": None if common is None else common.tolist(),
+        "datasets": sorted(pixels.datasets),
+        "slots": slots,
     }
-    made = connection.execute(
-        postgresql.insert(pixel_set).values(values).on_conflict_do_nothing().returning(c.set_id)
-    ).scalar()
-    return (made, True) if made is not None else (connection.execute(held).scalar(), False)
+    block_id: int = connection.execute(
+        insert(pixel_block).values(values).returning(pixel_block.c.block_id)
+    ).scalar_one()
+    return block_id
 
 
-def _load_table(
+def fill_block(
+    database: Database, connection: Connection, block_id: int, pixels: PixelSet, members: Sequence[Member]
+) -> None:
+    """Make the partitions of a block, load and attach them.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    connection : Connection
+        In the transaction that makes the block.
+    block_id : int
+        From `insert_block`.
+    pixels : PixelSet
+        What the rows of one of its exposures are made from.
+    members : sequence of Member
+        Its exposures, in the order of their slots.
+    """
+    kind = KINDS[pixels.kind]
+    views = [kind.pixel_table, *([kind.reference_table] if REFERENCE in pixels.datasets else [])]
+    for view in views:
+        _fill_partition(database, connection, view, block_id, rows_of(pixels, members, view, block_id))
+    for view in views:
+        part, parent = database.table(partition(view, block_id)), database.table(block_table(view))
+        _run(connection, f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES IN ({block_id})")
+        _run(connection, f"ALTER TABLE {part} DROP CONSTRAINT {_bounds(view, block_id)}")
+
+
+def _fill_partition(
     database: Database,
     connection: Connection,
-    table: str,
-    exp_id: int,
-    set_id: int,
-    pixels: PixelSet,
-    datasets: Mapping[str, Dataset],
+    view: str,
+    block_id: int,
+    rows: tuple[list[str], Iterator[memoryview[int]]],
 ) -> None:
-    common = connection.execute(select(pixel_set.c.common_groupdq).where(pixel_set.c.set_id == set_id)).scalar_one()
-    pattern = None if common is None else np.asarray(common, np.int16)
-    columns, chunks = rows_of(pixels, datasets, table, exp_id=exp_id, set_id=set_id, common=pattern)
-    name = f"{table}_{exp_id}_{set_id}"
-    part, parent = database.table(name), database.table(table)
-    constraint = quote(f"{name}_bounds")
+    name = partition(view, block_id)
+    part, parent = database.table(name), database.table(block_table(view))
     _run(
         connection,
         f"CREATE TABLE {part} (LIKE {parent} INCLUDING STORAGE, "
-        f"CONSTRAINT {constraint} CHECK (exp_id = {exp_id} AND set_id = {set_id})) "
+        f"CONSTRAINT {_bounds(view, block_id)} CHECK (block_id = {block_id})) "
         "WITH (toast_tuple_target = 8160, autovacuum_enabled = off)",
     )
+    columns, chunks = rows
     reader = CopyReader(chunks)
     try:
         database.copy(connection, name, columns, reader, options="FORMAT binary, FREEZE")
@@ -183,13 +372,13 @@ def _load_table(
         if reader.error is not None:
             raise reader.error from None
         raise
-    # Unique indexes tell the planner how many rows a pixel has; an ANALYZE would cost up to a second.
+    # A unique index tells the planner how many rows a pixel has; an ANALYZE would cost up to a second.
     _run(connection, f"CREATE UNIQUE INDEX ON {part} (pixel_id)")
-    _run(connection, f"CREATE UNIQUE INDEX ON {part} (y, x)")
-    bounds = f"FROM ({exp_id}, {set_id}) TO ({exp_id}, {set_id + 1})"
-    block = database.table(find_block(database, connection, table, exp_id))
-    _run(connection, f"ALTER TABLE {block} ATTACH PARTITION {part} FOR VALUES {bounds}")
-    _run(connection, f"ALTER TABLE {part} DROP CONSTRAINT {constraint}")
+
+
+def _bounds(view: str, block_id: int) -> str:
+    """Name the constraint by which ATTACH knows that all rows are the block's, without reading them."""
+    return quote(f"{partition(view, block_id)}_bounds")
 
 
 def _run(connection: Connection, statement: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql
 
 from ...model.timing import Timing
 from ..schema import timing
 from ..selection import GIVEN_SERIALS, array_text
+from .arrays import array_of, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["insert_timings", "keep_timings", "read_timings"]
 
 
-_READ = select(timing).where(timing.c.serial == func.any(GIVEN_SERIALS))
+_T = timing.c
+_READ = select(
+    *(_T.serial, _T.middle, _T.ended),
+    # One array in binary form: thousands of numbers as text take most of the time.
+    func.array_send(_T.int_started.concat(_T.int_middle).concat(_T.int_ended)),
+).where(_T.serial == func.any(GIVEN_SERIALS))
 
 
 def read_timings(database: Database, serials: Sequence[int]) -> dict[int, Timing]:
@@ -41,9 +46,11 @@ def read_timings(database: Database, serials: Sequence[int]) -> dict[int, Timing
         Of those that were read from their files before.
     """
     found = database.ask(*database.written(_READ, serials=array_text(serials)))
+    arrays = arrays_of([row[3] for row in found]) if found else None
+    times = arrays if arrays is not None else [array_of(row[3]) for row in found]
     return {
-        serial: Timing(middle, ended, np.asarray(integrations, np.float64).reshape(3, -1))
-        for serial, middle, ended, *integrations in found
+        serial: Timing(middle, ended, of_integrations.reshape(3, -1))
+        for (serial, middle, ended, _), of_integrations in zip(found, times, strict=True)
     }
 
 

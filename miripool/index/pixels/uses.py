@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, and_, bindparam, case, cast, delete, exists, func, or_, select, text
@@ -9,8 +10,9 @@ from sqlalchemy.dialects import postgresql
 
 from ...errors import ServerError
 from ...model.kinds import KINDS, pixel_kinds
-from ..schema import pixel_set, pixel_use, product, tag
+from ..schema import pixel_block, pixel_set, pixel_use, product, tag
 from ..selection import GIVEN_SERIALS, array_text
+from .blocks import partition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["detectors", "leave_out", "missing", "pending", "reasons", "release", "sweep", "unwanted"]
 
-_LOCK_SECONDS = 5
-"""How long a drop waits for those who read; they would have to wait behind it."""
+_LOCK_SECONDS = 0.5
+"""How long a drop waits for those who read; others who want to read wait behind it."""
 
 
 _REASONS = select(pixel_use.c.serial, pixel_use.c.reason).where(pixel_use.c.serial == func.any(GIVEN_SERIALS))
@@ -197,7 +199,7 @@ def _released(policy: str) -> ColumnElement[bool]:
 
 
 def sweep(database: Database) -> int:
-    """Drop the pixel sets that no version uses.
+    """Drop the pixel sets that no version uses, and the blocks that hold no other.
 
     Parameters
     ----------
@@ -207,26 +209,32 @@ def sweep(database: Database) -> int:
     Returns
     -------
     int
-        How many were dropped. One that is being read for long stays for the next time.
+        How many sets were dropped: the views no longer show their rows. A block that is being read for long stays for
+        the next time, and one that holds other sets too until they are merged.
     """
     s = pixel_set.c
     used = exists(select(pixel_use.c.serial).where(pixel_use.c.set_id == s.set_id))
-    with database.read() as connection:
-        orphans = list(connection.execute(select(s.set_id, s.exp_id, s.kind).where(~used)))
-    dropped = 0
-    for set_id, exp_id, kind in orphans:
-        tables = (KINDS[kind].pixel_table, KINDS[kind].reference_table)
-        names = [f"{table}_{exp_id}_{set_id}" for table in tables if table]
-        try:
-            with database.write() as connection:
-                connection.execute(select(func.set_config("lock_timeout", f"{_LOCK_SECONDS}s", True)))
-                found = connection.execute(delete(pixel_set).where(s.set_id == set_id, ~used).returning(s.set_id))
-                if found.first() is None:
-                    continue  # somebody uses it again, or dropped it
-                for name in names:
-                    statement = f"DROP TABLE IF EXISTS {database.table(name)}"
-                    connection.exec_driver_sql(statement.replace("%", "%%"))
-        except ServerError:
-            continue
-        dropped += 1
+    with database.write() as connection:
+        # Who loads a version of the same arrays holds its set.
+        orphans = list(
+            connection.execute(select(s.set_id).where(~used).with_for_update(skip_locked=True, of=pixel_set)).scalars()
+        )
+        gone = delete(pixel_set).where(s.set_id.in_(orphans), ~used).returning(s.set_id)
+        dropped = len(connection.execute(gone).all()) if orphans else 0
+    _drop_empty_blocks(database)
     return dropped
+
+
+def _drop_empty_blocks(database: Database) -> None:
+    b = pixel_block.c
+    filled = exists(select(pixel_set.c.set_id).where(pixel_set.c.block_id == b.block_id))
+    with database.read() as connection:
+        empty = list(connection.execute(select(b.block_id, b.kind).where(~filled)))
+    for block_id, kind in empty:
+        views = (KINDS[kind].pixel_table, KINDS[kind].reference_table)
+        names = [database.table(partition(view, block_id)) for view in views if view]
+        with contextlib.suppress(ServerError), database.write() as connection:  # it is being read
+            connection.execute(select(func.set_config("lock_timeout", f"{int(_LOCK_SECONDS * 1000)}ms", True)))
+            for name in names:
+                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}".replace("%", "%%"))
+            connection.execute(delete(pixel_block).where(b.block_id == block_id))

@@ -94,24 +94,32 @@ class Rows:
         """Bytes of one row."""
         return self._rows.dtype.itemsize
 
-    def fill(self, values: Mapping[str, Any]) -> memoryview[int]:
+    def fill(self, values: Mapping[str, Any], count: int) -> memoryview[int]:
         """Write values into the form.
 
         Parameters
         ----------
         values : mapping
-            For each field that is not NULL an array whose first axis is the row, or one value for all rows.
+            For each field that is not NULL an array whose first axis is the row, one value for all rows, or a list of
+            arrays that stand one after the other along the first axis of the field's own.
+        count : int
+            Rows.
 
         Returns
         -------
         memoryview
             The rows as COPY wants them; good until the next call.
         """
-        count = max((len(v) for v in values.values() if np.ndim(v)), default=0)
         for name, is_array in self._arrays.items():
             part = self._rows[name][:count]
-            target = part["elements"]["value"] if is_array else part["value"]
-            target[...] = values[name]
+            if not is_array:
+                part["value"] = values[name]
+                continue
+            target = part["elements"]["value"]
+            given = values[name] if isinstance(values[name], list) else [values[name]]
+            depth = target.shape[1] // len(given)
+            for place, value in enumerate(given):
+                target[:, place * depth : (place + 1) * depth] = value
         return memoryview(self._rows[:count].view(np.uint8))  # type: ignore[arg-type]
 
 

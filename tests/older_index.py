@@ -1,0 +1,35 @@
+"""The index as it was before pixel rows were in blocks: for tests that open an older one."""
+
+from __future__ import annotations
+
+import re
+
+import sqlalchemy as sa
+
+from miripool.index.connection import Database, quote
+from miripool.index.migrate import migrations
+
+_BLOCKS = "pixel_block, raw_block, ref_block, ramp_block, rateints_block, rate_block"
+_VIEW = re.compile(r"^CREATE (?:OR REPLACE )?VIEW .*?;$", re.DOTALL | re.MULTILINE)
+_BEFORE_BLOCKS = 14
+"""Migrations."""
+
+
+def take_blocks_away(database: Database) -> None:
+    """Put back empty tables of pixels, and the views of then; no version has pixel rows afterwards."""
+    before = migrations()[:_BEFORE_BLOCKS]
+    third = before[2].script
+    tables = third[third.index("CREATE TABLE raw_pixel") : third.index("-- Exposures are numbered")]
+    with database.write() as connection:
+        for view in sa.inspect(connection).get_view_names(schema=database.schema):
+            database.run(connection, f"DROP VIEW IF EXISTS {quote(view)} CASCADE")
+        database.run(
+            connection,
+            "DELETE FROM pixel_use WHERE set_id IS NOT NULL; DELETE FROM pixel_set; "
+            "ALTER TABLE pixel_set DROP COLUMN block_id, DROP COLUMN slot, ADD first_x smallint, ADD first_y smallint, "
+            f"ADD columns smallint, ADD rows smallint, ADD nints integer, ADD ngroups integer; DROP TABLE {_BLOCKS}; "
+            + tables,
+        )
+        for step in before:
+            for statement in _VIEW.findall(step.script):
+                database.run(connection, statement)
