@@ -223,7 +223,7 @@ def test_tile_digests_are_little_endian_and_in_c_order() -> None:
 @pytest.mark.parametrize("shape", [(3, 4, 700, 1032), (5, 1 << 20), (1 << 22,), (2, 3, 5), (7, 333, 1001), (0, 3), ()])
 def test_large_blocks_consist_of_whole_small_ones(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the statistics of what is stored would differ in their last digits from those that were taken before."""
-    monkeypatch.setattr(module, "_LARGE_BYTES", 30_000_001)
+    monkeypatch.setattr(module, "LARGE_BYTES", 30_000_001)
     array = np.arange(math.prod(shape), dtype="f4").reshape(shape)
     pieces = list(pieces_in_order(array))
     parts = [array[block] for block in blocks(array)]

@@ -89,7 +89,7 @@ class Load:
         return is_old or self._count >= _MOST_PRODUCTS or self._bytes >= _MOST_BYTES
 
     def settle(self) -> None:
-        """Make durable what was put, and begin anew.
+        """Make durable what was put; what is put from now on is of the next entry.
 
         Raises
         ------

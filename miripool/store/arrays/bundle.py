@@ -188,7 +188,7 @@ class BundledArray(Blob):
             raise self.damaged(f"can't be decoded: {error}") from error
         if elements is not None and tile_digest(elements) != entry.digest:
             raise self.damaged("has other values than were stored")
-        return None if elements is None else elements.astype(self.dtype, copy=False)
+        return None if elements is None else elements.astype(self.dtype)  # a copy, which can be written to
 
 
 def _is_whole(file: OpenFile, told: BundleList) -> bool:
