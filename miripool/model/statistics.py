@@ -23,10 +23,10 @@ _BLOCK = 1 << 18
 _AT_ONCE = 1 << 16
 """Elements that are made doubles at a time: these half megabytes stay in the cache, where two megabytes did not."""
 
-_ONES: NDArray[np.float64] = np.ones((512, 1))
-"""The other vector of the scalar product that is a sum; BLAS starts threads for vectors of 10,000."""
+_LONG = 512
+"""Elements of the vectors whose scalar product is a sum; BLAS starts threads for vectors of 10,000."""
 
-_ONES_SHORT: NDArray[np.float32] = np.ones((256, 1), np.float32)
+_SHORT = 256
 """The same for single bytes: the squares of 256 are below the 2**24 up to which each integer is a float32."""
 
 _CANCELLED = 1 / 4096
@@ -131,8 +131,8 @@ def _sums(part: NDArray[Any], mean: float = 0.0) -> tuple[float, float]:
     Scalar products of short vectors take half the time of squaring and summing elements; einsum takes as long as that,
     and `np.dot` of long ones starts BLAS's threads below ours. Of integers up to 16 bits both sums are exact.
     """
-    dtype, ones = (np.float32, _ONES_SHORT) if part.itemsize == 1 and not mean else (np.float64, _ONES)
-    length = len(ones)
+    dtype, length = (np.float32, _SHORT) if part.itemsize == 1 and not mean else (np.float64, _LONG)
+    ones = np.ones((length, 1), dtype)
     total = squares = 0.0
     for start in range(0, part.size, _AT_ONCE):
         piece = part[start : start + _AT_ONCE]

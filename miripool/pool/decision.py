@@ -15,7 +15,7 @@ from ..index import ProductRow
 from ..model.canonical import canonical_json, digest_bytes
 from ..model.product import Link
 from ..store.journal import Action, Save, Tag
-from .identity import Member, refuse_other_exposure
+from .identity import EntryMember, refuse_other_exposure
 from .prepared import ArraysElsewhere, Prepared, near_blobs, same_version
 
 if TYPE_CHECKING:
@@ -207,12 +207,12 @@ class Decision:
                     self._same[number] = self._living(one)
                 elif one.targets is None and not self._force and (same := self._find_same(one, gathering)) is not None:
                     self._same[number] = same
-        members: dict[str, list[Member]] = {}
+        members: dict[str, list[EntryMember]] = {}
         for number, p in self._new():
             kind, name = p.track
             with self._alone(number):
                 refuse_other_exposure((*self.standing.heads(name), *members.get(name, ())), kind, name, p.identity)
-                members.setdefault(name, []).append(Member.of(kind, self._next_version(p), p.identity))
+                members.setdefault(name, []).append(EntryMember.of(kind, self._next_version(p), p.identity))
 
     def _living(self, row: ProductRow) -> ProductRow:
         """Give a version that a file was found to be, as it is now."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..store.manifest import Manifest
 
-__all__ = ["Identity", "Member", "Sibling", "refuse_other_exposure"]
+__all__ = ["EntryMember", "Identity", "Sibling", "refuse_other_exposure"]
 
 _SAME_START = timedelta(seconds=1)
 """Headers round the start of an exposure, and not all alike."""
@@ -64,7 +64,7 @@ class Identity:
 
 
 class Sibling(Protocol):
-    """A product that has the name already: `miripool.index.ProductRow`, or a `Member` of the same entry."""
+    """A product that has the name already: `miripool.index.ProductRow`, or a `EntryMember` of the same entry."""
 
     @property
     def kind(self) -> str:
@@ -92,7 +92,7 @@ class Sibling(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class EntryMember:
     """A product that is to be saved by the same entry, as the index will have it."""
 
     kind: str
@@ -103,7 +103,7 @@ class Member:
     start_time: datetime | None
 
     @classmethod
-    def of(cls, kind: str, version: int, identity: Identity) -> Member:
+    def of(cls, kind: str, version: int, identity: Identity) -> EntryMember:
         """Say what a product will be.
 
         Parameters
@@ -117,7 +117,7 @@ class Member:
 
         Returns
         -------
-        Member
+        EntryMember
             For `refuse_other_exposure`.
         """
         detector, subarray, obs_id = (

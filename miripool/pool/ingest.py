@@ -25,7 +25,7 @@ from .core import core_of
 from .pixelstage import PixelStage
 from .reference import ProductRefs
 from .saving import Saved
-from .turns import Turn, Turns, Workers
+from .turns import StoringWorkers, Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -216,7 +216,7 @@ class _Saving:
             batch = Batch(self._pool, self._read, tag=self._tag, force=self._force)
             stack.callback(batch.load.close)
             turns = Turns(self._pool, files, pixels=stage.wanted, ticket=ticket, **options)
-            workers = Workers.wanted(self._pool, files, jobs, executor)
+            workers = StoringWorkers.wanted(self._pool, files, jobs, executor)
             if workers is not None:
                 stack.enter_context(closing(workers))
             coming = turns.here(batch.load.gathering) if workers is None else turns.ahead(workers)

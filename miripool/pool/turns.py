@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..store.storage.gathering import Gathering
     from .core import Core
 
-__all__ = ["Turn", "Turns", "Workers"]
+__all__ = ["StoringWorkers", "Turn", "Turns"]
 
 _AT_ONCE = 200
 """Files that the index is asked about by one statement."""
@@ -155,12 +155,12 @@ class Turns:
                 expect(coming)
             yield self._turn(job, store_file(self._pool.archive, job, gathering()))
 
-    def ahead(self, workers: Workers) -> Generator[Turn | None]:
+    def ahead(self, workers: StoringWorkers) -> Generator[Turn | None]:
         """Have the files stored by others.
 
         Parameters
         ----------
-        workers : Workers
+        workers : StoringWorkers
             They store them.
 
         Yields
@@ -184,7 +184,7 @@ class Turns:
             for _, future in running:
                 future.cancel()
 
-    def _piece(self, start: int, workers: Workers) -> list[StoreJob]:
+    def _piece(self, start: int, workers: StoringWorkers) -> list[StoreJob]:
         """Take the next files, as many as a worker gets at once; none that wait for others of their kind."""
         jobs: list[StoreJob] = []
         size = 0
@@ -273,7 +273,7 @@ def _stored(jobs: Sequence[StoreJob], future: Future[list[Stored]]) -> list[Stor
         return [Stored()] * len(jobs)
 
 
-class Workers:
+class StoringWorkers:
     """What stores files: an executor as long as it works, processes of ours, or threads.
 
     Parameters
@@ -304,7 +304,9 @@ class Workers:
         self.piece = piece
 
     @classmethod
-    def wanted(cls, pool: Core, files: Sequence[Path], jobs: int | None, executor: Executor | None) -> Workers | None:
+    def wanted(
+        cls, pool: Core, files: Sequence[Path], jobs: int | None, executor: Executor | None
+    ) -> StoringWorkers | None:
         """Choose who stores files.
 
         Parameters
@@ -321,7 +323,7 @@ class Workers:
 
         Returns
         -------
-        Workers or None
+        StoringWorkers or None
             To be closed; None where this thread does it best.
         """
         if executor is not None:

@@ -61,8 +61,8 @@ class Patterns:
         """Give the flags of each pixel in an exposure."""
         if (slots == slots[0]).all():
             return np.moveaxis(self._flags[slots[0]][..., pixels], -1, 0)
-        first = self._flags[0]
-        values = np.empty((len(pixels), *first.shape[:-1]), first.dtype)
+        # One exposure may have them in a wider type than another.
+        values = np.empty((len(pixels), *self._flags[0].shape[:-1]), np.result_type(*self._flags))
         for slot in np.unique(slots):
             chosen = slots == slot
             values[chosen] = np.moveaxis(self._flags[slot][..., pixels[chosen]], -1, 0)

@@ -18,7 +18,7 @@ from ..selection import array_text
 from .arrays import array_of, arrays_of
 from .blocks import block_table, pattern_column, value_of
 from .conditions import Box, Writer
-from .sets import Place, SetRow, places_of
+from .sets import BlockPlace, SetRow, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -238,7 +238,7 @@ def _stored(kind: str) -> str:
     return ", ".join(f"array_send(p.{name})" for name in names)
 
 
-def _sent(kind: str, chosen: SetRow, place: Place) -> str:
+def _sent(kind: str, chosen: SetRow, place: BlockPlace) -> str:
     """Write the kind's columns in one slot."""
     slot, nints = str(place.slot), str(chosen.nints or 0)
     values = [(column, value_of(column, row="p", slot=slot, nints=nints)) for column in KINDS[kind].columns]

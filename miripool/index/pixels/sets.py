@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..connection import Database
 
-__all__ = ["Place", "SetRow", "places_of", "sets_of"]
+__all__ = ["BlockPlace", "SetRow", "places_of", "sets_of"]
 
 
 _S, _B, _U = pixel_set.c, pixel_block.c, pixel_use.c
@@ -74,7 +74,7 @@ class SetRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPlace:
     """Where the rows of a set are, until its block is merged with others.
 
     Attributes
@@ -123,7 +123,7 @@ def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
     return rows
 
 
-def places_of(database: Database, connection: Connection, kind: str, set_ids: Iterable[int]) -> dict[int, Place]:
+def places_of(database: Database, connection: Connection, kind: str, set_ids: Iterable[int]) -> dict[int, BlockPlace]:
     """Find where sets are, and keep their blocks from being dropped until the end of the transaction.
 
     The table of all blocks is locked first, as a question locks it that reads them: a block that was merged before is
@@ -143,7 +143,7 @@ def places_of(database: Database, connection: Connection, kind: str, set_ids: It
 
     Returns
     -------
-    dict of int to Place
+    dict of int to BlockPlace
         By set_id; sets that were dropped are left out.
     """
     table = block_table(KINDS[kind].pixel_table)
@@ -155,4 +155,4 @@ def places_of(database: Database, connection: Connection, kind: str, set_ids: It
         f"WHERE set_id = ANY(CAST('{array_text(sorted(set(set_ids)))}' AS integer[]))"
     )
     found = connection.exec_driver_sql(statement.replace("%", "%%"))
-    return {set_id: Place(block_id, slot) for set_id, block_id, slot in found}
+    return {set_id: BlockPlace(block_id, slot) for set_id, block_id, slot in found}
