@@ -14,7 +14,7 @@ import pytest
 from homes import ask, write_image
 from replay import assert_index_is_journal
 
-from miripool import Pool, RateInts
+from miripool import Exposure, MetaQuery, Pool, RateInts
 from miripool.errors import Conflict, FileMissing, FormatError
 from miripool.formats import layout_of, read_fits
 from miripool.maintenance.verify import verify
@@ -340,4 +340,22 @@ def test_pixel_rows_that_the_database_refuses_stay_pending(
     ask(url, "ALTER TABLE jpl8.away RENAME TO pixel_set")
     assert len(core_of(pool).pixel_rows.pending()) == 3
     assert {o.status for o in ingest(pool, files)} == {"unchanged"}
+    assert core_of(pool).pixel_rows.pending() == []
+
+
+def test_a_header_that_no_file_may_have_stops_no_exposure(pool: Pool, tmp_path: Path, simulated: Path) -> None:
+    files = []
+    for i in range(3):
+        data = bytearray(next((simulated / "v1").glob("*_rateints.fits")).read_bytes())
+        if i == 1:
+            start = data.find(b"OBS_ID  =")
+            data[start : start + 80] = b"OBS_ID  = 'a\xe9b'".ljust(80)
+        path = tmp_path / f"e{i}_rateints.fits"
+        path.write_bytes(data)
+        files.append(path)
+    outcomes = pool.ingest(files)
+    assert [outcome.status for outcome in outcomes] == ["new"] * 3
+    exposures = sorted(pool.select(MetaQuery(Exposure)), key=lambda ref: ref.name)
+    assert [ref.name for ref in exposures] == ["e0", "e1", "e2"]
+    assert ["OBS_ID" in ref.meta for ref in exposures] == [True, False, True]
     assert core_of(pool).pixel_rows.pending() == []

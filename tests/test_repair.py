@@ -141,7 +141,7 @@ def test_an_entry_that_nobody_has(filled: Pool, simulated: Path, home: Home) -> 
 
 @pytest.mark.slow
 def test_the_index_is_made_anew(filled: Pool, home: Home) -> None:
-    ask(home.database_url(), "SET search_path TO jpl8; DELETE FROM dataset; DELETE FROM raw_pixel")
+    ask(home.database_url(), "SET search_path TO jpl8; DELETE FROM dataset; DELETE FROM raw_block")
     steps = repair(filled)
     assert {step.what for step in steps} == {"index", "pixels"}
     assert all(step.healed for step in steps)

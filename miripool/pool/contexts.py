@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, InvalidInput, ProductNotFound
 from ..model.kinds import slots
+from ..model.metadata import MetaData
 from ..model.names import Urn
 from ..model.product import Context, Exposure, Link, Product
 from .prepared import Prepared, prepare, prepare_context
@@ -133,11 +134,27 @@ def follow_exposures(
     """
     made = []
     for name, targets in changes.items():
-        cards = about(name).meta.to_dict(_ABOUT)
-        exposure = Exposure(meta={key: value for key, value in cards.items() if value is not None}, name=name)
+        exposure = Exposure(_about_exposure(about(name)), name=name)
         follows = (inherit or {}).get(name, _inherit_nothing)
         made.append(prepare_context(archive, exposure, targets, name=name, follows=follows))
     return made
+
+
+def _about_exposure(product: Product) -> MetaData:
+    """Give what an exposure has from a product; files have values that no header may hold, and those are left out."""
+    cards = {key: value for key, value in product.meta.to_dict(_ABOUT).items() if value is not None}
+    try:
+        return MetaData.from_mapping(cards)
+    except InvalidInput:
+        return MetaData.from_mapping({key: value for key, value in cards.items() if _is_writable(key, value)})
+
+
+def _is_writable(key: str, value: Any) -> bool:
+    try:
+        MetaData.from_mapping({key: value})
+    except InvalidInput:
+        return False
+    return True
 
 
 def _inherit_nothing(_: Sequence[ProductRow]) -> Sequence[Link]:

@@ -185,8 +185,8 @@ def ingest(
                 done += sizes[number]
                 progress(done, total)
             yield outcome
-        kept = [ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)]
-        pool.again(lambda: save.keep_exposures(pool, *kept))
+    kept = [ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)]
+    pool.again(lambda: save.keep_exposures(pool, *kept))
 
 
 def _size(path: Path) -> int:
