@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from miripool import Home, Pool, Ramp, Rate, RateInts, Raw
 from miripool.errors import IntegrityError, ServerError
-from miripool.index.pixels import blocks, forms, uses
+from miripool.index.pixels import blocks, forms, merge, uses
 from miripool.index.pixels.blocks import capacity
 from miripool.instruments.miri import IMAGER
 from miripool.model.product import Product
@@ -92,7 +92,9 @@ def make_rows(pool: Pool, versions: Sequence[Any]) -> list[Any]:
 def optimize(pool: Pool) -> int:
     """Merge what can be merged; the number of sets."""
     pixel_rows = core_of(pool).pixel_rows
-    return pixel_rows.optimize(pixel_rows.merges())
+    merged, failures = pixel_rows.optimize(pixel_rows.merges())
+    assert failures == []
+    return merged
 
 
 # What the rows hold
@@ -309,6 +311,39 @@ def test_two_that_merge_at_once_do_it_once(pool: Pool, home: Home) -> None:
     assert rates(pool) == [1, 1, 2, 2, 3, 3]
 
 
+def test_a_loader_that_shares_sets_with_a_merge_waits_for_its_end(
+    pool: Pool, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither waits for the other in a circle, although the loader has a block to attach too; readers go on."""
+    first = core_of(pool).catalog.rows([pool.save(make(number)).serial for number in (1, 2)])
+    versions = [*first, *save_all(pool, [make(3)])]
+    outcomes: list[Any] = []
+    loader = threading.Thread(target=lambda: outcomes.extend(at_once(home, [lambda own: make_rows(own, versions)])))
+    fill = merge.fill_block
+
+    def fill_and_meet_the_loader(*arguments: Any) -> None:
+        fill(*arguments)
+        loader.start()
+        with asking(pool) as reader:
+            wait_until(lambda: waiting(reader))
+            reader.execute("SET lock_timeout = '100ms'")
+            reader.execute("SELECT count(*) FROM rateints_pixel")
+            assert reader.fetchone() == (24,)
+
+    monkeypatch.setattr(merge, "fill_block", fill_and_meet_the_loader)
+    assert optimize(pool) == 2
+    loader.join()
+    assert outcomes == [[False, False, True]]
+    assert rates(pool) == [1, 1, 2, 2, 3, 3]
+    assert places(pool) == [[1, 2], [3]]
+
+
+def waiting(cursor: Any) -> bool:
+    """Say whether anybody else waits for a lock."""
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()")
+    return bool(cursor.fetchone() != (0,))
+
+
 def test_what_is_read_meanwhile_is_dropped_later(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uses, "_LOCK_SECONDS", 0.1)
     for number in (1, 2):
@@ -405,13 +440,7 @@ def test_readers_do_not_wait_for_a_block_that_is_being_attached(pool: Pool) -> N
         other.execute("SELECT count(*) FROM rateints_pixel")  # in a transaction that stays open
         loader = threading.Thread(target=make_rows, args=(pool, versions))
         loader.start()
-        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-
-        def is_waiting() -> bool:
-            holder.execute(waits)
-            return bool(holder.fetchone() != (0,))
-
-        wait_until(is_waiting)
+        wait_until(lambda: waiting(holder))
         reader.execute("SET lock_timeout = '100ms'")
         for _ in range(2):
             reader.execute("SELECT count(*) FROM rateints_pixel")
@@ -434,6 +463,27 @@ def test_one_version_that_fails_does_not_keep_others_from_their_block(pool: Pool
     assert isinstance(outcomes[versions[1].serial], IntegrityError)
     assert [outcomes[v.serial] for v in versions if v != versions[1]] == [True] * 3
     assert rates(pool) == [1, 1, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+def test_a_merge_that_fails_does_not_keep_others_from_theirs(pool: Pool, damage: str) -> None:
+    versions = core_of(pool).catalog.rows([pool.save(make(number)).serial for number in (1, 2)])
+    for number in (3, 4):
+        pool.save(make(number, SUBSTRT1=9))
+    blob = blob_of(pool, versions[0])
+    if damage == "missing":
+        blob.unlink()
+    else:
+        with blob.open("r+b") as file:
+            file.truncate(100)
+    done = homes.call("index", "optimize", "jpl8")
+    assert done.exit_code == IntegrityError.exit_code
+    assert blob.name in done.stderr
+    assert "2 sets of pixel rows merged: 1 table instead of 2" in done.stderr
+    assert "2 sets could not be merged; their rows are as before" in done.stderr
+    assert places(pool) == [[1], [2], [3, 4]]
+    assert len(partitions(pool)) == 3  # the old tables of what was merged are swept
+    assert rates(pool) == [1, 1, 2, 2]
 
 
 def blob_of(pool: Pool, version: Any) -> Path:

@@ -44,7 +44,7 @@ def fill(pool: Pool, kind: str, *, merged: bool) -> dict[str, Product]:
     assert shared(pool) == [1, 1, 3]
     if merged:
         pixel_rows = core_of(pool).pixel_rows
-        assert pixel_rows.optimize(pixel_rows.merges()) == 5
+        assert pixel_rows.optimize(pixel_rows.merges()) == (5, [])
         assert shared(pool) == [5]
     pool.save(products[6])
     assert shared(pool) == ([1, 5] if merged else [1, 1, 1, 3])

@@ -326,15 +326,19 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
     """Merge pixel rows of exposures that were added one by one, so that they take less space and answer sooner.
 
     Exposures of one detector, subarray and shape share a table, as if they had been added together. Rows that were
-    dropped free their space then. The rows are made from the pool's files; questions are answered meanwhile.
+    dropped free their space then. The rows are made from the pool's files; questions are answered meanwhile. Where a
+    file is missing or damaged, the rows that would share a table with its rows stay as they are.
     """
     with open_pool(context, name) as pool:
         core_of(pool).catch_up()
         pixel_rows = core_of(pool).pixel_rows
         merges = pixel_rows.merges()
+        failures = []
         if not dry_run:
             with counting("sets of pixel rows") as told:
-                pixel_rows.optimize(merges, told)
+                _, failures = pixel_rows.optimize(merges, told)
+    failed = [merge for merge, _ in failures]
+    merges = [merge for merge in merges if merge not in failed]
     shown = ("kind", "detector", "columns", "rows")
     records = [
         {**{key: getattr(m, key) for key in shown}, "sets": len(m.sets), "tables": len(m.blocks)} for m in merges
@@ -345,7 +349,12 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
         sum(len(part) for part in parts) for parts in ([m.sets for m in merges], [m.blocks for m in merges])
     )
     would = "would be merged" if dry_run else "merged"
+    for _, error in failures:
+        report(str(error))
     say(f"{counted(sets, 'set')} of pixel rows {would}: {counted(len(merges), 'table')} instead of {tables}")
+    if failures:
+        say(f"{counted(sum(len(merge.sets) for merge in failed), 'set')} could not be merged; their rows are as before")
+        raise typer.Exit(failures[0][1].exit_code)
 
 
 @_index.command("policy")

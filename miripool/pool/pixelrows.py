@@ -339,7 +339,9 @@ class PixelRows:
         """
         return rows.plan_merges(self._database)
 
-    def optimize(self, merges: Sequence[Merge], progress: Callable[[int, int], None] | None = None) -> int:
+    def optimize(
+        self, merges: Sequence[Merge], progress: Callable[[int, int], None] | None = None
+    ) -> tuple[int, list[tuple[Merge, MiripoolError]]]:
         """Merge pixel rows; who reads does not wait.
 
         Parameters
@@ -351,24 +353,41 @@ class PixelRows:
 
         Returns
         -------
-        int
+        merged : int
             Sets that were merged. Those that are no longer there, or that another process merged, don't count.
+        failures : list of (Merge, MiripoolError)
+            The merges that failed, e.g. where a file is missing or damaged. Their rows are as they were.
+
+        Raises
+        ------
+        ServerUnavailable
+            If the server does not answer; what was merged before stays merged.
         """
         total = sum(len(merge.sets) for merge in merges)
         done = merged = 0
+        failures: list[tuple[Merge, MiripoolError]] = []
         for merge in merges:
-            versions = {row.serial: row for row in self._catalog.rows(list(merge.sets.values()))}
-            found = {set_id: versions[serial] for set_id, serial in merge.sets.items() if serial in versions}
-            manifests = {set_id: self._archive.manifest(row.manifest) for set_id, row in found.items()}
-            described = next((pixel_set_of(manifest) for manifest in manifests.values()), None)
-            if described is not None:
-                datasets = {set_id: self._archive.product(manifest) for set_id, manifest in manifests.items()}
-                merged += rows.merge_sets(self._database, merge, described, datasets)
+            try:
+                merged += self._merge(merge)
+            except ServerUnavailable:
+                raise
+            except MiripoolError as error:
+                failures.append((merge, error))
             done += len(merge.sets)
             if progress is not None:
                 progress(done, total)
         rows.sweep(self._database)
-        return merged
+        return merged, failures
+
+    def _merge(self, merge: Merge) -> int:
+        versions = {row.serial: row for row in self._catalog.rows(list(merge.sets.values()))}
+        found = {set_id: versions[serial] for set_id, serial in merge.sets.items() if serial in versions}
+        manifests = {set_id: self._archive.manifest(row.manifest) for set_id, row in found.items()}
+        described = next((pixel_set_of(manifest) for manifest in manifests.values()), None)
+        if described is None:
+            return 0
+        datasets = {set_id: self._archive.product(manifest) for set_id, manifest in manifests.items()}
+        return rows.merge_sets(self._database, merge, described, datasets)
 
     def refuse_unwanted(self, serials: Sequence[int]) -> None:
         """Refuse to make rows that the pool's setting would take away again.

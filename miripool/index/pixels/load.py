@@ -239,7 +239,8 @@ class _Load:
         statement = select(c.exp_id, c.digest, c.set_id).where(
             c.kind == kind, tuple_(c.exp_id, c.digest).in_(list(named))
         )
-        held = statement.with_for_update(read=True, key_share=True)
+        # In the order of `merge_sets`, and before any table is attached: so no two wait for each other.
+        held = statement.order_by(c.set_id).with_for_update(read=True, key_share=True)
         return {(row.exp_id, row.digest): row.set_id for row in self._connection.execute(held)}
 
     def _make(self, missing: Mapping[tuple[int, str], _Opened]) -> dict[tuple[int, str], int]:

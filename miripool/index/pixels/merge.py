@@ -140,12 +140,16 @@ def merge_sets(
         some of them meanwhile.
     """
     c = pixel_set.c
-    held = select(c.set_id, c.block_id, c.common_groupdq).where(c.set_id.in_(list(datasets)))
-    held = held.order_by(c.exp_id, c.set_id).with_for_update(read=True, key_share=True)
+    held = select(c.set_id, c.exp_id, c.block_id, c.common_groupdq).where(c.set_id.in_(list(datasets)))
+    # Moving a set changes a unique key. The lock for that comes before any table's: loaders also take the sets first,
+    # in this order, and attach their block after. A loader that shares one of the sets waits for the whole merge.
+    # Readers take no lock on sets, and never wait.
+    held = held.order_by(c.set_id).with_for_update()
     with database.write() as connection:
         # Of two that merge the same sets the second finds them moved.
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"merge {database.schema}"))))
-        found = connection.execute(held).all()
+        locked = connection.execute(held).all()
+        found = sorted(locked, key=lambda row: (row.exp_id, row.set_id))
         if not found or any(row.block_id not in merge.blocks for row in found):
             return 0
         block_id = insert_block(connection, pixels, len(found))
