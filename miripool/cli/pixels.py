@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,10 @@ from .lives import Ramps, show_life, times_of
 from .output import emit, report, say
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, gaps_said, home_of, limit_from, one_form, open_pool
+
+if TYPE_CHECKING:
+    from ..errors import MiripoolError
+    from ..index.pixels import Merge
 
 __all__ = ["pixel_named", "register"]
 
@@ -333,7 +337,7 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
         core_of(pool).catch_up()
         pixel_rows = core_of(pool).pixel_rows
         merges = pixel_rows.merges()
-        failures = []
+        failures: list[tuple[Merge, MiripoolError]] = []
         if not dry_run:
             with counting("sets of pixel rows") as told:
                 _, failures = pixel_rows.optimize(merges, told)
