@@ -19,6 +19,7 @@ from miripool import Pool, Ramp, Rate, RateInts, Raw
 from miripool.errors import IncompleteAnswer
 from miripool.model.times import time_column
 from miripool.pool.core import core_of
+from miripool.store.arrays.blob import blob_key
 
 __all__ = ["home"]
 
@@ -191,10 +192,8 @@ def test_a_table_that_is_none(pool: Pool, simulated: Path, tmp_path: Path, damag
 def test_a_damaged_table_costs_only_the_times(filled: Pool, simulated: Path) -> None:
     forget(filled)
     ref = filled.select(RateInts)[0]
-    (digest,) = (
-        h.data.digest for h in core_of(filled).manifest(ref).hdus if h.name == "INT_TIMES" and h.data is not None
-    )
-    blob = core_of(filled).archive.storage.files.path(f"blobs/{digest[:2]}/{digest}.h5")
+    (name,) = (h.data.blob for h in core_of(filled).manifest(ref).hdus if h.name == "INT_TIMES" and h.data is not None)
+    blob = core_of(filled).archive.storage.files.path(blob_key(name))
     blob.rename(blob.with_suffix(".away"))
     with pytest.warns(IncompleteAnswer, match="the times of the integrations of urn:.* can't be read"):
         table = read(filled, RateInts)
