@@ -182,7 +182,7 @@ def test_an_index_that_says_something_else(filled: Pool, home: Home, statement: 
 @pytest.mark.slow
 def test_pixel_rows_that_say_something_else(filled: Pool, home: Home) -> None:
     serial = filled.ref(f"RateInts/{NAME}@0").serial
-    change(home, "DELETE FROM rateints_pixel WHERE pixel_id = (SELECT min(pixel_id) FROM rateints_pixel)")
+    change(home, "DELETE FROM rateints_block WHERE pixel_id = (SELECT min(pixel_id) FROM rateints_block)")
     report = verify(filled)
     assert {what for what, _ in problems(report)} == {"pixels"}
     assert f"urn:jpl8:RateInts:{serial}" in {urn for finding in report.findings for urn in finding.urns}
@@ -191,7 +191,7 @@ def test_pixel_rows_that_say_something_else(filled: Pool, home: Home) -> None:
 
 @pytest.mark.slow
 def test_pixel_rows_of_other_values(filled: Pool, home: Home) -> None:
-    change(home, "UPDATE raw_pixel SET dn[1][1] = dn[1][1] + 1")
+    change(home, "UPDATE raw_block SET dn[1][1] = dn[1][1] + 1")
     report = verify(filled)
     assert [finding.what for finding in report.findings] == ["pixels"]
     assert "has other values in the pixel row of" in report.findings[0].problem
@@ -204,7 +204,7 @@ def test_what_a_killed_writer_left_is_noted(filled: Pool) -> None:
     assert verify(filled, level="quick").unreferenced == 0  # it may be about to be saved
     ready.close()
     report = verify(filled, level="quick")
-    assert (report.unreferenced, report.is_whole) == (1, True)
+    assert (report.unreferenced, report.is_whole) == (2, True)  # its blob and its manifest
     assert report.unreferenced_bytes > 0
     assert [finding.what for finding in report.findings] == ["note"]
 
@@ -263,8 +263,9 @@ def test_while_others_write_without_a_pause(filled: Pool) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE pixel_set SET first_x = first_x + 1 WHERE set_id = (SELECT min(set_id) FROM pixel_set)",
-        "UPDATE pixel_set SET nints = 77 WHERE set_id = (SELECT min(set_id) FROM pixel_set)",
+        "UPDATE pixel_block SET first_x = first_x + 1 WHERE block_id = (SELECT min(block_id) FROM pixel_set)",
+        "UPDATE pixel_block SET nints = 77 WHERE block_id = (SELECT min(block_id) FROM pixel_set)",
+        "UPDATE pixel_set SET slot = 1000 WHERE set_id = (SELECT min(set_id) FROM pixel_set)",
         "UPDATE pixel_set SET digest = 'x' WHERE set_id = (SELECT min(set_id) FROM pixel_set)",
         "UPDATE pixel_use SET serial = (SELECT max(serial) FROM product WHERE kind = 'Context') "
         "WHERE serial = (SELECT min(serial) FROM pixel_use)",
