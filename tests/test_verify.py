@@ -229,12 +229,13 @@ import numpy as np
 from miripool import Home, Rate
 with Home().pool("jpl8") as pool:
     value = 0
-    print("ready", flush=True)
     while True:
         value += 1
         pool.save(Rate({"N": value}, {"SCI": np.full((6, 8), value, "f4")}, name=f"w{value % 7}"), tag=f"t{value % 3}")
         if value % 5 == 0:
             pool.remove(f"Rate/w{value % 7}")
+        if value == 1:
+            print("ready", flush=True)  # from now on it writes, and does not only load
 """
 
 
