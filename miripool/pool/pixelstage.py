@@ -89,9 +89,8 @@ class PixelStage:
         except MiripoolError as error:
             _log.warning("pixel rows of %d versions are pending: %s", len(versions), error)
             return refused
-        pixel_rows = self._core.pixel_rows
         for row in chosen:
-            described = pixel_rows.describe(row)
+            described = self._describe(row)
             if isinstance(described, FormatError):
                 refused[row.serial] = str(described)
             elif isinstance(described, MiripoolError):
@@ -102,6 +101,13 @@ class PixelStage:
             if time.monotonic() - since > _PATIENCE:
                 self._load(key)
         return refused
+
+    def _describe(self, row: ProductRow) -> Loading | bool | MiripoolError:
+        """Find out what a version's rows are made from; where that can't be recorded, they are pending."""
+        try:
+            return self._core.again(lambda: self._core.pixel_rows.describe(row))
+        except MiripoolError as error:
+            return error
 
     def _wait(self, loading: Loading) -> None:
         """Let a version wait for others of its place and shape; those that fill a block are loaded."""
@@ -118,13 +124,13 @@ class PixelStage:
 
     def _make(self, loadings: Sequence[Loading]) -> None:
         kinds = {loading.serial: loading.pixels.kind for loading in loadings}
-        pixel_rows = self._core.pixel_rows
+        core = self._core  # `core.pixel_rows` is new after the server was stopped, so it isn't kept
         try:
-            for serial, outcome in self._core.again(lambda: list(pixel_rows.load(loadings))):
+            for serial, outcome in core.again(lambda: list(core.pixel_rows.load(loadings))):
                 if isinstance(outcome, MiripoolError):
                     self._warn(kinds[serial], serial, outcome)
-            if pixel_rows.policy == "tagged":
-                pixel_rows.tidy()
+            if core.pixel_rows.policy == "tagged":
+                core.again(lambda: core.pixel_rows.tidy())
         except MiripoolError as error:
             for serial, kind in kinds.items():
                 self._warn(kind, serial, error)
