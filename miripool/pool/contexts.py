@@ -134,7 +134,7 @@ def follow_exposures(
     """
     made = []
     for name, targets in changes.items():
-        exposure = Exposure(_about_exposure(about(name)), name=name)
+        exposure = Exposure(meta=_about_exposure(about(name)), name=name)
         follows = (inherit or {}).get(name, _inherit_nothing)
         made.append(prepare_context(archive, exposure, targets, name=name, follows=follows))
     return made

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Chunks = Iterator[memoryview[int]]
     _Form = tuple[tuple[int, bool], ...]
 
-__all__ = ["Member", "common_groupdq", "rows_of"]
+__all__ = ["SlotMember", "common_groupdq", "rows_of"]
 
 _ELEMENTS = 1 << 19
 """Elements in COPY's form at a time: a few megabytes, which stay in the cache."""
@@ -43,7 +43,7 @@ _PLACE = (WireField("block_id", "i4"), WireField("pixel_id", "i4"))
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class SlotMember:
     """One exposure of a block.
 
     Attributes
@@ -84,14 +84,14 @@ def common_groupdq(pixels: PixelSet, product: Mapping[str, Dataset]) -> NDArray[
     return np.frombuffer(pattern, np.int16).reshape(pixels.nints, pixels.ngroups)
 
 
-def rows_of(pixels: PixelSet, members: Sequence[Member], view: str, block_id: int) -> tuple[list[str], Chunks]:
+def rows_of(pixels: PixelSet, members: Sequence[SlotMember], view: str, block_id: int) -> tuple[list[str], Chunks]:
     """Give the rows of a block: of its pixels, or of its reference output.
 
     Parameters
     ----------
     pixels : PixelSet
         What the rows of one of its exposures are made from; the others have the same place, shape and columns.
-    members : sequence of Member
+    members : sequence of SlotMember
         Its exposures, in the order of their slots.
     view : str
         The kind's, of pixels or of the reference output.
@@ -128,7 +128,7 @@ class _Work:
     def __init__(
         self,
         pixels: PixelSet,
-        members: Sequence[Member],
+        members: Sequence[SlotMember],
         block_id: int,
         columns: Mapping[str, PixelColumn],
         step: int = 1,

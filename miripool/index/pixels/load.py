@@ -20,7 +20,7 @@ from ..pixelset import REFERENCE
 from ..schema import exposure, pixel_block, pixel_set, pixel_use, product
 from ..selection import GIVEN_SERIALS, array_text
 from .blocks import block_table, capacity, partition
-from .forms import Member, common_groupdq, rows_of
+from .forms import SlotMember, common_groupdq, rows_of
 from .timing import insert_timings
 from .wire import CopyReader
 
@@ -263,7 +263,7 @@ class _Load:
         made = {(row.exp_id, row.digest): row.set_id for row in claimed}
         if len(made) < len(missing):
             raise _Taken
-        members = [Member(v.datasets, common[name]) for name, v in missing.items()]
+        members = [SlotMember(v.datasets, common[name]) for name, v in missing.items()]
         fill_block(self._database, self._connection, block_id, first.pixels, members)
         return made
 
@@ -323,7 +323,7 @@ def insert_block(connection: Connection, pixels: PixelSet, slots: int) -> int:
 
 
 def fill_block(
-    database: Database, connection: Connection, block_id: int, pixels: PixelSet, members: Sequence[Member]
+    database: Database, connection: Connection, block_id: int, pixels: PixelSet, members: Sequence[SlotMember]
 ) -> None:
     """Make the partitions of a block, load and attach them.
 
@@ -337,7 +337,7 @@ def fill_block(
         From `insert_block`.
     pixels : PixelSet
         What the rows of one of its exposures are made from.
-    members : sequence of Member
+    members : sequence of SlotMember
         Its exposures, in the order of their slots.
     """
     kind = KINDS[pixels.kind]

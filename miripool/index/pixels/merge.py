@@ -17,7 +17,7 @@ from ..connection import lock_key
 from ..schema import pixel_block, pixel_set, pixel_use
 from ..selection import array_text
 from .blocks import capacity
-from .forms import Member
+from .forms import SlotMember
 from .load import fill_block, insert_block
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def merge_sets(
         if not found or any(row.block_id not in merge.blocks for row in found):
             return 0
         block_id = insert_block(connection, pixels, len(found))
-        members = [Member(datasets[row.set_id], _pattern(row.common_groupdq)) for row in found]
+        members = [SlotMember(datasets[row.set_id], _pattern(row.common_groupdq)) for row in found]
         fill_block(database, connection, block_id, pixels, members)
         sets = cast(literal(array_text([row.set_id for row in found]), String), ARRAY(Integer))
         moved = update(pixel_set).where(c.set_id == func.any(sets))
