@@ -28,7 +28,9 @@ from miripool.exchange.pack import Pack, pack
 from miripool.maintenance.gc import collect
 from miripool.maintenance.repair import repair
 from miripool.maintenance.verify import verify
+from miripool.model.dataset import Dataset
 from miripool.pool.core import core_of
+from miripool.store.arrays import bundlefile
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.arrays.bundle import BundledArray, bundle_of
 from miripool.store.arrays.bundlefile import _list_bytes, bundle_bytes, read_bundle_list
@@ -124,6 +126,31 @@ def test_numbers_are_stored_little_endian_however_they_come() -> None:
     ((one, _), (two, _)) = stored(MemoryStorage(), [big.astype("=f4"), np.arange(300, dtype="i2")])
     assert np.array_equal(one[10:20], big[10:20])
     assert two[299] == 299
+
+
+@pytest.mark.parametrize(
+    ("array", "code"),
+    [
+        (np.arange(60, dtype="f4")[::-1].reshape(6, 10), bundlefile._RAW),
+        (np.resize(np.arange(50, dtype="u1"), (40, 100)), bundlefile._DEFLATED),
+        (np.arange(3000, dtype="f4")[::-1].reshape(60, 50), bundlefile._BITSHUFFLED),
+    ],
+    ids=["raw", "deflated", "bitshuffled"],
+)
+def test_arrays_are_copies_that_can_be_written_to(array: NDArray[Any], code: int) -> None:
+    storage = MemoryStorage()
+    ((blob, _), _) = stored(storage, [array, TIMES])
+    with open_file(storage, blob.key) as file:
+        told = read_bundle_list(file)
+    assert told is not None
+    assert told.entries[blob.ref.digest].code == code
+    assert np.median(blob[...]) == np.median(array)
+    assert np.percentile(blob[...], 30) == np.percentile(array, 30)
+    assert Dataset("SCI", blob).median() == np.median(array)
+    found = blob[...]
+    assert found.flags.writeable
+    found[...] = 0
+    assert same(blob[...], array)
 
 
 def test_the_same_arrays_give_the_same_file() -> None:
