@@ -73,3 +73,10 @@ def test_an_error_of_the_items_ends_the_threads() -> None:
 
 def test_nothing_to_do() -> None:
     assert list(map_bounded(str, [])) == []
+
+
+def test_work_within_work_ends() -> None:
+    def total(number: int) -> int:
+        return sum(map_bounded(lambda part: part * number, range(10)))
+
+    assert list(map_bounded(total, range(20))) == [45 * number for number in range(20)]

@@ -30,6 +30,8 @@ class _Busy:
 
 
 _busy = _Busy()
+_here = threading.local()
+"""Of each thread, whether it is one of those that `map_bounded` works with."""
 _cores = os.cpu_count() or 1
 
 
@@ -68,9 +70,10 @@ def works_alone() -> bool:
     Returns
     -------
     bool
-        True where `one_of_many` jobs keep all cores at work.
+        True where `one_of_many` jobs keep all cores at work, and in the threads of `map_bounded` themselves: one of them
+        that waited for another would keep it from working.
     """
-    return _busy.count >= _cores
+    return _busy.count >= _cores or getattr(_here, "is_ours", False)
 
 
 def workers_of(executor: Executor) -> int:
@@ -165,4 +168,8 @@ def map_bounded(function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_
 @functools.lru_cache(maxsize=1)
 def _threads(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a child has none of its parent's threads
     """Give the threads of `map_bounded`, which stay: to start them for each array would take 0.3 ms."""
-    return ThreadPoolExecutor(_cores, thread_name_prefix="miripool-array")
+    return ThreadPoolExecutor(_cores, thread_name_prefix="miripool-array", initializer=_begin)
+
+
+def _begin() -> None:
+    _here.is_ours = True
