@@ -70,8 +70,8 @@ def works_alone() -> bool:
     Returns
     -------
     bool
-        True where `one_of_many` jobs keep all cores at work, and in the threads of `map_bounded` themselves: one of them
-        that waited for another would keep it from working.
+        True where `one_of_many` jobs keep all cores at work, and in the threads of `map_bounded` themselves: one of
+        them that waited for another would keep it from working.
     """
     return _busy.count >= _cores or getattr(_here, "is_ours", False)
 
