@@ -339,8 +339,8 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
         merges = pixel_rows.merges()
         failures: list[tuple[Merge, MiripoolError]] = []
         if not dry_run:
-            with counting("sets of pixel rows") as told:
-                _, failures = pixel_rows.optimize(merges, told)
+            with counting("sets of pixel rows") as progress:
+                _, failures = pixel_rows.optimize(merges, progress)
     failed = [merge for merge, _ in failures]
     merges = [merge for merge in merges if merge not in failed]
     shown = ("kind", "detector", "columns", "rows")

@@ -55,7 +55,7 @@ def line_to(url: str, *, read_only: bool) -> ServerLine:
     Returns
     -------
     ServerLine
-        The same for the same URL, as long as somebody has it.
+        The same object for the same URL, as long as it is in use.
     """
     with _making:
         line = _lines.get((url, read_only))
@@ -189,7 +189,7 @@ class ServerLine:
         return connect(*arguments, **parameters)
 
     def close(self) -> None:
-        """Close the connections that nobody uses; a later use opens new ones."""
+        """Close the connections that are not in use; a later use opens new ones."""
         with self._lock:
             spare, self._spare = self._spare, None
         if spare is not None:

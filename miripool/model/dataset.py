@@ -493,7 +493,7 @@ class Dataset(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def _is_read_in_pieces(self) -> bool:
-        """Whether these are numbers of a stored array: what `pieces` gives of one, nobody else has."""
+        """Whether these are numbers of a stored array: a piece of one, from `pieces`, belongs to the caller."""
         return self.dtype.kind in "iuf" and getattr(self.source, "pieces", None) is not None
 
     def __getattr__(self, name: str) -> Any:

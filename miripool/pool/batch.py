@@ -1,7 +1,7 @@
 """Batch: files that are stored and wait for one journal entry.
 
-A batch ends by number, by bytes and by age, so that nobody waits long for the outcome of a file. What of it was not
-entered when its process was killed was never promised.
+A batch ends by number, by bytes and by age, so that the outcome of each file comes soon. A file counts as saved once
+its entry is written; if the process is killed before, the file has to be added again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Load:
         self._began = 0.0
 
     def gathering(self) -> Gathering:
-        """Give what is stored in this process is put in.
+        """Give the gathering of the files that this process writes.
 
         Returns
         -------

@@ -121,7 +121,7 @@ class EntryMember:
             For `refuse_other_exposure`.
         """
         detector, subarray, obs_id = (
-            told if isinstance(told := getattr(identity, column), str) else None for _, column in _KEYS
+            value if isinstance(value := getattr(identity, column), str) else None for _, column in _KEYS
         )
         return cls(kind, version, detector, subarray, obs_id, identity.clock or identity.begin)
 
@@ -147,11 +147,11 @@ def refuse_other_exposure(siblings: Iterable[Sibling], kind: str, name: str, ide
         if (sibling.kind == Product.kind) != (kind == Product.kind):
             continue  # a file of unknown kind has words of its own, e.g. a ground test's for a detector
         differences = [
-            f"{key} is {told}, in the pool {known}"
+            f"{key} is {value}, in the pool {known}"
             for key, column in _KEYS
-            if (told := getattr(identity, column)) is not None
+            if (value := getattr(identity, column)) is not None
             and (known := getattr(sibling, column)) is not None
-            and told != known
+            and value != known
         ]
         differences += _other_start(identity, sibling.start_time)
         if differences:

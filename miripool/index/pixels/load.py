@@ -1,7 +1,7 @@
 """Loading pixel sets: a block made, filled, indexed and attached in one transaction, or nothing.
 
 A set belongs to one exposure and is claimed by inserting its row: of two processes the second waits, and finds it made.
-The block's partitions are attached last, so nobody who reads waits; before that they are nobody else's, so COPY can
+The block's partitions are attached last, so readers don't wait; before that no other session sees them, so COPY can
 write them frozen and, with ``wal_level=minimal``, unlogged.
 """
 

@@ -127,8 +127,8 @@ def places_of(database: Database, connection: Connection, kind: str, set_ids: It
     """Find where sets are, and keep their blocks from being dropped until the end of the transaction.
 
     The table of all blocks is locked first, as a question locks it that reads them: a block that was merged before is
-    no longer named then, and one that is merged later stays until nobody reads it. Names in the transaction's later
-    statements mean tables of the index.
+    no longer named then, and one that is merged later stays until it is no longer read. Names in the transaction's
+    later statements mean tables of the index.
 
     Parameters
     ----------
