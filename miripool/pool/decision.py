@@ -303,9 +303,9 @@ class Decision:
                     f"{link.name!r} does; restore that version first"
                 )
         p.manifest = replace(p.manifest, references=tuple(links.values()))
-        references = [[link.name, link.serial, link.manifest] for link in links.values()]
+        compared = [[link.name, link.serial, link.manifest] for link in links.values()]
         header = [] if p.follows is not None else [hdu.header.decode("latin-1") for hdu in p.manifest.hdus]
-        p.content = digest_bytes(canonical_json({"references": sorted(references), "headers": header}))
+        p.content = digest_bytes(canonical_json({"references": sorted(compared), "headers": header}))
 
     def _marks(self) -> list[Action]:
         """Put the tag on what does not have it yet."""
