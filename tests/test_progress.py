@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from homes import call, home, write_image
 from screens import watch
 
@@ -23,7 +24,10 @@ def files(folder: Path, number: int) -> Path:
     folder.mkdir()
     random = np.random.default_rng(1)
     for i in range(number):
-        write_image(folder / f"image {i}_rate.fits", data=random.normal(size=(200, 200)).astype("f4"))
+        # Many arrays in few bytes: some hundredths of a second for each file, so that there is something to wait for.
+        path = write_image(folder / f"image {i}_rate.fits", data=random.normal(size=(90, 100)).astype("f4"))
+        with fits.open(path, mode="append") as hdus:
+            hdus.extend(fits.ImageHDU(random.normal(size=(90, 100)).astype("f4"), name=f"E{n}") for n in range(15))
     return folder
 
 

@@ -13,6 +13,7 @@ import logging
 import traceback
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def ingest(
         under the same paths; they need no database. If an executor fails on a file, e.g. because a process was killed,
         this process reads the file.
     progress : callable, keyword-only, optional
-        Called after each file with the number of bytes done and the total number of bytes.
+        Called as each file is stored, before its entry, with the numbers of bytes that are done and in all.
 
     Yields
     ------
@@ -172,21 +173,25 @@ def ingest(
         raise InvalidInput(f"jobs is {jobs}; it must be 1 or more")
 
     pool = core_of(pool)
-    sizes = [_size(path) for path in files] if progress is not None else []
-    done, total = 0, sum(sizes)
     made: list[int] = []
     known: list[int] = []
-    saving = _Saving(pool, tag=tag, name=name, force=force, truncate=truncate)
+    saving = _Saving(pool, tag=tag, name=name, force=force, truncate=truncate, stored=_count(files, progress))
     with PixelStage(pool, pixels) as stage, closing(saving.run(files, stage, jobs, executor)) as outcomes:
-        for number, outcome in enumerate(outcomes):
+        for outcome in outcomes:
             if outcome.urn is not None:
                 (known if outcome.status == "unchanged" else made).append(Urn.parse(outcome.urn).serial)
-            if progress is not None:
-                done += sizes[number]
-                progress(done, total)
             yield outcome
     kept = [ProductRefs([(pool, serial) for serial in serials]) for serials in (made, known)]
     pool.again(lambda: save.keep_exposures(pool, *kept))
+
+
+def _count(files: Sequence[Path], progress: Callable[[int, int], None] | None) -> Callable[[], None]:
+    """Give what is called as each file is stored, in their order: it says how many bytes are done."""
+    if progress is None:
+        return lambda: None
+    sizes = [_size(path) for path in files]
+    total, done = sum(sizes), accumulate(sizes)
+    return lambda: progress(next(done), total)
 
 
 def _size(path: Path) -> int:
@@ -199,8 +204,18 @@ def _size(path: Path) -> int:
 class _Saving:
     """The files of one call become versions, many by one entry."""
 
-    def __init__(self, pool: Core, *, tag: str | None, name: str | None, force: bool, truncate: bool) -> None:
+    def __init__(
+        self,
+        pool: Core,
+        *,
+        tag: str | None,
+        name: str | None,
+        force: bool,
+        truncate: bool,
+        stored: Callable[[], None],
+    ) -> None:
         self._pool = pool
+        self._stored = stored
         self._tag = tag
         self._name = name
         self._force = force
@@ -225,6 +240,7 @@ class _Saving:
                     yield from self._commit(batch, turns, stage)
                 if turn is not None:
                     batch.add(turn)
+                    self._stored()
                 if batch.load.is_due:
                     yield from self._commit(batch, turns, stage)
             yield from self._commit(batch, turns, stage)

@@ -268,7 +268,7 @@ class Pool:
         statistics : bool, keyword-only
             Also measure what `exposure_statistics` gives.
         progress : callable, keyword-only, optional
-            Called after each file with the number of bytes done and the total number of bytes.
+            Called as each file is stored, before its entry, with the numbers of bytes that are done and in all.
 
         Returns
         -------
