@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +49,8 @@ def make_api(pools: Pools) -> FastAPI:
     fastapi.FastAPI
         With the API's description at ``api/openapi.json``.
     """
+    # FastAPI means to silence this one by catch_warnings, which that of another thread may undo.
+    warnings.filterwarnings("ignore", message=r"The '\w+' attribute with value .* was provided to the `Field\(\)`")
     app = FastAPI(
         title="miripool",
         version=__version__,
