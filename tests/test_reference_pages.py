@@ -54,7 +54,8 @@ def test_commands() -> None:
     assert all(meaning for c in commands.values() for _, meaning, _ in [*c.arguments, *c.options])
     assert commands["miripool export"].usage == "miripool export [OPTIONS] POOL [SPEC]… DEST"
     jobs = next(option for option in commands["miripool add"].options if "--jobs" in option[0])
-    assert jobs == ("-j, --jobs N", "Files to add in parallel.", "one per core, at most 4, for many files; at least 1")
+    default = "one per core, at most 4, if many or large; at least 1"
+    assert jobs == ("-j, --jobs N", "Files to add in parallel.", default)
 
 
 def test_extras_of_the_installation() -> None:

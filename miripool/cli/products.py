@@ -49,7 +49,11 @@ _WORDS = {"new": "added", "version": "new version", "unchanged": "unchanged", "f
 _Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", "-j", min=1, help="Files to add in parallel.", show_default="one per core, at most 4, for many files"
+        "--jobs",
+        "-j",
+        min=1,
+        help="Files to add in parallel.",
+        show_default="one per core, at most 4, if many or large",
     ),
 ]
 

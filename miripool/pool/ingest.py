@@ -144,8 +144,8 @@ def ingest(
         connections; where the database fails, they stay pending, which is logged.
     jobs : int, keyword-only, optional
         Number of files processed in parallel; by default as many as the executor has workers. Without an executor, many
-        small files are processed by processes of ours, by default one per core and at most four; others by this thread,
-        or by as many threads as are asked for. The versions are made in the order of the files.
+        small files are processed by processes of ours, large ones by threads, by default one per core and at most four;
+        a few small files by this thread unless threads are asked for. The versions are made in the order of the files.
     executor : concurrent.futures.Executor, keyword-only, optional
         Executor that reads and stores the files. Other processes and hosts must see the pool's folder and the files
         under the same paths; they need no database. If an executor fails on a file, e.g. because a process was killed,

@@ -261,7 +261,7 @@ class Pool:
             As for `save`.
         jobs : int, keyword-only, optional
             Number of files processed in parallel; by default as many as the executor has workers or this machine has
-            cores, at most four. Many small files are processed by processes of their own, others by threads.
+            cores, at most four. Many small files are processed by processes of their own, large ones by threads.
         executor : concurrent.futures.Executor, keyword-only, optional
             Executor that reads and stores the files: a process pool, or Dask's ``client.get_executor()``. Versions are
             made in this process, in the order of the files.

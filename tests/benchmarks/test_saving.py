@@ -76,9 +76,10 @@ def test_full_exposure(
     what = f"FULL {', '.join(('uncal', *kinds))} ({size / 1e6:.0f} MB) saved, durable and indexed, without pixel rows"
     figure(what, save, "s", save / copy, "cp with fsync")
     figure("the same: bytes stored per byte of FITS", stored / size, "")
-    total = sum(saves)
-    for part in PARTS:
-        figure(f"the same: {part}", spent[part] / ROUNDS, "s", spent[part] / total, "of it")
-    rest = total - sum(spent.values())
-    figure("the same: headers parsed, manifests, and the rest", rest / ROUNDS, "s", rest / total, "of it")
-    assert save <= (3 if kinds else 4) * copy
+    if not kinds:  # several files are stored side by side
+        total = sum(saves)
+        for part in PARTS:
+            figure(f"the same: {part}", spent[part] / ROUNDS, "s", spent[part] / total, "of it")
+        rest = total - sum(spent.values())
+        figure("the same: headers parsed, manifests, and the rest", rest / ROUNDS, "s", rest / total, "of it")
+    assert save <= (1.4 if kinds else 2.3) * copy
