@@ -18,12 +18,13 @@ from miripool import Exposure, MetaQuery, Pool, RateInts
 from miripool.errors import Conflict, FileMissing, FormatError
 from miripool.formats import layout_of, read_fits
 from miripool.maintenance.verify import verify
-from miripool.pool import batch
+from miripool.pool import batch, turns
 from miripool.pool import save as saving
 from miripool.pool.commit import Committer
 from miripool.pool.core import core_of
 from miripool.pool.ingest import ingest
 from miripool.store.manifest import Manifest
+from miripool.system.threads import cores
 
 home = homes.home
 
@@ -66,6 +67,22 @@ def test_two_calibrations_of_one_exposure_at_once(pool: Pool, simulated: Path) -
     contexts = [ref.meta["CRDS_CTX"].value for ref in pool.versions(pool.ref(str(outcomes[0].urn)))]
     assert contexts == ["jwst_9001.pmap", "jwst_9002.pmap"]
     assert {o.status for o in ingest(pool, files[::-1], jobs=4)} == {"unchanged"}
+
+
+@pytest.mark.skipif(cores() == 1, reason="there is one core")
+def test_large_files_are_stored_side_by_side(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_LARGE", 1)
+    both, met = threading.Barrier(2), []
+    store = turns.store_files
+
+    def meet(*args: Any) -> list[Any]:
+        met.append(both.wait(60))  # each waits until the other is being stored as well
+        return store(*args)
+
+    monkeypatch.setattr(turns, "store_files", meet)
+    files = [write_image(tmp_path / f"{i}.fits", {"NGROUPS": i}) for i in range(2)]
+    assert [o.status for o in ingest(pool, files)] == ["new", "new"]
+    assert sorted(met) == [0, 1]
 
 
 def test_the_same_data_twice_in_one_call(pool: Pool, tmp_path: Path) -> None:
