@@ -435,6 +435,23 @@ def test_unreachable_server(url: str) -> None:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("async=1", '"async"'),
+        ("cursor_factory=x", '"cursor_factory"'),
+        ("dsn=host%3Dx", '"dsn"'),
+        ("service=a%00b", "zero byte"),
+        ("nonsense=1", "nonsense"),
+    ],
+)
+def test_what_is_no_parameter_of_libpq(query: str, words: str) -> None:
+    url = f"postgresql://user:s3cret@127.0.0.1:1/db?{query}"
+    with pytest.raises(InvalidInput, match=words) as caught:
+        Catalog.open(url, schema="s", pool_id="p")
+    assert "s3cret" not in str(caught.value)
+
+
 def test_missing_database(database_url: str) -> None:
     url = engine_url(database_url).set(database="none_such").render_as_string(hide_password=False)
     with pytest.raises(ServerUnavailable, match="none_such"):

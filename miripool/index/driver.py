@@ -27,6 +27,8 @@ _SETTINGS = {
 _PATIENCE = "-c lock_timeout=300s"
 """A setting of the user comes first. No session locks others out for longer than it takes in 100,000 products."""
 _CONNECT_SECONDS = 10
+_NOT_LIBPQ = {"async", "async_", "connection_factory", "cursor_factory", "dsn"}
+"""What psycopg2 takes as well, for its own use: libpq has no such parameters, so a URL may not have them."""
 _SLOT_SECONDS = 20.0
 """How long to try again where the server has no connection left."""
 JUST_NOW = 1.0
@@ -78,10 +80,11 @@ def connect(*arguments: Any, **parameters: Any) -> Any:
     Raises
     ------
     InvalidInput
-        If libpq refuses the parameters.
+        If libpq refuses the parameters, or would.
     psycopg2.Error
         If the server does.
     """
+    _refuse(parameters)
     deadline = time.monotonic() + _SLOT_SECONDS
     while True:
         try:
@@ -93,6 +96,15 @@ def connect(*arguments: Any, **parameters: Any) -> Any:
             if not no_slot(error) or time.monotonic() > deadline:
                 raise
         time.sleep(0.1 + 0.2 * random.random())  # noqa: S311 - so that those who wait don't come all at once
+
+
+def _refuse(parameters: Mapping[str, Any]) -> None:
+    """Refuse what comes from a URL and would mean something else to psycopg2, or nothing."""
+    for name in sorted(_NOT_LIBPQ & parameters.keys()):
+        raise refused_by_libpq(ValueError(f'invalid connection option "{name}"'), parameters)
+    for name, value in parameters.items():
+        if "\0" in str(value):
+            raise refused_by_libpq(ValueError(f'the value of "{name}" has a zero byte'), parameters)
 
 
 def has_news(driver: Any) -> bool:
