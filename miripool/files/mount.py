@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import queue
-import signal
 import stat
 import struct
 import threading
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import FileMissing, MiripoolError, PoolNotFound
 from ..pool.core import core_of
 from ..store.poolinfo import name_within
+from ..system.signals import ending_noted
 from .attachment import Watcher, attach
 from .kernel import (
     NOT_KNOWN,
@@ -49,7 +48,6 @@ __all__ = ["PoolOperations", "mount"]
 
 _THREADS = 8
 _TOLD = 1_000
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HANDLE = struct.Struct("=Q")
 _PIECE = struct.Struct("=QQI")  # handle, offset, size
 _FORGOTTEN = struct.Struct("=QQ")  # number, how many times
@@ -322,7 +320,7 @@ def mount(pool: Pool, folder: Path, *, ready: Callable[[], None], tell: Callable
     core = core_of(pool)
     # A pool or a server that can't be used is an error of this command, not of who looks at files later.
     operations = PoolOperations(PoolTree(pool), tell, lambda error: _gone(core, error))
-    with _signalled() as ended, Watcher() as watcher:
+    with ending_noted() as ended, Watcher() as watcher:
         attachment = attach(folder, device_of(core.id))
         watcher.watch(attachment)
         channel = Channel(attachment.file)
@@ -335,21 +333,6 @@ def mount(pool: Pool, folder: Path, *, ready: Callable[[], None], tell: Callable
                     attachment.take_away()
         finally:
             channel.close()
-
-
-@contextlib.contextmanager
-def _signalled() -> Iterator[queue.SimpleQueue[None]]:
-    """Put something into a queue when a signal comes that ends programs."""
-    came: queue.SimpleQueue[None] = queue.SimpleQueue()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    try:
-        for number in _SIGNALS:
-            if before[number] != signal.SIG_IGN:
-                signal.signal(number, lambda *_: came.put(None))
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
