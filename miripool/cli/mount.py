@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from .output import report, say, write
+from .output import flush, report, say, write
 from .session import PoolName, home_of
 
 __all__ = ["register"]
@@ -38,8 +37,7 @@ def _mount(
 
         def ready() -> None:
             write(str(place))
-            if sys.stdout is not None:  # it may be closed
-                sys.stdout.flush()
+            flush()
             say(f"pool {name} is mounted; Ctrl-C or {unmount_words(place)} ends that")
 
         mount(pool, place, ready=ready, tell=report)

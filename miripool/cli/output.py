@@ -21,6 +21,7 @@ __all__ = [
     "console",
     "copied_from",
     "emit",
+    "flush",
     "human_bytes",
     "quiet",
     "report",
@@ -187,6 +188,13 @@ def writing_stdout() -> Iterator[None]:
 def _write(text: str) -> None:
     with writing_stdout():
         print(text)  # noqa: T201 - this is the one place that prints data
+
+
+def flush() -> None:
+    """Hand on what was written so far: programs wait for it, and more comes only later."""
+    if sys.stdout is not None:  # it may be closed
+        with writing_stdout():
+            sys.stdout.flush()
 
 
 def human_bytes(count: int | None) -> str:

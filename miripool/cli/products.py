@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from ..model.cards import is_structural
 from ..records.plain import as_json as to_json
-from ..system.words import counted
+from .adding import Jobs, TagAdded, Truncate, WithPixels, make_up_for_pixels, report_added, tell
 from .choosing import (
     AllVersions,
     Kind,
@@ -25,37 +24,20 @@ from .choosing import (
     count_versions,
     query_of,
 )
-from .output import copied_from, emit, human_bytes, report, say, visible, write
+from .output import copied_from, emit, say, write
 from .progress import counting
 from .session import Csv, DryRun, Json, PoolName, core_of, limit_from, one_form, open_pool, refuse_reader
 from .statistics import measure_versions
 from .tags import tell_moves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ..pool.explain import Explanation
-    from ..pool.ingest import Outcome
     from ..pool.reference import ProductRef, ProductRefs
     from ..session.pool import Pool
 
 __all__ = ["register"]
-
-_MAKE_UP_FOR = 20
-"""Versions whose pending pixel rows `add` makes by the way."""
-_WORDS = {"new": "added", "version": "new version", "unchanged": "unchanged", "failed": "failed"}
-
-
-_Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        "-j",
-        min=1,
-        help="Files to add in parallel.",
-        show_default="one per core, at most 4, if many or large",
-    ),
-]
 
 
 def _add(
@@ -64,24 +46,16 @@ def _add(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE…", help="FITS files, folders, or patterns.", show_default=False)
     ],
-    tag: Annotated[
-        str | None, typer.Option("--tag", metavar="LABEL", help="Tag for all versions, new or already there.")
-    ] = None,
+    tag: TagAdded = None,
     product_name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the product; by default the file's stem.")
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Make a new version even if the data are already there.")
     ] = False,
-    jobs: _Jobs = None,
-    pixels: Annotated[
-        bool | None,
-        typer.Option("--pixels/--no-pixels", help="Make pixel rows or not.", show_default="the pool's policy"),
-    ] = None,
-    truncate: Annotated[
-        bool,
-        typer.Option("--truncate", help="Keep the complete integrations of ground-test files with missing frames."),
-    ] = False,
+    jobs: Jobs = None,
+    pixels: WithPixels = None,
+    truncate: Truncate = False,
     statistics: Annotated[
         bool, typer.Option("--statistics", help="Also measure the files' statistics; see `statistics`.")
     ] = False,
@@ -104,57 +78,16 @@ def _add(
             for outcome in ingest(core_of(pool), found, tag=tag, name=product_name, progress=told, **options):
                 outcomes.append(outcome)
                 if outcome.error is not None or not listed:
-                    _tell(outcome)
+                    tell(outcome)
                 elif outcome.message and outcome.status != "unchanged":
                     say(f"{outcome.path}: {outcome.message}")
         if tag is not None:
             tell_moves(pool, tag, events_since(core_of(pool), tag, first_entry))
         if pixels is not False:
-            _make_up_for_pixels(pool)
+            make_up_for_pixels(pool)
         if statistics:
             measure_versions(pool, [pool.ref(outcome.urn) for outcome in outcomes if outcome.urn is not None])
-    _report_added(outcomes, as_json=as_json, as_csv=as_csv)
-
-
-def _report_added(outcomes: Sequence[Outcome], *, as_json: bool, as_csv: bool) -> None:
-    from ..pool.ingest import summarise
-    from ..records.versions import outcome_record
-
-    if as_json or as_csv:
-        rows = [outcome_record(o) for o in outcomes]
-        emit(rows, list(rows[0]) if rows else [], as_json_list=as_json, as_csv=as_csv)
-    total = summarise(outcomes)
-    say(
-        f"{total.new} added, {counted(total.versions, 'new version')}, "
-        f"{total.unchanged} unchanged, {total.failed} failed; "
-        f"{human_bytes(total.bytes)} in, {human_bytes(total.stored_bytes)} stored"
-    )
-    codes = {o.error.exit_code for o in outcomes if o.error is not None}
-    if codes:
-        raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
-
-
-def _make_up_for_pixels(pool: Pool) -> None:
-    """Make the pixel rows that an earlier command could not; many are left to the command that is for it."""
-    pending = core_of(pool).pixel_rows.pending()
-    if len(pending) > _MAKE_UP_FOR:
-        say(f"pixel rows of {len(pending)} versions are pending: miripool index pixels {shlex.quote(pool.name)}")
-        return
-    _, failures = core_of(pool).pixel_rows.make_pending(pending)
-    for error in failures:
-        report(f"pixel rows are pending: {error}")
-
-
-def _tell(outcome: Outcome) -> None:
-    if outcome.error is not None:
-        path, message = str(outcome.path), outcome.message or ""
-        text = message if path in message else f"{path}: {message}"
-        report("failed       " + text.replace(path, visible(path, lines=False)))  # keeps the message's own line feeds
-        return
-    stored = f"  ({human_bytes(outcome.stored_bytes)} stored)" if outcome.stored_bytes else ""
-    notice = f"  ({outcome.message})" if outcome.message else ""
-    file = visible(outcome.path.name, lines=False)
-    write(f"{_WORDS[outcome.status]:<12} {outcome.urn}  version {outcome.version}  {file}{stored}{notice}")
+    report_added(outcomes, as_json=as_json, as_csv=as_csv)
 
 
 def _ls(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import threading
 import webbrowser
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InvalidInput
-from .output import say, write
+from .output import flush, say, write
 from .session import home_of
 
 if TYPE_CHECKING:
@@ -100,8 +99,7 @@ def tell_address(address: str) -> None:
         URL, or path of a socket.
     """
     write(address)
-    if sys.stdout is not None:  # it may be closed
-        sys.stdout.flush()
+    flush()
     say("Ctrl-C ends the server")
 
 
