@@ -18,6 +18,7 @@ __all__ = ["app", "saves_one_by_one"]
 _MODULES = {
     "pools": "create pools rename delete attach detach",
     "products": "add ls show rm restore",
+    "watch": "watch",
     "export": "export",
     "log": "log",
     "tags": "tag untag tags",
@@ -42,7 +43,7 @@ _MODULES = {
 _GROUPS = ("index", "monitor", "server")
 """Commands that have commands of their own."""
 
-_SAVING = frozenset({"add", "copy", "demo", "reprocess", "unpack"})
+_SAVING = frozenset({"add", "copy", "demo", "reprocess", "unpack", "watch"})
 """Commands that save version after version: interrupted, they have saved some."""
 
 

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from .core import Core, HasCore
 
-__all__ = ["Outcome", "Summary", "find_files", "ingest", "summarise"]
+__all__ = ["ENDINGS", "Outcome", "Summary", "find_files", "ingest", "summarise"]
 
 _log = logging.getLogger(__name__)
 
-_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
+ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.name.lower().endswith(_ENDINGS) and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if p.name.lower().endswith(ENDINGS) and p.is_file())
             inside = inside or [path / "*.fits"]
         elif glob.has_magic(str(path)) and not path.exists():
             inside = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob wants a folder first
