@@ -21,7 +21,7 @@ from typing import Any
 
 import homes
 import pytest
-from homes import call, write_image
+from homes import ask, call, write_image
 from mounts import wait_for
 from test_exposures import NAME, exposures, numbered
 
@@ -36,6 +36,7 @@ from miripool.pool.watch import watch
 home = homes.home
 
 SETTLE = 0.05
+_OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 class Watched:
@@ -472,6 +473,8 @@ def test_two_watch_one_folder(pool: Pool, inbox: Path, simulated: Path, tmp_path
         fill(inbox, *(f"{number:03}.fits" for number in range(60)))
         for log in logs:
             wait_for(lambda log=log: len(written(log)) == 64, 60)  # type: ignore[misc]
+        pool.close()
+        wait_for(lambda: ask(os.environ["MIRIPOOL_DATABASE_URL"], _OTHERS) == [(0,)])  # idle, neither is connected
         assert [process.end() for process in (one, two)] == [0, 0]
     lines = [line for log in logs for line in written(log)]
     assert sum(line["status"] == "new" for line in lines) == 64

@@ -7,7 +7,7 @@ complete no report says either: its size and time have to be looked at again. So
 limit on the number of folders, and the case of reports that were lost, and the folder would be looked through all the
 same.
 
-A look costs 0.4 s of computing time per 100,000 files (measured, local disk).
+A look at 100,000 files takes 0.35 to 0.45 s of computing time (measured, local disk, in 100 folders or in one).
 """
 
 from __future__ import annotations

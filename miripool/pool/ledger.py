@@ -1,9 +1,9 @@
 """Ledger: which files of a folder a watch has dealt with, so that it need not read them again when it is restarted.
 
-The pool knows files by their digests, and a digest needs the whole file: a folder of 100,000 files of 4 MB is 400 GB.
-The ledger knows them by size, time and number in the file system, as `git` knows files of a work tree. It has two uses
-more: a file that failed does not fail again at each restart, and a version that was removed from the pool is not added
-again.
+The pool knows files by their digests, and a digest needs the whole file: for 100,000 files of 1.5 MB that is 150 GB
+and ten minutes of computing time at each restart. The ledger knows them by size, time and number in the file system,
+as `git` knows files of a work tree, and is read in 0.3 s. It has two uses more: a file that failed does not fail again
+at each restart, and a version that was removed from the pool is not added again.
 
 It is a file of lines in this user's home, since paths and numbers of files mean something to this user's machines only,
 while the pool may be others' too. It may be lost, and a line may be damaged: those files are read once more, and the
