@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from .session import PoolName, core_of, open_pool, refuse_reader
 
 if TYPE_CHECKING:
     from ..pool.ingest import Outcome
+    from ..session.pool import Pool
 
 __all__ = ["register"]
 
@@ -47,16 +49,6 @@ def _watch(
 
     with ending_noted(only_first=True) as ended, open_pool(context, name) as pool:
         refuse_reader(pool)
-
-        def pause(seconds: float) -> bool:
-            if seconds:
-                pool.close()  # an embedded server that nobody uses may end
-            try:
-                ended.get(timeout=seconds)
-            except queue.Empty:
-                return False
-            return True
-
         arriving = watch(
             core_of(pool),
             folder,
@@ -67,7 +59,7 @@ def _watch(
             settle=settle,
             once=once,
             tell=lambda text: report(f"{_now()}  {text}"),
-            pause=pause,
+            pause=partial(_pause, pool, ended),
         )
         if pixels is not False:
             make_up_for_pixels(pool)
@@ -81,6 +73,17 @@ def _watch(
         report_added(kept, as_json=False, as_csv=False)
     else:
         say(f"watching {folder} has ended")
+
+
+def _pause(pool: Pool, ended: queue.SimpleQueue[None], seconds: float) -> bool:
+    """Wait for so many seconds, or for the signal that ends the command; tell whether it came."""
+    if seconds:
+        pool.close()  # an embedded server that nobody uses may end
+    try:
+        ended.get(timeout=seconds)
+    except queue.Empty:
+        return False
+    return True
 
 
 def _tell(outcome: Outcome, *, as_json: bool) -> None:
