@@ -19,7 +19,7 @@ _MODULES = {
     "pools": "create pools rename delete attach detach",
     "products": "add ls show rm restore",
     "export": "export",
-    "log": "log",
+    "log": "log undo",
     "tags": "tag untag tags",
     "pipeline": "reprocess",
     "provenance": "lineage uses diff",
