@@ -17,7 +17,7 @@ from .events import PoolChange, change_of, is_number
 from .trash import follow_removal, follow_restoring
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ..index import Position, ProductRow, TagEvent
     from ..store.journal import Action, Entry
@@ -123,33 +123,37 @@ class _Marks:
         The version that each tag marked that the entry moved; None for no version.
     then, now : dict of Place to (int or None)
         What each tag marked after the entry, and what it marks now.
-    later : dict of Place to int
-        The last entry that moved a tag after this one.
     """
 
     def __init__(self, events: Sequence[TagEvent], n: int) -> None:
         self.before: dict[Place, int | None] = {}
         self.then: dict[Place, int | None] = {}
         self.now: dict[Place, int | None] = {}
-        self.later: dict[Place, int] = {}
+        self._later = [event for event in events if event.entry > n]
         for event in events:
-            place = (event.label, event.kind, event.name)
+            place = _place(event)
             if event.entry == n:
                 self.before.setdefault(place, event.previous)
             if event.entry <= n:
                 self.then[place] = event.serial
-            else:
-                self.later[place] = event.entry
             self.now[place] = event.serial
 
-    def moved_since(self, serials: Collection[int]) -> list[Place]:
-        """List what no longer stands as the entry left it: tags that it moved, and tags of some versions."""
-        return [
-            place
-            for place in self.later
+    def moved_since(self, serials: Collection[int]) -> dict[Place, int]:
+        """Find what no longer stands as the entry left it: tags that it moved, and tags of some versions.
+
+        Gives the last later entry that moved such a tag: from one of the versions, or to one of them.
+        """
+        last: dict[Place, int] = {}
+        for event in self._later:
+            place = _place(event)
+            if place in self.before or event.serial in serials or event.previous in serials:
+                last[place] = event.entry
+        return {
+            place: n
+            for place, n in last.items()
             if (then := self.then.get(place)) != (now := self.now[place])
             and (place in self.before or then in serials or now in serials)
-        ]
+        }
 
     def actions(self) -> Iterator[Action]:
         """Put the tags back where they were before the entry."""
@@ -163,6 +167,10 @@ class _Marks:
                 off.setdefault(place[0], []).append(now)
         yield from (Tag(label, tuple(serials)) for label, serials in back.items())
         yield from (Untag(label, tuple(serials)) for label, serials in off.items())
+
+
+def _place(event: TagEvent) -> Place:
+    return event.label, event.kind, event.name
 
 
 class _Reversal:
@@ -217,20 +225,20 @@ class _Reversal:
             for row in self._rows.values()
             if (row.removed is None) != self._left.get(row.serial, True) or row.purged is not None
         }
-        why = self._newest_of(places, versions)
+        why = self._newest_of(versions, places.values())
         if why is None:
             return
         if self._is_taken_back():
             raise Conflict(f"{_told(self._taken)} was taken back already, by {_told(why)}")
         if row := _first_moved(why, versions):
             raise self._blocked(why, f"touched {_version(row)}")
-        label, kind, name = next(place for place in places if self._marks.later[place] == why.n)
+        label, kind, name = next(place for place, n in places.items() if n == why.n)
         raise self._blocked(why, f"moved the tag {label!r} of {kind}/{name}")
 
-    def _newest_of(self, places: Collection[Place], versions: Mapping[int, ProductRow]) -> Entry | None:
-        """Give the newest later entry that moved one of some tags, or some versions; None where there is none."""
+    def _newest_of(self, versions: Mapping[int, ProductRow], moved: Iterable[int] = ()) -> Entry | None:
+        """Give the newest later entry that moved some versions, or is among others; None where there is none."""
         journal = self._core.archive.journal
-        last = max((self._marks.later[place] for place in places), default=self._taken.n)
+        last = max(moved, default=self._taken.n)
         for n in range(self._newest, last, -1) if versions else ():
             if _first_moved(entry := journal.read(n), versions):
                 return entry
@@ -248,7 +256,7 @@ class _Reversal:
         rows = [self._rows[serial] for serial in back]
         parts = contexts.reached(self._core.archive, self._core.catalog, rows)
         missing = {row.serial: row for row in parts if row.removed is not None and row.serial not in back}
-        why = self._newest_of((), missing)
+        why = self._newest_of(missing)
         if why is not None and (row := _first_moved(why, missing)):
             raise self._blocked(why, f"removed {_version(row)}, to which a context refers that would come back")
 
@@ -256,7 +264,7 @@ class _Reversal:
         """Add the exposures that go with versions; refuse where contexts of users refer to these."""
         found, holding = contexts.go_with(self._core.catalog, gone)
         held = {row.serial: row for row in holding}
-        why = self._newest_of((), held)
+        why = self._newest_of(held)
         if why is not None and (row := _first_moved(why, held)):
             raise self._blocked(why, f"saved or restored {_version(row)}, which refers to its versions")
         return found
