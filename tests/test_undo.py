@@ -19,8 +19,9 @@ import pytest
 from homes import call
 from replay import Replay, assert_index_is_journal, journal_of
 
-from miripool import Context, Home, Pool, Rate
+from miripool import Context, Home, Pool, Ramp, Rate, Raw
 from miripool.errors import Conflict, InvalidInput, MiripoolError, NotFound, ReadOnly
+from miripool.pool import save as saving
 from miripool.pool import tags
 from miripool.pool.core import core_of
 from miripool.store.journal import Entry, Journal
@@ -357,6 +358,20 @@ def test_exposures_go_and_come_with_their_parts(pool: Pool, simulated: Path) -> 
     rows = pool.pixel(x=10, y=800).history(kind="Rate")
     assert len(rows) == 1
     assert pool.verify().is_whole
+
+
+def test_what_a_run_of_the_pipeline_made(pool: Pool) -> None:
+    """Products, their exposure and their tag are one entry, and go together."""
+    raw = pool.save(Raw({}, {"SCI": np.zeros((1, 2, 3, 4), "u2")}, name="e"), pixels=False)
+    states = [listing(pool)]
+    made = [Ramp({}, {"SCI": np.zeros((1, 2, 3, 4), "f4")}, name="e"), product("e", 1)]
+    saving.commit_together(core_of(pool), made, tag="run", raw=raw, pixels=False)
+    states.append(listing(pool))
+    for state in (0, 1, 0):
+        pool.undo()
+        assert listing(pool) == states[state]
+    pool.undo(0)
+    assert listing(pool)["versions"] == []
 
 
 def test_where_the_pool_can_t_be_written(filled: Pool) -> None:
