@@ -173,8 +173,8 @@ def _undo(
         say(f"{'would undo' if dry_run else 'undid'} entry {done.undone.entry}:")
         for event in told_events(pool, done.undone.events):
             say(_event_line(event))
-        say(f"entry {done.by.entry} {'would take' if dry_run else 'takes'} it back:")
-        for event in told_events(pool, done.by.events):
+        say(f"entry {done.new.entry} {'would take' if dry_run else 'takes'} it back:")
+        for event in told_events(pool, done.new.events):
             say(_event_line(event))
 
 

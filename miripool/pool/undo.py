@@ -37,12 +37,12 @@ class Undone:
     ----------
     undone : PoolChange
         The entry that was taken back.
-    by : PoolChange
-        The new entry that takes it back; in a dry run, the entry that would.
+    new : PoolChange
+        The entry that takes it back; in a dry run, the one that would.
     """
 
     undone: PoolChange
-    by: PoolChange
+    new: PoolChange
 
 
 def undo(core: Core, entry: int | None = None, *, dry_run: bool = False) -> Undone:
@@ -255,7 +255,8 @@ class _Reversal:
         """Refuse to restore a context without what it refers to."""
         rows = [self._rows[serial] for serial in back]
         parts = contexts.reached(self._core.archive, self._core.catalog, rows)
-        missing = {row.serial: row for row in parts if row.removed is not None and row.serial not in back}
+        coming = set(back)
+        missing = {row.serial: row for row in parts if row.removed is not None and row.serial not in coming}
         why = self._newest_of(missing)
         if why is not None and (row := _first_moved(why, missing)):
             raise self._blocked(why, f"removed {_version(row)}, to which a context refers that would come back")
@@ -263,11 +264,12 @@ class _Reversal:
     def _with_exposures(self, gone: list[int]) -> list[int]:
         """Add the exposures that go with versions; refuse where contexts of users refer to these."""
         found, holding = contexts.go_with(self._core.catalog, gone)
+        if not holding:
+            return found
         held = {row.serial: row for row in holding}
-        why = self._newest_of(held)
-        if why is not None and (row := _first_moved(why, held)):
-            raise self._blocked(why, f"saved or restored {_version(row)}, which refers to its versions")
-        return found
+        why = self._newest_of(held) or self._taken
+        row = _first_moved(why, held) or holding[0]
+        raise self._blocked(why, f"saved or restored {_version(row)}, which refers to its versions")
 
     def _blocked(self, why: Entry, what: str) -> Conflict:
         is_final = any(isinstance(action, Purge) for action in why.actions)

@@ -149,7 +149,7 @@ class Work:
             except Conflict as error:
                 self.tell("not undone", entry=entry, why=str(error))
             else:
-                self.tell("undo", entry=entry, by=done.by.entry)
+                self.tell("undo", entry=entry, by=done.new.entry)
 
     def collect(self) -> None:
         self.tell("gc", files=collect(core_of(self.pool).archive).files)
