@@ -82,12 +82,18 @@ class Replay:
         return sorted(found, key=lambda row: row["serial"])
 
 
+def journal_of(folder: Path) -> list[dict[str, Any]]:
+    """Read the entries of a pool's folder."""
+    paths = sorted((folder / "journal").glob("[0-9]*.json"))
+    assert [path.name for path in paths] == [f"{n:012d}.json" for n in range(len(paths))]
+    return [json.loads(path.read_bytes()) for path in paths]
+
+
 def replay(folder: Path) -> Replay:
     """Play the journal of a pool's folder."""
     played = Replay()
-    for path in sorted((folder / "journal").glob("[0-9]*.json")):
-        assert path.name == f"{played.entries:012d}.json"
-        played.play(json.loads(path.read_bytes()))
+    for entry in journal_of(folder):
+        played.play(entry)
     return played
 
 

@@ -503,7 +503,9 @@ def test_version_and_help(miripool: Run) -> None:
     groups = {"index", "monitor", "server"}
     commands = [name for name in typer.main.get_command(app_module.app).commands if name not in groups]  # type: ignore[attr-defined]
     known = "create pools rename delete attach detach add ls show log export rm restore tag untag tags pixel pixels"
-    more = "sql demo reprocess lineage uses diff simulate slopes statistics verify gc reindex repair copy pack unpack"
+    more = (
+        "undo sql demo reprocess lineage uses diff simulate slopes statistics verify gc reindex repair copy pack unpack"
+    )
     doors = ["plot", "compare", "browse", "serve", "mount", "open", "send", "clients"]
     assert sorted(commands) == sorted([*known.split(), *more.split(), *doors])
     for command in [*commands, "server", "index"]:

@@ -20,7 +20,7 @@ _MODULES = {
     "products": "add ls show rm restore",
     "watch": "watch",
     "export": "export",
-    "log": "log",
+    "log": "log undo",
     "tags": "tag untag tags",
     "pipeline": "reprocess",
     "provenance": "lineage uses diff",

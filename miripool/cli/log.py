@@ -1,4 +1,4 @@
-"""The command that tells what happened: to one product, or in the whole pool."""
+"""The commands that tell what happened, to one product or in the whole pool, and that take it back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from ..records.plain import as_json as to_json
 from .choosing import count_versions
 from .output import human_bytes, say, write
-from .session import Json, PoolName, limit_from, moment, open_pool
+from .session import DryRun, Json, PoolName, limit_from, moment, open_pool, refuse_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,8 @@ def _log(
     """Show the history of a product, or of the whole pool.
 
     With SPEC: the product's versions, who saved them, what changed in each, how tags moved, and which versions were put
-    into the trash or restored. Without SPEC: the latest events in the pool, newest last.
+    into the trash or restored. Without SPEC: the latest events in the pool, newest last, each after the number of its
+    entry, which `miripool undo` takes.
     """
     from ..errors import InvalidInput
 
@@ -78,13 +79,18 @@ def _log_of_pool(pool: Pool, begin: datetime | None, by: str | None, limit: int,
         write(to_json(found))
         return
     for event in found:
-        named = event["versions"][:_SHOWN]
-        more = len(event["versions"]) - len(named)
-        label = "" if event["tag"] is None else f" {event['tag']!r}"
-        others = f" and {count_versions(more)} more" if more else ""
-        write(f"{_utc(event['time'])}  {event['what']}{label} {', '.join(named)}{others}{_by(event['by'])}")
+        write(_event_line(event))
     if not found and limit:
         say(_nothing(begin, by))
+
+
+def _event_line(event: dict[str, Any]) -> str:
+    named = event["versions"][:_SHOWN]
+    more = len(event["versions"]) - len(named)
+    label = "" if event["tag"] is None else f" {event['tag']!r}"
+    others = f" and {count_versions(more)} more" if more else ""
+    words = f"{event['what']}{label} {', '.join(named)}{others}{_by(event['by'])}"
+    return f"{event['entry']:>6}  {_utc(event['time'])}  {words}"
 
 
 def _log_of_product(pool: Pool, spec: str, begin: datetime | None, by: str | None, *, as_json: bool) -> None:
@@ -143,8 +149,37 @@ def _by(who: str | None) -> str:
     return f" by {user!r}@{host}" if {" ", "@"} & set(user) else f" by {who}"
 
 
+def _undo(
+    context: typer.Context,
+    name: PoolName,
+    entry: Annotated[
+        int | None,
+        typer.Argument(metavar="[ENTRY]", help="Number of the entry, as `log` shows it; by default the newest."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Take back what one entry of the journal did: tags, removals, restores and saves.
+
+    Tags go back to the versions that they marked before. What was removed is restored; what was restored or saved goes
+    into the trash. Nothing is deleted, and an undo can be undone. An entry is not taken back if a later one has touched
+    the same versions or tags: the message names it. The exit code is 40 then.
+    """
+    from ..records.tracks import told_events
+
+    with open_pool(context, name) as pool:
+        if not dry_run:
+            refuse_reader(pool)
+        done = pool.undo(entry, dry_run=dry_run)
+        say(f"{'would undo' if dry_run else 'undid'} entry {done.undone.entry}:")
+        for event in told_events(pool, done.undone.events):
+            say(_event_line(event))
+        say(f"entry {done.new.entry} {'would take' if dry_run else 'takes'} it back:")
+        for event in told_events(pool, done.new.events):
+            say(_event_line(event))
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command.
+    """Add the commands.
 
     Parameters
     ----------
@@ -152,3 +187,4 @@ def register(app: typer.Typer) -> None:
         The command line.
     """
     app.command("log")(_log)
+    app.command("undo")(_undo)

@@ -672,6 +672,21 @@ class Catalog:
         found = [TagEvent(*row) for row in self._ask("tag_events", label=label, kind=kind, name=name, limit=limit)]
         return found[::-1]
 
+    def moves(self, serials: Sequence[int]) -> list[TagEvent]:
+        """List the moves of all tags in the tracks of some versions.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            The versions.
+
+        Returns
+        -------
+        list of TagEvent
+            The oldest first.
+        """
+        return [TagEvent(*row) for row in self._ask("moves", serials=array_text(serials))]
+
     def datasets(self, serials: Sequence[int]) -> dict[int, list[DatasetRow]]:
         """Read what is known of the arrays and tables of some versions.
 

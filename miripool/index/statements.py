@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import psycopg2
 
 from ..model.keywords import dictionary
@@ -96,6 +96,12 @@ def _tag_events() -> Select[Any]:
     return select(*columns).where(*wanted).order_by(_e.id.desc()).limit(bindparam("limit"))
 
 
+def _moves() -> Select[Any]:
+    columns = _e.entry, _e.time, _e.label, _e.kind, _e.name, _e.serial, _e.previous, _e.by
+    tracks = select(_p.kind, _p.name).where(_p.serial == func.any(GIVEN_SERIALS))
+    return select(*columns).where(tuple_(_e.kind, _e.name).in_(tracks)).order_by(_e.id)
+
+
 def _statistics() -> Select[Any]:
     living = _p.removed.is_(None)
     sums = select(
@@ -155,6 +161,7 @@ def _statements() -> dict[str, Select[Any]]:
         "has_tag": marked.where(tag.c.label == bindparam("label"), _p.removed.is_(None)).limit(1),
         "tags": _tags(),
         "tag_events": _tag_events(),
+        "moves": _moves(),
         "datasets": select(dataset)
         .where(dataset.c.serial == func.any(GIVEN_SERIALS))
         .order_by(dataset.c.serial, dataset.c.hdu),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..store.archive import Archive
     from .resolve import Reference
 
-__all__ = ["follow_exposures", "gather", "link_to", "reached", "widen_removal", "widen_restoring"]
+__all__ = ["follow_exposures", "gather", "go_with", "link_to", "reached", "widen_removal", "widen_restoring"]
 
 _ABOUT = (
     "TELESCOP", "ORIGIN", "INSTRUME", "DETECTOR", "CHANNEL", "BAND", "FILTER", "SUBARRAY", "READPATT", "EXP_TYPE",
@@ -286,20 +286,45 @@ def widen_removal(catalog: Catalog, name: str, serials: Sequence[int], *, cascad
     ProductNotFound
         If a version is not there.
     """
-    found = dict.fromkeys(serials)
-    if len(catalog.rows(list(found))) < len(found):
+    if len(catalog.rows(list(dict.fromkeys(serials)))) < len(set(serials)):
         raise ProductNotFound("one of these versions is not in this pool")
-    while True:
+    found, held = go_with(catalog, serials, cascade=cascade)
+    if held:
+        raise Conflict(
+            f"contexts refer to the versions to remove: {_listed(name, held)}; remove the contexts as well "
+            "(cascade=True, --cascade), or keep the versions"
+        )
+    return found
+
+
+def go_with(catalog: Catalog, serials: Sequence[int], *, cascade: bool = False) -> tuple[list[int], list[ProductRow]]:
+    """Find the living contexts that go into the trash with versions, and those that hold the versions fast.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The pool's.
+    serials : sequence of int
+        What is to be removed.
+    cascade : bool, keyword-only
+        Whether contexts of users may go too.
+
+    Returns
+    -------
+    list of int
+        Serials, the given ones first.
+    list of ProductRow
+        Contexts of users that are not to go; empty with `cascade`.
+    """
+    found = dict.fromkeys(serials)
+    held: list[ProductRow] = []
+    while not held:
         holding = [row for row in catalog.referring(list(found)) if row.serial not in found]
         if not holding:
-            return list(found)
+            break
         held = [] if cascade else [row for row in holding if not _kept_parts(catalog, row)]
-        if held:
-            raise Conflict(
-                f"contexts refer to the versions to remove: {_listed(name, held)}; remove the contexts as well "
-                "(cascade=True, --cascade), or keep the versions"
-            )
         found |= dict.fromkeys(row.serial for row in holding)
+    return list(found), held
 
 
 def _listed(name: str, rows: Sequence[ProductRow]) -> str:

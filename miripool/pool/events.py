@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..errors import Conflict, InvalidInput
 from ..store.journal import Purge, Remove, Restore, Save, Tag, Untag
+from .reference import ProductRefs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from ..store.journal import Action, Entry
     from .core import Core
 
-__all__ = ["PoolEvent", "events", "is_by"]
+__all__ = ["PoolChange", "PoolEvent", "change_of", "changes", "events", "is_by", "is_number"]
 
 _WORDS: dict[type[Action], str] = {
     Save: "saved",
@@ -41,9 +43,11 @@ class PoolEvent:
     what : str
         ``saved``, ``tagged``, ``untagged``, ``removed`` (into the trash), ``restored`` or ``purged`` (for good).
     serials : tuple of int
-        The versions.
+        The versions: the numbers of their URNs.
     label : str or None
         The tag.
+    refs : ProductRefs
+        References to the versions, also to those in the trash.
     """
 
     entry: int
@@ -51,7 +55,46 @@ class PoolEvent:
     by: str | None
     what: str
     serials: tuple[int, ...]
-    label: str | None = None
+    label: str | None
+    refs: ProductRefs = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChange:
+    """One journal entry: what took effect together.
+
+    Attributes
+    ----------
+    entry : int
+        Number of the entry: what `Pool.changes` goes on after, and `Pool.undo` takes.
+    time : datetime
+        Aware UTC, by the writer's clock.
+    by : str or None
+        Who wrote it, as ``user@host``; None where the journal does not say.
+    events : tuple of PoolEvent
+        All that the entry did.
+    """
+
+    entry: int
+    time: datetime
+    by: str | None
+    events: tuple[PoolEvent, ...]
+
+
+def is_number(given: object) -> bool:
+    """Tell whether something can be the number of a journal entry.
+
+    Parameters
+    ----------
+    given : object
+        Whatever was given.
+
+    Returns
+    -------
+    bool
+        True for an int from 0 on.
+    """
+    return isinstance(given, int) and not isinstance(given, bool) and given >= 0
 
 
 def is_by(writer: str | None, user: str | None) -> bool:
@@ -89,7 +132,8 @@ def events(
     among : collection of int, keyword-only, optional
         What happened to these versions only, by serial; what was before the first of them was saved is not read.
     since : datetime, keyword-only, optional
-        Only from then on. All is read, for the clocks of writers may differ.
+        Only from then on. The clocks of writers differ, and the time of an entry counts as the latest of its own and
+        all earlier ones: what follows an entry of this time or a later one belongs to the answer. So all is read.
     by : str, keyword-only, optional
         Only what this user did, as for `is_by`.
     limit : int, keyword-only, optional
@@ -110,24 +154,102 @@ def events(
     newest = core.catch_up().n
     first = 0 if among is None else min((row.entry for row in core.catalog.rows(sorted(among))), default=0)
     left = limit
-    for n in range(newest, first - 1, -1):
+    for entry in _backwards(core, newest, first, since):
         if left == 0:
             return
-        entry = core.archive.journal.read(n)
-        if (since is not None and entry.time < since) or not is_by(entry.by, by):
+        if not is_by(entry.by, by):
             continue
-        for event in reversed(list(_events_of(entry))):
-            serials = event.serials if among is None else tuple(s for s in event.serials if s in among)
-            if serials and left != 0:
-                yield PoolEvent(event.entry, event.time, event.by, event.what, serials, event.label)
+        for event in reversed(list(_events_of(core, entry, among))):
+            if left != 0:
+                yield event
                 left = None if left is None else left - 1
 
 
-def _events_of(entry: Entry) -> Iterator[PoolEvent]:
-    saved = tuple(save.serial for save in entry.saves)
-    if saved:
-        yield PoolEvent(entry.n, entry.time, entry.by, _WORDS[Save], saved)
+def _backwards(core: Core, newest: int, first: int, since: datetime | None) -> Iterator[Entry]:
+    """Read entries from the newest on, as far as a time that counts as in `events`."""
+    waiting = newest  # entries down from this one are given once an earlier one turns out to be late enough
+    for n in range(newest, first - 1, -1):
+        entry = core.archive.journal.read(n)
+        if since is None or entry.time >= since:
+            yield from (core.archive.journal.read(later) for later in range(waiting, n, -1))
+            yield entry
+            waiting = n - 1
+
+
+def changes(core: Core, after: int | None = None) -> Iterator[PoolChange]:
+    """Read a pool's journal forwards, as far as it goes now; see `Pool.changes`.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    after : int, optional
+        Number of the entry after which to begin; by default all are given.
+
+    Returns
+    -------
+    iterator of PoolChange
+        The oldest first.
+
+    Raises
+    ------
+    InvalidInput
+        If `after` is not the number of an entry.
+    Conflict
+        If the journal ends before it.
+    """
+    if after is not None and not is_number(after):
+        raise InvalidInput(f"{after!r} is not the number of a journal entry; give an int from 0 on, or None for all")
+    newest = core.catch_up().n
+    first = -1 if after is None else after
+    if first > core.archive.journal.last(newest):
+        last = f"its last entry is {newest}" if newest >= 0 else "it has no entries"
+        raise Conflict(
+            f"the journal of pool {core.name} has no entry {first}: {last}. The folder may be an older copy of the "
+            "pool, or another pool of that name. Begin again with after=None"
+        )
+    return _changes(core, first, newest)
+
+
+def _changes(core: Core, first: int, newest: int) -> Iterator[PoolChange]:
+    journal = core.archive.journal
+    if first >= newest:
+        return
+    for entry in journal.since(first, None if first < 0 else journal.read(first).digest):
+        yield change_of(core, entry)
+        if entry.n == newest:
+            return
+
+
+def change_of(core: Core, entry: Entry) -> PoolChange:
+    """Give what an entry did.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    entry : Entry
+        Of its journal.
+
+    Returns
+    -------
+    PoolChange
+        All of it.
+    """
+    return PoolChange(entry.n, entry.time, entry.by, tuple(_events_of(core, entry)))
+
+
+def _events_of(core: Core, entry: Entry, among: Collection[int] | None = None) -> Iterator[PoolEvent]:
+    """Give what an entry did; the versions that it has saved are one event."""
+
+    def event(what: type[Action], serials: Sequence[int], label: str | None = None) -> Iterator[PoolEvent]:
+        told = tuple(serial for serial in serials if among is None or serial in among)
+        if told:
+            refs = ProductRefs([(core, serial) for serial in told])
+            yield PoolEvent(entry.n, entry.time, entry.by, _WORDS[what], told, label, refs)
+
+    yield from event(Save, [save.serial for save in entry.saves])
     for action in entry.actions:
         if not isinstance(action, Save):
             label = action.label if isinstance(action, (Tag, Untag)) else None
-            yield PoolEvent(entry.n, entry.time, entry.by, _WORDS[type(action)], action.serials, label)
+            yield from event(type(action), action.serials, label)

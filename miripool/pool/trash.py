@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from .core import Core
     from .resolve import Reference
 
-__all__ = ["in_trash", "purge", "remove", "removed_with", "restore", "serials_among", "trash"]
+__all__ = [
+    "follow_removal",
+    "follow_restoring",
+    "in_trash",
+    "purge",
+    "remove",
+    "removed_with",
+    "restore",
+    "serials_among",
+    "trash",
+]
 
 
 def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> list[int]:
@@ -64,9 +74,20 @@ def remove(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool =
         removed=False,
         widen=lambda found: contexts.widen_removal(core.catalog, core.name, found, cascade=cascade),
     )
+    follow_removal(core)
+    return moved
+
+
+def follow_removal(core: Core) -> None:
+    """Drop the pixel rows that no living version needs any more.
+
+    Parameters
+    ----------
+    core : Core
+        The pool, after versions went into the trash.
+    """
     with contextlib.suppress(MiripoolError):  # the next save, or `index pixels`, makes up for it
         core.pixel_rows.tidy()
-    return moved
 
 
 def removed_with(core: Core, refs: Reference | Iterable[Reference], *, cascade: bool = False) -> list[ProductRef]:
@@ -185,10 +206,23 @@ def restore(core: Core, refs: Reference | Iterable[Reference]) -> list[int]:
         return serials
 
     moved = _move(core, serials, Restore, removed=True, widen=widen)
+    follow_restoring(core, serials)
+    return moved
+
+
+def follow_restoring(core: Core, serials: Sequence[int]) -> None:
+    """Make the pixel rows of versions that came out of the trash.
+
+    Parameters
+    ----------
+    core : Core
+        The pool.
+    serials : sequence of int
+        The versions; those that are in the trash are passed over.
+    """
     for row in core.catalog.rows(serials):
         if row.removed is None:
             make_pixels(core, row)
-    return moved
 
 
 def purge(core: Core, refs: Reference | Iterable[Reference]) -> int:

@@ -10,14 +10,15 @@ from ..pool.core import core_of
 from ..pool.events import events, is_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from ..pool.difference import Difference
+    from ..pool.events import PoolEvent
     from ..pool.reference import ProductRef
     from ..session.pool import Pool
 
-__all__ = ["TrackRecord", "event_records", "track_record"]
+__all__ = ["TrackRecord", "event_records", "told_events", "track_record"]
 
 _TRASH = frozenset({"removed", "restored", "purged"})
 
@@ -184,7 +185,24 @@ def event_records(
         ``entry`` (number in the journal), ``time``, ``what``, ``tag``, ``versions`` as ``Kind/name@number``, ``by``;
         the oldest first.
     """
-    found = list(events(core_of(pool), since=since, by=by, limit=limit))[::-1]
+    return told_events(pool, list(events(core_of(pool), since=since, by=by, limit=limit))[::-1])
+
+
+def told_events(pool: Pool, found: Sequence[PoolEvent]) -> list[dict[str, Any]]:
+    """Give events as plain data.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    found : sequence of PoolEvent
+        What happened in it.
+
+    Returns
+    -------
+    list of dict
+        As for `event_records`, in the order given.
+    """
     rows = core_of(pool).catalog.rows(sorted({serial for event in found for serial in event.serials}))
     names = {row.serial: f"{row.kind}/{row.name}@{row.version}" for row in rows}
     return [

@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from ..pixels.pixel import Pixels
     from ..pool.core import Core
     from ..pool.difference import Difference
+    from ..pool.events import PoolChange
     from ..pool.explain import Explanation
     from ..pool.ingest import Outcome
     from ..pool.lineage import Lineage, Use
     from ..pool.resolve import Reference
+    from ..pool.undo import Undone
     from .browsing import Browsing
     from .pixel import PoolPixel
 
@@ -694,6 +696,66 @@ class Pool:
             meanwhile, do not count.
         """
         return trashing.purge(self._core, refs)
+
+    # What happened
+
+    def undo(self, entry: int | None = None, *, dry_run: bool = False) -> Undone:
+        """Take back what one journal entry did, by a new entry.
+
+        Tags go back to the versions that they marked before. What was removed is restored; what was restored or saved
+        goes into the trash, with the exposures that `add` and `reprocess` made of it. An undo can be undone.
+
+        Parameters
+        ----------
+        entry : int, optional
+            Number of the entry, as in `miripool log`; by default the newest entry.
+        dry_run : bool, keyword-only
+            Only find out what would be done.
+
+        Returns
+        -------
+        Undone
+            What was taken back, and the entry that takes it back.
+
+        Raises
+        ------
+        NotFound
+            If the pool has no such entry.
+        Conflict
+            If a later entry has touched the same versions or tags, or has taken the entry back already, or saved a
+            context that refers to the versions; the message names that entry. Or if versions were removed for good.
+        """
+        from ..pool.undo import undo
+
+        return undo(self._core, entry, dry_run=dry_run)
+
+    def changes(self, after: int | None = None) -> Iterator[PoolChange]:
+        """Read what happened in the pool, entry by entry, the oldest first, up to now.
+
+        A program that follows the pool keeps the `entry` of the last change that it has handled, and goes on after it.
+
+        Parameters
+        ----------
+        after : int, optional
+            Number of the entry after which to begin; by default all are given.
+
+        Returns
+        -------
+        iterator of PoolChange
+            Each with all `events` of one entry, which took effect together. It ends at the newest entry.
+
+        Raises
+        ------
+        InvalidInput
+            If `after` is not the number of an entry.
+        Conflict
+            If the pool has no entry of this number, e.g. because an older copy of its folder was put back.
+        IntegrityError
+            If an entry is damaged or lost.
+        """
+        from ..pool.events import changes
+
+        return changes(self._core, after)
 
     # Pixels
 

@@ -139,6 +139,18 @@ class Work:
             self.pool.purge(ref)
             self.tell("purge", urn=ref.urn)
 
+    def undo(self) -> None:
+        """Take one of the latest entries back."""
+        newest = core_of(self.pool).catch_up().n
+        if newest >= 0:
+            entry = self.random.randint(max(0, newest - 5), newest)
+            try:
+                done = self.pool.undo(entry)
+            except Conflict as error:
+                self.tell("not undone", entry=entry, why=str(error))
+            else:
+                self.tell("undo", entry=entry, by=done.new.entry)
+
     def collect(self) -> None:
         self.tell("gc", files=collect(core_of(self.pool).archive).files)
 
@@ -158,7 +170,7 @@ class Work:
         deeds = [self.save] * 3 + [self.ingest] * 3
         deeds += [self.save_again, self.reprocess, self.reprocess, self.tag, self.untag]
         # Several at once take nothing away that another is about to use.
-        deeds += [self.collect] if share else [self.remove, self.restore, self.purge, self.collect]
+        deeds += [self.collect] if share else [self.remove, self.restore, self.purge, self.undo, self.collect]
         while True:
             try:
                 self.random.choice(deeds if write else [self.read])()
