@@ -1,0 +1,172 @@
+"""One pixel through many exposures: its rows in the blocks that hold them.
+
+The tables of blocks are read, not the views: a pixel's row has all exposures of its block, and NumPy finds each one's
+part sooner than PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import ARRAY, Integer, String, bindparam, cast, func, select
+
+from ...model.kinds import KINDS
+from ..schema import pixel_set
+from ..selection import array_text
+from .arrays import array_of, meant
+from .blocks import block_table, pattern_column
+from .sets import BlockPlace, places_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ..connection import Database
+    from .versions import VersionColumns
+
+__all__ = ["PixelRow", "read_common", "read_history"]
+
+_S = pixel_set.c
+_COMMON = (
+    select(func.array_send(_S.common_groupdq), func.array_send(func.array_agg(_S.set_id)))
+    .where(_S.set_id == func.any(cast(bindparam("sets", type_=String), ARRAY(Integer))))
+    .where(_S.common_groupdq.is_not(None))
+    .group_by(_S.common_groupdq)
+)
+_FEW_BLOCKS = 50
+"""Blocks that are named in a statement, so that the planner leaves out the partitions of all others.
+
+A list of many takes longer to compare with each partition than the partitions that it leaves out.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRow:
+    """What a block has of one pixel.
+
+    Attributes
+    ----------
+    nints, ngroups : int or None
+        Length of the axes of integrations and of groups; None where the arrays have none.
+    values : mapping of str to ndarray
+        By column: integrations along the first axis, those of the first exposure, or pattern, before those of the
+        next; for a column without axes, exposures or patterns. Columns that are NULL are left out.
+    patterns : mapping of str to ndarray of int
+        By column of flags the pattern of each exposure, from 1; left out where it is 1 for all. 0 stands for what a
+        NULL of the column means.
+    """
+
+    nints: int | None
+    ngroups: int | None
+    values: Mapping[str, NDArray[Any]]
+    patterns: Mapping[str, NDArray[Any]]
+
+
+def read_history(
+    database: Database, kind: str, versions: VersionColumns, pixel_id: int
+) -> tuple[list[PixelRow], NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """Read a pixel's rows in the blocks of versions.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    kind : str
+        Of the versions.
+    versions : VersionColumns
+        Their rows cover the pixel.
+    pixel_id : int
+        The pixel.
+
+    Returns
+    -------
+    list of PixelRow
+        One for each block.
+    which, slots : ndarray of int
+        For each version its row in the list, -1 for one that was dropped in the meantime, and its exposure in that,
+        from 1.
+    """
+    blocks, slots = versions.blocks, versions.slots
+    found = _rows(database, kind, blocks, pixel_id, database.ask)
+    if len(found) < len(np.unique(blocks)):
+        # Blocks never change, but a merge has dropped some since the versions were read. Now their sets are held.
+        sets = versions.sets.tolist()
+        with database.read() as connection:
+            places = places_of(database, connection, kind, sets)
+            nowhere = BlockPlace(0, 0)
+            blocks, slots = (
+                np.asarray([getattr(places.get(s, nowhere), name) for s in sets]) for name in ("block_id", "slot")
+            )
+            found = _rows(database, kind, blocks, pixel_id, connection.exec_driver_sql)
+    known = np.asarray(sorted(found), int)
+    which = np.searchsorted(known, blocks)
+    which[~np.isin(blocks, known)] = -1
+    return [found[block] for block in known.tolist()], which, slots
+
+
+def _rows(
+    database: Database,
+    kind: str,
+    blocks: NDArray[np.integer[Any]],
+    pixel_id: int,
+    ask: Callable[[str], Iterable[Sequence[Any]]],
+) -> dict[int, PixelRow]:
+    wanted = dict.fromkeys(np.unique(blocks[blocks > 0]).tolist())
+    if not wanted:
+        return {}
+    rows = ask(_statement(database, kind, list(wanted), pixel_id))
+    return {row[0]: _unpacked(kind, row[1:]) for row in rows if row[0] in wanted}
+
+
+def _statement(database: Database, kind: str, blocks: Sequence[int], pixel_id: int) -> str:
+    """Write the question for a pixel's rows in some blocks, with all that is in them."""
+    columns = KINDS[kind].columns
+    names = [name for column in columns for name in (column.name, pattern_column(column)) if name]
+    if len(blocks) <= _FEW_BLOCKS:
+        among = f"IN ({', '.join(map(str, blocks))})"
+    else:
+        among = f"BETWEEN {blocks[0]} AND {blocks[-1]}"
+    table, described = (
+        database.table(name).replace("%", "%%") for name in (block_table(KINDS[kind].pixel_table), "pixel_block")
+    )
+    return (
+        f"SELECT p.block_id, b.nints, b.ngroups, {', '.join(f'array_send(p.{name})' for name in names)} "
+        f"FROM {table} p JOIN {described} b ON b.block_id = p.block_id "
+        f"WHERE p.pixel_id = {int(pixel_id)} AND p.block_id {among}"
+    )
+
+
+def _unpacked(kind: str, row: Sequence[Any]) -> PixelRow:
+    nints, ngroups, *sent = row
+    values, patterns = {}, {}
+    parts = iter(sent)
+    for column in KINDS[kind].columns:
+        value = next(parts)
+        of = next(parts) if pattern_column(column) else None
+        if value is not None:
+            values[column.name] = meant(column, array_of(value))
+        if of is not None:
+            patterns[column.name] = array_of(of)
+    return PixelRow(nints, ngroups, values, patterns)
+
+
+def read_common(database: Database, sets: Sequence[int]) -> list[tuple[NDArray[np.int16], NDArray[np.int32]]]:
+    """Read the group DQ of the pixels that have none of their own.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    sets : sequence of int
+        Of pixel rows.
+
+    Returns
+    -------
+    list of (ndarray of int16, ndarray of int32)
+        Each different pattern, shape (nints, ngroups), and the sets that have it. Sets without group DQ are left out.
+    """
+    found = database.ask(*database.written(_COMMON, sets=array_text(sets)))
+    return [(array_of(pattern), array_of(those)) for pattern, those in found]
