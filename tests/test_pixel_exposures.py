@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from miripool import Pool, Ramp, Rate, RateInts, Raw
 from miripool.errors import InvalidInput
 from miripool.index.pixels import history, read_common, read_history, read_versions
-from miripool.index.pixels.arrays import joined_arrays
+from miripool.index.pixels.arrays import flat_arrays
+from miripool.index.pixels.fields import Fields
 from miripool.model.product import Product
 from miripool.model.times import NEVER
 from miripool.pool.core import core_of
@@ -268,10 +269,11 @@ def test_blocks_that_a_merge_drops_in_between(pool: Pool) -> None:
         pool.save(rates(number))
     database = core_of(pool).catalog.database
     versions = read_versions(database, [0, 1, 2], X, Y)
+    places = versions.sets, versions.blocks, versions.slots
     optimize(pool)
     pool.remove("RateInts/exposure 2")
     assert ask_pool(pool, "SELECT count(DISTINCT block_id) FROM pixel_set") == [(1,)]
-    (row,), which, slots = read_history(database, "RateInts", versions, PIXEL)
+    (row,), which, slots = read_history(database, "RateInts", *places, PIXEL)
     found = {
         int(serial): row.values["rate"][2 * slot - 2 : 2 * slot].tolist() if place == 0 else None
         for serial, place, slot in zip(versions.serials, which, slots, strict=True)
@@ -279,7 +281,7 @@ def test_blocks_that_a_merge_drops_in_between(pool: Pool) -> None:
     assert found == {0: [1, 1], 1: None, 2: [3, 3]}
     pool.remove("RateInts/exposure 1")
     pool.remove("RateInts/exposure 3")
-    none, which, _ = read_history(database, "RateInts", versions, PIXEL)
+    none, which, _ = read_history(database, "RateInts", *places, PIXEL)
     assert (none, which.tolist()) == ([], [-1] * 3)
 
 
@@ -308,7 +310,8 @@ def test_versions_as_columns(pool: Pool) -> None:
     found = found.take(np.argsort(found.serials))
     assert found.names.tolist() == ["exposure 1", "exposure 2", "exposure 3"]
     assert found.detectors.tolist() == ["MIRIFULONG", "MIRIMAGE", "MIRIMAGE"]
-    assert found.covering.tolist() == [False, True, False]
+    assert (found.blocks > 0).tolist() == [False, True, False]
+    assert found.nints.tolist() == [2, 2, 0]
     assert (found.sets > 0).tolist() == [True, True, False]
     assert found.started.tolist() == [NEVER, 86_401_000_000, NEVER]
     assert np.array_equal(found.ended, [np.nan, 60000.5, np.nan], equal_nan=True)
@@ -334,12 +337,30 @@ def test_common_flags_come_once(pool: Pool) -> None:
 @pytest.mark.parametrize(
     "arrays", [[], [[]], [[], []], [[1.0, np.nan]], [[1.0], [2.0], [3.0]], [[1.0, 2.0], [], [3.0]], [[1.0], [2.0, 3.0]]]
 )
-def test_joined_arrays(pool: Pool, arrays: list[list[float]]) -> None:
+def test_flat_arrays(pool: Pool, arrays: list[list[float]]) -> None:
     given = " UNION ALL ".join(f"SELECT {i}, ARRAY{a}::float8[]" for i, a in enumerate(arrays)).replace("nan", "'NaN'")
-    ((sent,),) = core_of(pool).catalog.database.ask(
-        "SELECT coalesce(string_agg(array_send(a), ''::bytea ORDER BY i), '') "
-        f"FROM ({given or 'SELECT 1, ARRAY[]::float8[] WHERE false'}) AS given (i, a)"
+    rows = core_of(pool).catalog.database.copied(
+        f"SELECT a FROM ({given or 'SELECT 1, ARRAY[]::float8[] WHERE false'}) AS given (i, a) ORDER BY i"
     )
-    values, lengths = joined_arrays(sent)
+    values, lengths = flat_arrays(Fields(rows).contents())
     assert lengths.tolist() == [len(a) for a in arrays]
     assert np.array_equal(values, [v for a in arrays for v in a], equal_nan=True)
+
+
+def test_fields(pool: Pool) -> None:
+    """Of rows of unlike lengths, with NULL and with percent signs."""
+    fields = Fields(
+        core_of(pool).catalog.database.copied(
+            "SELECT i, i = 2, repeat('é', CAST(i AS integer)), CASE i WHEN 2 THEN NULL ELSE '%%' END, 'same', "
+            "i / 2.0::float8, NULL, (ARRAY['x', NULL, 'zzz'])[i] FROM generate_series(1, %s) AS given (i)",
+            [3],
+        )
+    )
+    number, flag = fields.numbers("i4", "?")
+    assert (number.tolist(), flag.tolist()) == ([1, 2, 3], [False, True, False])
+    assert [str(text, "utf-8") for text in fields.contents() if text is not None] == ["é", "éé", "ééé"]
+    assert fields.contents() == [b"%", None, b"%"]
+    assert fields.contents() == [b"same"] * 3
+    assert fields.numbers("f8")[0].tolist() == [0.5, 1, 1.5]
+    assert fields.contents() == [None] * 3
+    assert fields.last() == [b"x", b"", b"zzz"]

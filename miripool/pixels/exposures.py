@@ -31,6 +31,8 @@ class PixelExposures:
         Of the blocks of the versions; for a version without pixel rows, of its arrays, as if it were alone in a block.
     which, slots : ndarray of int, shape (n,)
         For each version its row, and its exposure in that, from 1.
+    count : ndarray of int, shape (n,)
+        How many rows of the table each version has: its integrations, or 1.
     sets : ndarray of int, shape (n,)
         Their sets of pixel rows; 0 for a version without.
     common : callable
@@ -40,19 +42,9 @@ class PixelExposures:
     rows: Sequence[PixelRow]
     which: NDArray[np.integer[Any]]
     slots: NDArray[np.integer[Any]]
+    count: NDArray[np.integer[Any]]
     sets: NDArray[np.integer[Any]]
     common: Callable[[Sequence[int]], Sequence[tuple[NDArray[Any], NDArray[Any]]]]
-
-    def count(self) -> NDArray[np.int64]:
-        """Count the rows of the table for each version.
-
-        Returns
-        -------
-        ndarray of int64, shape (n,)
-            Its integrations; 1 where it has none.
-        """
-        of_rows = np.asarray([row.nints or 1 for row in self.rows], np.int64)
-        return of_rows[self.which]
 
     def column(self, column: PixelColumn) -> NDArray[Any] | None:
         """Give a column of the table.
@@ -74,7 +66,7 @@ class PixelExposures:
         parts, first, missing = self._places(column)
         if missing.all():
             return None
-        count = self.count()
+        count = self.count
         absent = np.repeat(missing, count)
         if not column.axes:
             found = np.concatenate(parts)[np.where(missing, 0, first)]
@@ -95,7 +87,7 @@ class PixelExposures:
         first, missing = _offsets(parts, self.which)
         place = self._patterns(column) if column.holds == "flags" else self.slots
         missing |= place == 0
-        step = self.count() if column.axes else 1
+        step = self.count if column.axes else 1
         first += (place - 1) * step
         there = [part for part in parts if part is not None]
         length = sum(map(len, there))
@@ -125,9 +117,15 @@ class PixelExposures:
             for pattern, sets in self.common(self.sets[those].tolist()):
                 yield pattern, those & np.isin(self.sets, sets)
             return
-        shapes = [(row.nints or 0, row.ngroups or 0)[: column.axes] or (1,) for row in self.rows]
-        for shape in set(shapes):
-            yield np.zeros(shape, np.int64), those & np.asarray([one == shape for one in shapes])[self.which]
+        depths = [() if column.axes < 2 else _depth(row) for row in self.rows]
+        for depth in set(depths):
+            those_so_deep = those & np.asarray([one == depth for one in depths])[self.which]
+            yield np.zeros((self.count.max(), *depth), np.int64), those_so_deep
+
+
+def _depth(row: PixelRow) -> tuple[int, ...]:
+    """Give the length of the axis of groups."""
+    return next(value.shape[1:] for value in row.values.values() if value.ndim > 1)
 
 
 def _offsets(

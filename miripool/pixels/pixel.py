@@ -170,7 +170,7 @@ class Pixel:
         detector = self.detector or next(iter(detectors_of(versions.detectors.tolist())), "")
         versions, exposures = self._values(cls.kind, versions)
         # Columns of the pixel as a whole stay the same in each of its integrations.
-        count = exposures.count()
+        count = exposures.count
         table: dict[str, Any] = {
             "urn": np.repeat(self._urns(versions), count),
             "name": np.repeat(versions.names, count),
@@ -221,25 +221,33 @@ class Pixel:
         database = self._pool.catalog.database
         found: list[PixelRow] = []
         which, slots = np.full(len(versions), -1), np.ones(len(versions), int)
-        numbers = np.zeros(len(versions), int)
-        for name in set(versions.detectors[versions.covering].tolist()):
-            numbers[versions.covering & (versions.detectors == name)] = detector_named(name).pixel_id(self.x, self.y)
-        for number in np.unique(numbers[versions.covering]).tolist():
-            those = np.flatnonzero(numbers == number)
-            read, places, slots[those] = rows.read_history(database, kind, versions.take(those), number)
-            which[those] = np.where(places < 0, -1, places + len(found))
+        count = np.maximum(versions.nints, 1)
+        for number, those in self._numbered(versions):
+            places = (versions.sets[those], versions.blocks[those], versions.slots[those])
+            read, rows_of, slots[those] = rows.read_history(database, kind, *places, number)
+            which[those] = np.where(rows_of < 0, -1, rows_of + len(found))
             found += read
-        for i, row in self._from_arrays(versions):
-            which[i] = len(found)
+        for i, (length, row) in self._from_arrays(versions):
+            which[i], count[i] = len(found), length
             found.append(row)
         kept = which >= 0
-        if len(versions) and not kept.any():
-            raise InvalidInput(self._nowhere(self._pool.catalog.rows(sorted(versions.serials.tolist()))))
-        versions = versions.take(kept)
+        if not kept.all():
+            if not kept.any():
+                raise InvalidInput(self._nowhere(self._pool.catalog.rows(sorted(versions.serials.tolist()))))
+            versions, which, slots, count = versions.take(kept), which[kept], slots[kept], count[kept]
         common = functools.partial(rows.read_common, database)
-        return versions, PixelExposures(found, which[kept], slots[kept], versions.sets, common)
+        return versions, PixelExposures(found, which, slots, count, versions.sets, common)
 
-    def _from_arrays(self, versions: VersionColumns) -> Iterator[tuple[int, PixelRow]]:
+    def _numbered(self, versions: VersionColumns) -> Iterator[tuple[int, NDArray[np.intp]]]:
+        """Give the pixel's number, and the versions with rows of it; another number on a detector of another width."""
+        covering = versions.blocks > 0
+        names = set(versions.detectors[covering].tolist())
+        numbers = {name: detector_named(name).pixel_id(self.x, self.y) for name in names}
+        for number in sorted(set(numbers.values())):
+            so_numbered = [name for name in names if numbers[name] == number]
+            yield number, np.flatnonzero(covering & np.isin(versions.detectors, so_numbered))
+
+    def _from_arrays(self, versions: VersionColumns) -> Iterator[tuple[int, tuple[int, PixelRow]]]:
         """Read the versions that have no pixel rows, those of them that cover the pixel."""
         without = dict(zip(versions.serials.tolist(), range(len(versions)), strict=True))
         nowhere = 0
@@ -282,12 +290,12 @@ def _by_time(versions: VersionColumns) -> VersionColumns:
     return versions.take(np.lexsort((versions.versions, versions.names, moments, unknown)))
 
 
-def _alone(kind: str, values: Mapping[str, Any]) -> PixelRow:
-    """Give a pixel of one version as if this were alone in a block."""
-    length = next((len(v) for v in values.values() if isinstance(v, np.ndarray) and v.ndim), None)
+def _alone(kind: str, values: Mapping[str, Any]) -> tuple[int, PixelRow]:
+    """Give the integrations of a pixel in one version, or 1, and its values as if it were alone in a block."""
+    length = next((len(v) for v in values.values() if isinstance(v, np.ndarray) and v.ndim), 1)
     axes = pixel_axes(kind)
     held = {name: np.asarray(v if axes[name] else [v]) for name, v in values.items() if v is not None}
-    return rows.PixelRow(length, None, held, {})
+    return length, rows.PixelRow(held, {})
 
 
 def _either(names: Iterable[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..model.units import parse_unit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,6 +36,6 @@ def make_table(columns: Mapping[str, Any], units: Mapping[str, str], time: str =
     table = Table(dict(columns), copy=False)
     for name in table.colnames:
         if unit := units.get(name):
-            table[name].unit = unit
+            table[name].unit = parse_unit(unit)
     table.meta["time"] = time
     return table

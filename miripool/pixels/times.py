@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import IncompleteAnswer, MiripoolError
 from ..index import pixels as rows
 from ..model.names import Urn
-from ..model.times import NEVER, moments_column
+from ..model.times import NEVER, moments_columns
 from ..model.timing import Timing, timing_of
 from ..system.warning import warn_caller
 
@@ -42,16 +42,13 @@ def time_columns(pool: Core, versions: VersionColumns, count: NDArray[np.int64])
         ``integration``, ``exposure`` or nothing, the one whose start ``time`` is.
     """
     versions = _completed(pool, versions)
-    start, middle, end = _of_integrations(versions, count)
-    is_own = np.isfinite(start)
-    started = np.repeat(versions.started, count)
-    nothing = np.full(len(started), NEVER)
-    return {
-        "time": moments_column(started, instead=start),
-        "mid_time": moments_column(nothing, instead=np.where(is_own, middle, np.repeat(versions.middle, count))),
-        "end_time": moments_column(nothing, instead=np.where(is_own, end, np.repeat(versions.ended, count))),
-        "time_of": np.where(is_own, "integration", np.where(started != NEVER, "exposure", "")),
-    }
+    days = _of_integrations(versions, count)
+    is_own = np.isfinite(days[0])
+    days[1:, ~is_own] = np.repeat([versions.middle, versions.ended], count, axis=1)[:, ~is_own]
+    moments = np.full(days.shape, NEVER)
+    moments[0] = np.repeat(versions.started, count)
+    made = dict(zip(("time", "mid_time", "end_time"), moments_columns(moments, instead=days), strict=True))
+    return made | {"time_of": np.where(is_own, "integration", np.where(moments[0] != NEVER, "exposure", ""))}
 
 
 def _of_integrations(versions: VersionColumns, count: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +14,9 @@ if TYPE_CHECKING:
 
     from ...model.kinds import PixelColumn
 
-__all__ = ["array_of", "arrays_of", "joined_arrays", "meant"]
+__all__ = ["array_of", "arrays_of", "flat_arrays", "meant"]
 
-_ELEMENTS = {
-    20: np.dtype(">i8"),
-    21: np.dtype(">i2"),
-    23: np.dtype(">i4"),
-    700: np.dtype(">f4"),
-    701: np.dtype(">f8"),
-    1184: np.dtype(">i8"),  # timestamptz: microseconds since 2000
-}
+_ELEMENTS = {21: np.dtype(">i2"), 23: np.dtype(">i4"), 20: np.dtype(">i8"), 700: np.dtype(">f4"), 701: np.dtype(">f8")}
 
 _SENT = {oid: np.dtype([("size", ">i4"), ("value", element)]) for oid, element in _ELEMENTS.items()}
 """Each element is sent with its length."""
@@ -36,7 +28,7 @@ def array_of(sent: Any) -> NDArray[Any]:
     Parameters
     ----------
     sent : bytes-like
-        From ``array_send``; smallint, integer, bigint, real, double precision or timestamptz, without NULL.
+        From ``array_send``, or by COPY; smallint, integer, bigint, real or double precision, without NULL.
 
     Returns
     -------
@@ -62,37 +54,37 @@ def arrays_of(sent: Sequence[Any]) -> NDArray[Any] | None:
     ndarray or None
         The arrays along a first axis; None if they are not all of one shape.
     """
-    length = len(sent[0])
-    return None if any(len(one) != length for one in sent) else _alike(memoryview(b"".join(sent)))
+    first = memoryview(sent[0])
+    head, shape, element = _form_of(first)
+    record = np.dtype([("head", np.uint8, (head,)), ("elements", element, shape)])
+    if any(len(one) != record.itemsize for one in sent):
+        return None
+    records = np.frombuffer(b"".join(sent), record)
+    if not (records["head"] == records["head"][0]).all():
+        return None
+    values = records["elements"]["value"]
+    return values.astype(values.dtype.newbyteorder("="))
 
 
-def joined_arrays(sent: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Unpack arrays that the server has joined: ``string_agg(array_send(…), '')``.
+def flat_arrays(sent: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Unpack arrays, of unlike lengths perhaps, into one.
 
     Parameters
     ----------
-    sent : bytes-like
-        Arrays of double precision, as for `array_of`.
+    sent : sequence of bytes-like
+        As for `array_of`; double precision.
 
     Returns
     -------
-    values : ndarray, shape (n,)
+    values : ndarray of float64, shape (n,)
         The elements of all of them.
     lengths : ndarray of int64
         How many are of each.
     """
-    content = memoryview(sent)
-    if not content:
-        return np.empty(0), np.empty(0, np.int64)
-    alike = _alike(content)
+    alike = arrays_of(sent) if sent else np.empty((0, 0))
     if alike is not None:
-        return alike.reshape(-1), np.full(len(alike), math.prod(alike.shape[1:]))
-    found = []
-    while content:
-        head, shape, element = _form_of(content)
-        size = head + math.prod(shape) * element.itemsize
-        found.append(array_of(content[:size]).reshape(-1))
-        content = content[size:]
+        return alike.reshape(-1), np.full(len(sent), alike[:1].size)
+    found = [array_of(one).reshape(-1) for one in sent]
     return np.concatenate(found), np.asarray([len(one) for one in found], np.int64)
 
 
@@ -112,20 +104,6 @@ def meant(column: PixelColumn, stored: NDArray[Any]) -> NDArray[Any]:
         DN as uint16; others as they are.
     """
     return (stored.astype(np.int32) + 32768).astype(np.uint16) if column.holds == "dn" else stored
-
-
-def _alike(content: memoryview[int]) -> NDArray[Any] | None:
-    """Unpack arrays that stand one after the other, along a first axis; None if they are not all of one shape."""
-    head, shape, element = _form_of(content)
-    record = np.dtype([("head", np.uint8, (head,)), ("elements", element, shape)])
-    if len(content) % record.itemsize:
-        return None
-    # A header that is the first one's tells that the next array begins where the next record does.
-    records = np.frombuffer(content, record)
-    if not (records["head"] == records["head"][0]).all():
-        return None
-    values = records["elements"]["value"]
-    return values.astype(values.dtype.newbyteorder("="))
 
 
 def _form_of(content: memoryview[int]) -> tuple[int, tuple[int, ...], np.dtype[Any]]:

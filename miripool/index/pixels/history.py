@@ -6,6 +6,7 @@ part sooner than PostgreSQL.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +14,20 @@ import numpy as np
 from sqlalchemy import ARRAY, Integer, String, bindparam, cast, func, select
 
 from ...model.kinds import KINDS
+from ..copiedrows import copy_rows
 from ..schema import pixel_set
 from ..selection import array_text
 from .arrays import array_of, meant
 from .blocks import block_table, pattern_column
+from .fields import Fields
 from .sets import BlockPlace, places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ..connection import Database
-    from .versions import VersionColumns
 
 __all__ = ["PixelRow", "read_common", "read_history"]
 
@@ -49,8 +51,6 @@ class PixelRow:
 
     Attributes
     ----------
-    nints, ngroups : int or None
-        Length of the axes of integrations and of groups; None where the arrays have none.
     values : mapping of str to ndarray
         By column: integrations along the first axis, those of the first exposure, or pattern, before those of the
         next; for a column without axes, exposures or patterns. Columns that are NULL are left out.
@@ -59,25 +59,28 @@ class PixelRow:
         NULL of the column means.
     """
 
-    nints: int | None
-    ngroups: int | None
     values: Mapping[str, NDArray[Any]]
     patterns: Mapping[str, NDArray[Any]]
 
 
 def read_history(
-    database: Database, kind: str, versions: VersionColumns, pixel_id: int
+    database: Database,
+    kind: str,
+    sets: NDArray[np.integer[Any]],
+    blocks: NDArray[np.integer[Any]],
+    slots: NDArray[np.integer[Any]],
+    pixel_id: int,
 ) -> tuple[list[PixelRow], NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
-    """Read a pixel's rows in the blocks of versions.
+    """Read a pixel's rows in the blocks of some sets.
 
     Parameters
     ----------
     database : Database
         The index.
     kind : str
-        Of the versions.
-    versions : VersionColumns
-        Their rows cover the pixel.
+        Of the sets.
+    sets, blocks, slots : ndarray of int
+        The sets, which cover the pixel, and where they were when the caller looked.
     pixel_id : int
         The pixel.
 
@@ -86,21 +89,20 @@ def read_history(
     list of PixelRow
         One for each block.
     which, slots : ndarray of int
-        For each version its row in the list, -1 for one that was dropped in the meantime, and its exposure in that,
-        from 1.
+        For each set its row in the list, -1 for one that was dropped in the meantime, and its exposure in that, from 1.
     """
-    blocks, slots = versions.blocks, versions.slots
-    found = _rows(database, kind, blocks, pixel_id, database.ask)
+    found = _rows(database, kind, blocks, pixel_id, database.copied)
     if len(found) < len(np.unique(blocks)):
-        # Blocks never change, but a merge has dropped some since the versions were read. Now their sets are held.
-        sets = versions.sets.tolist()
+        # Blocks never change, but a merge has dropped some since the caller looked. Now those of the sets are held.
         with database.read() as connection:
-            places = places_of(database, connection, kind, sets)
+            places = places_of(database, connection, kind, sets.tolist())
             nowhere = BlockPlace(0, 0)
             blocks, slots = (
-                np.asarray([getattr(places.get(s, nowhere), name) for s in sets]) for name in ("block_id", "slot")
+                np.asarray([getattr(places.get(s, nowhere), name) for s in sets.tolist()])
+                for name in ("block_id", "slot")
             )
-            found = _rows(database, kind, blocks, pixel_id, connection.exec_driver_sql)
+            driver = connection.connection.dbapi_connection
+            found = _rows(database, kind, blocks, pixel_id, functools.partial(copy_rows, driver))
     known = np.asarray(sorted(found), int)
     which = np.searchsorted(known, blocks)
     which[~np.isin(blocks, known)] = -1
@@ -112,45 +114,41 @@ def _rows(
     kind: str,
     blocks: NDArray[np.integer[Any]],
     pixel_id: int,
-    ask: Callable[[str], Iterable[Sequence[Any]]],
+    ask: Callable[[str], Sequence[bytes]],
 ) -> dict[int, PixelRow]:
-    wanted = dict.fromkeys(np.unique(blocks[blocks > 0]).tolist())
+    """Read a pixel's rows by block; blocks that are not there any more are left out."""
+    wanted = np.unique(blocks[blocks > 0]).tolist()
     if not wanted:
         return {}
-    rows = ask(_statement(database, kind, list(wanted), pixel_id))
-    return {row[0]: _unpacked(kind, row[1:]) for row in rows if row[0] in wanted}
+    fields = Fields(ask(_statement(database, kind, wanted, pixel_id)))
+    numbers = fields.numbers("i4")[0].tolist()
+    held: dict[str, list[bytes | None]] = {name: fields.contents() for name in _names(kind)}
+    found, among = {}, set(wanted)
+    for i in (i for i, number in enumerate(numbers) if number in among):
+        values, patterns = {}, {}
+        for column in KINDS[kind].columns:
+            if (sent := held[column.name][i]) is not None:
+                values[column.name] = meant(column, array_of(sent))
+            if (of := pattern_column(column)) and (sent := held[of][i]) is not None:
+                patterns[column.name] = array_of(sent)
+        found[numbers[i]] = PixelRow(values, patterns)
+    return found
+
+
+def _names(kind: str) -> list[str]:
+    """List the columns of a block: the kind's, and the patterns of those that hold flags."""
+    return [name for column in KINDS[kind].columns for name in (column.name, pattern_column(column)) if name]
 
 
 def _statement(database: Database, kind: str, blocks: Sequence[int], pixel_id: int) -> str:
     """Write the question for a pixel's rows in some blocks, with all that is in them."""
-    columns = KINDS[kind].columns
-    names = [name for column in columns for name in (column.name, pattern_column(column)) if name]
     if len(blocks) <= _FEW_BLOCKS:
         among = f"IN ({', '.join(map(str, blocks))})"
     else:
         among = f"BETWEEN {blocks[0]} AND {blocks[-1]}"
-    table, described = (
-        database.table(name).replace("%", "%%") for name in (block_table(KINDS[kind].pixel_table), "pixel_block")
-    )
-    return (
-        f"SELECT p.block_id, b.nints, b.ngroups, {', '.join(f'array_send(p.{name})' for name in names)} "
-        f"FROM {table} p JOIN {described} b ON b.block_id = p.block_id "
-        f"WHERE p.pixel_id = {int(pixel_id)} AND p.block_id {among}"
-    )
-
-
-def _unpacked(kind: str, row: Sequence[Any]) -> PixelRow:
-    nints, ngroups, *sent = row
-    values, patterns = {}, {}
-    parts = iter(sent)
-    for column in KINDS[kind].columns:
-        value = next(parts)
-        of = next(parts) if pattern_column(column) else None
-        if value is not None:
-            values[column.name] = meant(column, array_of(value))
-        if of is not None:
-            patterns[column.name] = array_of(of)
-    return PixelRow(nints, ngroups, values, patterns)
+    table = database.table(block_table(KINDS[kind].pixel_table)).replace("%", "%%")
+    names = ", ".join(_names(kind))
+    return f"SELECT block_id, {names} FROM {table} WHERE pixel_id = {int(pixel_id)} AND block_id {among}"
 
 
 def read_common(database: Database, sets: Sequence[int]) -> list[tuple[NDArray[np.int16], NDArray[np.int32]]]:

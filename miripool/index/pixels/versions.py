@@ -1,7 +1,6 @@
 """Versions as columns: what the table of a pixel tells of each version, and where their pixel rows are.
 
-One statement gives all of it, in arrays of binary form: a row of the result for each version takes several times as
-long to make and to read.
+One statement gives all of it, by COPY in binary form and no number NULL: NumPy reads a field of all rows at once.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sqlalchemy import Integer, and_, bindparam, cast, func, literal_column, select
+from sqlalchemy import Integer, and_, bindparam, case, func, literal_column, select
 
 from ..schema import pixel_block, pixel_set, pixel_use, product, timing
 from ..selection import GIVEN_SERIALS, array_text
-from .arrays import array_of, joined_arrays
+from .arrays import flat_arrays
+from .fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,21 +31,24 @@ _X, _Y = bindparam("x", type_=Integer), bindparam("y", type_=Integer)
 _NEVER: ColumnElement[Any] = literal_column("timestamptz '-infinity'")
 _NAN: ColumnElement[Any] = literal_column("double precision 'NaN'")
 _INSIDE = and_(_X.between(_B.first_x, _B.first_x + _B.columns - 1), _Y.between(_B.first_y, _B.first_y + _B.rows - 1))
-_TEXTS = (_P.kind, _P.name, func.coalesce(_P.detector, ""))
-_NUMBERS = (
-    *(_P.serial, _P.version, func.coalesce(_P.start_time, _NEVER), _P.created),
-    *(func.coalesce(_S.set_id, 0), func.coalesce(_S.block_id, 0), func.coalesce(_S.slot, 0)),
-    *(cast(func.coalesce(_INSIDE, False), Integer), cast(_T.serial.is_not(None), Integer)),
-    *(func.coalesce(_T.middle, _NAN), func.coalesce(_T.ended, _NAN)),
-)
-_NONE: ColumnElement[Any] = literal_column("'{}'")
-_TIMES = func.coalesce(_T.int_started.concat(_T.int_middle).concat(_T.int_ended), _NONE)
+_TIMES = func.coalesce(_T.int_started.concat(_T.int_middle).concat(_T.int_ended), literal_column("'{}'"))
+_NUMBERS = {
+    _P.serial: "i8",
+    _P.version: "i4",
+    func.coalesce(_P.start_time, _NEVER): "i8",
+    _P.created: "i8",
+    func.coalesce(_S.set_id, 0): "i4",
+    case((_INSIDE, _S.block_id), else_=0): "i4",
+    func.coalesce(_S.slot, 0): "i4",
+    func.coalesce(_B.nints, 0): "i4",
+    _T.serial.is_not(None): "?",
+    func.coalesce(_T.middle, _NAN): "f8",
+    func.coalesce(_T.ended, _NAN): "f8",
+}
+_TEXTS = _P.kind + "/" + _P.name + "/" + func.coalesce(_P.detector, "")
+"""Neither the name of a kind nor that of a product has a slash."""
 _READ = (
-    select(
-        *(func.coalesce(func.array_agg(column), _NONE) for column in _TEXTS),
-        *(func.array_send(func.coalesce(func.array_agg(column), _NONE)) for column in _NUMBERS),
-        func.coalesce(func.string_agg(func.array_send(_TIMES), literal_column("''::bytea")), literal_column("''")),
-    )
+    select(*_NUMBERS, _TIMES, _TEXTS)
     .select_from(product)
     .outerjoin(pixel_use, _U.serial == _P.serial)
     .outerjoin(pixel_set, _S.set_id == _U.set_id)
@@ -61,16 +64,16 @@ class VersionColumns:
 
     Attributes
     ----------
-    kinds, names, detectors : ndarray of str
-        A detector is empty where the header names none.
     serials, versions : ndarray of int
         Of the URN, and within the track.
     started, created : ndarray of int64
         Microseconds since 2000, UTC; `miripool.model.times.NEVER` where there is no start.
-    sets, blocks, slots : ndarray of int
-        Their pixel rows: the set, its block, and which of the block's exposures, from 1; 0 where they have none.
-    covering : ndarray of bool
-        Whether they have pixel rows, and these cover the pixel that was asked for.
+    sets : ndarray of int
+        Their sets of pixel rows; 0 where they have none.
+    blocks : ndarray of int
+        The block of the set, if it covers the pixel that was asked for; else 0.
+    slots, nints : ndarray of int
+        Which of the block's exposures, from 1, and how many integrations each has; 0 where the kind has none.
     timed : ndarray of bool
         Whether the index has the times that follow.
     middle, ended : ndarray of float64
@@ -79,11 +82,10 @@ class VersionColumns:
         Where the times of a version's integrations begin in `times`, and how many integrations have times.
     times : ndarray of float64
         For each version the starts of its integrations, their middles, then their ends, MJD in UTC; NaN for unknown.
+    kinds, names, detectors : ndarray of str
+        A detector is empty where the header names none.
     """
 
-    kinds: NDArray[np.str_]
-    names: NDArray[np.str_]
-    detectors: NDArray[np.str_]
     serials: NDArray[np.int64]
     versions: NDArray[np.integer[Any]]
     started: NDArray[np.int64]
@@ -91,13 +93,16 @@ class VersionColumns:
     sets: NDArray[np.integer[Any]]
     blocks: NDArray[np.integer[Any]]
     slots: NDArray[np.integer[Any]]
-    covering: NDArray[np.bool_]
+    nints: NDArray[np.integer[Any]]
     timed: NDArray[np.bool_]
     middle: NDArray[np.float64]
     ended: NDArray[np.float64]
     first_time: NDArray[np.int64]
     integrations: NDArray[np.int64]
     times: NDArray[np.float64]
+    kinds: NDArray[np.str_]
+    names: NDArray[np.str_]
+    detectors: NDArray[np.str_]
 
     def __len__(self) -> int:
         return len(self.serials)
@@ -137,13 +142,14 @@ def read_versions(database: Database, serials: Sequence[int], x: int, y: int) ->
         In any order; serials that nothing was saved under are left out.
     """
     question = database.written(_READ, serials=array_text(serials), x=x, y=y)
-    (found,) = database.ask(*question)
-    kinds, names, detectors = (np.asarray(column, dtype=str) for column in found[: len(_TEXTS)])
-    serials, versions, started, created, sets, blocks, slots, inside, timed, middle, ended = map(
-        array_of, found[len(_TEXTS) : -1]
-    )
-    times, lengths = joined_arrays(found[-1])
-    return VersionColumns(
-        kinds, names, detectors, serials, versions, started, created, sets, blocks, slots,
-        inside.astype(bool), timed.astype(bool), middle, ended, np.cumsum(lengths) - lengths, lengths // 3, times,
-    )  # fmt: skip
+    fields = Fields(database.copied(*question))
+    numbers = fields.numbers(*_NUMBERS.values())
+    times, lengths = flat_arrays(fields.contents())
+    texts = [str(sent, "utf-8").split("/", 2) for sent in fields.last()]
+    kinds, names, detectors = map(_texts, zip(*texts, strict=True) if texts else [()] * 3)
+    first = np.cumsum(lengths) - lengths
+    return VersionColumns(*numbers, first, lengths // 3, times, kinds, names, detectors)
+
+
+def _texts(values: Sequence[str]) -> NDArray[np.str_]:
+    return np.full(len(values), values[0]) if len(set(values)) == 1 else np.asarray(values, dtype=str)
