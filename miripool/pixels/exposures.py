@@ -66,15 +66,14 @@ class PixelExposures:
         parts, first, missing = self._places(column)
         if missing.all():
             return None
-        count = self.count
-        absent = np.repeat(missing, count)
+        count, absent = self.count, np.repeat(missing, self.count)
         if not column.axes:
             found = np.concatenate(parts)[np.where(missing, 0, first)]
             found[missing] = 0
             found = np.repeat(found, count)
             return np.ma.array(found, mask=absent) if missing.any() else found
         index = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(len(absent))
-        if len({part.shape[1:] for part in parts}) == 1 and not missing.any():
+        if not missing.any() and len({part.shape[1:] for part in parts}) == 1:
             return np.concatenate(parts)[index]
         index[absent] = 0
         found = _as_objects(parts)[index]

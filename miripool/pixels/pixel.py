@@ -166,8 +166,7 @@ class Pixel:
     ) -> Table:
         selected = select_versions(self._pool, cls, query, tag, all_versions)
         found = rows.read_versions(self._pool.catalog.database, selected, self.x, self.y)
-        versions = self._of_one_detector(_by_time(found))
-        detector = self.detector or next(iter(detectors_of(versions.detectors.tolist())), "")
+        versions, detector = self._of_one_detector(_by_time(found))
         versions, exposures = self._values(cls.kind, versions)
         # Columns of the pixel as a whole stay the same in each of its integrations.
         count = exposures.count
@@ -194,18 +193,22 @@ class Pixel:
         return made
 
     def _urns(self, versions: VersionColumns) -> NDArray[np.str_]:
-        prefixes = {kind: str(Urn(self._pool.name, kind, 0))[:-1] for kind in set(versions.kinds.tolist())}
-        pairs = zip(versions.kinds.tolist(), versions.serials.tolist(), strict=True)
-        return np.asarray([f"{prefixes[kind]}{serial}" for kind, serial in pairs], dtype=str)
+        numbers = versions.serials.astype(f"U{len(str(versions.serials.max(initial=0)))}")
+        found = np.zeros(len(versions), "U1")
+        for kind in set(versions.kinds.tolist()):
+            urns = np.char.add(str(Urn(self._pool.name, kind, 0))[:-1], numbers)
+            found = np.where(versions.kinds == kind, urns, found)
+        return found
 
-    def _of_one_detector(self, versions: VersionColumns) -> VersionColumns:
+    def _of_one_detector(self, versions: VersionColumns) -> tuple[VersionColumns, str]:
         """Keep those of the detector; refuse several where none was named, for a place is another pixel on each."""
+        written = set(versions.detectors.tolist())
         if self.detector is not None:
-            kept = np.char.upper(versions.detectors) == self.detector
+            kept = np.isin(versions.detectors, [name for name in written if name.upper() == self.detector])
             if not kept.any():
                 refuse_unknown_detector([self._pool], self.detector)
-            return versions.take(kept)
-        names = detectors_of(versions.detectors.tolist())
+            return versions.take(kept), self.detector
+        names = detectors_of(written)
         if len(names) > 1:
             unnamed = int((versions.detectors == "").sum())
             rest = f"; {unnamed} of the versions name no detector" if unnamed else ""
@@ -214,7 +217,7 @@ class Pixel:
                 f"these versions of pool {self._pool.name} are of several detectors, {', '.join(names)}, each of which "
                 f"has a pixel x={self.x}, y={self.y}; choose one with {call} or --detector {names[0]}{rest}"
             )
-        return versions
+        return versions, next(iter(names), "")
 
     def _values(self, kind: str, versions: VersionColumns) -> tuple[VersionColumns, PixelExposures]:
         """Give the versions that cover the pixel, and its values: from its rows, or from the data of those without."""

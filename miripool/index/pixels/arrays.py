@@ -57,7 +57,7 @@ def arrays_of(sent: Sequence[Any]) -> NDArray[Any] | None:
     first = memoryview(sent[0])
     head, shape, element = _form_of(first)
     record = np.dtype([("head", np.uint8, (head,)), ("elements", element, shape)])
-    if any(len(one) != record.itemsize for one in sent):
+    if set(map(len, sent)) != {record.itemsize}:
         return None
     records = np.frombuffer(b"".join(sent), record)
     if not (records["head"] == records["head"][0]).all():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PixelRow", "read_common", "read_history"]
 
+_NOWHERE = BlockPlace(0, 0)
 _S = pixel_set.c
 _COMMON = (
     select(func.array_send(_S.common_groupdq), func.array_send(func.array_agg(_S.set_id)))
@@ -91,39 +92,29 @@ def read_history(
     which, slots : ndarray of int
         For each set its row in the list, -1 for one that was dropped in the meantime, and its exposure in that, from 1.
     """
-    found = _rows(database, kind, blocks, pixel_id, database.copied)
-    if len(found) < len(np.unique(blocks)):
+    wanted, which = np.unique(blocks, return_inverse=True)
+    found = _rows(database, kind, wanted.tolist(), pixel_id, database.copied)
+    if len(found) < len(wanted):
         # Blocks never change, but a merge has dropped some since the caller looked. Now those of the sets are held.
         with database.read() as connection:
-            places = places_of(database, connection, kind, sets.tolist())
-            nowhere = BlockPlace(0, 0)
-            blocks, slots = (
-                np.asarray([getattr(places.get(s, nowhere), name) for s in sets.tolist()])
-                for name in ("block_id", "slot")
-            )
-            driver = connection.connection.dbapi_connection
-            found = _rows(database, kind, blocks, pixel_id, functools.partial(copy_rows, driver))
-    known = np.asarray(sorted(found), int)
-    which = np.searchsorted(known, blocks)
-    which[~np.isin(blocks, known)] = -1
-    return [found[block] for block in known.tolist()], which, slots
+            held = places_of(database, connection, kind, sets.tolist())
+            places = [held.get(s, _NOWHERE) for s in sets.tolist()]
+            wanted, which = np.unique([place.block_id for place in places], return_inverse=True)
+            slots = np.asarray([place.slot for place in places])
+            ask = functools.partial(copy_rows, connection.connection.dbapi_connection)
+            found = _rows(database, kind, wanted.tolist(), pixel_id, ask)
+    order = {block: i for i, block in enumerate(found)}
+    return list(found.values()), np.asarray([order.get(block, -1) for block in wanted.tolist()])[which], slots
 
 
 def _rows(
-    database: Database,
-    kind: str,
-    blocks: NDArray[np.integer[Any]],
-    pixel_id: int,
-    ask: Callable[[str], Sequence[bytes]],
+    database: Database, kind: str, blocks: Sequence[int], pixel_id: int, ask: Callable[[str], Sequence[bytes]]
 ) -> dict[int, PixelRow]:
     """Read a pixel's rows by block; blocks that are not there any more are left out."""
-    wanted = np.unique(blocks[blocks > 0]).tolist()
-    if not wanted:
-        return {}
-    fields = Fields(ask(_statement(database, kind, wanted, pixel_id)))
+    fields = Fields(ask(_statement(database, kind, blocks, pixel_id)))
     numbers = fields.numbers("i4")[0].tolist()
     held: dict[str, list[bytes | None]] = {name: fields.contents() for name in _names(kind)}
-    found, among = {}, set(wanted)
+    found, among = {}, set(blocks)
     for i in (i for i, number in enumerate(numbers) if number in among):
         values, patterns = {}, {}
         for column in KINDS[kind].columns:
