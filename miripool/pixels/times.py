@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["time_columns"]
 
 
-def time_columns(pool: Core, versions: VersionColumns, count: NDArray[np.int64]) -> dict[str, Any]:
+def time_columns(pool: Core, versions: VersionColumns, count: NDArray[np.integer[Any]]) -> dict[str, Any]:
     """Give the columns of times for rows that stand for integrations.
 
     Parameters
@@ -32,7 +32,7 @@ def time_columns(pool: Core, versions: VersionColumns, count: NDArray[np.int64])
         The versions'.
     versions : VersionColumns
         In the order of the rows.
-    count : ndarray of int64
+    count : ndarray of int
         How many rows each of them has: its integrations, or one.
 
     Returns
@@ -51,7 +51,7 @@ def time_columns(pool: Core, versions: VersionColumns, count: NDArray[np.int64])
     return made | {"time_of": np.where(is_own, "integration", np.where(moments[0] != NEVER, "exposure", ""))}
 
 
-def _of_integrations(versions: VersionColumns, count: NDArray[np.int64]) -> NDArray[np.float64]:
+def _of_integrations(versions: VersionColumns, count: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Give start, middle and end of each row, shape (3, rows); NaN where the file has no such times."""
     number = versions.integrations
     # A Rate has no integrations, and a file may have no INT_TIMES.

@@ -143,12 +143,16 @@ def read_versions(database: Database, serials: Sequence[int], x: int, y: int) ->
     """
     question = database.written(_READ, serials=array_text(serials), x=x, y=y)
     fields = Fields(database.copied(*question))
-    numbers = fields.numbers(*_NUMBERS.values())
+    found, versions, started, created, sets, blocks, slots, nints, timed, middle, ended = fields.numbers(
+        *_NUMBERS.values()
+    )
     times, lengths = flat_arrays(fields.contents())
     texts = [str(sent, "utf-8").split("/", 2) for sent in fields.last()]
     kinds, names, detectors = map(_texts, zip(*texts, strict=True) if texts else [()] * 3)
-    first = np.cumsum(lengths) - lengths
-    return VersionColumns(*numbers, first, lengths // 3, times, kinds, names, detectors)
+    return VersionColumns(
+        found, versions, started, created, sets, blocks, slots, nints, timed, middle, ended,
+        np.cumsum(lengths) - lengths, lengths // 3, times, kinds, names, detectors,
+    )  # fmt: skip
 
 
 def _texts(values: Sequence[str]) -> NDArray[np.str_]:
