@@ -22,7 +22,7 @@ from miripool import PixelQuery, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import IncompleteAnswer, InvalidInput, QueryError
 from miripool.model.keywords import dictionary
 from miripool.model.kinds import pixel_axes, pixel_kinds
-from miripool.pixels.pixel import flag_names
+from miripool.pixels.flags import flag_names
 from miripool.pool.core import core_of
 from miripool.query.parser import parse
 from miripool.query.pixelwhere import FLAGS, PixelTest, parse_pixels
@@ -458,9 +458,9 @@ def test_flags_by_their_names(filled: Pool, simulated: Path) -> None:
 
 @pytest.mark.slow
 def test_too_many_pixels_for_a_table(filled: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import miripool.pixels.pixel
+    import miripool.pixels.matching
 
-    monkeypatch.setattr(miripool.pixels.pixel, "_MOST_ROWS", 1000)
+    monkeypatch.setattr(miripool.pixels.matching, "_MOST_ROWS", 1000)
     with pytest.raises(InvalidInput, match=r"a table of 4,608 pixels; .*chunks\(\)"):
         filled.pixels(Rate).to_table()
     assert len(filled.pixels(Rate).to_table(limit=10)) == 10

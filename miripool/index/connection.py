@@ -8,13 +8,14 @@ import sys
 import urllib.parse
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 
 from ..errors import InvalidInput
 from ..model.canonical import digest_bytes
 from ..server.libpq import SECRETS, is_embedded
+from .copiedrows import copy_rows
 from .copysource import CopySource, Watched
 from .driver import cancel
 from .interrupt import in_use, interrupted
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PLACEHOLDER", "CopySource", "Database", "describe_url", "lock_key", "quote", "schema_name"]
 
+_T = TypeVar("_T")
 _OLDEST = (
     "SELECT format('%%s of %%s, process %%s, %%s since %%s', coalesce(nullif(application_name, ''), 'a session'), "
     "usename, pid, state, to_char(xact_start, 'HH24:MI:SS')) FROM pg_stat_activity "
@@ -347,16 +349,36 @@ class Database:
         psycopg2.Error
             As the server has it.
         """
+        return self._lent(lambda driver: _rows(driver, question, values))
+
+    def copied(self, question: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[bytes]:
+        """Ask as `ask` does, by COPY in binary form: less work than text for the server, and for the client.
+
+        Parameters
+        ----------
+        question, values : object
+            As for `ask`; a SELECT.
+
+        Returns
+        -------
+        list of bytes
+            A row each, for `miripool.index.pixels.fields`.
+        """
+        with self.translating():
+            return self._lent(lambda driver: copy_rows(driver, question, values))
+
+    def _lent(self, work: Callable[[Any], _T]) -> _T:
+        """Have something done on a connection of psycopg2 on which each statement is a transaction of its own."""
         self._line.users.add(self)
         if self._line.is_direct:
             with self._line.lent() as plain:
-                return _rows(plain, question, values)
+                return work(plain)
         lent = self._connectable.raw_connection()
         try:
             driver: Any = lent.dbapi_connection
             with in_use(partial(cancel, driver), lent.invalidate):
                 driver.autocommit = True
-                rows = _rows(driver, question, values)
+                done = work(driver)
                 driver.autocommit = False
         except BaseException as error:
             if lent.is_valid:
@@ -364,7 +386,7 @@ class Database:
             raise
         finally:
             lent.close()
-        return rows
+        return done
 
     def prepared(self, name: str, /, **values: Any) -> tuple[str, dict[str, Any]]:
         """Give a statement of `miripool.index.statements` as it goes to the server, for `ask` and `fetch`.

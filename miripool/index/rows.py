@@ -44,7 +44,7 @@ def array_text(serials: Sequence[int]) -> str:
     str
         In braces.
     """
-    return "{" + ",".join(str(int(serial)) for serial in serials) + "}"
+    return "{" + ",".join(map(str, map(int, serials))) + "}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ..index import pixels as rows
 from ..index.pixelset import pixel_set_of
 from ..model.names import Urn
 from ..model.statistics import agree
-from ..pixels.pixel import first_disagreement
+from ..pixels.data import first_disagreement
 from ..pool.core import core_of
 from ..store.arrays.digest import LARGE_BYTES
 from ..store.journal import purged_serials

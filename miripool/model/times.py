@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["refuse_naive", "time_column"]
+__all__ = ["NEVER", "moments_columns", "refuse_naive", "time_column"]
+
+NEVER: Final = -(1 << 63)
+"""No moment, where moments are counted in microseconds: PostgreSQL's -infinity."""
 
 _DAY = 86_400
+_2000 = date(2000, 1, 1).toordinal()
 _MJD = date(1858, 11, 17).toordinal()
 _BEFORE = 1_721_424.5
 """Julian date of the midnight before `date.fromordinal(1)`, less one day."""
@@ -46,9 +50,6 @@ def time_column(
 ) -> Any:
     """Make a column of times.
 
-    They are made of two Julian dates each, in one step for all: from datetimes or datetime64, astropy takes 100 times
-    as long.
-
     Parameters
     ----------
     values : sequence of datetime or None
@@ -63,30 +64,63 @@ def time_column(
     astropy.time.Time
         UTC, to the microsecond, shown in ISO form; masked where a value is None.
     """
-    from astropy.time import Time
-
     utc = [None if value is None else value.astimezone(UTC) for value in values]
-    days = np.asarray([0 if v is None else v.toordinal() for v in utc], np.int64)
-    micro = np.asarray(
-        [0 if v is None else ((v.hour * 60 + v.minute) * 60 + v.second) * 1_000_000 + v.microsecond for v in utc],
+    moments = np.asarray(
+        [
+            NEVER
+            if v is None
+            else (((v.toordinal() - _2000) * 24 + v.hour) * 60 + v.minute) * 60_000_000
+            + v.second * 1_000_000
+            + v.microsecond
+            for v in utc
+        ],
         np.int64,
     )
-    mask = np.asarray([v is None for v in utc], bool)
-    days[mask] = date(2000, 1, 1).toordinal()
-    lengths = _DAY + np.isin(days, _long_days())
     if count is not None:
-        days, micro, mask, lengths = (np.repeat(a, count) for a in (days, micro, mask, lengths))
+        moments = np.repeat(moments, count)
+    (made,) = moments_columns(moments[np.newaxis], instead=None if instead is None else instead[np.newaxis])
+    return made
+
+
+def moments_columns(moments: NDArray[np.int64], *, instead: NDArray[np.float64] | None = None) -> list[Any]:
+    """Make columns of times that are counted.
+
+    They are made of two Julian dates each, in one step for all: from datetimes or datetime64, astropy takes 100 times
+    as long.
+
+    Parameters
+    ----------
+    moments : ndarray of int64, shape (columns, n)
+        Microseconds since 2000, UTC, as PostgreSQL counts them: a day has 86,400 seconds. `NEVER` is no time.
+    instead : ndarray of float64, shape (columns, n), keyword-only, optional
+        As for `time_column`.
+
+    Returns
+    -------
+    list of astropy.time.Time
+        As from `time_column`.
+    """
+    from astropy.time import Time
+
+    own = np.zeros(moments.shape, bool) if instead is None else np.isfinite(instead)
+    counted = ~own & (moments != NEVER)
+    day, over = np.full(moments.shape, float(_2000)), np.zeros(moments.shape)
     if instead is not None:
         # Days of today's MJD are 0.6 microseconds apart in float64, so this gives back the microsecond that was meant.
-        own = np.isfinite(instead)
-        whole = np.floor(instead[own])
-        days[own], micro[own] = whole + _MJD, np.rint((instead[own] - whole) * (_DAY * 1e6))
-        mask, lengths = mask & ~own, np.where(own, _DAY, lengths)
-    # The second part is the part of the day that is over, also of days with a leap second (as in SOFA's dtf2d).
-    made = Time(days + _BEFORE, micro / (lengths * 1e6), format="jd", scale="utc")
-    made.format = "isot"
-    if mask.any():
-        made[mask] = np.ma.masked
+        days = np.where(own, instead, _2000 - _MJD)
+        whole = np.floor(days)
+        day, over = whole + _MJD, np.rint((days - whole) * (_DAY * 1e6)) / (_DAY * 1e6)
+    if counted.any():
+        # The second part is the part of the day that is over, also of days with a leap second (as in SOFA's dtf2d).
+        days, micro = np.divmod(moments[counted], _DAY * 1_000_000)
+        days += _2000
+        day[counted], over[counted] = days, micro / ((_DAY + np.isin(days, _long_days())) * 1e6)
+    together = Time(day + _BEFORE, over, format="jd", scale="utc")
+    together.format = "isot"
+    made = [together[i] for i in range(len(moments))]
+    for column, missing in zip(made, ~(own | counted), strict=True):
+        if missing.any():
+            column[missing] = np.ma.masked
     return made
 
 

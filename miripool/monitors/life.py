@@ -12,7 +12,7 @@ from ..errors import InvalidInput
 from ..instruments.detector import Placement
 from ..instruments.known import detector_named, pixel_id_at
 from ..model.times import time_column
-from ..pixels.pixel import whole_number
+from ..pixels.asked import whole_number
 from ..query.queries import check_detector
 from .amplifiers import amplifiers_of
 from .courses import Course, read_course

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,29 +10,29 @@ import numpy as np
 from ..errors import IncompleteAnswer, MiripoolError
 from ..index import pixels as rows
 from ..model.names import Urn
-from ..model.times import time_column
+from ..model.times import NEVER, moments_columns
 from ..model.timing import Timing, timing_of
 from ..system.warning import warn_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import NDArray
 
-    from ..index import ProductRow
+    from ..index.pixels import VersionColumns
     from ..pool.core import Core
 
 __all__ = ["time_columns"]
 
 
-def time_columns(pool: Core, versions: Sequence[ProductRow], count: Sequence[int]) -> dict[str, Any]:
+def time_columns(pool: Core, versions: VersionColumns, count: NDArray[np.integer[Any]]) -> dict[str, Any]:
     """Give the columns of times for rows that stand for integrations.
 
     Parameters
     ----------
     pool : Core
         The versions'.
-    versions : sequence of ProductRow
+    versions : VersionColumns
         In the order of the rows.
-    count : sequence of int
+    count : ndarray of int
         How many rows each of them has: its integrations, or one.
 
     Returns
@@ -40,37 +41,58 @@ def time_columns(pool: Core, versions: Sequence[ProductRow], count: Sequence[int
         ``time``, ``mid_time`` and ``end_time``: astropy Time in UTC, masked where the file has none; ``time_of``:
         ``integration``, ``exposure`` or nothing, the one whose start ``time`` is.
     """
-    known = _timings(pool, versions)
-    own = [known[v.serial].integrations for v in versions]
+    versions = _completed(pool, versions)
+    days = _of_integrations(versions, count)
+    is_own = np.isfinite(days[0])
+    days[1:, ~is_own] = np.repeat([versions.middle, versions.ended], count, axis=1)[:, ~is_own]
+    moments = np.full(days.shape, NEVER)
+    moments[0] = np.repeat(versions.started, count)
+    made = dict(zip(("time", "mid_time", "end_time"), moments_columns(moments, instead=days), strict=True))
+    return made | {"time_of": np.where(is_own, "integration", np.where(moments[0] != NEVER, "exposure", ""))}
+
+
+def _of_integrations(versions: VersionColumns, count: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Give start, middle and end of each row, shape (3, rows); NaN where the file has no such times."""
+    number = versions.integrations
     # A Rate has no integrations, and a file may have no INT_TIMES.
-    parts = [o if o.shape[1] == n else np.full((3, n), np.nan) for o, n in zip(own, count, strict=True)]
-    start, middle, end = np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
-    of_exposure = np.repeat([known[v.serial][:2] for v in versions] or np.empty((0, 2)), count, axis=0)
-    is_own = np.isfinite(start)
-    has_start = np.repeat([v.start_time is not None for v in versions], count).astype(bool)
-    nothing = [None] * len(versions)
-    return {
-        "time": time_column([v.start_time for v in versions], count, instead=start),
-        "mid_time": time_column(nothing, count, instead=np.where(is_own, middle, of_exposure[:, 0])),
-        "end_time": time_column(nothing, count, instead=np.where(is_own, end, of_exposure[:, 1])),
-        "time_of": np.where(is_own, "integration", np.where(has_start, "exposure", "")),
-    }
+    has_own = np.repeat(number == count, count)
+    step = np.repeat(number, count)[has_own]
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    first = (np.repeat(versions.first_time, count) + within)[has_own]
+    found = np.full((3, len(has_own)), np.nan)
+    found[:, has_own] = versions.times[np.stack([first, first + step, first + 2 * step])]
+    return found
 
 
-def _timings(pool: Core, versions: Sequence[ProductRow]) -> dict[int, Timing]:
-    """Give the times of versions: from the index, or from their files where this is the first time."""
+def _completed(pool: Core, versions: VersionColumns) -> VersionColumns:
+    """Add the times that the index does not have: from the files of the versions."""
+    if versions.timed.all():
+        return versions
     database = pool.catalog.database
-    known = rows.read_timings(database, [v.serial for v in versions])
     read: dict[int, Timing] = {}
-    for version in versions:
-        if version.serial in known:
-            continue
+    failed: dict[int, Timing] = {}
+    for version in pool.catalog.rows(versions.serials[~versions.timed].tolist()):
         try:
             read[version.serial] = timing_of(pool.load_version(version))
         except MiripoolError as error:
-            known[version.serial] = Timing(np.nan, np.nan, np.empty((3, 0)))
+            failed[version.serial] = Timing(np.nan, np.nan, np.empty((3, 0)))
             urn = Urn(pool.name, version.kind, version.serial)
             warn_caller(f"the times of the integrations of {urn} can't be read: {error}", IncompleteAnswer)
     if not database.read_only:
         rows.keep_timings(database, read)
-    return known | read
+    return _with_timings(versions, read | failed)
+
+
+def _with_timings(versions: VersionColumns, added: dict[int, Timing]) -> VersionColumns:
+    middle, ended = versions.middle.copy(), versions.ended.copy()
+    first, number, times = versions.first_time.copy(), versions.integrations.copy(), [versions.times]
+    length = len(versions.times)
+    for i in np.flatnonzero(~versions.timed):
+        timing = added[int(versions.serials[i])]
+        middle[i], ended[i] = timing.middle, timing.ended
+        first[i], number[i] = length, timing.integrations.shape[1]
+        times.append(timing.integrations.reshape(-1))
+        length += timing.integrations.size
+    return dataclasses.replace(
+        versions, middle=middle, ended=ended, first_time=first, integrations=number, times=np.concatenate(times)
+    )

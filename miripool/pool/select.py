@@ -162,20 +162,20 @@ def of_detector(versions: Iterable[ProductRow], detector: str) -> list[ProductRo
     return [version for version in versions if (version.detector or "").upper() == detector]
 
 
-def detectors_of(versions: Iterable[ProductRow]) -> list[str]:
+def detectors_of(names: Iterable[str]) -> list[str]:
     """List the detectors that versions name.
 
     Parameters
     ----------
-    versions : iterable of ProductRow
-        Any.
+    names : iterable of str
+        As their headers have them; empty where a header names none.
 
     Returns
     -------
     list of str
         In capitals, sorted, each once.
     """
-    return sorted({version.detector.upper() for version in versions if version.detector})
+    return sorted({name.upper() for name in names if name})
 
 
 def select(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..maintenance.verify import Report
     from ..monitors import PixelMonitor
     from ..pipeline import Recipe, Reprocessed
-    from ..pixels.pixel import Pixels
+    from ..pixels.matching import Pixels
     from ..pool.core import Core
     from ..pool.difference import Difference
     from ..pool.events import PoolChange
@@ -824,7 +824,7 @@ class Pool:
         QueryError
             If the condition can't be read, or the kind has no such column.
         """
-        from ..pixels.pixel import Pixels
+        from ..pixels.matching import Pixels
 
         options: dict[str, Any] = {"query": query, "tag": tag, "all_versions": all_versions, "detector": detector}
         return Pixels(self._core, kind, where, x=x, y=y, **options)

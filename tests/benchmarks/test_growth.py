@@ -127,3 +127,23 @@ def test_adding(pools: dict[int, Pool], exposures: Exposures, figure: Callable[.
             taken[size] += add(pool, exposures.write(number))
     found = {size: statistics.median(times) for size, times in taken.items()}
     assert tell(figure, "a file added with its pixel rows", found) <= MOST
+
+
+@pytest.mark.timeout(3600)
+def test_a_pixel_through_one_batch(pools: dict[int, Pool], exposures: Exposures, figure: Callable[..., None]) -> None:
+    """Of many exposures, ingested together; then through those of the largest pool once they are merged."""
+    home = Home(pools[max(SIZES)].path.parents[1])
+    with home.create("batch") as pool:
+        paths = [exposures.write(number)[1] for number in range(max(SIZES))]
+        assert {outcome.status for outcome in pool.ingest(paths)} == {"new"}
+        for path in paths:
+            path.unlink()
+        batch = in_turns(25, timed(lambda: pool.pixel(10, 800).history(RateInts)), warm=2)[0]
+    largest = pools[max(SIZES)]
+    pixel_rows = core_of(largest).pixel_rows
+    assert pixel_rows.optimize(pixel_rows.merges())[1] == []
+    number = len(largest.select(RateInts))
+    merged = in_turns(25, timed(lambda: largest.pixel(10, 800).history(RateInts)), warm=2)[0]
+    figure(f"one pixel's rates through {max(SIZES)} exposures ingested in one batch", batch * 1e3, "ms")
+    figure(f"one pixel's rates through {number} exposures, merged", merged * 1e3, "ms")
+    assert (batch <= 0.010, merged <= 0.010) == (True, True)

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conditions import Box
+    from .history import PixelRow, read_common, read_history
     from .load import Loading, block_of, load_together
     from .merge import Merge, merge_sets, plan_merges
-    from .read import count_pixels, count_rows, read_pixel, read_pixels, scan_pixels
+    from .read import count_pixels, count_rows, read_pixels, scan_pixels
     from .sets import SetRow, sets_of
-    from .timing import keep_timings, read_timings
+    from .timing import keep_timings
     from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
+    from .versions import VersionColumns, read_versions
 
 __all__ = [
     "Box",
     "Loading",
     "Merge",
+    "PixelRow",
     "SetRow",
+    "VersionColumns",
     "block_of",
     "count_pixels",
     "count_rows",
@@ -33,9 +37,10 @@ __all__ = [
     "missing",
     "pending",
     "plan_merges",
-    "read_pixel",
+    "read_common",
+    "read_history",
     "read_pixels",
-    "read_timings",
+    "read_versions",
     "reasons",
     "release",
     "scan_pixels",
@@ -48,7 +53,9 @@ _WHERE = {
     "Box": "conditions",
     "Loading": "load",
     "Merge": "merge",
+    "PixelRow": "history",
     "SetRow": "sets",
+    "VersionColumns": "versions",
     "block_of": "load",
     "count_pixels": "read",
     "count_rows": "read",
@@ -60,9 +67,10 @@ _WHERE = {
     "missing": "uses",
     "pending": "uses",
     "plan_merges": "merge",
-    "read_pixel": "read",
+    "read_common": "history",
+    "read_history": "history",
     "read_pixels": "read",
-    "read_timings": "timing",
+    "read_versions": "versions",
     "reasons": "uses",
     "release": "uses",
     "scan_pixels": "read",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sqlalchemy import func, select
 
 from ...instruments.detector import Placement
@@ -18,10 +20,10 @@ from .blocks import block_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from ...model.kinds import PixelColumn
     from ..connection import Database
 
 __all__ = ["BlockPlace", "SetRow", "places_of", "sets_of"]
@@ -71,6 +73,34 @@ class SetRow:
     common: NDArray[np.int16] | None
     kind: str
     digest: str
+
+    def meant_by_null(self, column: PixelColumn) -> Any:
+        """Give what NULL stands for in a pixel's row.
+
+        Parameters
+        ----------
+        column : PixelColumn
+            Of the kind.
+
+        Returns
+        -------
+        ndarray, int or None
+            Flags; None where there is no such dataset.
+        """
+        if not column.null:
+            return None
+        if column.null == "common":
+            return self.common
+        shape = (self.nints or 0, self.ngroups or 0)[: column.axes]
+        return _zeros(shape) if shape else 0
+
+
+@functools.lru_cache(maxsize=16)
+def _zeros(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Make flags of which none is set, once for all exposures of a shape."""
+    made = np.zeros(shape, np.int64)
+    made.flags.writeable = False
+    return made
 
 
 @dataclass(frozen=True, slots=True)

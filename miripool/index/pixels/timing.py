@@ -4,54 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql
 
-from ...model.timing import Timing
 from ..schema import timing
-from ..selection import GIVEN_SERIALS, array_text
-from .arrays import array_of, arrays_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sqlalchemy import Connection
 
+    from ...model.timing import Timing
     from ..connection import Database
 
-__all__ = ["insert_timings", "keep_timings", "read_timings"]
-
-
-_T = timing.c
-_READ = select(
-    *(_T.serial, _T.middle, _T.ended),
-    # One array in binary form: thousands of numbers as text take most of the time.
-    func.array_send(_T.int_started.concat(_T.int_middle).concat(_T.int_ended)),
-).where(_T.serial == func.any(GIVEN_SERIALS))
-
-
-def read_timings(database: Database, serials: Sequence[int]) -> dict[int, Timing]:
-    """Read the times of versions.
-
-    Parameters
-    ----------
-    database : Database
-        The index.
-    serials : sequence of int
-        The versions'.
-
-    Returns
-    -------
-    dict of int to Timing
-        Of those that were read from their files before.
-    """
-    found = database.ask(*database.written(_READ, serials=array_text(serials)))
-    arrays = arrays_of([row[3] for row in found]) if found else None
-    times = arrays if arrays is not None else [array_of(row[3]) for row in found]
-    return {
-        serial: Timing(middle, ended, of_integrations.reshape(3, -1))
-        for (serial, middle, ended, _), of_integrations in zip(found, times, strict=True)
-    }
+__all__ = ["insert_timings", "keep_timings"]
 
 
 def keep_timings(database: Database, timings: Mapping[int, Timing]) -> None:
