@@ -128,7 +128,7 @@ def test_the_view_lists_them_with_the_reason(own: Home, pool: Pool) -> None:
     found = missing(own)
     assert [(kind, reason) for _, kind, reason in found] == [
         ("RateInts", "dropped"),
-        ("RateInts", "its header names no place on the detector"),
+        ("RateInts", "the header names no place on the detector"),
         ("Raw", "left out when it was saved"),
     ]
     assert [pool.ref(urn).name for urn, _, _ in found] == ["dropped", "nowhere", "left out"]

@@ -22,7 +22,7 @@ from miripool.pool import batch, turns
 from miripool.pool import save as saving
 from miripool.pool.commit import Committer
 from miripool.pool.core import core_of
-from miripool.pool.ingest import ingest
+from miripool.pool.ingest import find_files, ingest
 from miripool.store.manifest import Manifest
 from miripool.system.threads import cores
 
@@ -376,3 +376,13 @@ def test_a_header_that_no_file_may_have_stops_no_exposure(pool: Pool, tmp_path: 
     assert [ref.name for ref in exposures] == ["e0", "e1", "e2"]
     assert ["READPATT" in ref.meta for ref in exposures] == [True, False, True]
     assert core_of(pool).pixel_rows.pending() == []
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    for name in ("a.fits", ".b.fits", "inner/C.FITS", ".copying/d.fits"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert find_files([tmp_path]) == [tmp_path / "a.fits", tmp_path / "inner" / "C.FITS"]
+    assert find_files([tmp_path / ".copying"]) == [tmp_path / ".copying" / "d.fits"]
+    assert find_files([tmp_path / ".b.fits"]) == [tmp_path / ".b.fits"]

@@ -516,4 +516,4 @@ def test_the_command(pool: Pool) -> None:
     done = homes.call("index", "optimize", "jpl8", "--json")
     assert '"sets": 3' in done.stdout
     assert places(pool) == [[1, 2, 3]]
-    assert "0 sets of pixel rows merged" in homes.call("index", "optimize", "jpl8").stderr
+    assert "no pixel rows to merge" in homes.call("index", "optimize", "jpl8").stderr

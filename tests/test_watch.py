@@ -194,8 +194,8 @@ def test_bad_input(pool: Pool, inbox: Path, options: dict[str, Any], error: type
 
 def test_there_must_be_a_folder(pool: Pool, inbox: Path) -> None:
     fill(inbox, "a.fits")
-    for name in ("nowhere", "in/a.fits"):
-        with pytest.raises(FileMissing, match=f"no folder .*{name}; check the name"):
+    for name, words in (("nowhere", "no folder .*nowhere"), ("in/a.fits", "a.fits is no folder")):
+        with pytest.raises(FileMissing, match=f"{words}; check the name"):
             watch(pool, inbox.parent / name, tell=pytest.fail, pause=lambda _: True)
 
 

@@ -153,6 +153,8 @@ def _pixels(
         table = found.to_table(dq_names=dq_names, limit=limit)
         chosen = _chosen_columns(table, columns)
         emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv)
+    if not len(table):
+        say("no pixel satisfies the condition")
     if len(table) == limit:
         say(f"only the first {limit} are shown; --limit N shows more, --count counts them")
 
@@ -292,8 +294,8 @@ def _make_rows(
         report(str(error))
     say(f"pixel rows of {count_versions(made)} made, {len(failures)} failed")
     if serials is None and not made and not failures:
-        again = f"miripool index pixels {shlex.quote(name)} SPEC…"
-        say(f"name versions whose pixel rows were dropped or left out with --no-pixels: {again}")
+        again = f"miripool index pixels {shlex.quote(name)}"
+        say(f"rows that were dropped, or left out with --no-pixels, are made by {again} SPEC…, all by --all-versions")
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
@@ -355,7 +357,10 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
     would = "would be merged" if dry_run else "merged"
     for _, error in failures:
         report(str(error))
-    say(f"{counted(sets, 'set')} of pixel rows {would}: {counted(len(merges), 'table')} instead of {tables}")
+    if merges or failures:
+        say(f"{counted(sets, 'set')} of pixel rows {would}: {counted(len(merges), 'table')} instead of {tables}")
+    else:
+        say("no pixel rows to merge")
     if failures:
         say(f"{counted(sum(len(merge.sets) for merge in failed), 'set')} could not be merged; their rows are as before")
         raise typer.Exit(failures[0][1].exit_code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..index import pixels as rows
 from ..pool.core import core_of
+from ..pool.pixelrows import NOWHERE
 from ..system.words import counted
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def notice_of_gaps(pool: HasCore) -> str | None:
         have = f"{counted(number, 'version')} {'has' if number == 1 else 'have'}"
         reasons = "; ".join(f"{count}: {reason}" for reason, count in missing.items())
         command = f"miripool index pixels {shlex.quote(core.name)}"
+        made = f"; `{command}` makes pending rows, `{command} --all-versions` all that can be made"
         parts.append(
             f"{have} no pixel rows ({reasons}), so ramps, correctedramps and other views of pixel values, and counts "
-            f"from them, leave these versions out. The view missing_pixel_rows lists them; `{command}` makes pending "
-            f"rows, `{command} SPEC…` rows of the versions that you name"
+            f"from them, leave these versions out. The view missing_pixel_rows lists them"
+            + ("" if set(missing) == {NOWHERE} else made)
         )
     journal = core.archive.journal
     if core.archive.storage.exists(journal.key(position.n + 1)):

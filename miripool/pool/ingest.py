@@ -93,8 +93,8 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     Parameters
     ----------
     paths : iterable of path-like
-        Files; folders, of which every FITS file is taken, sub-folders too; patterns with ``*``, ``?``, ``[…]``,
-        ``**``.
+        Files; folders, of which every FITS file is taken, sub-folders too, but nothing whose name begins with a dot;
+        patterns with ``*``, ``?``, ``[…]``, ``**``.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.name.lower().endswith(ENDINGS) and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if _is_meant(p.relative_to(path)) and p.is_file())
             inside = inside or [path / "*.fits"]
         elif glob.has_magic(str(path)) and not path.exists():
             inside = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - Path.glob wants a folder first
@@ -114,6 +114,11 @@ def find_files(paths: Iterable[str | Path]) -> list[Path]:
             inside = [path]
         found.update(dict.fromkeys(inside))
     return list(found)
+
+
+def _is_meant(path: Path) -> bool:
+    """Tell whether a folder's file is one of its FITS files, by its name: hidden ones may be unfinished copies."""
+    return path.name.lower().endswith(ENDINGS) and not any(part.startswith(".") for part in path.parts)
 
 
 def ingest(

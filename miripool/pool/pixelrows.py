@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from ..model.timing import Timing
     from ..store.archive import Archive
 
-__all__ = ["PixelRows"]
+__all__ = ["NOWHERE", "PixelRows"]
 
 _log = logging.getLogger(__name__)
 
 _LEFT_OUT = "left out when it was saved"
 _DROPPED = "dropped"
-_NOWHERE = "its header names no place on the detector"
+NOWHERE = "the header names no place on the detector"
+"""Why a version has no pixel rows and can't have any."""
 
 
 class PixelRows:
@@ -172,7 +173,7 @@ class PixelRows:
         except MiripoolError as error:
             return error
         if described is None:
-            rows.leave_out(self._database, [row.serial], _NOWHERE)
+            rows.leave_out(self._database, [row.serial], NOWHERE)
             return False
         return rows.Loading(row.serial, described, partial(self._open, row.manifest))
 

@@ -252,8 +252,8 @@ def warn_without_rows(pool: Core, missing: int, versions: int) -> None:
     have, are = ("has", "is") if missing == 1 else ("have", "are")
     warn_caller(
         f"{missing} of {counted(versions, 'version')} {have} no pixel rows and {are} left out; the view "
-        f"missing_pixel_rows says why, and `miripool index pixels {shlex.quote(pool.name)}` makes pending rows, "
-        "`… SPEC` rows that were dropped",
+        f"missing_pixel_rows says why; `miripool index pixels {shlex.quote(pool.name)}` makes pending rows, and with "
+        "--all-versions those that were dropped or left out",
         IncompleteAnswer,
     )
 

@@ -106,7 +106,9 @@ def watch(
         check_label(tag)
     place = Path(folder).expanduser().resolve()
     if not place.is_dir():
-        raise FileMissing(f"no folder {folder}; check the name")
+        raise FileMissing(
+            f"{folder} is no folder; check the name" if place.exists() else f"no folder {folder}; check the name"
+        )
     options = {"tag": tag, "jobs": jobs, "pixels": pixels, "truncate": truncate}
     return _Watch(core_of(pool), place, settle, options, tell).run(once=once, pause=pause)
 
