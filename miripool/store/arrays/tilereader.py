@@ -203,6 +203,8 @@ class TileReader:
         if choose is not None and ranges is not None:
             tiles = itertools.compress(tiles, choose(*ranges, tile_sizes(shape, chunks)))
         runs = self._in_runs(tiles, whole=True, growing=choose is not None)
+        if choose is not None:  # the first tiles often tell enough: others are not decoded meanwhile
+            yield from map(read, itertools.islice(runs, 1))
         yield from map(read, runs) if alone else map_bounded(read, runs)
 
     def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterable[Tile]:
