@@ -33,7 +33,7 @@ from miripool.errors import DiskFull, IntegrityError, NewerFormat, ReadOnly, Sto
 from miripool.model import tiles
 from miripool.model.dataset import Dataset, Scale
 from miripool.model.statistics import agree
-from miripool.store.arrays import bitshuffle, digest, hdf5file, hdf5write, openfile, tilelist
+from miripool.store.arrays import bitshuffle, hdf5file, hdf5write, openfile, tilelist
 from miripool.store.arrays import blob as blob_module
 from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
@@ -106,8 +106,8 @@ def test_what_is_read_again_has_the_digest_and_the_statistics_that_it_had(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         cut_small(patch)
-        patch.setattr(digest, "LARGE_BYTES", large)  # with small ones, tiles are cut by the blocks
-        patch.setattr(digest, "_BLOCK_BYTES", 64)
+        patch.setattr(tiles, "LARGEST_BAND", large)  # with small ones, tiles are cut by the bands
+        patch.setattr(tiles, "_BAND_BYTES", 64)
         store = BlobStore(LocalStorage(Path(folder)))
         ref, statistics = store.measure(array, flags=flags)
         store.write(ref, array)

@@ -18,11 +18,11 @@ from miripool.model import tiles
 from miripool.model.dataset import Dataset, Scale
 from miripool.model.keywords import dictionary
 from miripool.model.product import Product
-from miripool.query.counting import compare_median, count_is_enough
+from miripool.query.counting import count_is_enough, shortcut_of
 from miripool.query.evaluator import evaluate
 from miripool.query.parser import parse
 from miripool.query.tree import Compare
-from miripool.store.arrays import hdf5write, tilereader
+from miripool.store.arrays import bitshuffle, hdf5write, tilereader
 from miripool.store.arrays.blob import Blob
 from miripool.store.arrays.blobs import BlobStore
 from miripool.store.storage.local import LocalStorage
@@ -114,14 +114,23 @@ def test_the_median_as_numpy_compares_it(array: NDArray[Any], number: float, op:
 
 
 @EXAMPLES
-@given(array=arrays(), bound=NUMBERS, number=st.integers(-1, 60), op=st.sampled_from(list(OPERATORS)))
-def test_counts_as_numpy_compares_them(array: NDArray[Any], bound: float, number: int, op: str) -> None:
+@given(
+    array=arrays(),
+    side=st.sampled_from(list(OPERATORS)),
+    bound=NUMBERS,
+    number=st.integers(-1, 60) | st.sampled_from([0.5, 3.0, 6.5, 1e300]),
+    op=st.sampled_from(list(OPERATORS)),
+)
+def test_counts_as_numpy_compares_them(array: NDArray[Any], side: str, bound: float, number: float, op: str) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         cut_small(patch)
         product, _ = stored(Path(folder), array)
         values = array.astype(np.float64)
-        wanted = not np.isnan(values).all() and OPERATORS[op](int((values > bound).sum()), number)
-        assert evaluate(read(f"(p.data > {bound!r}).sum() {op} {number}"), product) is bool(wanted)
+        known = ~np.isnan(values)
+        wanted = bool(known.any() and OPERATORS[op](int(OPERATORS[side](values, bound)[known].sum()), number))
+        text = f"(p.data {side} {bound!r}).sum() {op} {number!r}"
+        assert evaluate(read(text), product) is wanted
+        assert evaluate(read(f"not ({text})"), product) is (bool(known.any()) and not wanted)
 
 
 @pytest.mark.usefixtures("small")
@@ -133,7 +142,9 @@ def test_counts_as_numpy_compares_them(array: NDArray[Any], bound: float, number
         ("p.data.median() > 497", True, 200),  # two rows hold numbers of both sides
         ("p.data.median() < 499", False, 200),
         ("(p.data > 5).sum() > 3", True, 0),
-        ("(p.data > 990).sum() > 100", False, 40),
+        ("(p.data > 990).sum() > 100", False, 0),
+        ("(p.data > 990).sum() >= 9", True, 40),
+        ("(p.data <= 990).sum() < 900", False, 0),
     ],
 )
 def test_little_is_read(tmp_path: Path, text: str, answer: bool, most: int) -> None:
@@ -149,8 +160,28 @@ def test_reading_ends_when_the_rest_cannot_change_the_answer(tmp_path: Path, mon
     product, source = stored(tmp_path, noise)
     assert evaluate(read("p.data.median() > 0"), product)
     assert source.read < 0.8 * noise.size
+    source.read = 0
     assert evaluate(read("(p.data > 100).sum() > 10"), product)
+    assert source.read <= 64  # the first run has as many
+    source.read = 0
+    assert not evaluate(read("(p.data < -100).sum() > 1000"), product)
     assert source.read < 0.9 * noise.size
+
+
+@pytest.mark.usefixtures("small")
+def test_no_tile_is_decoded_ahead_of_the_first_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tilereader, "_RUN_BYTES", 256)
+    decoded: list[int] = []
+    decode = bitshuffle.decompress
+
+    def count(heads: bytes, coded: Any, ends: Any, chunks: Any) -> None:
+        decoded.append(len(ends))
+        decode(heads, coded, ends, chunks)
+
+    product, _ = stored(tmp_path, np.random.default_rng(1).normal(10, 100, (50, 40)).astype("f4"))
+    monkeypatch.setattr(bitshuffle, "decompress", count)
+    assert evaluate(read("(p.data > 0).sum() > 3"), product)
+    assert len(decoded) == 1
 
 
 @pytest.mark.usefixtures("small")
@@ -164,8 +195,12 @@ def test_what_counting_does_not_tell() -> None:
     in_memory = Dataset("SCI", np.arange(5.0))
     node = read("p.data.median() > 1")
     assert isinstance(node, Compare)
-    assert compare_median(node, in_memory) is None
+    for text in ("p.data.median() > 1", "(p.data > 1).sum() < 1"):
+        shortcut = shortcut_of(read(text))
+        assert shortcut is not None
+        assert shortcut(read(text), in_memory) is None
     assert count_is_enough(node) is None
+    assert shortcut_of(read("(p.data > 1).mean() > 0.5")) is None
     for text in ("(p.data > 1).sum() != 5", "(p.data > 1).mean() > 0.5", "p.data.sum() > 5"):
         assert count_is_enough(read(text)) is None
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from miripool.model import tiles as module
-from miripool.model.tiles import Tile, basic_index, grid, put_tiles, slabs, tile_at, tile_shape
+from miripool.model.tiles import Tile, bands, basic_index, grid, put_tiles, slabs, tile_at, tile_shape, tiles_at
 
 EXAMPLES = settings(deadline=None, max_examples=200)
 
@@ -101,6 +101,45 @@ def test_tiles_cover_each_element_once_and_are_numbered_in_order(case: tuple[Any
         assert tile.start == tuple(s.start for s in tile.inside)
         covered[tile.inside] += 1
     assert (covered == 1).all()
+
+
+@EXAMPLES
+@given(shape_and_chunks(), st.data(), st.sampled_from([1, 16, 1000]))
+def test_tiles_of_a_part_of_the_grid(case: tuple[Any, Any], data: st.DataObject, worth: int) -> None:
+    shape, chunks = case
+    ends = [sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n)))) for n in grid(shape, chunks)]
+    ranges = [range(*pair) for pair in ends]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_WORTH_ALL", worth)
+        found = list(tiles_at(ranges, shape, chunks))
+    assert found == [tile_at(index, shape, chunks) for index in itertools.product(*ranges)]
+
+
+@EXAMPLES
+@given(shape_and_chunks(), st.sampled_from([1, 8, 64, 200, 1 << 23]), st.sampled_from([1, 64, 500, 1 << 28]))
+def test_bands_are_all_elements_in_order(case: tuple[Any, Any], size: int, largest: int) -> None:
+    shape, chunks = case
+    array = counting(shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BAND_BYTES", size)
+        patch.setattr(module, "LARGEST_BAND", largest)
+        boxes = [tuple(slice(s, s + n) for s, n in zip(*band, strict=True)) for band in bands(shape, chunks, 8)]
+    assert [i for box in boxes for i in array[box].ravel()] == list(range(array.size))
+    for box in boxes:
+        assert array[box].nbytes <= max(largest, 8 * math.prod(shape[1:]))
+        if largest >= array.nbytes:  # then they are whole tiles
+            assert all(
+                s.start % c == 0 and (s.stop % c == 0 or s.stop == n)
+                for s, c, n in zip(box, chunks, shape, strict=True)
+            )
+
+
+@pytest.mark.parametrize(
+    ("shape", "itemsize", "count"),
+    [((5, 20, 1024, 1032), 4, 5), ((5, 1024, 1032), 4, 1), ((4096, 4096), 4, 8), ((), 4, 1), ((0, 3), 4, 0)],
+)
+def test_bands_of_arrays(shape: tuple[int, ...], itemsize: int, count: int) -> None:
+    assert len(list(bands(shape, tile_shape(shape, itemsize), itemsize))) == count
 
 
 class Reads:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..store.manifest import Manifest
     from .connection import Database
 
-__all__ = ["ANALYZED", "take_in", "take_in_and_write"]
+__all__ = ["ANALYZED", "play", "take_in", "take_in_and_write"]
 
 _BATCH_SAVES = 1000
 _BATCH_ENTRIES = 5000
@@ -90,6 +90,38 @@ def take_in(
         if work.analyze:
             _analyze(database)
     return work.taken
+
+
+def play(
+    database: Database,
+    connection: Connection,
+    entries: Iterable[Entry],
+    manifest: Callable[[str], Manifest],
+) -> None:
+    """Fill a new index that nobody will ask questions of, within the transaction that has made it.
+
+    Parameters
+    ----------
+    database : Database
+        The index. It loses its indexes on keywords' values: to keep them takes half of the time.
+    connection : sqlalchemy.Connection
+        In the transaction.
+    entries : iterable of Entry
+        From the first on.
+    manifest : callable
+        Gives the manifest of a digest.
+
+    Raises
+    ------
+    IntegrityError
+        As by `take_in`.
+    """
+    _drop_indexes(database, connection)
+    try:
+        for batch in _batches(entries):
+            take(database, connection, batch, manifest)
+    except BrokenEntry as broken:
+        raise broken.cause from None
 
 
 class _Lost(Exception):
@@ -240,7 +272,7 @@ class _Work:
                 if self.lock(connection)["applied"] >= 0:
                     return False
                 with brief(connection, deadline=math.inf):
-                    make_indexes = self._drop_indexes(connection)
+                    make_indexes = _drop_indexes(self._database, connection)
                 try:
                     saves = 0
                     for batch in itertools.chain([first], batches):
@@ -260,14 +292,6 @@ class _Work:
             raise failure
         return True
 
-    def _drop_indexes(self, connection: Connection) -> str:
-        """Drop the indexes on keywords' values; give the script that makes them again."""
-        table = self._database.table(keyword.name)
-        found = connection.execute(_VALUE_INDEXES, {"table": table}).all()
-        # Truncated in this transaction, the table need not be logged (with wal_level=minimal).
-        self._database.run(connection, "; ".join([f"TRUNCATE {table}", *(drop for drop, _ in found)]))
-        return "; ".join(["SET LOCAL maintenance_work_mem = '256MB'", *(make for _, make in found)])
-
     def _take_nested(self, connection: Connection, batch: Sequence[Entry]) -> None:
         try:
             with connection.begin_nested():
@@ -277,6 +301,15 @@ class _Work:
                 self._note(take(self._database, connection, batch[: broken.position], self._manifest), broken.position)
             raise broken.cause from None
         self._note(taken, len(batch))
+
+
+def _drop_indexes(database: Database, connection: Connection) -> str:
+    """Drop the indexes on keywords' values; give the script that makes them again."""
+    table = database.table(keyword.name)
+    found = connection.execute(_VALUE_INDEXES, {"table": table}).all()
+    # Truncated in this transaction, the table need not be logged (with wal_level=minimal).
+    database.run(connection, "; ".join([f"TRUNCATE {table}", *(drop for drop, _ in found)]))
+    return "; ".join(["SET LOCAL maintenance_work_mem = '256MB'", *(make for _, make in found)])
 
 
 def _analyze(database: Database) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Migration", "find_owner", "migrations", "prepare"]
+__all__ = ["Migration", "find_owner", "make", "migrations", "prepare"]
 
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -129,6 +129,47 @@ def prepare(
         pass
 
 
+def make(
+    database: Database,
+    connection: Connection,
+    pool_id: str,
+    *,
+    first_serial: int = 0,
+    steps: Sequence[Migration] | None = None,
+) -> None:
+    """Make a new schema, within a transaction.
+
+    Parameters
+    ----------
+    database : Database
+        The schema; there is none of that name, or it is empty.
+    connection : sqlalchemy.Connection
+        In the transaction.
+    pool_id : str
+        The pool that it will belong to.
+    first_serial : int, keyword-only
+        The first serial that the pool will use.
+    steps : sequence of Migration, keyword-only, optional
+        Instead of those that are shipped.
+
+    Raises
+    ------
+    Conflict
+        If the schema holds something else.
+    """
+    from sqlalchemy import insert
+
+    from .schema import state
+
+    first, *others = migrations() if steps is None else steps
+    _make_schema(database, connection)
+    database.run(connection, first.script)
+    latest = others[-1].number if others else first.number
+    connection.execute(insert(state).values(_new_state(pool_id, latest, first_serial)))
+    for migration in others:
+        database.run(connection, migration.script)
+
+
 def find_owner(url: str, schema: str) -> str | None:
     """Tell whose index a schema is.
 
@@ -190,7 +231,7 @@ def _check(database: Database, stamp: _Stamp, pool_id: str, latest: int) -> None
 
 def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[Migration], deadline: float) -> bool:
     """Make a new schema, or run the next migration of an older one; tell whether none is missing then."""
-    from sqlalchemy import func, insert, select, update
+    from sqlalchemy import func, select, update
 
     from .locks import brief
     from .schema import state
@@ -200,11 +241,7 @@ def _step(database: Database, pool_id: str, first_serial: int, steps: Sequence[M
         connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"schema {database.schema}"))))
         stamp = _read_stamp(connection) if _has_state(database, connection) else None
         if stamp is None:
-            _make_schema(database, connection)
-            database.run(connection, steps[0].script)
-            connection.execute(insert(state).values(_new_state(pool_id, latest, first_serial)))
-            for migration in steps[1:]:
-                database.run(connection, migration.script)
+            make(database, connection, pool_id, first_serial=first_serial, steps=steps)
             return True
         _check(database, stamp, pool_id, latest)
         for migration in steps:

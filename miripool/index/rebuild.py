@@ -14,7 +14,6 @@ from ..errors import Conflict, MiripoolError
 from . import apply, migrate
 from .connection import lock_key, quote
 from .discard import drop_left_over, drop_now, mark_unfinished, set_aside
-from .intake import BrokenEntry, take
 from .locks import brief, retrying
 from .reader import grant_reader, is_granted
 from .schema import (
@@ -94,41 +93,40 @@ def compare_with(
     ReadOnly
         If this user can't make tables.
     """
-    with _scratch(database, f"miripool new {secrets.token_hex(6)}") as scratch:
-        migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
-        mark_unfinished(scratch)
-        taken, _ = _position(database)
-        apply.take_in(scratch, pool_id, _until(taken, since(-1, None)), manifest, alone=True)
-        while (compared := _compare_at_once(database, scratch, since, manifest)) is None:
-            pass  # a new index has taken the place of the one that was looked at
+    with database.immediately() as keeper:
+        drop_left_over(database, keeper, but=None)
+    while (compared := _compare_at_once(database, pool_id, first_serial, since, manifest)) is None:
+        pass  # a new index has taken the place of the one that was looked at
     return compared
 
 
 def _compare_at_once(
     database: Database,
-    scratch: Database,
+    pool_id: str,
+    first_serial: int,
     since: Callable[[int, str | None], Iterable[Entry]],
     manifest: Callable[[str], Manifest],
 ) -> tuple[int, list[tuple[str, str]]] | None:
-    """Compare the tables as they are at one moment; None where the index was replaced meanwhile."""
-    n, digest = _position(scratch)
-    with scratch.write() as connection:
+    """Compare the tables as they are at one moment; None where the index was replaced meanwhile.
+
+    All of it is one transaction, which is rolled back: the new index is never on the disk, nothing has to be dropped,
+    and a process that is killed leaves nothing.
+    """
+    scratch = database.beside(f"miripool new {secrets.token_hex(6)}")
+    with contextlib.closing(scratch), scratch.read() as connection:
         # What others write from here on is not seen, what this transaction writes to the other schema is.
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         before = connection.execute(_SCHEMA, {"schema": database.schema}).scalar()
         index = f"{quote(database.schema)}.{quote(state.name)}".replace("%", "%%")
         (taken,) = connection.exec_driver_sql(f"SELECT applied FROM {index}").one()
-        try:
-            take(scratch, connection, list(_until(taken, since(n, digest))), manifest)
-        except BrokenEntry as broken:
-            raise broken.cause from None
+        migrate.make(scratch, connection, pool_id, first_serial=first_serial)
+        objects = _compare_objects(connection, database, scratch)
+        apply.play(scratch, connection, _until(taken, since(-1, None)), manifest)
         found = [(table.name, _compare(connection, database, scratch, table)) for table in _TABLES]
-        found.append(("schema", _compare_objects(connection, database, scratch)))
     # By a transaction of its own, which sees what was renamed.
-    with scratch.read() as connection:
-        if connection.execute(_SCHEMA, {"schema": database.schema}).scalar() != before:
-            return None
-    return taken, [(name, problem) for name, problem in found if problem is not None]
+    if identify(database) != before:
+        return None
+    return taken, [(name, problem) for name, problem in (*found, ("schema", objects)) if problem is not None]
 
 
 def _until(n: int, entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -182,7 +180,7 @@ def renew(
     -----
     If a call was killed, the next one continues its work, unless the folder is in another state by then.
     """
-    with _scratch(database, f"miripool reindex {pool_id}", resume=True) as scratch:
+    with _scratch(database, f"miripool reindex {pool_id}") as scratch:
         _begin_or_resume(scratch, pool_id, first_serial, has)
         apply.take_in(scratch, pool_id, since(*_position(scratch)), manifest, progress, alone=True)
         with database.read() as connection:
@@ -217,14 +215,14 @@ def _swap(
 
 
 @contextlib.contextmanager
-def _scratch(database: Database, name: str, *, resume: bool = False) -> Iterator[Database]:
+def _scratch(database: Database, name: str) -> Iterator[Database]:
     """Give a schema to build an index in, gone afterwards unless it has got another name.
 
     A process that builds an index holds a lock on the name of its schema; a schema without a lock was left by a killed
     process.
     """
     with database.immediately() as keeper:
-        drop_left_over(database, keeper, but=name if resume else None)
+        drop_left_over(database, keeper, but=name)
         keeper.execute(select(func.pg_advisory_lock(lock_key(name))))
         scratch = database.beside(name)
         try:

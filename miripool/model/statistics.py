@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,7 @@ def _sums(part: NDArray[Any], mean: float = 0.0) -> tuple[float, float]:
     and `np.dot` of long ones starts BLAS's threads below ours. Of integers up to 16 bits both sums are exact.
     """
     dtype, length = (np.float32, _SHORT) if part.itemsize == 1 and not mean else (np.float64, _LONG)
-    ones = np.ones((length, 1), dtype)
+    ones = _ones(length, dtype)
     total = squares = 0.0
     for start in range(0, part.size, _AT_ONCE):
         piece = part[start : start + _AT_ONCE]
@@ -145,6 +146,11 @@ def _sums(part: NDArray[Any], mean: float = 0.0) -> tuple[float, float]:
         total += float(np.matmul(rows, ones).sum(dtype=np.float64) + rest.sum(dtype=np.float64))
         squares += float(np.matmul(rows, rows.transpose(0, 2, 1)).sum(dtype=np.float64) + np.dot(rest, rest))
     return total, squares
+
+
+@functools.cache
+def _ones(length: int, dtype: type[np.float32 | np.float64]) -> NDArray[Any]:
+    return np.ones((length, 1), dtype)
 
 
 def _to_json(value: float | None) -> float | str | None:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "LARGEST_BAND",
     "Slab",
     "Tile",
     "all_tiles",
+    "bands",
     "basic_index",
     "grid",
     "put_tiles",
@@ -26,6 +28,7 @@ __all__ = [
     "tile_at",
     "tile_shape",
     "tile_sizes",
+    "tiles_at",
 ]
 
 _TILE_BYTES = 1 << 18
@@ -41,6 +44,12 @@ _FLAT = (4, 8)
 
 _SLAB_BYTES = 1 << 22
 """Bytes of an array that one thread reads at a time: memory that is used again; larger ones cost page faults."""
+
+_BAND_BYTES = 1 << 23
+"""Bytes of a band, about, where that is some whole tiles."""
+
+LARGEST_BAND = 1 << 28
+"""Bytes of a band at most, unless one step along its axis has more: an integration of 60 FULL groups as floats."""
 
 _KEPT_TILES = 1 << 12
 """Tiles of an array, a gigabyte, up to which they and its slabs are remembered for the next of the same shape."""
@@ -94,6 +103,10 @@ def _lengths(most: int) -> Iterator[int]:
 def _even(length: int, most: int) -> int:
     """Divide an axis into equal steps of at most `most`, the last perhaps a little shorter."""
     return max(1, math.ceil(length / max(1, math.ceil(length / most))))
+
+
+_WORTH_ALL = 16
+"""Part of an array's tiles, its inverse, that are worth having all of them: those may be there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +209,29 @@ def _every_tile(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[Til
     return (tile_at(index, shape, chunks) for index in np.ndindex(grid(shape, chunks)))
 
 
+def tiles_at(ranges: Sequence[range], shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterable[Tile]:
+    """Give some tiles.
+
+    Parameters
+    ----------
+    ranges : sequence of range
+        Their places in the grid, along each axis.
+    shape, chunks : tuple of int
+        Of the array and of a tile.
+
+    Returns
+    -------
+    iterable of Tile
+        In the order of their numbers.
+    """
+    steps = grid(shape, chunks)
+    if _are_few(shape, chunks) and math.prod(map(len, ranges)) * _WORTH_ALL >= math.prod(steps):
+        every = _kept_tiles(shape, chunks)
+        numbers = np.arange(len(every)).reshape(steps)[tuple(slice(r.start, r.stop) for r in ranges)]
+        return map(every.__getitem__, numbers.ravel().tolist())
+    return (tile_at(index, shape, chunks) for index in itertools.product(*ranges))
+
+
 @dataclass(frozen=True, slots=True)
 class Slab:
     """Some tiles that lie side by side, to be read together: whole along the last axis."""
@@ -272,6 +308,45 @@ def _cut_axis(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int, sl
     while axis and 2 * math.prod(chunks[:axis]) * math.prod(shape[axis:]) * itemsize <= slab_bytes:
         axis -= 1
     return axis
+
+
+def bands(
+    shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Cut an array into boxes that follow on each other in C order: of whole tiles, unless these are too large.
+
+    Parameters
+    ----------
+    shape, chunks : tuple of int
+        Of the array and of a tile.
+    itemsize : int
+        Bytes per element.
+
+    Yields
+    ------
+    starts, lengths : tuple of int
+        A box.
+    """
+    if 0 not in shape:
+        yield from _bands_of((), shape, chunks, itemsize)
+
+
+def _bands_of(
+    prefix: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Cut what lies behind some places of the first axes."""
+    if not shape:
+        yield prefix, (1,) * len(prefix)
+        return
+    below = math.prod(shape[1:]) * itemsize
+    if below > (_BAND_BYTES if chunks[0] == 1 else LARGEST_BAND):
+        for i in range(shape[0]):
+            yield from _bands_of((*prefix, i), shape[1:], chunks[1:], itemsize)
+        return
+    step = min(chunks[0] * max(1, _BAND_BYTES // (below * chunks[0])), max(1, LARGEST_BAND // below))
+    for start in range(0, shape[0], step):
+        lengths = (*(1 for _ in prefix), min(step, shape[0] - start), *shape[1:])
+        yield (*prefix, start, *(0 for _ in shape[1:])), lengths
 
 
 def put_tiles(parts: NDArray[Any], tiles: Sequence[Tile], target: NDArray[Any], starts: tuple[int, ...]) -> None:

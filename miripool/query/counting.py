@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["compare_median", "compare_sum", "count_is_enough", "is_whole"]
+__all__ = ["count_is_enough", "shortcut_of"]
 
 _EXACT = 2**53
 """Numbers up to which a float64 is an integer of its own."""
@@ -61,27 +61,39 @@ def count_is_enough(node: Compare) -> Callable[[int], bool] | None:
     return lambda count: count > number
 
 
-def compare_median(node: Compare, dataset: Any) -> bool | None:
-    """Hold the median of a whole array against a number, as `Reduce` and `Compare` would.
+def shortcut_of(node: Compare) -> Callable[[Compare, Any], bool | None] | None:
+    """Find a way to answer a comparison without all elements.
 
     Parameters
     ----------
     node : Compare
-        Its left side is the median of `dataset`.
-    dataset : Dataset
-        Of numbers.
+        Any comparison.
 
     Returns
     -------
-    bool or None
-        None where counting does not tell: of equality, of the numbers beside the middle of an even number of elements
-        if they lie on both sides, and of arrays that are not stored.
+    callable or None
+        Is given the comparison and the one dataset in it; answers as `Reduce` and `Compare` would, or None where it
+        can't tell. None where there is no such way.
     """
-    number, stored = _number_in(node.right), getattr(dataset.source, "pieces", None) is not None
-    statistics = dataset.statistics if stored else None  # they would be taken of an array in memory
-    if number is None or node.op not in _BEYOND or statistics is None:
+    left = node.left
+    if not isinstance(left, Reduce) or left.axis is not None:
         return None
-    if dataset.dtype.kind not in "iuf" or (dataset.dtype.kind != "f" and dataset.dtype.itemsize > 4):
+    operand = left.operand
+    if isinstance(operand, WholeArray):
+        return {"median": _compare_median, "sum": _compare_sum}.get(left.function)
+    if left.function == "sum" and isinstance(operand, Compare) and isinstance(operand.left, WholeArray):
+        return _compare_count
+    return None
+
+
+def _compare_median(node: Compare, dataset: Any) -> bool | None:
+    """Hold the median of a whole array against a number.
+
+    Counting does not tell of equality, nor of the numbers beside the middle of an even number of elements if they lie
+    on both sides.
+    """
+    number, statistics = _number_in(node.right), _stored_statistics(dataset)
+    if number is None or node.op not in _BEYOND or statistics is None:
         return None
     numbers = statistics.n - statistics.n_nan
     if numbers == 0 or not max(abs(statistics.min), abs(statistics.max)) < _MOST:
@@ -93,25 +105,39 @@ def compare_median(node: Compare, dataset: Any) -> bool | None:
     return found if found is None or _BEYOND[node.op] else not found
 
 
+def _compare_count(node: Compare, dataset: Any) -> bool | None:
+    """Hold the number of elements on one side of a number against another number."""
+    condition: Any = node.left.operand  # type: ignore[attr-defined]
+    most, number, statistics = _number_in(node.right), _number_in(condition.right), _stored_statistics(dataset)
+    if most is None or number is None or statistics is None:
+        return None
+    if node.op not in _BEYOND or condition.op not in _BEYOND or statistics.n == statistics.n_nan:
+        return None
+    needed = math.floor(most) + 1 if node.op in (">", "<=") else math.ceil(most)
+    if not _BEYOND[condition.op]:  # so many are on this side as are not beyond
+        needed = statistics.n - statistics.n_nan + 1 - needed
+    strict = condition.op in (">", "<=")
+    found = _Beyond(strict, _as_element(number, dataset.dtype, strict=strict), needed, needed).decide(
+        dataset, statistics
+    )
+    return found if found is None or _BEYOND[condition.op] == _BEYOND[node.op] else not found
+
+
+def _stored_statistics(dataset: Any) -> Any:
+    """Give the statistics of a stored array whose elements can be counted; of others they would have to be taken."""
+    if getattr(dataset.source, "pieces", None) is None:
+        return None
+    if dataset.dtype.kind not in "iuf" or (dataset.dtype.kind != "f" and dataset.dtype.itemsize > 4):
+        return None
+    return dataset.statistics
+
+
 _BEYOND = {">": True, ">=": True, "<": False, "<=": False}
 """Whether the comparison says that the median lies beyond the number, or that it does not."""
 
 
-def compare_sum(node: Compare, dataset: Any) -> bool | None:
-    """Hold the sum of a whole array against a number, as `Reduce` and `Compare` would, by its mean.
-
-    Parameters
-    ----------
-    node : Compare
-        Its left side is the sum of `dataset`.
-    dataset : Dataset
-        Of numbers.
-
-    Returns
-    -------
-    bool or None
-        None where the mean does not tell: of sums that are nearly the number, and of arrays that are not stored.
-    """
+def _compare_sum(node: Compare, dataset: Any) -> bool | None:
+    """Hold the sum of a whole array against a number, by its mean, which does not tell if they are nearly the same."""
     number, stored = _number_in(node.right), getattr(dataset.source, "pieces", None) is not None
     known = dataset.statistics if stored else None  # they would be taken of an array in memory
     if number is None or known is None or known.mean is None or not max(abs(known.min), abs(known.max)) < _MOST:
@@ -121,27 +147,6 @@ def compare_sum(node: Compare, dataset: Any) -> bool | None:
     if not abs(total - number) > _SUM_ROUNDING * reach:
         return None
     return bool(OPERATORS[node.op](total, number))
-
-
-def is_whole(function: str, node: Compare) -> bool:
-    """Tell whether a comparison is one of a reduction of a whole array.
-
-    Parameters
-    ----------
-    function : str
-        ``median`` or ``sum``.
-    node : Compare
-        Any.
-
-    Returns
-    -------
-    bool
-        True if its left side is that.
-    """
-    left = node.left
-    if not isinstance(left, Reduce) or left.function != function or left.axis is not None:
-        return False
-    return isinstance(left.operand, WholeArray)
 
 
 def _number_in(node: Any) -> float | int | None:
@@ -187,10 +192,10 @@ class _Beyond:
         readers = dataset.pieces(lambda *known: self._choose(statistics.n_nan, *known), lend=True)
         with contextlib.closing(readers):
             for elements in readers:
-                if (answer := self._answer()) is not None:
-                    return answer
                 self.counted += int(np.count_nonzero(self._is_beyond(elements)))
                 self.left -= elements.size
+                if self._answer() is not None:
+                    break
         return self._answer()
 
     def _is_beyond(self, elements: NDArray[Any]) -> Any:

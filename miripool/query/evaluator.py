@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import MiripoolError, NotFound, QueryError
 from .arrays import Mask, index, invert, reduce_array, reduce_mask
-from .counting import compare_median, compare_sum, count_is_enough, is_whole
+from .counting import count_is_enough, shortcut_of
 from .places import OF_ROW
 from .tree import (
     And,
@@ -139,9 +139,9 @@ class _Evaluation:
 
     def _compare(self, node: Compare) -> bool | None:
         if isinstance(node.left, Reduce) and self._parts is None:
-            for function, known in (("median", compare_median), ("sum", compare_sum)):
-                if is_whole(function, node) and (found := self._compare_whole(node, known)) is not None:
-                    return found
+            known = shortcut_of(node)
+            if known is not None and (found := self._compare_whole(node, known)) is not None:
+                return found
             enough = count_is_enough(node)
             if enough is not None:
                 return compare(node.op, self._reduce(node.left, enough), self.value(node.right))

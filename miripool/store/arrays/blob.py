@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import IntegrityError, MiripoolError, NotFound
-from ...model.tiles import all_tiles, basic_index
+from ...model.tiles import all_tiles, bands, basic_index
 from ...system.oserrors import storage_error
 from ..manifest import BlobRef
 from . import bitshuffle
 from .delta import DeltaTiles, Part
-from .digest import blocks
-from .hdf5file import HEAD, Hdf5File, announced_end, open_hdf5
+from .hdf5file import HEAD, Hdf5File, Hdf5Tiles, announced_end, open_hdf5
 from .hdf5library import load_hdf5
 from .openfile import DescriptorFile, RangeFile, open_file
 from .packedpixels import PackedPixels
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...model.dataset import Choose
-    from ...model.tiles import Tile
     from ...system.scratch import Room
     from ..storage.contract import Storage
     from .openfile import OpenFile
@@ -168,7 +166,7 @@ class Blob:
             out[...] = whole
 
     def in_order(self, room: Room, look: Look | None = None) -> Iterator[NDArray[Any]]:
-        """Read all elements front to back, in the `blocks` that hold whole tiles.
+        """Read all elements front to back, some whole tiles at a time.
 
         Parameters
         ----------
@@ -183,12 +181,9 @@ class Blob:
             In C order; good until the next is asked for.
         """
         with self._open() as tiles:
-            for block in blocks(self, large=True):
-                box = basic_index(block, self.shape)
-                assert box is not None  # noqa: S101 - blocks are integers and slices
-                starts, shape, _ = box
+            for starts, shape in bands(self.shape, tiles.chunks, self.dtype.itemsize):
                 size = math.prod(shape) * self.dtype.itemsize
-                out = room.take("block", size).view(self.dtype).reshape(shape)
+                out = room.take("band", size).view(self.dtype).reshape(shape)
                 yield tiles.read(starts, shape, out, look)
 
     def parts(self, boxes: Iterable[tuple[slice, ...]]) -> Iterator[NDArray[Any]]:
@@ -330,8 +325,7 @@ class Blob:
         if file.numbers is not None and not (np.array_equal(numbers, file.numbers) and file.is_mapped()):
             return False
         listed = ListedTiles(self, file.file, tiles)
-        own = itertools.compress(all_tiles(self.shape, tiles.chunks), numbers == 0)
-        return _agree(file.tiles, listed, own) and self._lists_same_pixels(file, tiles.pixels)
+        return _agree(file.tiles, listed) and self._lists_same_pixels(file, tiles.pixels)
 
     def _lists_same_pixels(self, file: Hdf5File, pixels: PixelList | None) -> bool:
         if pixels is None or file.runs is None:
@@ -342,7 +336,7 @@ class Blob:
         told = file.pixel_tiles(packed)
         if told.chunks != pixels.chunks or told.count() != len(pixels.records):
             return False
-        return _agree(told, ListedTiles(packed, file.file, pixels), all_tiles(packed.shape, told.chunks))
+        return _agree(told, ListedTiles(packed, file.file, pixels))
 
     def is_sound_itself(self) -> bool:
         """Read the tiles that are in this file, and look at all that it keeps beside them; not at other blobs.
@@ -574,6 +568,7 @@ class Whole:
 
     def __init__(self, whole: NDArray[Any]) -> None:
         self._whole = whole
+        self.chunks = whole.shape
 
     def read(
         self,
@@ -608,11 +603,9 @@ def _corners(box: tuple[slice, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(s.start for s in box), tuple(s.stop - s.start for s in box)
 
 
-def _agree(one: Places, other: Places, tiles: Iterable[Tile]) -> bool:
-    """Tell whether two accounts of a file have the same digests, and some tiles at the same place."""
-    if list(one.digests()) != list(other.digests()):
-        return False
-    return not bitshuffle.available() or all(one.find(tile) == other.find(tile) for tile in tiles)
+def _agree(one: Hdf5Tiles, other: ListedTiles) -> bool:
+    """Tell whether two accounts of a file have the same tiles at the same places, and the same digests."""
+    return list(one.digests()) == list(other.digests()) and np.array_equal(one.spans(), other.spans())
 
 
 def _find_all(places: Places, shape: tuple[int, ...]) -> None:

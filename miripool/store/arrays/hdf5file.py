@@ -152,22 +152,48 @@ class Hdf5Tiles:
         self._stored = stored
         self.chunks = chunks
         self._digests = digests
+        self._spans: NDArray[np.uint64] | None = None
 
     def find(self, tile: Tile) -> FoundTile:
         """Tell where in the file a tile is; read it where the codec can't be had outside HDF5."""
         import h5py
 
-        try:
-            if not bitshuffle.available():
+        if not bitshuffle.available():
+            import h5py
+
+            try:
                 elements = np.asarray(h5py.Dataset(self._stored)[tile.inside])
-                return FoundTile(tile, self._blob, self._file, elements=elements)
-            found = self._stored.get_chunk_info_by_coord(tile.start)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise self._blob.unreadable("can't be read", error) from error
+            except (OSError, RuntimeError, ValueError) as error:
+                raise self._blob.unreadable("can't be read", error) from error
+            return FoundTile(tile, self._blob, self._file, elements=elements)
+        offset, size = self.spans()[tile.number].tolist()
         most = bitshuffle.most_for(math.prod(self.chunks), self._blob.dtype.itemsize)
-        if found.byte_offset is None or not 0 < found.size <= most:
+        if not 0 < size <= most:
             raise self._blob.damaged(f"has no tile {tile.number} (at {tile.start})")
-        return FoundTile(tile, self._blob, self._file, found.byte_offset, found.size)
+        return FoundTile(tile, self._blob, self._file, offset, size)
+
+    def spans(self) -> NDArray[np.uint64]:
+        """Give offset and size of each tile, zeros for those that the dataset has not.
+
+        HDF5 finds one by going through all.
+        """
+        if self._spans is None:
+            try:
+                self._spans = self._find_spans()
+            except (OSError, RuntimeError, ValueError) as error:
+                raise self._blob.unreadable("can't be read", error) from error
+        return self._spans
+
+    def _find_spans(self) -> NDArray[np.uint64]:
+        steps = grid(self._blob.shape, self.chunks)
+        found: list[tuple[tuple[int, ...], int, int, int]] = []
+        self._stored.chunk_iter(found.append)
+        spans: NDArray[np.uint64] = np.zeros((math.prod(steps), 2), np.uint64)
+        if found:
+            starts, _, offsets, sizes = zip(*found, strict=True)
+            numbers = np.ravel_multi_index(tuple((np.array(starts) // self.chunks).T), steps)
+            spans[numbers, 0], spans[numbers, 1] = offsets, sizes
+        return spans
 
     def digests(self) -> Sequence[bytes]:
         """Give the digest of each tile."""

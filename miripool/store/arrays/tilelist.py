@@ -155,6 +155,10 @@ class ListedTiles:
         digests: list[bytes] = self._records["digest"].tolist()
         return digests
 
+    def spans(self) -> NDArray[np.uint64]:
+        """Give offset and size of each tile, zeros for those in other files."""
+        return np.stack([self._records["offset"], self._records["size"].astype(np.uint64)], axis=1)
+
     def ranges(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """Give the smallest and the largest element of each tile, NaN ignored; None where they are no numbers."""
         if "low" not in (self._records.dtype.names or ()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ...errors import IntegrityError
-from ...model.tiles import Tile, all_tiles, put_tiles, tile_at, tile_sizes
+from ...model.tiles import Tile, all_tiles, put_tiles, tile_sizes, tiles_at
 from ...system.scratch import Room
 from ...system.threads import map_bounded, works_alone
 from . import bitshuffle
@@ -82,9 +82,18 @@ class Places(Protocol):
 _room = Room()
 
 
-def _begins_in(tile: Tile, starts: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Tell whether a tile's first element lies in a box."""
-    return all(start <= at < start + n for at, start, n in zip(tile.start, starts, shape, strict=True))
+def _beginning_in(
+    tiles: Sequence[Tile], whole: NDArray[Any], starts: tuple[int, ...], shape: tuple[int, ...]
+) -> Iterator[NDArray[Any]]:
+    """Give the elements of the tiles whose first one lies in a box: of all together, or, without padding, of each."""
+    begin = [
+        all(start <= at < start + n for at, start, n in zip(tile.start, starts, shape, strict=True)) for tile in tiles
+    ]
+    parts = [tuple(slice(s.stop - s.start) for s in tile.inside) for tile in tiles]
+    if all(begin) and all(s.stop == n for part in parts for s, n in zip(part, whole.shape[1:], strict=True)):
+        yield whole
+        return
+    yield from (elements[part] for elements, part, is_here in zip(whole, parts, begin, strict=True) if is_here)
 
 
 def _stretches(run: Sequence[FoundTile], most: int) -> Iterator[Sequence[FoundTile]]:
@@ -135,7 +144,7 @@ class TileReader:
     def __init__(self, blob: StoredArray, places: Places) -> None:
         self._blob = blob
         self._places = places
-        self._chunks = places.chunks
+        self.chunks = places.chunks
 
     def read(
         self,
@@ -146,7 +155,8 @@ class TileReader:
     ) -> NDArray[Any]:
         """Read a box of elements, on all cores, into an array that is given or a native one; give that.
 
-        The elements of each tile that begins in the box are shown to `look`, in any order, from any thread.
+        The elements of each tile that begins in the box are shown to `look`, of several together or of one, in any
+        order, from any thread.
         """
         target: NDArray[Any] = np.empty(shape, self._blob.dtype) if out is None else out
         if 0 in shape:
@@ -172,7 +182,7 @@ class TileReader:
 
     def read_pieces(self, choose: Choose | None, *, lend: bool) -> Iterator[NDArray[Any]]:
         """Read tiles, several at a time on as many cores: whole ones stacked along a new axis, others alone."""
-        fill, dtype, chunks = self._filler(), self._blob.dtype, self._chunks
+        fill, dtype, chunks = self._filler(), self._blob.dtype, self.chunks
 
         def read(found: list[FoundTile]) -> NDArray[Any]:
             if len(found) == 1:
@@ -193,13 +203,15 @@ class TileReader:
         if choose is not None and ranges is not None:
             tiles = itertools.compress(tiles, choose(*ranges, tile_sizes(shape, chunks)))
         runs = self._in_runs(tiles, whole=True, growing=choose is not None)
+        if choose is not None:  # the first tiles often tell enough: others are not decoded meanwhile
+            yield from map(read, itertools.islice(runs, 1))
         yield from map(read, runs) if alone else map_bounded(read, runs)
 
     def _touched(self, starts: tuple[int, ...], shape: tuple[int, ...]) -> Iterable[Tile]:
         if shape == self._blob.shape:
-            return all_tiles(shape, self._chunks)
-        ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, shape, self._chunks, strict=True)]
-        return (tile_at(index, self._blob.shape, self._chunks) for index in itertools.product(*ranges))
+            return all_tiles(shape, self.chunks)
+        ranges = [range(s // c, (s + n - 1) // c + 1) for s, n, c in zip(starts, shape, self.chunks, strict=True)]
+        return tiles_at(ranges, self._blob.shape, self.chunks)
 
     def _in_runs(
         self, tiles: Iterable[Tile], *, whole: bool = False, growing: bool = False
@@ -212,7 +224,7 @@ class TileReader:
         most = max(1, longest // 4) if growing else longest
         run: list[FoundTile] = []
         for tile in tiles:
-            alone = whole and any(s.stop - s.start < n for s, n in zip(tile.inside, self._chunks, strict=True))
+            alone = whole and any(s.stop - s.start < n for s, n in zip(tile.inside, self.chunks, strict=True))
             if run and (alone or len(run) == most):
                 yield run
                 run, most = [], min(2 * most, longest)
@@ -250,9 +262,10 @@ class TileReader:
                     if digest != digests[tile.number]:
                         how = f"has other values in tile {tile.number} (at {tile.start}) than were stored"
                         raise self._at_fault(found, digest).damaged(how)
-                    if look is not None and starts is not None and _begins_in(tile, starts, target.shape):
-                        look(inside)
                 if starts is not None:
+                    if look is not None:
+                        for part in _beginning_in(tiles, whole, starts, target.shape):
+                            look(part)
                     put_tiles(whole, tiles, target, starts)
                 elif here is not None and whole is not here:
                     here[...] = whole
@@ -261,7 +274,7 @@ class TileReader:
         return fill
 
     def _tiles_at_once(self) -> int:
-        tile_bytes = math.prod(self._chunks) * self._blob.dtype.itemsize
+        tile_bytes = math.prod(self.chunks) * self._blob.dtype.itemsize
         return min(_MOST_BUFFERS // 2, max(1, _RUN_BYTES // max(1, tile_bytes)))
 
     def _elements(self, stretch: Sequence[FoundTile], here: NDArray[Any] | None) -> NDArray[Any]:
@@ -270,7 +283,7 @@ class TileReader:
         They are decoded to the place given, if it has their byte order; else to memory of this thread, until the next
         are.
         """
-        blob, chunks = self._blob, self._chunks
+        blob, chunks = self._blob, self.chunks
         if stretch[0].elements is not None:
             return stretch[0].elements[np.newaxis]
         shape, little = (len(stretch), *chunks), blob.dtype.newbyteorder("<")
