@@ -328,7 +328,7 @@ def _filter(
 ) -> list[int]:
     def rows() -> Iterator[ProductRow]:
         for start in range(0, len(serials), 100):
-            yield from pool.catalog.rows(serials[start : start + 100])
+            yield from pool.with_arrays(pool.catalog.rows(serials[start : start + 100]))
 
     found: list[int] = []
     if limit == 0:

@@ -25,7 +25,7 @@ from ..system.warning import warn_caller
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
-    from datetime import timedelta
+    from datetime import date, timedelta
 
     from ..exchange.copy import Received
     from ..exchange.pack import Packed
@@ -156,6 +156,40 @@ class Pool:
         _, (home, *_) = core.way_in()
         return start_browsing(home, core.name, port=port, open_browser=open_browser, hosts=hosts)
 
+    def as_of(self, when: date | str | int | None = None, *, tag: str | None = None) -> Pool:
+        """Give the pool as it was at an earlier moment: its versions, heads, tags and trash of then.
+
+        Parameters
+        ----------
+        when : datetime.date, datetime.datetime, str or int, optional
+            A date means its end, in UTC. A datetime needs a time zone. Text is a date or a time in ISO form, UTC unless
+            it names a zone, or a number. A number is that of a journal entry: the pool right after it.
+        tag : str, keyword-only, optional
+            The moment when this tag was last put on a version, moved or removed, instead.
+
+        Returns
+        -------
+        Pool
+            It lists, selects, loads and follows pixels. It can't be changed. Before the first entry it is empty.
+
+        Raises
+        ------
+        InvalidInput
+            If the moment can't be read or lies in the future, or if there is no such entry.
+        TagNotFound
+            If the tag was never used.
+        ReadOnly
+            If an older miripool indexed the pool, this is the first question about its past, and this user can't write
+            to the index.
+
+        Notes
+        -----
+        The time of an entry is the latest time of it and of all entries before it: the clocks of writers differ.
+        """
+        from ..pool.past import as_of
+
+        return Pool(as_of(self._core, when, tag=tag))
+
     def close(self) -> None:
         """Close the database connection. The next use of the pool opens a new one."""
         self._core.close()
@@ -167,7 +201,7 @@ class Pool:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Pool {self.name}>"
+        return f"<Pool {self._core}>"
 
     def _repr_html_(self) -> str:
         self._core.catch_up()
@@ -286,6 +320,7 @@ class Pool:
         """
         from ..pool.ingest import find_files, ingest
 
+        self._core.refuse_past()
         files = find_files([paths] if isinstance(paths, (str, Path)) else paths)
         made = ingest(
             self._core,
@@ -1185,6 +1220,7 @@ class Pool:
         """
         from ..pipeline import reprocess
 
+        self._core.refuse_past()
         self._core.catch_up()
         refs = self._core.fetch(serials_among(self._core, raws))
         options: dict[str, Any] = {"jobs": jobs, "executor": executor, "pixels": pixels, "progress": progress}
@@ -1253,6 +1289,7 @@ class Pool:
         """
         from ..maintenance.repair import repair
 
+        self._core.refuse_past()
         return repair(self._core, sources, dry_run=dry_run, progress=progress)
 
     def gc(self, *, dry_run: bool = False, progress: Callable[[int, int], None] | None = None) -> Collected:
@@ -1274,6 +1311,7 @@ class Pool:
         """
         from ..maintenance.gc import collect
 
+        self._core.refuse_past()
         return collect(self._core.archive, dry_run=dry_run, progress=progress)
 
     def copy_to(
@@ -1313,6 +1351,7 @@ class Pool:
         """
         from ..exchange.copy import PoolShelf, receive
 
+        target._core.refuse_past()
         return receive(target._core, PoolShelf(self._core, refs), tags=tags, progress=progress)
 
     def pack(
@@ -1379,5 +1418,6 @@ class Pool:
         from ..exchange.copy import receive
         from ..exchange.pack import Pack
 
+        self._core.refuse_past()
         with Pack(Path(path)) as shelf:
             return receive(self._core, shelf, tags=tags, progress=progress)
