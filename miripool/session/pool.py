@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..monitors import PixelMonitor
     from ..pipeline import Recipe, Reprocessed
     from ..pixels.matching import Pixels
+    from ..pool.citation import Citation
     from ..pool.core import Core
     from ..pool.difference import Difference
     from ..pool.events import PoolChange
@@ -1027,6 +1028,40 @@ class Pool:
         """
         row = self._core.finder.row(ref)
         return copy.deepcopy(self._core.manifest(row).history)  # the manifest is kept
+
+    def cite(self, refs: Reference | Iterable[Reference] | None = None, *, check: str | None = None) -> Citation:
+        """Give a SHA-256 by which versions can be cited, and keep the list of them in the pool; or check one.
+
+        Parameters
+        ----------
+        refs : ProductRef, str, or an iterable of them, optional
+            The versions, e.g. what `select` found in the pool as of a date.
+        check : str, keyword-only, optional
+            A SHA-256 that was cited, with or without ``sha256:`` before it: find its versions, and make sure that they
+            are these. Nothing is changed then.
+
+        Returns
+        -------
+        Citation
+            Its ``sha256`` depends on the versions alone, not on tags or on their order. Its ``context`` is a product of
+            the pool that refers to them. Versions that were removed since are among its ``versions``, too.
+
+        Raises
+        ------
+        InvalidInput
+            If no version is given, or if the text is no SHA-256.
+        ProductNotFound
+            If a version was removed for good, or if the pool has no such citation.
+        IntegrityError
+            If the versions are not those that were cited, or a manifest is damaged.
+        ReadOnly
+            If the pool can't be written.
+        """
+        from ..pool.citation import check_citation, cite
+
+        if (refs is None) == (check is None):
+            raise InvalidInput("give either the versions to cite, or check= and a SHA-256 that was cited")
+        return check_citation(self._core, check) if check is not None else cite(self._core, refs or ())
 
     def diff(self, old: Reference, new: Reference, *, elements: bool = True) -> Difference:
         """Tell what differs between two versions.
