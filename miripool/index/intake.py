@@ -14,7 +14,7 @@ from ..errors import IntegrityError, MiripoolError
 from . import exposures
 from .connection import quote
 from .harvest import COLUMNS, Harvest, Lines
-from .past import add_moments, add_states
+from .past import add_past
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
@@ -163,8 +163,7 @@ def take(
     _update_products(connection, tracks.changed())
     _write_tags(connection, tracks)
     if before["has_past"]:
-        add_moments(database, connection, fresh)
-        add_states(connection, tracks.states)
+        add_past(database, connection, fresh, tracks.states)
     exposures.follow(connection, quote(database.schema), tracks)
     return Taken(len(fresh), _stamp(database, connection, before, fresh[-1], tracks))
 

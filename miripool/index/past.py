@@ -8,48 +8,67 @@ no statement is written twice.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, and_, bindparam, cast, func, select, update
+from sqlalchemy import ARRAY, Text, bindparam, cast, func, select, update
 from sqlalchemy.dialects import postgresql
 
 from ..store.journal import Tag, Untag
 from .connection import lock_key
 from .schema import STILL, moment, state, version_state
-from .selection import as_table
 from .tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Column, Connection, TableValuedAlias
+    from sqlalchemy.types import TypeEngine
 
     from ..store.journal import Entry
     from .connection import Database
     from .tracks import State
 
-__all__ = ["add_moments", "add_states", "fill_past"]
+__all__ = ["add_past", "fill_past"]
 
 _FILLED_AT_ONCE = 10_000
 """Rows of one statement."""
 
 
-def _add_moments() -> postgresql.Insert:
-    """Make the statement that notes entries; clocks of writers differ, so that times must not fall behind."""
-    kinds = {column.name: column.type for column in moment.c}
-    arrays = (cast(bindparam(name), ARRAY(kind)) for name, kind in kinds.items())
-    given = func.unnest(*arrays).table_valued(*kinds, name="given").render_derived()
+def _given(columns: Iterable[Column[Any]], name: str) -> TableValuedAlias:
+    """Give arrays as a table, a column each; their parameters are called by both names."""
+    listed = list(columns)
+    arrays = [cast(bindparam(f"{name}_{c.name}"), ARRAY(_without_collation(c.type))) for c in listed]
+    return func.unnest(*arrays).table_valued(*(c.name for c in listed), name=name).render_derived()
+
+
+def _without_collation(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return Text() if isinstance(kind, Text) else kind  # a collation can't stand within an array's type
+
+
+def _add() -> postgresql.Insert:
+    """Make the one statement that notes entries and states."""
+    new, s = _given(moment.c, "moment"), version_state.c
+    # The clocks of writers differ: times must not fall behind.
     before = select(func.max(moment.c.time)).scalar_subquery()
-    latest = func.greatest(func.max(given.c.time).over(order_by=given.c.entry), before)
-    rows = select(given.c.entry, latest, given.c.digest, given.c.next_serial)
-    return postgresql.insert(moment).from_select(list(kinds), rows)
+    latest = func.greatest(func.max(new.c.time).over(order_by=new.c.entry), before)
+    rows = select(new.c.entry, latest, new.c.digest, new.c.next_serial)
+    moments = postgresql.insert(moment).from_select([c.name for c in moment.c], rows)
+    ends = _given((s.serial, s.until), "ends")
+    ended = update(version_state).where(s.serial == ends.c.serial, s.until == STILL).values(until=ends.c.until)
+    states = postgresql.insert(version_state).from_select([c.name for c in s], select(_given(s, "state")))
+    return states.add_cte(moments.cte("moments"), ended.cte("ended"))
 
 
-_ADD_MOMENTS = _add_moments()
+_ADD = _add()
 
 
-def add_moments(database: Database, connection: Connection, entries: Sequence[Entry]) -> None:
-    """Note when entries were written.
+def add_past(
+    database: Database,
+    connection: Connection,
+    entries: Sequence[Entry],
+    states: Mapping[int, Mapping[int, State]],
+) -> None:
+    """Note when entries were written, and what versions were after them.
 
     Parameters
     ----------
@@ -59,46 +78,31 @@ def add_moments(database: Database, connection: Connection, entries: Sequence[En
         In a transaction that holds the pool's lock.
     entries : sequence of Entry
         Those that follow the last one noted, in order.
-    """
-    values = {
-        "entry": [entry.n for entry in entries],
-        "time": [entry.time for entry in entries],
-        "digest": [entry.digest for entry in entries],
-        "next_serial": [entry.next_serial for entry in entries],
-    }
-    connection.exec_driver_sql(*database.written(_ADD_MOMENTS, **values))
-
-
-def add_states(connection: Connection, states: Mapping[int, Mapping[int, State]]) -> None:
-    """Note what entries say of versions.
-
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-        In that transaction.
     states : mapping
-        `Tracks.states`.
+        `Tracks.states` of these entries.
     """
-    if not states:
-        return
-    s = version_state.c
-    ends = as_table((s.serial, s.until), [(serial, min(new)) for serial, new in states.items()])
-    ended = and_(s.serial == ends.c.serial, s.until == STILL)
-    connection.execute(update(version_state).where(ended).values(until=ends.c.until))
     rows = [
         (serial, first, until, *state)
         for serial, new in states.items()
         for (first, state), until in zip(new.items(), [*list(new)[1:], STILL], strict=True)
     ]
-    columns = list(version_state.c)
-    given = select(as_table(columns, rows))
-    connection.execute(postgresql.insert(version_state).from_select([c.name for c in columns], given))
+    values = {
+        **_arrays(moment.c, "moment", [(e.n, e.time, e.digest, e.next_serial) for e in entries]),
+        "ends_serial": list(states),
+        "ends_until": [min(new) for new in states.values()],
+        **_arrays(version_state.c, "state", rows),
+    }
+    connection.exec_driver_sql(*database.written(_ADD, **values))
+
+
+def _arrays(columns: Iterable[Column[Any]], name: str, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    return {f"{name}_{column.name}": [row[i] for row in rows] for i, column in enumerate(columns)}
 
 
 def fill_past(database: Database, pool_id: str, since: Callable[[int, str | None], Iterable[Entry]]) -> None:
     """Look through the journal of a pool that an older miripool indexed, once.
 
-    Memory is some 500 bytes for each version.
+    It takes some 500 bytes of memory for each version.
 
     Parameters
     ----------
@@ -131,17 +135,12 @@ def fill_past(database: Database, pool_id: str, since: Callable[[int, str | None
             tracks.saves.clear()
             entries.append(replace(entry, actions=()))
             if len(entries) + len(tracks.states) >= _FILLED_AT_ONCE:
-                _add(database, connection, entries, tracks)
-        _add(database, connection, entries, tracks)
+                add_past(database, connection, entries, tracks.states)
+                entries.clear()
+                tracks.states.clear()
+        if entries:
+            add_past(database, connection, entries, tracks.states)
         connection.execute(update(state).values(has_past=True))
     with database.immediately() as connection:
         tables = ", ".join(database.table(table.name) for table in (moment, version_state))
         connection.exec_driver_sql(f"ANALYZE {tables}".replace("%", "%%"))
-
-
-def _add(database: Database, connection: Connection, entries: list[Entry], tracks: Tracks) -> None:
-    if entries:
-        add_moments(database, connection, entries)
-        add_states(connection, tracks.states)
-    entries.clear()
-    tracks.states.clear()

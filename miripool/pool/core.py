@@ -113,7 +113,7 @@ class Core:
         return None
 
     def refuse_past(self) -> None:
-        """Raise ReadOnly for a pool as it was at a moment, before any work is done that would be for nothing."""
+        """Raise ReadOnly for a pool as it was at a moment, before any work is done that makes no sense there."""
 
     def __reduce__(self) -> tuple[Callable[..., Core], tuple[Any, ...]]:
         return _reopened, self.way_in()
@@ -415,20 +415,20 @@ class Core:
         product.ref = ProductRef(self, version)
         return product
 
-    def with_arrays(self, versions: Sequence[ProductRow]) -> list[ProductRow]:
+    def with_arrays(self, serials: Sequence[int]) -> list[int]:
         """Give the versions whose arrays can be read.
 
         Parameters
         ----------
-        versions : sequence of ProductRow
-            None of them is purged.
+        serials : sequence of int
+            Versions of which none is purged.
 
         Returns
         -------
-        list of ProductRow
+        list of int
             All of them, unless the pool is as it was at an earlier moment.
         """
-        return list(versions)
+        return list(serials)
 
     def ref(self, spec: Reference, *, removed: bool = False) -> ProductRef:
         """Find one version by its URN or SPEC; see `Pool.ref`.

@@ -18,12 +18,15 @@ from .tags import check_tag, no_such_tag
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..index import Position, ProductRow
+    from ..index import Position
     from .commit import Committer
 
 __all__ = ["PastCore", "as_of"]
 
 _FORMS = "a date such as 2026-05-01, a time such as 2026-05-01T12:00Z, or the number of a journal entry"
+
+_AT_ONCE = 1000
+"""Rows that are read together."""
 
 
 class PastCore(Core):
@@ -49,7 +52,7 @@ class PastCore(Core):
         if moment.time is not None:
             when = f"as of journal entry {moment.entry}, {moment.time:%Y-%m-%d %H:%M:%S} UTC"
         self._words = f"{present.name} {when}"
-        self._refusal = f"this is pool {self._words}, which can't be changed; open the pool without a moment"
+        self._refusal = f"this is pool {self._words}: it can only be read; open the pool without a moment"
         archive = Archive(ReadOnlyStorage(present.archive.storage, self._refusal), present.archive.info)
         super().__init__(present.name, archive, lambda: present.catalog.at(moment), home=present.home)
 
@@ -83,17 +86,18 @@ class PastCore(Core):
         """Refuse to make the index again."""
         self.refuse_past()
 
-    def with_arrays(self, versions: Sequence[ProductRow]) -> list[ProductRow]:
+    def with_arrays(self, serials: Sequence[int]) -> list[int]:
         """Leave out the versions that were purged since, with a warning; see `Core.with_arrays`."""
-        purged = {row.serial for row in self.present.rows([v.serial for v in versions]) if row.purged is not None}
+        chunks = (serials[start : start + _AT_ONCE] for start in range(0, len(serials), _AT_ONCE))
+        purged = {row.serial for chunk in chunks for row in self.present.rows(chunk) if row.purged is not None}
         if purged:
             was = "was" if len(purged) == 1 else "were"
             warn_caller(
-                f"{len(purged)} of {counted(len(versions), 'version')} {was} purged since and {was} left out: the "
+                f"{len(purged)} of {counted(len(serials), 'version')} {was} purged since and {was} left out: the "
                 "arrays may be gone",
                 IncompleteAnswer,
             )
-        return [version for version in versions if version.serial not in purged]
+        return [serial for serial in serials if serial not in purged]
 
 
 def as_of(core: Core, when: date | str | int | None = None, *, tag: str | None = None) -> PastCore:

@@ -328,11 +328,12 @@ def _filter(
 ) -> list[int]:
     def rows() -> Iterator[ProductRow]:
         for start in range(0, len(serials), 100):
-            yield from pool.with_arrays(pool.catalog.rows(serials[start : start + 100]))
+            yield from pool.catalog.rows(serials[start : start + 100])
 
     found: list[int] = []
     if limit == 0:
         return found
+    serials = pool.with_arrays(serials)
     told = None if progress is None else lambda done: progress(done, len(serials))
     with closing(judge(pool, rows(), rest, executor=executor, progress=told)) as judged:
         for row, matches in judged:

@@ -153,6 +153,7 @@ class Pool:
         """
         from .browsing import start_browsing
 
+        self._core.refuse_past()
         core = self._core
         _, (home, *_) = core.way_in()
         return start_browsing(home, core.name, port=port, open_browser=open_browser, hosts=hosts)
@@ -171,7 +172,7 @@ class Pool:
         Returns
         -------
         Pool
-            It lists, selects, loads and follows pixels. It can't be changed. Before the first entry it is empty.
+            It lists, selects, loads and follows pixels; all else raises ReadOnly. Before the first entry it is empty.
 
         Raises
         ------
@@ -1289,6 +1290,7 @@ class Pool:
         """
         from ..maintenance.verify import verify
 
+        self._core.refuse_past()
         self._core.catch_up()
         chosen = self._core.rows(serials_among(self._core, refs))
         return verify(self._core, chosen, level=level, progress=progress)
