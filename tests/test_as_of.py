@@ -16,11 +16,11 @@ from typing import Any
 import homes
 import numpy as np
 import pytest
+from older_index import take_past_away
 
 from miripool import Pool, Rate, RateInts
 from miripool.errors import IncompleteAnswer, InvalidInput, ProductNotFound, ReadOnly, TagNotFound
 from miripool.index.migrate import migrations
-from miripool.index.moments import THEN
 from miripool.pool.core import core_of
 from miripool.store import journal
 
@@ -191,14 +191,10 @@ def damage(pool: Pool) -> list[Any]:
 def make_older(pool: Pool) -> None:
     """Make the index one that an older miripool made, and bring it up to date."""
     database = core_of(pool).catalog.database
+    take_past_away(database)
     (script,) = (step.script for step in migrations() if step.name.endswith("_moments.sql"))
-    views = ", ".join(f"{table}_then" for table in THEN)
     with database.write() as connection:
-        database.run(
-            connection,
-            f"DROP VIEW {views}; DROP TABLE moment, version_state; DROP INDEX tag_event_serial; "
-            f"ALTER TABLE tag_event DROP COLUMN until; ALTER TABLE pool_state DROP COLUMN has_past; {script}",
-        )
+        database.run(connection, script)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
