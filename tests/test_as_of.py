@@ -380,6 +380,8 @@ def test_commands(pool: Pool, tmp_path: Path) -> None:
     assert [row["version"] for row in rows("ls", "jpl8", "--as-of", "2024-05-01")] == [1]
     assert [row["version"] for row in rows("ls", "jpl8", "--as-of", "1")] == [0]
     assert rows("ls", "jpl8", "--as-of", "2024-04-30") == []
+    nothing = homes.call("ls", "jpl8", "--as-of", "2024-04-30").stderr
+    assert "pool jpl8 before its first journal entry is empty" in nothing
     assert [row["version"] for row in rows("ls", "jpl8", "--tag", "v1", "--as-of", "tag:v1")] == [1]
     assert rows("show", "jpl8", "one", "--as-of", "0")["tags"] == []
     assert rows("tags", "jpl8", "--as-of", "1")[0]["last"].startswith("2024-05-01T23:59:59")
