@@ -1,4 +1,4 @@
-"""The index as it was before pixel rows were in blocks: for tests that open an older one."""
+"""The index as it was before it knew the past, and before it had blocks: for tests that open an older one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from miripool.index.connection import Database, quote
 from miripool.index.migrate import migrations
+from miripool.index.moments import THEN
 
 _BLOCKS = "pixel_block, raw_block, ref_block, ramp_block, rateints_block, rate_block"
 _VIEW = re.compile(r"^CREATE (?:OR REPLACE )?VIEW .*?;$", re.DOTALL | re.MULTILINE)
@@ -15,9 +16,21 @@ _BEFORE_BLOCKS = 14
 """Migrations."""
 
 
+def take_past_away(database: Database) -> None:
+    """Take away what the migration to ``moments`` made."""
+    views = ", ".join(f"{table}_then" for table in THEN)
+    with database.write() as connection:
+        database.run(
+            connection,
+            f"DROP VIEW {views}; DROP TABLE moment, version_state; DROP INDEX tag_event_serial; "
+            "ALTER TABLE tag_event DROP COLUMN until; ALTER TABLE pool_state DROP COLUMN has_past",
+        )
+
+
 def take_blocks_away(database: Database) -> None:
     """Put back empty tables of pixels, and the views of then; no version has pixel rows afterwards."""
     before = migrations()[:_BEFORE_BLOCKS]
+    take_past_away(database)
     third = before[2].script
     tables = third[third.index("CREATE TABLE raw_pixel") : third.index("-- Exposures are numbered")]
     with database.write() as connection:

@@ -9,6 +9,7 @@ import homes
 import pytest
 import sqlalchemy as sa
 import two_detectors
+from older_index import take_past_away
 from sqlalchemy.dialects import postgresql
 
 from miripool import Home, Pool
@@ -247,6 +248,7 @@ def test_views_of_an_older_index_give_the_same_answers(home: Home, tmp_path: Pat
 def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
     """Put back tables and views of version 8; give columns and rows of each, but for names of reference files."""
     database = core_of(pool).catalog.database
+    take_past_away(database)
     with database.write() as connection:
         for view in PIXELS:
             database.run(connection, f"CREATE TABLE kept_{view} AS SELECT * FROM {view}")

@@ -24,6 +24,7 @@ _MODULES = {
     "tags": "tag untag tags",
     "pipeline": "reprocess",
     "provenance": "lineage uses diff",
+    "citing": "cite",
     "transfer": "copy pack unpack",
     "pixels": "pixel pixels sql index",
     "looks": "plot compare",

@@ -14,7 +14,7 @@ from ..system.words import counted
 from .choosing import AllVersions, Kind, Tagged, Where, Which, choose, count_versions
 from .output import emit, human_bytes, say
 from .progress import counting
-from .session import Csv, DryRun, Json, PoolName, one_form, open_pool
+from .session import AsOf, Csv, DryRun, Json, PoolName, one_form, open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +46,7 @@ def _export(
     link: Annotated[
         bool, typer.Option("--link", help="Make links to the files where `miripool mount` shows the pool, not copies.")
     ] = False,
+    as_of: AsOf = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -58,7 +59,7 @@ def _export(
     if link and jwst:
         raise InvalidInput("--link leads to the files as they were saved; leave out --jwst, or leave out --link")
     *named, destination = specs
-    with open_pool(context, name) as pool:
+    with open_pool(context, name, as_of) as pool:
         chosen = choose(pool, named, Which(kind, where, tag, all_versions))
         paths = _export_paths(chosen, destination, jwst=jwst)
         _refuse_taken(paths, overwrite=overwrite)

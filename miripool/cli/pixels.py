@@ -17,7 +17,7 @@ from .commands import Commands
 from .lives import Ramps, show_life, times_of
 from .output import emit, report, say
 from .progress import counting
-from .session import Csv, DryRun, Json, PoolName, core_of, gaps_said, home_of, limit_from, one_form, open_pool
+from .session import AsOf, Csv, DryRun, Json, PoolName, core_of, gaps_said, home_of, limit_from, one_form, open_pool
 
 if TYPE_CHECKING:
     from ..errors import MiripoolError
@@ -65,6 +65,7 @@ def _pixel(
         str | None, typer.Option("--monitor", metavar="NAME", help="The monitor, if the pool has several.")
     ] = None,
     ramps: Ramps = None,
+    as_of: AsOf = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -82,12 +83,12 @@ def _pixel(
                 "--life shows all exposures of a monitor; --where, --tag, --all-versions, --columns and --dq-names "
                 "can't be used with it"
             )
-        with open_pool(context, name) as pool:
+        with open_pool(context, name, as_of) as pool:
             found = pool.pixel(x, y, detector=detector).life(monitor, flags=True, ramps=times_of(ramps))
         show_life(found, plot, as_json=as_json, as_csv=as_csv)
         return
     cls = kind_class(kind)
-    with open_pool(context, name) as pool:
+    with open_pool(context, name, as_of) as pool:
         pixel = pool.pixel(x, y, detector=detector)
         read = pixel.history if KINDS[cls.kind].is_rate else pixel.ramps
         table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
@@ -122,6 +123,7 @@ def _pixels(
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", callback=limit_from(1), help="Show at most N pixels.")
     ] = 1000,
+    as_of: AsOf = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -135,7 +137,7 @@ def _pixels(
       --kind Raw --where "dn >= 65535" --x 1:72 --y 779:842
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     one_form(as_json=as_json, as_csv=as_csv)
-    with open_pool(context, name) as pool:
+    with open_pool(context, name, as_of) as pool:
         found = pool.pixels(
             kind,
             where,

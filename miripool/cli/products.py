@@ -26,7 +26,7 @@ from .choosing import (
 )
 from .output import copied_from, emit, say, write
 from .progress import counting
-from .session import Csv, DryRun, Json, PoolName, core_of, limit_from, one_form, open_pool, refuse_reader
+from .session import AsOf, Csv, DryRun, Json, PoolName, core_of, limit_from, one_form, open_pool, refuse_reader
 from .statistics import measure_versions
 from .tags import tell_moves
 
@@ -114,6 +114,7 @@ def _ls(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", callback=limit_from(0), help="List at most N versions.")
     ] = None,
+    as_of: AsOf = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -135,7 +136,7 @@ def _ls(
     basic = [*BASIC, "removed"] if trash else list(BASIC)
     query = query_of(Which(kind, where, tag, all_versions))
     order = [sort, "-serial"]
-    with open_pool(context, name) as pool:
+    with open_pool(context, name, as_of) as pool:
         if trash:
             refs = _in_trash(pool, specs, kind, order, limit)
         else:
@@ -183,12 +184,13 @@ def _show(
     tag: Tagged = None,
     all_versions: AllVersions = False,
     everything: Annotated[bool, typer.Option("--all", help="Also show keywords of the file's structure.")] = False,
+    as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
     """Show versions: their metadata and datasets."""
     from ..records.versions import version_record
 
-    with open_pool(context, name) as pool:
+    with open_pool(context, name, as_of) as pool:
         chosen = choose(pool, specs, Which(kind, where, tag, all_versions))
         if as_json:
             found = [version_record(pool, ref) for ref in chosen.refs]

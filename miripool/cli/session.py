@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..session.pool import Pool
 
 __all__ = [
+    "AsOf",
     "Csv",
     "DryRun",
     "Json",
@@ -61,6 +62,16 @@ Spec = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write CSV.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="MOMENT",
+        help="The pool as it was: a date (its end, UTC), a time, the number of a journal entry, or tag:LABEL for the "
+        "last move of a tag.",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
@@ -142,7 +153,7 @@ def gaps_said() -> Iterator[None]:
 
 
 @contextmanager
-def open_pool(context: typer.Context, name: str) -> Iterator[Pool]:
+def open_pool(context: typer.Context, name: str, as_of: str | None = None) -> Iterator[Pool]:
     """Open a pool for a command.
 
     Parameters
@@ -151,6 +162,8 @@ def open_pool(context: typer.Context, name: str) -> Iterator[Pool]:
         Of the command.
     name : str
         The pool.
+    as_of : str, optional
+        As it was at this moment; see `AsOf`.
 
     Yields
     ------
@@ -158,7 +171,12 @@ def open_pool(context: typer.Context, name: str) -> Iterator[Pool]:
         Closed afterwards.
     """
     with gaps_said(), home_of(context).pool(name) as pool:
-        yield pool
+        if as_of is None:
+            yield pool
+            return
+        label = as_of.removeprefix("tag:")
+        with pool.as_of(as_of) if label == as_of else pool.as_of(tag=label) as past:
+            yield past
 
 
 def refuse_reader(pool: Pool) -> None:

@@ -12,7 +12,7 @@ from ..errors import MiripoolError, ProductNotFound
 from ..model.names import Urn, check_label
 from .choosing import AllVersions, Kind, SomeSpecs, Tagged, Where, Which, choose, count_versions
 from .output import emit, say
-from .session import Csv, Json, PoolName, core_of, one_form, open_pool, refuse_reader
+from .session import AsOf, Csv, Json, PoolName, core_of, one_form, open_pool, refuse_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,10 +132,12 @@ def _tell_way_back(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
             say("to undo this: " + shlex.join(["miripool", verb, pool.name, label, *map(str, urns)]))
 
 
-def _tags(context: typer.Context, name: PoolName, as_json: Json = False, as_csv: Csv = False) -> None:
+def _tags(
+    context: typer.Context, name: PoolName, as_of: AsOf = None, as_json: Json = False, as_csv: Csv = False
+) -> None:
     """List the tags in use."""
     one_form(as_json=as_json, as_csv=as_csv)
-    with open_pool(context, name) as pool:
+    with open_pool(context, name, as_of) as pool:
         rows = [asdict(t) for t in pool.tags()]
     emit(
         rows,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .connection import describe_url, schema_name
     from .interrupt import Interrupt, check_interrupt
     from .migrate import find_owner
+    from .moments import Moment
     from .neighbours import find_neighbours
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
@@ -29,6 +30,7 @@ __all__ = [
     "Answer",
     "Catalog",
     "Interrupt",
+    "Moment",
     "Position",
     "ProductRow",
     "TagEvent",
@@ -55,6 +57,7 @@ _WHERE = {
     "Catalog": "catalog",
     "Advice": "advice",
     "Interrupt": "interrupt",
+    "Moment": "moments",
     "Position": "rows",
     "ProductRow": "rows",
     "TagEvent": "rows",

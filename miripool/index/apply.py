@@ -35,7 +35,7 @@ _BATCH_ENTRIES = 5000
 """A batch of products takes about a second: short enough for progress and for who waits behind the lock."""
 _FILL_SAVES = 100_000
 """Most products to take in by one transaction; interrupted, it starts again, so it must end within some minutes."""
-ANALYZED = ("product", "dataset", "keyword", "tag")
+ANALYZED = ("product", "dataset", "keyword", "tag", "tag_event", "version_state")
 """Tables whose statistics the planner needs."""
 _VALUE_INDEXES = text(
     "SELECT format('DROP INDEX %s', indexrelid::regclass), pg_get_indexdef(indexrelid) FROM pg_index "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PoolNotFound
 from . import migrate
 from .connection import Database
+from .moments import Moment
 from .rows import (
     NEWEST_FIRST,
     CatalogStatistics,
@@ -22,6 +23,7 @@ from .rows import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     from sqlalchemy import ColumnElement, Select
@@ -46,11 +48,14 @@ class Catalog:
         Where it is.
     pool_id : str
         The pool that it belongs to.
+    moment : Moment, optional
+        When the pool was as it is asked about; `database` is at that moment.
     """
 
-    def __init__(self, database: Database, pool_id: str) -> None:
+    def __init__(self, database: Database, pool_id: str, moment: Moment | None = None) -> None:
         self.database = database
         self.pool_id = pool_id
+        self._moment = moment
         self._known: set[tuple[str, str | None]] = set()
         self._types: dict[tuple[str, str | None], frozenset[str]] = {}
         self._products_there: int | None = None
@@ -125,13 +130,30 @@ class Catalog:
         """Name of the schema, not quoted."""
         return self.database.schema
 
+    def at(self, moment: Moment) -> Catalog:
+        """Give the index as it was at a moment. It can only be read.
+
+        Parameters
+        ----------
+        moment : Moment
+            When; the index has taken in its entry, and its past is there (`fill_past`).
+
+        Returns
+        -------
+        Catalog
+            To be closed by itself.
+        """
+        then = self.database.at(moment)
+        then.confirm = self.database.confirm
+        return Catalog(then, self.pool_id, moment)
+
     def position(self) -> Position:
         """Tell how far this index has followed the journal.
 
         Returns
         -------
         Position
-            The last entry taken in.
+            The last entry taken in; that of the moment where the index is asked about one.
 
         Raises
         ------
@@ -145,7 +167,58 @@ class Catalog:
                 f"the index {self.schema!r} now belongs to another pool: the pool that was opened was deleted or "
                 "renamed meanwhile. Open the pool again"
             )
+        if self._moment is not None:
+            return Position(self._moment.entry, self._moment.digest, self._moment.next_serial)
         return Position(*found)
+
+    def fill_past(self, since: Callable[[int, str | None], Iterable[Entry]]) -> None:
+        """Make sure that the index knows the past: of a pool that an older miripool indexed, the journal is read once.
+
+        Parameters
+        ----------
+        since : callable
+            Gives the entries after a number, of which the digest is given: `Journal.since`.
+
+        Raises
+        ------
+        ReadOnly
+            If the past is not there, and this user can't write to the index.
+        """
+        ((has_past,),) = self._ask("has_past")
+        if not has_past:
+            from .past import fill_past
+
+            fill_past(self.database, self.pool_id, since)
+
+    def moment_of(self, entry: int) -> Moment | None:
+        """Give the moment after an entry of the journal.
+
+        Parameters
+        ----------
+        entry : int
+            Its number.
+
+        Returns
+        -------
+        Moment or None
+            None where the index has not taken in such an entry.
+        """
+        return next((Moment(*row) for row in self._ask("moment_of", entry=entry)), None)
+
+    def moment_before(self, time: datetime) -> Moment | None:
+        """Give the latest moment that is earlier than a time.
+
+        Parameters
+        ----------
+        time : datetime
+            Aware.
+
+        Returns
+        -------
+        Moment or None
+            None where the first entry is not earlier.
+        """
+        return next((Moment(*row) for row in self._ask("moment_before", time=time)), None)
 
     def apply(
         self,

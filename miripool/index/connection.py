@@ -20,6 +20,7 @@ from .copysource import CopySource, Watched
 from .driver import cancel
 from .interrupt import in_use, interrupted
 from .line import line_to
+from .moments import then_reader
 from .sqlerrors import LOCK_TIMEOUT, refusing_no_text, sqlstate, translate
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ClauseElement, Connection, Dialect, Engine
+
+    from .moments import Moment
 
 __all__ = ["PLACEHOLDER", "CopySource", "Database", "describe_url", "lock_key", "quote", "schema_name"]
 
@@ -129,6 +132,8 @@ class Database:
         Name of the schema, not quoted.
     read_only : bool, keyword-only
         Have the server refuse every change.
+    moment : Moment, keyword-only, optional
+        Ask what was so then; such a schema can only be read.
 
     Attributes
     ----------
@@ -136,12 +141,13 @@ class Database:
         Called where the schema or a table is not there: raises PoolNotFound if that is because the pool is gone.
     """
 
-    def __init__(self, url: str, schema: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, schema: str, *, read_only: bool = False, moment: Moment | None = None) -> None:
         self.schema = schema
-        self.read_only = read_only
+        self.read_only = read_only or moment is not None
         self.confirm: Callable[[], None] | None = None
         self._given = url
-        self._line = line_to(url, read_only=read_only)
+        self._line = line_to(url, read_only=self.read_only, further=() if moment is None else moment.settings)
+        self._then = None if moment is None else then_reader(schema, quote(schema))
         self._engine: Engine | None = None
 
     @property
@@ -162,6 +168,10 @@ class Database:
         self._line.users.add(self)
         if self._engine is None:
             self._engine = self._base.execution_options(schema_translate_map={None: self.schema})
+            if self._then is not None:
+                from .engine import change_statements
+
+                change_statements(self._engine, self._then)
         return self._engine
 
     def __repr__(self) -> str:
@@ -202,6 +212,21 @@ class Database:
             To be closed by itself.
         """
         return Database(self._given, schema, read_only=self.read_only)
+
+    def at(self, moment: Moment) -> Database:
+        """Give the same schema as it was at a moment, on connections that can only read.
+
+        Parameters
+        ----------
+        moment : Moment
+            When.
+
+        Returns
+        -------
+        Database
+            To be closed by itself.
+        """
+        return Database(self._given, self.schema, moment=moment)
 
     @contextlib.contextmanager
     def translating(self) -> Iterator[None]:
@@ -349,7 +374,8 @@ class Database:
         psycopg2.Error
             As the server has it.
         """
-        return self._lent(lambda driver: _rows(driver, question, values))
+        asked = question if self._then is None else self._then(question)
+        return self._lent(lambda driver: _rows(driver, asked, values))
 
     def copied(self, question: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[bytes]:
         """Ask as `ask` does, by COPY in binary form: less work than text for the server, and for the client.
@@ -364,8 +390,9 @@ class Database:
         list of bytes
             A row each, for `miripool.index.pixels.fields`.
         """
+        asked = question if self._then is None else self._then(question)
         with self.translating():
-            return self._lent(lambda driver: copy_rows(driver, question, values))
+            return self._lent(lambda driver: copy_rows(driver, asked, values))
 
     def _lent(self, work: Callable[[Any], _T]) -> _T:
         """Have something done on a connection of psycopg2 on which each statement is a transaction of its own."""

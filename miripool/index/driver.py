@@ -15,7 +15,7 @@ from ..server.libpq import is_clients_own, is_embedded, refused_by_libpq, settle
 from .sqlerrors import no_slot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["JUST_NOW", "cancel", "connect", "has_news", "settings"]
 
@@ -35,7 +35,7 @@ JUST_NOW = 1.0
 """Seconds for which a connection that answered is taken to be good, unless the server said that it ends."""
 
 
-def settings(query: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
+def settings(query: Mapping[str, Any], *, read_only: bool, further: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
     """Give what each connection has besides what its URL says.
 
     Parameters
@@ -44,13 +44,15 @@ def settings(query: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
         Parameters in the URL's query.
     read_only : bool, keyword-only
         Have the server refuse every change.
+    further : iterable of (str, str), keyword-only
+        Names and values, without blanks, of more of the server's settings.
 
     Returns
     -------
     dict
         Parameters for `connect`, which count instead of the URL's.
     """
-    wanted = {**_SETTINGS, **({"default_transaction_read_only": "on"} if read_only else {})}
+    wanted = {**_SETTINGS, **({"default_transaction_read_only": "on"} if read_only else {}), **dict(further)}
     embedded = is_embedded(query.get("host"))
     given = query.get("options") or ("" if embedded else os.environ.get("PGOPTIONS", ""))
     options = [_PATIENCE, given if isinstance(given, str) else " ".join(given)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ClauseElement, Dialect
 
-__all__ = ["engine_url", "kept", "make_engine", "write_out"]
+__all__ = ["change_statements", "engine_url", "kept", "make_engine", "write_out"]
 
 
 @functools.lru_cache(maxsize=256)
@@ -125,6 +125,23 @@ def make_engine(made: URL, settings: Mapping[str, Any], connect: Callable[..., A
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "before_cursor_execute", _refuse_later)
     return engine
+
+
+def change_statements(engine: Engine, change: Callable[[str], str]) -> None:
+    """Have statements changed before they go to the server.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        From ``Engine.execution_options``: others of its connections are left alone.
+    change : callable
+        Takes and gives the text of a statement.
+    """
+
+    def before(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        return change(statement), parameters
+
+    event.listen(engine, "before_cursor_execute", before, retval=True)
 
 
 def _note_use(_driver: Any, record: Any) -> None:

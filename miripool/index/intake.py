@@ -14,6 +14,7 @@ from ..errors import IntegrityError, MiripoolError
 from . import exposures
 from .connection import quote
 from .harvest import COLUMNS, Harvest, Lines
+from .past import add_past
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
@@ -161,6 +162,8 @@ def take(
     _copy_products(database, connection, tracks, known, {e.n: i for i, e in enumerate(batch)})
     _update_products(connection, tracks.changed())
     _write_tags(connection, tracks)
+    if before["has_past"]:
+        add_past(database, connection, fresh, tracks.states)
     exposures.follow(connection, quote(database.schema), tracks)
     return Taken(len(fresh), _stamp(database, connection, before, fresh[-1], tracks))
 
@@ -287,9 +290,16 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
         connection.execute(
             statement.on_conflict_do_update(index_elements=place, set_={"serial": statement.excluded.serial})
         )
+    if tracks.closed:
+        at = as_table((*(e[column.name] for column in place), e.until), tracks.closed)
+        ended = and_(
+            *(e[column.name] == at.c[column.name] for column in place), e.serial.is_not(None), e.until.is_(None)
+        )
+        connection.execute(update(tag_event).where(ended).values(until=at.c.until))
     if tracks.events:
-        columns = (e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous, e.by)
-        connection.execute(_insert(tag_event, columns, [astuple(event) for event in tracks.events]))
+        columns = (e.entry, e.time, e.label, e.kind, e.name, e.serial, e.previous, e.by, e.until)
+        rows = [(*astuple(event), tracks.ends.get(i)) for i, event in enumerate(tracks.events)]
+        connection.execute(_insert(tag_event, columns, rows))
 
 
 def _stamp(database: Database, connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:

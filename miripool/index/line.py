@@ -10,7 +10,7 @@ import time
 import urllib.parse
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .driver import JUST_NOW, cancel, connect, has_news, settings
 from .interrupt import in_use
@@ -28,7 +28,12 @@ _PLAIN_URL = re.compile(
     re.ASCII,
 )
 
-_lines: weakref.WeakValueDictionary[tuple[str, bool], ServerLine] = weakref.WeakValueDictionary()
+_Settings: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and values."""
+
+_lines: weakref.WeakValueDictionary[tuple[str, bool, tuple[tuple[str, str], ...]], ServerLine] = (
+    weakref.WeakValueDictionary()
+)
 """One for all pools of a process on a server: hundreds may be open, and a server has some hundred connections."""
 _making = threading.Lock()
 
@@ -42,7 +47,7 @@ def _forget_connections() -> None:
 os.register_at_fork(after_in_child=_forget_connections)
 
 
-def line_to(url: str, *, read_only: bool) -> ServerLine:
+def line_to(url: str, *, read_only: bool, further: _Settings = ()) -> ServerLine:
     """Give this process's way to a server.
 
     Parameters
@@ -51,16 +56,18 @@ def line_to(url: str, *, read_only: bool) -> ServerLine:
         The database, as users give it.
     read_only : bool, keyword-only
         Have the server refuse every change.
+    further : tuple of (str, str), keyword-only
+        Names and values of more of the server's settings.
 
     Returns
     -------
     ServerLine
-        The same object for the same URL, as long as it is in use.
+        The same object for the same URL and settings, as long as it is in use.
     """
     with _making:
-        line = _lines.get((url, read_only))
+        line = _lines.get((url, read_only, further))
         if line is None:
-            line = _lines[url, read_only] = ServerLine(url, read_only=read_only)
+            line = _lines[url, read_only, further] = ServerLine(url, read_only=read_only, further=further)
         return line
 
 
@@ -101,6 +108,8 @@ class ServerLine:
         The database, as users give it.
     read_only : bool, keyword-only
         Have the server refuse every change.
+    further : tuple of (str, str), keyword-only
+        Names and values of more of the server's settings.
 
     Raises
     ------
@@ -113,9 +122,9 @@ class ServerLine:
         Those who may ask again; without one, no connection stays open.
     """
 
-    def __init__(self, url: str, *, read_only: bool) -> None:
+    def __init__(self, url: str, *, read_only: bool, further: _Settings = ()) -> None:
         self._text = url
-        self._read_only = read_only
+        self._settings = partial(settings, read_only=read_only, further=further)
         self._lock = threading.Lock()
         self._url: URL | None = None
         self._engine: Engine | None = None
@@ -126,7 +135,7 @@ class ServerLine:
             self._url = self.url
         else:
             self._parameters.pop("options", None)
-            self._parameters |= settings(dict(urllib.parse.parse_qsl(url.partition("?")[2])), read_only=read_only)
+            self._parameters |= self._settings(dict(urllib.parse.parse_qsl(url.partition("?")[2])))
 
     @property
     def url(self) -> URL:
@@ -144,7 +153,7 @@ class ServerLine:
             if self._engine is None:
                 from .engine import make_engine
 
-                self._engine = make_engine(self.url, settings(self.url.query, read_only=self._read_only), self._connect)
+                self._engine = make_engine(self.url, self._settings(self.url.query), self._connect)
             return self._engine
 
     @property

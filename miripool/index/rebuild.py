@@ -24,10 +24,12 @@ from .schema import (
     keyword_name,
     link,
     made_from,
+    moment,
     product,
     state,
     tag,
     tag_event,
+    version_state,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = ["compare_with", "identify", "renew"]
 
 _TABLES: tuple[Table, ...] = (
     state, product, dataset, keyword, keyword_name, tag, tag_event, link, made_from, exposure, corrected_exposure,
+    moment, version_state,
 )  # fmt: skip
 _SCHEMA = text("SELECT oid FROM pg_namespace WHERE nspname = :schema")
 _LOADS_SECONDS = 5.0
@@ -51,7 +54,7 @@ _OBJECTS = text(
     "SELECT relkind, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
     "WHERE nspname = :schema AND relkind IN ('r', 'p', 'v', 'i', 'I') AND NOT relispartition"
 )
-_LEFT_OUT = {"pool_state": {"analyzed_products"}}
+_LEFT_OUT = {"pool_state": {"analyzed_products", "has_past"}}
 """Columns that do not follow from the folder."""
 _ORDER = {("tag_event", "id"): "row_number() OVER (ORDER BY id) AS id"}
 """Numbers of which the order alone does: after a crash PostgreSQL leaves some out."""
@@ -118,11 +121,12 @@ def _compare_at_once(
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         before = connection.execute(_SCHEMA, {"schema": database.schema}).scalar()
         index = f"{quote(database.schema)}.{quote(state.name)}".replace("%", "%%")
-        (taken,) = connection.exec_driver_sql(f"SELECT applied FROM {index}").one()
+        taken, has_past = connection.exec_driver_sql(f"SELECT applied, has_past FROM {index}").one()
         migrate.make(scratch, connection, pool_id, first_serial=first_serial)
         objects = _compare_objects(connection, database, scratch)
         apply.play(scratch, connection, _until(taken, since(-1, None)), manifest)
-        found = [(table.name, _compare(connection, database, scratch, table)) for table in _TABLES]
+        compared = _TABLES if has_past else [table for table in _TABLES if table not in (moment, version_state)]
+        found = [(table.name, _compare(connection, database, scratch, table)) for table in compared]
     # By a transaction of its own, which sees what was renamed.
     if identify(database) != before:
         return None

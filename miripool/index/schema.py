@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = [
+    "STILL",
     "TYPED_KEYWORDS",
     "corrected_exposure",
     "dataset",
@@ -34,6 +35,7 @@ __all__ = [
     "keyword",
     "keyword_name",
     "metadata",
+    "moment",
     "pixel_block",
     "pixel_set",
     "pixel_use",
@@ -42,6 +44,7 @@ __all__ = [
     "tag",
     "tag_event",
     "timing",
+    "version_state",
 ]
 
 metadata = MetaData()
@@ -51,6 +54,9 @@ _C = Text(collation="C")
 """Text that compares by code point, as Python does."""
 
 _UTC = DateTime(timezone=True)
+
+STILL = (1 << 63) - 1
+"""Stands for an entry that is not there yet."""
 
 state = Table(
     "pool_state",
@@ -73,6 +79,14 @@ state = Table(
         nullable=False,
         server_default="0",
         comment="not 0 if rows of product were deleted, which miripool never does",
+    ),
+    Column(
+        "has_past",
+        Boolean,
+        nullable=False,
+        server_default="true",
+        comment="whether moment and version_state are filled; a pool indexed by an older miripool has them once they "
+        "were needed",
     ),
 )
 
@@ -204,8 +218,49 @@ tag_event = Table(
     Column("serial", BigInteger, comment="version that the tag marks from then on; NULL if the tag was taken off"),
     Column("previous", BigInteger, comment="version that the tag marked before; NULL if there was none"),
     Column("by", _C, comment="user@host who moved the tag; NULL if the journal does not say"),
+    Column("until", BigInteger, comment="entry that took the tag off the version; NULL where it still marks it"),
     Index("tag_event_label", "label"),
     Index("tag_event_track", "kind", "name"),
+    Index("tag_event_serial", "serial"),
+)
+
+moment = Table(
+    "moment",
+    metadata,
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column(
+        "time",
+        _UTC,
+        nullable=False,
+        comment="latest time of this entry and of all before it: the clocks of writers differ",
+    ),
+    Column("digest", Text, nullable=False),
+    Column(
+        "next_serial",
+        BigInteger,
+        nullable=False,
+        comment="greater than every serial used, those of this entry included",
+    ),
+    Index("moment_time", "time", "entry"),
+    comment="entries of the journal",
+)
+
+version_state = Table(
+    "version_state",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, primary_key=True, autoincrement=False, comment="first entry after which it was so"),
+    Column(
+        "until",
+        BigInteger,
+        nullable=False,
+        comment=f"first entry after which it was otherwise; {STILL} where it is so now",
+    ),
+    Column("head", Boolean, nullable=False),
+    Column("removed", _UTC),
+    Column("purged", _UTC),
+    Column("removed_by", _C),
+    comment="what product says of versions, and said after earlier entries of the journal",
 )
 
 keyword = Table(

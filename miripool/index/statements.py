@@ -25,7 +25,7 @@ from .compile import compile_where, count_matches, order_by
 from .connection import PLACEHOLDER
 from .engine import write_out
 from .rows import NEWEST_FIRST
-from .schema import dataset, keyword, link, made_from, product, state, tag, tag_event
+from .schema import dataset, keyword, link, made_from, moment, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, conditions, products
 
 if TYPE_CHECKING:
@@ -142,9 +142,14 @@ def _lists() -> dict[str, Select[Any]]:
 
 def _statements() -> dict[str, Select[Any]]:
     s, links, marked = state.c, link.c, select(tag.c.serial).join(product, _p.serial == tag.c.serial)
+    m = moment.c
+    moments = select(m.entry, m.digest, m.next_serial, m.time)
     return {
         "stamp": select(s.pool_id, s.schema_version),
         "position": select(s.pool_id, s.products, s.applied, s.applied_digest, s.next_serial),
+        "has_past": select(s.has_past),
+        "moment_of": moments.where(m.entry == bindparam("entry")),
+        "moment_before": moments.where(m.time < bindparam("time")).order_by(m.time.desc(), m.entry.desc()).limit(1),
         "track": products().where(_p.kind == bindparam("kind"), _p.name == bindparam("name")).order_by(_p.version),
         "rows": products().where(_p.serial == func.any(GIVEN_SERIALS)),
         "heads": products().where(_p.name == bindparam("name"), _p.head).order_by(_p.kind),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import IntegrityError
 from ..store.journal import Purge, Remove, Restore, Save, Tag, Untag
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from ..store.journal import Entry
+    from ..store.journal import Action, Entry
 
-__all__ = ["LoadedVersion", "Track", "TrackVersion", "Tracks", "touched"]
+__all__ = ["LoadedVersion", "State", "Track", "TrackVersion", "Tracks", "touched"]
+
+State: TypeAlias = "tuple[bool, datetime | None, datetime | None, str | None]"
+"""What of a version's row in the index can change: `head`, `removed`, `purged`, `removed_by`."""
 
 
 class LoadedVersion(NamedTuple):
@@ -52,10 +55,10 @@ class TrackVersion:
     removed: datetime | None = None
     purged: datetime | None = None
     removed_by: str | None = None
-    stored: tuple[bool, datetime | None, datetime | None, str | None] | None = None
+    stored: State | None = None
 
     @property
-    def state(self) -> tuple[bool, datetime | None, datetime | None, str | None]:
+    def state(self) -> State:
         """What of its row in the index can change."""
         return self.head, self.removed, self.purged, self.removed_by
 
@@ -91,6 +94,12 @@ class Tracks:
         New versions, in order.
     events : list of TagEvent
         Moves of tags, in order.
+    ends : dict
+        Position in `events` of those that put a tag on a version, and the entry that took it off again.
+    closed : list of (str, str, str, int)
+        Label, kind and name where a tag was taken off the version that it marks in the index, and by which entry.
+    states : dict
+        By serial, the states that these entries gave to versions, each by the number of the entry, in order.
     moved : dict
         Where each touched (label, kind, name) stands in the end; None where it marks nothing.
     """
@@ -100,6 +109,11 @@ class Tracks:
         self._of: dict[int, Track] = {}
         self.saves: list[tuple[Entry, Save]] = []
         self.events: list[TagEvent] = []
+        self.ends: dict[int, int] = {}
+        self.closed: list[tuple[str, str, str, int]] = []
+        self.states: dict[int, dict[int, State]] = {}
+        self._latest: dict[tuple[str, str, str], int] = {}
+        self._before: dict[int, State | None] = {}
         self.moved: dict[tuple[str, str, str], int | None] = {}
         for row in loaded:
             track = self._track(row.kind, row.name)
@@ -138,34 +152,47 @@ class Tracks:
         IntegrityError
             If it names a version that there is not, or saves one that there is. What is in memory is then half done.
         """
+        self._before.clear()
         for action in entry.actions:
-            match action:
-                case Save():
-                    self._save(entry, action)
-                case Tag():
-                    for track, serial in self._named(entry, action):
-                        self._mark(entry, action.label, track, serial)
-                case Untag():
-                    for track, serial in self._named(entry, action):
-                        if track.tags.get(action.label) == serial:
-                            self._mark(entry, action.label, track, None)
-                case Remove():
-                    for track, serial in self._named(entry, action):
-                        version = track.versions[serial]
-                        if version.removed is None:
-                            version.removed, version.removed_by = entry.time, entry.by
-                        track.settle()
-                case Restore():
-                    for track, serial in self._named(entry, action):
-                        _refuse(entry, action, serial, track.versions[serial].purged is not None, "was purged")
-                        version = track.versions[serial]
-                        version.removed = version.removed_by = None
-                        track.settle()
-                case Purge():
-                    for track, serial in self._named(entry, action):
-                        version = track.versions[serial]
-                        _refuse(entry, action, serial, version.removed is None, "is not in the trash")
-                        version.purged = version.purged or entry.time
+            self._act(entry, action)
+        for serial, old in self._before.items():
+            new = self[serial].state
+            if new != old:
+                self.states.setdefault(serial, {})[entry.n] = new
+
+    def _act(self, entry: Entry, action: Action) -> None:
+        match action:
+            case Save():
+                self._save(entry, action)
+            case Tag():
+                for track, serial in self._named(entry, action):
+                    self._mark(entry, action.label, track, serial)
+            case Untag():
+                for track, serial in self._named(entry, action):
+                    if track.tags.get(action.label) == serial:
+                        self._mark(entry, action.label, track, None)
+            case Remove():
+                for track, serial in self._named(entry, action):
+                    version = track.versions[serial]
+                    if version.removed is None:
+                        version.removed, version.removed_by = entry.time, entry.by
+                    track.settle()
+            case Restore():
+                for track, serial in self._named(entry, action):
+                    _refuse(entry, action, serial, track.versions[serial].purged is not None, "was purged")
+                    version = track.versions[serial]
+                    version.removed = version.removed_by = None
+                    track.settle()
+            case Purge():
+                for track, serial in self._named(entry, action):
+                    version = track.versions[serial]
+                    _refuse(entry, action, serial, version.removed is None, "is not in the trash")
+                    version.purged = version.purged or entry.time
+
+    def _look(self, track: Track) -> None:
+        """Note what an entry finds of a track, when it first comes to it."""
+        for version in track.versions.values():
+            self._before.setdefault(version.serial, version.state)
 
     def _save(self, entry: Entry, save: Save) -> None:
         track = self._track(save.kind, save.name)
@@ -180,6 +207,8 @@ class Tracks:
                 f"journal entry {entry.n} saves version {save.version} of {save.kind} {save.name}, "
                 f"but that already has version {newest}; restore it from a copy of the pool"
             )
+        self._look(track)
+        self._before[save.serial] = None
         track.versions[save.serial] = TrackVersion(save.serial, save.version)
         track.settle()
         self._of[save.serial] = track
@@ -193,6 +222,7 @@ class Tracks:
                     f"journal entry {entry.n} ({action.do}) names serial {serial}, which no earlier entry saved; "
                     "restore it from a copy of the pool"
                 )
+            self._look(track)
             yield track, serial
 
     def _mark(self, entry: Entry, label: str, track: Track, serial: int | None) -> None:
@@ -203,7 +233,14 @@ class Tracks:
             del track.tags[label]
         else:
             track.tags[label] = serial
-        self.moved[label, track.kind, track.name] = serial
+        place = (label, track.kind, track.name)
+        self.moved[place] = serial
+        if previous is not None:
+            if place in self._latest:
+                self.ends[self._latest[place]] = entry.n
+            else:
+                self.closed.append((*place, entry.n))
+        self._latest[place] = len(self.events)
         self.events.append(TagEvent(entry.n, entry.time, label, track.kind, track.name, serial, previous, entry.by))
 
 

@@ -164,7 +164,7 @@ class Pixel:
         names: Mapping[str, str],
         dq_names: bool,
     ) -> Table:
-        selected = select_versions(self._pool, cls, query, tag, all_versions)
+        selected = self._pool.with_arrays(select_versions(self._pool, cls, query, tag, all_versions))
         found = rows.read_versions(self._pool.catalog.database, selected, self.x, self.y)
         versions, detector = self._of_one_detector(_by_time(found))
         versions, exposures = self._values(cls.kind, versions)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ..index import Catalog, Position, ProductRow
+    from ..index import Catalog, Moment, Position, ProductRow
     from ..model.product import Product
     from ..store.archive import Archive
     from ..store.manifest import Manifest
@@ -102,7 +102,18 @@ class Core:
         self._opening = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Core of pool {self.name}>"
+        return f"<Core of pool {self}>"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def moment(self) -> Moment | None:
+        """When the pool was as it is shown; None for the pool as it is now."""
+        return None
+
+    def refuse_past(self) -> None:
+        """Raise ReadOnly for a pool as it was at a moment, before any work is done that makes no sense there."""
 
     def __reduce__(self) -> tuple[Callable[..., Core], tuple[Any, ...]]:
         return _reopened, self.way_in()
@@ -403,6 +414,21 @@ class Core:
         product = self.archive.product(self.manifest(version), urn, version.serial)
         product.ref = ProductRef(self, version)
         return product
+
+    def with_arrays(self, serials: Sequence[int]) -> list[int]:
+        """Give the versions whose arrays can be read.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            Versions of which none is purged.
+
+        Returns
+        -------
+        list of int
+            All of them, unless the pool is as it was at an earlier moment.
+        """
+        return list(serials)
 
     def ref(self, spec: Reference, *, removed: bool = False) -> ProductRef:
         """Find one version by its URN or SPEC; see `Pool.ref`.

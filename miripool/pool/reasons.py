@@ -143,11 +143,11 @@ def _products(number: int, *, heads: bool) -> str:
 def _nothing_there(pool: Core, asked: Query, previous: Sequence[ProductRef] | None, tag: str | None) -> str:
     kinds = " or ".join(asked.kinds)
     if previous is not None:
-        return f"none of the {len(previous)} earlier results is of kind {kinds} in pool {pool.name}"
+        return f"none of the {len(previous)} earlier results is of kind {kinds} in pool {pool}"
     if tag is not None:
-        return f"tag {tag!r} marks no version of kind {kinds} in pool {pool.name}"
+        return f"tag {tag!r} marks no version of kind {kinds} in pool {pool}"
     there = sorted(kind for kind, sums in pool.catalog.statistics().kinds.items() if sums.heads)
-    return f"pool {pool.name} has no {kinds}; it has {', '.join(there)}" if there else f"pool {pool.name} is empty"
+    return f"pool {pool} has no {kinds}; it has {', '.join(there)}" if there else f"pool {pool} is empty"
 
 
 def hint(pool: Core, asked: Query, part: Node) -> str | None:

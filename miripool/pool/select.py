@@ -333,6 +333,7 @@ def _filter(
     found: list[int] = []
     if limit == 0:
         return found
+    serials = pool.with_arrays(serials)
     told = None if progress is None else lambda done: progress(done, len(serials))
     with closing(judge(pool, rows(), rest, executor=executor, progress=told)) as judged:
         for row, matches in judged:

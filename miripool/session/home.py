@@ -706,7 +706,7 @@ def _place(folder: Path) -> Path:
     return attached_folder(folder) if folder.is_symlink() else folder
 
 
-def reopen(home: str, name: str, pool_id: str) -> Pool:
+def reopen(home: str, name: str, pool_id: str, entry: str | None = None) -> Pool:
     """Open a pool that another process has open; each process does so once.
 
     Parameters
@@ -715,6 +715,8 @@ def reopen(home: str, name: str, pool_id: str) -> Pool:
         Folder of its home.
     name, pool_id : str
         Its name and its id.
+    entry : str, optional
+        Number of the journal entry after which the pool was as it was opened.
 
     Returns
     -------
@@ -726,11 +728,13 @@ def reopen(home: str, name: str, pool_id: str) -> Pool:
     PoolNotFound
         If the pool no longer exists, or if the name belongs to another pool now.
     """
-    return _reopened(os.getpid(), home, name, pool_id)
+    return _reopened(os.getpid(), home, name, pool_id, entry)
 
 
 @functools.lru_cache(maxsize=64)
-def _reopened(_process: int, home: str, name: str, pool_id: str) -> Pool:
+def _reopened(process: int, home: str, name: str, pool_id: str, entry: str | None) -> Pool:
+    if entry is not None:
+        return _reopened(process, home, name, pool_id, None).as_of(int(entry))
     pool = Home(home).pool(name)
     if pool.id != pool_id:
         raise PoolNotFound(f"the name {name!r} in {home} now belongs to another pool than when it was pickled")

@@ -25,7 +25,7 @@ from ..system.warning import warn_caller
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
-    from datetime import timedelta
+    from datetime import date, timedelta
 
     from ..exchange.copy import Received
     from ..exchange.pack import Packed
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..monitors import PixelMonitor
     from ..pipeline import Recipe, Reprocessed
     from ..pixels.matching import Pixels
+    from ..pool.citation import Citation
     from ..pool.core import Core
     from ..pool.difference import Difference
     from ..pool.events import PoolChange
@@ -152,9 +153,44 @@ class Pool:
         """
         from .browsing import start_browsing
 
+        self._core.refuse_past()
         core = self._core
         _, (home, *_) = core.way_in()
         return start_browsing(home, core.name, port=port, open_browser=open_browser, hosts=hosts)
+
+    def as_of(self, when: date | str | int | None = None, *, tag: str | None = None) -> Pool:
+        """Give the pool as it was at an earlier moment: its versions, heads, tags and trash of then.
+
+        Parameters
+        ----------
+        when : datetime.date, datetime.datetime, str or int, optional
+            A date means its end, in UTC. A datetime needs a time zone. Text is a date or a time in ISO form, UTC unless
+            it names a zone, or a number. A number is that of a journal entry: the pool right after it.
+        tag : str, keyword-only, optional
+            The moment when this tag was last put on a version, moved or removed, instead.
+
+        Returns
+        -------
+        Pool
+            It lists, selects, loads and follows pixels; all else raises ReadOnly. Before the first entry it is empty.
+
+        Raises
+        ------
+        InvalidInput
+            If the moment can't be read or lies in the future, or if there is no such entry.
+        TagNotFound
+            If the tag was never used.
+        ReadOnly
+            If an older miripool indexed the pool, this is the first question about its past, and this user can't write
+            to the index.
+
+        Notes
+        -----
+        The time of an entry is the latest time of it and of all entries before it: the clocks of writers differ.
+        """
+        from ..pool.past import as_of
+
+        return Pool(as_of(self._core, when, tag=tag))
 
     def close(self) -> None:
         """Close the database connection. The next use of the pool opens a new one."""
@@ -167,7 +203,7 @@ class Pool:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Pool {self.name}>"
+        return f"<Pool {self._core}>"
 
     def _repr_html_(self) -> str:
         self._core.catch_up()
@@ -286,6 +322,7 @@ class Pool:
         """
         from ..pool.ingest import find_files, ingest
 
+        self._core.refuse_past()
         files = find_files([paths] if isinstance(paths, (str, Path)) else paths)
         made = ingest(
             self._core,
@@ -993,6 +1030,40 @@ class Pool:
         row = self._core.finder.row(ref)
         return copy.deepcopy(self._core.manifest(row).history)  # the manifest is kept
 
+    def cite(self, refs: Reference | Iterable[Reference] | None = None, *, check: str | None = None) -> Citation:
+        """Give a SHA-256 by which versions can be cited, and keep the list of them in the pool; or check one.
+
+        Parameters
+        ----------
+        refs : ProductRef, str, or an iterable of them, optional
+            The versions, e.g. what `select` found in the pool as of a date.
+        check : str, keyword-only, optional
+            A SHA-256 that was cited, with or without ``sha256:`` before it: find its versions, and make sure that they
+            are these. Nothing is changed then.
+
+        Returns
+        -------
+        Citation
+            Its ``sha256`` depends on the versions alone, not on tags or on their order. Its ``context`` is a product of
+            the pool that refers to them. Versions that were removed since are among its ``versions``, too.
+
+        Raises
+        ------
+        InvalidInput
+            If no version is given, or if the text is no SHA-256.
+        ProductNotFound
+            If a version was removed for good, or if the pool has no such citation.
+        IntegrityError
+            If the versions are not those that were cited, or a manifest is damaged.
+        ReadOnly
+            If the pool can't be written.
+        """
+        from ..pool.citation import check_citation, cite
+
+        if (refs is None) == (check is None):
+            raise InvalidInput("give either the versions to cite, or check= and a SHA-256 that was cited")
+        return check_citation(self._core, check) if check is not None else cite(self._core, refs or ())
+
     def diff(self, old: Reference, new: Reference, *, elements: bool = True) -> Difference:
         """Tell what differs between two versions.
 
@@ -1185,6 +1256,7 @@ class Pool:
         """
         from ..pipeline import reprocess
 
+        self._core.refuse_past()
         self._core.catch_up()
         refs = self._core.fetch(serials_among(self._core, raws))
         options: dict[str, Any] = {"jobs": jobs, "executor": executor, "pixels": pixels, "progress": progress}
@@ -1218,6 +1290,7 @@ class Pool:
         """
         from ..maintenance.verify import verify
 
+        self._core.refuse_past()
         self._core.catch_up()
         chosen = self._core.rows(serials_among(self._core, refs))
         return verify(self._core, chosen, level=level, progress=progress)
@@ -1253,6 +1326,7 @@ class Pool:
         """
         from ..maintenance.repair import repair
 
+        self._core.refuse_past()
         return repair(self._core, sources, dry_run=dry_run, progress=progress)
 
     def gc(self, *, dry_run: bool = False, progress: Callable[[int, int], None] | None = None) -> Collected:
@@ -1274,6 +1348,7 @@ class Pool:
         """
         from ..maintenance.gc import collect
 
+        self._core.refuse_past()
         return collect(self._core.archive, dry_run=dry_run, progress=progress)
 
     def copy_to(
@@ -1313,6 +1388,7 @@ class Pool:
         """
         from ..exchange.copy import PoolShelf, receive
 
+        target._core.refuse_past()
         return receive(target._core, PoolShelf(self._core, refs), tags=tags, progress=progress)
 
     def pack(
@@ -1379,5 +1455,6 @@ class Pool:
         from ..exchange.copy import receive
         from ..exchange.pack import Pack
 
+        self._core.refuse_past()
         with Pack(Path(path)) as shelf:
             return receive(self._core, shelf, tags=tags, progress=progress)

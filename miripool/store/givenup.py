@@ -41,12 +41,15 @@ class GivenUp:
         try:
             if read_pool_info(self.storage).id != self.pool_id:
                 return gone_pool(self.storage, self.pool_id)
-            if self.serial not in purged_serials(Journal(self.storage).since(-1, None)):
-                return None
+            entries = Journal(self.storage).since(-1, None)
+            entry = next((entry for entry in entries if self.serial in purged_serials([entry])), None)
         except NotFound:
             return gone_pool(self.storage, self.pool_id)
         except MiripoolError:
             return None
+        if entry is None:
+            return None
         return ProductNotFound(
-            f"{self.what} was removed for good meanwhile: its arrays are gone, only its metadata remain"
+            f"{self.what} was removed for good on {entry.time:%Y-%m-%d %H:%M} UTC: its arrays are gone, only its "
+            "metadata remain"
         )

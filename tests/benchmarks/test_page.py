@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -18,7 +19,9 @@ from million import make_million
 
 from miripool import Home, Pool
 from miripool.index import page as pages
+from miripool.index.catalog import Catalog
 from miripool.index.kept import Answers
+from miripool.index.rows import NEWEST_FIRST
 from miripool.pool.core import Core, core_of
 from miripool.pool.page import facets, keyword_names, keyword_values, page
 from miripool.store.journal import Journal
@@ -196,3 +199,28 @@ def test_twenty_readers(core: Core, figure: Callable[..., None]) -> None:
     figure(f"{READERS} readers: 95 of 100 requests take less than", 1e3 * p95, "ms")
     figure(f"{READERS} readers: slowest request", 1e3 * taken[-1], "ms")
     assert p95 < LIMIT
+
+
+PAST_LIMIT = 0.3
+"""Seconds that the index may take for the latest 20 products as of a moment."""
+PAST = {"heads": {}, "of a kind": {"kinds": ["Rate"]}, "of a tag": {"tag": "using cal v2"}}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 1.0])
+def test_as_of(million: Pool, place: float, figure: Callable[..., None]) -> None:
+    """What ``miripool ls --as-of … --limit 20`` asks, at moments through the whole journal, beside the same now."""
+    last = core_of(million).archive.journal.last()
+    million.as_of(last).close()  # the past of an index that an older miripool made is there from now on
+    now = core_of(million).catalog
+    with million.as_of(round(last * place)) as past:
+        then = core_of(past).catalog
+        for name, wanted in PAST.items():
+
+            def ask(catalog: Catalog, wanted: dict[str, Any] = wanted) -> None:
+                assert len(catalog.rows(catalog.serials(order=NEWEST_FIRST, limit=20, **wanted))) == 20
+
+            first, again = twice(lambda ask=ask: ask(then))
+            present = min(twice(lambda ask=ask: ask(now)))
+            figure(f"latest 20 {name}, as of {place:.0%} of the journal", first, "s", again / present, "the same now")
+            assert first <= PAST_LIMIT, name

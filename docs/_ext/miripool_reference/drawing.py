@@ -15,8 +15,8 @@ _LINE, _HEAD, _GAP = 15, 22, 22
 _FONT = 'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="11"'
 _PLACES = (
     ("keyword", "keyword_name", "dataset", "timing", "exposure_statistic"),
-    ("product", "pool_state"),
-    ("tag", "tag_event", "link", "made_from", "pixel_use", "corrected_exposure"),
+    ("product", "pool_state", "moment"),
+    ("version_state", "tag", "tag_event", "link", "made_from", "pixel_use", "corrected_exposure"),
     ("pixel_set", "pixel_block", "exposure"),
     ("raw_block", "ref_block", "ramp_block", "rateints_block", "rate_block"),
 )

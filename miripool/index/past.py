@@ -1,0 +1,146 @@
+"""The pool as it was: the moment of each journal entry, and the states of versions after each.
+
+`intake` adds to both tables with each entry. The views ``product_then``, ``tag_then`` … read them (migration 0017), and
+a connection that is at a moment reads those views in place of the tables (`miripool.index.connection.Database.at`). So
+no statement is written twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ARRAY, Text, bindparam, cast, func, select, update
+from sqlalchemy.dialects import postgresql
+
+from ..store.journal import Tag, Untag
+from .connection import lock_key
+from .schema import STILL, moment, state, version_state
+from .tracks import Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Column, Connection, TableValuedAlias
+    from sqlalchemy.types import TypeEngine
+
+    from ..store.journal import Entry
+    from .connection import Database
+    from .tracks import State
+
+__all__ = ["add_past", "fill_past"]
+
+_FILLED_AT_ONCE = 10_000
+"""Rows of one statement."""
+
+
+def _given(columns: Iterable[Column[Any]], name: str) -> TableValuedAlias:
+    """Give arrays as a table, a column each; their parameters are called by both names."""
+    listed = list(columns)
+    arrays = [cast(bindparam(f"{name}_{c.name}"), ARRAY(_without_collation(c.type))) for c in listed]
+    return func.unnest(*arrays).table_valued(*(c.name for c in listed), name=name).render_derived()
+
+
+def _without_collation(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return Text() if isinstance(kind, Text) else kind  # a collation can't stand within an array's type
+
+
+def _add() -> postgresql.Insert:
+    """Make the one statement that notes entries and states."""
+    new, s = _given(moment.c, "moment"), version_state.c
+    # The clocks of writers differ: times must not fall behind.
+    before = select(func.max(moment.c.time)).scalar_subquery()
+    latest = func.greatest(func.max(new.c.time).over(order_by=new.c.entry), before)
+    rows = select(new.c.entry, latest, new.c.digest, new.c.next_serial)
+    moments = postgresql.insert(moment).from_select([c.name for c in moment.c], rows)
+    ends = _given((s.serial, s.until), "ends")
+    ended = update(version_state).where(s.serial == ends.c.serial, s.until == STILL).values(until=ends.c.until)
+    states = postgresql.insert(version_state).from_select([c.name for c in s], select(_given(s, "state")))
+    return states.add_cte(moments.cte("moments"), ended.cte("ended"))
+
+
+_ADD = _add()
+
+
+def add_past(
+    database: Database,
+    connection: Connection,
+    entries: Sequence[Entry],
+    states: Mapping[int, Mapping[int, State]],
+) -> None:
+    """Note when entries were written, and what versions were after them.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    connection : sqlalchemy.Connection
+        In a transaction that holds the pool's lock.
+    entries : sequence of Entry
+        Those that follow the last one noted, in order.
+    states : mapping
+        `Tracks.states` of these entries.
+    """
+    rows = [
+        (serial, first, until, *state)
+        for serial, new in states.items()
+        for (first, state), until in zip(new.items(), [*list(new)[1:], STILL], strict=True)
+    ]
+    values = {
+        **_arrays(moment.c, "moment", [(e.n, e.time, e.digest, e.next_serial) for e in entries]),
+        "ends_serial": list(states),
+        "ends_until": [min(new) for new in states.values()],
+        **_arrays(version_state.c, "state", rows),
+    }
+    connection.exec_driver_sql(*database.written(_ADD, **values))
+
+
+def _arrays(columns: Iterable[Column[Any]], name: str, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    return {f"{name}_{column.name}": [row[i] for row in rows] for i, column in enumerate(columns)}
+
+
+def fill_past(database: Database, pool_id: str, since: Callable[[int, str | None], Iterable[Entry]]) -> None:
+    """Look through the journal of a pool that an older miripool indexed, once.
+
+    It takes some 500 bytes of memory for each version.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    pool_id : str
+        The pool's.
+    since : callable
+        Gives the entries after a number, of which the digest is given.
+
+    Raises
+    ------
+    IntegrityError
+        If the journal is damaged.
+    ReadOnly
+        If this user can't write to the index.
+    """
+    with database.write() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(lock_key(f"pool {pool_id}"))))
+        applied, has_past = connection.execute(select(state.c.applied, state.c.has_past)).one()
+        if has_past:
+            return
+        tracks = Tracks()
+        entries: list[Entry] = []
+        for entry in since(-1, None):
+            if entry.n > applied:
+                break
+            untagged = tuple(action for action in entry.actions if not isinstance(action, Tag | Untag))
+            tracks.play(replace(entry, actions=untagged))
+            tracks.saves.clear()
+            entries.append(replace(entry, actions=()))
+            if len(entries) + len(tracks.states) >= _FILLED_AT_ONCE:
+                add_past(database, connection, entries, tracks.states)
+                entries.clear()
+                tracks.states.clear()
+        if entries:
+            add_past(database, connection, entries, tracks.states)
+        connection.execute(update(state).values(has_past=True))
+    with database.immediately() as connection:
+        tables = ", ".join(database.table(table.name) for table in (moment, version_state))
+        connection.exec_driver_sql(f"ANALYZE {tables}".replace("%", "%%"))

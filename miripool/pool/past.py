@@ -1,0 +1,180 @@
+"""A pool as it was at a moment: found by a date, by a number of the journal, or by a tag, and only read."""
+
+from __future__ import annotations
+
+import operator
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import IncompleteAnswer, InvalidInput, ReadOnly
+from ..index.moments import Moment
+from ..store.archive import Archive
+from ..store.storage.readonly import ReadOnlyStorage
+from ..system.warning import warn_caller
+from ..system.words import counted
+from .core import Core
+from .tags import check_tag, no_such_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..index import Position
+    from .commit import Committer
+
+__all__ = ["PastCore", "as_of"]
+
+_FORMS = "a date such as 2026-05-01, a time such as 2026-05-01T12:00Z, or the number of a journal entry"
+
+_AT_ONCE = 1000
+"""Rows that are read together."""
+
+
+class PastCore(Core):
+    """A pool as it was. Its versions, heads, tags and trash are those of the moment; it can't be changed.
+
+    Parameters
+    ----------
+    present : Core
+        The pool as it is.
+    moment : Moment
+        When.
+
+    Attributes
+    ----------
+    present : Core
+        As given.
+    """
+
+    def __init__(self, present: Core, moment: Moment) -> None:
+        self.present = present
+        self._moment = moment
+        when = "before its first journal entry"
+        if moment.time is not None:
+            when = f"as of journal entry {moment.entry}, {moment.time:%Y-%m-%d %H:%M:%S} UTC"
+        self._words = f"{present.name} {when}"
+        self._refusal = f"this is pool {self._words}: it can only be read; open the pool without a moment"
+        archive = Archive(ReadOnlyStorage(present.archive.storage, self._refusal), present.archive.info)
+        super().__init__(present.name, archive, lambda: present.catalog.at(moment), home=present.home)
+
+    def __str__(self) -> str:
+        return self._words
+
+    @property
+    def moment(self) -> Moment:
+        """When the pool was as it is shown."""
+        return self._moment
+
+    def refuse_past(self) -> NoReturn:
+        """Refuse a change: raise ReadOnly."""
+        raise ReadOnly(self._refusal)
+
+    def way_in(self) -> tuple[Callable[..., Any], tuple[str, ...]]:
+        """Give the function, and its arguments, that open the pool in another process."""
+        reopen, arguments = self.present.way_in()
+        return reopen, (*arguments, str(self.moment.entry))
+
+    @property
+    def committer(self) -> Committer:
+        """Refused: nothing is written."""
+        self.refuse_past()
+
+    def catch_up(self) -> Position:
+        """Give where the index stood; the past does not go on."""
+        return self.again(lambda: self.catalog.position())
+
+    def reindex(self, *, progress: Callable[[int], None] | None = None) -> None:  # noqa: ARG002
+        """Refuse to make the index again."""
+        self.refuse_past()
+
+    def with_arrays(self, serials: Sequence[int]) -> list[int]:
+        """Leave out the versions that were purged since, with a warning; see `Core.with_arrays`."""
+        chunks = (serials[start : start + _AT_ONCE] for start in range(0, len(serials), _AT_ONCE))
+        purged = {row.serial for chunk in chunks for row in self.present.rows(chunk) if row.purged is not None}
+        if purged:
+            was = "was" if len(purged) == 1 else "were"
+            warn_caller(
+                f"{len(purged)} of {counted(len(serials), 'version')} {was} purged since and {was} left out: the "
+                "arrays may be gone",
+                IncompleteAnswer,
+            )
+        return [serial for serial in serials if serial not in purged]
+
+
+def as_of(core: Core, when: date | str | int | None = None, *, tag: str | None = None) -> PastCore:
+    """Give a pool as it was; see `Pool.as_of`.
+
+    Parameters
+    ----------
+    core : Core
+        The pool; as it was at another moment, too.
+    when, tag : object
+        As for `Pool.as_of`.
+
+    Returns
+    -------
+    PastCore
+        The pool at that moment.
+    """
+    present = core.present if isinstance(core, PastCore) else core
+    if (when is None) == (tag is None):
+        raise InvalidInput(f"give either a moment ({_FORMS}) or tag=LABEL")
+    check_tag(tag)
+    present.catch_up()
+    present.catalog.fill_past(present.archive.journal.since)
+    found = _moment(present, when) if tag is None else _moment_of_tag(present, tag)
+    return PastCore(present, found or Moment(-1, None, present.archive.info.first_serial, None))
+
+
+def _moment_of_tag(core: Core, tag: str) -> Moment | None:
+    """Give the moment when a tag was last moved."""
+    moves = core.catalog.tag_events(label=tag, limit=1)
+    if not moves:
+        raise no_such_tag(core, tag)
+    return core.catalog.moment_of(moves[0].entry)
+
+
+def _moment(core: Core, when: Any) -> Moment | None:
+    """Give the moment that a number or a time means; None before the first entry."""
+    if isinstance(when, str):
+        when = _read(when)
+    if not isinstance(when, date):
+        return _moment_of_entry(core, when)
+    if isinstance(when, datetime):
+        if when.tzinfo is None:
+            raise InvalidInput(f"{when!r} has no time zone; give one, e.g. datetime(2026, 5, 1, tzinfo=timezone.utc)")
+        begin, before = when, when + timedelta(microseconds=1)
+    else:
+        begin = datetime(when.year, when.month, when.day, tzinfo=UTC)
+        before = begin + timedelta(days=1)
+    if begin > datetime.now(UTC):
+        raise InvalidInput(f"{when} lies in the future; leave the moment out for the pool as it is now")
+    return core.catalog.moment_before(before)
+
+
+def _read(text: str) -> date | int:
+    """Read a moment as people write it; a time without a zone is UTC."""
+    text = text.strip()
+    if text.isdecimal():
+        return int(text)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{text!r} is no moment; give {_FORMS}") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _moment_of_entry(core: Core, when: Any) -> Moment:
+    try:
+        entry = operator.index(when)
+    except TypeError:
+        raise InvalidInput(f"{when!r} is no moment; give {_FORMS}") from None
+    found = core.catalog.moment_of(entry) if 0 <= entry < 1 << 63 else None
+    if found is None:
+        last = core.catalog.position().n
+        there = f"the journal of pool {core.name} ends with entry {last}" if last >= 0 else "the journal is empty"
+        raise InvalidInput(f"there is no journal entry {entry}: {there}")
+    return found
