@@ -219,8 +219,9 @@ class _Work:
         """
         question, values = self._database.written(STATE)
         if not self._alone:
-            # Two statements, sent at once: the second one sees what was committed while the first one waited.
-            question = f"SELECT pg_advisory_xact_lock(%(pool)s); {question}"
+            # Sent at once, and the last one sees what was committed while the one before it waited.
+            # The commit does not wait for the disk: what a crash of the server takes, the next one takes in again.
+            question = f"SET LOCAL synchronous_commit TO off; SELECT pg_advisory_xact_lock(%(pool)s); {question}"
             values["pool"] = lock_key(f"pool {self._pool_id}")
         return connection.exec_driver_sql(question, values).mappings().one()
 

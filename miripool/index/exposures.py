@@ -18,9 +18,8 @@ from .selection import array_text, is_one_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
-
     from .connection import Database
+    from .message import Message
     from .tracks import Tracks
 
 __all__ = ["follow", "held_by_exposures"]
@@ -34,11 +33,31 @@ AND NOT EXISTS (SELECT FROM exposure e WHERE e.name = p.name)
 GROUP BY p.name
 """
 
+_ADD_ALONE = """
+INSERT INTO corrected_exposure (corrected_exp_id, exp_id, ramp, rateints, detector)
+SELECT p.serial, e.exp_id,
+    CASE WHEN p.kind = 'Ramp' THEN p.serial END, CASE WHEN p.kind = 'RateInts' THEN p.serial END, p.detector
+FROM product p
+JOIN exposure e ON e.name = p.name
+WHERE p.serial = ANY(CAST(%(saved)s AS bigint[])) AND p.kind IN ('Ramp', 'RateInts') AND p.removed IS NULL
+AND NOT EXISTS (
+    SELECT FROM product o WHERE o.name = p.name AND o.kind IN ('Ramp', 'RateInts') AND o.serial <> p.serial
+)
+"""
+"""What `pair_calibrations` comes to for a new product that is alone of its name: that function alone takes 0.7 ms, and
+2.4 ms in a pool of 100,000."""
+
 _PAIR = """
-SELECT pair_calibrations(ARRAY(
-    SELECT DISTINCT p.name FROM product p
+SELECT pair_calibrations(names)
+FROM (
+    SELECT array_agg(DISTINCT p.name) AS names FROM product p
     WHERE p.serial = ANY(CAST(%(changed)s AS bigint[])) AND p.kind IN ('Ramp', 'RateInts')
-))
+    AND NOT EXISTS (
+        SELECT FROM corrected_exposure c WHERE p.serial = ANY(CAST(%(saved)s AS bigint[]))
+        AND p.serial IN (c.ramp, c.rateints)
+    )
+) changed
+WHERE names IS NOT NULL
 """
 
 
@@ -64,13 +83,13 @@ def held_by_exposures(database: Database, serials: Sequence[int]) -> set[int]:
         return set(connection.execute(statement).scalars())
 
 
-def follow(connection: Connection, schema: str, tracks: Tracks) -> None:
+def follow(message: Message, schema: str, tracks: Tracks) -> None:
     """Number new exposures, and pair the products of those that changed.
 
     Parameters
     ----------
-    connection : sqlalchemy.Connection
-        In a transaction that holds the pool's lock; the products are in.
+    message : Message
+        In a transaction that holds the pool's lock; before this the products are in.
     schema : str
         The pool's, quoted.
     tracks : Tracks
@@ -81,6 +100,6 @@ def follow(connection: Connection, schema: str, tracks: Tracks) -> None:
     moved = [v.serial for v in tracks.changed() if v.stored is not None and v.stored[1] != v.removed]
     if not saved and not moved:
         return
-    script = "; ".join((f"SET LOCAL search_path TO {schema}".replace("%", "%%"), _ADD_EXPOSURES, _PAIR))
+    message.add(f"SET LOCAL search_path TO {schema}")
     values = {"saved": array_text(saved), "changed": array_text([*saved, *moved]), "kinds": list(kinds)}
-    connection.exec_driver_sql(script, values)
+    message.add(f"{_ADD_EXPOSURES}; {_ADD_ALONE}; {_PAIR}", values)

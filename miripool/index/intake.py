@@ -14,6 +14,7 @@ from ..errors import IntegrityError, MiripoolError
 from . import exposures
 from .connection import quote
 from .harvest import COLUMNS, Harvest, Lines
+from .message import Message
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
@@ -35,6 +36,9 @@ _log = logging.getLogger(__name__)
 _ANALYZE_GROWTH = 0.2
 _ANALYZE_PRODUCTS = 100
 """New products since the last ANALYZE, as a share and at least, that make another one worth its tenths of a second."""
+
+_FEW = 8
+"""Products whose rows go to the server in one message, rather than by a COPY for each table."""
 
 
 def _given(first: str, second: str) -> TableValuedAlias:
@@ -158,11 +162,17 @@ def take(
         except MiripoolError as error:
             raise BrokenEntry(position, error) from None
     known = manifest if whole else _unless_damaged(manifest)
-    _copy_products(database, connection, tracks, known, {e.n: i for i, e in enumerate(batch)})
-    _update_products(connection, tracks.changed())
-    _write_tags(connection, tracks)
-    exposures.follow(connection, quote(database.schema), tracks)
-    return Taken(len(fresh), _stamp(database, connection, before, fresh[-1], tracks))
+    message = Message(database, connection)
+    _add_products(message, tracks, known, {e.n: i for i, e in enumerate(batch)})
+    changed = tracks.changed()
+    if changed or tracks.moved or tracks.events:
+        message.send()
+        _update_products(connection, changed)
+        _write_tags(connection, tracks)
+    exposures.follow(message, quote(database.schema), tracks)
+    due = _stamp(message, before, fresh[-1], tracks)
+    message.send()
+    return Taken(len(fresh), due)
 
 
 def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
@@ -219,9 +229,8 @@ def _unless_damaged(manifest: Callable[[str], Manifest]) -> Callable[[str], Mani
     return find
 
 
-def _copy_products(
-    database: Database,
-    connection: Connection,
+def _add_products(
+    message: Message,
     tracks: Tracks,
     manifest: Callable[[str], Manifest | None],
     positions: dict[int, int],
@@ -239,13 +248,11 @@ def _copy_products(
             except MiripoolError as error:
                 raise BrokenEntry(positions[entry.n], error) from None
 
-    lines = Lines(chunk for chunk in keywords() if chunk)
-    try:
-        database.copy(connection, "keyword", COLUMNS["keyword"], lines)
-    except BaseException:
-        if lines.error is not None:
-            raise lines.error from None
-        raise
+    few = len(tracks.saves) <= _FEW
+    lines = Lines(chunk for chunk in (list(keywords()) if few else keywords()) if chunk)
+    message.copy("keyword", COLUMNS["keyword"], lines)
+    if not few:
+        message.send()
     for name, chunks in (
         ("product", harvest.products()),
         ("dataset", harvest.datasets()),
@@ -253,11 +260,15 @@ def _copy_products(
         ("made_from", harvest.origins()),
     ):
         first = next(chunks, None)
-        if first is not None:
-            database.copy(connection, name, COLUMNS[name], Lines(itertools.chain((first,), chunks)))
+        if first is None:
+            continue
+        if few:
+            message.insert(name, COLUMNS[name], b"".join((first, *chunks)))
+        else:
+            message.copy(name, COLUMNS[name], Lines(itertools.chain((first,), chunks)))
     if harvest.names:
         keys, hdus = zip(*sorted(harvest.names), strict=True)
-        connection.exec_driver_sql(*database.written(_ADD_NAMES, keys=list(keys), hdu_names=list(hdus)))
+        message.add_kept(_ADD_NAMES, keys=list(keys), hdu_names=list(hdus))
 
 
 def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> postgresql.Insert:
@@ -292,7 +303,7 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
         connection.execute(_insert(tag_event, columns, [astuple(event) for event in tracks.events]))
 
 
-def _stamp(database: Database, connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
+def _stamp(message: Message, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
     """Note how far the index has come; tell whether an ANALYZE is due, which then counts as done."""
     next_serial = max([before["next_serial"], *(save.serial + 1 for _, save in tracks.saves)])
     products = before["products"] + len(tracks.saves)
@@ -311,5 +322,5 @@ def _stamp(database: Database, connection: Connection, before: RowMapping, last:
         "new_products": products,
         "new_analyzed": products if due else before["analyzed_products"],
     }
-    connection.exec_driver_sql(*database.written(_STAMP, **new))
+    message.add_kept(_STAMP, **new)
     return bool(due)

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql
 
 from ...model.timing import Timing
+from ..message import Message
 from ..schema import timing
 from ..selection import GIVEN_SERIALS, array_text
 from .arrays import array_of, arrays_of
@@ -15,14 +16,13 @@ from .arrays import array_of, arrays_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
-
     from ..connection import Database
 
 __all__ = ["insert_timings", "keep_timings", "read_timings"]
 
 
 _T = timing.c
+_INSERT = postgresql.insert(timing).on_conflict_do_nothing()
 _READ = select(
     *(_T.serial, _T.middle, _T.ended),
     # One array in binary form: thousands of numbers as text take most of the time.
@@ -66,26 +66,21 @@ def keep_timings(database: Database, timings: Mapping[int, Timing]) -> None:
     """
     if timings:
         with database.write() as connection:
-            insert_timings(connection, timings)
+            message = Message(database, connection)
+            insert_timings(message, timings)
+            message.send()
 
 
-def insert_timings(connection: Connection, timings: Mapping[int, Timing]) -> None:
-    """Keep the times of versions within a transaction.
+def insert_timings(message: Message, timings: Mapping[int, Timing]) -> None:
+    """Have a message keep the times of versions.
 
     Parameters
     ----------
-    connection : sqlalchemy.Connection
-        The transaction.
+    message : Message
+        In a transaction.
     timings : mapping of int to Timing
-        By serial; not empty. What is there already stays.
+        By serial. What is there already stays.
     """
-    rows = [
-        {
-            "serial": serial,
-            "middle": found.middle,
-            "ended": found.ended,
-            **dict(zip(("int_started", "int_middle", "int_ended"), found.integrations.tolist(), strict=True)),
-        }
-        for serial, found in timings.items()
-    ]
-    connection.execute(postgresql.insert(timing).on_conflict_do_nothing(), rows)
+    for serial, found in timings.items():
+        integrations = zip(("int_started", "int_middle", "int_ended"), found.integrations.tolist(), strict=True)
+        message.add_kept(_INSERT, serial=serial, middle=found.middle, ended=found.ended, **dict(integrations))
