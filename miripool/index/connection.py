@@ -437,6 +437,25 @@ class Database:
         form = f" WITH ({options})" if options else ""
         self.send(connection, f"COPY {self.table(table)} ({names}) FROM STDIN{form}", source)
 
+    def answer(
+        self, connection: Connection, question: str, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Ask as `ask` does, within a transaction.
+
+        Parameters
+        ----------
+        connection : sqlalchemy.Connection
+            In the transaction.
+        question, values : object
+            As for `ask`.
+
+        Returns
+        -------
+        list of tuple
+            The rows.
+        """
+        return _rows(connection.connection.dbapi_connection, question, values)
+
     def send(self, connection: Connection, script: str, source: CopySource | None = None) -> None:
         """Send SQL that goes to the server as it is, in one message, within a transaction.
 

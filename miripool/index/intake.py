@@ -162,7 +162,7 @@ def take(
         except MiripoolError as error:
             raise BrokenEntry(position, error) from None
     known = manifest if whole else _unless_damaged(manifest)
-    message = Message(database, connection)
+    message = Message(database, connection)  # what reads or changes the new rows is added to it, or waits for `send`
     _add_products(message, tracks, known, {e.n: i for i, e in enumerate(batch)})
     changed = tracks.changed()
     if changed or tracks.moved or tracks.events:
@@ -214,7 +214,7 @@ def _load(database: Database, connection: Connection, entries: Sequence[Entry]) 
         "kinds": [kind for kind, _ in names],
         "names": [name for _, name in names],
     }
-    found = connection.exec_driver_sql(*database.written(_TRACKS, **values))
+    found = database.answer(connection, *database.written(_TRACKS, **values))
     return Tracks(LoadedVersion(*row) for row in found)
 
 

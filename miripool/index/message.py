@@ -86,7 +86,8 @@ class Message:
         rows = [[_value(field) for field in line.split("\t")] for line in lines.decode().split("\n")[:-1]]
         row = f"({', '.join(['%s'] * len(columns))})"
         values = self._fill(", ".join([row] * len(rows)), [value for fields in rows for value in fields])
-        self.add(f"INSERT INTO {self.database.table(table)} ({_names(columns)}) VALUES {values}")
+        statement = f"INSERT INTO {self.database.table(table)} ({_names(columns)}) VALUES {values}"  # noqa: S608 - quoted
+        self.add(statement)
 
     def copy(self, table: str, columns: Sequence[str], source: CopySource, *, options: str = "") -> None:
         """Add a COPY; what was added before another one is sent.

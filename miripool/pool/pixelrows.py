@@ -193,9 +193,7 @@ class PixelRows:
         refusal.__cause__ = error
         return refusal
 
-    def after_save(
-        self, row: ProductRow, *, wanted: bool | None = None, product: Product | None = None
-    ) -> str | None:
+    def after_save(self, row: ProductRow, *, wanted: bool | None = None, product: Product | None = None) -> str | None:
         """Do what the pool's setting says once a version is saved; the save stands whatever happens here.
 
         Parameters

@@ -10,7 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String, Text, and_, bindparam, cast, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    String,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql
 
 from ...errors import FormatError, MiripoolError, ProductNotFound, ServerError, ServerUnavailable
@@ -28,7 +42,7 @@ from .wire import CopyReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select, TableValuedAlias
+    from sqlalchemy import ColumnElement, Connection, Select, TableValuedAlias
     from sqlalchemy.sql.dml import ReturningInsert
     from sqlalchemy.types import TypeEngine
 
@@ -88,26 +102,60 @@ def _find() -> Select[Any]:
     return select(named.c.serial, named.c.exp_id, held.c.set_id).outerjoin_from(named, held, same)
 
 
+_BLOCK_COLUMNS = [c for c in pixel_block.c if c.name not in {"block_id", "made"}]
+_SET_COLUMNS = ["exp_id", "kind", "digest", "common_groupdq", "block_id", "slot"]
+_NAME = ["exp_id", "kind", "digest"]
+_PATTERN = pixel_set.c.common_groupdq.type
+
+
+def _described() -> list[ColumnElement[Any]]:
+    """Give the values of a block, bound by the names of its columns with ``new_`` before them."""
+    return [cast(bindparam(f"new_{c.name}"), c.type) for c in _BLOCK_COLUMNS]
+
+
 def _claim() -> ReturningInsert[Any]:
-    given = _unnested(exp_ids=Integer(), digests=Text(), common=Text(), slots=Integer())
-    common = cast(given.c.common, pixel_set.c.common_groupdq.type)
+    """Make the statement that claims the sets of a block."""
+    given = _unnested(exp_ids=Integer(), digests=Text(), common=Text(), slots=Integer()).c
     rows = select(
-        given.c.exp_ids, bindparam("kind", type_=Text), given.c.digests, common, bindparam("block_id", type_=Integer),
-        given.c.slots,
+        given.exp_ids, bindparam("kind", type_=Text), given.digests, cast(given.common, _PATTERN),
+        bindparam("block_id", type_=Integer), given.slots,
     )  # fmt: skip
-    return (
-        postgresql.insert(pixel_set)
-        .from_select(["exp_id", "kind", "digest", "common_groupdq", "block_id", "slot"], rows)
-        .on_conflict_do_nothing(index_elements=["exp_id", "kind", "digest"])
-        .returning(pixel_set.c.exp_id, pixel_set.c.digest, pixel_set.c.set_id)
+    claimed = postgresql.insert(pixel_set).from_select(_SET_COLUMNS, rows)
+    return claimed.on_conflict_do_nothing(index_elements=_NAME).returning(
+        pixel_set.c.exp_id, pixel_set.c.digest, pixel_set.c.set_id
     )
+
+
+def _claim_alone() -> ReturningInsert[Any]:
+    """Make the statement that claims the set of one living version, and numbers its block, unless the set is there."""
+    s, kind, digest = pixel_set.c, cast(bindparam("new_kind"), Text), cast(bindparam("digest"), Text)
+    there = exists().where(s.exp_id == exposure.c.exp_id, s.kind == kind, s.digest == digest)
+    named = (
+        select(exposure.c.exp_id)
+        .join(product, product.c.name == exposure.c.name)
+        .where(product.c.serial == bindparam("serial"), product.c.removed.is_(None), ~there)
+        .cte("named")
+    )
+    block = (
+        insert(pixel_block)
+        .from_select([c.name for c in _BLOCK_COLUMNS], select(*_described()).select_from(named))
+        .returning(pixel_block.c.block_id)
+        .cte("block")
+    )
+    common = cast(bindparam("common"), _PATTERN)
+    rows = select(named.c.exp_id, kind, digest, common, block.c.block_id, literal_column("1")).select_from(
+        named.join(block, true())
+    )
+    claimed = postgresql.insert(pixel_set).from_select(_SET_COLUMNS, rows).add_cte(named, block)
+    return claimed.on_conflict_do_nothing(index_elements=_NAME).returning(s.exp_id, s.set_id, s.block_id)
 
 
 _FIND = _find()
 _CLAIM = _claim()
+_CLAIM_ALONE = _claim_alone()
 _BLOCK = (
     insert(pixel_block)
-    .values({c.name: bindparam(f"new_{c.name}") for c in pixel_block.c if c.name not in {"block_id", "made"}})
+    .from_select([c.name for c in _BLOCK_COLUMNS], select(*_described()))
     .returning(pixel_block.c.block_id)
 )
 _inserted = postgresql.insert(pixel_use).from_select(
@@ -231,12 +279,13 @@ def _load_group(database: Database, block: Sequence[Loading]) -> Iterator[tuple[
 
 def _load_block(database: Database, versions: Sequence[_Opened]) -> dict[int, bool | MiripoolError]:
     common = {v.serial: common_groupdq(v.pixels, v.datasets) for v in versions}
+    alone = len(versions) == 1
     while True:
         try:
             with database.write() as connection:
-                return _Load(database, connection, versions, common).run()
+                return _Load(database, connection, versions, common).run(alone=alone)
         except _Taken:
-            continue
+            alone = False
 
 
 class _Load:
@@ -249,14 +298,15 @@ class _Load:
         self._connection = connection
         self._versions = versions
         self._common = common
+        self._block_id = 0
         self._outcome: dict[int, bool | MiripoolError] = {}
 
-    def run(self) -> dict[int, bool | MiripoolError]:
-        """Make what is missing, and note who uses it."""
-        named, held = self._find()
-        missing = {name: named[name][0] for name in sorted(named) if name not in held}
-        block_id, made = self._claim(missing) if missing else (0, {})
-        held |= made
+    def run(self, *, alone: bool) -> dict[int, bool | MiripoolError]:
+        """Make what is missing, and note who uses it; `alone` is a version whose set is expected to be missing."""
+        named, held = self._claim_alone(self._versions[0]) if alone else self._find()
+        missing = {name: named[name][0] for name in sorted(named) if alone or name not in held}
+        if missing and not alone:
+            held |= self._claim(missing)
         used = {v.serial: held[name] for name, those in named.items() for v in those}
         self._outcome |= dict.fromkeys(used, False)
         self._outcome |= {v.serial: True for v in missing.values()}
@@ -265,10 +315,12 @@ class _Load:
             serials = sorted(used)
             sets = [used[serial] for serial in serials]
             message.add_kept(_USE, serials=array_text(serials), sets=array_text(sets))
-        insert_timings(message, {v.serial: v.timing for v in self._versions if v.serial in used and v.timing is not None})
+        insert_timings(
+            message, {v.serial: v.timing for v in self._versions if v.serial in used and v.timing is not None}
+        )
         if missing:
             members = [SlotMember(v.datasets, self._common[v.serial]) for v in missing.values()]
-            fill_block(message, block_id, next(iter(missing.values())).pixels, members)
+            fill_block(message, self._block_id, next(iter(missing.values())).pixels, members)
         message.send()
         return self._outcome
 
@@ -279,7 +331,7 @@ class _Load:
             "digests": [v.pixels.digest for v in self._versions],
             "kind": self._versions[0].pixels.kind,
         }
-        found = self._connection.exec_driver_sql(*self._database.written(_FIND, **values)).all()
+        found = self._database.answer(self._connection, *self._database.written(_FIND, **values))
         exposures = {serial: (exp_id, set_id) for serial, exp_id, set_id in found}
         named: dict[_Name, list[_Opened]] = {}
         held: dict[_Name, int] = {}
@@ -297,24 +349,42 @@ class _Load:
                 held[name] = set_id
         return named, held
 
-    def _claim(self, missing: Mapping[_Name, _Opened]) -> tuple[int, dict[_Name, int]]:
+    def _claim(self, missing: Mapping[_Name, _Opened]) -> dict[_Name, int]:
         """Claim sets, in a block of their own; waits for who makes the same ones now."""
         pixels = next(iter(missing.values())).pixels
-        block_id = insert_block(self._database, self._connection, pixels, len(missing))
-        patterns = [self._common[v.serial] for v in missing.values()]
+        self._block_id = insert_block(self._database, self._connection, pixels, len(missing))
         values = {
             "kind": pixels.kind,
-            "block_id": block_id,
+            "block_id": self._block_id,
             "exp_ids": array_text([exp_id for exp_id, _ in missing]),
             "digests": [digest for _, digest in missing],
-            "common": [None if common is None else str(common.tolist()).translate(_BRACES) for common in patterns],
+            "common": [self._pattern_of(version) for version in missing.values()],
             "slots": array_text(range(1, len(missing) + 1)),
         }
-        claimed = self._connection.exec_driver_sql(*self._database.written(_CLAIM, **values)).all()
-        made = {(row.exp_id, row.digest): row.set_id for row in claimed}
-        if len(made) < len(missing):
+        claimed = self._database.answer(self._connection, *self._database.written(_CLAIM, **values))
+        if len(claimed) < len(missing):
             raise _Taken
-        return block_id, made
+        return {(exp_id, digest): set_id for exp_id, digest, set_id in claimed}
+
+    def _claim_alone(self, version: _Opened) -> tuple[dict[_Name, list[_Opened]], dict[_Name, int]]:
+        """Do in one statement what `_find` and `_claim` do; to begin again where the set is there, or can't be made."""
+        values = {
+            **_describe(version.pixels, 1),
+            "serial": version.serial,
+            "digest": version.pixels.digest,
+            "common": self._pattern_of(version),
+        }
+        claimed = self._database.answer(self._connection, *self._database.written(_CLAIM_ALONE, **values))
+        if not claimed or _refusal(claimed[0][0], version.serial, version.pixels) is not None:
+            raise _Taken
+        ((exp_id, set_id, self._block_id),) = claimed
+        name = exp_id, version.pixels.digest
+        return {name: [version]}, {name: set_id}
+
+    def _pattern_of(self, version: _Opened) -> str | None:
+        """Write the group DQ that most pixels share as PostgreSQL reads an array."""
+        common = self._common[version.serial]
+        return None if common is None else str(common.tolist()).translate(_BRACES)
 
 
 def _refusal(exp_id: int | None, serial: int, pixels: PixelSet) -> FormatError | None:
@@ -355,7 +425,14 @@ def insert_block(database: Database, connection: Connection, pixels: PixelSet, s
     int
         Its block_id.
     """
-    values: dict[str, Any] = {
+    statement = database.written(_BLOCK, **_describe(pixels, slots))
+    ((block_id,),) = database.answer(connection, *statement)
+    return int(block_id)
+
+
+def _describe(pixels: PixelSet, slots: int) -> dict[str, Any]:
+    """Give the values that `_described` binds."""
+    values = {
         "kind": pixels.kind,
         "detector": pixels.detector.name,
         "first_x": pixels.placement.x,
@@ -367,8 +444,7 @@ def insert_block(database: Database, connection: Connection, pixels: PixelSet, s
         "datasets": sorted(pixels.datasets),
         "slots": slots,
     }
-    block_id: int = connection.exec_driver_sql(*database.written(_BLOCK, **{f"new_{name}": value for name, value in values.items()})).scalar_one()
-    return block_id
+    return {f"new_{name}": value for name, value in values.items()}
 
 
 def fill_block(message: Message, block_id: int, pixels: PixelSet, members: Sequence[SlotMember]) -> None:

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     from ..connection import Database
 
-__all__ = ["detectors", "leave_out", "leave_pending_out", "missing", "pending", "reasons", "release", "sweep", "unwanted"]
+__all__ = [
+    "detectors",
+    "leave_out",
+    "leave_pending_out",
+    "missing",
+    "pending",
+    "reasons",
+    "release",
+    "sweep",
+    "unwanted",
+]
 
 _LOCK_SECONDS = 0.5
 """How long a drop waits for those who read; others who want to read wait behind it."""
