@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "Standing", "Wanted", "one_of_each_track"]
 
+_LITTLE = 1 << 20
+"""Bytes of new files up to which the disk is waited for while the index is locked: other writers wait, too."""
+
 Wanted = Prepared | ProductRow
 """A product that is to be saved, or the version that a file was found to be."""
 
@@ -149,6 +152,7 @@ class Decision:
         self._each = each
         self._reach = reach
         self._gathering = notes.enter_context(archive.gathering())
+        self._put = 0
         self._written: dict[tuple[str, ...], tuple[Prepared, Ticket]] = {}
         self._manifests: dict[str, Manifest] = {}
         self._same: dict[int, ProductRow] = {}
@@ -179,6 +183,8 @@ class Decision:
             with self._alone(number):
                 self._write(p)
         saves = self._place(position)
+        if self._put > _LITTLE:
+            self._settle()
         self.serials = {number: link.serial for number, link in self._placed.items()}
         return [*saves, *self._marks()]
 
@@ -228,7 +234,7 @@ class Decision:
             return same
         if same.manifest == p.manifest.digest:
             self._write(p)
-            self._gathering.settle()
+            self._settle()
         else:
             self._write_blobs_of(same.manifest, p)
         p.mended = self._archive.is_whole(same.manifest)
@@ -335,7 +341,7 @@ class Decision:
         DiskFull, ReadOnly, StorageError
             If something could not be written.
         """
-        self._gathering.settle()
+        self._settle()
         lost = [
             written
             for written, (p, ticket) in self._written.items()
@@ -361,6 +367,11 @@ class Decision:
         """
         return self._manifests.get(digest) or self._archive.manifest(digest)
 
+    def _settle(self) -> None:
+        """Wait until all that was written is durable."""
+        self._gathering.settle()
+        self._put = 0
+
     def _write(self, p: Prepared) -> None:
         """Store blobs and manifest, once, however often the race for an entry is lost."""
         # A context's manifest may be another each time.
@@ -376,7 +387,9 @@ class Decision:
         near = near_blobs(self._archive, self.standing.track(*p.track), p.manifest)
         ticket = self._archive.notes.ticket()
         self._notes.enter_context(self._archive.writing(p.manifest, near, ticket))
-        p.stored_bytes += self._archive.write(p.manifest, p.measured.sources, near, gathering=self._gathering)
+        put = self._archive.write(p.manifest, p.measured.sources, near, gathering=self._gathering)
+        p.stored_bytes += put
+        self._put += put
         self._written[written] = p, ticket
 
 
