@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from miripool.errors import IntegrityError, MiripoolError
-from miripool.index.connection import Database
+from miripool.errors import IntegrityError, MiripoolError, ServerUnavailable
+from miripool.index.connection import CopySource, Database
 from miripool.index.harvest import Lines, _line
 from miripool.index.message import Message
 
@@ -69,13 +69,19 @@ def test_statements_stand_before_and_behind_a_copy(database: Database) -> None:
     assert rows(database, "put") == [(1, "a % and a '"), (2, "b"), (3, "c")]
 
 
-def test_what_is_wrong_behind_a_copy_undoes_all(database: Database) -> None:
-    with pytest.raises(MiripoolError, match="put_number_key"), database.write() as connection:
+def put_around_a_copy(database: Database, source: CopySource) -> None:
+    """Send a row to ``put`` before and behind a COPY."""
+    with database.write() as connection:
         message = Message(database, connection)
         message.add(f"INSERT INTO {database.table('put')} VALUES (1, 'a')")
-        message.copy("copied", COLUMNS, io.BytesIO(b"2\tb\n"))
+        message.copy("copied", COLUMNS, source)
         message.add(f"INSERT INTO {database.table('put')} VALUES (1, 'c')")
         message.send()
+
+
+def test_what_is_wrong_behind_a_copy_undoes_all(database: Database) -> None:
+    with pytest.raises(MiripoolError, match="put_number_key"):
+        put_around_a_copy(database, io.BytesIO(b"2\tb\n"))
     assert (rows(database, "put"), rows(database, "copied")) == ([], [])
 
 
@@ -84,9 +90,19 @@ def test_what_the_rows_raise_is_raised(database: Database) -> None:
         yield b"2\tb\n"
         raise IntegrityError("a manifest is missing")
 
-    with pytest.raises(IntegrityError, match="a manifest is missing"), database.write() as connection:
-        message = Message(database, connection)
-        message.copy("copied", COLUMNS, Lines(broken()))
-        message.add(f"INSERT INTO {database.table('put')} VALUES (1, 'a')")
-        message.send()
+    with pytest.raises(IntegrityError, match="a manifest is missing"):
+        put_around_a_copy(database, Lines(broken()))
     assert (rows(database, "put"), rows(database, "copied")) == ([], [])
+
+
+def test_what_the_server_says_as_it_ends_a_connection(database: Database) -> None:
+    def ask_too_late() -> None:
+        with database.write() as connection:
+            with database.immediately() as other:
+                pid = connection.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+                database.answer(other, f"SELECT pg_terminate_backend({pid}, 10000)")
+            database.answer(connection, "SELECT 1")
+
+    with pytest.raises(ServerUnavailable, match=r"closed the connection unexpectedly|terminating connection"):
+        ask_too_late()
+    assert database.ask("SELECT 1") == [(1,)]

@@ -454,7 +454,10 @@ class Database:
         list of tuple
             The rows.
         """
-        return _rows(connection.connection.dbapi_connection, question, values)
+        with _cursor(connection) as cursor:
+            cursor.execute(question, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
     def send(self, connection: Connection, script: str, source: CopySource | None = None) -> None:
         """Send SQL that goes to the server as it is, in one message, within a transaction.
@@ -532,11 +535,16 @@ def _interruptible(connection: Connection) -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def _cursor(connection: Connection) -> Iterator[Any]:
-    driver = connection.connection.dbapi_connection
+    driver: Any = connection.connection.dbapi_connection
     if driver is None:  # pragma: no cover -- a connection in use always has one
         raise InvalidInput("the connection is closed")
-    with contextlib.closing(driver.cursor()) as cursor:
-        yield cursor
+    try:
+        with contextlib.closing(driver.cursor()) as cursor:
+            yield cursor
+    except psycopg2.Error as error:
+        if driver.closed:
+            connection.invalidate(error)  # or a rollback would be tried, and its failure be told instead
+        raise
 
 
 def _where(url: URL) -> str:

@@ -20,16 +20,16 @@ from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Column, Connection, RowMapping, Select, Table, TableValuedAlias
+    from sqlalchemy import Column, Connection, Select, Table, TableValuedAlias
 
     from ..store.journal import Entry
     from ..store.manifest import Manifest
     from .connection import Database
     from .tracks import TrackVersion
 
-__all__ = ["STATE", "BrokenEntry", "Taken", "take"]
+__all__ = ["BrokenEntry", "Taken", "read_state", "take"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +72,7 @@ def _add_names() -> postgresql.Insert:
 _TRACKS = _tracks()
 _ADD_NAMES = _add_names()
 
-STATE = select(state)
-"""Where the index stands: all of `pool_state`."""
+_STATE = select(state)
 
 _STAMP = update(state).values(
     applied=bindparam("new_applied"),
@@ -109,6 +108,30 @@ class Taken:
     analyze: bool
 
 
+def read_state(database: Database, connection: Connection, *, first: str = "", **values: Any) -> Mapping[str, Any]:
+    """Read where the index stands.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    connection : sqlalchemy.Connection
+        In a transaction.
+    first : str, keyword-only
+        Statements that go to the server before that in the same message, each with a semicolon.
+    **values
+        Theirs.
+
+    Returns
+    -------
+    mapping
+        The row of `pool_state`, by its columns.
+    """
+    question, own = database.written(_STATE)
+    (row,) = database.answer(connection, first + question, {**own, **values})
+    return dict(zip(state.c.keys(), row, strict=True))
+
+
 def take(
     database: Database,
     connection: Connection,
@@ -116,7 +139,7 @@ def take(
     manifest: Callable[[str], Manifest],
     *,
     whole: bool = False,
-    before: RowMapping | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> Taken:
     """Take in a batch, within a transaction that holds the pool's lock.
 
@@ -135,8 +158,8 @@ def take(
         Gives the manifest of a digest.
     whole : bool, keyword-only
         Refuse a version without its manifest.
-    before : sqlalchemy.RowMapping, keyword-only, optional
-        What `STATE` gives in that transaction; asked unless given.
+    before : mapping, keyword-only, optional
+        What `read_state` gives in that transaction; asked unless given.
 
     Returns
     -------
@@ -150,7 +173,7 @@ def take(
     IntegrityError
         If the index was made from another journal.
     """
-    before = before or connection.exec_driver_sql(*database.written(STATE)).mappings().one()
+    before = before or read_state(database, connection)
     start = _first_new(batch, before)
     fresh = batch[start:]
     if not fresh:
@@ -175,7 +198,7 @@ def take(
     return Taken(len(fresh), due)
 
 
-def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
+def _first_new(batch: Sequence[Entry], before: Mapping[str, Any]) -> int:
     """Give the position of the first entry to take in, having checked that all follow from one another."""
     n, digest = before["applied"], before["applied_digest"]
     start = 0
@@ -303,7 +326,7 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
         connection.execute(_insert(tag_event, columns, [astuple(event) for event in tracks.events]))
 
 
-def _stamp(message: Message, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
+def _stamp(message: Message, before: Mapping[str, Any], last: Entry, tracks: Tracks) -> bool:
     """Note how far the index has come; tell whether an ANALYZE is due, which then counts as done."""
     next_serial = max([before["next_serial"], *(save.serial + 1 for _, save in tracks.saves)])
     products = before["products"] + len(tracks.saves)

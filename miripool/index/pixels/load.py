@@ -113,6 +113,14 @@ def _described() -> list[ColumnElement[Any]]:
     return [cast(bindparam(f"new_{c.name}"), c.type) for c in _BLOCK_COLUMNS]
 
 
+def _use(rows: Select[Any]) -> postgresql.Insert:
+    """Make the statement that notes which versions use which sets."""
+    inserted = postgresql.insert(pixel_use).from_select(["serial", "set_id"], rows)
+    return inserted.on_conflict_do_update(
+        index_elements=["serial"], set_={"set_id": inserted.excluded.set_id, "reason": None}
+    )
+
+
 def _claim() -> ReturningInsert[Any]:
     """Make the statement that claims the sets of a block."""
     given = _unnested(exp_ids=Integer(), digests=Text(), common=Text(), slots=Integer()).c
@@ -126,8 +134,11 @@ def _claim() -> ReturningInsert[Any]:
     )
 
 
-def _claim_alone() -> ReturningInsert[Any]:
-    """Make the statement that claims the set of one living version, and numbers its block, unless the set is there."""
+def _claim_alone() -> Select[Any]:
+    """Make the statement that claims the set of one living version, and numbers its block, unless the set is there.
+
+    It notes that the version uses the set, too.
+    """
     s, kind, digest = pixel_set.c, cast(bindparam("new_kind"), Text), cast(bindparam("digest"), Text)
     there = exists().where(s.exp_id == exposure.c.exp_id, s.kind == kind, s.digest == digest)
     named = (
@@ -146,8 +157,15 @@ def _claim_alone() -> ReturningInsert[Any]:
     rows = select(named.c.exp_id, kind, digest, common, block.c.block_id, literal_column("1")).select_from(
         named.join(block, true())
     )
-    claimed = postgresql.insert(pixel_set).from_select(_SET_COLUMNS, rows).add_cte(named, block)
-    return claimed.on_conflict_do_nothing(index_elements=_NAME).returning(s.exp_id, s.set_id, s.block_id)
+    claimed = (
+        postgresql.insert(pixel_set)
+        .from_select(_SET_COLUMNS, rows)
+        .on_conflict_do_nothing(index_elements=_NAME)
+        .returning(s.exp_id, s.set_id, s.block_id)
+        .cte("claimed")
+    )
+    using = _use(select(cast(bindparam("serial"), BigInteger), claimed.c.set_id)).cte("using")
+    return select(claimed).add_cte(named, block, using)
 
 
 _FIND = _find()
@@ -158,12 +176,8 @@ _BLOCK = (
     .from_select([c.name for c in _BLOCK_COLUMNS], select(*_described()))
     .returning(pixel_block.c.block_id)
 )
-_inserted = postgresql.insert(pixel_use).from_select(
-    ["serial", "set_id"],
-    select(func.unnest(GIVEN_SERIALS), func.unnest(cast(bindparam("sets", type_=String), postgresql.ARRAY(Integer)))),
-)
-_USE = _inserted.on_conflict_do_update(
-    index_elements=["serial"], set_={"set_id": _inserted.excluded.set_id, "reason": None}
+_USE = _use(
+    select(func.unnest(GIVEN_SERIALS), func.unnest(cast(bindparam("sets", type_=String), postgresql.ARRAY(Integer))))
 )
 
 
@@ -311,7 +325,7 @@ class _Load:
         self._outcome |= dict.fromkeys(used, False)
         self._outcome |= {v.serial: True for v in missing.values()}
         message = Message(self._database, self._connection)
-        if used:
+        if used and not alone:
             serials = sorted(used)
             sets = [used[serial] for serial in serials]
             message.add_kept(_USE, serials=array_text(serials), sets=array_text(sets))
@@ -367,7 +381,7 @@ class _Load:
         return {(exp_id, digest): set_id for exp_id, digest, set_id in claimed}
 
     def _claim_alone(self, version: _Opened) -> tuple[dict[_Name, list[_Opened]], dict[_Name, int]]:
-        """Do in one statement what `_find` and `_claim` do; to begin again where the set is there, or can't be made."""
+        """Do in one statement what else are three; to begin again where the set is there, or can't be made."""
         values = {
             **_describe(version.pixels, 1),
             "serial": version.serial,
