@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gzip
 import json
 import os
@@ -13,13 +14,16 @@ from typing import Any
 
 import homes
 import numpy as np
+import psutil
 import pytest
 from astropy.io import fits
+from postgresql import reachable_folder
 from replay import assert_index_is_journal, files, folder_of
 
-from miripool import Pool, Product, Ramp, Rate, RateInts
+from miripool import Home, Pool, Product, Ramp, Rate, RateInts
 from miripool.errors import (
     Conflict,
+    DiskFull,
     FileMissing,
     FormatError,
     IntegrityError,
@@ -697,3 +701,46 @@ def test_a_file_that_changes_while_it_is_saved_is_refused(
         product = read_fits(copy)
     assert pool.select().size() == 0
     assert pool.save(product).version == 0
+
+
+@pytest.mark.slow
+def test_what_a_crash_of_the_server_takes_is_taken_in_again(tmp_path: Path) -> None:
+    """The index does not wait for the disk: the journal has all of it. Pixel rows are waited for."""
+    with reachable_folder() as place:
+        home = Home(place / "home")
+        with home.create("jpl8") as pool:
+            saved = [pool.save(small(number), pixels=number == 1) for number in (0, 1, 2)]
+            server = psutil.Process(home.server.status().pid)
+            for process in [server, *server.children(recursive=True)]:
+                process.kill()
+            psutil.wait_procs([server])
+        with home.pool("jpl8") as pool:
+            assert [ref.urn for ref in pool.select("", all_versions=True)] == [ref.urn for ref in saved]
+            assert_index_is_journal(pool)
+            assert core_of(pool).catalog.database.ask(
+                f"SELECT count(*) FROM {core_of(pool).catalog.database.table('rateints_pixel')}"
+            ) == [(256,)]
+            assert pool.save(small(3)).version == 0
+        home.server.remove()
+
+
+def small(number: int) -> RateInts:
+    place = {"SUBSTRT1": 5, "SUBSTRT2": 100, "SUBSIZE1": 16, "SUBSIZE2": 16, "DETECTOR": "MIRIMAGE"}
+    return RateInts(place, {"SCI": np.full((1, 16, 16), number, np.float32)}, name=f"small {number}")
+
+
+def test_nothing_is_entered_whose_files_do_not_reach_the_disk(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are waited for within the index's transaction, which then is undone."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr("miripool.store.storage.local._sync_file", full)
+        with pytest.raises(DiskFull):
+            pool.save(small(0))
+    assert not list(folder_of(pool).rglob("*.tmp*"))
+    assert core_of(pool).catalog.position().n == -1
+    assert core_of(pool).catalog.named(["small 0"]) == []
+    assert pool.save(small(0)).version == 0
+    assert_index_is_journal(pool)

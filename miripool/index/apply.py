@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from ..errors import IntegrityError, MiripoolError
 from .connection import lock_key
-from .intake import STATE, BrokenEntry, Taken, take
+from .intake import BrokenEntry, Taken, read_state, take
 from .locks import Blocked, brief
 from .schema import keyword
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection
 
     from ..store.journal import Entry
     from ..store.manifest import Manifest
@@ -244,17 +244,17 @@ class _Work:
             before = self.lock(connection)
             return take(self._database, connection, batch, self._manifest, before=before)
 
-    def lock(self, connection: Connection) -> RowMapping:
+    def lock(self, connection: Connection) -> Mapping[str, Any]:
         """Wait until no other session takes in entries of this pool; keep others off until the transaction ends.
 
         Gives where the index stands then.
         """
-        question, values = self._database.written(STATE)
-        if not self._alone:
-            # Two statements, sent at once: the second one sees what was committed while the first one waited.
-            question = f"SELECT pg_advisory_xact_lock(%(pool)s); {question}"
-            values["pool"] = lock_key(f"pool {self._pool_id}")
-        return connection.exec_driver_sql(question, values).mappings().one()
+        if self._alone:
+            return read_state(self._database, connection)
+        # The commit does not wait for the disk: what a crash of the server takes, the next one takes in again. All is
+        # sent at once, and the last statement sees what was committed while the one before it waited.
+        first = "SET LOCAL synchronous_commit TO off; SELECT pg_advisory_xact_lock(%(pool)s); "
+        return read_state(self._database, connection, first=first, pool=lock_key(f"pool {self._pool_id}"))
 
     def _note(self, taken: Taken, seen: int) -> None:
         self.taken += taken.entries

@@ -483,15 +483,55 @@ class Database:
             Of the statement, e.g. ``FORMAT binary``.
         """
         names = ", ".join(quote(name) for name in columns)
-        watched, form = Watched(source), f" WITH ({options})" if options else ""
+        form = f" WITH ({options})" if options else ""
+        self.send(connection, f"COPY {self.table(table)} ({names}) FROM STDIN{form}", source)
+
+    def answer(
+        self, connection: Connection, question: str, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Ask as `ask` does, within a transaction.
+
+        Parameters
+        ----------
+        connection : sqlalchemy.Connection
+            In the transaction.
+        question, values : object
+            As for `ask`.
+
+        Returns
+        -------
+        list of tuple
+            The rows.
+        """
+        with _cursor(connection) as cursor:
+            cursor.execute(question, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+    def send(self, connection: Connection, script: str, source: CopySource | None = None) -> None:
+        """Send SQL that goes to the server as it is, in one message, within a transaction.
+
+        Parameters
+        ----------
+        connection : sqlalchemy.Connection
+            In the transaction.
+        script : str
+            One or more statements, without parameters.
+        source : CopySource, optional
+            The rows, if one of them is a COPY.
+        """
+        watched = None if source is None else Watched(source)
         try:
             with _cursor(connection) as cursor:
-                cursor.copy_expert(f"COPY {self.table(table)} ({names}) FROM STDIN{form}", watched, 1 << 18)
+                if watched is None:
+                    cursor.execute(script)
+                else:
+                    cursor.copy_expert(script, watched, 1 << 18)
         except BaseException:
-            if watched.error is not None:
+            if watched is not None and watched.error is not None:
                 raise watched.error from None
             raise
-        if watched.error is not None:
+        if watched is not None and watched.error is not None:
             raise watched.error
 
     def rename(self, schema: str) -> None:
@@ -544,11 +584,16 @@ def _interruptible(connection: Connection) -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def _cursor(connection: Connection) -> Iterator[Any]:
-    driver = connection.connection.dbapi_connection
+    driver: Any = connection.connection.dbapi_connection
     if driver is None:  # pragma: no cover -- a connection in use always has one
         raise InvalidInput("the connection is closed")
-    with contextlib.closing(driver.cursor()) as cursor:
-        yield cursor
+    try:
+        with contextlib.closing(driver.cursor()) as cursor:
+            yield cursor
+    except psycopg2.Error as error:
+        if driver.closed:
+            connection.invalidate(error)  # or a rollback would be tried, and its failure be told instead
+        raise
 
 
 def _where(url: URL) -> str:

@@ -14,28 +14,32 @@ from ..errors import IntegrityError, MiripoolError
 from . import exposures
 from .connection import quote
 from .harvest import COLUMNS, Harvest, Lines
+from .message import Message
 from .past import add_past
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Column, Connection, RowMapping, Select, Table, TableValuedAlias
+    from sqlalchemy import Column, Connection, Select, Table, TableValuedAlias
 
     from ..store.journal import Entry
     from ..store.manifest import Manifest
     from .connection import Database
     from .tracks import TrackVersion
 
-__all__ = ["STATE", "BrokenEntry", "Taken", "take"]
+__all__ = ["BrokenEntry", "Taken", "read_state", "take"]
 
 _log = logging.getLogger(__name__)
 
 _ANALYZE_GROWTH = 0.2
 _ANALYZE_PRODUCTS = 100
 """New products since the last ANALYZE, as a share and at least, that make another one worth its tenths of a second."""
+
+_FEW = 8
+"""Products whose rows go to the server in one message, rather than by a COPY for each table."""
 
 
 def _given(first: str, second: str) -> TableValuedAlias:
@@ -69,8 +73,7 @@ def _add_names() -> postgresql.Insert:
 _TRACKS = _tracks()
 _ADD_NAMES = _add_names()
 
-STATE = select(state)
-"""Where the index stands: all of `pool_state`."""
+_STATE = select(state)
 
 _STAMP = update(state).values(
     applied=bindparam("new_applied"),
@@ -106,6 +109,30 @@ class Taken:
     analyze: bool
 
 
+def read_state(database: Database, connection: Connection, *, first: str = "", **values: Any) -> Mapping[str, Any]:
+    """Read where the index stands.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    connection : sqlalchemy.Connection
+        In a transaction.
+    first : str, keyword-only
+        Statements that go to the server before that in the same message, each with a semicolon.
+    **values
+        Theirs.
+
+    Returns
+    -------
+    mapping
+        The row of `pool_state`, by its columns.
+    """
+    question, own = database.written(_STATE)
+    (row,) = database.answer(connection, first + question, {**own, **values})
+    return dict(zip(state.c.keys(), row, strict=True))
+
+
 def take(
     database: Database,
     connection: Connection,
@@ -113,7 +140,7 @@ def take(
     manifest: Callable[[str], Manifest],
     *,
     whole: bool = False,
-    before: RowMapping | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> Taken:
     """Take in a batch, within a transaction that holds the pool's lock.
 
@@ -132,8 +159,8 @@ def take(
         Gives the manifest of a digest.
     whole : bool, keyword-only
         Refuse a version without its manifest.
-    before : sqlalchemy.RowMapping, keyword-only, optional
-        What `STATE` gives in that transaction; asked unless given.
+    before : mapping, keyword-only, optional
+        What `read_state` gives in that transaction; asked unless given.
 
     Returns
     -------
@@ -147,7 +174,7 @@ def take(
     IntegrityError
         If the index was made from another journal.
     """
-    before = before or connection.exec_driver_sql(*database.written(STATE)).mappings().one()
+    before = before or read_state(database, connection)
     start = _first_new(batch, before)
     fresh = batch[start:]
     if not fresh:
@@ -159,16 +186,22 @@ def take(
         except MiripoolError as error:
             raise BrokenEntry(position, error) from None
     known = manifest if whole else _unless_damaged(manifest)
-    _copy_products(database, connection, tracks, known, {e.n: i for i, e in enumerate(batch)})
-    _update_products(connection, tracks.changed())
-    _write_tags(connection, tracks)
+    message = Message(database, connection)  # what reads or changes the new rows is added to it, or waits for `send`
+    _add_products(message, tracks, known, {e.n: i for i, e in enumerate(batch)})
+    changed = tracks.changed()
+    if changed or tracks.moved or tracks.events:
+        message.send()
+        _update_products(connection, changed)
+        _write_tags(connection, tracks)
     if before["has_past"]:
-        add_past(database, connection, fresh, tracks.states)
-    exposures.follow(connection, quote(database.schema), tracks)
-    return Taken(len(fresh), _stamp(database, connection, before, fresh[-1], tracks))
+        add_past(message, fresh, tracks.states)
+    exposures.follow(message, quote(database.schema), tracks)
+    due = _stamp(message, before, fresh[-1], tracks)
+    message.send()
+    return Taken(len(fresh), due)
 
 
-def _first_new(batch: Sequence[Entry], before: RowMapping) -> int:
+def _first_new(batch: Sequence[Entry], before: Mapping[str, Any]) -> int:
     """Give the position of the first entry to take in, having checked that all follow from one another."""
     n, digest = before["applied"], before["applied_digest"]
     start = 0
@@ -207,7 +240,7 @@ def _load(database: Database, connection: Connection, entries: Sequence[Entry]) 
         "kinds": [kind for kind, _ in names],
         "names": [name for _, name in names],
     }
-    found = connection.exec_driver_sql(*database.written(_TRACKS, **values))
+    found = database.answer(connection, *database.written(_TRACKS, **values))
     return Tracks(LoadedVersion(*row) for row in found)
 
 
@@ -222,9 +255,8 @@ def _unless_damaged(manifest: Callable[[str], Manifest]) -> Callable[[str], Mani
     return find
 
 
-def _copy_products(
-    database: Database,
-    connection: Connection,
+def _add_products(
+    message: Message,
     tracks: Tracks,
     manifest: Callable[[str], Manifest | None],
     positions: dict[int, int],
@@ -242,13 +274,11 @@ def _copy_products(
             except MiripoolError as error:
                 raise BrokenEntry(positions[entry.n], error) from None
 
-    lines = Lines(chunk for chunk in keywords() if chunk)
-    try:
-        database.copy(connection, "keyword", COLUMNS["keyword"], lines)
-    except BaseException:
-        if lines.error is not None:
-            raise lines.error from None
-        raise
+    few = len(tracks.saves) <= _FEW
+    lines = Lines(chunk for chunk in (list(keywords()) if few else keywords()) if chunk)
+    message.copy("keyword", COLUMNS["keyword"], lines)
+    if not few:
+        message.send()
     for name, chunks in (
         ("product", harvest.products()),
         ("dataset", harvest.datasets()),
@@ -256,11 +286,15 @@ def _copy_products(
         ("made_from", harvest.origins()),
     ):
         first = next(chunks, None)
-        if first is not None:
-            database.copy(connection, name, COLUMNS[name], Lines(itertools.chain((first,), chunks)))
+        if first is None:
+            continue
+        if few:
+            message.insert(name, COLUMNS[name], b"".join((first, *chunks)))
+        else:
+            message.copy(name, COLUMNS[name], Lines(itertools.chain((first,), chunks)))
     if harvest.names:
         keys, hdus = zip(*sorted(harvest.names), strict=True)
-        connection.exec_driver_sql(*database.written(_ADD_NAMES, keys=list(keys), hdu_names=list(hdus)))
+        message.add_kept(_ADD_NAMES, keys=list(keys), hdu_names=list(hdus))
 
 
 def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> postgresql.Insert:
@@ -302,7 +336,7 @@ def _write_tags(connection: Connection, tracks: Tracks) -> None:
         connection.execute(_insert(tag_event, columns, rows))
 
 
-def _stamp(database: Database, connection: Connection, before: RowMapping, last: Entry, tracks: Tracks) -> bool:
+def _stamp(message: Message, before: Mapping[str, Any], last: Entry, tracks: Tracks) -> bool:
     """Note how far the index has come; tell whether an ANALYZE is due, which then counts as done."""
     next_serial = max([before["next_serial"], *(save.serial + 1 for _, save in tracks.saves)])
     products = before["products"] + len(tracks.saves)
@@ -321,5 +355,5 @@ def _stamp(database: Database, connection: Connection, before: RowMapping, last:
         "new_products": products,
         "new_analyzed": products if due else before["analyzed_products"],
     }
-    connection.exec_driver_sql(*database.written(_STAMP, **new))
+    message.add_kept(_STAMP, **new)
     return bool(due)

@@ -15,13 +15,14 @@ from sqlalchemy.dialects import postgresql
 
 from ..store.journal import Tag, Untag
 from .connection import lock_key
+from .message import Message
 from .schema import STILL, moment, state, version_state
 from .tracks import Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Column, Connection, TableValuedAlias
+    from sqlalchemy import Column, TableValuedAlias
     from sqlalchemy.types import TypeEngine
 
     from ..store.journal import Entry
@@ -62,19 +63,12 @@ def _add() -> postgresql.Insert:
 _ADD = _add()
 
 
-def add_past(
-    database: Database,
-    connection: Connection,
-    entries: Sequence[Entry],
-    states: Mapping[int, Mapping[int, State]],
-) -> None:
-    """Note when entries were written, and what versions were after them.
+def add_past(message: Message, entries: Sequence[Entry], states: Mapping[int, Mapping[int, State]]) -> None:
+    """Have a message note when entries were written, and what versions were after them.
 
     Parameters
     ----------
-    database : Database
-        The index.
-    connection : sqlalchemy.Connection
+    message : Message
         In a transaction that holds the pool's lock.
     entries : sequence of Entry
         Those that follow the last one noted, in order.
@@ -92,7 +86,7 @@ def add_past(
         "ends_until": [min(new) for new in states.values()],
         **_arrays(version_state.c, "state", rows),
     }
-    connection.exec_driver_sql(*database.written(_ADD, **values))
+    message.add_kept(_ADD, **values)
 
 
 def _arrays(columns: Iterable[Column[Any]], name: str, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
@@ -125,7 +119,7 @@ def fill_past(database: Database, pool_id: str, since: Callable[[int, str | None
         applied, has_past = connection.execute(select(state.c.applied, state.c.has_past)).one()
         if has_past:
             return
-        tracks = Tracks()
+        message, tracks = Message(database, connection), Tracks()
         entries: list[Entry] = []
         for entry in since(-1, None):
             if entry.n > applied:
@@ -135,11 +129,13 @@ def fill_past(database: Database, pool_id: str, since: Callable[[int, str | None
             tracks.saves.clear()
             entries.append(replace(entry, actions=()))
             if len(entries) + len(tracks.states) >= _FILLED_AT_ONCE:
-                add_past(database, connection, entries, tracks.states)
+                add_past(message, entries, tracks.states)
+                message.send()
                 entries.clear()
                 tracks.states.clear()
         if entries:
-            add_past(database, connection, entries, tracks.states)
+            add_past(message, entries, tracks.states)
+            message.send()
         connection.execute(update(state).values(has_past=True))
     with database.immediately() as connection:
         tables = ", ".join(database.table(table.name) for table in (moment, version_state))

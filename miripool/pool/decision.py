@@ -1,7 +1,8 @@
 """Decision: what an entry has to say of the products of a save, as the pool stands when the turn of the save comes.
 
 The index is asked once for all versions of all names. Whenever another process writes an entry first, the decision is
-made again; what was written for it stays.
+made again; what was written for it stays. Files are brought to the disk while the index takes in the rows, and waited
+for right before the entry.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from ..store.archive import Archive
     from ..store.manifest import Manifest
     from ..store.notes import Ticket
-    from ..store.storage.gathering import Gathering
 
 __all__ = ["Decision", "Standing", "Wanted", "one_of_each_track"]
+
+_LITTLE = 1 << 20
+"""Bytes of new files up to which the disk is waited for while the index is locked: other writers wait, too."""
 
 Wanted = Prepared | ProductRow
 """A product that is to be saved, or the version that a file was found to be."""
@@ -148,6 +151,8 @@ class Decision:
         self._force = force
         self._each = each
         self._reach = reach
+        self._gathering = notes.enter_context(archive.gathering())
+        self._put = 0
         self._written: dict[tuple[str, ...], tuple[Prepared, Ticket]] = {}
         self._manifests: dict[str, Manifest] = {}
         self._same: dict[int, ProductRow] = {}
@@ -167,18 +172,19 @@ class Decision:
         Returns
         -------
         sequence of Action
-            What the next entry has to say; all that it refers to is durable. Empty if there is nothing to do.
+            What the next entry has to say; `is_ready` waits until all that it refers to is durable. Empty if there is
+            nothing to do.
         """
         self.failures, self._same, self._placed = {}, {}, {}
         names = {one.name if isinstance(one, ProductRow) else one.track[1] for one in self._wanted}
         self.standing = Standing(self._catalog.named(sorted(names)))
-        with self._archive.gathering() as gathering:
-            self._compare(gathering)
-            for number, p in self._new():
-                with self._alone(number):
-                    self._write(p, gathering)
-            saves = self._place(position, gathering)
-            gathering.settle()
+        self._compare()
+        for number, p in self._new():
+            with self._alone(number):
+                self._write(p)
+        saves = self._place(position)
+        if self._put > _LITTLE:
+            self._settle()
         self.serials = {number: link.serial for number, link in self._placed.items()}
         return [*saves, *self._marks()]
 
@@ -199,13 +205,13 @@ class Decision:
             if is_new and isinstance(one, Prepared) and one.targets is None:
                 yield number, one
 
-    def _compare(self, gathering: Gathering) -> None:
+    def _compare(self) -> None:
         """Find what is there already, and refuse what can't be saved, before anything new is written."""
         for number, one in enumerate(self._wanted):
             with self._alone(number):
                 if isinstance(one, ProductRow):
                     self._same[number] = self._living(one)
-                elif one.targets is None and not self._force and (same := self._find_same(one, gathering)) is not None:
+                elif one.targets is None and not self._force and (same := self._find_same(one)) is not None:
                     self._same[number] = same
         members: dict[str, list[EntryMember]] = {}
         for number, p in self._new():
@@ -221,14 +227,14 @@ class Decision:
             raise ArraysElsewhere
         return found
 
-    def _find_same(self, p: Prepared, gathering: Gathering) -> ProductRow | None:
+    def _find_same(self, p: Prepared) -> ProductRow | None:
         """Find the version that a product already is; where its files are damaged, mend them from the product."""
         same = same_version(self.standing.track(*p.track), p)
         if same is None or self._archive.is_whole(same.manifest):
             return same
         if same.manifest == p.manifest.digest:
-            self._write(p, gathering)
-            gathering.settle()
+            self._write(p)
+            self._settle()
         else:
             self._write_blobs_of(same.manifest, p)
         p.mended = self._archive.is_whole(same.manifest)
@@ -249,7 +255,7 @@ class Decision:
         track = self.standing.track(*p.track)
         return track[-1].version + 1 if track else 0
 
-    def _place(self, position: Position, gathering: Gathering) -> list[Save]:
+    def _place(self, position: Position) -> list[Save]:
         """Number the new versions; a context refers to versions that were placed before it."""
         saves: list[Save] = []
         references: dict[int, Link] = {}
@@ -263,7 +269,7 @@ class Decision:
                 if same is not None:
                     self._same[number] = same
                 else:
-                    self._write(one, gathering)
+                    self._write(one)
             if number in self._same:
                 link = _link_to(self._same[number])
             else:
@@ -321,14 +327,21 @@ class Decision:
         serials = tuple(link.serial for link in marked if link.serial not in labelled)
         return [Tag(self._tag, serials)] if serials else []
 
-    def is_announced(self) -> bool:
-        """Tell, right before the entry, whether all that was written for it is still there and announced.
+    def is_ready(self) -> bool:
+        """Wait, right before the entry, until all that was written for it is durable; tell whether it is there.
 
         Returns
         -------
         bool
-            Where it is False, what is missing is written again when `decide` is asked once more.
+            Where it is False, what is missing, or is no longer announced, is written again when `decide` is asked once
+            more.
+
+        Raises
+        ------
+        DiskFull, ReadOnly, StorageError
+            If something could not be written.
         """
+        self._settle()
         lost = [
             written
             for written, (p, ticket) in self._written.items()
@@ -354,7 +367,12 @@ class Decision:
         """
         return self._manifests.get(digest) or self._archive.manifest(digest)
 
-    def _write(self, p: Prepared, gathering: Gathering) -> None:
+    def _settle(self) -> None:
+        """Wait until all that was written is durable."""
+        self._gathering.settle()
+        self._put = 0
+
+    def _write(self, p: Prepared) -> None:
         """Store blobs and manifest, once, however often the race for an entry is lost."""
         # A context's manifest may be another each time.
         written = (*p.track, p.manifest.digest if p.targets is not None else "")
@@ -369,7 +387,9 @@ class Decision:
         near = near_blobs(self._archive, self.standing.track(*p.track), p.manifest)
         ticket = self._archive.notes.ticket()
         self._notes.enter_context(self._archive.writing(p.manifest, near, ticket))
-        p.stored_bytes += self._archive.write(p.manifest, p.measured.sources, near, gathering=gathering)
+        put = self._archive.write(p.manifest, p.measured.sources, near, gathering=self._gathering)
+        p.stored_bytes += put
+        self._put += put
         self._written[written] = p, ticket
 
 

@@ -94,13 +94,17 @@ class PixelRows:
             raise outcome
         return outcome
 
-    def make_together(self, versions: Sequence[ProductRow]) -> Iterator[tuple[ProductRow, bool | MiripoolError]]:
+    def make_together(
+        self, versions: Sequence[ProductRow], product: Product | None = None
+    ) -> Iterator[tuple[ProductRow, bool | MiripoolError]]:
         """Make the rows of many versions, those of one detector, place and shape together.
 
         Parameters
         ----------
         versions : sequence of ProductRow
             The versions.
+        product : Product, optional
+            Has the arrays of the only one; they are read from the pool otherwise.
 
         Yields
         ------
@@ -116,7 +120,7 @@ class PixelRows:
         """
         loadings = []
         for row in versions:
-            described = self.describe(row)
+            described = self.describe(row, product)
             if isinstance(described, (bool, MiripoolError)):
                 yield row, described
             else:
@@ -150,13 +154,15 @@ class PixelRows:
             refused = isinstance(outcome, FormatError)
             yield serial, self._refused(kinds[serial], serial, outcome) if refused else outcome  # type: ignore[arg-type]
 
-    def describe(self, row: ProductRow) -> Loading | bool | MiripoolError:
+    def describe(self, row: ProductRow, product: Product | None = None) -> Loading | bool | MiripoolError:
         """Find out what a version's rows are made from; no array is read.
 
         Parameters
         ----------
         row : ProductRow
             The version.
+        product : Product, optional
+            Has its arrays; they are read from the pool otherwise.
 
         Returns
         -------
@@ -175,10 +181,10 @@ class PixelRows:
         if described is None:
             rows.leave_out(self._database, [row.serial], NOWHERE)
             return False
-        return rows.Loading(row.serial, described, partial(self._open, row.manifest))
+        return rows.Loading(row.serial, described, partial(self._open, row.manifest, product))
 
-    def _open(self, manifest: str) -> tuple[Product, Timing | None]:
-        product = self._archive.product(self._archive.manifest(manifest))
+    def _open(self, manifest: str, product: Product | None) -> tuple[Product, Timing | None]:
+        product = self._archive.product(self._archive.manifest(manifest)) if product is None else product
         return product, _timing_of(product)
 
     def _refused(self, kind: str, serial: int, error: FormatError) -> FormatError:
@@ -188,7 +194,7 @@ class PixelRows:
         refusal.__cause__ = error
         return refusal
 
-    def after_save(self, row: ProductRow, *, wanted: bool | None = None) -> str | None:
+    def after_save(self, row: ProductRow, *, wanted: bool | None = None, product: Product | None = None) -> str | None:
         """Do what the pool's setting says once a version is saved; the save stands whatever happens here.
 
         Parameters
@@ -197,6 +203,8 @@ class PixelRows:
             The version.
         wanted : bool, keyword-only, optional
             Make its rows, or leave them out, whatever the setting says.
+        product : Product, keyword-only, optional
+            Has its arrays; they are read from the pool otherwise.
 
         Returns
         -------
@@ -208,9 +216,11 @@ class PixelRows:
         ServerUnavailable
             If the server does not answer, e.g. for it was stopped.
         """
-        return self.after_saves([row], wanted=wanted)[row.serial]
+        return self.after_saves([row], wanted=wanted, product=product)[row.serial]
 
-    def after_saves(self, versions: Sequence[ProductRow], *, wanted: bool | None = None) -> dict[int, str | None]:
+    def after_saves(
+        self, versions: Sequence[ProductRow], *, wanted: bool | None = None, product: Product | None = None
+    ) -> dict[int, str | None]:
         """Do what the pool's setting says once versions are saved; the saves stand whatever happens here.
 
         Parameters
@@ -219,6 +229,8 @@ class PixelRows:
             The versions.
         wanted : bool, keyword-only, optional
             Make their rows, or leave them out, whatever the setting says.
+        product : Product, keyword-only, optional
+            Has the arrays of the only one; they are read from the pool otherwise.
 
         Returns
         -------
@@ -232,7 +244,7 @@ class PixelRows:
         """
         told: dict[int, str | None] = {row.serial: None for row in versions}
         versions = self.choose(versions, wanted=wanted)
-        for row, outcome in self.make_together(versions):
+        for row, outcome in self.make_together(versions, product):
             if isinstance(outcome, MiripoolError):
                 told[row.serial] = self._failed(row, outcome)
         if versions and self.policy == "tagged":
@@ -262,11 +274,14 @@ class PixelRows:
         able = [row for row in versions if row.kind in pixel_kinds()]
         if not able or (wanted is None and self.policy == "none"):
             return []
-        known = rows.reasons(self._database, [row.serial for row in able])
+        serials = [row.serial for row in able]
         if wanted is False:
-            rows.leave_out(self._database, [row.serial for row in able if row.serial not in known], _LEFT_OUT)
+            rows.leave_pending_out(self._database, serials, _LEFT_OUT)
             return []
-        return [row for row in able if wanted or row.serial not in known]
+        if wanted:
+            return able
+        known = rows.reasons(self._database, serials)
+        return [row for row in able if row.serial not in known]
 
     def _failed(self, row: ProductRow, error: MiripoolError) -> str:
         if isinstance(error, FormatError):

@@ -66,7 +66,7 @@ def save(
         return _save_context(core, source if name is None else source.renamed(name), tag)
     product = read(source, name=name, kind=kind, truncate=truncate)
     saved = commit(core, product, history=history, tag=tag, force=force)
-    return finish(core, saved, pixels=pixels)
+    return finish(core, saved, pixels=pixels, product=product)
 
 
 def _save_context(core: Core, context: Context, tag: str | None) -> Saved:
@@ -251,7 +251,7 @@ def commit_together(
     return [ProductRef(core, saved.row, notice=saved.notice) for saved in done]
 
 
-def finish(core: Core, saved: Saved, *, pixels: bool | None = None) -> Saved:
+def finish(core: Core, saved: Saved, *, pixels: bool | None = None, product: Product | None = None) -> Saved:
     """Make the pixel rows of what was saved, which may run beside others.
 
     Parameters
@@ -262,6 +262,8 @@ def finish(core: Core, saved: Saved, *, pixels: bool | None = None) -> Saved:
         From `commit`.
     pixels : bool, keyword-only, optional
         As for `Pool.save`.
+    product : Product, keyword-only, optional
+        What was saved: if it is in memory, its arrays need not be read from the pool.
 
     Returns
     -------
@@ -269,7 +271,12 @@ def finish(core: Core, saved: Saved, *, pixels: bool | None = None) -> Saved:
         The same; its notice says so where the rows could not be made, or where the kind is not what the file's name
         says.
     """
-    notices = saved.notice, doubt_kind(core, saved), make_pixels(core, saved.row, pixels)
+    is_in_memory = product is not None and product.layout is None and saved.status != "unchanged"
+    notices = (
+        saved.notice,
+        doubt_kind(core, saved),
+        make_pixels(core, saved.row, pixels, product=product if is_in_memory else None),
+    )
     return replace(saved, notice="; ".join(filter(None, notices)) or None)
 
 
@@ -293,7 +300,9 @@ def doubt_kind(core: Core, saved: Saved) -> str | None:
     return formats.doubt_kind(core.load_version(saved.row), saved.row.filename)
 
 
-def make_pixels(core: Core, row: ProductRow, wanted: bool | None = None) -> str | None:
+def make_pixels(
+    core: Core, row: ProductRow, wanted: bool | None = None, *, product: Product | None = None
+) -> str | None:
     """Make a version's pixel rows as far as they are wanted.
 
     Parameters
@@ -304,6 +313,8 @@ def make_pixels(core: Core, row: ProductRow, wanted: bool | None = None) -> str 
         The version.
     wanted : bool, optional
         Make them, or leave them out, whatever the pool's setting says.
+    product : Product, keyword-only, optional
+        Has the version's arrays; they are read from the pool otherwise.
 
     Returns
     -------
@@ -311,7 +322,7 @@ def make_pixels(core: Core, row: ProductRow, wanted: bool | None = None) -> str 
         What the user should know.
     """
     try:
-        return core.again(lambda: core.pixel_rows.after_save(row, wanted=wanted))
+        return core.again(lambda: core.pixel_rows.after_save(row, wanted=wanted, product=product))
     except MiripoolError as error:
         return f"pixel rows pending, `miripool index pixels {core.name}` makes them ({error})"
 

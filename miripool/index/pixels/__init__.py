@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from .read import count_pixels, count_rows, read_pixels, scan_pixels
     from .sets import SetRow, sets_of
     from .timing import keep_timings
-    from .uses import detectors, leave_out, missing, pending, reasons, release, sweep, unwanted
+    from .uses import (
+        detectors,
+        leave_out,
+        leave_pending_out,
+        missing,
+        pending,
+        reasons,
+        release,
+        sweep,
+        unwanted,
+    )
     from .versions import VersionColumns, read_versions
 
 __all__ = [
@@ -32,6 +42,7 @@ __all__ = [
     "detectors",
     "keep_timings",
     "leave_out",
+    "leave_pending_out",
     "load_together",
     "merge_sets",
     "missing",
@@ -62,6 +73,7 @@ _WHERE = {
     "detectors": "uses",
     "keep_timings": "timing",
     "leave_out": "uses",
+    "leave_pending_out": "uses",
     "load_together": "load",
     "merge_sets": "merge",
     "missing": "uses",

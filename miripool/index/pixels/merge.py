@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import ARRAY, Integer, String, cast, func, literal, select, update
 
 from ..connection import lock_key
+from ..message import Message
 from ..schema import pixel_block, pixel_set, pixel_use
 from ..selection import array_text
 from .blocks import capacity
@@ -152,9 +153,9 @@ def merge_sets(
         found = sorted(locked, key=lambda row: (row.exp_id, row.set_id))
         if not found or any(row.block_id not in merge.blocks for row in found):
             return 0
-        block_id = insert_block(connection, pixels, len(found))
+        block_id = insert_block(database, connection, pixels, len(found))
         members = [SlotMember(datasets[row.set_id], _pattern(row.common_groupdq)) for row in found]
-        fill_block(database, connection, block_id, pixels, members)
+        fill_block(Message(database, connection), block_id, pixels, members)
         sets = cast(literal(array_text([row.set_id for row in found]), String), ARRAY(Integer))
         moved = update(pixel_set).where(c.set_id == func.any(sets))
         connection.execute(moved.values(block_id=block_id, slot=func.array_position(sets, c.set_id)))

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.dialects import postgresql
 
+from ..message import Message
 from ..schema import timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
-
     from ...model.timing import Timing
     from ..connection import Database
 
 __all__ = ["insert_timings", "keep_timings"]
+
+
+_INSERT = postgresql.insert(timing).on_conflict_do_nothing()
 
 
 def keep_timings(database: Database, timings: Mapping[int, Timing]) -> None:
@@ -31,26 +33,21 @@ def keep_timings(database: Database, timings: Mapping[int, Timing]) -> None:
     """
     if timings:
         with database.write() as connection:
-            insert_timings(connection, timings)
+            message = Message(database, connection)
+            insert_timings(message, timings)
+            message.send()
 
 
-def insert_timings(connection: Connection, timings: Mapping[int, Timing]) -> None:
-    """Keep the times of versions within a transaction.
+def insert_timings(message: Message, timings: Mapping[int, Timing]) -> None:
+    """Have a message keep the times of versions.
 
     Parameters
     ----------
-    connection : sqlalchemy.Connection
-        The transaction.
+    message : Message
+        In a transaction.
     timings : mapping of int to Timing
-        By serial; not empty. What is there already stays.
+        By serial. What is there already stays.
     """
-    rows = [
-        {
-            "serial": serial,
-            "middle": found.middle,
-            "ended": found.ended,
-            **dict(zip(("int_started", "int_middle", "int_ended"), found.integrations.tolist(), strict=True)),
-        }
-        for serial, found in timings.items()
-    ]
-    connection.execute(postgresql.insert(timing).on_conflict_do_nothing(), rows)
+    for serial, found in timings.items():
+        integrations = zip(("int_started", "int_middle", "int_ended"), found.integrations.tolist(), strict=True)
+        message.add_kept(_INSERT, serial=serial, middle=found.middle, ended=found.ended, **dict(integrations))

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     from ..connection import Database
 
-__all__ = ["detectors", "leave_out", "missing", "pending", "reasons", "release", "sweep", "unwanted"]
+__all__ = [
+    "detectors",
+    "leave_out",
+    "leave_pending_out",
+    "missing",
+    "pending",
+    "reasons",
+    "release",
+    "sweep",
+    "unwanted",
+]
 
 _LOCK_SECONDS = 0.5
 """How long a drop waits for those who read; others who want to read wait behind it."""
@@ -35,6 +45,7 @@ _insert = postgresql.insert(pixel_use).from_select(
 _LEAVE_OUT = _insert.on_conflict_do_update(
     index_elements=["serial"], set_={"set_id": None, "reason": _insert.excluded.reason}
 ).returning(pixel_use.c.serial)
+_LEAVE_PENDING_OUT = _insert.on_conflict_do_nothing().returning(pixel_use.c.serial)
 
 
 def _wanted(policy: str) -> ColumnElement[bool]:
@@ -155,6 +166,25 @@ def leave_out(database: Database, serials: Sequence[int], reason: str) -> None:
     """
     if serials:
         database.ask(*database.written(_LEAVE_OUT, reason=reason, serials=array_text(serials)))
+
+
+def leave_pending_out(database: Database, serials: Sequence[int], reason: str) -> None:
+    """Note why those of some versions have no pixel rows of which nothing is known; the disk is not waited for.
+
+    Should the server crash within the next second, the versions may be pending again.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    serials : sequence of int
+        The versions.
+    reason : str
+        For people.
+    """
+    if serials:
+        question, values = database.written(_LEAVE_PENDING_OUT, reason=reason, serials=array_text(serials))
+        database.ask(f"SET LOCAL synchronous_commit TO off; {question}", values)
 
 
 def reasons(database: Database, serials: Sequence[int]) -> dict[int, str | None]:
