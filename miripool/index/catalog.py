@@ -216,6 +216,18 @@ class Catalog:
 
         return compare_with(self.database, self.pool_id, first_serial, since, manifest)
 
+    def complete_footprints(self) -> None:
+        """Make the footprints of versions that an older miripool took in; one short question where there are none.
+
+        Raises
+        ------
+        ReadOnly
+            If there are some, and this user can't write.
+        """
+        from .footprints import complete
+
+        complete(self.database)
+
     def left_over_files(self) -> tuple[str, int, int] | None:
         """Look for files of unfinished tables that a killed server left behind.
 

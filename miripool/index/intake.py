@@ -13,7 +13,8 @@ from sqlalchemy.dialects import postgresql
 from ..errors import IntegrityError, MiripoolError
 from . import exposures
 from .connection import quote
-from .harvest import COLUMNS, Harvest, Lines
+from .copysource import Lines
+from .harvest import COLUMNS, Harvest
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
@@ -251,6 +252,7 @@ def _copy_products(
         ("dataset", harvest.datasets()),
         ("link", harvest.links()),
         ("made_from", harvest.origins()),
+        ("footprint", harvest.footprints()),
     ):
         first = next(chunks, None)
         if first is not None:

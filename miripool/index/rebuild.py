@@ -14,6 +14,7 @@ from ..errors import Conflict, MiripoolError
 from . import apply, migrate
 from .connection import lock_key, quote
 from .discard import drop_left_over, drop_now, mark_unfinished, set_aside
+from .footprints import complete
 from .intake import BrokenEntry, take
 from .locks import brief, retrying
 from .reader import grant_reader, is_granted
@@ -21,6 +22,7 @@ from .schema import (
     corrected_exposure,
     dataset,
     exposure,
+    footprint,
     keyword,
     keyword_name,
     link,
@@ -44,6 +46,7 @@ __all__ = ["compare_with", "identify", "renew"]
 
 _TABLES: tuple[Table, ...] = (
     state, product, dataset, keyword, keyword_name, tag, tag_event, link, made_from, exposure, corrected_exposure,
+    footprint,
 )  # fmt: skip
 _SCHEMA = text("SELECT oid FROM pg_namespace WHERE nspname = :schema")
 _LOADS_SECONDS = 5.0
@@ -52,8 +55,8 @@ _OBJECTS = text(
     "SELECT relkind, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
     "WHERE nspname = :schema AND relkind IN ('r', 'p', 'v', 'i', 'I') AND NOT relispartition"
 )
-_LEFT_OUT = {"pool_state": {"analyzed_products"}}
-"""Columns that do not follow from the folder."""
+_LEFT_OUT = {"pool_state": {"analyzed_products"}, "footprint": {"cells"}}
+"""Columns that do not follow from the folder alone: cells depend on the library that finds them, too."""
 _ORDER = {("tag_event", "id"): "row_number() OVER (ORDER BY id) AS id"}
 """Numbers of which the order alone does: after a crash PostgreSQL leaves some out."""
 
@@ -95,6 +98,7 @@ def compare_with(
         If this user can't make tables.
     """
     with _scratch(database, f"miripool new {secrets.token_hex(6)}") as scratch:
+        complete(database)
         migrate.prepare(scratch, pool_id, first_serial=first_serial, create=True)
         mark_unfinished(scratch)
         taken, _ = _position(database)
