@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, select
 
 from ..errors import ReadOnly
+from ..instruments.detector import PLACE_KEYS
 from ..model.kinds import kinds_matching
 from ..model.product import Context
 from ..sky.cells import cell_at, cells_of, ranges_text
@@ -19,11 +20,13 @@ from .schema import footprint, footprint_pending, keyword, product
 from .selection import is_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
 
     from .connection import Database
 
-__all__ = ["FOOTPRINT_COLUMNS", "NUMBERS", "complete", "footprint_line"]
+__all__ = ["FOOTPRINT_COLUMNS", "NUMBERS", "complete", "footprint_line", "read_sky_keywords"]
 
 FOOTPRINT_COLUMNS = tuple(column.name for column in footprint.c)
 """In the order of the fields of a line."""
@@ -104,13 +107,41 @@ def _fill(database: Database) -> bool:
         serials = list(connection.scalars(select(footprint_pending.c.serial).limit(_BATCH)))
         if not serials:
             return False
-        k = keyword.c
-        wanted = and_(is_one_of(k.serial, serials), k.key.in_(FOOTPRINT_KEYS), k.first)
-        rows = select(k.serial, product.c.kind, k.key, k.number, k.text).join(product, product.c.serial == k.serial)
-        said: dict[tuple[int, str], dict[str, Any]] = {}
-        for serial, kind, key, number, words in connection.execute(rows.where(wanted)):
-            said.setdefault((serial, kind), {})[key] = words if number is None else number
-        lines = (footprint_line(serial, kind, values) for (serial, kind), values in said.items())
+        said = _read(connection, serials, FOOTPRINT_KEYS)
+        kinds = dict(
+            connection.execute(
+                select(product.c.serial, product.c.kind).where(is_one_of(product.c.serial, serials))
+            ).all()
+        )
+        lines = (footprint_line(serial, kinds[serial], values) for serial, values in said.items())
         database.copy(connection, footprint.name, FOOTPRINT_COLUMNS, Lines(line.encode() for line in lines if line))
         connection.execute(delete(footprint_pending).where(is_one_of(footprint_pending.c.serial, serials)))
     return True
+
+
+def read_sky_keywords(database: Database, serials: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Give what the headers of versions say of the sky and of their place on the detector.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    serials : sequence of int
+        The versions.
+
+    Returns
+    -------
+    dict of int to dict
+        By serial: keywords and what they say. Versions that say nothing are left out.
+    """
+    with database.immediately() as connection:
+        return _read(connection, serials, (*FOOTPRINT_KEYS, *PLACE_KEYS))
+
+
+def _read(connection: Connection, serials: Sequence[int], keys: Sequence[str]) -> dict[int, dict[str, Any]]:
+    k = keyword.c
+    wanted = and_(is_one_of(k.serial, serials), k.key.in_(keys), k.first)
+    said: dict[int, dict[str, Any]] = {}
+    for serial, key, number, words in connection.execute(select(k.serial, k.key, k.number, k.text).where(wanted)):
+        said.setdefault(serial, {})[key] = words if number is None else number
+    return said
