@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import homes
 import pytest
-from homes import ask_pool, call, write_image
+from homes import ask_pool, call, empty_home, write_image
 from skies import BruteForce, corners_text, positions, random_sky
 
 import miripool
-from miripool import Exposure, MetaQuery, Pool, ProductRefs
+from miripool import Exposure, Home, MetaQuery, Pool, ProductRefs
 from miripool.errors import QueryError
 from miripool.index.footprints import FOOTPRINT_COLUMNS
 from miripool.model.keywords import dictionary
@@ -84,6 +85,22 @@ def test_sql_and_python_give_the_same_answer(sky: Pool, question: str) -> None:
     assert names(refs) == by_python
     assert by_python == QUESTIONS[question]
     assert parse(to_text(node), names=dictionary()) == node
+
+
+@pytest.fixture
+def elsewhere(any_database_url: str, tmp_path: Path) -> Iterator[Home]:
+    """A home on the embedded server, and on the oldest that this system has."""
+    with empty_home(tmp_path / "home", any_database_url, "sky") as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_each_server_gives_the_same_answers(elsewhere: Home, tmp_path: Path) -> None:
+    with elsewhere.create("jpl8") as pool:
+        for name, cards in HEADERS.items():
+            pool.save(write_image(tmp_path / f"{name}.fits", cards))
+        for question, found in QUESTIONS.items():
+            assert names(pool.select(question)) == found, question
 
 
 REFUSED = {
