@@ -19,14 +19,14 @@ from miripool.sky.circle import Circle
 from miripool.sky.footprint import footprint_of, is_dark, is_image, pointing_of
 from miripool.sky.pointing import Pointing
 from miripool.sky.polygon import SkyPolygon
-from miripool.sky.position import Position, read_position, separation
+from miripool.sky.position import SkyPosition, read_position, separation
 from miripool.sky.region import read_region
 
 RAS, DECS = st.floats(0, 360), st.floats(-90, 90)
 
 
 def polygon(*numbers: float) -> SkyPolygon:
-    return SkyPolygon([Position(ra, dec) for ra, dec in zip(numbers[::2], numbers[1::2], strict=True)])
+    return SkyPolygon([SkyPosition(ra, dec) for ra, dec in zip(numbers[::2], numbers[1::2], strict=True)])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_positions_are_read(written: tuple[Any, ...]) -> None:
 
 
 def test_the_sign_of_a_small_declination_is_kept() -> None:
-    assert read_position("00h00m00s -00d00m36s") == Position(0.0, -0.01)
+    assert read_position("00h00m00s -00d00m36s") == SkyPosition(0.0, -0.01)
 
 
 def test_coordinates_of_astropy_are_read() -> None:
@@ -74,17 +74,17 @@ def test_what_is_no_position_is_refused(written: tuple[Any, ...], words: str) ->
 
 @given(RAS, DECS)
 def test_a_direction_is_a_position(ra: float, dec: float) -> None:
-    there = Position(ra, dec)
-    again = Position.towards(there.vector)
+    there = SkyPosition(ra, dec)
+    again = SkyPosition.towards(there.vector)
     assert separation(there.vector, again.vector) < 1e-12
     assert 0 <= again.ra < 360
 
 
 def test_separations_are_exact_for_small_angles_and_for_large_ones() -> None:
-    here = Position(10, 20).vector
-    assert separation(here, Position(10, 20 + 1e-9).vector) == pytest.approx(1e-9, rel=1e-5)
-    assert separation(here, Position(190, -20).vector) == pytest.approx(180, abs=1e-12)
-    assert separation(here, Position(10, -70).vector) == pytest.approx(90)
+    here = SkyPosition(10, 20).vector
+    assert separation(here, SkyPosition(10, 20 + 1e-9).vector) == pytest.approx(1e-9, rel=1e-5)
+    assert separation(here, SkyPosition(190, -20).vector) == pytest.approx(180, abs=1e-12)
+    assert separation(here, SkyPosition(10, -70).vector) == pytest.approx(90)
 
 
 REGIONS = {
@@ -136,26 +136,32 @@ def test_polygons_without_an_inside_are_left_out(text: str) -> None:
 
 def test_the_inside_is_the_same_in_either_sense() -> None:
     one, other = polygon(10, 10, 11, 10, 11, 11, 10, 11), polygon(10, 11, 11, 11, 11, 10, 10, 10)
-    for there, inside in ((Position(10.5, 10.5), True), (Position(11.5, 10.5), False), (Position(190, -10), False)):
+    for there, inside in (
+        (SkyPosition(10.5, 10.5), True),
+        (SkyPosition(11.5, 10.5), False),
+        (SkyPosition(190, -10), False),
+    ):
         assert one.covers(there.vector) is other.covers(there.vector) is inside
 
 
 def test_a_pole_and_ra_0_are_places_like_others() -> None:
     around_pole = polygon(0, 89.9, 120, 89.9, 240, 89.9)
-    assert around_pole.covers(Position(77, 90).vector)
-    assert not around_pole.covers(Position(60, 89.9).vector)  # an edge is an arc of a great circle, not of a parallel
+    assert around_pole.covers(SkyPosition(77, 90).vector)
+    assert not around_pole.covers(
+        SkyPosition(60, 89.9).vector
+    )  # an edge is an arc of a great circle, not of a parallel
     across = polygon(359.9, -0.1, 0.1, -0.1, 0.1, 0.1, 359.9, 0.1)
-    assert across.covers(Position(0, 0).vector)
-    assert across.covers(Position(360, 0.05).vector)
-    assert not across.covers(Position(180, 0).vector)
+    assert across.covers(SkyPosition(0, 0).vector)
+    assert across.covers(SkyPosition(360, 0.05).vector)
+    assert not across.covers(SkyPosition(180, 0).vector)
 
 
 def test_a_polygon_with_a_notch() -> None:
     notched = polygon(0, 0, 4, 0, 4, 4, 2, 1, 0, 4)
     assert len(notched.pieces) == 3
-    assert notched.covers(Position(0.3, 3).vector)
-    assert notched.covers(Position(2, 0.5).vector)
-    assert not notched.covers(Position(2, 3).vector)
+    assert notched.covers(SkyPosition(0.3, 3).vector)
+    assert notched.covers(SkyPosition(2, 0.5).vector)
+    assert not notched.covers(SkyPosition(2, 3).vector)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +184,7 @@ def test_footprints_cover_what_brute_force_says() -> None:
     seen = [footprint_of({"S_REGION": sky.s_region(i)}) for i in range(600)]
     found = 0
     for ra, dec in positions(sky, 300, 4):
-        direction = Position(ra, dec).vector
+        direction = SkyPosition(ra, dec).vector
         covering = {i for i, one in enumerate(seen) if one is not None and one.covers(direction)}
         assert covering == brute.covering(ra, dec), (ra, dec)
         found += len(covering)
@@ -194,9 +200,9 @@ def test_cells_hold_all_that_a_shape_covers() -> None:
         for _ in range(5):
             weights = np.array([draw.random() ** 3 for _ in range(4)])
             x, y, z = corners.T @ weights
-            cell = cell_at(Position.towards((x, y, z)))
+            cell = cell_at(SkyPosition.towards((x, y, z)))
             assert any(low <= cell < high for low, high in ranges)
-    assert cells_of(Circle(Position(0, 0), 90)) == [(0, 12 << 58)]
+    assert cells_of(Circle(SkyPosition(0, 0), 90)) == [(0, 12 << 58)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -204,7 +210,7 @@ def test_cells_hold_all_that_a_shape_covers() -> None:
 def test_a_circle_overlaps_what_is_near(ra: float, dec: float, radius: float) -> None:
     square = Sky(np.array([[[200, 10], [200.1, 10], [200.1, 10.1], [200, 10.1]]], float))
     (one,) = read_region(square.s_region(0))
-    middle = Position(ra, dec)
+    middle = SkyPosition(ra, dec)
     samples = directions(*_outline(square).T)
     nearest = min(separation(middle.vector, tuple(v)) for v in samples)
     inside = one.covers(middle.vector)
@@ -243,12 +249,12 @@ def test_polygons_overlap_where_they_share_a_part_of_the_sky() -> None:
     assert not left.meets(polygon(190, 0, 190.1, 0, 190.1, 0.1))
 
 
-def _around(ra: float, dec: float, distance: float, angle: float) -> Position:
+def _around(ra: float, dec: float, distance: float, angle: float) -> SkyPosition:
     """Give a position some degrees from another one."""
     (east, north, middle) = frames(np.array([ra]), np.array([dec]))[0]
     far, turn = math.radians(distance), math.radians(angle)
     x, y, z = math.cos(far) * middle + math.sin(far) * (math.sin(turn) * east + math.cos(turn) * north)
-    return Position.towards((float(x), float(y), float(z)))
+    return SkyPosition.towards((float(x), float(y), float(z)))
 
 
 def _star(draw: random.Random, ra: float, dec: float, scale: float) -> SkyPolygon:
@@ -286,7 +292,7 @@ def test_pointings_agree_with_the_pipeline(roll: float, dec: float) -> None:
         v2 = values["V2_REF"] - ideal_x * math.cos(turn) + ideal_y * math.sin(turn)
         v3 = values["V3_REF"] + ideal_x * math.sin(turn) + ideal_y * math.cos(turn)
         ra, found = sky(v2, v3)
-        there = Position(float(ra) % 360, float(found))
+        there = SkyPosition(float(ra) % 360, float(found))
         assert separation(pointing.position(x, y).vector, there.vector) * 3600 < 0.02  # of 0.11 arcseconds
 
 
@@ -313,24 +319,24 @@ def test_world_coordinates_of_a_header_agree_with_astropy(with_matrix: str) -> N
     wcs = WCS({**values, "NAXIS": 2})
     for x, y in ((1.0, 1.0), (500.0, 100.0)):
         ra, dec = wcs.all_pix2world(x, y, 1)
-        there = Position(float(ra) % 360, float(dec))
+        there = SkyPosition(float(ra) % 360, float(dec))
         assert separation(pointing.position(x, y).vector, there.vector) < 1e-9
         assert pointing.pixel(there) == pytest.approx((x, y), abs=1e-4)
-    assert pointing.pixel(Position(180, -85)) is None
+    assert pointing.pixel(SkyPosition(180, -85)) is None
 
 
 def test_a_pointing_makes_a_footprint_where_no_region_does() -> None:
     seen = footprint_of({**POINTING, "S_REGION": " "})
     assert seen is not None
     assert not seen.dark
-    assert seen.covers(Position(83.8, -69.2).vector)
-    assert separation(seen.centre, Position(83.8, -69.2).vector) < 1e-6
+    assert seen.covers(SkyPosition(83.8, -69.2).vector)
+    assert separation(seen.centre, SkyPosition(83.8, -69.2).vector) < 1e-6
     (outline,) = seen.polygons
     assert math.degrees(math.sqrt(outline.area)) * 3600 == pytest.approx(math.sqrt(1032 * 1024) * 0.11, rel=1e-4)
     assert footprint_of({**POINTING, "S_REGION": "CIRCLE ICRS 1 2 3"}) == seen
     sub64 = footprint_of({**POINTING, "SUBSIZE1": 72, "SUBSIZE2": 64})
     assert sub64 is not None
-    assert not sub64.covers(Position(83.8, -69.21).vector)
+    assert not sub64.covers(SkyPosition(83.8, -69.21).vector)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from miripool import MetaQuery, Pool
 from miripool.errors import IncompleteAnswer, InvalidInput
 from miripool.simulate import Calibration, Scene, simulate_exposure
 from miripool.sky.footprint import footprint_of
-from miripool.sky.position import Position, separation
+from miripool.sky.position import SkyPosition, separation
 
 home = homes.home
 
@@ -137,8 +137,8 @@ def test_simulated_exposures_look_somewhere(tmp_path: Path) -> None:
     for key in ("S_REGION", "RA_REF", "DEC_REF", "ROLL_REF", "V2_REF", "V3_REF", "V3I_YANG", "VPARITY"):
         assert len({header[key] for header in headers}) == 1
     header, other = headers[0], said(second.write_uncal(tmp_path))
-    reference = Position(header["RA_REF"], header["DEC_REF"])
-    assert 0 < separation(reference.vector, Position(other["RA_REF"], other["DEC_REF"]).vector) < 0.03
+    reference = SkyPosition(header["RA_REF"], header["DEC_REF"])
+    assert 0 < separation(reference.vector, SkyPosition(other["RA_REF"], other["DEC_REF"]).vector) < 0.03
     named, computed = footprint_of(header), footprint_of({**header, "S_REGION": " "})
     assert named is not None
     assert computed is not None

@@ -54,6 +54,7 @@ class Catalog:
         self._known: set[tuple[str, str | None]] = set()
         self._types: dict[tuple[str, str | None], frozenset[str]] = {}
         self._products_there: int | None = None
+        self._footprints_made = False
 
     @classmethod
     def open(
@@ -226,7 +227,9 @@ class Catalog:
         """
         from .footprints import complete
 
-        complete(self.database)
+        if not self._footprints_made:
+            complete(self.database)
+            self._footprints_made = True
 
     def left_over_files(self) -> tuple[str, int, int] | None:
         """Look for files of unfinished tables that a killed server left behind.

@@ -13,7 +13,7 @@ from ..model.kinds import kinds_matching
 from ..model.product import Context
 from ..sky.cells import cell_at, cells_of, ranges_text
 from ..sky.footprint import FOOTPRINT_KEYS, footprint_of
-from ..sky.position import Position
+from ..sky.position import SkyPosition
 from .connection import lock_key
 from .copysource import Lines
 from .schema import footprint, footprint_pending, keyword, product
@@ -73,7 +73,7 @@ def _fields(values: tuple[Any, ...]) -> str | None:
     edges = ",".join(repr(number) for row in numbers for number in row)
     cells = ranges_text([cells for polygon in seen.polygons for cells in cells_of(polygon)])
     centre = seen.centre
-    rest = (*map(repr, centre), str(cell_at(Position.towards(centre))))
+    rest = (*map(repr, centre), str(cell_at(SkyPosition.towards(centre))))
     return "\t".join(("t" if seen.dark else "f", cells, f"{{{edges}}}", *rest))
 
 

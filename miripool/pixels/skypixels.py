@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..index import ProductRow
     from ..instruments.detector import Placement
     from ..pool.core import Core
-    from ..sky.position import Position
+    from ..sky.position import SkyPosition
 
 __all__ = ["DISTORTION", "pixels_at"]
 
@@ -102,7 +102,7 @@ def pixels_at(
     return _table(core, there, seen, left_out)
 
 
-def _look(version: ProductRow, said: Mapping[str, Any], there: Position) -> _Seen | str | None:
+def _look(version: ProductRow, said: Mapping[str, Any], there: SkyPosition) -> _Seen | str | None:
     """Give the pixel, why it can't be told, or None where the position is outside of the array."""
     if not is_image(said):
         kind = " ".join(str(said[key]) for key in ("EXP_TYPE", "DETECTOR") if key in said) or "no image"
@@ -141,7 +141,7 @@ def _is_non_science(core: Core, one: _Seen) -> bool | None:
     return bool(np.any(np.asarray(flags).astype(np.uint32) & _NON_SCIENCE))
 
 
-def _table(core: Core, there: Position, seen: Sequence[_Seen], left_out: Sequence[tuple[str, str]]) -> Any:
+def _table(core: Core, there: SkyPosition, seen: Sequence[_Seen], left_out: Sequence[tuple[str, str]]) -> Any:
     from astropy import units
     from astropy.table import MaskedColumn, Table
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput, QueryError
 from ..sky.circle import Circle
 from ..sky.polygon import SkyPolygon
-from ..sky.position import Position, read_position
+from ..sky.position import SkyPosition, read_position
 from .grammar import Place
 from .tree import Covers, Literal, Node, Overlaps, Separation
 
@@ -118,13 +118,13 @@ class _Reader:
                 words.fail(f"a position is given by constants; write {_FORMS[name]}", column)
             self.values.append(value.value)
 
-    def position(self, given: Sequence[Any], first: int = 0) -> Position:
+    def position(self, given: Sequence[Any], first: int = 0) -> SkyPosition:
         """Read one position, given by the arguments from a number on."""
         if len(given) not in (1, 2) or (len(given) == 1 and not isinstance(given[0], str)):
             raise QueryError(f"write {_FORMS[self._name]}")
         try:
             if len(given) == 2 and isinstance(given[0], int | float):
-                Position(given[0], 0.0)
+                SkyPosition(given[0], 0.0)
             return read_position(*given)
         except InvalidInput as error:
             about = first + (len(given) == 2 and str(error).startswith("Dec"))

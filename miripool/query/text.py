@@ -40,7 +40,7 @@ from .tree import (
 )
 
 if TYPE_CHECKING:
-    from ..sky.position import Position
+    from ..sky.position import SkyPosition
     from .tree import Item
 
 __all__ = ["to_text"]
@@ -227,7 +227,7 @@ class _Writer:
         return f"{self._literal(Literal(node.name))} in {self.variable}"
 
 
-def _numbers(position: Position) -> str:
+def _numbers(position: SkyPosition) -> str:
     return f"{position.ra!r}, {position.dec!r}"
 
 

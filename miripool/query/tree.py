@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..sky.circle import Shape
-    from ..sky.position import Position
+    from ..sky.position import SkyPosition
 
 __all__ = [
     "ALL",
@@ -176,7 +176,7 @@ class Slice:
 class Separation(Node):
     """Degrees from a position to the centre of the footprint; unknown where there is no footprint."""
 
-    position: Position
+    position: SkyPosition
     darks: bool = False
 
 
@@ -332,13 +332,13 @@ class Covers(Condition):
 
     Attributes
     ----------
-    position : Position
+    position : SkyPosition
         On the sky.
     darks : bool
         Whether footprints of darks, and of exposures through OPAQUE, count.
     """
 
-    position: Position
+    position: SkyPosition
     darks: bool = False
 
 

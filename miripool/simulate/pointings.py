@@ -12,7 +12,7 @@ from miripool.instruments import miri
 from miripool.instruments.known import DETECTORS
 from miripool.sky.footprint import is_dark, is_image
 from miripool.sky.pointing import Pointing
-from miripool.sky.position import Position
+from miripool.sky.position import SkyPosition
 
 if TYPE_CHECKING:
     from miripool.simulate.subarrays import Subarray
@@ -59,7 +59,7 @@ def pointing_cards(name: str, place: Subarray, said: dict[str, Any]) -> list[Car
         "VPARITY": miri.PARITY, "SUBSIZE1": place.xsize, "SUBSIZE2": place.ysize,
     }  # fmt: skip
     pointing = Pointing.read(values, DETECTORS[said["DETECTOR"]])
-    corners: list[Position] = [] if pointing is None else pointing.outline(place.xsize, place.ysize)
+    corners: list[SkyPosition] = [] if pointing is None else pointing.outline(place.xsize, place.ysize)
     v2, v3 = _telescope(place)
     region = " ".join(f"{corner.ra:.9f} {corner.dec:.9f}" for corner in corners)
     return [

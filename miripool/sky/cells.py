@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, TypeAlias
 
 from .circle import Circle
-from .position import Position, separation
+from .position import SkyPosition, separation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,12 +37,12 @@ _FINE = 1.5
 finer they are, the fewer footprints have to be looked at, and the more there is to store."""
 
 
-def cell_at(position: Position) -> int:
+def cell_at(position: SkyPosition) -> int:
     """Give the cell of a position.
 
     Parameters
     ----------
-    position : Position
+    position : SkyPosition
         Anywhere.
 
     Returns
@@ -98,9 +98,9 @@ def ranges_text(ranges: Sequence[tuple[int, int]]) -> str:
     return "{" + ",".join(f"[{start},{end})" for start, end in ranges) + "}"
 
 
-def _around(shape: Shape) -> tuple[Position, float]:
+def _around(shape: Shape) -> tuple[SkyPosition, float]:
     """Give a circle around a shape, a little larger than it: its radius in degrees."""
     if isinstance(shape, Circle):
         return shape.middle, shape.radius * 1.000001 + _MARGIN
     radius = max(separation(shape.middle, corner.vector) for corner in shape.corners)
-    return Position.towards(shape.middle), radius * 1.000001 + _MARGIN
+    return SkyPosition.towards(shape.middle), radius * 1.000001 + _MARGIN

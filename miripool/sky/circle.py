@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .polygon import SkyPolygon
-from .position import Position, check_radius
+from .position import SkyPosition, check_radius
 
 __all__ = ["Circle", "Shape"]
 
@@ -17,13 +17,13 @@ class Circle:
 
     Attributes
     ----------
-    middle : Position
+    middle : SkyPosition
         The one.
     radius : float
         Degrees, above 0 and at most 180.
     """
 
-    middle: Position
+    middle: SkyPosition
     radius: float
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .polygon import Plane
-from .position import Position, dot
+from .position import SkyPosition, dot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Pointing:
 
     Attributes
     ----------
-    reference : Position
+    reference : SkyPosition
         The point.
     x, y : float
         Column and row of the pixel that looks there, 1-based, in the exposure's own array (a subarray's).
@@ -48,7 +48,7 @@ class Pointing:
         Degrees to the east by column and by row, degrees to the north by column and by row, for one pixel.
     """
 
-    reference: Position
+    reference: SkyPosition
     x: float
     y: float
     matrix: tuple[float, float, float, float]
@@ -71,7 +71,7 @@ class Pointing:
         """
         return _of_world_coordinates(values) or _of_telescope(values, detector)
 
-    def position(self, x: float, y: float) -> Position:
+    def position(self, x: float, y: float) -> SkyPosition:
         """Tell where a pixel looks.
 
         Parameters
@@ -81,20 +81,20 @@ class Pointing:
 
         Returns
         -------
-        Position
+        SkyPosition
             Without distortion.
         """
         east, east_y, north, north_y = self.matrix
         dx, dy = x - self.x, y - self.y
         point = math.radians(east * dx + east_y * dy), math.radians(north * dx + north_y * dy)
-        return Position.towards(_tangent(self.reference).direction(point))
+        return SkyPosition.towards(_tangent(self.reference).direction(point))
 
-    def pixel(self, position: Position) -> tuple[float, float] | None:
+    def pixel(self, position: SkyPosition) -> tuple[float, float] | None:
         """Tell which pixel looks at a position.
 
         Parameters
         ----------
-        position : Position
+        position : SkyPosition
             Anywhere.
 
         Returns
@@ -110,7 +110,7 @@ class Pointing:
         determinant = a * d - b * c
         return self.x + (d * east - b * north) / determinant, self.y + (a * north - c * east) / determinant
 
-    def outline(self, columns: int, rows: int) -> list[Position]:
+    def outline(self, columns: int, rows: int) -> list[SkyPosition]:
         """Give the corners of an array, at the outer edges of its pixels.
 
         Parameters
@@ -120,14 +120,14 @@ class Pointing:
 
         Returns
         -------
-        list of Position
+        list of SkyPosition
             Four, in order.
         """
         right, top = columns + 0.5, rows + 0.5
         return [self.position(x, y) for x, y in ((0.5, 0.5), (right, 0.5), (right, top), (0.5, top))]
 
 
-def _tangent(reference: Position) -> Plane:
+def _tangent(reference: SkyPosition) -> Plane:
     """Give the plane that touches the sky at a position, with east and north as its axes."""
     ra = math.radians(reference.ra)
     return Plane(reference.vector, (-math.sin(ra), math.cos(ra), 0.0))
@@ -177,4 +177,4 @@ def _made(reference: Sequence[float], at: Sequence[float], matrix: Sequence[floa
     a, b, c, d = matrix
     if a * d == b * c or not -90 <= reference[1] <= 90:
         return None
-    return Pointing(Position(reference[0] % 360.0, reference[1]), at[0], at[1], (a, b, c, d))
+    return Pointing(SkyPosition(reference[0] % 360.0, reference[1]), at[0], at[1], (a, b, c, d))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InvalidInput
-from .position import Position, Vector, cross, dot, separation, unit
+from .position import SkyPosition, Vector, cross, dot, separation, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ class SkyPolygon:
 
     Parameters
     ----------
-    corners : tuple of Position
+    corners : tuple of SkyPosition
         In order, in either sense. The first may be repeated at the end.
 
     Attributes
@@ -106,13 +106,13 @@ class SkyPolygon:
         more than 40 degrees from the middle.
     """
 
-    corners: tuple[Position, ...]
+    corners: tuple[SkyPosition, ...]
     pieces: tuple[tuple[Edge, ...], ...]
     middle: Vector
     centroid: Vector
     area: float
 
-    def __init__(self, corners: Sequence[Position]) -> None:
+    def __init__(self, corners: Sequence[SkyPosition]) -> None:
         set_ = object.__setattr__
         set_(self, "corners", tuple(corners))
         if len(corners) > MAX_CORNERS:

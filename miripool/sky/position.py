@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ..errors import InvalidInput
 
-__all__ = ["Position", "Vector", "check_radius", "cross", "dot", "read_position", "separation", "unit"]
+__all__ = ["SkyPosition", "Vector", "check_radius", "cross", "dot", "read_position", "separation", "unit"]
 
 Vector: TypeAlias = tuple[float, float, float]
 """x towards RA 0, Dec 0; y towards RA 90; z towards the north pole."""
@@ -24,7 +24,7 @@ _FORMS = "write a position as 150.1167, 2.2058 (degrees) or '10h00m28s +02d12m21
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class SkyPosition:
     """A position on the sky.
 
     Attributes
@@ -49,7 +49,7 @@ class Position:
         return math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)
 
     @classmethod
-    def towards(cls, vector: Vector) -> Position:
+    def towards(cls, vector: Vector) -> SkyPosition:
         """Give the position in a direction.
 
         Parameters
@@ -59,7 +59,7 @@ class Position:
 
         Returns
         -------
-        Position
+        SkyPosition
             RA from 0, below 360.
         """
         x, y, z = vector
@@ -125,7 +125,7 @@ def check_radius(radius: Any) -> float:
     return float(radius)
 
 
-def read_position(*given: Any) -> Position:
+def read_position(*given: Any) -> SkyPosition:
     """Read a position.
 
     Parameters
@@ -137,7 +137,7 @@ def read_position(*given: Any) -> Position:
 
     Returns
     -------
-    Position
+    SkyPosition
         ICRS.
 
     Raises
@@ -155,7 +155,7 @@ def read_position(*given: Any) -> Position:
     if len(given) != 2:
         raise InvalidInput(f"a position has two coordinates; {_FORMS}")
     ra, dec = (_read_angle(value, is_ra=is_ra) for value, is_ra in zip(given, (True, False), strict=True))
-    return Position(ra, dec)
+    return SkyPosition(ra, dec)
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import re
 
 from ..errors import InvalidInput
 from .polygon import SkyPolygon
-from .position import Position
+from .position import SkyPosition
 
 __all__ = ["read_region"]
 
@@ -52,7 +52,7 @@ def read_region(text: str) -> tuple[SkyPolygon, ...]:
     return tuple(found)
 
 
-def _corners(numbers: str) -> list[Position]:
+def _corners(numbers: str) -> list[SkyPosition]:
     """Read pairs of RA and Dec; an RA may be below 0 or beyond 360."""
     try:
         values = [float(word) for word in numbers.replace(",", " ").split()]
@@ -60,4 +60,4 @@ def _corners(numbers: str) -> list[Position]:
         raise InvalidInput(f"S_REGION has {numbers.strip()[:40]!r} where numbers are expected") from None
     if len(values) % 2 or not all(map(math.isfinite, values)):
         raise InvalidInput("S_REGION has no pairs of finite numbers")
-    return [Position(ra % 360.0, dec) for ra, dec in zip(values[::2], values[1::2], strict=True)]
+    return [SkyPosition(ra % 360.0, dec) for ra, dec in zip(values[::2], values[1::2], strict=True)]
