@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .model.product import Context, Exposure, Product
     from .pool.reference import ProductRef, ProductRefs
     from .query import AttribQuery, FullQuery, MetaQuery, PixelQuery, Query
+    from .query.skytext import covers, overlaps, separation
     from .session.home import Home
     from .session.manager import PoolManager, ProductStorage
     from .session.pool import Pool
@@ -55,7 +56,10 @@ _WHERE = {
     "RateInts": "model.kinds",
     "Raw": "model.kinds",
     "Urn": "model.names",
+    "covers": "query.skytext",
+    "overlaps": "query.skytext",
     "send": "session.sending",
+    "separation": "query.skytext",
 }
 
 __all__ = [
@@ -81,7 +85,10 @@ __all__ = [
     "RateInts",
     "Raw",
     "Urn",
+    "covers",
+    "overlaps",
     "send",
+    "separation",
 ]
 
 

@@ -40,8 +40,8 @@ def take_blocks_away(database: Database) -> None:
             connection,
             "DELETE FROM pixel_use WHERE set_id IS NOT NULL; DELETE FROM pixel_set; "
             "ALTER TABLE pixel_set DROP COLUMN block_id, DROP COLUMN slot, ADD first_x smallint, ADD first_y smallint, "
-            f"ADD columns smallint, ADD rows smallint, ADD nints integer, ADD ngroups integer; DROP TABLE {_BLOCKS}; "
-            + tables,
+            "ADD columns smallint, ADD rows smallint, ADD nints integer, ADD ngroups integer; "
+            f"DROP TABLE {_BLOCKS}, footprint, footprint_pending; " + tables,
         )
         for step in before:
             for statement in _VIEW.findall(step.script):

@@ -176,6 +176,22 @@ def test_example_compare_calibrations(workplace: Path) -> None:
 
 
 @pytest.mark.slow
+def test_example_where_on_the_sky(workplace: Path) -> None:
+    run_shell(blocks("console")[0][1])
+    script = ROOT / "examples" / "where_on_the_sky.py"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script), "jpl8", "06h47m18.7s -01d42m46.5s"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 products" in done.stdout
+    assert re.search(r"mirimage: x=41, y=810 \(±0\.0 pixels\), -?\d+\.\d\d DN/s", done.stdout)
+
+
+@pytest.mark.slow
 def test_example_on_a_cluster(workplace: Path) -> None:
     def run() -> str:
         done = subprocess.run(

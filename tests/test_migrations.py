@@ -259,7 +259,10 @@ def _version_8(pool: Pool) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]
         database.run(connection, "ALTER TABLE product DROP COLUMN saved_by, DROP COLUMN removed_by")
         database.run(connection, "ALTER TABLE tag_event DROP COLUMN by")
         database.run(connection, "DROP TABLE timing")
-        database.run(connection, "DROP TABLE exposure_statistic; DROP INDEX product_bytes, product_obs_id")
+        database.run(
+            connection,
+            "DROP TABLE exposure_statistic, footprint, footprint_pending; DROP INDEX product_bytes, product_obs_id",
+        )
         database.run(connection, migrations()[3].script)
         connection.execute(sa.update(tables.state).values(schema_version=8))
     answers = {}

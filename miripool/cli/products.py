@@ -99,6 +99,10 @@ def _ls(
         str | None,
         typer.Option("--where", metavar="EXPR", help="Condition on versions; see above.", show_default=False),
     ] = None,
+    covers: Annotated[
+        str | None,
+        typer.Option("--covers", metavar="POSITION", help="Only versions whose footprint has it.", show_default=False),
+    ] = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
     trash: Annotated[bool, typer.Option("--trash", help="List versions in the trash instead.")] = False,
@@ -125,16 +129,23 @@ def _ls(
       --where "ngroups >= 20 and detector == 'MIRIMAGE'"    any keyword of any header; text in quotes
       --where "filename like '%_SCE1%' and DATE-OBS between '2018-03-08' and '2018-03-09'"
       --where "kind == 'RateInts' and p.data.max() > 100"   max, min, mean, std of a dataset
+      --where "overlaps(circle(150.1, 2.2, 0.5))"           also separation(ra, dec) < 2, in degrees, ICRS
+
+    \b
+    A POSITION is '10h00m28s +02d12m21s', or '150.1167 2.2058' in degrees.
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     from ..errors import InvalidInput
     from ..pool.listing import BASIC, column_names
+    from ..query.skywords import covering
 
     one_form(as_json=as_json, as_csv=as_csv)
-    if trash and (where is not None or tag is not None or all_versions):
-        raise InvalidInput("--trash can't be combined with --where, --tag or --all-versions; leave these out")
+    if trash and (where is not None or covers is not None or tag is not None or all_versions):
+        raise InvalidInput("--trash can't be combined with --where, --covers, --tag or --all-versions; leave these out")
     chosen = column_names(columns)
     basic = [*BASIC, "removed"] if trash else list(BASIC)
     query = query_of(Which(kind, where, tag, all_versions))
+    if covers is not None:
+        query = query.narrowed(covering(covers))
     order = [sort, "-serial"]
     with open_pool(context, name, as_of) as pool:
         if trash:

@@ -59,6 +59,7 @@ class Catalog:
         self._known: set[tuple[str, str | None]] = set()
         self._types: dict[tuple[str, str | None], frozenset[str]] = {}
         self._products_there: int | None = None
+        self._footprints_made = False
 
     @classmethod
     def open(
@@ -288,6 +289,20 @@ class Catalog:
         from .rebuild import compare_with
 
         return compare_with(self.database, self.pool_id, first_serial, since, manifest)
+
+    def complete_footprints(self) -> None:
+        """Make the footprints of versions that an older miripool took in; one short question where there are none.
+
+        Raises
+        ------
+        ReadOnly
+            If there are some, and this user can't write.
+        """
+        from .footprints import complete
+
+        if not self._footprints_made:
+            complete(self.database)
+            self._footprints_made = True
 
     def left_over_files(self) -> tuple[str, int, int] | None:
         """Look for files of unfinished tables that a killed server left behind.

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput
 from ..model.metadata import MetaData
 from ..model.names import Urn
+from ..sky.footprint import FOOTPRINT_KEYS
 from ..store.manifest import dtype_to_json
-from .schema import TYPED_KEYWORDS, dataset, keyword, link, made_from, product
+from .footprints import FOOTPRINT_COLUMNS, footprint_line
+from .schema import TYPED_KEYWORDS, dataset, footprint, keyword, link, made_from, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from ..store.manifest import BlobRef, HduRecord, Manifest
     from .tracks import TrackVersion
 
-__all__ = ["COLUMNS", "Harvest", "Lines", "fits_size"]
+__all__ = ["COLUMNS", "Harvest", "fits_size"]
 
 COLUMNS = {table.name: tuple(c.name for c in table.c) for table in (product, dataset, link, made_from)} | {
     # The order of the fields of `_keyword_lines`.
-    keyword.name: ("serial", "hdu", "hdu_name", "key", "occurrence", "first", "number", "text", "flag", "time")
+    keyword.name: ("serial", "hdu", "hdu_name", "key", "occurrence", "first", "number", "text", "flag", "time"),
+    footprint.name: FOOTPRINT_COLUMNS,
 }
 """Columns of each table in the order of the lines' fields."""
 
@@ -35,41 +38,8 @@ _BLOCK = 2880
 _NUMBERS = frozenset({"ngroups", "nints"})
 _TYPED = {key: column for column, key in TYPED_KEYWORDS.items()}
 _START = ("DATE-OBS", "TIME-OBS", "DATE-BEG")
-_WANTED = frozenset(_TYPED) | frozenset(_START)
+_WANTED = frozenset(_TYPED) | frozenset(_START) | frozenset(FOOTPRINT_KEYS)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\ufffd"})
-
-
-class Lines:
-    """Lets COPY read lines as they are made: PostgreSQL takes them in on one core while the next are made on another.
-
-    Parameters
-    ----------
-    chunks : iterator of bytes
-        Whole lines.
-
-    Attributes
-    ----------
-    error : BaseException or None
-        What `chunks` raised; psycopg2 would only give its text.
-    """
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self.error: BaseException | None = None
-
-    def read(self, _size: int = -1, /) -> bytes:
-        """Give the next chunk, whatever its size: psycopg2 does not mind.
-
-        Returns
-        -------
-        bytes
-            Empty at the end.
-        """
-        try:
-            return next(self._chunks, b"")
-        except BaseException as error:
-            self.error = error
-            raise
 
 
 class Harvest:
@@ -87,6 +57,7 @@ class Harvest:
         self._datasets: list[str] = []
         self._links: list[str] = []
         self._origins: list[str] = []
+        self._footprints: list[str] = []
 
     def keywords(self, entry: Entry, save: Save, manifest: Manifest | None, version: TrackVersion) -> bytes:
         """Take in a version.
@@ -120,6 +91,9 @@ class Harvest:
         rest = (entry.time, entry.n, save.manifest, save.content, size, save.stored_bytes, name, digest)
         self._products.append((version, head, (*rest, _start_time(found), *_typed(found)), entry.by))
         self._datasets += (_line(row) for row in _dataset_rows(save.serial, hdus))
+        seen = footprint_line(save.serial, save.kind, _said(found))
+        if seen is not None:
+            self._footprints.append(seen)
         if manifest is not None:
             self._links += (_line((save.serial, found.name, found.serial)) for found in manifest.references)
             self._origins += (_line((save.serial, *origin)) for origin in _origins(manifest.history))
@@ -169,6 +143,17 @@ class Harvest:
         """
         if self._origins:
             yield "".join(self._origins).encode("utf-8", "backslashreplace")
+
+    def footprints(self) -> Iterator[bytes]:
+        """Give the lines of `footprint`.
+
+        Yields
+        ------
+        bytes
+            All of them, if there are any.
+        """
+        if self._footprints:
+            yield "".join(self._footprints).encode()
 
 
 def _origins(history: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str | None, int | None]]:
@@ -222,6 +207,14 @@ def _typed(found: dict[str, KeywordRow]) -> Iterator[float | str | None]:
     for column, key in TYPED_KEYWORDS.items():
         row = found.get(key)
         yield None if row is None else row.number if column in _NUMBERS else row.text
+
+
+def _said(found: dict[str, KeywordRow]) -> dict[str, float | str | None]:
+    """Give what the header says of the sky; nothing where it says nothing."""
+    if not found.keys() & {"S_REGION", "RA_REF"}:
+        return {}
+    rows = {key: found[key] for key in FOOTPRINT_KEYS if key in found}
+    return {key: row.text if row.number is None else row.number for key, row in rows.items()}
 
 
 def _start_time(found: dict[str, KeywordRow]) -> datetime | None:

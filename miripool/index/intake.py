@@ -13,7 +13,8 @@ from sqlalchemy.dialects import postgresql
 from ..errors import IntegrityError, MiripoolError
 from . import exposures
 from .connection import quote
-from .harvest import COLUMNS, Harvest, Lines
+from .copysource import Lines
+from .harvest import COLUMNS, Harvest
 from .message import Message
 from .past import add_past
 from .schema import keyword_name, product, state, tag, tag_event
@@ -284,6 +285,7 @@ def _add_products(
         ("dataset", harvest.datasets()),
         ("link", harvest.links()),
         ("made_from", harvest.origins()),
+        ("footprint", harvest.footprints()),
     ):
         first = next(chunks, None)
         if first is None:

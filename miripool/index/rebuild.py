@@ -14,12 +14,14 @@ from ..errors import Conflict, MiripoolError
 from . import apply, migrate
 from .connection import lock_key, quote
 from .discard import drop_left_over, drop_now, mark_unfinished, set_aside
+from .footprints import complete
 from .locks import brief, retrying
 from .reader import grant_reader, is_granted
 from .schema import (
     corrected_exposure,
     dataset,
     exposure,
+    footprint,
     keyword,
     keyword_name,
     link,
@@ -45,7 +47,7 @@ __all__ = ["compare_with", "identify", "renew"]
 
 _TABLES: tuple[Table, ...] = (
     state, product, dataset, keyword, keyword_name, tag, tag_event, link, made_from, exposure, corrected_exposure,
-    moment, version_state,
+    moment, version_state, footprint,
 )  # fmt: skip
 _SCHEMA = text("SELECT oid FROM pg_namespace WHERE nspname = :schema")
 _LOADS_SECONDS = 5.0
@@ -54,8 +56,8 @@ _OBJECTS = text(
     "SELECT relkind, relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
     "WHERE nspname = :schema AND relkind IN ('r', 'p', 'v', 'i', 'I') AND NOT relispartition"
 )
-_LEFT_OUT = {"pool_state": {"analyzed_products", "has_past"}}
-"""Columns that do not follow from the folder."""
+_LEFT_OUT = {"pool_state": {"analyzed_products", "has_past"}, "footprint": {"cells"}}
+"""Columns that do not follow from the folder alone: cells depend on the library that finds them, too."""
 _ORDER = {("tag_event", "id"): "row_number() OVER (ORDER BY id) AS id"}
 """Numbers of which the order alone does: after a crash PostgreSQL leaves some out."""
 
@@ -96,6 +98,7 @@ def compare_with(
     ReadOnly
         If this user can't make tables.
     """
+    complete(database)
     with database.immediately() as keeper:
         drop_left_over(database, keeper, but=None)
     while (compared := _compare_at_once(database, pool_id, first_serial, since, manifest)) is None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from ..errors import QueryError
 from ..query.tree import (
     And,
+    Covers,
     Field,
     HasDataset,
     HasKey,
@@ -36,12 +38,15 @@ from ..query.tree import (
     Node,
     Not,
     Or,
+    Overlaps,
+    Separation,
     Statistic,
     walk,
 )
 from ..query.values import as_time
 from .predicates import Columns, condition, is_never
 from .schema import TYPED_KEYWORDS, dataset, keyword, product, tag
+from .skyconditions import row_condition, separation_of
 
 if TYPE_CHECKING:
     from sqlalchemy import FromClause
@@ -63,7 +68,8 @@ def sources(node: Node) -> list[Node]:
     Returns
     -------
     list of Node
-        A `Keyword` for a row of `keyword`, a `Statistic` named ``row`` for one of `dataset`, fields and tags.
+        A `Keyword` for a row of `keyword`, a `Statistic` named ``row`` for one of `dataset`, fields, tags and
+        separations.
     """
     found: dict[Node, None] = {}
     for below in walk(node):
@@ -71,7 +77,7 @@ def sources(node: Node) -> list[Node]:
             found[Keyword(below.hdu, below.key)] = None
         elif isinstance(below, Statistic):
             found[Statistic(below.dataset, "row")] = None
-        elif isinstance(below, (Field, HasTag, HasDataset)):
+        elif isinstance(below, (Field, HasTag, HasDataset, Separation)):
             found[below] = None
     return list(found)
 
@@ -188,6 +194,9 @@ class RowConditions:
         if typed is not None:
             return typed
         leaf = node.part if isinstance(node, Not) else node
+        if isinstance(leaf, (Covers, Overlaps)):
+            seen = _as_boolean(row_condition(leaf, self._serial, self._outer))
+            return not_(seen) if isinstance(node, Not) else seen
         if isinstance(leaf, (HasKey, HasTag, HasDataset)):
             found = self._has(leaf)
             return found.is_(None) if isinstance(node, Not) else found.is_not(None)
@@ -208,7 +217,7 @@ class RowConditions:
 
     def _write_leaf(self, node: Node, leaf: Node) -> ColumnElement[bool]:
         used = sources(leaf)
-        if len(used) != 1 or isinstance(used[0], Field):
+        if len(used) != 1 or isinstance(used[0], (Field, Separation)):
             return condition(node, self._columns)
         (place,) = used
         if isinstance(place, Keyword):
@@ -229,6 +238,8 @@ class RowConditions:
                 self._keyword(node, lambda k: k.c.flag),
                 self._keyword(node, lambda k: k.c.time),
             )
+        if isinstance(node, Separation):
+            return Columns(number=separation_of(node, self._serial, self._outer))
         if not isinstance(node, Statistic):
             raise TypeError(f"{type(node).__name__} is not for the index")
         found = self._dataset(node.dataset, lambda d: statistic_columns(d, node)[node.which == "unit"])

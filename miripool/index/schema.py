@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 
 __all__ = [
     "STILL",
@@ -32,6 +32,8 @@ __all__ = [
     "dataset",
     "exposure",
     "exposure_statistic",
+    "footprint",
+    "footprint_pending",
     "keyword",
     "keyword_name",
     "metadata",
@@ -408,4 +410,39 @@ timing = Table(
     Column("int_middle", ARRAY(Double), comment="middle of each integration, as int_started"),
     Column("int_ended", ARRAY(Double), comment="end of each integration, as int_started"),
     comment="times of a version: MJD in UTC, NaN where the file does not say",
+)
+
+footprint = Table(
+    "footprint",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("dark", Boolean, nullable=False, comment="whether the exposure is a dark or was taken through OPAQUE"),
+    Column(
+        "cells", INT8MULTIRANGE, nullable=False, comment="HEALPix cells that the footprint touches, nested, depth 29"
+    ),
+    Column(
+        "edges",
+        ARRAY(Double),
+        nullable=False,
+        comment="ten numbers for each edge: which convex piece, normal, both corners",
+    ),
+    Column(
+        "x",
+        Double,
+        nullable=False,
+        comment="direction of its centre, with y and z; x towards RA 0, z towards the north pole",
+    ),
+    Column("y", Double, nullable=False),
+    Column("z", Double, nullable=False),
+    Column("centre", BigInteger, nullable=False, comment="HEALPix cell of its centre"),
+    Index("footprint_cells", "cells", postgresql_using="gist"),
+    Index("footprint_centre", "centre"),
+    comment="part of the sky that a version's header says it saw; versions without a row have none",
+)
+
+footprint_pending = Table(
+    "footprint_pending",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    comment="versions saved by an older miripool, whose footprint is yet to be made",
 )

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, true
 from ..query.tree import (
     And,
     Compare,
+    Covers,
     HasDataset,
     HasKey,
     HasTag,
@@ -21,6 +22,7 @@ from ..query.tree import (
     Node,
     Not,
     Or,
+    Overlaps,
     Range,
     Statistic,
     Truth,
@@ -29,6 +31,7 @@ from .keyword_indexes import LONG_TEXT
 from .predicates import Columns, condition, is_never
 from .rowconditions import sources, statistic_columns
 from .schema import dataset, keyword, tag
+from .skyconditions import find_footprints, is_near
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -64,6 +67,9 @@ def find_candidates(node: Node) -> Candidates | None:
     Candidates or None
         None if no index helps.
     """
+    seen = find_footprints(node)
+    if seen is not None:
+        return Candidates((seen,))
     if isinstance(node, HasTag):
         return Candidates((select(tag.c.serial).where(tag.c.label == node.label),))
     if isinstance(node, Or) and node.parts:
@@ -94,11 +100,11 @@ def has_range(node: Node) -> bool:
     Returns
     -------
     bool
-        True for comparisons of keywords with constants, and for texts whose beginning is known.
+        True for comparisons of keywords with constants, for texts whose beginning is known, and for places on the sky.
     """
     if isinstance(node, Or):
         return all(map(has_range, node.parts))
-    if isinstance(node, (HasKey, HasTag)):
+    if isinstance(node, (HasKey, HasTag, Covers, Overlaps)) or is_near(node):
         return True
     if isinstance(node, Compare):
         return node.op != "!=" and isinstance(node.left, Keyword) and isinstance(node.right, Literal)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from ..errors import FormatError, InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..model.metadata import MetaData
 
 __all__ = ["PLACE_KEYS", "DetectorRecord", "Placement"]
@@ -155,9 +157,13 @@ class DetectorRecord:
         FormatError
             If a keyword is missing or they don't lie inside the FULL array.
         """
+        return self.place_in({key: meta[key].value for key in PLACE_KEYS if key in meta})
+
+    def place_in(self, said: Mapping[str, object]) -> Placement:
+        """Read the same keywords from a mapping; see `place`."""
         values = []
         for key in PLACE_KEYS:
-            value = meta[key].value if key in meta else None
+            value = said.get(key)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 1:
                 raise FormatError(f"its header has {key} = {value!r}, so its pixels have no place on the detector")
             values.append(int(value))

@@ -15,7 +15,7 @@ from .detector import DetectorRecord, Placement
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DETECTORS", "IMAGER", "NAMES", "SUBARRAYS", "subarray_at"]
+__all__ = ["DETECTORS", "IMAGER", "NAMES", "PARITY", "REFERENCE", "SUBARRAYS", "V3_ANGLE", "subarray_at"]
 
 IMAGER = DetectorRecord(
     "MIRIMAGE", "MIRI", 493, columns=1032, rows=1024, first_science_column=5, outputs=4, pixel_scale=0.11
@@ -29,6 +29,14 @@ DETECTORS = (
     DetectorRecord("MIRIFUSHORT", "MIRI", 495, columns=1032, rows=1024, first_science_column=5, outputs=4),
 )
 """The imager's and the spectrometer's two."""
+
+REFERENCE = (-453.559, -373.814)
+"""V2 and V3 of the middle of the imager's FULL array, arcseconds. Source, also of the next two: JWST's Science
+Instrument Aperture File, aperture MIRIM_FULL."""
+V3_ANGLE = 4.83544897
+"""Degrees from the telescope's V3 axis to the imager's columns, keyword V3I_YANG."""
+PARITY = -1
+"""Sense in which the imager's rows run along V2, keyword VPARITY."""
 
 NAMES: Mapping[int, str] = MappingProxyType({detector.sca: detector.name for detector in DETECTORS})
 """By SCA_ID."""

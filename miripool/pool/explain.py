@@ -119,7 +119,14 @@ def explain(pool: Core, asked: Query, *, tag: str | None = None, all_versions: b
 def _who(part: Node) -> str:
     wanted = needs(part)
     if split(part)[1] is None:
-        return "statistics in the index" if "statistics" in wanted else "the index"
+        where = next((what for what in ("statistics", "footprint") if what in wanted), None)
+        return (
+            "the index"
+            if where is None
+            else "statistics in the index"
+            if where == "statistics"
+            else "footprints in the index"
+        )
     if "python" in wanted:
         return "a function of each product left"
     return "data of each product left" if "data" in wanted else "metadata of each product left"

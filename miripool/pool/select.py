@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import IncompleteAnswer, InvalidInput, UnknownKeyword
 from ..index import pixels
 from ..model.keywords import KeywordDictionary, dictionary, suggest
-from ..query.division import split
+from ..query.division import needs, split
 from ..query.pixelwhere import PixelTest
 from ..query.places import FIELDS, find_keyword
 from ..query.queries import PixelQuery
@@ -83,6 +83,8 @@ def suggest_among(values: Iterable[str], there: Iterable[str]) -> list[str]:
 def refuse_unknown(pools: Sequence[Core], asked: Query, order: Iterable[str] = ()) -> None:
     """Refuse keywords that nobody knows: a slip of the pen is no condition that happens to fail.
 
+    Footprints that an older miripool did not make are made where the query asks for them.
+
     Parameters
     ----------
     pools : sequence of Core
@@ -121,6 +123,9 @@ def refuse_unknown(pools: Sequence[Core], asked: Query, order: Iterable[str] = (
         raise UnknownKeyword(f"no product of pool {where} has a keyword {named}{hint}")
     refuse_unknown_datasets(pools, asked.node)
     refuse_other_types(pools, asked.node)
+    if "footprint" in needs(asked.node):
+        for pool in pools:
+            pool.catalog.complete_footprints()
 
 
 def refuse_unknown_detector(pools: Sequence[Core], detector: str) -> None:

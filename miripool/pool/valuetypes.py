@@ -19,6 +19,7 @@ from ..query.tree import (
     Node,
     Range,
     Reduce,
+    Separation,
     Statistic,
     Unit,
     is_array,
@@ -96,7 +97,7 @@ def _types(pools: Sequence[Core], operand: Node, *, again: bool) -> frozenset[st
         return frozenset(("text" if operand.function in ("lower", "upper") else "number",))
     if isinstance(operand, Reduce) and operand.function in ("any", "all"):
         return frozenset(("flag",))
-    return frozenset(("number",)) if isinstance(operand, (Statistic, Arithmetic, Reduce)) else frozenset()
+    return frozenset(("number",)) if isinstance(operand, (Statistic, Separation, Arithmetic, Reduce)) else frozenset()
 
 
 def _types_of_literal(value: bool | float | str) -> frozenset[str]:

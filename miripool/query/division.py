@@ -8,6 +8,7 @@ from .tree import (
     And,
     Arithmetic,
     Call,
+    Covers,
     Field,
     HasDataset,
     HasKey,
@@ -15,8 +16,10 @@ from .tree import (
     Keyword,
     Node,
     Or,
+    Overlaps,
     PythonCall,
     Reduce,
+    Separation,
     Statistic,
     Subscript,
     Unit,
@@ -50,8 +53,8 @@ def needs(node: Node) -> frozenset[str]:
     Returns
     -------
     frozenset of str
-        Of ``meta``, ``field``, ``tags``, ``statistics`` (without reading an array), ``data`` (arrays are read),
-        ``compute`` (operations that SQL has not got, or not the same) and ``python`` (a function of the caller).
+        Of ``meta``, ``field``, ``tags``, ``footprint``, ``statistics`` (without reading an array), ``data`` (arrays are
+        read), ``compute`` (operations that SQL has not got, or not the same) and ``python`` (a function of the caller).
     """
     return frozenset(need for below in walk(node) for need in _needs_of(below))
 
@@ -65,6 +68,8 @@ def _needs_of(node: Node) -> Iterable[str]:
         return ("field",)
     if isinstance(node, HasTag):
         return ("tags",)
+    if isinstance(node, (Covers, Overlaps, Separation)):
+        return ("footprint",)
     if isinstance(node, (Statistic, HasDataset)):
         return ("statistics",)
     if isinstance(node, (WholeArray, Subscript, Reduce)):
@@ -87,7 +92,7 @@ def index_answers(node: Node) -> bool:
     Returns
     -------
     bool
-        True for metadata, fields, tags and statistics.
+        True for metadata, fields, tags, footprints and statistics.
     """
     simple = needs(node).isdisjoint({"data", "compute", "python"})
     return simple and _fits(node)

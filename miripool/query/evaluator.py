@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MiripoolError, NotFound, QueryError
+from ..model.kinds import kinds_matching
+from ..model.product import Context
+from ..sky.footprint import FOOTPRINT_KEYS, footprint_of
+from ..sky.position import separation
 from .arrays import Mask, index, invert, reduce_array, reduce_mask
 from .counting import count_is_enough, shortcut_of
 from .places import OF_ROW
@@ -18,6 +22,7 @@ from .tree import (
     Arithmetic,
     Call,
     Compare,
+    Covers,
     Field,
     HasDataset,
     HasKey,
@@ -30,9 +35,11 @@ from .tree import (
     Node,
     Not,
     Or,
+    Overlaps,
     PythonCall,
     Range,
     Reduce,
+    Separation,
     Statistic,
     Subscript,
     Truth,
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..model.dataset import Choose
+    from ..sky.footprint import Footprint
 
 __all__ = ["evaluate"]
 
@@ -196,6 +204,22 @@ class _Evaluation:
     def _has_tag(self, node: HasTag) -> bool:
         return node.label in (getattr(self.product, "tags", None) or ())
 
+    def _covers(self, node: Covers) -> bool | None:
+        seen = self._footprint(darks=node.darks)
+        return None if seen is None else seen.covers(node.position.vector)
+
+    def _overlaps(self, node: Overlaps) -> bool | None:
+        seen = self._footprint(darks=node.darks)
+        return None if seen is None else seen.meets(node.shape)
+
+    def _footprint(self, *, darks: bool) -> Footprint | None:
+        """Give the footprint that counts; contexts have none."""
+        if getattr(self.product, "kind", None) in kinds_matching(Context):
+            return None
+        said = {key: self.keywords[None, key] for key in FOOTPRINT_KEYS if (None, key) in self.keywords}
+        found = footprint_of({key: v.text if v.number is None else v.number for key, v in said.items()})
+        return found if found is not None and (darks or not found.dark) else None
+
     def _has_dataset(self, node: HasDataset) -> bool:
         return self.find_dataset(node.name) is not None
 
@@ -237,6 +261,10 @@ class _Evaluation:
         if node.which in ("ndim", "unit"):
             return Value.of(dataset.ndim if node.which == "ndim" else dataset.unit_text)
         return Value.of(getattr(dataset.statistics, node.which, None))
+
+    def _separation(self, node: Separation) -> Value:
+        seen = self._footprint(darks=node.darks)
+        return UNKNOWN if seen is None else Value(number=separation(seen.centre, node.position.vector))
 
     def _arithmetic(self, node: Arithmetic) -> Value:
         left, right = self.value(node.left).number, self.value(node.right).number
@@ -531,6 +559,8 @@ _DECIDE: dict[type[Node], Callable[[_Evaluation, Any], bool | None]] = {
     HasKey: _Evaluation._has_key,
     HasTag: _Evaluation._has_tag,
     HasDataset: _Evaluation._has_dataset,
+    Covers: _Evaluation._covers,
+    Overlaps: _Evaluation._overlaps,
 }
 _VALUE: dict[type[Node], Callable[[_Evaluation, Any], Value]] = {
     Literal: _Evaluation._literal,
@@ -538,6 +568,7 @@ _VALUE: dict[type[Node], Callable[[_Evaluation, Any], Value]] = {
     Unit: _Evaluation._unit,
     Field: _Evaluation._field,
     Statistic: _Evaluation._statistic,
+    Separation: _Evaluation._separation,
     Arithmetic: _Evaluation._arithmetic,
     Call: _Evaluation._call,
     Reduce: _Evaluation._reduce,

@@ -81,7 +81,7 @@ class Vocabulary(Protocol):
     def name(self, words: Grammar, token: Token) -> Node | Place:
         """Tell what a name stands for; what belongs to it may be read on."""
 
-    def call(self, words: Grammar, token: Token) -> Node:
+    def call(self, words: Grammar, token: Token) -> Node | Place:
         """Read the arguments of the function `token`, from their bracket on, and tell what the call is."""
 
     def attribute(self, words: Grammar, base: Node | Place) -> Node | Place:

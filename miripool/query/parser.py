@@ -14,6 +14,8 @@
 ``ANY(p.data > 5)``, ``ALL(…)``         one value from many
 ``detector like 'MIRI*'``               ``*`` or ``%``: any characters; ``?``: one; ``_`` is itself
 ``f(p)``                                a plain function that was given to `parse`
+``covers(150.1, 2.2)``                  the footprint has this position; also ``overlaps(circle(ra, dec, r))``,
+                                        ``overlaps(polygon(…))``, ``separation(ra, dec) < 2``; with ``darks=True``
 ``created > now - 1 day``               from the time of asking; also minutes, hours, weeks
 ``1``, ``True``, nothing                all products
 ======================================  ==========================================================
@@ -46,6 +48,7 @@ from .places import (
     take_subscript,
 )
 from .reader import MAX_CONDITIONS, MAX_DEPTH
+from .skywords import SKY_FUNCTIONS, apply_sky
 from .tree import (
     Field,
     HasDataset,
@@ -225,35 +228,49 @@ class _Words:
     def subscript(self, base: Node | Place, items: tuple[Item, ...]) -> Node | Place:
         return take_subscript(base, items, self.names)
 
-    def call(self, words: Grammar, token: Token) -> Node:
+    def call(self, words: Grammar, token: Token) -> Node | Place:
         name = token.text
-        if name not in self.functions and name not in FUNCTIONS:
-            known = ", ".join(FUNCTIONS)
+        if name not in self.functions and name not in FUNCTIONS and name not in SKY_FUNCTIONS:
+            known = ", ".join((*FUNCTIONS, *SKY_FUNCTIONS))
             raise QueryError(f"there is no function '{name}'; there are {known}, and in Python your own functions")
-        arguments = self._arguments(words)
+        arguments = self._arguments(words, "darks" if name in SKY_FUNCTIONS else "axis")
         product = len(arguments.values) == 1 and isinstance(arguments.values[0], ProductPlace)
         if name in self.functions and product and arguments.axis is None:
             return PythonCall(name, self.functions[name])
+        if name in SKY_FUNCTIONS:
+            return apply_sky(words, name, arguments)
         if name not in FUNCTIONS:
             raise QueryError(f"a function of your own takes the product alone: {name}({self.variable})")
         return words.made(apply_function(name, arguments), token.column, *arguments.values)
 
-    def _arguments(self, words: Grammar) -> Arguments:
+    def _arguments(self, words: Grammar, option: str = "axis") -> Arguments:
+        """Read arguments; one of them may be named: `option`."""
         words.expect("(")
         values: list[Node | Place] = []
+        columns: list[int] = []
         axis: tuple[int, ...] | None = None
+        darks: bool | None = None
         while not words.is_op(")"):
-            if words.token.type == "name" and words.is_op("==", ahead=1) and words.token.text == "axis":
+            if words.token.type == "name" and words.is_op("==", ahead=1) and words.token.text == option:
                 words.at += 2
-                axis = self._axis(words)
+                if option == "axis":
+                    axis = self._axis(words)
+                else:
+                    darks = self._flag(words)
             elif words.is_op("*", "**"):
                 words.fail("write each argument out, without '*'")
             else:
+                columns.append(words.token.column)
                 values.append(words.expression())
             if not words.accept(","):
                 break
         words.expect(")")
-        return Arguments(values, axis)
+        return Arguments(values, axis, darks, columns)
+
+    def _flag(self, words: Grammar) -> bool:
+        if not words.is_op("true", "false"):
+            words.fail("write True or False")
+        return words.take().text == "true"
 
     def _axis(self, words: Grammar) -> tuple[int, ...]:
         column = words.token.column

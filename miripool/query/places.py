@@ -20,6 +20,7 @@ from .tree import (
     Literal,
     Node,
     Reduce,
+    Separation,
     Statistic,
     Subscript,
     Truth,
@@ -130,10 +131,16 @@ class Arguments(NamedTuple):
         In order.
     axis : tuple of int or None
         Of ``axis=``.
+    darks : bool or None
+        Of ``darks=``.
+    columns : sequence of int
+        Where each value begins.
     """
 
     values: Sequence[Node | Place] = ()
     axis: tuple[int, ...] | None = None
+    darks: bool | None = None
+    columns: Sequence[int] = ()
 
 
 OF_ROW = (
@@ -292,7 +299,7 @@ def take_as_true(value: Node) -> Truth:
     QueryError
         If it has to be compared with something.
     """
-    if isinstance(value, (Unit, Field)) or (isinstance(value, (Arithmetic, Call)) and not is_array(value)):
+    if isinstance(value, (Unit, Field, Separation)) or (isinstance(value, (Arithmetic, Call)) and not is_array(value)):
         raise QueryError("this is a value, not a condition; compare it with another value")
     return Truth(value)
 

@@ -15,10 +15,11 @@ from ..model.keywords import dictionary
 from ..model.kinds import KINDS, kind_class, kinds_matching
 from ..model.product import Product
 from .division import needs
+from .normal import normalise
 from .parser import parse
 from .pixelwhere import parse_pixels
 from .text import to_text
-from .tree import ALL, Node, PythonCall, Truth
+from .tree import ALL, And, Node, PythonCall, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,6 +153,23 @@ class Query:
         made = object.__new__(type(self))
         versions = self.all_versions if all_versions is None else all_versions
         made._fill(self.kinds, self.variable, self.node, versions, self.tag if tag is None else tag)
+        return made
+
+    def narrowed(self, node: Node) -> Self:
+        """Give the same query with one more condition.
+
+        Parameters
+        ----------
+        node : Node
+            The condition.
+
+        Returns
+        -------
+        Query
+            Of the same class.
+        """
+        made = self.replace()
+        object.__setattr__(made, "node", normalise(And((self.node, node))))
         return made
 
     def of_kind(self, kind: str) -> Self:

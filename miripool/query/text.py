@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..sky.circle import Circle
 from .places import FIELDS
 from .tree import (
     And,
     Arithmetic,
     Call,
     Compare,
+    Covers,
     Field,
     HasDataset,
     HasKey,
@@ -23,9 +25,11 @@ from .tree import (
     Node,
     Not,
     Or,
+    Overlaps,
     PythonCall,
     Range,
     Reduce,
+    Separation,
     Slice,
     Statistic,
     Subscript,
@@ -36,6 +40,7 @@ from .tree import (
 )
 
 if TYPE_CHECKING:
+    from ..sky.position import SkyPosition
     from .tree import Item
 
 __all__ = ["to_text"]
@@ -97,7 +102,9 @@ class _Writer:
     def _inner(self, node: Node) -> str:
         """Write an operand: in brackets unless it is one word."""
         text = self.write(node)
-        whole = isinstance(node, (Keyword, Unit, Field, WholeArray, Statistic, Subscript, Reduce, PythonCall))
+        whole = isinstance(
+            node, (Keyword, Unit, Field, WholeArray, Statistic, Subscript, Reduce, Separation, PythonCall)
+        )
         literal = isinstance(node, Literal) and not text.startswith("-")
         function = isinstance(node, Call) and node.function not in ("neg", "invert")
         return text if whole or literal or function else f"({text})"
@@ -204,8 +211,28 @@ class _Writer:
     def _hastag(self, node: HasTag) -> str:
         return f"{self._literal(Literal(node.label))} in {self.variable}.tags"
 
+    def _covers(self, node: Covers) -> str:
+        return f"covers({_numbers(node.position)}{_darks(node)})"
+
+    def _overlaps(self, node: Overlaps) -> str:
+        shape = node.shape
+        if isinstance(shape, Circle):
+            return f"overlaps(circle({_numbers(shape.middle)}, {shape.radius!r}){_darks(node)})"
+        return f"overlaps(polygon({', '.join(map(_numbers, shape.corners))}){_darks(node)})"
+
+    def _separation(self, node: Separation) -> str:
+        return f"separation({_numbers(node.position)}{_darks(node)})"
+
     def _hasdataset(self, node: HasDataset) -> str:
         return f"{self._literal(Literal(node.name))} in {self.variable}"
+
+
+def _numbers(position: SkyPosition) -> str:
+    return f"{position.ra!r}, {position.dec!r}"
+
+
+def _darks(node: Covers | Overlaps | Separation) -> str:
+    return ", darks=True" if node.darks else ""
 
 
 def _read_pattern(pattern: str) -> tuple[str, str | None]:

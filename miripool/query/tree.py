@@ -2,9 +2,9 @@
 
 ::
 
-    values       Literal Keyword Unit Field Statistic Arithmetic Call Reduce PythonCall
+    values       Literal Keyword Unit Field Statistic Separation Arithmetic Call Reduce PythonCall
     arrays       Dataset Subscript, and values and conditions made of them
-    conditions   Compare Range In Like IsNull Truth HasKey HasTag HasDataset
+    conditions   Compare Range In Like IsNull Truth HasKey HasTag HasDataset Covers Overlaps
     junctions    And Or Not
 
 Text about pixels has values and a condition of its own, in `miripool.query.pixelwhere`, and the same junctions.
@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..sky.circle import Shape
+    from ..sky.position import SkyPosition
+
 __all__ = [
     "ALL",
     "And",
@@ -28,6 +31,7 @@ __all__ = [
     "Call",
     "Compare",
     "Condition",
+    "Covers",
     "Field",
     "HasDataset",
     "HasKey",
@@ -41,9 +45,11 @@ __all__ = [
     "Node",
     "Not",
     "Or",
+    "Overlaps",
     "PythonCall",
     "Range",
     "Reduce",
+    "Separation",
     "Slice",
     "Statistic",
     "Subscript",
@@ -164,6 +170,14 @@ class Slice:
     start: int | None = None
     stop: int | None = None
     step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Separation(Node):
+    """Degrees from a position to the centre of the footprint; unknown where there is no footprint."""
+
+    position: SkyPosition
+    darks: bool = False
 
 
 Item: TypeAlias = "int | str | Slice | EllipsisType | Node"
@@ -310,6 +324,30 @@ class HasDataset(Condition):
     """The product has a dataset of that name."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Covers(Condition):
+    """The footprint has a position inside; unknown where there is no footprint.
+
+    Attributes
+    ----------
+    position : SkyPosition
+        On the sky.
+    darks : bool
+        Whether footprints of darks, and of exposures through OPAQUE, count.
+    """
+
+    position: SkyPosition
+    darks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps(Condition):
+    """The footprint and a circle or polygon have a part of the sky in common; unknown where there is no footprint."""
+
+    shape: Shape
+    darks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

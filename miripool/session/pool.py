@@ -866,6 +866,60 @@ class Pool:
         options: dict[str, Any] = {"query": query, "tag": tag, "all_versions": all_versions, "detector": detector}
         return Pixels(self._core, kind, where, x=x, y=y, **options)
 
+    def pixels_at(
+        self,
+        ra: Any,
+        dec: Any = None,
+        *,
+        query: Any = "1",
+        tag: str | None = None,
+        all_versions: bool = False,
+    ) -> Any:
+        """Tell which pixel of each image looked at a position on the sky.
+
+        The pixel follows from the linear world coordinates of the header: CRPIX, CRVAL and CD (or PC and CDELT) where
+        it has them, else RA_REF, DEC_REF, ROLL_REF, V3I_YANG and VPARITY. The distortion is left out: x and y may be
+        wrong by 1 % of the distance from the reference pixel, which is the column ``error``, and by the error of the
+        telescope's pointing.
+
+        Parameters
+        ----------
+        ra : float, str or SkyCoord
+            Right ascension, in degrees or as text, ``"10h00m28s"``; or the whole position, a `SkyCoord` or text,
+            ``"10h00m28s +02d12m21s"``. ICRS.
+        dec : float or str, optional
+            Declination.
+        query : Query or str, keyword-only, optional
+            Condition on versions, as for `select`.
+        tag : str, keyword-only, optional
+            Search the versions that this tag marks.
+        all_versions : bool, keyword-only
+            Search all versions, not only the newest.
+
+        Returns
+        -------
+        astropy.table.Table
+            A row for each version whose footprint has the position: ``urn, kind, name, version, filter, detector``;
+            ``x, y``, column and row of the FULL array, 1-based; ``pixel_id``; ``sky_x, sky_y``, the same with
+            fractions, whole numbers in the middle of a pixel; ``error``, pixels; ``non_science``, whether the flags of
+            the pixel have NON_SCIENCE, masked where the product has no flags. Its ``meta`` has the position, the error
+            in words, and which versions were left out, and why.
+
+        Warns
+        -----
+        miripool.errors.IncompleteAnswer
+            If footprints have the position whose pixel can't be told: those of MRS, LRS and the prism.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such position.
+        """
+        from ..pixels.skypixels import pixels_at
+
+        position = (ra,) if dec is None else (ra, dec)
+        return pixels_at(self._core, *position, query=query, tag=tag, all_versions=all_versions)
+
     def exposure_statistics(
         self,
         query: Any = None,

@@ -12,6 +12,8 @@ from miripool.formats.level1b import asdf_table
 from miripool.simulate.calibration import average_rates, calibrate_ramp, fit_slopes
 from miripool.simulate.flags import JUMP_DET
 from miripool.simulate.headers import calibration_cards, exposure_cards, file_cards, jpl_cards, tables
+from miripool.simulate.pointings import pointing_cards
+from miripool.simulate.subarrays import find_subarray
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,7 +63,7 @@ def write_uncal(
     path = _plan(folder, f"{exposure.name}_uncal.fits", date, overwrite)
     cards = file_cards(path.name, "Level1bModel", date) + exposure_cards(exposure)
     images: list[Extension] = [("SCI", exposure.sci, ""), ("REFOUT", exposure.refout, "")]
-    return _write(path, cards, [*images, *_tables(exposure)])
+    return _write(path, exposure.name, cards, [*images, *_tables(exposure)])
 
 
 def write_jpl(exposure: Readout, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -163,7 +165,7 @@ def write_products(
     for kind, path in zip(kinds, paths, strict=True):
         cards = file_cards(path.name, _MODELS[kind], date) + exposure_cards(exposure)
         cards += calibration_cards(exposure, calibration, jumps=jumps, fitted=kind != "ramp")
-        _write(path, cards, extensions[kind]())
+        _write(path, exposure.name, cards, extensions[kind]())
     return paths
 
 
@@ -206,7 +208,7 @@ def write_rateints(
     path = _plan(folder, f"{exposure.name}_rateints.fits", date, overwrite)
     cards = file_cards(path.name, _MODELS["rateints"], date) + exposure_cards(exposure)
     cards += calibration_cards(exposure, calibration, jumps=int(np.count_nonzero(rates.dq & JUMP_DET)), fitted=True)
-    return _write(path, cards, _rate_extensions(rates, _tables(exposure)[1:]))
+    return _write(path, exposure.name, cards, _rate_extensions(rates, _tables(exposure)[1:]))
 
 
 def _tables(exposure: Readout | ExposureSettings) -> list[Extension]:
@@ -248,9 +250,11 @@ def _plan(folder: str | Path, filename: str, date: datetime | None, overwrite: b
     return path
 
 
-def _write(path: Path, cards: list[Card], extensions: list[Extension]) -> Path:
+def _write(path: Path, exposure: str, cards: list[Card], extensions: list[Extension]) -> Path:
     from astropy.io import fits
 
+    said = {keyword: value for keyword, value, _ in cards}
+    pointing = pointing_cards(exposure, find_subarray(said["SUBARRAY"]), said)
     hdus = fits.HDUList([fits.PrimaryHDU()])
     hdus[0].header.extend(fits.Card(*card) for card in cards)
     for name, array, unit in extensions:
@@ -258,6 +262,8 @@ def _write(path: Path, cards: list[Card], extensions: list[Extension]) -> Path:
         hdu = kind(array, name=name, ver=1)
         if unit:
             hdu.header["BUNIT"] = (unit, "physical units of the array values")
+        if name == "SCI":
+            hdu.header.extend(fits.Card(*card) for card in pointing)
         hdus.append(hdu)
     hdus.append(fits.BinTableHDU(asdf_table(), name="ASDF"))
     hdus.writeto(path, overwrite=True)
