@@ -20,7 +20,7 @@ _VIEW = re.compile(r"CREATE (?:OR REPLACE )?VIEW (\w+) AS\s+(.*)", re.DOTALL)
 _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*)\)\s*PARTITION BY.*", re.DOTALL)
 _LIKE = re.compile(r"CREATE TABLE (\w+) \(LIKE (\w+) .*", re.DOTALL)
 _DROPPED = re.compile(r"DROP VIEW (.*)", re.DOTALL)
-_INNER = {"exposure_head", "version_pixels", "raw_exposure", "corrected_pixel"}
+_INNER = {"exposure_head", "version_pixels", "raw_exposure", "corrected_integration"}
 
 
 @dataclass

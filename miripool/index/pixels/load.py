@@ -19,13 +19,13 @@ from ..connection import quote
 from ..pixelset import REFERENCE
 from ..schema import exposure, pixel_block, pixel_set, pixel_use, product
 from ..selection import GIVEN_SERIALS, array_text
-from .blocks import block_table, capacity, partition
+from .blocks import block_table, capacity, partition, short_columns
 from .forms import SlotMember, common_groupdq, rows_of
 from .timing import insert_timings
 from .wire import CopyReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -342,8 +342,9 @@ def fill_block(
     """
     kind = KINDS[pixels.kind]
     views = [kind.pixel_table, *([kind.reference_table] if REFERENCE in pixels.datasets else [])]
+    short = short_columns(pixels.kind, pixels.nints, pixels.ngroups, pixels.datasets, len(members))
     for view in views:
-        _fill_partition(database, connection, view, block_id, rows_of(pixels, members, view, block_id))
+        _fill_partition(database, connection, view, block_id, rows_of(pixels, members, view, block_id), short)
     for view in views:
         part, parent = database.table(partition(view, block_id)), database.table(block_table(view))
         _run(connection, f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES IN ({block_id})")
@@ -356,16 +357,18 @@ def _fill_partition(
     view: str,
     block_id: int,
     rows: tuple[list[str], Iterator[memoryview[int]]],
+    short: Collection[str],
 ) -> None:
     name = partition(view, block_id)
     part, parent = database.table(name), database.table(block_table(view))
-    _run(
-        connection,
+    columns, chunks = rows
+    made = (
         f"CREATE TABLE {part} (LIKE {parent} INCLUDING STORAGE, "
         f"CONSTRAINT {_bounds(view, block_id)} CHECK (block_id = {block_id})) "
-        "WITH (toast_tuple_target = 8160, autovacuum_enabled = off)",
+        "WITH (toast_tuple_target = 8160)"
     )
-    columns, chunks = rows
+    plain = ", ".join(f"ALTER {column} SET STORAGE PLAIN" for column in columns if column in short)
+    _run(connection, f"{made}; ALTER TABLE {part} {plain}" if plain else made)
     reader = CopyReader(chunks)
     try:
         database.copy(connection, name, columns, reader, options="FORMAT binary, FREEZE")
@@ -375,6 +378,8 @@ def _fill_partition(
         raise
     # A unique index tells the planner how many rows a pixel has; an ANALYZE would cost up to a second.
     _run(connection, f"CREATE UNIQUE INDEX ON {part} (pixel_id)")
+    # Not before: PostgreSQL 18 notes no number of rows then, and the planner guesses a hundred times too many.
+    _run(connection, f"ALTER TABLE {part} SET (autovacuum_enabled = off)")
 
 
 def _bounds(view: str, block_id: int) -> str:

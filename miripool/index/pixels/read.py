@@ -171,7 +171,7 @@ def count_pixels(
         for number, those in blocks.items():
             writer = Writer(kind)
             pixels = writer.pixels(next(iter(those.values())), condition, box or Box())
-            wanted = [writer.condition(s, places[set_id].slot, condition) for set_id, s in those.items()]
+            wanted = [writer.condition(s, places[set_id], condition) for set_id, s in those.items()]
             # One reading of the block for all of its sets.
             counted = ", ".join(f"count(*) FILTER (WHERE {one})" for one in wanted)
             statement = f"SELECT {counted} FROM {table} p WHERE p.block_id = {number} AND {pixels}"
@@ -212,7 +212,7 @@ def scan_pixels(
         statement = (
             f"SELECT p.pixel_id, {_sent(kind, chosen, place)} FROM {block_table(KINDS[kind].pixel_table)} p "
             f"WHERE p.block_id = {place.block_id} AND {pixels} "
-            f"AND {writer.condition(chosen, place.slot, condition)} ORDER BY p.pixel_id"
+            f"AND {writer.condition(chosen, place, condition)} ORDER BY p.pixel_id"
         )
         if limit is not None:
             statement += f" LIMIT {int(limit)}"
@@ -241,8 +241,14 @@ def _stored(kind: str) -> str:
 def _sent(kind: str, chosen: SetRow, place: BlockPlace) -> str:
     """Write the kind's columns in one slot."""
     slot, nints = str(place.slot), str(chosen.nints or 0)
-    values = [(column, value_of(column, row="p", slot=slot, nints=nints)) for column in KINDS[kind].columns]
-    return ", ".join(f"array_send({value})" if column.axes else value for column, value in values)
+    sent = []
+    for column in KINDS[kind].columns:
+        value = value_of(column, row="p", slot=slot, nints=nints)
+        if column.axes:
+            # A slice of all there is would be a copy.
+            value = f"array_send({f'p.{column.name}' if place.slots == 1 else value})"
+        sent.append(value)
+    return ", ".join(sent)
 
 
 @dataclass(frozen=True, slots=True)
