@@ -107,6 +107,8 @@ def asking(cursor: Any, statement: str) -> Callable[[], float]:
 
 @pytest.mark.parametrize("what", QUESTIONS)
 def test_questions_in_sql(full: tuple[Pool, Any], figure: Callable[..., None], what: str) -> None:
+    """In one process each: PostgreSQL reads a table with several, but not a block that it finds while it runs."""
+    full[1].execute("SET max_parallel_workers_per_gather = 0")
     ours, theirs = (asking(full[1], statement) for statement in QUESTIONS[what])
     views, tables = in_turns(5, ours, theirs)
     figure(f"SQL: {what} of a FULL exposure", views * 1e3, "ms", views / tables, "a table with a row per exposure")
@@ -116,6 +118,7 @@ def test_questions_in_sql(full: tuple[Pool, Any], figure: Callable[..., None], w
 @pytest.mark.parametrize("what", CONDITIONS)
 def test_conditions(full: tuple[Pool, Any], figure: Callable[..., None], what: str) -> None:
     pool, cursor = full
+    cursor.execute("RESET max_parallel_workers_per_gather")
     kind, where = what.split(" ", 1)
     cursor.execute(CONDITIONS[what])
     assert pool.pixels(kind, where).count() == cursor.fetchall()[0][0]

@@ -255,14 +255,14 @@ class Writer:
         return self._number(test.values[0] - (32768 if self._holds(test, "dn") else 0), real=real)
 
     def _is_null(self, test: PixelTest, values: _Values, is_one: bool) -> str:
-        def nothing(value: str) -> str:
-            if self._holds(test, "real"):
-                return f"({value} IS NULL OR {value} = 'NaN')"
-            return f"({value} IS NULL OR {value} = 0)" if self._holds(test, "flags") else f"({value} IS NULL)"
-
-        if is_one:
-            return nothing(values.element(test.items))
-        return f"NOT EXISTS (SELECT FROM unnest({values.part(test.items)}) v WHERE NOT {nothing('v')})"
+        given = values.element(test.items) if is_one else f"ANY ({values.part(test.items)})"
+        if self._holds(test, "real"):
+            some = f"CAST('NaN' AS real) > {given}"
+        elif self._holds(test, "flags"):
+            some = f"0 <> {given}"
+        else:
+            some = f"{given} IS NOT NULL" if is_one else f"cardinality({values.part(test.items)}) > 0"
+        return f"NOT coalesce({some}, false)"
 
     def _compare(self, test: PixelTest, value: str) -> str:
         if test.op == "flag":

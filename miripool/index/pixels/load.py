@@ -376,10 +376,12 @@ def _fill_partition(
         if reader.error is not None:
             raise reader.error from None
         raise
-    # A unique index tells the planner how many rows a pixel has; an ANALYZE would cost up to a second.
-    _run(connection, f"CREATE UNIQUE INDEX ON {part} (pixel_id)")
-    # Not before: PostgreSQL 18 notes no number of rows then, and the planner guesses a hundred times too many.
-    _run(connection, f"ALTER TABLE {part} SET (autovacuum_enabled = off)")
+    # A unique index tells the planner how many rows a pixel has; an ANALYZE would cost up to a second. Of a table that
+    # autovacuum leaves alone already, PostgreSQL 18 notes no number, and the planner guesses a hundred times too many.
+    _run(
+        connection,
+        f"CREATE UNIQUE INDEX ON {part} (pixel_id); ALTER TABLE {part} SET (autovacuum_enabled = off)",
+    )
 
 
 def _bounds(view: str, block_id: int) -> str:
