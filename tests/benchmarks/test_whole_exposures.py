@@ -110,7 +110,7 @@ def test_questions_in_sql(full: tuple[Pool, Any], figure: Callable[..., None], w
     """In one process each: PostgreSQL reads a table with several, but not a block that it finds while it runs."""
     full[1].execute("SET max_parallel_workers_per_gather = 0")
     ours, theirs = (asking(full[1], statement) for statement in QUESTIONS[what])
-    views, tables = in_turns(5, ours, theirs)
+    views, tables = in_turns(3, ours, theirs)
     figure(f"SQL: {what} of a FULL exposure", views * 1e3, "ms", views / tables, "a table with a row per exposure")
     assert views <= MOST * tables
 
