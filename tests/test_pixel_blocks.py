@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from miripool import Home, Pool, Ramp, Rate, RateInts, Raw
 from miripool.errors import IntegrityError, ServerError
 from miripool.index.pixels import blocks, forms, merge, uses
-from miripool.index.pixels.blocks import capacity
+from miripool.index.pixels.blocks import capacity, short_columns
 from miripool.instruments.miri import IMAGER
 from miripool.model.product import Product
 from miripool.pool.core import core_of
@@ -184,6 +184,42 @@ def test_flags_that_all_exposures_share_are_stored_once(pool: Pool) -> None:
         (None, None, 9),
         ([0, 1, 0, 2], [0, 1, 2], 1),
     ]
+
+
+def test_short_arrays_are_stored_as_in_memory(pool: Pool) -> None:
+    """PostgreSQL would copy arrays with short headers for each element that is asked for."""
+    make_rows(pool, save_all(pool, [make(1)]))
+    make_rows(pool, save_all(pool, [make(number) for number in range(2, 16)]))
+    stored = "SELECT pg_column_size(rate) FROM rateints_block WHERE block_id = %s"
+    assert ask(pool, stored, 1) == [(24 + 4 * 2,)] * 12
+    assert ask(pool, stored, 2) == [(24 + 4 * 28,)] * 12
+    storage = "SELECT attstorage FROM pg_attribute WHERE attrelid = CAST(%s AS regclass) AND attname = 'rate'"
+    assert ask(pool, storage, "rateints_block_1") == [("p",)]
+    assert ask(pool, storage, "rateints_block_2") == [("e",)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth", "datasets", "slots", "short"),
+    [
+        ("RateInts", (5, None), {"rate", "err", "dq"}, 1, {"rate", "err", "dq", "dq_of"}),
+        ("RateInts", (5, None), {"rate"}, 5, {"rate"}),
+        ("RateInts", (5, None), {"rate", "dq"}, 6, {"dq_of"}),
+        ("Rate", (None, None), {"rate", "dq"}, 25, {"rate", "dq_of"}),
+        ("Ramp", (5, 20), {"sci", "groupdq", "pixeldq"}, 1, {"groupdq_of", "pixeldq", "pixeldq_of"}),
+        ("Raw", (5, 20), {"dn", "reference"}, 1, set()),
+        ("Raw", (1, 20), {"dn", "reference"}, 1, {"dn"}),
+    ],
+)
+def test_which_arrays_are_short(
+    kind: str, depth: tuple[int | None, int | None], datasets: set[str], slots: int, short: set[str]
+) -> None:
+    assert short_columns(kind, *depth, datasets, slots) == short
+
+
+def test_the_planner_knows_the_rows(pool: Pool) -> None:
+    make_rows(pool, save_all(pool, [make(1)]))
+    found = ask(pool, "SELECT reltuples, relpages, reloptions FROM pg_class WHERE relname = 'rateints_block_1'")
+    assert found == [(12, 1, ["toast_tuple_target=8160", "autovacuum_enabled=off"])]
 
 
 # Which exposures share a block

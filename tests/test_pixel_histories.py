@@ -134,6 +134,41 @@ def test_the_views_against_numpy(pool: Pool) -> None:
     assert list(map(repr, groups)) == list(map(repr, by_group))
 
 
+def test_questions_about_a_whole_exposure_read_each_block_once(pool: Pool) -> None:
+    """The planner joins ramps and slopes as tables; of one pixel it looks both up."""
+    rng = np.random.default_rng(6)
+    place = CARDS | {"SUBSIZE1": 72, "SUBSIZE2": 64}  # for tables of a page the planner would not care
+    for number in range(3):
+        sci = rng.normal(size=(2, 3, 64, 72)).astype("f4")
+        ramp = Ramp(place, {"SCI": sci, "GROUPDQ": np.zeros(sci.shape, "u1")}, name=f"r{number}")
+        save_together(pool, [ramp, RateInts(place, {"SCI": sci[:, 0]}, name=f"r{number}")])
+    whole, one = (
+        nodes(pool, f"SELECT sum(slope_value) FROM correctedramps WHERE exp_id = 2{more}")
+        for more in ("", " AND pixel_id = 1040")
+    )
+    read = sorted((node["Relation Name"], node["Actual Loops"]) for node in whole if "_block_" in relation(node))
+    assert [loops for _, loops in read] == [1, 1]
+    assert "Function Scan" not in {node["Node Type"] for node in whole}
+    read = [node for node in one if "_block_" in relation(node)]
+    assert [node["Actual Rows"] for node in read] == [1, 1]
+    assert {node["Node Type"] for node in read} == {"Index Scan"}
+
+
+def nodes(pool: Pool, statement: str) -> list[dict[str, Any]]:
+    """List the parts of a plan that were run."""
+    (((plan,),),) = homes.ask_pool(pool, f"EXPLAIN (ANALYZE, FORMAT json) {statement}")
+    found, left = [], [plan["Plan"]]
+    while left:
+        node = left.pop()
+        left += node.get("Plans", [])
+        found += [node] if node["Actual Loops"] else []
+    return found
+
+
+def relation(node: dict[str, Any]) -> str:
+    return str(node.get("Relation Name", ""))
+
+
 def with_errors(ramp: Product, rng: np.random.Generator) -> Ramp:
     arrays = {name: ramp[name][...] for name in ("SCI", "GROUPDQ", "PIXELDQ")}
     return Ramp(CARDS, {**arrays, "ERR": rng.random(arrays["SCI"].shape).astype("f4")}, name=ramp.name)

@@ -21,7 +21,7 @@ _TABLE = re.compile(r"CREATE TABLE (\w+) \((.*)\)\s*PARTITION BY.*", re.DOTALL)
 _LIKE = re.compile(r"CREATE TABLE (\w+) \(LIKE (\w+) .*", re.DOTALL)
 _DROPPED = re.compile(r"DROP VIEW (.*)", re.DOTALL)
 _INNER = {
-    *("exposure_head", "version_pixels", "raw_exposure", "corrected_pixel"),
+    *("exposure_head", "version_pixels", "raw_exposure", "corrected_integration"),
     *("product_then", "tag_then", "tag_event_then", "link_then", "made_from_then"),
 }
 

@@ -11,13 +11,13 @@ from ...model.kinds import pixel_axes, pixel_columns
 from ...query.pixelwhere import PixelTest
 from ...query.tree import And, Node, Not, Or
 from ..selection import array_text
-from .blocks import value_of
+from .blocks import pattern_of, value_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .sets import SetRow
+    from .sets import BlockPlace, SetRow
 
 __all__ = ["Box", "Writer", "rectangle_of"]
 
@@ -49,16 +49,21 @@ class _Values:
         An array, or a number, in SQL.
     axes : int
         Of the array; 0 for a number.
-    before, length : int
-        Integrations in the array that stand before the slot's, and number of the slot's.
+    before : str
+        How many integrations of the array stand before the slot's, in SQL.
+    length : int
+        Number of the slot's.
+    whole : bool
+        Whether the array holds no other slot's.
     null : str
         NULL of the elements' type.
     """
 
     column: str
     axes: int
-    before: int = 0
+    before: str = "0"
     length: int = 0
+    whole: bool = False
     null: str = "NULL"
 
     def element(self, items: tuple[int | None, ...]) -> str:
@@ -68,17 +73,25 @@ class _Values:
         integration, *groups = items
         if integration is None or integration > self.length:  # what follows is another exposure's
             return self.null
-        return f"({self.column})[{self.before + integration}]{''.join(f'[{group}]' for group in groups)}"
+        return f"({self.column})[{self.before} + {integration}]{''.join(f'[{group}]' for group in groups)}"
+
+    def absent(self) -> str:
+        """Write that there are none."""
+        if self.whole or not self.axes:
+            return f"{self.column} IS NULL"
+        return f"({self.column} IS NULL OR {self.before} IS NULL)"
 
     def part(self, items: tuple[int | None, ...]) -> str:
         """Write an array of some elements, or of all."""
         integration, *groups = list(items) + [None] * (self.axes - len(items))
+        if self.whole and integration is None and groups == [None] * len(groups):
+            return self.column  # a slice would be a copy
         if integration is None:
-            ends = f"[{self.before + 1}:{self.before + self.length}]"
+            ends = f"[{self.before} + 1:{self.before} + {self.length}]"
         elif integration > self.length:
             ends = "[1:0]"
         else:
-            ends = f"[{self.before + integration}:{self.before + integration}]"
+            ends = f"[{self.before} + {integration}:{self.before} + {integration}]"
         return f"({self.column}){ends}{''.join('[:]' if g is None else f'[{g}:{g}]' for g in groups)}"
 
 
@@ -136,14 +149,14 @@ class Writer:
             return rows
         return f"{rows} AND {_column_of(across)} BETWEEN {self._bind(left)} AND {self._bind(right)}"
 
-    def condition(self, chosen: SetRow, slot: int, condition: Node) -> str:
+    def condition(self, chosen: SetRow, place: BlockPlace, condition: Node) -> str:
         """Write a condition on the pixels of one set.
 
         Parameters
         ----------
         chosen : SetRow
             The set.
-        slot : int
+        place : BlockPlace
             Where it is in the block.
         condition : Node
             From `miripool.query.pixelwhere.parse_pixels`.
@@ -155,11 +168,11 @@ class Writer:
         """
         if isinstance(condition, (And, Or)):
             word, nothing = (" AND ", "true") if isinstance(condition, And) else (" OR ", "false")
-            return "(" + (word.join(self.condition(chosen, slot, part) for part in condition.parts) or nothing) + ")"
+            return "(" + (word.join(self.condition(chosen, place, part) for part in condition.parts) or nothing) + ")"
         if isinstance(condition, Not):
-            return f"NOT {self.condition(chosen, slot, condition.part)}"
+            return f"NOT {self.condition(chosen, place, condition.part)}"
         if isinstance(condition, PixelTest):
-            return f"coalesce({self._test(chosen, slot, condition)}, false)"
+            return f"coalesce({self._test(chosen, place, condition)}, false)"
         raise TypeError(f"not a condition on pixels: {condition!r}")
 
     def _bind(self, value: Any) -> str:
@@ -167,40 +180,48 @@ class Writer:
         self.parameters[name] = value
         return f":{name}"
 
-    def _values(self, chosen: SetRow, slot: int, name: str) -> _Values:
+    def _values(self, chosen: SetRow, place: BlockPlace, name: str) -> _Values:
         column = self._columns.get(name)
         if column is None:
             across = detector_named(chosen.detector).columns
             known = {"x": _column_of(across), "y": f"((p.pixel_id - 1) / {across} + 1)", "pixel_id": "p.pixel_id"}
             return _Values(known[name], 0)
-        nints = chosen.nints or 0
-        null = f"CAST(NULL AS {_TYPES[column.code]})"
-        if column.axes and column.holds != "flags":
-            return _Values(f"p.{name}", column.axes, (slot - 1) * nints, nints, null)
-        own = value_of(column, row="p", slot=str(slot), nints=str(nints))
-        if column.null == "common" and chosen.common is not None:
-            own = f"coalesce({own}, CAST({self._bind(_literal(chosen.common))} AS smallint[]))"
-        return _Values(own, column.axes, 0, nints, null)
+        nints, slot, alone = chosen.nints or 0, str(place.slot), place.slots == 1
+        if not column.axes:
+            return _Values(value_of(column, row="p", slot=slot, nints=str(nints)), 0)
+        before = str((place.slot - 1) * nints)
+        if column.holds == "flags":  # the only slot of a block has the first pattern, if any
+            before = "0" if alone else f"({pattern_of(column, row='p', slot=slot)} - 1) * {nints}"
+        return _Values(f"p.{name}", column.axes, before, nints, alone, f"CAST(NULL AS {_TYPES[column.code]})")
+
+    def _default(self, chosen: SetRow, test: PixelTest) -> _Values | None:
+        """Write what NULL in a column of flags stands for; None for other columns."""
+        column = self._columns.get(test.column)
+        if column is not None and column.null == "common" and chosen.common is not None:
+            pattern = f"CAST({self._bind(_literal(chosen.common))} AS smallint[])"
+            return _Values(pattern, column.axes, length=chosen.nints or 0, whole=True, null="CAST(NULL AS smallint)")
+        inside = not test.items or test.items[0] is None or test.items[0] <= (chosen.nints or 0)
+        return _Values("0", 0) if column is not None and column.null == "zeros" and inside else None
 
     def _holds(self, test: PixelTest, what: str) -> bool:
         """Tell whether a column holds ``dn``, ``flags`` or ``real``; those of the place hold none of them."""
         column = self._columns.get(test.column)
         return column is not None and column.holds == what
 
-    def _test(self, chosen: SetRow, slot: int, test: PixelTest) -> str:
-        values = self._values(chosen, slot, test.column)
+    def _test(self, chosen: SetRow, place: BlockPlace, test: PixelTest) -> str:
+        values, default = self._values(chosen, place, test.column), self._default(chosen, test)
+        if default is None:
+            return self._holds_for(test, values)
+        # The server tests the default once, not for each pixel.
+        found, usual = self._holds_for(test, values), self._holds_for(test, default)
+        return f"CASE WHEN {values.absent()} THEN {usual} ELSE {found} END"
+
+    def _holds_for(self, test: PixelTest, values: _Values) -> str:
+        """Write a test of some values."""
         is_one = not values.axes or (len(test.items) == values.axes and None not in test.items)
         if test.op == "null":
             return self._is_null(test, values, is_one)
-        found = self._compare(test, values.element(test.items)) if is_one else self._among(test, values)
-        zeros = test.column in self._columns and self._columns[test.column].null == "zeros"
-        if zeros and self._is_inside(test, values):
-            return f"CASE WHEN {values.column} IS NULL THEN {self._compare(test, '0')} ELSE {found} END"
-        return found
-
-    @staticmethod
-    def _is_inside(test: PixelTest, values: _Values) -> bool:
-        return not test.items or test.items[0] is None or test.items[0] <= values.length
+        return self._compare(test, values.element(test.items)) if is_one else self._among(test, values)
 
     def _among(self, test: PixelTest, values: _Values) -> str:
         """Write a test of some elements.
@@ -234,14 +255,14 @@ class Writer:
         return self._number(test.values[0] - (32768 if self._holds(test, "dn") else 0), real=real)
 
     def _is_null(self, test: PixelTest, values: _Values, is_one: bool) -> str:
-        def nothing(value: str) -> str:
-            if self._holds(test, "real"):
-                return f"({value} IS NULL OR {value} = 'NaN')"
-            return f"({value} IS NULL OR {value} = 0)" if self._holds(test, "flags") else f"({value} IS NULL)"
-
-        if is_one:
-            return nothing(values.element(test.items))
-        return f"NOT EXISTS (SELECT FROM unnest({values.part(test.items)}) v WHERE NOT {nothing('v')})"
+        given = values.element(test.items) if is_one else f"ANY ({values.part(test.items)})"
+        if self._holds(test, "real"):
+            some = f"CAST('NaN' AS real) > {given}"
+        elif self._holds(test, "flags"):
+            some = f"0 <> {given}"
+        else:
+            some = f"{given} IS NOT NULL" if is_one else f"cardinality({values.part(test.items)}) > 0"
+        return f"NOT coalesce({some}, false)"
 
     def _compare(self, test: PixelTest, value: str) -> str:
         if test.op == "flag":
@@ -249,14 +270,15 @@ class Writer:
         number = f"({value} + 32768)" if self._holds(test, "dn") else value
         real = self._holds(test, "real")
         wanted = [self._number(v, real=real) for v in test.values]
-        if test.op == "in":
-            found = f"{number} IN ({', '.join(wanted)})"
-        elif test.op == "range":
-            found = f"({number} {test.ends[0]} {wanted[0]} AND {number} {test.ends[1]} {wanted[1]})"
-        else:
-            found = f"{number} {_SQL.get(test.op, test.op)} {wanted[0]}"
         # To PostgreSQL NaN is greater than all numbers; here it satisfies nothing.
-        return f"({found} AND {value} <> 'NaN')" if real else found
+        if test.op == "in":
+            return f"{number} IN ({', '.join(wanted)})"
+        if test.op == "range":
+            return f"({number} {test.ends[0]} {wanted[0]} AND {number} {test.ends[1]} {wanted[1]})"
+        if real and test.op in _TURNED and test.op[0] == ">":
+            return f"-{value} {_TURNED[test.op]} -{wanted[0]}"  # -NaN is NaN: the value is fetched once
+        found = f"{number} {_SQL.get(test.op, test.op)} {wanted[0]}"
+        return f"({found} AND {value} <> 'NaN')" if real and test.op == "!=" else found
 
     def _number(self, value: float, *, real: bool) -> str:
         if real or not isinstance(value, int):

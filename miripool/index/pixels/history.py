@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PixelRow", "read_common", "read_history"]
 
-_NOWHERE = BlockPlace(0, 0)
+_NOWHERE = BlockPlace(0, 0, 0)
 _S = pixel_set.c
 _COMMON = (
     select(func.array_send(_S.common_groupdq), func.array_send(func.array_agg(_S.set_id)))

@@ -34,13 +34,13 @@ from ..message import Message
 from ..pixelset import REFERENCE
 from ..schema import exposure, pixel_block, pixel_set, pixel_use, product
 from ..selection import GIVEN_SERIALS, array_text
-from .blocks import block_table, capacity, partition
+from .blocks import block_table, capacity, partition, short_columns
 from .forms import SlotMember, common_groupdq, rows_of
 from .timing import insert_timings
 from .wire import CopyReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Select, TableValuedAlias
     from sqlalchemy.sql.dml import ReturningInsert
@@ -478,9 +478,10 @@ def fill_block(message: Message, block_id: int, pixels: PixelSet, members: Seque
     kind, database = KINDS[pixels.kind], message.database
     views = [kind.pixel_table, *([kind.reference_table] if REFERENCE in pixels.datasets else [])]
     is_short = len(members) == 1 and pixels.placement.columns * pixels.placement.rows <= _FEW_PIXELS
+    plain = short_columns(pixels.kind, pixels.nints, pixels.ngroups, pixels.datasets, len(members))
     for view in views:
         rows = rows_of(pixels, members, view, block_id)
-        _fill_partition(message, view, block_id, rows, is_short=is_short)
+        _fill_partition(message, view, block_id, rows, plain, is_short=is_short)
     for view in views:
         part, parent = database.table(partition(view, block_id)), database.table(block_table(view))
         message.add(f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES IN ({block_id})")
@@ -490,19 +491,26 @@ def fill_block(message: Message, block_id: int, pixels: PixelSet, members: Seque
 
 
 def _fill_partition(
-    message: Message, view: str, block_id: int, rows: tuple[list[str], Iterator[memoryview[int]]], *, is_short: bool
+    message: Message,
+    view: str,
+    block_id: int,
+    rows: tuple[list[str], Iterator[memoryview[int]]],
+    plain: Collection[str],
+    *,
+    is_short: bool,
 ) -> None:
     name = partition(view, block_id)
     part, parent = message.database.table(name), message.database.table(block_table(view))
     bounds = "" if is_short else f", CONSTRAINT {_bounds(view, block_id)} CHECK (block_id = {block_id})"
-    message.add(
-        f"CREATE TABLE {part} (LIKE {parent} INCLUDING STORAGE{bounds}) "
-        "WITH (toast_tuple_target = 8160, autovacuum_enabled = off)",
-    )
+    message.add(f"CREATE TABLE {part} (LIKE {parent} INCLUDING STORAGE{bounds}) WITH (toast_tuple_target = 8160)")
     columns, chunks = rows
+    if altered := ", ".join(f"ALTER {column} SET STORAGE PLAIN" for column in columns if column in plain):
+        message.add(f"ALTER TABLE {part} {altered}")
     message.copy(name, columns, CopyReader(chunks), options="FORMAT binary, FREEZE")
-    # A unique index tells the planner how many rows a pixel has; an ANALYZE would cost up to a second.
+    # A unique index tells the planner how many rows a pixel has; an ANALYZE would cost up to a second. Of a table that
+    # autovacuum leaves alone already, PostgreSQL 18 notes no number, and the planner guesses a hundred times too many.
     message.add(f"CREATE UNIQUE INDEX ON {part} (pixel_id)")
+    message.add(f"ALTER TABLE {part} SET (autovacuum_enabled = off)")
 
 
 def _bounds(view: str, block_id: int) -> str:

@@ -14,7 +14,7 @@ from ...instruments.known import detector_named
 from ...model.kinds import KINDS, PixelColumn
 from ..selection import array_text
 from .arrays import array_of, arrays_of, meant
-from .blocks import block_table, value_of
+from .blocks import block_table, partition, value_of
 from .conditions import Box, Writer
 from .sets import BlockPlace, SetRow, places_of
 
@@ -117,7 +117,6 @@ def count_pixels(
     dict
         For each set_id with at least one such pixel their number.
     """
-    table = block_table(KINDS[kind].pixel_table)
     counts: dict[int, int] = {}
     with database.read() as connection:
         places = places_of(database, connection, kind, [s.set_id for s in sets])
@@ -128,10 +127,12 @@ def count_pixels(
         for number, those in blocks.items():
             writer = Writer(kind)
             pixels = writer.pixels(next(iter(those.values())), condition, box or Box())
-            wanted = [writer.condition(s, places[set_id].slot, condition) for set_id, s in those.items()]
-            # One reading of the block for all of its sets.
-            counted = ", ".join(f"count(*) FILTER (WHERE {one})" for one in wanted)
-            statement = f"SELECT {counted} FROM {table} p WHERE p.block_id = {number} AND {pixels}"
+            wanted = [writer.condition(s, places[set_id], condition) for set_id, s in those.items()]
+            block = f"FROM {partition(KINDS[kind].pixel_table, number)} p WHERE {pixels}"
+            if len(wanted) == 1:  # rows of which none get to the aggregate cost two thirds
+                statement = f"SELECT count(*) {block} AND {wanted[0]}"
+            else:  # one reading of the block for all of its sets
+                statement = f"SELECT {', '.join(f'count(*) FILTER (WHERE {one})' for one in wanted)} {block}"
             found = connection.execute(text(statement), writer.parameters).one()
             counts |= {set_id: count for set_id, count in zip(those, found, strict=True) if count}
     return counts
@@ -167,9 +168,9 @@ def scan_pixels(
         place, writer = places[chosen.set_id], Writer(kind)
         pixels = writer.pixels(chosen, condition, box or Box())
         statement = (
-            f"SELECT p.pixel_id, {_sent(kind, chosen, place)} FROM {block_table(KINDS[kind].pixel_table)} p "
-            f"WHERE p.block_id = {place.block_id} AND {pixels} "
-            f"AND {writer.condition(chosen, place.slot, condition)} ORDER BY p.pixel_id"
+            f"SELECT p.pixel_id, {_sent(kind, chosen, place)} "
+            f"FROM {partition(KINDS[kind].pixel_table, place.block_id)} p "
+            f"WHERE {pixels} AND {writer.condition(chosen, place, condition)} ORDER BY p.pixel_id"
         )
         if limit is not None:
             statement += f" LIMIT {int(limit)}"
@@ -191,8 +192,14 @@ def scan_pixels(
 def _sent(kind: str, chosen: SetRow, place: BlockPlace) -> str:
     """Write the kind's columns in one slot."""
     slot, nints = str(place.slot), str(chosen.nints or 0)
-    values = [(column, value_of(column, row="p", slot=slot, nints=nints)) for column in KINDS[kind].columns]
-    return ", ".join(f"array_send({value})" if column.axes else value for column, value in values)
+    sent = []
+    for column in KINDS[kind].columns:
+        value = value_of(column, row="p", slot=slot, nints=nints)
+        if column.axes:
+            # A slice of all there is would be a copy.
+            value = f"array_send({f'p.{column.name}' if place.slots == 1 else value})"
+        sent.append(value)
+    return ", ".join(sent)
 
 
 def _unpacked(column: PixelColumn, value: Any) -> Any:

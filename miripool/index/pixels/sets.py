@@ -111,10 +111,13 @@ class BlockPlace:
     ----------
     block_id, slot : int
         The block, and which of its exposures, from 1.
+    slots : int
+        How many exposures the block has room for.
     """
 
     block_id: int
     slot: int
+    slots: int
 
 
 def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
@@ -181,8 +184,8 @@ def places_of(database: Database, connection: Connection, kind: str, set_ids: It
     statement = (
         f"SET LOCAL search_path TO {quote(database.schema)}; "
         f"LOCK TABLE ONLY {table} IN ACCESS SHARE MODE; "
-        "SELECT set_id, block_id, slot FROM pixel_set "
+        "SELECT set_id, block_id, slot, slots FROM pixel_set JOIN pixel_block USING (block_id) "
         f"WHERE set_id = ANY(CAST('{array_text(sorted(set(set_ids)))}' AS integer[]))"
     )
     found = connection.exec_driver_sql(statement.replace("%", "%%"))
-    return {set_id: BlockPlace(block_id, slot) for set_id, block_id, slot in found}
+    return {set_id: BlockPlace(*place) for set_id, *place in found}
