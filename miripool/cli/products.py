@@ -90,6 +90,12 @@ def _add(
     report_added(outcomes, as_json=as_json, as_csv=as_csv)
 
 
+_Covers = Annotated[
+    str | None,
+    typer.Option("--covers", metavar="POSITION", help="Only versions whose footprint has it.", show_default=False),
+]
+
+
 def _ls(
     context: typer.Context,
     name: PoolName,
@@ -99,10 +105,7 @@ def _ls(
         str | None,
         typer.Option("--where", metavar="EXPR", help="Condition on versions; see above.", show_default=False),
     ] = None,
-    covers: Annotated[
-        str | None,
-        typer.Option("--covers", metavar="POSITION", help="Only versions whose footprint has it.", show_default=False),
-    ] = None,
+    covers: _Covers = None,
     tag: Tagged = None,
     all_versions: AllVersions = False,
     trash: Annotated[bool, typer.Option("--trash", help="List versions in the trash instead.")] = False,
