@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from miripool.errors import IntegrityError, MiripoolError, ServerUnavailable
 from miripool.index.connection import CopySource, Database
-from miripool.index.harvest import Lines, _line
+from miripool.index.copysource import Lines
+from miripool.index.harvest import _line
 from miripool.index.message import Message
 
 COLUMNS = ("number", "text")

@@ -180,4 +180,4 @@ def test_views_say_how_averages_treat_nan(pool: Pool, view: str) -> None:
 def test_what_is_missing_is_said_with_the_question(pool: Pool) -> None:
     notice = notice_of_gaps(pool) or ""
     assert "pool jpl8: 1 version has no pixel rows" in notice
-    assert "`miripool index pixels jpl8 SPEC…`" in notice
+    assert "`miripool index pixels jpl8 --all-versions`" in notice

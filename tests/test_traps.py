@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "add": ["trap", "{work}/new.fits"],
     "attach": ["{pool}", "--name", "attached"],
     "browse": ["trap", "--no-open", "--port", "99999"],
+    "cite": ["trap", "Rate/a"],
     "clients": ["--help"],  # it would start a hub
     "compare": ["trap", "Rate/a@0", "Rate/a@1", "--out", "{work}/two.png", "--overwrite"],
     "copy": ["trap", "other:", "Rate/a"],
@@ -92,10 +93,12 @@ ARGUMENTS: dict[str, list[str]] = {
     "statistics": ["trap"],
     "tag": ["trap", "label", "Rate/a"],
     "tags": ["trap"],
+    "undo": ["trap", "--dry-run"],
     "unpack": ["trap", "{work}/honest.tar"],
     "untag": ["trap", "label", "Rate/a"],
     "uses": ["trap", "Rate/a"],
     "verify": ["trap", "--full"],
+    "watch": ["trap", "{work}", "--once", "--settle", "0"],
 }
 
 

@@ -184,8 +184,11 @@ class PixelRows:
         return rows.Loading(row.serial, described, partial(self._open, row.manifest, product))
 
     def _open(self, manifest: str, product: Product | None) -> tuple[Product, Timing | None]:
-        product = self._archive.product(self._archive.manifest(manifest)) if product is None else product
-        return product, _timing_of(product)
+        if product is not None and "INT_TIMES" not in product:
+            return product, _timing_of(product)
+        # In memory the table may be an array still, whose columns have no units and scales.
+        stored = self._archive.product(self._archive.manifest(manifest))
+        return stored if product is None else product, _timing_of(stored)
 
     def _refused(self, kind: str, serial: int, error: FormatError) -> FormatError:
         """Record that a version can't have rows."""
