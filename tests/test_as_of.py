@@ -306,6 +306,10 @@ def test_the_moment_of_a_tag(pool: Pool) -> None:
         ({"when": "yesterday"}, InvalidInput, "'yesterday' is no moment; give a date such as 2026-05-01"),
         ({"when": 2.5}, InvalidInput, "2.5 is no moment"),
         ({"when": "2999-01-01"}, InvalidInput, "2999-01-01 lies in the future"),
+        ({"when": "9999-12-31"}, InvalidInput, "lies in the future"),
+        ({"when": datetime.max.replace(tzinfo=UTC)}, InvalidInput, "lies in the future"),
+        ({"when": "1" * 5000}, InvalidInput, "is no moment"),
+        ({"when": True}, InvalidInput, "is no moment"),
         ({"when": datetime(2024, 5, 1)}, InvalidInput, "has no time zone"),
         ({"tag": "v2"}, TagNotFound, "v2"),
     ],
@@ -390,3 +394,12 @@ def test_commands(pool: Pool, tmp_path: Path) -> None:
     homes.call("export", "jpl8", "one", str(tmp_path / "then.fits"), "--as-of", "1")
     homes.call("export", "jpl8", "Rate/one@0", str(tmp_path / "old.fits"))
     assert (tmp_path / "then.fits").read_bytes() == (tmp_path / "old.fits").read_bytes()
+
+
+def test_the_time_before_the_first_entry_in_another_process(pool: Pool) -> None:
+    pool.save(image("one", 1))
+    past = pickle.loads(pickle.dumps(as_of(pool, -1)))
+    assert past.select().size() == 0
+    assert str(past) == str(as_of(pool, -1))
+    with pytest.raises(ReadOnly):
+        past.undo(dry_run=True)

@@ -102,6 +102,9 @@ REGIONS = {
     "POLYGON ICRS  22.041995703 11.984458479 22.041980486 11.984462467 22.038319420 11.984418718 "
     "22.038318266 11.984414505 22.038377332 11.980791478 22.042066180 11.980835622": 1,
     "POLYGON J2000 359.9 -89.9 89.9 -89.9 179.9 -89.9 269.9 -89.9 359.9 -89.9": 1,
+    "POLYGON ICRS 49.0 -1e-05 51 -0.5 50 1.0E0": 1,
+    "POLYGON ICRS 150 2 151 2 151 3 POLYGON ICRS 1 2 3 4 5 95 POLYGON ICRS 10 2 11 2 11 3 CIRCLE ICRS 1 2 3": 2,
+    "POLYGON ICRS 10 2 10.0000000002 2 10.0000000002 2.0000000002": 1,
     "Polygon icrs 359.99 0, 0.01 0, 0.01 0.02, -0.01 0.02": 1,
 }
 
@@ -116,8 +119,8 @@ def test_regions_of_headers_are_read(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "CIRCLE ICRS 10 20 0.1", "POLYGON GALACTIC 0 0 0 1 1 1", "POLYGON ICRS 1 2 3", "nonsense", "UNION ICRS (…)",
-        "POLYGON ICRS  nan nan nan nan nan nan", "POLYGON ICRS 1 2 3 4 5 95", "POLYGON ICRS 1 2 3 x 4 5",
+        "CIRCLE ICRS 10 20 0.1", "POLYGON GALACTIC 0 0 0 1 1 1", "nonsense", "UNION ICRS (…)",
+        "POLYGON ICRS 1 2 3 x 4 5", "POLYGON ICRS  nan nan nan nan nan nan",
     ],
 )  # fmt: skip
 def test_other_regions_are_refused(text: str) -> None:
@@ -127,7 +130,14 @@ def test_other_regions_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["POLYGON ICRS 1 2 1 2 1 2", "POLYGON ICRS 0 0 1 1", "POLYGON ICRS 0 0 1 0 2 0", "POLYGON ICRS 0 0 1 1 1 0 0 1"],
+    [
+        "POLYGON ICRS 1 2 3 4 5 95",
+        "POLYGON ICRS 1 2 3",
+        "POLYGON ICRS 1 2 1 2 1 2",
+        "POLYGON ICRS 0 0 1 1",
+        "POLYGON ICRS 0 0 1 0 2 0",
+        "POLYGON ICRS 0 0 1 1 1 0 0 1",
+    ],
 )
 def test_polygons_without_an_inside_are_left_out(text: str) -> None:
     assert read_region(text) == ()

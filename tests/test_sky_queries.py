@@ -204,3 +204,23 @@ def test_ls_covers(sky: Pool) -> None:
     found = call("ls", "jpl8", "--covers", "150.07 2.07", "--where", "name == 'two'", "--csv", "--columns", "name")
     assert found.stdout.split() == ["name", "two"]
     assert '"two"' in call("ls", "jpl8", "--covers", "10.5, 0.5", "--json").stdout
+
+
+ABSURD = {
+    "tiny": {"S_REGION": "POLYGON ICRS 10 2 10.0000000002 2 10.0000000002 2.0000000002"},
+    "turned": {
+        **{"ROLL_REF": 1.7e308, "V3I_YANG": 1.7e308, "VPARITY": -1, "RA_REF": 10.0, "DEC_REF": 2.0},
+        **{"SUBSIZE1": 10, "SUBSIZE2": 10, "DETECTOR": "MIRIMAGE"},
+    },
+}
+
+
+def test_absurd_headers_are_saved(pool: Pool, tmp_path: Path) -> None:
+    for name, cards in ABSURD.items():
+        pool.save(write_image(tmp_path / f"{name}.fits", cards))
+    assert "tiny" in names(pool.select("covers(10.0000000001, 2.00000000005)"))
+    for question in ("overlaps(circle(1, 2, 1e-9))", "separation(1, 2) < 1e-9"):
+        assert names(pool.select(question)) == set()
+    assert pool.verify().findings == []
+    pool.reindex()
+    assert len(pool.select("1")) == 2

@@ -113,7 +113,10 @@ def test_undo_gives_back_what_was(filled: Pool, tmp_path: Path, deed: str) -> No
         assert (done.undone.entry, done.new.entry) == (n + 1 + 2 * times, n + 2 + 2 * times)
         assert listing(filled) == before
         assert set(trash(filled)) == set(trash_before) | saved
-        with pytest.raises(Conflict, match=rf"entry {n + 1} .* was taken back already, by entry {n + 2 + 2 * times} "):
+        with pytest.raises(
+            Conflict,
+            match=rf"entry {n + 1} .* was taken back already; the same was changed last by entry {n + 2 + 2 * times} ",
+        ):
             filled.undo(n + 1)
         filled.undo()
         assert listing(filled) == after
@@ -196,12 +199,12 @@ BLOCKED: dict[str, tuple[Callable[[Pool], object], Callable[[Pool], object], str
     "the tag moved back": (
         lambda pool: pool.tag("Rate/a@1", "x"),
         lambda pool: pool.tag("Rate/a@0", "x"),
-        "was taken back already, by entry {} ",
+        "was taken back already; the same was changed last by entry {} ",
     ),
     "the tag was taken off": (
         lambda pool: pool.tag("Rate/b", "new"),
         lambda pool: pool.untag("new"),
-        "was taken back already, by entry {} ",
+        "was taken back already; the same was changed last by entry {} ",
     ),
     "what had the tag is in the trash": (
         lambda pool: pool.tag("Rate/a@1", "x"),
@@ -226,7 +229,7 @@ BLOCKED: dict[str, tuple[Callable[[Pool], object], Callable[[Pool], object], str
     "what was saved is in the trash": (
         lambda pool: save(pool, "e", 0),
         lambda pool: pool.remove("Rate/e"),
-        "was taken back already, by entry {} ",
+        "was taken back already; the same was changed last by entry {} ",
     ),
     "a context refers to what was saved": (
         lambda pool: save(pool, "e", 0),
@@ -251,7 +254,7 @@ BLOCKED: dict[str, tuple[Callable[[Pool], object], Callable[[Pool], object], str
     "what was removed is back": (
         lambda pool: pool.remove("Rate/a@0"),
         lambda pool: pool.restore("Rate/a@0"),
-        "was taken back already, by entry {} ",
+        "was taken back already; the same was changed last by entry {} ",
     ),
     "one of what was removed is back": (
         lambda pool: pool.remove(["Rate/a@0", "Rate/b"]),
@@ -412,7 +415,7 @@ def test_two_that_undo_the_same_entry(home: Home, filled: Pool) -> None:
     assert [one for one in found if isinstance(one, int)] == [n]
     told = [one for one in found if isinstance(one, str)]
     assert len(told) == 3
-    assert all(f"was taken back already, by entry {n + 1} (" in one for one in told)
+    assert all(f"was taken back already; the same was changed last by entry {n + 1} (" in one for one in told)
     assert (listing(filled), newest(filled)) == (before, n + 1)
 
 
@@ -439,7 +442,9 @@ def test_a_writer_that_comes_in_between(filled: Pool, home: Home, monkeypatch: p
         assert filled.ref("Rate/d").tags == ("of another",)
         filled.untag("of another")
     else:
-        with pytest.raises(Conflict, match=rf"entry {n} .* was taken back already, by entry {n + 1} "):
+        with pytest.raises(
+            Conflict, match=rf"entry {n} .* was taken back already; the same was changed last by entry {n + 1} "
+        ):
             filled.undo()
     assert overtaken
     assert listing(filled) == before
@@ -455,7 +460,7 @@ def test_two_processes_that_undo_the_same_entry(filled: Pool, miripool: Callable
     words = [process.communicate(timeout=120)[1] for process in both]
     assert sorted(process.returncode for process in both) == [0, Conflict.exit_code], words
     refused = next(w for process, w in zip(both, words, strict=True) if process.returncode)
-    assert f"was taken back already, by entry {n + 1} (" in refused
+    assert f"was taken back already; the same was changed last by entry {n + 1} (" in refused
     assert listing(filled) == before
 
 
@@ -533,7 +538,7 @@ def test_the_command(filled: Pool) -> None:
     assert f"undid entry {n}:\n{log}entry {n + 1} takes it back:\n" in done.stderr
     assert call("log", "jpl8", "--limit", "2").stdout in done.stderr
     assert listing(filled) == before
-    with pytest.raises(Conflict, match=f"was taken back already, by entry {n + 1} "):
+    with pytest.raises(Conflict, match=f"was taken back already; the same was changed last by entry {n + 1} "):
         call("undo", "jpl8", str(n))
 
 

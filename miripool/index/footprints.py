@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, select
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .connection import Database
 
 __all__ = ["FOOTPRINT_COLUMNS", "NUMBERS", "complete", "footprint_line", "read_sky_keywords"]
+
+_log = logging.getLogger(__name__)
 
 FOOTPRINT_COLUMNS = tuple(column.name for column in footprint.c)
 """In the order of the fields of a line."""
@@ -64,6 +67,18 @@ def footprint_line(serial: int, kind: str, said: Mapping[str, Any]) -> str | Non
 
 @functools.lru_cache(maxsize=_MADE)
 def _fields(values: tuple[Any, ...]) -> str | None:
+    try:
+        return _written(values)
+    except BaseException as error:
+        # The library's own failures are no `Exception`. No header may keep a version from being saved, or an index from
+        # being made.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        _log.warning("a header has no footprint that can be kept: %s", error, exc_info=error)
+        return None
+
+
+def _written(values: tuple[Any, ...]) -> str | None:
     seen = footprint_of(dict(zip(FOOTPRINT_KEYS, values, strict=True)))
     if seen is None:
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FormatError, IncompleteAnswer
+from ..errors import FormatError, IncompleteAnswer, NotFound
 from ..index.footprints import read_sky_keywords
 from ..instruments.known import DETECTORS
 from ..model.names import Urn
@@ -132,12 +132,15 @@ def _urn(core: Core, version: ProductRow) -> Urn:
 
 
 def _is_non_science(core: Core, one: _Seen) -> bool | None:
-    """Read the pixel's flags: one tile; None where the product has none."""
+    """Read the pixel's flags: one tile; None where the product has none, or they are gone."""
     name = _FLAGS_OF.get(one.version.kind)
-    product = core.load_version(one.version)
-    if name is None or name not in product.datasets:
+    try:
+        product = core.load_version(one.version)
+        if name is None or name not in product.datasets:
+            return None
+        flags = product[name][..., _nearest(one.row) - 1, _nearest(one.column) - 1]
+    except NotFound:  # in a pool as of a moment: removed for good since
         return None
-    flags = product[name][..., _nearest(one.row) - 1, _nearest(one.column) - 1]
     return bool(np.any(np.asarray(flags).astype(np.uint32) & _NON_SCIENCE))
 
 

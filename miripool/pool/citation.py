@@ -93,7 +93,7 @@ def check_citation(core: Core, sha256: str) -> Citation:
     Citation
         It is of these versions.
     """
-    found = _SHA256.fullmatch(sha256.strip().lower())
+    found = _SHA256.fullmatch(sha256.strip().lower()) if isinstance(sha256, str) else None
     if found is None:
         raise InvalidInput(f"{sha256!r} is no citation; give sha256: and 64 hexadecimal digits")
     core.catch_up()

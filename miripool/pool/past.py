@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PastCore", "as_of"]
 
-_FORMS = "a date such as 2026-05-01, a time such as 2026-05-01T12:00Z, or the number of a journal entry"
+_FORMS = "a date such as 2026-05-01, a time such as 2026-05-01T12:00Z, the number of a journal entry, or a tag"
+
+_MOST_DIGITS = 19
+"""Of the number of an entry."""
 
 _AT_ONCE = 1000
 """Rows that are read together."""
@@ -142,19 +145,20 @@ def _moment(core: Core, when: Any) -> Moment | None:
     if isinstance(when, datetime):
         if when.tzinfo is None:
             raise InvalidInput(f"{when!r} has no time zone; give one, e.g. datetime(2026, 5, 1, tzinfo=timezone.utc)")
-        begin, before = when, when + timedelta(microseconds=1)
+        begin, lasts = when, timedelta(microseconds=1)
     else:
-        begin = datetime(when.year, when.month, when.day, tzinfo=UTC)
-        before = begin + timedelta(days=1)
+        begin, lasts = datetime(when.year, when.month, when.day, tzinfo=UTC), timedelta(days=1)
     if begin > datetime.now(UTC):
         raise InvalidInput(f"{when} lies in the future; leave the moment out for the pool as it is now")
-    return core.catalog.moment_before(before)
+    return core.catalog.moment_before(begin + lasts)
 
 
 def _read(text: str) -> date | int:
     """Read a moment as people write it; a time without a zone is UTC."""
     text = text.strip()
     if text.isdecimal():
+        if len(text) > _MOST_DIGITS:
+            raise InvalidInput(f"{text[:_MOST_DIGITS]}… is no moment; give {_FORMS}")
         return int(text)
     try:
         return date.fromisoformat(text)
@@ -169,7 +173,8 @@ def _read(text: str) -> date | int:
 
 def _moment_of_entry(core: Core, when: Any) -> Moment:
     try:
-        entry = operator.index(when)
+        given: Any = str(when) if isinstance(when, bool) else when
+        entry = operator.index(given)
     except TypeError:
         raise InvalidInput(f"{when!r} is no moment; give {_FORMS}") from None
     found = core.catalog.moment_of(entry) if 0 <= entry < 1 << 63 else None

@@ -69,6 +69,7 @@ def undo(core: Core, entry: int | None = None, *, dry_run: bool = False) -> Undo
     Conflict
         If it can't be taken back.
     """
+    core.refuse_past()
     # Chosen once: after a race that is lost, the newest entry would be another one.
     taken = core.archive.journal.read(_number(core, entry))
 
@@ -229,7 +230,7 @@ class _Reversal:
         if why is None:
             return
         if self._is_taken_back():
-            raise Conflict(f"{_told(self._taken)} was taken back already, by {_told(why)}")
+            raise Conflict(f"{_told(self._taken)} was taken back already; the same was changed last by {_told(why)}")
         if row := _first_moved(why, versions):
             raise self._blocked(why, f"touched {_version(row)}")
         label, kind, name = next(place for place, n in places.items() if n == why.n)

@@ -10,6 +10,7 @@ import re
 import shutil
 import uuid
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -734,7 +735,8 @@ def reopen(home: str, name: str, pool_id: str, entry: str | None = None) -> Pool
 @functools.lru_cache(maxsize=64)
 def _reopened(process: int, home: str, name: str, pool_id: str, entry: str | None) -> Pool:
     if entry is not None:
-        return _reopened(process, home, name, pool_id, None).as_of(int(entry))
+        present = _reopened(process, home, name, pool_id, None)
+        return present.as_of(int(entry) if int(entry) >= 0 else date.min)  # that is before the first entry
     pool = Home(home).pool(name)
     if pool.id != pool_id:
         raise PoolNotFound(f"the name {name!r} in {home} now belongs to another pool than when it was pickled")

@@ -24,6 +24,8 @@ Ranges: TypeAlias = "list[tuple[int, int]]"
 
 _DEPTH = 29
 """The deepest: 0.4 milliarcseconds."""
+_MOST = 27
+"""The deepest at which cells of a circle are asked for: cdshealpix fails beyond that."""
 _CELL = 58.6
 """Degrees that a cell of depth 0 is wide; each depth halves that."""
 _CELLS = 12 << 2 * _DEPTH
@@ -78,7 +80,7 @@ def cells_of(shape: Shape) -> Ranges:
     middle, radius = _around(shape)
     if radius >= _WIDE:
         return [(0, _CELLS)]
-    depth = max(0, min(_DEPTH, int(math.log2(_CELL * _FINE / radius))))
+    depth = max(0, min(_MOST, int(math.log2(_CELL * _FINE / radius))))
     lon, lat = Longitude(middle.ra, units.deg), Latitude(middle.dec, units.deg)
     cells, depths, _ = cone_search(lon, lat, radius * units.deg, depth)
     found: Ranges = []

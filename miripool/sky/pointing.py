@@ -167,7 +167,7 @@ def _of_telescope(values: Mapping[str, Any], detector: DetectorRecord) -> Pointi
     if abs(parity) != 1:
         return None
     at = _numbers(values, _REFERENCE[:2]) or [(length + 1) / 2 for length in size]
-    turn = math.radians(roll - parity * angle)
+    turn = math.radians(math.fmod(roll, 360.0) - parity * math.fmod(angle, 360.0))
     scale = detector.pixel_scale / 3600
     east, north = (parity * math.cos(turn), math.sin(turn)), (-parity * math.sin(turn), math.cos(turn))
     return _made((ra, dec), at, [scale * part for part in (*east, *north)])

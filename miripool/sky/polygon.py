@@ -251,7 +251,11 @@ def _is_ear(points: list[_Point], left: list[int], corner: tuple[int, int, int])
 
 
 def _edges(corners: list[Vector]) -> tuple[Edge, ...]:
-    return tuple(Edge(unit(cross(a, b)), a, b) for a, b in zip(corners, [*corners[1:], corners[0]], strict=True))
+    # Of a short edge, `cross(a, b)` would be what is left of numbers that cancel each other.
+    return tuple(
+        Edge(unit(cross(a, (b[0] - a[0], b[1] - a[1], b[2] - a[2]))), a, b)
+        for a, b in zip(corners, [*corners[1:], corners[0]], strict=True)
+    )
 
 
 def _reaches(edge: Edge, middle: Vector, radius: float) -> bool:

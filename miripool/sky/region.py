@@ -14,7 +14,9 @@ __all__ = ["read_region"]
 
 _log = logging.getLogger(__name__)
 
-_REGION = re.compile(r"\s*POLYGON\s+(?:(?:ICRS|J2000|FK5)\s+)?(?P<numbers>[^A-Z]*)", re.IGNORECASE)
+_REGION = re.compile(
+    r"\s*POLYGON\s+(?:(?:ICRS|J2000|FK5)\s+)?(?P<numbers>(?:[^A-Z]|(?<=[\d.])E(?=[-+]?\d))*)", re.IGNORECASE
+)
 """FK5 and ICRS differ by 0.02 arcseconds."""
 
 
@@ -29,7 +31,7 @@ def read_region(text: str) -> tuple[SkyPolygon, ...]:
     Returns
     -------
     tuple of SkyPolygon
-        Those that have an inside; why another one has none goes to the log.
+        Those that have an inside; why another one is left out goes to the log.
 
     Raises
     ------
@@ -42,10 +44,12 @@ def read_region(text: str) -> tuple[SkyPolygon, ...]:
     while at < len(text):
         part = _REGION.match(text, at)
         if part is None:
+            if found:
+                _log.debug("the end of S_REGION %r is left out: it is no polygon", text[:200])
+                break
             raise InvalidInput(f"S_REGION {text[:80]!r} is no list of polygons")
-        corners = _corners(part["numbers"])
         try:
-            found.append(SkyPolygon(corners))
+            found.append(SkyPolygon(_corners(part["numbers"])))
         except InvalidInput as error:
             _log.debug("a polygon of S_REGION %r is left out: %s", text[:200], error)
         at = part.end()
