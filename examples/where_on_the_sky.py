@@ -1,6 +1,6 @@
 """List the exposures that saw a position, the pixel that did, and how bright it was there.
 
-    python examples/where_on_the_sky.py jpl8 "06h47m18.7s -01d42m46.5s"
+python examples/where_on_the_sky.py jpl8 "06h47m18.7s -01d42m46.5s"
 """
 
 from __future__ import annotations

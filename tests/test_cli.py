@@ -502,11 +502,13 @@ def test_version_and_help(miripool: Run) -> None:
     text = call("--help").stdout
     groups = {"index", "monitor", "server"}
     commands = [name for name in typer.main.get_command(app_module.app).commands if name not in groups]  # type: ignore[attr-defined]
-    known = "create pools rename delete attach detach add ls show log export rm restore tag untag tags pixel pixels"
-    more = (
-        "undo sql demo reprocess lineage uses diff simulate slopes statistics verify gc reindex repair copy pack unpack"
+    known = (
+        "create pools rename delete attach detach add watch ls show log export rm restore tag untag tags pixel pixels"
     )
-    doors = ["plot", "compare", "browse", "serve", "mount", "open", "send", "clients"]
+    more = (
+        "cite sql demo reprocess lineage uses diff simulate slopes statistics verify gc reindex repair copy pack unpack"
+    )
+    doors = ["undo", "plot", "compare", "browse", "serve", "mount", "open", "send", "clients"]
     assert sorted(commands) == sorted([*known.split(), *more.split(), *doors])
     for command in [*commands, "server", "index"]:
         assert re.search(rf"\b{command}\b", text)
