@@ -186,7 +186,7 @@ class Writer:
             across = detector_named(chosen.detector).columns
             known = {"x": _column_of(across), "y": f"((p.pixel_id - 1) / {across} + 1)", "pixel_id": "p.pixel_id"}
             return _Values(known[name], 0)
-        nints, slot, alone = chosen.nints or 0, str(place.slot), place.slots == 1
+        nints, slot, alone = chosen.nints or 0, str(place.slot), place.is_whole_block
         if not column.axes:
             return _Values(value_of(column, row="p", slot=slot, nints=str(nints)), 0)
         before = str((place.slot - 1) * nints)

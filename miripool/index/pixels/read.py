@@ -197,7 +197,7 @@ def _sent(kind: str, chosen: SetRow, place: BlockPlace) -> str:
         value = value_of(column, row="p", slot=slot, nints=nints)
         if column.axes:
             # A slice of all there is would be a copy.
-            value = f"array_send({f'p.{column.name}' if place.slots == 1 else value})"
+            value = f"array_send({f'p.{column.name}' if place.is_whole_block else value})"
         sent.append(value)
     return ", ".join(sent)
 

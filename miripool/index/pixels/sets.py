@@ -119,6 +119,11 @@ class BlockPlace:
     slot: int
     slots: int
 
+    @property
+    def is_whole_block(self) -> bool:
+        """Whether the arrays of the block are those of the set, so that nothing has to be cut out of them."""
+        return self.slot == self.slots == 1
+
 
 def sets_of(database: Database, serials: Sequence[int]) -> list[SetRow]:
     """Find the pixel rows of versions.
