@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from miripool import PoolManager, RateInts, covers
+from miripool.errors import MiripoolError
 
 
 def main(name: str, position: str) -> None:
@@ -22,4 +23,9 @@ def main(name: str, position: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except MiripoolError as error:
+        sys.exit(str(error))

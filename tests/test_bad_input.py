@@ -162,6 +162,7 @@ def test_unknown_names(filled: Pool, tmp_path: Path, run: Callable[..., tuple[in
         (("export", "jpl8", "a", tmp_path), AmbiguousSpec, "Product/a, Rate/a"),
         (("rm", "jpl8", "Rate/a", "a"), AmbiguousSpec, "Product/a, Rate/a"),
         (("show", "jpl8", "Rate/b"), ProductNotFound, "no Rate 'b'"),
+        (("show", "jpl8", "Ramp/a"), ProductNotFound, "no Ramp 'a' in pool jpl8; there is Product/a, Rate/a"),
         (("show", "jpl8", "Rate/a@7"), ProductNotFound, "has versions 0 [x]"),
         (("show", "jpl8", "urn:jpl8:Rate:99"), ProductNotFound, "urn:jpl8:Rate:99"),
         (("show", "jpl8", "urn:jpl8"), InvalidInput, "urn:jpl8:RateInts:17"),

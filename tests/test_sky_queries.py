@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import homes
 import pytest
+from astropy import units
+from astropy.coordinates import SkyCoord
 from homes import ask_pool, call, empty_home, write_image
 from skies import BruteForce, corners_text, positions, random_sky
 
 import miripool
 from miripool import Exposure, Home, MetaQuery, Pool, ProductRefs
-from miripool.errors import QueryError
+from miripool.errors import InvalidInput, QueryError
 from miripool.index.footprints import FOOTPRINT_COLUMNS
 from miripool.model.keywords import dictionary
 from miripool.pool.core import core_of
@@ -224,3 +227,26 @@ def test_absurd_headers_are_saved(pool: Pool, tmp_path: Path) -> None:
     assert pool.verify().findings == []
     pool.reindex()
     assert len(pool.select("1")) == 2
+
+
+def test_an_empty_answer_says_what_was_left_out(sky: Pool) -> None:
+    nothing = sky.select("covers(77, 7)")
+    assert nothing.reason == "none of the 9 newest versions satisfies covers(77.0, 7.0). 3 of 9 have no footprint"
+    dark = sky.select("name == 'dark' and covers(150.02, 2.02)").reason
+    assert dark is not None
+    assert dark.endswith("With darks=True it holds for 1 exposure that saw nothing: darks, and OPAQUE")
+    assert "1 of 1 has no footprint" in str(sky.select("name == 'none' and not covers(1, 1)").reason)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("10 2",), "is one position; give a radius"),
+        ((SkyCoord(10, 2, unit="deg"),), "is one position; give a radius"),
+        (("10 2", 3 * units.s), "is no radius"),
+        (("10 2", "wide"), "is no radius"),
+    ],
+)
+def test_what_is_no_part_of_the_sky(arguments: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        miripool.overlaps(*arguments)

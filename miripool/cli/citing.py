@@ -47,7 +47,10 @@ def _cite(
         ]
     emit(rows, list(rows[0]) if as_json or as_csv else list(rows[0])[1:], as_json_list=as_json, as_csv=as_csv)
     deed = "is the citation of" if check is None else "is right: it cites"
-    say(f"{found} {deed} {count_versions(len(rows))}, which {found.context.urn} keeps")
+    keeps = f"which {found.context.urn} keeps"
+    if _state(found.context) != "there":
+        keeps = f"which {found.context.urn} no longer keeps: it is {_state(found.context)}"
+    say(f"{found} {deed} {count_versions(len(rows))}, {keeps}")
 
 
 def _state(ref: ProductRef) -> str:

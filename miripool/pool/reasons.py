@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +12,40 @@ from ..index import pixels
 from ..query.division import split
 from ..query.queries import PixelQuery, Query
 from ..query.text import to_text
-from ..query.tree import ALL, And, Compare, Field, HasTag, In, Keyword, Like, Literal, Node, Range, conjuncts
+from ..query.tree import (
+    ALL,
+    And,
+    Compare,
+    Covers,
+    Field,
+    HasTag,
+    In,
+    Keyword,
+    Like,
+    Literal,
+    Node,
+    Overlaps,
+    Range,
+    Separation,
+    conjuncts,
+    walk,
+)
 from ..query.values import as_time
+from ..sky.circle import Circle
+from ..sky.position import SkyPosition
 from ..system.words import counted
 from . import select as selecting
 from .tags import exists, no_such_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .core import Core
     from .reference import ProductRef
 
 __all__ = ["hint", "in_order", "why_empty", "with_node"]
 
+_WHOLE_SKY = Circle(SkyPosition(0.0, 90.0), 180.0)
 _LOOKED_AT = 10_000
 """Versions whose fields are looked at for a hint."""
 
@@ -109,6 +130,9 @@ def why_empty(
         if older:
             matching = f"{counted(older, 'older version')} {'matches' if older == 1 else 'match'}"
             return f"{reason}. {matching}; all_versions=True or --all-versions includes older versions"
+        sky = _about_the_sky(part, before, left, count)
+        if sky is not None:
+            return f"{reason}. {sky}"
         alone = count(part) if before else 0
         if alone:
             return f"{reason}. Alone, this condition holds for {_products(alone, heads=heads)}"
@@ -119,6 +143,23 @@ def why_empty(
         serials = selecting.select(pool, with_node(asked, And(before)), previous, tag=tag, all_versions=all_versions)
         return _no_pixels(pool, asked, serials, heads=heads)
     return f"none of the {_products(left, heads=heads)} satisfies {which}"
+
+
+def _about_the_sky(part: Node, before: tuple[Node, ...], left: int, count: Callable[[Node], int]) -> str | None:
+    """Say what a condition on the sky leaves out: darks, and what has no footprint; None for another condition."""
+    if not any(isinstance(node, (Covers, Overlaps, Separation)) for node in walk(part)):
+        return None
+    said = []
+    if (
+        isinstance(part, (Covers, Overlaps))
+        and not part.darks
+        and (darks := count(And((*before, replace(part, darks=True)))))
+    ):
+        said.append(f"With darks=True it holds for {counted(darks, 'exposure')} that saw nothing: darks, and OPAQUE")
+    without = left - count(And((*before, Overlaps(_WHOLE_SKY, darks=True))))
+    if without:
+        said.append(f"{without} of {left} {'has' if without == 1 else 'have'} no footprint")
+    return ". ".join(said) or None
 
 
 def _no_pixels(pool: Core, asked: PixelQuery, serials: Sequence[int], *, heads: bool) -> str:

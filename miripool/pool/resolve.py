@@ -177,7 +177,8 @@ class Finder:
             ] or tracks
         if not tracks:
             missing = f"no {kind or 'product'} {spec.name!r} in pool {self._name}"
-            raise ProductNotFound(missing + self._suggestion(spec.name))
+            others = ", ".join(f"{other}/{spec.name}" for other in KINDS if self._catalog.track(other, spec.name))
+            raise ProductNotFound(missing + (f"; there is {others}" if others else self._suggestion(spec.name)))
         if len(tracks) > 1:
             choices = ", ".join(f"{track[0].kind}/{spec.name}" for track in tracks)
             raise AmbiguousSpec(f"{text!r} is ambiguous: there are {choices}; give the kind")

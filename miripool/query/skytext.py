@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import InvalidInput
 from ..sky.circle import Circle
 from ..sky.polygon import SkyPolygon
 from ..sky.position import read_position
@@ -59,9 +60,17 @@ def overlaps(where: Any, radius: Any = None, *, darks: bool = False) -> str:
         If there is no such circle or polygon.
     """
     if radius is None:
+        if isinstance(where, str) or getattr(where, "isscalar", False):
+            raise InvalidInput(f"overlaps({where!r}) is one position; give a radius in degrees, or several corners")
         return to_text(Overlaps(SkyPolygon([_corner(corner) for corner in where]), darks))
-    degrees = radius.to_value("deg") if hasattr(radius, "to_value") else radius
-    return to_text(Overlaps(Circle(_corner(where), float(degrees)), darks))
+    return to_text(Overlaps(Circle(_corner(where), _degrees(radius)), darks))
+
+
+def _degrees(radius: Any) -> float:
+    try:
+        return float(radius.to_value("deg") if hasattr(radius, "to_value") else radius)
+    except (TypeError, ValueError):  # astropy's error for a unit that is no angle is one of them
+        raise InvalidInput(f"{radius!r} is no radius; give degrees, or an angle with a unit") from None
 
 
 def separation(*position: Any, darks: bool = False) -> str:
