@@ -17,7 +17,7 @@ from homes import ask, call
 from numpy.typing import NDArray
 
 from miripool import Home, Pool, Ramp, Rate, RateInts, Raw
-from miripool.cli import products
+from miripool.cli import adding
 from miripool.errors import FormatError, InvalidInput, ServerError
 from miripool.index.pixels import forms, load, uses
 from miripool.index.pixels.wire import HEADER, TRAILER, CopyReader, Rows, WireField
@@ -377,9 +377,9 @@ def test_adding_makes_up_for_rows_that_failed_before(
     uncal = str(next((simulated / "uncal").iterdir()))
     assert call("add", "jpl8", uncal, "--no-pixels").exit_code == 0
     assert len(core_of(pool).pixel_rows.pending()) == 2
-    monkeypatch.setattr(products, "_MAKE_UP_FOR", 1)
+    monkeypatch.setattr(adding, "_MAKE_UP_FOR", 1)
     assert "pixel rows of 2 versions are pending" in call("add", "jpl8", uncal).stderr
-    monkeypatch.setattr(products, "_MAKE_UP_FOR", 2)
+    monkeypatch.setattr(adding, "_MAKE_UP_FOR", 2)
     assert call("add", "jpl8", uncal).exit_code == 0
     assert (counts(pool)["rate_pixel"], counts(pool)["rateints_pixel"]) == (4608, 4608)
 
