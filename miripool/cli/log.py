@@ -8,7 +8,7 @@ import typer
 
 from ..records.plain import as_json as to_json
 from .choosing import count_versions
-from .output import human_bytes, say, write
+from .output import human_bytes, say, utc, write
 from .session import DryRun, Json, PoolName, limit_from, moment, open_pool, refuse_reader
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _event_line(event: dict[str, Any]) -> str:
     label = "" if event["tag"] is None else f" {event['tag']!r}"
     others = f" and {count_versions(more)} more" if more else ""
     words = f"{event['what']}{label} {', '.join(named)}{others}{_by(event['by'])}"
-    return f"{event['entry']:>6}  {_utc(event['time'])}  {words}"
+    return f"{event['entry']:>6}  {utc(event['time'])}  {words}"
 
 
 def _log_of_product(pool: Pool, spec: str, begin: datetime | None, by: str | None, *, as_json: bool) -> None:
@@ -108,23 +108,23 @@ def _log_of_product(pool: Pool, spec: str, begin: datetime | None, by: str | Non
     for v in track.versions:
         _write_version(v, track.words[v["version"]])
     for event in sorted([*track.tags, *track.trash], key=lambda event: event["time"]):
-        write(f"{_utc(event['time'])}  {_told(event)}{_by(event['by'])}")
+        write(f"{utc(event['time'])}  {_told(event)}{_by(event['by'])}")
 
 
 def _nothing(begin: datetime | None, by: str | None) -> str:
     if begin is None and by is None:
         return "nothing has happened yet"
-    return f"nothing{'' if by is None else f' by {by!r}'}{'' if begin is None else f' since {_utc(begin)}'}"
+    return f"nothing{'' if by is None else f' by {by!r}'}{'' if begin is None else f' since {utc(begin)}'}"
 
 
 def _write_version(v: dict[str, Any], words: Sequence[str]) -> None:
     tags = f"  [{', '.join(v['tags'])}]" if v["tags"] else ""
-    gone = f"  removed for good on {_utc(v['purged'])}" if v["purged"] else ""
+    gone = f"  removed for good on {utc(v['purged'])}" if v["purged"] else ""
     trash = gone
     if v["removed"] and not gone:
-        trash = f"  in the trash since {_utc(v['removed'])}{_by(v['removed_by'])}"
+        trash = f"  in the trash since {utc(v['removed'])}{_by(v['removed_by'])}"
     sizes = f"{human_bytes(v['bytes'])}, {human_bytes(v['stored_bytes'])} stored"
-    write(f"version {v['version']}  {_utc(v['created'])}{_by(v['saved_by'])}  {v['urn']}  {sizes}{tags}{trash}")
+    write(f"version {v['version']}  {utc(v['created'])}{_by(v['saved_by'])}  {v['urn']}  {sizes}{tags}{trash}")
     for line in words:
         write(f"    {line}")
 
@@ -135,10 +135,6 @@ def _told(event: dict[str, Any]) -> str:
     came = "was taken off" if event["version"] is None else f"marks version {event['version']}"
     before = "" if event["previous"] is None else f" (before: version {event['previous']})"
     return f"tag {event['tag']!r} {came}{before}"
-
-
-def _utc(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _by(who: str | None) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "report",
     "say",
     "shows_progress",
+    "utc",
     "visible",
     "write",
     "writing_stdout",
@@ -195,6 +196,22 @@ def flush() -> None:
     if sys.stdout is not None:  # it may be closed
         with writing_stdout():
             sys.stdout.flush()
+
+
+def utc(time: datetime) -> str:
+    """Write a time for people.
+
+    Parameters
+    ----------
+    time : datetime
+        In UTC.
+
+    Returns
+    -------
+    str
+        To the second, e.g. ``2026-01-31 09:30:00 UTC``.
+    """
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def human_bytes(count: int | None) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from ..records.plain import as_json as to_json
 from .adding import Jobs, TagAdded, Truncate, WithPixels, make_up_for_pixels, report_added, tell
-from .output import flush, report, say, write
+from .output import flush, report, say, utc, write
 from .session import PoolName, core_of, open_pool, refuse_reader
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _watch(
             truncate=truncate,
             settle=settle,
             once=once,
-            tell=lambda text: report(f"{_now()}  {text}"),
+            tell=lambda text: report(f"{utc(datetime.now(UTC))}  {text}"),
             pause=partial(_pause, pool, ended),
         )
         if pixels is not False:
@@ -90,14 +90,10 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
     from ..records.versions import outcome_record
 
     if outcome.error is not None or not as_json:
-        tell(outcome, before=f"{_now()}  ")
+        tell(outcome, before=f"{utc(datetime.now(UTC))}  ")
     if as_json:
         write(to_json({"time": datetime.now(UTC), **outcome_record(outcome)}, indent=None))
     flush()
-
-
-def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def register(app: typer.Typer) -> None:

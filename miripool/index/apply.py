@@ -98,7 +98,7 @@ def play(
     entries: Iterable[Entry],
     manifest: Callable[[str], Manifest],
 ) -> None:
-    """Fill a new index that nobody will ask questions of, within the transaction that has made it.
+    """Fill a new index that answers no questions later, within the transaction that has made it.
 
     Parameters
     ----------

@@ -592,7 +592,7 @@ def _cursor(connection: Connection) -> Iterator[Any]:
             yield cursor
     except psycopg2.Error as error:
         if driver.closed:
-            connection.invalidate(error)  # or a rollback would be tried, and its failure be told instead
+            connection.invalidate(error)  # else SQLAlchemy tries a rollback, and reports that its rollback failed
         raise
 
 

@@ -1,4 +1,4 @@
-"""Arrivals: the FITS files in a folder that are new or have changed, once nobody writes them any more.
+"""Arrivals: the FITS files in a folder that are new or have changed, once they are completely written.
 
 The folder is looked through again and again, by `os.scandir`. The system could report changes instead (inotify,
 FSEvents; the libraries watchdog and watchfiles wrap them). Nothing is reported, however, of what another host writes
@@ -83,7 +83,7 @@ def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
 
 
 class Arrivals:
-    """The files of a folder that wait until nobody writes them any more.
+    """The files of a folder that wait until they are completely written.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Arrivals:
         Parameters
         ----------
         is_known : callable
-            Tells of a path and a stamp whether that file needs nothing more.
+            Takes a path and a stamp; true if nothing is left to do for that file.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Versions as columns: what the table of a pixel tells of each version, and where their pixel rows are.
+"""Versions as columns: what the table of a pixel says of each version, and where their pixel rows are.
 
 One statement gives all of it, by COPY in binary form and no number NULL: NumPy reads a field of all rows at once.
 """
