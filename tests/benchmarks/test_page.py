@@ -1,7 +1,7 @@
 """A table of 1,000,000 products: how long its pages, facets and completions take, alone and with twenty readers.
 
-Making the pool takes some minutes. ``MIRIPOOL_MILLION`` names a home that has it (``python million.py HOME million
-1000000``); it is not changed.
+Making the pool takes some minutes. ``MIRIPOOL_MILLION`` names a home that has it; it is not changed. Make it by
+``PYTHONPATH=tests python tests/benchmarks/million.py HOME million 1000000``.
 """
 
 from __future__ import annotations
