@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MiripoolError
-from ..session.home import PoolSummary
+from ..session.summary import PoolSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
-import re
-import shutil
 import uuid
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,17 +16,13 @@ from ..errors import (
     Conflict,
     FormatError,
     IncompleteAnswer,
-    IntegrityError,
     InvalidInput,
     MiripoolError,
     NotFound,
     PoolNotFound,
-    StorageError,
 )
 from ..model.keywords import suggest
-from ..model.kinds import beside, kinds_matching
-from ..model.names import can_name_pool, check_pool_name
-from ..model.product import Context
+from ..model.names import check_pool_name
 from ..pixels.gaps import notice_of_gaps
 from ..pool.core import Core, core_of
 from ..server import EmbeddedServer
@@ -41,7 +33,9 @@ from ..system.files import read_plain
 from ..system.oserrors import storage_error
 from ..system.warning import warn_caller
 from .attached import attached_folder, links, make_link, pool_away, remove_link
+from .deletedpools import DeletedPools
 from .pool import Pool
+from .summary import PoolSummary, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,22 +43,15 @@ if TYPE_CHECKING:
     from ..index import Answer, Catalog
     from ..index.connection import Database
 
-__all__ = ["Home", "PoolSummary", "default_home"]
+__all__ = ["Home", "default_home"]
 
 _SETTINGS = {"database_url"}
-
-_DELETED = ".deleted-"
-"""Prefix of the folders of deleted pools, before their id and name: to be removed after their index."""
-
-_DELETED_FORM = re.compile(
-    re.escape(_DELETED) + "(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}) (?P<name>.+)", re.DOTALL
-)
 
 _RENAMINGS = 5
 """Tries to give an index its pool's new name."""
 
 _MOST_SETTINGS = 1 << 20
-"""Bytes of a file with settings or a number."""
+"""Bytes of a file with settings."""
 
 
 def default_home() -> Path:
@@ -81,38 +68,6 @@ def default_home() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path("miripool")
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSummary:
-    """A pool in a listing.
-
-    Attributes
-    ----------
-    name : str
-        The pool's name.
-    created : str
-        ISO time, UTC.
-    products, versions, tags : int
-        Numbers of products, of their versions that are not in the trash, and of tags in use. Contexts are not counted.
-    bytes, stored_bytes, index_bytes : int
-        Size of all FITS files, space that they take in the pool's folder, and size of the index in PostgreSQL.
-    path : str
-        Its folder.
-    contexts : int
-        Number of contexts that are not in the trash: exposures, and contexts made by users.
-    """
-
-    name: str
-    created: str
-    products: int
-    versions: int
-    tags: int
-    bytes: int
-    stored_bytes: int
-    index_bytes: int
-    path: str
-    contexts: int
 
 
 class Home:
@@ -243,6 +198,10 @@ class Home:
     def _folder(self, name: str) -> Path:
         return self.path / "pools" / name
 
+    @property
+    def _deleted(self) -> DeletedPools:
+        return DeletedPools(self.path / "pools")
+
     def names(self) -> list[str]:
         """List the pools.
 
@@ -353,13 +312,13 @@ class Home:
             return self.pool(name)
         _refuse_used(folder)
         self._reach_database(name)
-        if any(deleted == name for _, _, deleted in self._deleted()):
+        if any(deleted.name == name for deleted in self._deleted.all()):
             self._sweep_deleted()
         pool_id = str(uuid.uuid4())
         storage = LocalStorage(folder)
         try:
             storage.make()
-            archive = Archive.create(storage, pool_id=pool_id, first_serial=self._first_serial(name))
+            archive = Archive.create(storage, pool_id=pool_id, first_serial=self._deleted.first_serial(name))
         except MiripoolError:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # unless there is something in it
@@ -394,20 +353,6 @@ class Home:
                     f"pool {other!r} was called {name!r} before, and its URNs stay valid; choose another name"
                 )
 
-    def _retired(self, name: str) -> Path:
-        return self.path / "pools" / ".retired" / f"{name}.json"
-
-    def _first_serial(self, name: str) -> int:
-        """Give the serial behind all that pools of this name have used: a URN is never used twice."""
-        try:
-            return int(json.loads(read_plain(self._retired(name), limit=_MOST_SETTINGS))["next_serial"])
-        except FileNotFoundError:
-            return 0
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, IntegrityError) as error:
-            raise StorageError(
-                f"{self._retired(name)} can't be read ({error}); it keeps old URNs from being used again"
-            ) from error
-
     def rename(self, name: str, new: str) -> Pool:
         """Give a pool another name; URNs with the old one stay valid.
 
@@ -435,13 +380,16 @@ class Home:
         check_pool_name(new)
         with self.pool(name) as pool:
             self._refuse_similar(new, but=name)
-            if os.path.lexists(self._folder(new)) or self._retired(new).exists():
+            if os.path.lexists(self._folder(new)) or self._deleted.knows(new):
                 raise AlreadyExists(f"the name {new!r} is or was used by a pool in {self.path}; choose another name")
             core_of(pool).catch_up()
             self._refuse_index(new, pool.id)
             with core_of(pool).archive.held(alone=True):
                 core_of(pool).archive.remember_name(name)
-                _move(self._folder(name), self._folder(new))
+                try:
+                    self._folder(name).rename(self._folder(new))
+                except OSError as error:
+                    raise storage_error(error, self._folder(new)) from error
             # Killed here, the next to open the pool finds no index of that name and makes one from the folder.
             self._rename_index(pool, new)
         return self.pool(new)
@@ -482,7 +430,7 @@ class Home:
             raise AlreadyExists(f"{folder} is pool {there!r} of {self.path} already")
         self._refuse_similar(name)
         link = self._folder(name)
-        if os.path.lexists(link) or self._retired(name).exists():
+        if os.path.lexists(link) or self._deleted.knows(name):
             raise AlreadyExists(f"the name {name!r} is or was used by a pool in {self.path}; give another with --name")
         self._reach_database(name)
         make_link(link, folder)
@@ -615,8 +563,8 @@ class Home:
             self._refuse_link(name)
             next_serial = core_of(pool).catch_up().next_serial
             with core_of(pool).archive.held(alone=True):
-                self._retire(name, core_of(pool).archive, next_serial)
-                _move(self._folder(name), self.path / "pools" / f"{_DELETED}{pool.id} {name}")
+                self._deleted.retire(name, core_of(pool).archive, next_serial)
+                self._deleted.put(self._folder(name), pool.id)
         self._sweep_deleted()
 
     def _refuse_link(self, name: str) -> None:
@@ -627,39 +575,13 @@ class Home:
                 f"only in the home of that folder. Nothing was changed. `miripool detach {name}` detaches the pool"
             )
 
-    def _retire(self, name: str, archive: Archive, next_serial: int) -> None:
-        """Write down which serials a pool has used, for those that get one of its names."""
-        last = archive.journal.last()  # others may have saved since the index was asked
-        if last >= 0:
-            next_serial = max(next_serial, archive.journal.read(last).next_serial)
-        retired = LocalStorage(self._retired(name).parent)
-        for former in {name, *archive.read_info().former_names}:
-            if can_name_pool(former):  # in a pool that somebody else made it may be anything
-                # Other pools may have had the name, and have used more numbers.
-                used = max(next_serial, self._first_serial(former))
-                retired.replace(f"{former}.json", json.dumps({"next_serial": used}).encode())
-
     def _sweep_deleted(self) -> None:
         """Delete the indexes and the files of deleted pools, also of those whose deletion was interrupted."""
-        for folder, pool_id, name in self._deleted():
-            if not self._has(name, pool_id):
+        for deleted in self._deleted.all():
+            if not self._has(deleted.name, deleted.id):
                 with contextlib.suppress(Conflict):  # the name has a new pool
-                    self._refuse_index(name, pool_id)
-            try:
-                shutil.rmtree(folder)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                raise storage_error(error, folder) from error
-
-    def _deleted(self) -> list[tuple[Path, str, str]]:
-        """List the folders of deleted pools, with id and name; what others gave such a name is none."""
-        found = []
-        for folder in (self.path / "pools").glob(f"{_DELETED}*"):
-            form = _DELETED_FORM.fullmatch(folder.name)
-            if form is not None and folder.is_dir() and not folder.is_symlink():
-                found.append((folder, form["id"], form["name"]))
-        return found
+                    self._refuse_index(deleted.name, deleted.id)
+            deleted.remove()
 
     def _has(self, name: str, pool_id: str) -> bool:
         """Tell whether a pool is there by its name, e.g. brought back from a copy after it was deleted."""
@@ -684,22 +606,7 @@ class Home:
             From its index.
         """
         with self.pool(name) as pool:
-            tags = pool.tags()
-            found = core_of(pool).catalog.statistics()
-            total, listed = found.total, found.without(beside())
-            contexts = total.heads - found.without(kinds_matching(Context)).heads
-            return PoolSummary(
-                name=name,
-                created=core_of(pool).archive.info.created.isoformat().replace("+00:00", "Z"),
-                products=listed.heads,
-                versions=listed.products,
-                tags=len(tags),
-                bytes=total.bytes,
-                stored_bytes=total.stored_bytes,
-                index_bytes=index.schema_bytes(core_of(pool).catalog.database),
-                path=str(_place(self._folder(name))),
-                contexts=contexts,
-            )
+            return summarize(name, pool, _place(self._folder(name)))
 
 
 def _place(folder: Path) -> Path:
@@ -767,13 +674,6 @@ def _refuse_used(folder: Path) -> None:
             f"{folder} is not empty ({', '.join(found[:5])}) and has no pool.json: if it is a pool, restore "
             "its pool.json from a copy; otherwise move the folder away"
         )
-
-
-def _move(folder: Path, new: Path) -> None:
-    try:
-        folder.rename(new)
-    except OSError as error:
-        raise storage_error(error, new) from error
 
 
 def _ready_for_sql(pool: Pool) -> str | None:
