@@ -54,8 +54,34 @@ def test_coordinates_of_astropy_are_read() -> None:
     assert read_position(SkyCoord("10h00m28s +02d12m21s")).ra == pytest.approx(150.116666667)
     galactic = SkyCoord(0, 90, unit="deg", frame="galactic")
     assert read_position(galactic).dec == pytest.approx(27.128251, abs=1e-5)
-    with pytest.raises(InvalidInput, match="several"):
+    with pytest.raises(InvalidInput, match="one position is wanted here, and this coordinate is an array of 2"):
         read_position(SkyCoord([1, 2], [3, 4], unit="deg"))
+
+
+def test_angles_of_astropy_are_read() -> None:
+    from astropy import units as u
+    from astropy.coordinates import Angle, Latitude, Longitude
+
+    there = SkyPosition(150.0, 2.5)
+    for ra in (150 * u.deg, 10 * u.hourangle, Angle("10h"), Longitude("10h00m00s"), 150, np.float32(150)):
+        for dec in (2.5 * u.deg, 150 * u.arcmin, Angle("2d30m"), Latitude("2d30m00s"), "2d30m"):
+            found = read_position(ra, dec)
+            assert (found.ra, found.dec) == pytest.approx((there.ra, there.dec))
+    for ra, dec, words in (
+        (150 * u.s, 2 * u.deg, "150. s> is no RA; give degrees, or an angle with a unit"),
+        (150 * u.deg, u.Quantity(2), "2.> is no Dec"),
+        ([150, 151] * u.deg, 2 * u.deg, "one RA is wanted here, and this is an array of 2"),
+        (25 * u.hourangle, 2 * u.deg, r"RA 25.0 hourangle \(375 degrees\) is not between 0 and 360 degrees"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            read_position(ra, dec)
+
+
+def test_a_position_in_sexagesimal_text_keeps_its_text() -> None:
+    assert read_position("10h00m28s,  +02d12m21s").text == "10h00m28s, +02d12m21s"
+    assert read_position("10 00 28 +02 12 21").text == "10 00 28 +02 12 21"
+    assert read_position("10:00:28", "02:12:21").text == "10:00:28 02:12:21"
+    assert read_position("150.1 2.2").text is read_position(150.1, "2d12m").text is None
 
 
 @pytest.mark.parametrize(
@@ -65,6 +91,8 @@ def test_coordinates_of_astropy_are_read() -> None:
         ((0, math.nan), "Dec nan"), (("10h70m00s +1d",), "60 or more"), (("10h00m28s",), "write a position as"),
         (("here",), "no position"), ((1, "2h00m00s"), "Dec can't be read"), ((True, 0), "RA can't be read"),
         ((1, 2, 3), "two coordinates"), (("x 1",), "RA can't be read"),
+        (("25h00m00s +02d12m21s",), r"RA '25h00m00s' \(375 degrees\) is not between 0 and 360 degrees"),
+        (("10h00m28s", "-91d30m00s"), r"Dec '-91d30m00s' \(-91.5 degrees\) is not between -90 and 90 degrees"),
     ],
 )  # fmt: skip
 def test_what_is_no_position_is_refused(written: tuple[Any, ...], words: str) -> None:

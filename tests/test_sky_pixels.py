@@ -48,6 +48,9 @@ def test_a_position_is_in_the_pixel_that_looks_there(pool: Pool, tmp_path: Path)
     assert row["pixel_id"] == (810 - 1) * 1032 + 36
     assert row["error"] == pytest.approx(0, abs=1e-6)
     # With a roll of 0, north is up and, with a parity of -1, east to the left.
+    from astropy import units
+
+    assert len(pool.pixels_at(83.8 * units.deg, -69.2 * units.deg)) == 1
     table = pool.pixels_at(83.8 + 20.2 * 0.11 / 3600 / math.cos(math.radians(69.2)), -69.2 + 10.2 * 0.11 / 3600)
     assert (table["x"][0], table["y"][0]) == (16, 820)
     assert table["error"][0] == pytest.approx(0.01 * math.hypot(20.2, 10.2), rel=1e-3)
@@ -77,6 +80,22 @@ def test_conditions_are_made_of_coordinates(pool: Pool) -> None:
         assert MetaQuery(text).where == text
     with pytest.raises(InvalidInput, match="radius"):
         miripool.overlaps(middle, -1)
+    assert miripool.covers(150.5 * units.deg, -120 * units.arcmin) == "covers(150.5, -2.0)"
+    assert miripool.separation(150 * units.deg, middle.dec) == miripool.separation(150, middle.dec.deg)
+    assert miripool.overlaps((10 * units.deg, 2 * units.deg), 1 * units.deg) == "overlaps(circle(10.0, 2.0, 1.0))"
+
+
+def test_text_of_positions_is_repeated() -> None:
+    for text in (
+        "covers('10h00m28s +02d12m21s')",
+        "separation('10:00:28 -02:12:21') < 2",
+        "overlaps(circle('10 00 28 +02 12 21', 0.5), darks=True)",
+        "overlaps(polygon('1h 2d', '1h 3d', '2h 3d'))",
+    ):
+        assert MetaQuery(text).where == MetaQuery(MetaQuery(text).where).where == text
+    assert miripool.covers("10h00m28s", '+2d12m21"') == "covers('10h00m28s +2d12m21\"')"
+    assert miripool.overlaps(["15d 2d", (15, 3), "2h 3d"]) == "overlaps(polygon(15.0, 2.0, 15.0, 3.0, 30.0, 3.0))"
+    assert miripool.covers("150.5 2") == "covers(150.5, 2.0)"
 
 
 def test_flags_of_the_pixel_are_read(pool: Pool, tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ def test_each_server_gives_the_same_answers(elsewhere: Home, tmp_path: Path) -> 
 REFUSED = {
     "covers(150, 91)": (12, "Dec 91"),
     "covers(400, 1)": (7, "RA 400"),
+    "covers(400, 'x')": (7, "RA 400"),
+    "covers('10h', '91d')": (14, r"Dec '91d' \(91 degrees\) is not"),
     "covers(150)": (0, "write covers"),
     "covers('here')": (7, "no position"),
     "covers(ngroups, 2)": (7, "constants"),
@@ -141,7 +143,7 @@ def test_what_makes_no_sense_is_refused_at_its_column(sky: Pool, question: str) 
 def test_explain_says_that_footprints_answer(sky: Pool) -> None:
     steps = sky.explain("covers(150.07, 2.07) and NGROUPS == 5").steps
     assert {step.answered_by for step in steps[1:]} == {"the index", "footprints in the index"}
-    assert MetaQuery("covers('10h00m00s +02d00m00s')").where == "covers(150.0, 2.0)"
+    assert MetaQuery("covers('150 2')").where == "covers(150.0, 2.0)"
 
 
 def test_random_footprints_are_found_where_they_are(pool: Pool, tmp_path: Path) -> None:
@@ -207,6 +209,24 @@ def test_ls_covers(sky: Pool) -> None:
     found = call("ls", "jpl8", "--covers", "150.07 2.07", "--where", "name == 'two'", "--csv", "--columns", "name")
     assert found.stdout.split() == ["name", "two"]
     assert '"two"' in call("ls", "jpl8", "--covers", "10.5, 0.5", "--json").stdout
+    nothing = call("ls", "jpl8", "--covers", "05h08m00s +07d00m00s").stderr
+    assert "none of the 9 newest versions satisfies covers('05h08m00s +07d00m00s')" in nothing
+
+
+@pytest.mark.parametrize(
+    ("position", "words"),
+    [
+        ("10 91", "--covers: Dec 91.0 is not between -90 and 90 degrees"),
+        ("25h00m00s +1d", r"--covers: RA '25h00m00s' \(375 degrees\) is not between 0 and 360 degrees"),
+        ("here", "--covers: 'here' is no position; write a position as"),
+        ("", "--covers: '' is no position"),
+    ],
+)
+def test_a_wrong_position_is_a_wrong_option(home: Home, position: str, words: str) -> None:
+    home.create("jpl8")
+    with pytest.raises(InvalidInput, match=words) as failed:
+        call("ls", "jpl8", "--covers", position)
+    assert failed.value.exit_code == 30
 
 
 ABSURD = {

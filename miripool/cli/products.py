@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..pool.explain import Explanation
     from ..pool.reference import ProductRef, ProductRefs
+    from ..query import Query
     from ..session.pool import Pool
 
 __all__ = ["register"]
@@ -139,7 +140,6 @@ def _ls(
     """  # noqa: D301 - to the help, the character \b says that lines stay as they are
     from ..errors import InvalidInput
     from ..pool.listing import BASIC, column_names
-    from ..query.skywords import covering
 
     one_form(as_json=as_json, as_csv=as_csv)
     if trash and (where is not None or covers is not None or tag is not None or all_versions):
@@ -148,7 +148,7 @@ def _ls(
     basic = [*BASIC, "removed"] if trash else list(BASIC)
     query = query_of(Which(kind, where, tag, all_versions))
     if covers is not None:
-        query = query.narrowed(covering(covers))
+        query = _covering(query, covers)
     order = [sort, "-serial"]
     with open_pool(context, name, as_of) as pool:
         if trash:
@@ -166,6 +166,17 @@ def _ls(
     emit(rows, wanted, as_json_list=as_json, as_csv=as_csv)
     if not rows and reason is not None and limit != 0:
         say(f"nothing found: {reason}")
+
+
+def _covering(query: Query, position: str) -> Query:
+    """Narrow a query to what has a position; an error names the option."""
+    from ..errors import InvalidInput
+    from ..query.skywords import covering
+
+    try:
+        return query.narrowed(covering(position))
+    except InvalidInput as error:
+        raise InvalidInput(f"--covers: {error}") from None
 
 
 def _in_trash(

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import InvalidInput
 from ..sky.circle import Circle
 from ..sky.polygon import SkyPolygon
-from ..sky.position import read_position
+from ..sky.position import in_degrees, read_position
 from .text import to_text
 from .tree import Covers, Overlaps, Separation
 
@@ -19,8 +19,9 @@ def covers(*position: Any, darks: bool = False) -> str:
 
     Parameters
     ----------
-    *position : SkyCoord, str or float
-        One coordinate of astropy; or text, ``"10h00m28s +02d12m21s"``; or RA and Dec, in degrees or as text. ICRS.
+    *position : SkyCoord, str, float or Quantity
+        One coordinate of astropy; or text, ``"10h00m28s +02d12m21s"``; or RA and Dec, each in degrees, as an angle
+        with a unit, or as text. ICRS.
     darks : bool, keyword-only
         Whether darks, and exposures through OPAQUE, count.
 
@@ -63,14 +64,7 @@ def overlaps(where: Any, radius: Any = None, *, darks: bool = False) -> str:
         if isinstance(where, str) or getattr(where, "isscalar", False):
             raise InvalidInput(f"overlaps({where!r}) is one position; give a radius in degrees, or several corners")
         return to_text(Overlaps(SkyPolygon([_corner(corner) for corner in where]), darks))
-    return to_text(Overlaps(Circle(_corner(where), _degrees(radius)), darks))
-
-
-def _degrees(radius: Any) -> float:
-    try:
-        return float(radius.to_value("deg") if hasattr(radius, "to_value") else radius)
-    except (TypeError, ValueError):  # astropy's error for a unit that is no angle is one of them
-        raise InvalidInput(f"{radius!r} is no radius; give degrees, or an angle with a unit") from None
+    return to_text(Overlaps(Circle(_corner(where), in_degrees(radius, "radius")), darks))
 
 
 def separation(*position: Any, darks: bool = False) -> str:

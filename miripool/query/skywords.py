@@ -123,8 +123,6 @@ class _Reader:
         if len(given) not in (1, 2) or (len(given) == 1 and not isinstance(given[0], str)):
             raise QueryError(f"write {_FORMS[self._name]}")
         try:
-            if len(given) == 2 and isinstance(given[0], int | float):
-                SkyPosition(given[0], 0.0)
             return read_position(*given)
         except InvalidInput as error:
             about = first + (len(given) == 2 and str(error).startswith("Dec"))

@@ -212,16 +212,21 @@ class _Writer:
         return f"{self._literal(Literal(node.label))} in {self.variable}.tags"
 
     def _covers(self, node: Covers) -> str:
-        return f"covers({_numbers(node.position)}{_darks(node)})"
+        return f"covers({self._position(node.position)}{_darks(node)})"
 
     def _overlaps(self, node: Overlaps) -> str:
         shape = node.shape
         if isinstance(shape, Circle):
-            return f"overlaps(circle({_numbers(shape.middle)}, {shape.radius!r}){_darks(node)})"
-        return f"overlaps(polygon({', '.join(map(_numbers, shape.corners))}){_darks(node)})"
+            return f"overlaps(circle({self._position(shape.middle)}, {shape.radius!r}){_darks(node)})"
+        numbers = any(corner.text is None for corner in shape.corners)  # corners are read as numbers, or as text
+        corners = map(_numbers if numbers else self._position, shape.corners)
+        return f"overlaps(polygon({', '.join(corners)}){_darks(node)})"
 
     def _separation(self, node: Separation) -> str:
-        return f"separation({_numbers(node.position)}{_darks(node)})"
+        return f"separation({self._position(node.position)}{_darks(node)})"
+
+    def _position(self, position: SkyPosition) -> str:
+        return _numbers(position) if position.text is None else self._literal(Literal(position.text))
 
     def _hasdataset(self, node: HasDataset) -> str:
         return f"{self._literal(Literal(node.name))} in {self.variable}"

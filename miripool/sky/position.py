@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, TypeAlias
 
 from ..errors import InvalidInput
 
-__all__ = ["SkyPosition", "Vector", "check_radius", "cross", "dot", "read_position", "separation", "unit"]
+__all__ = [
+    "SkyPosition",
+    "Vector",
+    "check_radius",
+    "cross",
+    "dot",
+    "in_degrees",
+    "read_position",
+    "separation",
+    "unit",
+]
 
 Vector: TypeAlias = tuple[float, float, float]
 """x towards RA 0, Dec 0; y towards RA 90; z towards the north pole."""
@@ -21,6 +31,9 @@ _ANGLE = re.compile(
     re.ASCII,
 )
 _FORMS = "write a position as 150.1167, 2.2058 (degrees) or '10h00m28s +02d12m21s'"
+_UNITS = frozenset("hd°:")
+"""What parts a whole number of hours or degrees from the minutes behind it."""
+_BOUNDS = {"RA": (0, 360), "Dec": (-90, 90)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +44,17 @@ class SkyPosition:
     ----------
     ra, dec : float
         Right ascension, 0 to 360, and declination, -90 to 90, degrees, ICRS.
+    text : str or None
+        How the user wrote it, if in hours, minutes or seconds: messages repeat it. It doesn't count in comparisons.
     """
 
     ra: float
     dec: float
+    text: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ra <= 360:  # NaN is neither
-            raise InvalidInput(f"RA {self.ra} is not between 0 and 360 degrees")
-        if not -90 <= self.dec <= 90:
-            raise InvalidInput(f"Dec {self.dec} is not between -90 and 90 degrees")
+        _check("RA", self.ra)
+        _check("Dec", self.dec)
 
     @property
     def vector(self) -> Vector:
@@ -131,9 +145,10 @@ def read_position(*given: Any) -> SkyPosition:
     Parameters
     ----------
     *given : object
-        RA and Dec, each as a number in degrees or as text; or one text with both; or one coordinate of astropy
-        (`SkyCoord`). Text is in degrees (``150.1167``, ``150d07m00s``) or, for RA, in hours (``10h00m28s``,
-        ``10:00:28``). Hours, minutes and seconds may have blanks between them: ``10 00 28 +02 12 21``.
+        RA and Dec, each as a number in degrees, as an angle of astropy (`Quantity`, `Angle`, `Longitude`, `Latitude`),
+        or as text; or one text with both; or one coordinate of astropy (`SkyCoord`). Text is in degrees (``150.1167``,
+        ``150d07m00s``) or, for RA, in hours (``10h00m28s``, ``10:00:28``). Hours, minutes and seconds may have blanks
+        between them: ``10 00 28 +02 12 21``.
 
     Returns
     -------
@@ -145,41 +160,96 @@ def read_position(*given: Any) -> SkyPosition:
     InvalidInput
         If it can't be read, or there is no such position.
     """
+    written: tuple[Any, ...] = given
     if len(given) == 1 and isinstance(given[0], str):
         given = _split(given[0])
     elif len(given) == 1 and hasattr(given[0], "icrs"):
         icrs = given[0].icrs
         if getattr(icrs, "shape", ()):
-            raise InvalidInput("one position is wanted here, and this coordinate has several")
+            raise InvalidInput(
+                f"one position is wanted here, and this coordinate is an array of {icrs.size}; give them one by one"
+            )
         given = (float(icrs.ra.deg), float(icrs.dec.deg))
     if len(given) != 2:
         raise InvalidInput(f"a position has two coordinates; {_FORMS}")
-    ra, dec = (_read_angle(value, is_ra=is_ra) for value, is_ra in zip(given, (True, False), strict=True))
-    return SkyPosition(ra, dec)
+    ra, dec = (_read_angle(value, name) for value, name in zip(given, _BOUNDS, strict=True))
+    return SkyPosition(ra, dec, _text(written) if any(map(_has_units, given)) else None)
+
+
+def in_degrees(angle: Any, what: str) -> float:
+    """Give an angle in degrees.
+
+    Parameters
+    ----------
+    angle : float or Quantity
+        A number in degrees, or one angle of astropy: `Quantity`, `Angle`, `Longitude`, `Latitude`.
+    what : str
+        What it is, for the error.
+
+    Returns
+    -------
+    float
+        Degrees.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no angle, or several.
+    """
+    if getattr(angle, "shape", ()):
+        raise InvalidInput(f"one {what} is wanted here, and this is an array of {angle.size}")
+    try:
+        return float(angle.to_value("deg") if hasattr(angle, "to_value") else angle)
+    except (TypeError, ValueError):  # astropy's error for a unit that is no angle is both
+        raise InvalidInput(f"{angle!r} is no {what}; give degrees, or an angle with a unit") from None
+
+
+def _has_units(value: Any) -> bool:
+    """Tell whether a coordinate is text that is not just a number of degrees."""
+    return isinstance(value, str) and not _UNITS.isdisjoint(value)
+
+
+def _text(written: tuple[Any, ...]) -> str | None:
+    """Give a position as the user wrote it, in one text; None where a part of it is a number."""
+    return " ".join(" ".join(written).split()) if all(isinstance(part, str) for part in written) else None
+
+
+def _check(name: str, degrees: float, written: object = None) -> None:
+    """Insist that a coordinate is within its bounds."""
+    low, high = _BOUNDS[name]
+    if not low <= degrees <= high:  # NaN is not
+        shown = degrees if written is None else f"{written} ({degrees:.10g} degrees)"
+        raise InvalidInput(f"{name} {shown} is not between {low} and {high} degrees")
 
 
 def _split(text: str) -> tuple[str, ...]:
     """Split text into RA and Dec."""
     words = text.replace(",", " ").split()
     if len(words) == 6:
-        between = "" if any(word[-1:] in "hd°" for word in words) else ":"
+        between = "" if any(word[-1:] in _UNITS for word in words) else ":"
         return between.join(words[:3]), between.join(words[3:])
     if len(words) != 2:
         raise InvalidInput(f"{text!r} is no position; {_FORMS}")
     return tuple(words)
 
 
-def _read_angle(value: Any, *, is_ra: bool) -> float:
-    """Give an angle in degrees."""
-    name = "RA" if is_ra else "Dec"
+def _read_angle(value: Any, name: str) -> float:
+    """Give a coordinate in degrees, within its bounds."""
     if isinstance(value, Real) and not isinstance(value, bool):
+        _check(name, float(value))
         return float(value)
+    if hasattr(value, "to_value"):
+        degrees = in_degrees(value, name)
+        _check(name, degrees, value)
+        return degrees
     found = _ANGLE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None or (found["unit"] == "h" and not is_ra):
+    if found is None or (found["unit"] == "h" and name != "RA"):
         raise InvalidInput(f"{name} can't be read from {value!r}; {_FORMS}")
     minutes, seconds = float(found["minutes"] or 0), float(found["seconds"] or 0)
     if minutes >= 60 or seconds >= 60:
         raise InvalidInput(f"{name} {value!r} has 60 or more minutes or seconds")
     degrees = float(found["whole"]) + minutes / 60 + seconds / 3600
-    in_hours = is_ra and found["unit"] in ("h", ":")
-    return (-1 if found["sign"] == "-" else 1) * degrees * (15 if in_hours else 1)
+    in_hours = name == "RA" and found["unit"] in ("h", ":")
+    degrees *= (-1 if found["sign"] == "-" else 1) * (15 if in_hours else 1)
+    _check(name, degrees, repr(value) if found["unit"] else None)
+    return degrees
