@@ -166,7 +166,7 @@ class Catalog:
         if pool_id != self.pool_id:
             raise PoolNotFound(
                 f"the index {self.schema!r} now belongs to another pool: the pool that was opened was deleted or "
-                "renamed meanwhile. Open the pool again"
+                "renamed meanwhile. Open the pool again, or run the command again: `miripool pools` lists the pools"
             )
         if self._moment is not None:
             return Position(self._moment.entry, self._moment.digest, self._moment.next_serial)

@@ -48,7 +48,8 @@ _MEANINGS: tuple[tuple[frozenset[str], type[MiripoolError], str], ...] = (
     (
         MISSING_TABLE,
         ServerError,
-        "tables of the index are missing ({}): was the pool renamed or deleted meanwhile? Open the pool again",
+        "tables of the index are missing ({}): was the pool renamed or deleted meanwhile? Open the pool again, or "
+        "run the command again: `miripool pools` lists the pools",
     ),
     (frozenset({"57014"}), ServerError, "PostgreSQL stopped the statement ({}); ask for less, or raise the time limit"),
     (

@@ -183,7 +183,7 @@ def gone_pool(storage: Storage, pool_id: str) -> PoolNotFound:
     now = "" if name is None else f"; it is now called {name!r}"
     return PoolNotFound(
         f"the pool that was opened at {storage.place} is no longer there: it was deleted or renamed meanwhile, "
-        f"or replaced by another{now}. Open the pool again"
+        f"or replaced by another{now}. Open the pool again, or run the command again: `miripool pools` lists the pools"
     )
 
 

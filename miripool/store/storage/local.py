@@ -411,7 +411,7 @@ class LocalStorage(Storage):
         if self._is_settled and not self.root.is_dir():
             raise PoolNotFound(
                 f"the pool that was opened at {self.root} is no longer there: it was deleted or renamed meanwhile. "
-                "Open the pool again"
+                "Open the pool again, or run the command again: `miripool pools` lists the pools"
             )
 
 
