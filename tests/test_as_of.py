@@ -371,6 +371,55 @@ def test_a_version_that_was_purged_since(pool: Pool, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.fits"))
 
 
+def test_show_of_a_version_that_was_purged_since(pool: Pool) -> None:
+    pool.remove("Rate/one@0")
+    pool.purge("Rate/one@0")
+    shown = homes.call("show", "jpl8", "Rate/one@0", "--as-of", "2024-05-01").stdout
+    (purged,) = [line for line in shown.splitlines() if line.startswith("purged")]
+    when = pool.versions("Rate/one", removed=True)[0].purged
+    assert purged == f"purged       {when:%Y-%m-%d %H:%M:%S} UTC: removed for good since, its arrays may be gone"
+    as_json = ("--as-of", "2024-05-01", "--json")
+    assert json.loads(homes.call("show", "jpl8", "Rate/one@0", *as_json).stdout)["purged"] == f"{when:%FT%T.%fZ}"
+    assert "purged" not in json.loads(homes.call("show", "jpl8", "Rate/one@1", *as_json).stdout)
+
+
+@pytest.mark.parametrize(
+    ("moment", "spec", "words"),
+    [
+        (0, "Rate/one@1", "did not have Rate/one@1 yet: urn:jpl8:Rate:1 was saved by entry 2, 2024-05-01 22:00:00 UTC"),
+        (0, "urn:jpl8:Rate:1", "did not have urn:jpl8:Rate:1 yet: urn:jpl8:Rate:1 was saved by entry 2, 2024-05-01"),
+        (-1, "one", "before its first journal entry did not have one yet: urn:jpl8:Rate:0 was saved by entry 0, 2024"),
+        (-1, "Rate/one", "did not have Rate/one yet: urn:jpl8:Rate:0 was saved by entry 0, 2024-05-01 10:00:00 UTC"),
+        (0, "one@v1", "did not have one@v1 yet: entry 3 put 'v1' on urn:jpl8:Rate:1, 2025-05-01 00:00:00 UTC"),
+        (2, "Rate/two", "no Rate 'two' in pool jpl8.*; this is pool jpl8 as of journal entry 2, 2024-05-01 23:59:59"),
+        (2, "Rate/one@7", "there is no version 'Rate/one@7'; Rate/one has versions 0 .*; this is pool jpl8 as of"),
+        (0, "urn:jpl8:Rate:7", "there is no urn:jpl8:Rate:7 in this pool; this is pool jpl8 as of journal entry 0"),
+    ],
+)
+def test_what_came_later(pool: Pool, moment: int, spec: str, words: str) -> None:
+    with as_of(pool, moment) as past, pytest.raises(ProductNotFound, match=words):
+        past.ref(spec)
+    when = "2024-04-30" if moment < 0 else str(moment)
+    with pytest.raises(ProductNotFound, match=words):
+        homes.call("show", "jpl8", spec, "--as-of", when)
+
+
+def test_a_reference_to_what_came_later(pool: Pool) -> None:
+    with as_of(pool, 0) as past, pytest.raises(ProductNotFound, match="did not have urn:jpl8:Rate:1 yet"):
+        past.lineage(pool.ref("Rate/one@1"))
+
+
+def test_a_pattern_and_a_tag_that_came_later(pool: Pool) -> None:
+    words = r"no version in pool jpl8 as of journal entry 1, 2024-05-01 23:59:59 UTC matches 'Rate/t\*'"
+    with pytest.raises(ProductNotFound, match=words):
+        homes.call("show", "jpl8", "Rate/t*", "--as-of", "1")
+    words = "no version of pool jpl8 as of journal entry 0, .* had the tag 'v1' yet: it was first used on 2024-05-01"
+    with pool.as_of(0) as past, pytest.raises(TagNotFound, match=words):
+        past.select(tag="v1")
+    with pool.as_of(0) as past, pytest.raises(TagNotFound, match="2024-05-01 10:00:00 UTC has the tag 'v9'"):
+        past.select(tag="v9")
+
+
 def test_in_another_process(pool: Pool) -> None:
     with pool.as_of(1) as past:
         ref = pickle.loads(pickle.dumps(past.ref("Rate/one")))

@@ -229,7 +229,7 @@ def choose(
 def _told(pool: Pool, chosen: Chosen) -> Chosen:
     """Say so where nothing was selected."""
     if not chosen.refs:
-        say(f"no version in pool {pool.name} satisfies all conditions")
+        say(f"no version in pool {core_of(pool)} satisfies all conditions")
     return chosen
 
 
@@ -301,7 +301,7 @@ def _named(
     if pattern is not None:
         refs = list(pattern.find(pool, replace(which, tag=which.tag or marked), cls=cls))
         if not refs:
-            raise ProductNotFound(f"no version in pool {pool.name} matches {spec!r}")
+            raise ProductNotFound(f"no version in pool {core_of(pool)} matches {spec!r}")
         return refs, True
     beginning = None if whole_names else _by_beginning(pool, spec, cls)
     return [pool.ref(_of_kind(spec, cls) if beginning is None else beginning, removed=removed)], False

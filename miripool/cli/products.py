@@ -231,9 +231,12 @@ def _show_version(found: dict[str, Any], *, everything: bool) -> None:
     datasets, references, history, keywords = (
         found.pop(key, []) for key in ("datasets", "references", "history", "keywords")
     )
+    purged = found.pop("purged", None)
     for key, value in found.items():
         shown = ", ".join(value) if isinstance(value, list) else "" if value is None else value
         write(f"{key:<12} {shown:%Y-%m-%d %H:%M:%S} UTC" if isinstance(shown, datetime) else f"{key:<12} {shown}")
+    if purged is not None:
+        write(f"{'purged':<12} {purged:%Y-%m-%d %H:%M:%S} UTC: removed for good since, its arrays may be gone")
     for line in (line for step in history for line in _history_lines(step)):
         write(line)
     write("")

@@ -17,6 +17,7 @@ from .resolve import Finder, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from ..index import Catalog, Moment, Position, ProductRow
@@ -111,6 +112,11 @@ class Core:
     def moment(self) -> Moment | None:
         """When the pool was as it is shown; None for the pool as it is now."""
         return None
+
+    @property
+    def present(self) -> Core:
+        """The pool as it is now."""
+        return self
 
     def refuse_past(self) -> None:
         """Raise ReadOnly for a pool as it was at a moment, before any work is done that makes no sense there."""
@@ -414,6 +420,21 @@ class Core:
         product = self.archive.product(self.manifest(version), urn, version.serial)
         product.ref = ProductRef(self, version)
         return product
+
+    def purged_since(self, serials: Sequence[int]) -> dict[int, datetime]:  # noqa: ARG002
+        """Tell which versions of a pool as it was were removed for good after its moment.
+
+        Parameters
+        ----------
+        serials : sequence of int
+            Versions.
+
+        Returns
+        -------
+        dict of int to datetime
+            When, aware UTC; empty for the pool as it is now.
+        """
+        return {}
 
     def with_arrays(self, serials: Sequence[int]) -> list[int]:
         """Give the versions whose arrays can be read.

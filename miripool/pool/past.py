@@ -6,20 +6,24 @@ import operator
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import IncompleteAnswer, InvalidInput, ReadOnly
+from ..errors import AmbiguousSpec, IncompleteAnswer, InvalidInput, ProductNotFound, ReadOnly
 from ..index.moments import Moment
+from ..model.names import Spec, Urn, parse_spec
 from ..store.archive import Archive
 from ..store.storage.readonly import ReadOnlyStorage
 from ..system.warning import warn_caller
 from ..system.words import counted
 from .core import Core
+from .reference import ProductRef
+from .resolve import Finder
 from .tags import check_tag, no_such_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..index import Position
+    from ..index import Position, ProductRow
     from .commit import Committer
+    from .resolve import Reference
 
 __all__ = ["PastCore", "as_of"]
 
@@ -41,19 +45,14 @@ class PastCore(Core):
         The pool as it is.
     moment : Moment
         When.
-
-    Attributes
-    ----------
-    present : Core
-        As given.
     """
 
     def __init__(self, present: Core, moment: Moment) -> None:
-        self.present = present
+        self._present = present
         self._moment = moment
         when = "before its first journal entry"
         if moment.time is not None:
-            when = f"as of journal entry {moment.entry}, {moment.time:%Y-%m-%d %H:%M:%S} UTC"
+            when = f"as of journal entry {moment.entry}, {_utc(moment.time)}"
         self._words = f"{present.name} {when}"
         self._refusal = f"this is pool {self._words}: it can only be read; open the pool without a moment"
         archive = Archive(ReadOnlyStorage(present.archive.storage, self._refusal), present.archive.info)
@@ -66,6 +65,16 @@ class PastCore(Core):
     def moment(self) -> Moment:
         """When the pool was as it is shown."""
         return self._moment
+
+    @property
+    def present(self) -> Core:
+        """The pool as it is now."""
+        return self._present
+
+    @property
+    def finder(self) -> Finder:
+        """Which version a URN, a SPEC or a tag meant."""
+        return _PastFinder(self)
 
     def refuse_past(self) -> NoReturn:
         """Refuse a change: raise ReadOnly."""
@@ -89,10 +98,15 @@ class PastCore(Core):
         """Refuse to make the index again."""
         self.refuse_past()
 
+    def purged_since(self, serials: Sequence[int]) -> dict[int, datetime]:
+        """Tell which versions were removed for good until now, and when; see `Core.purged_since`."""
+        chunks = (serials[start : start + _AT_ONCE] for start in range(0, len(serials), _AT_ONCE))
+        rows = (row for chunk in chunks for row in self.present.rows(chunk))
+        return {row.serial: row.purged for row in rows if row.purged is not None}
+
     def with_arrays(self, serials: Sequence[int]) -> list[int]:
         """Leave out the versions that were purged since, with a warning; see `Core.with_arrays`."""
-        chunks = (serials[start : start + _AT_ONCE] for start in range(0, len(serials), _AT_ONCE))
-        purged = {row.serial for chunk in chunks for row in self.present.rows(chunk) if row.purged is not None}
+        purged = self.purged_since(serials)
         if purged:
             was = "was" if len(purged) == 1 else "were"
             warn_caller(
@@ -101,6 +115,59 @@ class PastCore(Core):
                 IncompleteAnswer,
             )
         return [serial for serial in serials if serial not in purged]
+
+
+class _PastFinder(Finder):
+    """Finds versions of a pool as it was. Of one that came later, the error says so.
+
+    Parameters
+    ----------
+    core : PastCore
+        The pool.
+    """
+
+    def __init__(self, core: PastCore) -> None:
+        super().__init__(core.catalog, core.archive.info, core.name)
+        self._core = core
+
+    def row(self, ref: Reference) -> ProductRow:
+        """Find a version; see `Finder.row`."""
+        try:
+            return super().row(ref)
+        except ProductNotFound as error:
+            came = self._when_it_came(ref)
+            if came is None:
+                raise ProductNotFound(f"{error}; this is pool {self._core}") from None
+            given = ref.urn if isinstance(ref, ProductRef) else ref
+            raise ProductNotFound(f"pool {self._core} did not have {given} yet: {came}") from None
+
+    def _when_it_came(self, ref: Reference) -> str | None:
+        """Say what made that which is there now; None where there is no such thing now, or where it was there then."""
+        present = self._core.present
+        try:
+            row = present.finder.row(ref)
+        except (ProductNotFound, AmbiguousSpec):
+            return None
+        spec = parse_spec(ref) if isinstance(ref, str) else Spec()
+        if spec.label is not None:
+            return self._when_tagged(spec.label, row)
+        if spec.name is not None and spec.version is None:
+            row = present.catalog.track(row.kind, row.name)[0]
+        if row.entry <= self._core.moment.entry:
+            return None
+        return f"{Urn(self._core.name, row.kind, row.serial)} was saved by entry {row.entry}, {_utc(row.created)}"
+
+    def _when_tagged(self, label: str, row: ProductRow) -> str | None:
+        """Say when a label was put on a version for the first time after the moment."""
+        for event in self._core.present.catalog.moves([row.serial]):
+            if (event.label, event.serial) == (label, row.serial) and event.entry > self._core.moment.entry:
+                urn = Urn(self._core.name, row.kind, row.serial)
+                return f"entry {event.entry} put {label!r} on {urn}, {_utc(event.time)}"
+        return None
+
+
+def _utc(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def as_of(core: Core, when: date | str | int | None = None, *, tag: str | None = None) -> PastCore:
@@ -118,7 +185,7 @@ def as_of(core: Core, when: date | str | int | None = None, *, tag: str | None =
     PastCore
         The pool at that moment.
     """
-    present = core.present if isinstance(core, PastCore) else core
+    present = core.present
     if (when is None) == (tag is None):
         raise InvalidInput(f"give either a moment ({_FORMS}) or tag=LABEL")
     check_tag(tag)

@@ -13,6 +13,7 @@ from .decision import one_of_each_track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from ..index import Position, TagEvent
     from ..store.journal import Action, Entry
@@ -199,9 +200,24 @@ def no_such_tag(core: Core, label: str) -> TagNotFound:
     TagNotFound
         To be raised.
     """
+    first = _first_use_since(core, label)
+    if first is not None:
+        return TagNotFound(
+            f"no version of pool {core} had the tag {shown(label)} yet: it was first used on "
+            f"{first:%Y-%m-%d %H:%M:%S} UTC"
+        )
     near = suggest(label, [t.label for t in core.catalog.tags()])
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return TagNotFound(f"no version of pool {core.name} has the tag {shown(label)}{hint}")
+    return TagNotFound(f"no version of pool {core} has the tag {shown(label)}{hint}")
+
+
+def _first_use_since(core: Core, label: str) -> datetime | None:
+    """Tell when a label was first used, if that was after the moment of a pool as it was."""
+    then = core.moment
+    if then is None:
+        return None
+    first = next((tag.first for tag in core.present.catalog.tags() if tag.label == label), None)
+    return first if first is not None and (then.time is None or first > then.time) else None
 
 
 def _refuse_moves(core: Core, label: str, tracks: set[tuple[str, str]]) -> None:

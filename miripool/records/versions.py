@@ -37,7 +37,8 @@ def version_record(pool: Pool, ref: ProductRef) -> dict[str, Any]:
     dict
         ``urn``, ``kind``, ``name``, ``version``, ``tags``, ``created`` (aware, UTC), ``saved_by``, ``bytes``,
         ``stored_bytes``, ``filename``; ``datasets`` with dtype, shape in axis order, unit, statistics and blob;
-        ``references``, of contexts only; ``history``; ``keywords`` as `miripool.pool.listing.keyword_rows` gives them.
+        ``references``, of contexts only; ``history``; ``keywords`` as `miripool.pool.listing.keyword_rows` gives them;
+        ``purged`` (aware, UTC), where the pool is as it was and the version was removed for good since.
 
     Raises
     ------
@@ -47,8 +48,10 @@ def version_record(pool: Pool, ref: ProductRef) -> dict[str, Any]:
     product = ref.product
     references = [_reference(pool.name, link) for link in getattr(product, "links", ())]
     (row,) = core_of(pool).listing([ref.serial], list(_COLUMNS))
+    purged = core_of(pool).purged_since([ref.serial])
     return {
         **row,
+        **({"purged": purged[ref.serial]} if purged else {}),
         "datasets": [_dataset(d) for d in product.datasets.values()],
         **({"references": references} if references else {}),
         "history": [dict(step) for step in pool.history(ref)],
