@@ -14,6 +14,7 @@ from skies import BruteForce, Sky, directions, frames, positions, random_sky
 
 from miripool.errors import InvalidInput
 from miripool.instruments.known import DETECTORS
+from miripool.pixels.skypixels import DISTORTION
 from miripool.sky.cells import cell_at, cells_of
 from miripool.sky.circle import Circle
 from miripool.sky.footprint import footprint_of, is_dark, is_image, pointing_of
@@ -332,6 +333,32 @@ def test_pointings_agree_with_the_pipeline(roll: float, dec: float) -> None:
         ra, found = sky(v2, v3)
         there = SkyPosition(float(ra) % 360, float(found))
         assert separation(pointing.position(x, y).vector, there.vector) * 3600 < 0.02  # of 0.11 arcseconds
+
+
+CORNERS = {
+    "FULL": (1032, 1024, (83.8153801, -69.2257597), (83.8078234, -69.1814781)),
+    "BRIGHTSKY": (512, 512, (83.8018923, -69.2110573), (83.7983140, -69.1889299)),
+    "SUB256": (256, 256, (83.8009849, -69.2055143), (83.7990944, -69.1944570)),
+    "SUB128": (136, 128, (83.8009173, -69.2028539), (83.7995656, -69.1971423)),
+    "SUB64": (72, 64, (83.8005915, -69.2015143), (83.7996636, -69.1985685)),
+    "SLITLESSPRISM": (72, 416, (83.7851985, -69.2076994), (83.8044299, -69.1966544)),
+    "MASK1065": (288, 224, (83.8014114, -69.2049523), (83.7955733, -69.1940614)),
+    "MASK1140": (288, 224, (83.8012674, -69.2050234), (83.7956284, -69.1940109)),
+    "MASK1550": (288, 224, (83.8011599, -69.2050803), (83.7956075, -69.1940281)),
+    "MASKLYOT": (320, 304, (83.7995895, -69.2067921), (83.7965887, -69.1932848)),
+}
+"""Columns, rows, and where the corners (0.5, 0.5) and the one opposite look, with distortion, for the pointing of
+`POINTING`: by pysiaf 0.29 with PRDOPSSOC-075, `attitude_matrix` and `sci_to_sky` of MIRIM_FULL, MIRIM_SUB64 …"""
+
+
+@pytest.mark.parametrize("subarray", CORNERS)
+def test_apertures_agree_with_siaf(subarray: str) -> None:
+    columns, rows, *corners = CORNERS[subarray]
+    pointing = pointing_of({**POINTING, "SUBARRAY": subarray, "SUBSIZE1": columns, "SUBSIZE2": rows})
+    assert pointing is not None
+    for (x, y), (ra, dec) in zip(((0.5, 0.5), (columns + 0.5, rows + 0.5)), corners, strict=True):
+        error = separation(pointing.position(x, y).vector, SkyPosition(ra, dec).vector) * 3600 / 0.11
+        assert error < DISTORTION * math.hypot(x - pointing.x, y - pointing.y)
 
 
 @given(RAS, DECS, st.floats(0, 360), st.floats(0.5, 1032.5), st.floats(0.5, 1024.5))

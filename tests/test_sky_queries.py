@@ -186,6 +186,28 @@ def test_an_older_index_gets_its_footprints_when_it_is_asked(sky: Pool) -> None:
     assert sky.verify().findings == []
 
 
+def test_an_older_index_gets_its_computed_footprints_again(sky: Pool, tmp_path: Path) -> None:
+    cards = {
+        **{"DETECTOR": "MIRIMAGE", "RA_REF": 83.8, "DEC_REF": -69.2, "ROLL_REF": 0.0, "V3I_YANG": 0.0, "VPARITY": -1},
+        **{"SUBARRAY": "FULL", "SUBSIZE1": 1032, "SUBSIZE2": 1024},
+    }
+    sky.save(write_image(tmp_path / "computed.fits", cards))
+    rows = "SELECT " + ", ".join(FOOTPRINT_COLUMNS) + " FROM footprint ORDER BY serial"
+    before = ask_pool(sky, rows)
+    database = core_of(sky).catalog.database
+    script = (Path(miripool.__file__).parent / "index/migrations/0020_references.sql").read_text("utf-8")
+    with database.write() as connection:
+        database.run(connection, script)
+    assert ask_pool(sky, rows) == before[:-1]  # the others have an S_REGION
+    core_of(sky).catalog._footprints_made = False  # as a process that opens the pool now
+    assert names(sky.select("covers(83.8, -69.2)")) == {"computed"}
+    east = 83.8 + 500 * 0.1105 / 3600 / 0.3551  # the array reaches 693 pixels to one side, and 339 to the other
+    west = 83.8 - 500 * 0.1105 / 3600 / 0.3551
+    assert [len(sky.select(f"covers({ra!r}, -69.2)")) for ra in (east, west)] == [1, 0]
+    assert ask_pool(sky, rows) == before
+    assert sky.verify().findings == []
+
+
 def test_reindex_makes_the_same_footprints(sky: Pool) -> None:
     rows = "SELECT * FROM footprint ORDER BY serial"
     before = ask_pool(sky, rows)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..model.metadata import MetaData
 
-__all__ = ["PLACE_KEYS", "DetectorRecord", "Placement"]
+__all__ = ["PLACE_KEYS", "Aperture", "DetectorRecord", "Placement"]
 
 PLACE_KEYS = ("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
 """Keywords of first column and row, and of the numbers of columns and rows."""
@@ -55,6 +55,31 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Aperture:
+    """Where an array looks: its reference point, and the scale of the pixels there.
+
+    Attributes
+    ----------
+    subarray : str
+        As the keyword SUBARRAY has it.
+    x, y : float
+        Column and row of the reference point, 1-based, in the array's own pixels: what CRPIX1 and CRPIX2 say.
+    v2, v3 : float
+        The same point on the telescope, arcseconds.
+    x_scale, y_scale : float
+        Arcseconds on the sky that a pixel is wide and high.
+    """
+
+    subarray: str
+    x: float
+    y: float
+    v2: float
+    v3: float
+    x_scale: float
+    y_scale: float
+
+
+@dataclass(frozen=True, slots=True)
 class DetectorRecord:
     """A detector of an instrument.
 
@@ -71,7 +96,9 @@ class DetectorRecord:
     outputs : int
         Columns for which the reference output has one value; 0 where there is no reference output.
     pixel_scale : float or None
-        Arcseconds on the sky that a pixel is wide; None where no single number holds.
+        Arcseconds on the sky that a pixel is wide, about; None where no single number holds.
+    apertures : tuple of Aperture
+        Of its subarrays that make images of the sky.
     """
 
     name: str
@@ -82,6 +109,23 @@ class DetectorRecord:
     first_science_column: int = 5
     outputs: int = 0
     pixel_scale: float | None = None
+    apertures: tuple[Aperture, ...] = ()
+
+    def aperture(self, subarray: object) -> Aperture | None:
+        """Find the aperture of a subarray.
+
+        Parameters
+        ----------
+        subarray : object
+            What the keyword SUBARRAY says.
+
+        Returns
+        -------
+        Aperture or None
+            None where none is known.
+        """
+        name = subarray.strip().upper() if isinstance(subarray, str) else ""
+        return next((aperture for aperture in self.apertures if aperture.subarray == name), None)
 
     @property
     def pixels(self) -> int:

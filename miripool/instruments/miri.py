@@ -10,16 +10,33 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .detector import DetectorRecord, Placement
+from .detector import Aperture, DetectorRecord, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DETECTORS", "IMAGER", "NAMES", "PARITY", "REFERENCE", "SUBARRAYS", "V3_ANGLE", "subarray_at"]
+__all__ = ["DETECTORS", "IMAGER", "NAMES", "PARITY", "SUBARRAYS", "V3_ANGLE", "subarray_at"]
+
+_APERTURES = (
+    Aperture("FULL", 693.5, 512.5, -453.34829, -373.667949, 0.11049812, 0.11133593),
+    Aperture("BRIGHTSKY", 256.5, 256.5, -457.433389, -396.318333, 0.1107978, 0.11086003),
+    Aperture("SUB256", 128.5, 128.5, -439.639945, -411.947899, 0.11086, 0.11007152),
+    Aperture("SUB128", 70.5, 62.5, -381.037312, -330.86721, 0.10971685, 0.11002661),
+    Aperture("SUB64", 38.5, 32.5, -378.758527, -346.788779, 0.1098525, 0.11042994),
+    Aperture("SLITLESSPRISM", 38.5, 301.0, -378.600113, -344.752445, 0.10983718, 0.11037921),
+    Aperture("MASK1065", 121.18, 113.12, -393.831254, -420.626198, 0.11020964, 0.10910099),
+    Aperture("MASK1140", 120.75, 113.24, -391.75259, -396.280919, 0.11024593, 0.11065528),
+    Aperture("MASK1550", 120.75, 114.29, -389.7919, -371.846167, 0.1100977, 0.11096615),
+    Aperture("MASKLYOT", 144.33, 167.88, -389.682935, -337.45666, 0.10974923, 0.11026162),
+)
+"""Source, also of `V3_ANGLE` and `PARITY`: JWST's Science Instrument Aperture File in PRDOPSSOC-075 (pysiaf 0.29),
+apertures MIRIM_FULL, MIRIM_SUB64 …: XSciRef, YSciRef, V2Ref, V3Ref, XSciScale, YSciScale. The reference point of FULL
+is the middle of the imager's field, not of the array."""
 
 IMAGER = DetectorRecord(
-    "MIRIMAGE", "MIRI", 493, columns=1032, rows=1024, first_science_column=5, outputs=4, pixel_scale=0.11
-)
+    "MIRIMAGE", "MIRI", 493, columns=1032, rows=1024, first_science_column=5, outputs=4, pixel_scale=0.11,
+    apertures=_APERTURES,
+)  # fmt: skip
 """The imager's, which also takes the low-resolution spectra and the coronagraphs' images. Source of the pixel scale:
 JWST User Documentation, "MIRI Imaging": 0.11 arcsec."""
 
@@ -30,9 +47,6 @@ DETECTORS = (
 )
 """The imager's and the spectrometer's two."""
 
-REFERENCE = (-453.559, -373.814)
-"""V2 and V3 of the middle of the imager's FULL array, arcseconds. Source, also of the next two: JWST's Science
-Instrument Aperture File, aperture MIRIM_FULL."""
 V3_ANGLE = 4.83544897
 """Degrees from the telescope's V3 axis to the imager's columns, keyword V3I_YANG."""
 PARITY = -1

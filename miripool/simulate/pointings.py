@@ -39,14 +39,15 @@ def pointing_cards(name: str, place: Subarray, said: dict[str, Any]) -> list[Car
     place : Subarray
         Where it is on the detector.
     said : dict
-        DETECTOR, EXP_TYPE and FILTER of its header.
+        DETECTOR, EXP_TYPE, FILTER and SUBARRAY of its header.
 
     Returns
     -------
     list of (keyword, value, comment)
         In the order of real files; empty for darks and for spectra.
     """
-    if is_dark(said) or not is_image(said):
+    aperture = miri.IMAGER.aperture(said["SUBARRAY"])
+    if is_dark(said) or not is_image(said) or aperture is None:
         return []
     program = _PROGRAM.match(name)
     field, own = (random.Random(zlib.crc32(text.encode())) for text in (program[0] if program else name, name))  # noqa: S311
@@ -56,33 +57,19 @@ def pointing_cards(name: str, place: Subarray, said: dict[str, Any]) -> list[Car
     ra = (ra + own.uniform(-_STEP, _STEP) / 3600 / math.cos(math.radians(dec))) % 360
     values = {
         "RA_REF": round(ra, 9), "DEC_REF": round(dec, 9), "ROLL_REF": round(roll, 6), "V3I_YANG": miri.V3_ANGLE,
-        "VPARITY": miri.PARITY, "SUBSIZE1": place.xsize, "SUBSIZE2": place.ysize,
+        "VPARITY": miri.PARITY, "SUBARRAY": aperture.subarray,
+        "SUBSIZE1": place.xsize, "SUBSIZE2": place.ysize,
     }  # fmt: skip
     pointing = Pointing.read(values, DETECTORS[said["DETECTOR"]])
     corners: list[SkyPosition] = [] if pointing is None else pointing.outline(place.xsize, place.ysize)
-    v2, v3 = _telescope(place)
     region = " ".join(f"{corner.ra:.9f} {corner.dec:.9f}" for corner in corners)
     return [
         ("RA_REF", values["RA_REF"], "[deg] Right ascension of the reference point"),
         ("DEC_REF", values["DEC_REF"], "[deg] Declination of the reference point"),
         ("ROLL_REF", values["ROLL_REF"], "[deg] V3 roll angle at the ref point (N over E)"),
-        ("V2_REF", v2, "[arcsec] V2 of the reference point"),
-        ("V3_REF", v3, "[arcsec] V3 of the reference point"),
+        ("V2_REF", aperture.v2, "[arcsec] V2 of the reference point"),
+        ("V3_REF", aperture.v3, "[arcsec] V3 of the reference point"),
         ("VPARITY", miri.PARITY, "Sense of rotation between Ideal xy and V2V3"),
         ("V3I_YANG", miri.V3_ANGLE, "[deg] Angle from V3 axis to Ideal y axis"),
         ("S_REGION", f"POLYGON ICRS  {region}", "Spatial footprint of the observation"),
     ]
-
-
-def _telescope(place: Subarray) -> tuple[float, float]:
-    """Give V2 and V3 of the middle of a subarray, arcseconds."""
-    scale = miri.IMAGER.pixel_scale or 0.0
-    x = (place.xstart + (place.xsize - miri.IMAGER.columns) / 2 - 1) * scale
-    y = (place.ystart + (place.ysize - miri.IMAGER.rows) / 2 - 1) * scale
-    turn = math.radians(miri.V3_ANGLE)
-    v2, v3 = miri.REFERENCE
-    along = miri.PARITY * x
-    return (
-        round(v2 + along * math.cos(turn) + y * math.sin(turn), 4),
-        round(v3 - along * math.sin(turn) + y * math.cos(turn), 4),
-    )

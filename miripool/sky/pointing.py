@@ -25,11 +25,12 @@ _MATRIX = ("1_1", "1_2", "2_1", "2_2")
 _REFERENCE = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
 _POINTING = ("RA_REF", "DEC_REF", "ROLL_REF", "V3I_YANG", "VPARITY")
 """V2_REF and V3_REF are the same point on the telescope; around it, the sky is a plane turned by these angles."""
+_SUBARRAY = "SUBARRAY"
 SIZE_KEYS = ("SUBSIZE1", "SUBSIZE2")
 """Keywords of the size of the array."""
 POINTING_KEYS = (
     *_AXES, *_REFERENCE, "CDELT1", "CDELT2", *(f"CD{place}" for place in _MATRIX), *(f"PC{place}" for place in _MATRIX),
-    *_POINTING, *SIZE_KEYS,
+    *_POINTING, _SUBARRAY, *SIZE_KEYS,
 )  # fmt: skip
 """Keywords that are read."""
 
@@ -158,7 +159,7 @@ def _of_world_coordinates(values: Mapping[str, Any]) -> Pointing | None:
 def _of_telescope(values: Mapping[str, Any], detector: DetectorRecord) -> Pointing | None:
     """Compute the matrix from the angle of the telescope, and that of the detector on it.
 
-    The reference point is at CRPIX1, CRPIX2, or else in the middle of the array.
+    The reference point is at CRPIX1, CRPIX2, or else where the subarray has it, or else in the middle of the array.
     """
     pointing, size = _numbers(values, _POINTING), _numbers(values, SIZE_KEYS)
     if pointing is None or size is None or detector.pixel_scale is None:
@@ -166,11 +167,16 @@ def _of_telescope(values: Mapping[str, Any], detector: DetectorRecord) -> Pointi
     ra, dec, roll, angle, parity = pointing
     if abs(parity) != 1:
         return None
-    at = _numbers(values, _REFERENCE[:2]) or [(length + 1) / 2 for length in size]
+    aperture = detector.aperture(values.get(_SUBARRAY))
+    middle, scales = [(length + 1) / 2 for length in size], (detector.pixel_scale, detector.pixel_scale)
+    if aperture is not None:
+        middle, scales = [aperture.x, aperture.y], (aperture.x_scale, aperture.y_scale)
+    at = _numbers(values, _REFERENCE[:2]) or middle
     turn = math.radians(math.fmod(roll, 360.0) - parity * math.fmod(angle, 360.0))
-    scale = detector.pixel_scale / 3600
-    east, north = (parity * math.cos(turn), math.sin(turn)), (-parity * math.sin(turn), math.cos(turn))
-    return _made((ra, dec), at, [scale * part for part in (*east, *north)])
+    by_column, by_row = (scale / 3600 for scale in scales)
+    east = parity * math.cos(turn) * by_column, math.sin(turn) * by_row
+    north = -parity * math.sin(turn) * by_column, math.cos(turn) * by_row
+    return _made((ra, dec), at, (*east, *north))
 
 
 def _made(reference: Sequence[float], at: Sequence[float], matrix: Sequence[float]) -> Pointing | None:
