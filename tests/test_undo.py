@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from homes import call
 from replay import Replay, assert_index_is_journal, journal_of
+from test_exposures import NAME
 
 from miripool import Context, Home, Pool, Ramp, Rate, Raw
 from miripool.errors import Conflict, InvalidInput, MiripoolError, NotFound, ReadOnly
@@ -115,7 +117,7 @@ def test_undo_gives_back_what_was(filled: Pool, tmp_path: Path, deed: str) -> No
         assert set(trash(filled)) == set(trash_before) | saved
         with pytest.raises(
             Conflict,
-            match=rf"entry {n + 1} .* was taken back already; the same was changed last by entry {n + 2 + 2 * times} ",
+            match=rf"entry {n + 1} .* was taken back already, by entry {n + 2} .*; undo entry {n + 2} to have it again",
         ):
             filled.undo(n + 1)
         filled.undo()
@@ -199,12 +201,12 @@ BLOCKED: dict[str, tuple[Callable[[Pool], object], Callable[[Pool], object], str
     "the tag moved back": (
         lambda pool: pool.tag("Rate/a@1", "x"),
         lambda pool: pool.tag("Rate/a@0", "x"),
-        "was taken back already; the same was changed last by entry {} ",
+        "all that it changed is as it was before; the same was changed last by entry {} ",
     ),
     "the tag was taken off": (
         lambda pool: pool.tag("Rate/b", "new"),
         lambda pool: pool.untag("new"),
-        "was taken back already; the same was changed last by entry {} ",
+        "all that it changed is as it was before; the same was changed last by entry {} ",
     ),
     "what had the tag is in the trash": (
         lambda pool: pool.tag("Rate/a@1", "x"),
@@ -219,17 +221,17 @@ BLOCKED: dict[str, tuple[Callable[[Pool], object], Callable[[Pool], object], str
     "what was saved has a tag": (
         lambda pool: save(pool, "e", 0),
         lambda pool: pool.tag("Rate/e", "new"),
-        "moved the tag 'new' of Rate/e since",
+        "added the tag 'new' to Rate/e since",
     ),
     "what was saved lost its tag": (
         lambda pool: save(pool, "e", 0, "new"),
         lambda pool: pool.untag("new"),
-        "moved the tag 'new' of Rate/e since",
+        "removed the tag 'new' from Rate/e since",
     ),
     "what was saved is in the trash": (
         lambda pool: save(pool, "e", 0),
         lambda pool: pool.remove("Rate/e"),
-        "was taken back already; the same was changed last by entry {} ",
+        "all that it changed is as it was before; the same was changed last by entry {} ",
     ),
     "a context refers to what was saved": (
         lambda pool: save(pool, "e", 0),
@@ -254,7 +256,7 @@ BLOCKED: dict[str, tuple[Callable[[Pool], object], Callable[[Pool], object], str
     "what was removed is back": (
         lambda pool: pool.remove("Rate/a@0"),
         lambda pool: pool.restore("Rate/a@0"),
-        "was taken back already; the same was changed last by entry {} ",
+        "all that it changed is as it was before; the same was changed last by entry {} ",
     ),
     "one of what was removed is back": (
         lambda pool: pool.remove(["Rate/a@0", "Rate/b"]),
@@ -269,7 +271,7 @@ BLOCKED: dict[str, tuple[Callable[[Pool], object], Callable[[Pool], object], str
     "what was restored has a tag": (
         lambda pool: pool.restore("Rate/c"),
         lambda pool: pool.tag("Rate/c", "new"),
-        "moved the tag 'new' of Rate/c since",
+        "added the tag 'new' to Rate/c since",
     ),
 }
 
@@ -294,7 +296,7 @@ def test_a_later_entry_is_in_the_way(filled: Pool, case: str) -> None:
         filled.undo(n, dry_run=True)
 
 
-CAN_GO = [case for case, (_, _, words) in BLOCKED.items() if "already" not in words and "can't" not in words]
+CAN_GO = [case for case, (_, _, words) in BLOCKED.items() if "as it was before" not in words and "can't" not in words]
 
 
 @pytest.mark.parametrize("case", CAN_GO)
@@ -361,6 +363,29 @@ def test_exposures_go_and_come_with_their_parts(pool: Pool, simulated: Path) -> 
     assert pool.verify().is_whole
 
 
+def test_the_exposures_of_an_add_are_not_its_files(pool: Pool, simulated: Path) -> None:
+    """Undone alone, it is said that the files stay, and which entries of files they are: not those of earlier calls."""
+    pool.ingest([simulated / "uncal"])
+    before, n = listing(pool), newest(pool)
+    for folder in ("v1/*_ramp.fits", "v1/*_rate.fits"):
+        pool.save(next(simulated.glob(folder)), pixels=False)
+    pool.ingest([simulated / "v1"])
+    assert newest(pool) == n + 4
+    would = call("undo", "jpl8", "--dry-run").stderr
+    assert f"saved Exposure/{NAME}@1" in would
+    assert f"exposures of files that entries {n + 1} to {n + 3} saved. These files would stay in the pool" in would
+    done = pool.undo()
+    assert done.files == (n + 3, n + 2, n + 1)
+    pool.undo()
+    told = call("undo", "jpl8", str(n + 4)).stderr.splitlines()[-1]
+    commands = told.partition("takes them back, too: ")[2].split(" && ")
+    assert commands == [f"miripool undo jpl8 {entry}" for entry in done.files]
+    for command in commands:
+        assert call(*command.split()[1:]).exit_code == 0
+    assert listing(pool) == before
+    assert pool.undo(n - 1).files == ()
+
+
 def test_what_a_run_of_the_pipeline_made(pool: Pool) -> None:
     """Products, their exposure and their tag are one entry, and go together."""
     raw = pool.save(Raw({}, {"SCI": np.zeros((1, 2, 3, 4), "u2")}, name="e"), pixels=False)
@@ -415,7 +440,7 @@ def test_two_that_undo_the_same_entry(home: Home, filled: Pool) -> None:
     assert [one for one in found if isinstance(one, int)] == [n]
     told = [one for one in found if isinstance(one, str)]
     assert len(told) == 3
-    assert all(f"was taken back already; the same was changed last by entry {n + 1} (" in one for one in told)
+    assert all(f"was taken back already, by entry {n + 1} (" in one for one in told)
     assert (listing(filled), newest(filled)) == (before, n + 1)
 
 
@@ -442,9 +467,7 @@ def test_a_writer_that_comes_in_between(filled: Pool, home: Home, monkeypatch: p
         assert filled.ref("Rate/d").tags == ("of another",)
         filled.untag("of another")
     else:
-        with pytest.raises(
-            Conflict, match=rf"entry {n} .* was taken back already; the same was changed last by entry {n + 1} "
-        ):
+        with pytest.raises(Conflict, match=rf"entry {n} .* was taken back already, by entry {n + 1} "):
             filled.undo()
     assert overtaken
     assert listing(filled) == before
@@ -460,7 +483,7 @@ def test_two_processes_that_undo_the_same_entry(filled: Pool, miripool: Callable
     words = [process.communicate(timeout=120)[1] for process in both]
     assert sorted(process.returncode for process in both) == [0, Conflict.exit_code], words
     refused = next(w for process, w in zip(both, words, strict=True) if process.returncode)
-    assert f"was taken back already; the same was changed last by entry {n + 1} (" in refused
+    assert f"was taken back already, by entry {n + 1} (" in refused
     assert listing(filled) == before
 
 
@@ -538,8 +561,46 @@ def test_the_command(filled: Pool) -> None:
     assert f"undid entry {n}:\n{log}entry {n + 1} takes it back:\n" in done.stderr
     assert call("log", "jpl8", "--limit", "2").stdout in done.stderr
     assert listing(filled) == before
-    with pytest.raises(Conflict, match=f"was taken back already; the same was changed last by entry {n + 1} "):
+    with pytest.raises(Conflict, match=f"was taken back already, by entry {n + 1} "):
         call("undo", "jpl8", str(n))
+
+
+def test_the_log_marks_what_was_taken_back(filled: Pool) -> None:
+    """An undo that was undone does not count: what it had taken back holds again."""
+    n = newest(filled) + 1
+
+    def marks() -> dict[int, tuple[int | None, int | None]]:
+        found = json.loads(call("log", "jpl8", "--json").stdout)
+        return {one["entry"]: (one["undo_of"], one["taken_back_by"]) for one in found if one["entry"] >= n}
+
+    filled.tag("Rate/a@1", "x")
+    assert marks() == {n: (None, None)}
+    filled.undo()
+    filled.tag("Rate/d", "new")
+    assert marks() == {n: (None, n + 1), n + 1: (n, None), n + 2: (None, None)}
+    lines = call("log", "jpl8", "--limit", "3").stdout.splitlines()
+    assert lines[0].endswith(f" (taken back by {n + 1})")
+    assert lines[1].endswith(f" (undo of {n})")
+    assert not lines[2].endswith(")")
+    filled.undo(n + 1)
+    assert marks() == {n: (None, None), n + 1: (n, n + 3), n + 2: (None, None), n + 3: (n + 1, None)}
+    assert f" (undo of {n}, taken back by {n + 3})\n" in call("log", "jpl8").stdout
+    filled.undo(n)
+    assert marks()[n] == (None, n + 4)
+    assert json.loads(call("log", "jpl8", "--by", "nobody", "--json").stdout) == []
+    assert [change.undo_of for change in filled.changes(n - 1)] == [None, n, None, n + 1, n]
+    filled.reindex()
+    assert marks()[n] == (None, n + 4)
+
+
+def test_the_mark_is_nothing_new_to_readers(filled: Pool) -> None:
+    """It stands in the nonce, which every reader of entries of form 2 takes for any text."""
+    filled.tag("Rate/a@1", "x")
+    filled.undo()
+    *_, tagged, undone = journal_of(filled.path)
+    assert set(undone) == set(tagged)
+    assert re.fullmatch("[0-9a-f]{16}", tagged["nonce"])
+    assert re.fullmatch(f"[0-9a-f]{{16}} undoes {tagged['n']}", undone["nonce"])
 
 
 # Anything in any order
@@ -657,7 +718,7 @@ class History:
         marks = {cell for cell in self.changed(why) if cell[0] == "tag"}
         of_these = {c for c in marks if {self.moments[why].get(c), self.moments[why - 1].get(c)} & versions}
         assert self.involved(n) & self.involved(why) or of_these, told
-        if "already" in told:
+        if "taken back already" in told or "left to undo" in told:
             before, now = self.moments[n - 1] if n else {}, self.moments[-1]
             for cell in touched:
                 assert now.get(cell) == before.get(cell, "trash" if cell[0] == "version" else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from ..pool.undo import Undone
     from ..session.pool import Pool
 
 __all__ = ["register"]
@@ -23,6 +25,8 @@ _LATEST = 50
 """Events of a pool that are shown unless --limit says otherwise."""
 _SHOWN = 3
 """Versions of an event that are named; JSON names all."""
+_REPEATED = 4
+"""Commands that a hint writes one by one; more make a loop."""
 _WORDS = {"removed": "was put into the trash", "restored": "came back from the trash", "purged": "was removed for good"}
 
 
@@ -89,8 +93,17 @@ def _event_line(event: dict[str, Any]) -> str:
     more = len(event["versions"]) - len(named)
     label = "" if event["tag"] is None else f" {event['tag']!r}"
     others = f" and {count_versions(more)} more" if more else ""
-    words = f"{event['what']}{label} {', '.join(named)}{others}{_by(event['by'])}"
+    words = f"{event['what']}{label} {', '.join(named)}{others}{_by(event['by'])}{_undo_words(event)}"
     return f"{event['entry']:>6}  {utc(event['time'])}  {words}"
+
+
+def _undo_words(event: dict[str, Any]) -> str:
+    words = [
+        f"{meaning} {event[key]}"
+        for key, meaning in (("undo_of", "undo of"), ("taken_back_by", "taken back by"))
+        if event[key] is not None
+    ]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _log_of_product(pool: Pool, spec: str, begin: datetime | None, by: str | None, *, as_json: bool) -> None:
@@ -172,6 +185,22 @@ def _undo(
         say(f"entry {done.new.entry} {'would take' if dry_run else 'takes'} it back:")
         for event in told_events(pool, done.new.events):
             say(_event_line(event))
+    if done.files:
+        say(_hint_at_files(name, done, dry_run=dry_run))
+
+
+def _hint_at_files(pool: str, done: Undone, *, dry_run: bool) -> str:
+    """Say that the files of an `add` stay, of which only the exposures were taken back, and how they go too."""
+    newest, oldest = done.files[0], done.files[-1]
+    by = f"entry {newest}" if newest == oldest else f"entries {oldest} to {newest}"
+    command = f"miripool undo {shlex.quote(pool)}"
+    commands = [f"{command} {n}" for n in done.files]
+    if len(commands) > _REPEATED:
+        commands = [f"for n in $(seq {newest} -1 {oldest}); do {command} $n; done"]
+    return (
+        f"entry {done.undone.entry} only put together the exposures of files that {by} saved. These files "
+        f"{'would stay' if dry_run else 'stay'} in the pool; this takes them back, too: {' && '.join(commands)}"
+    )
 
 
 def register(app: typer.Typer) -> None:

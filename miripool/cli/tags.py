@@ -115,8 +115,9 @@ def tell_moves(pool: Pool, label: str, events: Sequence[TagEvent]) -> None:
     serials = [serial for event in moves for serial in (event.serial, event.previous) if serial is not None]
     versions = {row.serial: row.version for row in core_of(pool).catalog.rows(serials)}
     for event in moves[:_SHOWN]:
-        before, after = (versions.get(serial or 0, "?") for serial in (event.previous, event.serial))
-        say(f"{event.kind}/{event.name}: {label!r} moved from version {before} to {after}")
+        before, after = (versions.get(-1 if s is None else s, "?") for s in (event.previous, event.serial))
+        deed = f"removed from version {before}" if event.serial is None else f"moved from version {before} to {after}"
+        say(f"{event.kind}/{event.name}: {label!r} {deed}")
     if len(moves) > _SHOWN:
         say(f"{label!r} moved in {len(moves) - _SHOWN} more of the products; `miripool log` shows each move")
 

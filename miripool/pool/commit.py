@@ -122,6 +122,7 @@ class Committer:
         *,
         is_ready: Callable[[], bool] | None = None,
         manifest: Callable[[str], Manifest] | None = None,
+        undoes: int | None = None,
     ) -> Entry | None:
         """Write an entry. If another process writes one first, decide again.
 
@@ -135,6 +136,8 @@ class Committer:
             again.
         manifest : callable, keyword-only, optional
             Gives the manifest of a digest for the index; by default they are read from the folder.
+        undoes : int, keyword-only, optional
+            Number of the entry that the new one takes back.
 
         Returns
         -------
@@ -148,7 +151,7 @@ class Committer:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
-        attempt = functools.partial(self._commit, decide, is_ready, manifest or self._archive.manifest)
+        attempt = functools.partial(self._commit, decide, is_ready, manifest or self._archive.manifest, undoes)
         try:
             return attempt()
         except IntegrityError:
@@ -164,6 +167,7 @@ class Committer:
         decide: Callable[[Position], Sequence[Action]],
         is_ready: Callable[[], bool] | None,
         manifest: Callable[[str], Manifest],
+        undoes: int | None,
     ) -> Entry | None:
         stuck = 0
         last: int | None = None
@@ -181,7 +185,7 @@ class Committer:
                 if not actions:
                     return None
                 entry = self._archive.journal.next_entry(
-                    self._check(position), actions, first_serial=self._archive.info.first_serial
+                    self._check(position), actions, first_serial=self._archive.info.first_serial, undoes=undoes
                 )
                 if self._write(entry, is_ready, manifest):
                     return entry

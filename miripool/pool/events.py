@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..store.journal import Action, Entry
     from .core import Core
 
-__all__ = ["PoolChange", "PoolEvent", "change_of", "changes", "events", "is_by", "is_number"]
+__all__ = ["PoolChange", "PoolEvent", "TakenBack", "change_of", "changes", "events", "is_by", "is_number"]
 
 _WORDS: dict[type[Action], str] = {
     Save: "saved",
@@ -48,6 +48,12 @@ class PoolEvent:
         The tag.
     refs : ProductRefs
         References to the versions, also to those in the trash.
+    undo_of : int or None
+        Number of the entry that this one takes back; None where it is no undo, or where a
+        miripool wrote it that did not note this yet.
+    taken_back_by : int or None
+        Number of the entry that took this one back and was not taken back itself. Only the log knows it, which is read
+        backwards; None in the feed of changes.
     """
 
     entry: int
@@ -57,6 +63,8 @@ class PoolEvent:
     serials: tuple[int, ...]
     label: str | None
     refs: ProductRefs = field(repr=False, compare=False)
+    undo_of: int | None = None
+    taken_back_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +81,43 @@ class PoolChange:
         Who wrote it, as ``user@host``; None where the journal does not say.
     events : tuple of PoolEvent
         All that the entry did.
+    undo_of : int or None
+        Number of the entry that it takes back, as for `PoolEvent`.
     """
 
     entry: int
     time: datetime
     by: str | None
     events: tuple[PoolEvent, ...]
+    undo_of: int | None = None
+
+
+class TakenBack:
+    """Tells which entries are taken back, while a journal is read backwards from its end.
+
+    An undo that was taken back itself does not count: what it had taken back holds again.
+    """
+
+    def __init__(self) -> None:
+        self._by: dict[int, int] = {}
+
+    def by(self, entry: Entry) -> int | None:
+        """Tell by which entry one was taken back.
+
+        Parameters
+        ----------
+        entry : Entry
+            The next one; all later ones were asked about before.
+
+        Returns
+        -------
+        int or None
+            The number of the newest undo that holds; None where there is none.
+        """
+        found = self._by.get(entry.n)
+        if entry.undoes is not None and found is None:
+            self._by.setdefault(entry.undoes, entry.n)
+        return found
 
 
 def is_number(given: object) -> bool:
@@ -154,12 +193,14 @@ def events(
     newest = core.catch_up().n
     first = 0 if among is None else min((row.entry for row in core.catalog.rows(sorted(among))), default=0)
     left = limit
+    taken_back = TakenBack()
     for entry in _backwards(core, newest, first, since):
         if left == 0:
             return
+        undone_by = taken_back.by(entry)
         if not is_by(entry.by, by):
             continue
-        for event in reversed(list(_events_of(core, entry, among))):
+        for event in reversed(list(_events_of(core, entry, among, undone_by))):
             if left != 0:
                 yield event
                 left = None if left is None else left - 1
@@ -236,17 +277,20 @@ def change_of(core: Core, entry: Entry) -> PoolChange:
     PoolChange
         All of it.
     """
-    return PoolChange(entry.n, entry.time, entry.by, tuple(_events_of(core, entry)))
+    return PoolChange(entry.n, entry.time, entry.by, tuple(_events_of(core, entry)), entry.undoes)
 
 
-def _events_of(core: Core, entry: Entry, among: Collection[int] | None = None) -> Iterator[PoolEvent]:
+def _events_of(
+    core: Core, entry: Entry, among: Collection[int] | None = None, taken_back_by: int | None = None
+) -> Iterator[PoolEvent]:
     """Give what an entry did; the versions that it has saved are one event."""
 
     def event(what: type[Action], serials: Sequence[int], label: str | None = None) -> Iterator[PoolEvent]:
         told = tuple(serial for serial in serials if among is None or serial in among)
         if told:
             refs = ProductRefs([(core, serial) for serial in told])
-            yield PoolEvent(entry.n, entry.time, entry.by, _WORDS[what], told, label, refs)
+            about = (entry.n, entry.time, entry.by, _WORDS[what], told, label)
+            yield PoolEvent(*about, refs, entry.undoes, taken_back_by)
 
     yield from event(Save, [save.serial for save in entry.saves])
     for action in entry.actions:

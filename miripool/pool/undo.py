@@ -6,14 +6,16 @@ version that the tag left. The journal is read only to name the entry that stand
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..model.names import shown
+from ..model.product import Exposure
 from ..store.journal import Journal, Purge, Remove, Restore, Save, Tag, Untag
 from . import contexts
-from .events import PoolChange, change_of, is_number
+from .events import PoolChange, TakenBack, change_of, is_number
 from .trash import follow_removal, follow_restoring
 
 if TYPE_CHECKING:
@@ -39,10 +41,14 @@ class Undone:
         The entry that was taken back.
     new : PoolChange
         The entry that takes it back; in a dry run, the one that would.
+    files : tuple of int
+        Where `undone` only put together the exposures of files that other entries had saved, as the last entry of an
+        `add` does: the numbers of those entries, the newest first. The files stay in the pool. Else empty.
     """
 
     undone: PoolChange
     new: PoolChange
+    files: tuple[int, ...] = ()
 
 
 def undo(core: Core, entry: int | None = None, *, dry_run: bool = False) -> Undone:
@@ -78,13 +84,13 @@ def undo(core: Core, entry: int | None = None, *, dry_run: bool = False) -> Undo
 
     if dry_run:
         position = core.catch_up()
-        made = Journal.next_entry(core.archive.journal.read(position.n), decide(position))
+        made = Journal.next_entry(core.archive.journal.read(position.n), decide(position), undoes=taken.n)
     else:
-        written = core.committer.commit(decide)
+        written = core.committer.commit(decide, undoes=taken.n)
         assert written is not None  # noqa: S101 - `decide` gives actions, or raises
         made = written
         _follow(core, made)
-    return Undone(change_of(core, taken), change_of(core, made))
+    return Undone(change_of(core, taken), change_of(core, made), _entries_of_files(core, taken))
 
 
 def _number(core: Core, entry: int | None) -> int:
@@ -97,6 +103,18 @@ def _number(core: Core, entry: int | None) -> int:
     if entry is not None and entry > newest:
         raise NotFound(f"the journal of pool {core.name} has no entry {entry}; its last entry is {newest}")
     return newest if entry is None else entry
+
+
+def _entries_of_files(core: Core, taken: Entry) -> tuple[int, ...]:
+    """Give the entries that saved the files of an `add`, if another entry only kept the exposures of these files."""
+    kept = [save.serial for save in taken.saves if save.kind == Exposure.kind]
+    if not kept or len(kept) < len(taken.saves):
+        return ()
+    linked = sorted({serial for exposure in kept for serial in core.catalog.links(exposure).values()})
+    found = {row.entry for row in core.catalog.rows(linked) if row.removed is None and row.entry < taken.n}
+    # Exposures also refer to files of earlier calls, before whose last entries there are those of exposures.
+    newest = max(found, default=-1)
+    return tuple(itertools.takewhile(found.__contains__, range(newest, -1, -1)))
 
 
 def _follow(core: Core, made: Entry) -> None:
@@ -139,19 +157,19 @@ class _Marks:
                 self.then[place] = event.serial
             self.now[place] = event.serial
 
-    def moved_since(self, serials: Collection[int]) -> dict[Place, int]:
+    def moved_since(self, serials: Collection[int]) -> dict[Place, TagEvent]:
         """Find what no longer stands as the entry left it: tags that it moved, and tags of some versions.
 
-        Gives the last later entry that moved such a tag: from one of the versions, or to one of them.
+        Gives the last later move of such a tag: from one of the versions, or to one of them.
         """
-        last: dict[Place, int] = {}
+        last: dict[Place, TagEvent] = {}
         for event in self._later:
             place = _place(event)
             if place in self.before or event.serial in serials or event.previous in serials:
-                last[place] = event.entry
+                last[place] = event
         return {
-            place: n
-            for place, n in last.items()
+            place: event
+            for place, event in last.items()
             if (then := self.then.get(place)) != (now := self.now[place])
             and (place in self.before or then in serials or now in serials)
         }
@@ -220,21 +238,34 @@ class _Reversal:
 
     def _refuse_touched(self) -> None:
         """Refuse where what the entry touched is not as the entry left it, and a later entry is why."""
-        places = self._marks.moved_since(self._left)
+        moves = self._marks.moved_since(self._left).values()
         versions = {
             row.serial: row
             for row in self._rows.values()
             if (row.removed is None) != self._left.get(row.serial, True) or row.purged is not None
         }
-        why = self._newest_of(versions, places.values())
+        why = self._newest_of(versions, [move.entry for move in moves])
         if why is None:
             return
         if self._is_taken_back():
-            raise Conflict(f"{_told(self._taken)} was taken back already; the same was changed last by {_told(why)}")
+            raise Conflict(self._already(why))
         if row := _first_moved(why, versions):
             raise self._blocked(why, f"touched {_version(row)}")
-        label, kind, name = next(place for place, n in places.items() if n == why.n)
-        raise self._blocked(why, f"moved the tag {label!r} of {kind}/{name}")
+        raise self._blocked(why, _told_move(next(move for move in moves if move.entry == why.n)))
+
+    def _already(self, last: Entry) -> str:
+        """Say that nothing is left to do: the journal tells the undo, if it was one."""
+        seen, journal = TakenBack(), self._core.archive.journal
+        for n in range(self._newest, self._taken.n, -1):
+            seen.by(journal.read(n))
+        n = seen.by(self._taken)
+        if n is None:
+            return (
+                f"nothing is left to undo of {_told(self._taken)}: all that it changed is as it was before; "
+                f"the same was changed last by {_told(last)}"
+            )
+        undone_by = _told(journal.read(n))
+        return f"{_told(self._taken)} was taken back already, by {undone_by}; undo entry {n} to have it again"
 
     def _newest_of(self, versions: Mapping[int, ProductRow], moved: Iterable[int] = ()) -> Entry | None:
         """Give the newest later entry that moved some versions, or is among others; None where there is none."""
@@ -299,6 +330,15 @@ def _first_moved(entry: Entry, versions: Mapping[int, ProductRow]) -> ProductRow
 def _told(entry: Entry) -> str:
     by = "" if entry.by is None else f" by {shown(entry.by)}"
     return f"entry {entry.n} ({entry.time:%Y-%m-%d %H:%M:%S} UTC{by})"
+
+
+def _told_move(move: TagEvent) -> str:
+    of = f"the tag {move.label!r}"
+    if move.previous is None:
+        return f"added {of} to {move.kind}/{move.name}"
+    if move.serial is None:
+        return f"removed {of} from {move.kind}/{move.name}"
+    return f"moved {of} of {move.kind}/{move.name}"
 
 
 def _version(row: ProductRow) -> str:

@@ -182,8 +182,8 @@ def event_records(
     Returns
     -------
     list of dict
-        ``entry`` (number in the journal), ``time``, ``what``, ``tag``, ``versions`` as ``Kind/name@number``, ``by``;
-        the oldest first.
+        ``entry`` (number in the journal), ``time``, ``what``, ``tag``, ``versions`` as ``Kind/name@number``, ``by``,
+        ``undo_of`` and ``taken_back_by`` (numbers of entries, or None); the oldest first.
     """
     return told_events(pool, list(events(core_of(pool), since=since, by=by, limit=limit))[::-1])
 
@@ -213,6 +213,8 @@ def told_events(pool: Pool, found: Sequence[PoolEvent]) -> list[dict[str, Any]]:
             "tag": event.label,
             "versions": [names.get(serial, str(serial)) for serial in event.serials],
             "by": event.by,
+            "undo_of": event.undo_of,
+            "taken_back_by": event.taken_back_by,
         }
         for event in found
     ]

@@ -50,6 +50,10 @@ wrote them.
 """
 
 _KEY = re.compile(r"journal/(\d{12})\.json")
+_UNDOES = re.compile(r"[0-9a-f]+ undoes (\d{1,12})", re.ASCII)
+"""The nonce of an entry that takes another one back. Every reader of form 2 takes a nonce for any text, while a further
+field would make an entry damaged to all readers that do not know it.
+"""
 _PROBES = 20
 """Doubling steps that look for entries behind a missing one: up to a million further on."""
 
@@ -163,7 +167,8 @@ class Entry:
         None in entries of form 1.
     nonce : str or None
         A random number of the writer's, so that no two entries are alike: a writer that did not hear whether its entry
-        was taken finds out by reading it. None in entries of form 1.
+        was taken finds out by reading it. In the entry of an undo it also says what that takes back, see `undoes`.
+        None in entries of form 1.
     form : int
         Number of the form that the entry is written in.
     digest : str
@@ -186,6 +191,12 @@ class Entry:
     def by(self) -> str | None:
         """The writer as ``user@host``; None where the entry does not say."""
         return None if self.user is None else f"{self.user}@{self.host or ''}".rstrip("@")
+
+    @property
+    def undoes(self) -> int | None:
+        """Number of the entry that this one takes back; None where it is no undo, or does not say it."""
+        found = _UNDOES.fullmatch(self.nonce or "")
+        return int(found[1]) if found and int(found[1]) < self.n else None
 
     @property
     def saves(self) -> list[Save]:
@@ -500,7 +511,9 @@ class Journal:
                 )
 
     @staticmethod
-    def next_entry(last: Entry | None, actions: Sequence[Action], *, first_serial: int = 0) -> Entry:
+    def next_entry(
+        last: Entry | None, actions: Sequence[Action], *, first_serial: int = 0, undoes: int | None = None
+    ) -> Entry:
         """Make an entry; nothing is written.
 
         Parameters
@@ -511,6 +524,8 @@ class Journal:
             What to do.
         first_serial : int, keyword-only
             The pool's, for its first entry.
+        undoes : int, keyword-only, optional
+            Number of the entry that this one takes back.
 
         Returns
         -------
@@ -530,7 +545,7 @@ class Journal:
             versions=versions + len(serials),
             user=_printable(_acting.get() or user_name()),
             host=_printable(socket.gethostname()),
-            nonce=os.urandom(8).hex(),
+            nonce=os.urandom(8).hex() + ("" if undoes is None else f" undoes {undoes}"),
         ).sealed()
 
     def write(self, entry: Entry) -> bool:
