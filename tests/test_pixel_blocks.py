@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -543,10 +544,28 @@ def test_a_block_is_there_as_a_whole_or_not_at_all(pool: Pool, monkeypatch: pyte
     assert rates(pool) == [1, 1, 2, 2]
 
 
+def test_the_plan_says_why_exposures_of_one_shape_stay_apart(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "capacity", lambda *_: 2)
+    for number in range(3):
+        pool.save(make(number))
+    for number in (3, 4):
+        pool.save(make(number, SUBSTRT1=9))
+    for number in (5, 6):
+        pool.save(RateInts(cards(), {"SCI": np.full((3, 3, 4), number, "f4")}, name=f"exposure {number}"))
+    plan = json.loads(homes.call("index", "optimize", "jpl8", "--dry-run", "--json").stdout)
+    assert [(row["first_x"], row["nints"], row["sets"], row["apart"]) for row in plan] == [
+        (5, 2, 2, None),
+        (5, 2, 1, "full: it holds 2 exposures"),
+        (9, 2, 2, "another place on the detector"),
+        (5, 3, 2, "another number of integrations"),
+    ]
+
+
 def test_the_command(pool: Pool) -> None:
     for number in (1, 2, 3):
         pool.save(make(number))
     planned = homes.call("index", "optimize", "jpl8", "--dry-run")
+    assert planned.stdout.split()[-9:] == ["RateInts", "MIRIMAGE", "5", "100", "4", "3", "2", "3", "3"]
     assert "3 sets of pixel rows would be merged: 1 table instead of 3" in planned.stderr
     assert places(pool) == [[1], [2], [3]]
     done = homes.call("index", "optimize", "jpl8", "--json")

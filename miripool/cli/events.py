@@ -44,7 +44,14 @@ _COMPARED_COLUMNS = (
 )
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, as_csv: bool) -> None:
+def show_rows(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    as_csv: bool,
+    exact_times: bool = False,
+) -> None:
     """Write what a monitor found; a table for people has no column for a stratum that all rows share.
 
     Parameters
@@ -55,10 +62,12 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_j
         Of the table.
     as_json, as_csv : bool, keyword-only
         The form; a table unless given.
+    exact_times : bool, keyword-only
+        As for `emit`.
     """
     alone = not (as_json or as_csv) and len({row["stratum"] for row in rows if "stratum" in row}) == 1
     shown = [column for column in columns if column != "stratum" or not alone]
-    emit(rows, shown, as_json_list=as_json, as_csv=as_csv, digits=DIGITS)
+    emit(rows, shown, as_json_list=as_json, as_csv=as_csv, digits=DIGITS, exact_times=exact_times)
 
 
 def _events(

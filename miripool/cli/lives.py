@@ -86,7 +86,7 @@ def show_life(life: PixelLife, plot: str | None, *, as_json: bool, as_csv: bool)
         say(f"wrote {life.plot(plot)}")
         if not (as_json or as_csv):
             return
-    show_rows(life.records(), _LIFE_COLUMNS, as_json=as_json, as_csv=as_csv)
+    show_rows(life.records(), _LIFE_COLUMNS, as_json=as_json, as_csv=as_csv, exact_times=True)
 
 
 def _plot(

@@ -6,7 +6,7 @@ import errno
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..records.plain import UNSEEN, as_json, as_word, csv_text, plain
@@ -267,6 +267,7 @@ def emit(
     as_csv: bool = False,
     titles: Mapping[str, str] | None = None,
     digits: int | None = None,
+    exact_times: bool = False,
 ) -> None:
     """Write a list.
 
@@ -282,11 +283,16 @@ def emit(
         Column heads that differ from the column's name.
     digits : int, keyword-only, optional
         Digits of numbers in a table for people; all unless given. JSON and CSV have all.
+    exact_times : bool, keyword-only
+        Times of a column have milliseconds in a table for people, if any of them has other than zero. JSON and CSV have
+        microseconds always.
     """
     heads = {**_TITLES, **(titles or {})}
     if digits is not None and not (as_json_list or as_csv):
         rows = [_rounded(row, digits) for row in rows]
     rows = [plain(row) for row in rows]
+    if exact_times and not (as_json_list or as_csv):
+        rows = _with_milliseconds(rows, columns)
     if as_json_list:
         write(as_json(rows))
     elif as_csv:
@@ -295,6 +301,21 @@ def emit(
         _rich_table(rows, columns, heads)
     else:
         _aligned(rows, columns, heads)
+
+
+def _with_milliseconds(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Write the times of those columns in which seconds do not tell all; half a millisecond counts as a whole one."""
+    made = [dict(row) for row in rows]
+    for column in columns:
+        times = [
+            None if not isinstance(row[column], datetime) else row[column].astimezone(UTC) + timedelta(microseconds=500)
+            for row in made
+        ]
+        if any(time is not None and time.microsecond >= 1000 for time in times):
+            for row, time in zip(made, times, strict=True):
+                if time is not None:
+                    row[column] = f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03}"
+    return made
 
 
 def _rounded(row: Mapping[str, Any], digits: int) -> dict[str, Any]:

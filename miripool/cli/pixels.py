@@ -20,6 +20,8 @@ from .progress import counting
 from .session import AsOf, Csv, DryRun, Json, PoolName, core_of, gaps_said, home_of, limit_from, one_form, open_pool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ..errors import MiripoolError
     from ..index.pixels import Merge
 
@@ -101,7 +103,7 @@ def _pixel(
             if not (as_json or as_csv):
                 return
     chosen = _chosen_columns(table, columns)
-    emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv)
+    emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv, exact_times=True)
 
 
 def _pixels(
@@ -154,7 +156,7 @@ def _pixels(
             return
         table = found.to_table(dq_names=dq_names, limit=limit)
         chosen = _chosen_columns(table, columns)
-        emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv)
+        emit(table_records(table, chosen), chosen, as_json_list=as_json, as_csv=as_csv, exact_times=True)
     if not len(table):
         say("no pixel satisfies the condition")
     if len(table) == limit:
@@ -347,12 +349,13 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
                 _, failures = pixel_rows.optimize(merges, progress)
     failed = [merge for merge, _ in failures]
     merges = [merge for merge in merges if merge not in failed]
-    shown = ("kind", "detector", "columns", "rows")
     records = [
-        {**{key: getattr(m, key) for key in shown}, "sets": len(m.sets), "tables": len(m.blocks)} for m in merges
+        {**{key: getattr(m, key) for key in _SHAPE}, "sets": len(m.sets), "tables": len(m.blocks), "apart": apart}
+        for m, apart in zip(merges, _why_apart(merges), strict=True)
     ]
     if dry_run or as_json:
-        emit(records, [*shown, "sets", "tables"], as_json_list=as_json)
+        titles = {"first_x": "x", "first_y": "y", "apart": "why not with an earlier row"}
+        emit(records, [*_SHAPE, "sets", "tables", "apart"], as_json_list=as_json, titles=titles)
     sets, tables = (
         sum(len(part) for part in parts) for parts in ([m.sets for m in merges], [m.blocks for m in merges])
     )
@@ -366,6 +369,36 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
     if failures:
         say(f"{counted(sum(len(merge.sets) for merge in failed), 'set')} could not be merged; their rows are as before")
         raise typer.Exit(failures[0][1].exit_code)
+
+
+_SHAPE = ("kind", "detector", "first_x", "first_y", "columns", "rows", "nints", "ngroups")
+"""What exposures have in common that share a table, beside the datasets that have values."""
+
+
+def _why_apart(merges: Sequence[Merge]) -> Iterator[str | None]:
+    """Say of each new table why its exposures are not in one before it of as many columns and rows."""
+    for number, merge in enumerate(merges):
+        alike = [_differences(m, merge) for m in merges[:number] if _area(m) == _area(merge)]
+        least = min(reversed(alike), key=len, default=None)
+        full = f"full: it holds {counted(merge.most, 'exposure')}"
+        yield None if least is None else ", ".join(least) or full
+
+
+def _area(merge: Merge) -> tuple[str, str, int, int]:
+    return merge.kind, merge.detector, merge.columns, merge.rows
+
+
+def _differences(other: Merge, merge: Merge) -> list[str]:
+    return [
+        words
+        for words, keys in (
+            ("another place on the detector", ("first_x", "first_y")),
+            ("another number of integrations", ("nints",)),
+            ("another number of groups", ("ngroups",)),
+            (f"other arrays: {', '.join(merge.datasets)}", ("datasets",)),
+        )
+        if any(getattr(other, key) != getattr(merge, key) for key in keys)
+    ]
 
 
 @_index.command("policy")

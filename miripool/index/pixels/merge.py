@@ -41,8 +41,16 @@ class Merge:
     ----------
     kind, detector : str
         Theirs.
+    first_x, first_y : int
+        Column and row of their first pixel in the FULL array, from 1.
     columns, rows : int
         Of each exposure.
+    nints, ngroups : int or None
+        Length of the axes of integrations and of groups, where the kind has them.
+    datasets : tuple of str
+        Columns that hold values.
+    most : int
+        Sets that a block has room for.
     sets : mapping of int to int
         For each set_id the serial of a version that uses it, in the order of the exposures.
     blocks : frozenset of int
@@ -51,8 +59,14 @@ class Merge:
 
     kind: str
     detector: str
+    first_x: int
+    first_y: int
     columns: int
     rows: int
+    nints: int | None
+    ngroups: int | None
+    datasets: tuple[str, ...]
+    most: int
     sets: Mapping[int, int]
     blocks: frozenset[int]
 
@@ -83,7 +97,7 @@ def plan_merges(database: Database) -> list[Merge]:
     """
     merges = []
     for key, blocks in _read_blocks(database).items():
-        kind, detector, _, _, columns, rows, nints, ngroups, datasets = key
+        kind, _, _, _, columns, rows, nints, ngroups, datasets = key
         most = capacity(kind, columns * rows, nints, ngroups, datasets)
         sparse = [b for b in blocks if len(b.sets) < most or b.slots > len(b.sets)]
         sets = sorted((one, b.block_id) for b in sparse for one in b.sets)
@@ -93,7 +107,7 @@ def plan_merges(database: Database) -> list[Merge]:
         for start in range(0, len(sets), most):
             part = sets[start : start + most]
             members = {set_id: serial for (_, set_id, serial), _ in part}
-            merges.append(Merge(kind, detector, columns, rows, members, frozenset(block for _, block in part)))
+            merges.append(Merge(*key, most, members, frozenset(block for _, block in part)))
     return merges
 
 
