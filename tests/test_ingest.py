@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 import homes
 import numpy as np
 import pytest
-from homes import ask, write_image
+from homes import ask, call, write_image
 from replay import assert_index_is_journal
 
 from miripool import Exposure, MetaQuery, Pool, RateInts
@@ -95,6 +96,25 @@ def test_the_same_data_twice_in_one_call(pool: Pool, tmp_path: Path) -> None:
         "unchanged: version 0; this file's own timestamps were not kept",
         "unchanged: version 0",
     ]
+
+
+def test_data_that_are_in_the_trash(pool: Pool, tmp_path: Path) -> None:
+    """A further version is made of them; it is said how the one in the trash comes back."""
+    image = write_image(tmp_path / "a b.fits")
+    list(ingest(pool, [image]))
+    pool.undo()
+    (outcome,) = ingest(pool, [image])
+    assert (outcome.status, outcome.version) == ("version", 1)
+    assert outcome.message is not None
+    words, _, command = outcome.message.partition("; ")
+    assert words == "version 0 in the trash has the same data"
+    assert command == "`miripool restore jpl8 'Product/a b@0'` brings it back"
+    assert f"({outcome.message})" in call("add", "jpl8", image, "--force").stdout
+    assert pool.save(image, force=True).notice == words
+    assert call(*shlex.split(command.split("`")[1])[1:]).exit_code == 0
+    pool.remove("Product/a b@0")
+    pool.purge("Product/a b@0")
+    assert pool.save(image, force=True).notice is None
 
 
 def test_errors_stand_in_their_place(pool: Pool, tmp_path: Path) -> None:

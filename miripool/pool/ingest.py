@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import shlex
 import traceback
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -285,9 +286,18 @@ def _failure(pool: Core, path: Path, error: Exception) -> Outcome:
 
 def _outcome(pool: Core, turn: Turn, saved: Saved, refused: str | None) -> Outcome:
     row = saved.row
-    notice = "; ".join(filter(None, (saved.notice, save.doubt_kind(pool, saved), refused))) or None
+    notices = (saved.notice, _way_back(pool, saved), save.doubt_kind(pool, saved), refused)
+    notice = "; ".join(filter(None, notices)) or None
     urn = str(Urn(pool.name, row.kind, row.serial))
     return Outcome(turn.path, saved.status, turn.size, saved.stored_bytes, urn, row.version, notice)
+
+
+def _way_back(pool: Core, saved: Saved) -> str | None:
+    """Give the command that brings a version of the same data back from the trash."""
+    if saved.trashed is None:
+        return None
+    version = f"{saved.row.kind}/{saved.row.name}@{saved.trashed}"
+    return f"`{shlex.join(['miripool', 'restore', pool.name, version])}` brings it back"
 
 
 def summarise(outcomes: Iterable[Outcome]) -> Summary:

@@ -41,12 +41,15 @@ class Saved:
         Bytes this save added to the pool.
     notice : str or None
         What the user should know.
+    trashed : int or None
+        Number of a version in the trash that has the same data as the one that was made.
     """
 
     row: ProductRow
     status: Literal["new", "version", "unchanged"]
     stored_bytes: int
     notice: str | None = None
+    trashed: int | None = None
 
 
 def save_known(
@@ -216,9 +219,12 @@ def _rows(catalog: Catalog, committer: Committer, serials: Sequence[int]) -> dic
 
 
 def _report(decision: Decision, row: ProductRow, one: Wanted, made: bool) -> Saved:
-    if made and isinstance(one, Prepared):
-        return Saved(row, "new" if row.version == 0 else "version", one.stored_bytes)
     track = decision.standing.track(row.kind, row.name)
+    if made and isinstance(one, Prepared):
+        gone = [r.version for r in track if r.content == row.content and r.removed is not None and r.purged is None]
+        notice = f"version {gone[-1]} in the trash has the same data" if gone else None
+        status: Literal["new", "version"] = "new" if row.version == 0 else "version"
+        return Saved(row, status, one.stored_bytes, notice, gone[-1] if gone else None)
     if isinstance(one, ProductRow):
         return Saved(row, "unchanged", 0, tell_unchanged(track, row, same_file=True))
     # What was made in memory has no file's timestamps that could differ.
