@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from ahead import Ahead
 from homes import write_image
+from mounts import wait_for
 
 from miripool import Pool, Rate
 from miripool.index.harvest import COLUMNS
@@ -88,6 +91,42 @@ def test_while_a_note_is_written(pool: Pool, monkeypatch: pytest.MonkeyPatch) ->
     assert len(seen) == 3
     assert list(core_of(pool).archive.storage.keys("pending")) == []
     assert pool.save(product).version == 0
+
+
+def interrupted_add(folder: Path, entries: Callable[[], int], *options: str) -> str:
+    """Give what a command says that gets SIGINT once it has written an entry."""
+    before = entries()
+    command = [sys.executable, "-m", "miripool", "add", "jpl8", str(folder), "--jobs", "1", *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: entries() > before, 60)
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 130, words
+    return words
+
+
+@pytest.mark.slow
+def test_while_files_are_added(pool: Pool, tmp_path: Path) -> None:
+    """It says how many files are safe; the same command goes on, except with --force."""
+    files, number = tmp_path / "files", 600
+    for i in range(number):
+        write_image(files / f"{i:03}.fits", {"NGROUPS": i})
+
+    def entries() -> int:
+        return core_of(pool).archive.journal.last() + 1
+
+    words = interrupted_add(files, entries)
+    told = re.fullmatch(
+        rf"(\d+) of {number} files are safe in the pool; run the same command again to add the others\n"
+        r"miripool: interrupted\n",
+        words,
+    )
+    assert told, words
+    assert int(told[1]) <= pool.select().size() < number
+    again = homes.call("add", "jpl8", files).stderr
+    assert f" {pool.select(all_versions=True).size() - number} new versions" in again
+    assert pool.select(all_versions=True).size() == number
+    assert "; give only the others to --force\n" in interrupted_add(files, entries, "--force")
 
 
 WHILE_IMPORTED = """

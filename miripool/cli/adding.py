@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +13,21 @@ from .output import emit, human_bytes, report, say, visible, write
 from .session import core_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..pool.ingest import Outcome
     from ..session.pool import Pool
 
-__all__ = ["Jobs", "TagAdded", "Truncate", "WithPixels", "make_up_for_pixels", "report_added", "tell"]
+__all__ = [
+    "Jobs",
+    "TagAdded",
+    "Truncate",
+    "WithPixels",
+    "make_up_for_pixels",
+    "report_added",
+    "tell",
+    "telling_where_it_ends",
+]
 
 _MAKE_UP_FOR = 20
 """Versions whose pending pixel rows `add` makes by the way."""
@@ -76,6 +86,37 @@ def report_added(outcomes: Sequence[Outcome], *, as_json: bool, as_csv: bool) ->
     codes = {o.error.exit_code for o in outcomes if o.error is not None}
     if codes:
         raise typer.Exit(codes.pop() if len(codes) == 1 else 1)
+
+
+@contextmanager
+def telling_where_it_ends(outcomes: Sequence[Outcome], number: int, *, forced: bool) -> Iterator[None]:
+    """Say at Ctrl-C how many files are safe, and how to go on.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        What came of the files so far; it grows.
+    number : int
+        Of all files.
+    forced : bool, keyword-only
+        Each file makes a new version, even if its data are there: the same command would make one more.
+
+    Yields
+    ------
+    None
+        For the body, which adds the files.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        safe = sum(outcome.urn is not None for outcome in outcomes)
+        failed = len(outcomes) - safe
+        rest = "add the others" if len(outcomes) < number else "make what is still missing"
+        again = "give only the others to --force" if forced else f"run the same command again to {rest}"
+        say(
+            f"{safe} of {counted(number, 'file')} are safe in the pool{f', {failed} failed' if failed else ''}; {again}"
+        )
+        raise
 
 
 def make_up_for_pixels(pool: Pool) -> None:

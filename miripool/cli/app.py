@@ -44,8 +44,8 @@ _MODULES = {
 _GROUPS = ("index", "monitor", "server")
 """Commands that have commands of their own."""
 
-_SAVING = frozenset({"add", "copy", "demo", "reprocess", "unpack", "watch"})
-"""Commands that save version after version: interrupted, they have saved some."""
+_SAVING = frozenset({"copy", "demo", "reprocess", "unpack", "watch"})
+"""Commands that save version after version: interrupted, they have saved some. `add` says which itself."""
 
 
 class _Words(logging.Handler):

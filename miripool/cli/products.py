@@ -10,7 +10,7 @@ import typer
 
 from ..model.cards import is_structural
 from ..records.plain import as_json as to_json
-from .adding import Jobs, TagAdded, Truncate, WithPixels, make_up_for_pixels, report_added, tell
+from .adding import Jobs, TagAdded, Truncate, WithPixels, make_up_for_pixels, report_added, tell, telling_where_it_ends
 from .choosing import (
     AllVersions,
     Kind,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..pool.explain import Explanation
+    from ..pool.ingest import Outcome
     from ..pool.reference import ProductRef, ProductRefs
     from ..query import Query
     from ..session.pool import Pool
@@ -72,22 +73,23 @@ def _add(
         refuse_reader(pool)
         found = find_files(files)
         listed = as_json or as_csv
-        outcomes = []
+        outcomes: list[Outcome] = []
         first_entry = 0 if tag is None else core_of(pool).archive.journal.last() + 1
         options: dict[str, Any] = {"force": force, "jobs": jobs, "pixels": pixels, "truncate": truncate}
-        with counting(f"adding {len(found)} files", as_bytes=True) if len(found) > 1 else nullcontext() as told:
-            for outcome in ingest(core_of(pool), found, tag=tag, name=product_name, progress=told, **options):
-                outcomes.append(outcome)
-                if outcome.error is not None or not listed:
-                    tell(outcome)
-                elif outcome.message and outcome.status != "unchanged":
-                    say(f"{outcome.path}: {outcome.message}")
-        if tag is not None:
-            tell_moves(pool, tag, events_since(core_of(pool), tag, first_entry))
-        if pixels is not False:
-            make_up_for_pixels(pool)
-        if statistics:
-            measure_versions(pool, [pool.ref(outcome.urn) for outcome in outcomes if outcome.urn is not None])
+        with telling_where_it_ends(outcomes, len(found), forced=force):
+            with counting(f"adding {len(found)} files", as_bytes=True) if len(found) > 1 else nullcontext() as told:
+                for outcome in ingest(core_of(pool), found, tag=tag, name=product_name, progress=told, **options):
+                    outcomes.append(outcome)
+                    if outcome.error is not None or not listed:
+                        tell(outcome)
+                    elif outcome.message and outcome.status != "unchanged":
+                        say(f"{outcome.path}: {outcome.message}")
+            if tag is not None:
+                tell_moves(pool, tag, events_since(core_of(pool), tag, first_entry))
+            if pixels is not False:
+                make_up_for_pixels(pool)
+            if statistics:
+                measure_versions(pool, [pool.ref(outcome.urn) for outcome in outcomes if outcome.urn is not None])
     report_added(outcomes, as_json=as_json, as_csv=as_csv)
 
 
