@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import string
 import subprocess
 import sys
 import threading
@@ -140,6 +141,22 @@ def test_a_file_that_fails_is_said_once_and_tried_when_it_changes(pool: Pool, in
     assert watched.run() == [("a.fits", "failed", None), ("b.fits", "new", 0)]
     assert watched.run() == []
     assert watched.run(lambda: fill(inbox, "a.fits")) == [("a.fits", "new", 0)]
+
+
+def test_a_file_that_the_index_can_not_hold_fails_for_good(
+    pool: Pool, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its OBS_ID is longer than an index of PostgreSQL takes. It does not keep others out, and is not tried again."""
+    monkeypatch.setattr(watching, "_RETRY", SETTLE)
+    write_image(inbox / "a.fits", {"OBS_ID": "".join(random.Random(1).choices(string.printable[:62], k=6000))})
+    fill(inbox, "b.fits")
+    watched = Watched(pool, inbox)
+    read, ingest = [], watching.ingest
+    monkeypatch.setattr(watching, "ingest", lambda core, files, **o: read.append(files) or ingest(core, files, **o))
+    assert watched.run(nothing, nothing, nothing) == [("a.fits", "failed", None), ("b.fits", "new", 0)]
+    assert len(read) == 1
+    assert watched.said == []
+    assert Watched(pool, inbox).run() == []
 
 
 def test_files_that_vanish_are_no_error(pool: Pool, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,10 @@ def translate(
         return DiskFull(f"the PostgreSQL server's disk is full ({words}); make room, nothing was changed")
     if code.startswith("22"):
         return InvalidInput(f"PostgreSQL can't compute this: {words}")
+    if code.startswith("54"):  # its limits; those of memory and connections are 53
+        if "index row" in words:
+            return InvalidInput(f"a text, e.g. a keyword's, is too long for PostgreSQL's indexes ({words}); shorten it")
+        return InvalidInput(f"this is more than PostgreSQL can do: {words}")
     return ServerError(f"PostgreSQL refused ({code}): {words}")
 
 
