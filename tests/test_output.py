@@ -180,6 +180,37 @@ def test_nan_in_listings_of_a_pool(pool: Pool, tmp_path: Path) -> None:
     assert (known["WHT"]["max"], known["WHT"]["nan"], known["SCI"]["max"]) == ("NaN", 4, 1.0)
 
 
+# Times
+
+
+def test_milliseconds_where_any_is_not_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are rounded, as the days of a Julian date hold microseconds only nearly."""
+    day = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    rows = [
+        {"begin": day.replace(microsecond=6_999), "end": day.replace(microsecond=400), "n": None},
+        {"begin": day, "end": day.replace(microsecond=999_500), "n": None},
+        {"begin": None, "end": day, "n": None},
+    ]
+    emit(rows[:1], ["begin", "end"])
+    assert capsys.readouterr().out.split()[2:] == ["2026-01-02", "03:04:05", "2026-01-02", "03:04:05"]
+    emit(rows[:1], ["begin", "end"], exact_times=True)
+    assert capsys.readouterr().out.split()[2:] == ["2026-01-02", "03:04:05.007", "2026-01-02", "03:04:05"]
+    emit(rows, ["end", "begin"], exact_times=True)
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["03:04:05"] * 3
+    emit(rows[1:], ["begin"], as_csv=True, exact_times=True)
+    assert capsys.readouterr().out.splitlines()[1:] == ["2026-01-02T03:04:05Z", '""']
+
+
+def test_exposures_that_are_milliseconds_apart(pool: Pool) -> None:
+    place = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 2, "SUBSIZE2": 2, "DETECTOR": "MIRIMAGE", "DATE-OBS": "2026-01-02"}
+    for clock in ("03:04:05.006", "03:04:05.240"):
+        pool.save(Rate({**place, "TIME-OBS": clock}, {"SCI": np.ones((2, 2), "f4")}, name=clock))
+    shown = call("pixel", "jpl8", "1", "1", "--kind", "Rate").stdout
+    assert "2026-01-02 03:04:05.006" in shown
+    assert "2026-01-02 03:04:05.240" in shown
+    assert "2026-01-02 03:04:05.006" in call("pixels", "jpl8", "--kind", "Rate").stdout
+
+
 # Long arrays
 
 
