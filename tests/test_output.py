@@ -202,7 +202,14 @@ def test_milliseconds_where_any_is_not_zero(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_exposures_that_are_milliseconds_apart(pool: Pool) -> None:
-    place = {"SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 2, "SUBSIZE2": 2, "DETECTOR": "MIRIMAGE", "DATE-OBS": "2026-01-02"}
+    place = {
+        "SUBSTRT1": 1,
+        "SUBSTRT2": 1,
+        "SUBSIZE1": 2,
+        "SUBSIZE2": 2,
+        "DETECTOR": "MIRIMAGE",
+        "DATE-OBS": "2026-01-02",
+    }
     for clock in ("03:04:05.006", "03:04:05.240"):
         pool.save(Rate({**place, "TIME-OBS": clock}, {"SCI": np.ones((2, 2), "f4")}, name=clock))
     shown = call("pixel", "jpl8", "1", "1", "--kind", "Rate").stdout

@@ -258,14 +258,14 @@ class _Reversal:
         seen, journal = TakenBack(), self._core.archive.journal
         for n in range(self._newest, self._taken.n, -1):
             seen.by(journal.read(n))
-        n = seen.by(self._taken)
-        if n is None:
+        undo = seen.by(self._taken)
+        if undo is None:
             return (
                 f"nothing is left to undo of {_told(self._taken)}: all that it changed is as it was before; "
                 f"the same was changed last by {_told(last)}"
             )
-        undone_by = _told(journal.read(n))
-        return f"{_told(self._taken)} was taken back already, by {undone_by}; undo entry {n} to have it again"
+        by = _told(journal.read(undo))
+        return f"{_told(self._taken)} was taken back already, by {by}; undo entry {undo} to have it again"
 
     def _newest_of(self, versions: Mapping[int, ProductRow], moved: Iterable[int] = ()) -> Entry | None:
         """Give the newest later entry that moved some versions, or is among others; None where there is none."""

@@ -97,7 +97,7 @@ def plan_merges(database: Database) -> list[Merge]:
     """
     merges = []
     for key, blocks in _read_blocks(database).items():
-        kind, _, _, _, columns, rows, nints, ngroups, datasets = key
+        kind, detector, x, y, columns, rows, nints, ngroups, datasets = key
         most = capacity(kind, columns * rows, nints, ngroups, datasets)
         sparse = [b for b in blocks if len(b.sets) < most or b.slots > len(b.sets)]
         sets = sorted((one, b.block_id) for b in sparse for one in b.sets)
@@ -107,7 +107,8 @@ def plan_merges(database: Database) -> list[Merge]:
         for start in range(0, len(sets), most):
             part = sets[start : start + most]
             members = {set_id: serial for (_, set_id, serial), _ in part}
-            merges.append(Merge(*key, most, members, frozenset(block for _, block in part)))
+            common = (kind, detector, x, y, columns, rows, nints, ngroups, datasets)
+            merges.append(Merge(*common, most, members, frozenset(block for _, block in part)))
     return merges
 
 
