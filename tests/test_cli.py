@@ -407,6 +407,9 @@ def test_options_that_exclude_each_other(library: Path) -> None:
     for command in (("ls", "jpl8"), ("tags", "jpl8"), ("pools",), ("add", "jpl8", library)):
         with pytest.raises(InvalidInput, match="--json and --csv exclude each other"):
             call(*at, *command, "--json", "--csv")
+    for command in (["ls", "jpl8"], ["rm", "jpl8", "--kind", "Rate"], ["pixel", "jpl8", "1", "1"]):
+        with pytest.raises(InvalidInput, match="--tag is empty"):
+            call(*command, "--tag", "")
     with pytest.raises(InvalidInput, match="--where is empty"):
         call(*at, "ls", "jpl8", "--where", " ")
     with pytest.raises(InvalidInput, match="--trash can't be combined with"):

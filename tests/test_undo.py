@@ -579,15 +579,20 @@ def test_the_log_marks_what_was_taken_back(filled: Pool) -> None:
     filled.tag("Rate/d", "new")
     assert marks() == {n: (None, n + 1), n + 1: (n, None), n + 2: (None, None)}
     lines = call("log", "jpl8", "--limit", "3").stdout.splitlines()
-    assert lines[0].endswith(f" (taken back by {n + 1})")
-    assert lines[1].endswith(f" (undo of {n})")
+    assert lines[0].endswith(f" (taken back by entry {n + 1})")
+    assert lines[1].endswith(f" (undo of entry {n})")
     assert not lines[2].endswith(")")
     filled.undo(n + 1)
     assert marks() == {n: (None, None), n + 1: (n, n + 3), n + 2: (None, None), n + 3: (n + 1, None)}
-    assert f" (undo of {n}, taken back by {n + 3})\n" in call("log", "jpl8").stdout
+    assert f" (undo of entry {n}, taken back by entry {n + 3})\n" in call("log", "jpl8").stdout
     filled.undo(n)
     assert marks()[n] == (None, n + 4)
     assert json.loads(call("log", "jpl8", "--by", "nobody", "--json").stdout) == []
+    track = json.loads(call("log", "jpl8", "Rate/a", "--json").stdout)
+    assert {one["entry"]: (one["undo_of"], one["taken_back_by"]) for one in track["tags"] if one["entry"] >= n} == {
+        entry: mark for entry, mark in marks().items() if entry != n + 2
+    }
+    assert call("log", "jpl8", "Rate/a").stdout.endswith(f" (undo of entry {n})\n")
     assert [change.undo_of for change in filled.changes(n - 1)] == [None, n, None, n + 1, n]
     filled.reindex()
     assert marks()[n] == (None, n + 4)

@@ -51,9 +51,26 @@ Where = Annotated[
         "--where", metavar="EXPR", help="Only versions that satisfy this condition; see `ls`.", show_default=False
     ),
 ]
+
+
+def _refuse_empty(tag: str | None) -> str | None:
+    """Refuse an empty tag, as a shell's variable that is not set gives: it would mean all versions."""
+    from ..errors import InvalidInput
+
+    if tag is not None and not tag.strip():
+        raise InvalidInput("--tag is empty; give a tag or leave --tag out")
+    return tag
+
+
 Tagged = Annotated[
     str | None,
-    typer.Option("--tag", metavar="LABEL", help="Only versions that this tag marks.", show_default=False),
+    typer.Option(
+        "--tag",
+        metavar="LABEL",
+        help="Only versions that this tag marks.",
+        callback=_refuse_empty,
+        show_default=False,
+    ),
 ]
 SomeSpecs = Annotated[
     list[str] | None,

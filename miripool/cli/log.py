@@ -100,7 +100,7 @@ def _event_line(event: dict[str, Any]) -> str:
 def _undo_words(event: dict[str, Any]) -> str:
     words = [
         f"{meaning} {event[key]}"
-        for key, meaning in (("undo_of", "undo of"), ("taken_back_by", "taken back by"))
+        for key, meaning in (("undo_of", "undo of entry"), ("taken_back_by", "taken back by entry"))
         if event[key] is not None
     ]
     return f" ({', '.join(words)})" if words else ""
@@ -121,7 +121,7 @@ def _log_of_product(pool: Pool, spec: str, begin: datetime | None, by: str | Non
     for v in track.versions:
         _write_version(v, track.words[v["version"]])
     for event in sorted([*track.tags, *track.trash], key=lambda event: event["time"]):
-        write(f"{utc(event['time'])}  {_told(event)}{_by(event['by'])}")
+        write(f"{utc(event['time'])}  {_told(event)}{_by(event['by'])}{_undo_words(event)}")
 
 
 def _nothing(begin: datetime | None, by: str | None) -> str:

@@ -10,7 +10,7 @@ from ..pool.core import core_of
 from ..pool.events import events, is_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from ..pool.difference import Difference
@@ -35,9 +35,10 @@ class TrackRecord:
         With ``urn``, ``serial``, ``version``, times, sizes, tags, who saved and removed it, and ``changes`` against
         the version before.
     tags : list of dict
-        Moves of tags: ``time``, ``tag``, ``version``, ``previous``, ``by``.
+        Moves of tags: ``time``, ``tag``, ``version``, ``previous``, ``by``; ``entry``, ``undo_of``, ``taken_back_by``
+        as for `event_records`.
     trash : list of dict
-        ``time``, ``what`` (``removed``, ``restored``, ``purged``), ``version``, ``by``.
+        ``time``, ``what`` (``removed``, ``restored``, ``purged``), ``version``, ``by``, and the same three.
     words : dict
         By number of a version, what changed in it, for people.
     notices : list of str
@@ -95,6 +96,13 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None, by: st
         found.versions.append(version)
         found.words[version["version"]] = ["first version"] if change is None else change.words()
     number = {version["serial"]: version["version"] for version in found.versions}
+    happened: list[PoolEvent] = []
+    try:
+        happened += list(events(core_of(pool), since=since, by=by, among=number))[::-1]
+    except (IntegrityError, NotFound) as error:  # the index still knows versions and tags
+        found.notices.append(f"{error}; earlier moves into and out of the trash are not listed, undos are not marked")
+    found.trash = list(_trash(happened, number))
+    of_entry = {event.entry: event for event in happened}
     found.tags = [
         {
             "time": event.time,
@@ -102,14 +110,12 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None, by: st
             "version": number.get(event.serial),
             "previous": number.get(event.previous),
             "by": event.by,
+            "entry": event.entry,
+            **_marks(of_entry.get(event.entry)),
         }
         for event in pool.tag_events(kind=first.kind, name=first.name)
         if (since is None or event.time >= since) and is_by(event.by, by)
     ]
-    try:
-        found.trash = list(_trash(pool, number, since, by))
-    except (IntegrityError, NotFound) as error:  # the index still knows versions and tags
-        found.notices.append(f"{error}; earlier moves into and out of the trash are not listed")
     moved = {event["version"] for event in found.trash}
     found.versions = [
         version
@@ -120,12 +126,21 @@ def track_record(pool: Pool, spec: str, *, since: datetime | None = None, by: st
     return found
 
 
-def _trash(pool: Pool, number: Mapping[int, int], since: datetime | None, by: str | None) -> Iterator[dict[str, Any]]:
-    """Give the versions of a product that were put into the trash, restored, or removed for good; the oldest first."""
-    for event in list(events(core_of(pool), since=since, by=by, among=number))[::-1]:
+def _trash(happened: Iterable[PoolEvent], number: Mapping[int, int]) -> Iterator[dict[str, Any]]:
+    """Give the versions of a product that were put into the trash, restored, or removed for good."""
+    for event in happened:
         if event.what in _TRASH:
             for serial in event.serials:
-                yield {"time": event.time, "what": event.what, "version": number[serial], "by": event.by}
+                about = {"time": event.time, "what": event.what, "version": number[serial], "by": event.by}
+                yield {**about, "entry": event.entry, **_marks(event)}
+
+
+def _marks(event: PoolEvent | None) -> dict[str, int | None]:
+    """Say what an event's entry takes back, and what took it back; the journal may have lost it."""
+    return {
+        "undo_of": None if event is None else event.undo_of,
+        "taken_back_by": None if event is None else event.taken_back_by,
+    }
 
 
 def _versions(pool: Pool, spec: str, notices: list[str]) -> Iterator[tuple[dict[str, Any], Difference | None]]:
@@ -213,8 +228,7 @@ def told_events(pool: Pool, found: Sequence[PoolEvent]) -> list[dict[str, Any]]:
             "tag": event.label,
             "versions": [names.get(serial, str(serial)) for serial in event.serials],
             "by": event.by,
-            "undo_of": event.undo_of,
-            "taken_back_by": event.taken_back_by,
+            **_marks(event),
         }
         for event in found
     ]
