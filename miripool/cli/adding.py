@@ -111,11 +111,11 @@ def telling_where_it_ends(outcomes: Sequence[Outcome], number: int, *, forced: b
     except KeyboardInterrupt:
         safe = sum(outcome.urn is not None for outcome in outcomes)
         failed = len(outcomes) - safe
-        rest = "add the others" if len(outcomes) < number else "make what is still missing"
-        again = "give only the others to --force" if forced else f"run the same command again to {rest}"
-        say(
-            f"{safe} of {counted(number, 'file')} are safe in the pool{f', {failed} failed' if failed else ''}; {again}"
-        )
+        rest = "make what is still missing" if len(outcomes) == number else "add the others" if safe else "go on"
+        again = "give only the others to --force" if forced and safe else f"run the same command again to {rest}"
+        # Before the first one is reported, an earlier run may have added many.
+        stand = f"{safe} of {counted(number, 'file')} are safe in the pool" if safe else "no file was added so far"
+        say(f"{stand}{f', {failed} failed' if failed else ''}; {again}")
         raise
 
 

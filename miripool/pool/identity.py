@@ -157,7 +157,7 @@ def refuse_other_exposure(siblings: Iterable[Sibling], kind: str, name: str, ide
         if differences:
             raise Conflict(
                 f"{name} is the name of another exposure in this pool ({sibling.kind} version {sibling.version}): "
-                f"{'; '.join(differences)}. Nothing was saved; choose another name (name=, --name)"
+                f"{'; '.join(differences)}. Nothing was saved; rename the file, or choose another name (name=, --name)"
             )
 
 
