@@ -563,6 +563,9 @@ def test_the_command(filled: Pool) -> None:
     assert listing(filled) == before
     with pytest.raises(Conflict, match=f"was taken back already, by entry {n + 1} "):
         call("undo", "jpl8", str(n))
+    hint = f"entry {n + 1} was an undo itself: what entry {n} did holds again. To go back further, give the number"
+    assert hint in call("undo", "jpl8").stderr
+    assert "was an undo itself" not in call("undo", "jpl8", str(n + 2)).stderr
 
 
 def test_the_log_marks_what_was_taken_back(filled: Pool) -> None:

@@ -187,6 +187,12 @@ def _undo(
             say(_event_line(event))
     if done.files:
         say(_hint_at_files(name, done, dry_run=dry_run))
+    if entry is None and done.undone.undo_of is not None:
+        again = f"{'would hold' if dry_run else 'holds'} again"
+        say(
+            f"entry {done.undone.entry} was an undo itself: what entry {done.undone.undo_of} did {again}. To go back "
+            "further, give the number of an earlier entry"
+        )
 
 
 def _hint_at_files(pool: str, done: Undone, *, dry_run: bool) -> str:
