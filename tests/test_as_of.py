@@ -304,6 +304,7 @@ def test_the_moment_of_a_tag(pool: Pool) -> None:
         ({"when": -1}, InvalidInput, "there is no journal entry -1"),
         ({"when": 1 << 70}, InvalidInput, "there is no journal entry"),
         ({"when": "yesterday"}, InvalidInput, "'yesterday' is no moment; give a date such as 2026-05-01"),
+        ({"when": "v1"}, InvalidInput, r"or a tag \(--as-of tag:LABEL, as_of\(tag=LABEL\)\)"),
         ({"when": 2.5}, InvalidInput, "2.5 is no moment"),
         ({"when": "2999-01-01"}, InvalidInput, "2999-01-01 lies in the future"),
         ({"when": "9999-12-31"}, InvalidInput, "lies in the future"),

@@ -50,11 +50,16 @@ def test_the_sign_of_a_small_declination_is_kept() -> None:
 
 
 def test_coordinates_of_astropy_are_read() -> None:
-    from astropy.coordinates import SkyCoord
+    from astropy.coordinates import Galactic, SkyCoord
 
     assert read_position(SkyCoord("10h00m28s +02d12m21s")).ra == pytest.approx(150.116666667)
     galactic = SkyCoord(0, 90, unit="deg", frame="galactic")
     assert read_position(galactic).dec == pytest.approx(27.128251, abs=1e-5)
+    assert read_position(galactic.frame) == read_position(galactic)
+    with pytest.raises(InvalidInput, match="this coordinate can't be turned into ICRS"):
+        read_position(SkyCoord(alt=10, az=20, unit="deg", frame="altaz"))
+    with pytest.raises(InvalidInput, match="this coordinate can't be turned into ICRS"):
+        read_position(Galactic())
     with pytest.raises(InvalidInput, match="one position is wanted here, and this coordinate is an array of 2"):
         read_position(SkyCoord([1, 2], [3, 4], unit="deg"))
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PastCore", "as_of"]
 
-_FORMS = "a date such as 2026-05-01, a time such as 2026-05-01T12:00Z, the number of a journal entry, or a tag"
+_FORMS = "a date such as 2026-05-01, a time such as 2026-05-01T12:00Z, the number of a journal entry"
+_TAG = "--as-of tag:LABEL, as_of(tag=LABEL)"
 
 _MOST_DIGITS = 19
 """Of the number of an entry."""
@@ -54,7 +55,7 @@ class PastCore(Core):
         if moment.time is not None:
             when = f"as of journal entry {moment.entry}, {_utc(moment.time)}"
         self._words = f"{present.name} {when}"
-        self._refusal = f"this is pool {self._words}: it can only be read; open the pool without a moment"
+        self._refusal = f"this is pool {self._words}: it can only be read; leave the moment out"
         archive = Archive(ReadOnlyStorage(present.archive.storage, self._refusal), present.archive.info)
         super().__init__(present.name, archive, lambda: present.catalog.at(moment), home=present.home)
 
@@ -187,7 +188,7 @@ def as_of(core: Core, when: date | str | int | None = None, *, tag: str | None =
     """
     present = core.present
     if (when is None) == (tag is None):
-        raise InvalidInput(f"give either a moment ({_FORMS}) or tag=LABEL")
+        raise InvalidInput(f"give either a moment ({_FORMS}) or a tag ({_TAG})")
     check_tag(tag)
     present.catch_up()
     present.catalog.fill_past(present.archive.journal.since)
@@ -234,7 +235,7 @@ def _read(text: str) -> date | int:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidInput(f"{text!r} is no moment; give {_FORMS}") from None
+        raise InvalidInput(f"{text!r} is no moment; give {_FORMS}, or a tag ({_TAG})") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 

@@ -146,7 +146,8 @@ def read_position(*given: Any) -> SkyPosition:
     ----------
     *given : object
         RA and Dec, each as a number in degrees, as an angle of astropy (`Quantity`, `Angle`, `Longitude`, `Latitude`),
-        or as text; or one text with both; or one coordinate of astropy (`SkyCoord`). Text is in degrees (``150.1167``,
+        or as text; or one text with both; or one coordinate of astropy (`SkyCoord`, in any frame, or a frame with data,
+        `Galactic(l, b)`). Text is in degrees (``150.1167``,
         ``150d07m00s``) or, for RA, in hours (``10h00m28s``, ``10:00:28``). Hours, minutes and seconds may have blanks
         between them: ``10 00 28 +02 12 21``.
 
@@ -163,13 +164,8 @@ def read_position(*given: Any) -> SkyPosition:
     written: tuple[Any, ...] = given
     if len(given) == 1 and isinstance(given[0], str):
         given = _split(given[0])
-    elif len(given) == 1 and hasattr(given[0], "icrs"):
-        icrs = given[0].icrs
-        if getattr(icrs, "shape", ()):
-            raise InvalidInput(
-                f"one position is wanted here, and this coordinate is an array of {icrs.size}; give them one by one"
-            )
-        given = (float(icrs.ra.deg), float(icrs.dec.deg))
+    elif len(given) == 1 and hasattr(given[0], "transform_to"):
+        given = _of_coordinate(given[0])
     if len(given) != 2:
         raise InvalidInput(f"a position has two coordinates; {_FORMS}")
     ra, dec = (_read_angle(value, name) for value, name in zip(given, _BOUNDS, strict=True))
@@ -202,6 +198,21 @@ def in_degrees(angle: Any, what: str) -> float:
         return float(angle.to_value("deg") if hasattr(angle, "to_value") else angle)
     except (TypeError, ValueError):  # astropy's error for a unit that is no angle is both
         raise InvalidInput(f"{angle!r} is no {what}; give degrees, or an angle with a unit") from None
+
+
+def _of_coordinate(coordinate: Any) -> tuple[float, float]:
+    """Give RA and Dec of a coordinate of astropy, degrees, ICRS."""
+    from astropy.coordinates import ICRS, SkyCoord
+
+    try:
+        icrs = SkyCoord(coordinate).transform_to(ICRS())
+    except (AttributeError, TypeError, ValueError):  # the first for altitude and azimuth without a place and a time
+        raise InvalidInput("this coordinate can't be turned into ICRS: it has no data, no place, or no time") from None
+    if icrs.shape:
+        raise InvalidInput(
+            f"one position is wanted here, and this coordinate is an array of {icrs.size}; give them one by one"
+        )
+    return float(icrs.ra.deg), float(icrs.dec.deg)
 
 
 def _has_units(value: Any) -> bool:
