@@ -379,6 +379,9 @@ def test_show_of_a_version_that_was_purged_since(pool: Pool) -> None:
     (purged,) = [line for line in shown.splitlines() if line.startswith("purged")]
     when = pool.versions("Rate/one", removed=True)[0].purged
     assert purged == f"purged       {when:%Y-%m-%d %H:%M:%S} UTC: removed for good since, its arrays may be gone"
+    with pytest.raises(ProductNotFound, match="`miripool show jpl8 urn:jpl8:Rate:0 --as-of 0` still shows"):
+        pool.ref("Rate/one@0")
+    assert "SUBSIZE1" in homes.call("show", "jpl8", "urn:jpl8:Rate:0", "--as-of", "0").stdout
     as_json = ("--as-of", "2024-05-01", "--json")
     assert json.loads(homes.call("show", "jpl8", "Rate/one@0", *as_json).stdout)["purged"] == f"{when:%FT%T.%fZ}"
     assert "purged" not in json.loads(homes.call("show", "jpl8", "Rate/one@1", *as_json).stdout)

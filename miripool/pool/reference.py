@@ -54,6 +54,10 @@ class Version(Protocol):
         """When it was saved; aware, UTC."""
 
     @property
+    def entry(self) -> int:
+        """Number of the journal entry that saved it."""
+
+    @property
     def removed(self) -> datetime | None:
         """When it went into the trash, if it did."""
 

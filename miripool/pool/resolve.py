@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import AmbiguousSpec, ProductNotFound
@@ -216,9 +217,11 @@ def kept(pool: str, row: Version) -> None:
     """
     if row.purged is not None:
         trash = "" if row.removed is None else f", after it was put into the trash on {row.removed:%Y-%m-%d %H:%M}"
+        urn = str(Urn(pool, row.kind, row.serial))
+        command = shlex.join(["miripool", "show", pool, urn, "--as-of", str(row.entry)])
         raise ProductNotFound(
-            f"{Urn(pool, row.kind, row.serial)} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC{trash}: "
-            "its arrays are gone; `miripool lineage` still shows what it was made from"
+            f"{urn} was removed for good on {row.purged:%Y-%m-%d %H:%M} UTC{trash}: its arrays are gone; "
+            f"`{command}` still shows its metadata, `miripool lineage` what it was made from"
         )
 
 
