@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
+_POSITION = 5
+"""Columns of the statement ``position``."""
 _UNCOUNTED = 2_000
 """Products up to which no conditions are counted: that takes longer than to answer by the wrong one first."""
 
@@ -162,6 +164,33 @@ class Catalog:
             If the schema is another pool's by now.
         """
         (row,) = self._ask("position")
+        return self._position(row)
+
+    def standing(self, names: Sequence[str]) -> tuple[Position, list[ProductRow]]:
+        """Tell how far this index has followed the journal, and give all versions of some names as it has them then.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Whole names.
+
+        Returns
+        -------
+        Position
+            As from `position`.
+        list of ProductRow
+            As from `named`.
+
+        Raises
+        ------
+        PoolNotFound
+            If the schema is another pool's by now.
+        """
+        found = self._ask("standing", names=_storable(names))
+        rows = [_product_row(row[_POSITION:]) for row in found if row[_POSITION] is not None]
+        return self._position(found[0][:_POSITION]), rows
+
+    def _position(self, row: Sequence[Any]) -> Position:
         pool_id, self._products_there, *found = row
         if pool_id != self.pool_id:
             raise PoolNotFound(

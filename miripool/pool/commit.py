@@ -55,8 +55,13 @@ class Committer:
         self._archive = archive
         self._catalog = catalog
 
-    def catch_up(self) -> Position:
+    def catch_up(self, look: Callable[[], Position] | None = None) -> Position:
         """Take into the index what the journal has and the index has not.
+
+        Parameters
+        ----------
+        look : callable, optional
+            Asks the index where it stands, for who wants to know more of it at that moment.
 
         Returns
         -------
@@ -64,7 +69,8 @@ class Committer:
             The last journal entry in the index: the journal's last, unless another process is just writing one, or
             this user may not write to the index.
         """
-        position = self._catalog.position()
+        look = look or self._catalog.position
+        position = look()
         journal = self._archive.journal
         if not self._archive.storage.exists(journal.key(position.n + 1)):
             if position.n < 0:
@@ -75,7 +81,7 @@ class Committer:
         except ReadOnly as error:  # who may only read, reads what the index has
             _tell_behind(self._archive.info.id, position.n, str(error))
             return position
-        return self._catalog.position()
+        return look()
 
     def check(self) -> None:
         """Make sure that the index has followed this journal, and not that of a copy or of what was here before.
@@ -105,7 +111,7 @@ class Committer:
         found: Entry | None = None
         for _ in range(_LOOKS):
             with contextlib.suppress(NotFound):
-                found = self._archive.journal.read(position.n)
+                found = self._archive.journal.latest(position.n)
             if found is not None and found.digest == position.digest:
                 return found
             self._archive.confirm()  # renamed and back again within a moment, its folder was away: look once more
@@ -120,6 +126,7 @@ class Committer:
         self,
         decide: Callable[[Position], Sequence[Action]],
         *,
+        look: Callable[[], Position] | None = None,
         is_ready: Callable[[], bool] | None = None,
         manifest: Callable[[str], Manifest] | None = None,
     ) -> Entry | None:
@@ -130,6 +137,8 @@ class Committer:
         decide : callable
             Looks at the index, which then stands at the position given, and says what to do. If the index moves while
             it looks, the entry's number is taken and it is asked again.
+        look : callable, keyword-only, optional
+            As for `catch_up`; called before `decide` each time.
         is_ready : callable, keyword-only, optional
             Tells right before the entry is written whether all that it refers to is there; if not, `decide` is asked
             again.
@@ -148,7 +157,7 @@ class Committer:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
-        attempt = functools.partial(self._commit, decide, is_ready, manifest or self._archive.manifest)
+        attempt = functools.partial(self._commit, decide, look, is_ready, manifest or self._archive.manifest)
         try:
             return attempt()
         except IntegrityError:
@@ -162,6 +171,7 @@ class Committer:
     def _commit(
         self,
         decide: Callable[[Position], Sequence[Action]],
+        look: Callable[[], Position] | None,
         is_ready: Callable[[], bool] | None,
         manifest: Callable[[str], Manifest],
     ) -> Entry | None:
@@ -174,7 +184,7 @@ class Committer:
                     # Somebody was faster: who lost queue up, or of many writers all but one would work for nothing.
                     turn.enter_context(self._archive.storage.turn("journal", seconds=_LONGEST_TURN))
                     waited = True
-                position = self.catch_up()
+                position = self.catch_up(look)
                 stuck = stuck + 1 if position.n == last else 0
                 last = position.n
                 actions = decide(position)

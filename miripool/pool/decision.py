@@ -161,13 +161,26 @@ class Decision:
         self.serials: dict[int, int] = {}
         self.standing = Standing()
 
+    def look(self) -> Position:
+        """Ask the index for all versions of the names, and where it stands.
+
+        Returns
+        -------
+        Position
+            For `decide`.
+        """
+        names = {one.name if isinstance(one, ProductRow) else one.track[1] for one in self._wanted}
+        position, rows = self._catalog.standing(sorted(names))
+        self.standing = Standing(rows)
+        return position
+
     def decide(self, position: Position) -> Sequence[Action]:
         """Give the actions for the pool as it stands at a position of the journal.
 
         Parameters
         ----------
         position : Position
-            Where the index stands.
+            From `look`.
 
         Returns
         -------
@@ -176,8 +189,6 @@ class Decision:
             nothing to do.
         """
         self.failures, self._same, self._placed = {}, {}, {}
-        names = {one.name if isinstance(one, ProductRow) else one.track[1] for one in self._wanted}
-        self.standing = Standing(self._catalog.named(sorted(names)))
         self._compare()
         for number, p in self._new():
             with self._alone(number):

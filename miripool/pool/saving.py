@@ -138,7 +138,9 @@ def save_together(
         raise InvalidInput("two products of the same kind and name can't be saved together")
     with contextlib.ExitStack() as notes:
         decision = Decision(archive, catalog, prepared, notes, tag=tag, force=force, reach=reach)
-        entry = committer.commit(decision.decide, is_ready=decision.is_ready, manifest=decision.manifest)
+        entry = committer.commit(
+            decision.decide, look=decision.look, is_ready=decision.is_ready, manifest=decision.manifest
+        )
     try:
         return list(_reports(decision, prepared, entry, partial(_rows, catalog, committer)).values())
     except MiripoolError as error:
@@ -173,7 +175,9 @@ def save_each(
     """
     with contextlib.ExitStack() as notes:
         decision = Decision(core.archive, core.catalog, wanted, notes, tag=tag, force=force, each=True)
-        entry = core.committer.commit(decision.decide, is_ready=decision.is_ready, manifest=decision.manifest)
+        entry = core.committer.commit(
+            decision.decide, look=decision.look, is_ready=decision.is_ready, manifest=decision.manifest
+        )
     saved: dict[int, Saved | Exception] = {}
     try:
         saved |= _reports(

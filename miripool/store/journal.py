@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import IntegrityError, NewerFormat, NotFound
+from ..errors import IntegrityError, MiripoolError, NewerFormat, NotFound
 from ..model.canonical import canonical_json, digest_bytes
 from ..model.names import shown
 
@@ -336,6 +336,8 @@ class Journal:
     def __init__(self, storage: Storage, held: Callable[[], AbstractContextManager[Held]] | None = None) -> None:
         self._storage = storage
         self._held = held or (lambda: contextlib.nullcontext(storage))
+        self._latest: tuple[str, Entry] | None = None
+        """The entry that was read or written last, and the version of its file."""
 
     @staticmethod
     def key(n: int) -> str:
@@ -415,6 +417,33 @@ class Journal:
             raise IntegrityError(
                 f"{self.key(n)} says {shown(wrong)}, which is impossible; restore it from a copy of the pool"
             )
+        return entry
+
+    def latest(self, n: int) -> Entry:
+        """Read an entry that is likely the one which was read so, or written, last.
+
+        That one is not read again, unless its file has changed.
+
+        Parameters
+        ----------
+        n : int
+            Its number.
+
+        Returns
+        -------
+        Entry
+            The entry.
+
+        Raises
+        ------
+        NotFound, IntegrityError
+            As for `read`.
+        """
+        version = self._storage.status(self.key(n)).version
+        if self._latest is not None and (known := self._latest[1]).n == n and self._latest[0] == version:
+            return known
+        entry = self.read(n)
+        self._latest = version, entry
         return entry
 
     def has(self, n: int, digest: str | None) -> bool:
@@ -551,9 +580,13 @@ class Journal:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
-        data = entry.to_bytes()
+        data, key = entry.to_bytes(), self.key(entry.n)
         with self._held() as folder:
-            return folder.put(self.key(entry.n), data)
+            if not folder.put(key, data):
+                return False
+            with contextlib.suppress(MiripoolError):  # it is written, whatever becomes of it
+                self._latest = folder.status(key).version, entry
+        return True
 
 
 _acting: contextvars.ContextVar[str | None] = contextvars.ContextVar("acting", default=None)
