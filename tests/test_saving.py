@@ -490,13 +490,13 @@ def test_what_is_removed_while_it_is_being_saved_again_is_saved(pool: Pool, rate
     committer = Committer(core_of(pool).archive, core_of(pool).catalog)
     catch_up, calls = committer.catch_up, []
 
-    def catch_up_and_be_overtaken() -> Any:
+    def catch_up_and_be_overtaken(look: Any) -> Any:
         calls.append(len(calls))
         if len(calls) == 1:
-            position = catch_up()
+            position = catch_up(look)
             pool.remove(f"Rate/{NAME}@0")
             return position
-        return catch_up()
+        return catch_up(look)
 
     committer.catch_up = catch_up_and_be_overtaken  # type: ignore[method-assign]
     (saved,) = save_together(core_of(pool).archive, core_of(pool).catalog, committer, [prepared], tag="x")

@@ -19,6 +19,7 @@ from .rows import (
     TagEvent,
     TagSummary,
     array_text,
+    product_row,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ..query.tree import Node
     from ..store.journal import Entry
     from ..store.manifest import Manifest
-    from .rows import KeywordValue
+    from .rows import KeywordValue, Known
 
 __all__ = ["Catalog"]
 
@@ -187,7 +188,7 @@ class Catalog:
             If the schema is another pool's by now.
         """
         found = self._ask("standing", names=_storable(names))
-        rows = [_product_row(row[_POSITION:]) for row in found if row[_POSITION] is not None]
+        rows = [product_row(row[_POSITION:]) for row in found if row[_POSITION] is not None]
         return self._position(found[0][:_POSITION]), rows
 
     def _position(self, row: Sequence[Any]) -> Position:
@@ -374,37 +375,37 @@ class Catalog:
         self._known.clear()
         self._types.clear()
 
-    def apply_and_write(self, entry: Entry, manifest: Callable[[str], Manifest], write: Callable[[], bool]) -> bool:
+    def apply_and_write(self, entry: Entry, known: Known, write: Callable[[], bool]) -> Sequence[ProductRow] | None:
         """Take in an entry that is about to be written, and write it once the database has accepted its rows.
 
         Parameters
         ----------
         entry : Entry
             Follows from the last one taken in, as far as the caller knows.
-        manifest : callable
-            Gives the manifest of a digest.
+        known : Known
+            What its maker knows of it.
         write : callable
             Writes the entry to the journal; False if another writer took its number first.
 
         Returns
         -------
-        bool
-            False if another writer was faster; then nothing was done.
+        sequence of ProductRow or None
+            The versions that it saves, if there are few; None if another writer was faster: then nothing was done.
         """
         from . import apply
 
-        return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
+        return apply.take_in_and_write(self.database, self.pool_id, entry, known, write)
 
     def _ask(self, statement: str, /, **values: Any) -> list[tuple[Any, ...]]:
         """Ask by a statement of `miripool.index.statements`."""
         return self.database.ask(*self.database.prepared(statement, **values))
 
     def _find(self, statement: str, /, **values: Any) -> list[ProductRow]:
-        return [_product_row(row) for row in self._ask(statement, **values)]
+        return [product_row(row) for row in self._ask(statement, **values)]
 
     def _products(self, statement: Select[Any]) -> list[ProductRow]:
         with self.database.immediately() as connection:
-            return [_product_row(row) for row in connection.execute(statement)]
+            return [product_row(row) for row in connection.execute(statement)]
 
     def track(self, kind: str, name: str) -> list[ProductRow]:
         """List all versions of a track, those in the trash too.
@@ -954,7 +955,3 @@ class Catalog:
 def _storable(names: Sequence[str]) -> list[str]:
     """Leave out what a file may be called and PostgreSQL can't store (NUL, no UTF-8): no version is called that."""
     return [name for name in names if "\0" not in name and name == name.encode(errors="ignore").decode()]
-
-
-def _product_row(row: Sequence[Any]) -> ProductRow:
-    return ProductRow._make((*row[:-1], tuple(row[-1])))

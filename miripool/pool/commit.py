@@ -8,14 +8,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import IntegrityError, MiripoolError, NotFound, ReadOnly, ServerError, StorageError
+from ..index import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..index import Catalog, Position
+    from ..index import Catalog, Position, ProductRow
     from ..store.archive import Archive
     from ..store.journal import Action, Entry
-    from ..store.manifest import Manifest
 
 __all__ = ["Committer"]
 
@@ -49,11 +49,17 @@ class Committer:
         The pool's folder.
     catalog : Catalog
         Its index.
+
+    Attributes
+    ----------
+    saved : dict of int to ProductRow
+        Versions of the entries that it wrote, as the index took them in; those of an entry with many are left out.
     """
 
     def __init__(self, archive: Archive, catalog: Catalog) -> None:
         self._archive = archive
         self._catalog = catalog
+        self.saved: dict[int, ProductRow] = {}
 
     def catch_up(self, look: Callable[[], Position] | None = None) -> Position:
         """Take into the index what the journal has and the index has not.
@@ -128,7 +134,7 @@ class Committer:
         *,
         look: Callable[[], Position] | None = None,
         is_ready: Callable[[], bool] | None = None,
-        manifest: Callable[[str], Manifest] | None = None,
+        known: Callable[[], Known] | None = None,
     ) -> Entry | None:
         """Write an entry. If another process writes one first, decide again.
 
@@ -142,8 +148,8 @@ class Committer:
         is_ready : callable, keyword-only, optional
             Tells right before the entry is written whether all that it refers to is there; if not, `decide` is asked
             again.
-        manifest : callable, keyword-only, optional
-            Gives the manifest of a digest for the index; by default they are read from the folder.
+        known : callable, keyword-only, optional
+            Gives what `decide` knows of the entry; by default the index looks up all.
 
         Returns
         -------
@@ -157,7 +163,7 @@ class Committer:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
-        attempt = functools.partial(self._commit, decide, look, is_ready, manifest or self._archive.manifest)
+        attempt = functools.partial(self._commit, decide, look, is_ready, known)
         try:
             return attempt()
         except IntegrityError:
@@ -173,7 +179,7 @@ class Committer:
         decide: Callable[[Position], Sequence[Action]],
         look: Callable[[], Position] | None,
         is_ready: Callable[[], bool] | None,
-        manifest: Callable[[str], Manifest],
+        known: Callable[[], Known] | None,
     ) -> Entry | None:
         stuck = 0
         last: int | None = None
@@ -193,14 +199,14 @@ class Committer:
                 entry = self._archive.journal.next_entry(
                     self._check(position), actions, first_serial=self._archive.info.first_serial
                 )
-                if self._write(entry, is_ready, manifest):
+                if self._write(entry, is_ready, Known(self._archive.manifest) if known is None else known()):
                     return entry
         path = self._archive.storage.name(self._archive.journal.key(position.n + 1))
         raise IntegrityError(
             f"{path} is not a journal entry, but has the name of the next one; check what it is and remove it"
         )
 
-    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None, manifest: Callable[[str], Manifest]) -> bool:
+    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None, known: Known) -> bool:
         written = False
 
         def write() -> bool:
@@ -211,10 +217,12 @@ class Committer:
             return written
 
         try:
-            return self._catalog.apply_and_write(entry, manifest, write)
+            rows = self._catalog.apply_and_write(entry, known, write)
         except MiripoolError as error:
             if not written:
                 raise
             # The entry is durable: what it says is done. Whoever comes next applies it.
             _log.warning("saved as journal entry %d; the index will be updated later (%s)", entry.n, error)
             return True
+        self.saved |= {row.serial: row for row in rows or ()}
+        return rows is not None
