@@ -41,6 +41,7 @@ from miripool.pool.ingest import ingest
 from miripool.pool.prepared import prepare
 from miripool.pool.saving import save_together
 from miripool.simulate import Calibration, SimulatedExposure
+from miripool.store.journal import Entry, Journal
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -112,6 +113,47 @@ def test_stored_bytes_are_what_the_folder_grew_by(pool: Pool, simulated: Path) -
         saved = saving.save(core_of(pool), simulated / label / f"{NAME}_ramp.fits")
         assert saved.stored_bytes == size() - before > 0
         before = size()
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {},
+        {"NGROUPS": 5, "NINTS": 2, "DATE-OBS": "2024-02-29", "TIME-OBS": "12:34:56.789"},
+        {"READPATT": "O'BRIEN \\ \\N", "SUBARRAY": "{a,b}", "DATE-BEG": "2024-02-29T23:59:60.5"},
+    ],
+)
+@pytest.mark.parametrize("tag", [None, "best"])
+def test_what_a_save_gives_is_what_the_index_has(pool: Pool, cards: dict[str, Any], tag: str | None) -> None:
+    for value in (1, 2):
+        product = RateInts({"DETECTOR": "MIRIMAGE", **cards}, {"SCI": np.full((1, 8, 8), value, "f4")}, name="small é")
+        saved = saving.save(core_of(pool), product, tag=tag, pixels=False)
+        (row,) = core_of(pool).catalog.rows([saved.row.serial])
+        assert repr(saved.row) == repr(row)  # 5 and 5.0 are equal
+        assert saved.is_noted
+    assert core_of(pool).pixel_rows.pending() == []
+
+
+def test_a_note_that_the_index_lost_is_made_up_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry is there, and the database refuses the rest: the index takes it in later, and gets the note then."""
+    write = Journal.write
+
+    def write_and_end(journal: Journal, entry: Entry) -> bool:
+        written = write(journal, entry)
+        with core_of(pool).catalog.database.immediately() as other:
+            other.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND state = 'idle in transaction' AND datname = current_database()"
+            )
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", write_and_end)
+        product = RateInts({"DETECTOR": "MIRIMAGE"}, {"SCI": np.ones((1, 8, 8), "f4")}, name="small")
+        saved = saving.save(core_of(pool), product, pixels=False)
+    assert (saved.status, saved.row.version) == ("new", 0)
+    assert core_of(pool).pixel_rows.pending() == []
+    assert_index_is_journal(pool)
 
 
 def test_the_reference_of_a_save(pool: Pool, ramp: Path) -> None:

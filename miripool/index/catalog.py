@@ -19,7 +19,6 @@ from .rows import (
     TagEvent,
     TagSummary,
     array_text,
-    product_row,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
-_POSITION = 5
-"""Columns of the statement ``position``."""
 _UNCOUNTED = 2_000
 """Products up to which no conditions are counted: that takes longer than to answer by the wrong one first."""
 
@@ -168,7 +165,9 @@ class Catalog:
         return self._position(row)
 
     def standing(self, names: Sequence[str]) -> tuple[Position, list[ProductRow]]:
-        """Tell how far this index has followed the journal, and give all versions of some names as it has them then.
+        """Tell how far this index has followed the journal, and give all versions of some names.
+
+        Another process may move the index between the two; then it stands no more where it was told to.
 
         Parameters
         ----------
@@ -187,9 +186,8 @@ class Catalog:
         PoolNotFound
             If the schema is another pool's by now.
         """
-        found = self._ask("standing", names=_storable(names))
-        rows = [product_row(row[_POSITION:]) for row in found if row[_POSITION] is not None]
-        return self._position(found[0][:_POSITION]), rows
+        ((*position, is_there),) = self._ask("standing", names=_storable(names))
+        return self._position(position), self.named(names) if is_there else []
 
     def _position(self, row: Sequence[Any]) -> Position:
         pool_id, self._products_there, *found = row
@@ -401,11 +399,11 @@ class Catalog:
         return self.database.ask(*self.database.prepared(statement, **values))
 
     def _find(self, statement: str, /, **values: Any) -> list[ProductRow]:
-        return [product_row(row) for row in self._ask(statement, **values)]
+        return [_product_row(row) for row in self._ask(statement, **values)]
 
     def _products(self, statement: Select[Any]) -> list[ProductRow]:
         with self.database.immediately() as connection:
-            return [product_row(row) for row in connection.execute(statement)]
+            return [_product_row(row) for row in connection.execute(statement)]
 
     def track(self, kind: str, name: str) -> list[ProductRow]:
         """List all versions of a track, those in the trash too.
@@ -955,3 +953,7 @@ class Catalog:
 def _storable(names: Sequence[str]) -> list[str]:
     """Leave out what a file may be called and PostgreSQL can't store (NUL, no UTF-8): no version is called that."""
     return [name for name in names if "\0" not in name and name == name.encode(errors="ignore").decode()]
+
+
+def _product_row(row: Sequence[Any]) -> ProductRow:
+    return ProductRow._make((*row[:-1], tuple(row[-1])))

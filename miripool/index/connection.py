@@ -508,7 +508,7 @@ class Database:
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
-    def send(self, connection: Connection, script: str, source: CopySource | None = None) -> list[tuple[Any, ...]]:
+    def send(self, connection: Connection, script: str, source: CopySource | None = None) -> None:
         """Send SQL that goes to the server as it is, in one message, within a transaction.
 
         Parameters
@@ -519,19 +519,12 @@ class Database:
             One or more statements, without parameters.
         source : CopySource, optional
             The rows, if one of them is a COPY.
-
-        Returns
-        -------
-        list of tuple
-            The rows that the last statement gives; none where one of them is a COPY.
         """
         watched = None if source is None else Watched(source)
-        answer: list[tuple[Any, ...]] = []
         try:
             with _cursor(connection) as cursor:
                 if watched is None:
                     cursor.execute(script)
-                    answer = cursor.fetchall() if cursor.description else []
                 else:
                     cursor.copy_expert(script, watched, 1 << 18)
         except BaseException:
@@ -540,7 +533,6 @@ class Database:
             raise
         if watched is not None and watched.error is not None:
             raise watched.error
-        return answer
 
     def rename(self, schema: str) -> None:
         """Give the schema another name.

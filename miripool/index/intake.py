@@ -20,7 +20,6 @@ from .harvest import COLUMNS, Harvest
 from .message import Message
 from .past import add_past
 from .pixels.uses import leave_new_out
-from .rows import product_row
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
@@ -46,8 +45,6 @@ _ANALYZE_PRODUCTS = 100
 
 _FEW = 8
 """Products whose rows go to the server in one message, rather than by a COPY for each table."""
-_FEW_KEYWORDS = 80
-"""Keywords of theirs that go by an INSERT: a COPY waits for the server once more, but takes less for each row."""
 
 
 def _given(first: str, second: str) -> TableValuedAlias:
@@ -198,7 +195,7 @@ def take(
             raise BrokenEntry(position, error) from None
     manifest = known.manifest if whole else _unless_damaged(known.manifest)
     message = Message(database, connection)  # what reads or changes the new rows is added to it, or waits for `send`
-    _add_products(message, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
+    rows = _add_products(message, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
     changed = tracks.changed()
     if changed or tracks.moved or tracks.events:
         message.send()
@@ -211,16 +208,8 @@ def take(
         able = [save.serial for _, save in tracks.saves if save.kind in pixel_kinds()]
         leave_new_out(message, able, known.without_pixels)
     due = _stamp(message, before, fresh[-1], tracks)
-    return Taken(len(fresh), due, _finish(message, [save.serial for _, save in tracks.saves]))
-
-
-def _finish(message: Message, serials: Sequence[int]) -> tuple[ProductRow, ...]:
-    """Send what is left; give the new versions, if they are few."""
-    if not 0 < len(serials) <= _FEW:
-        message.send()
-        return ()
-    found = message.ask(*message.database.prepared("rows", serials=array_text(serials)))
-    return tuple(map(product_row, found))
+    message.send()
+    return Taken(len(fresh), due, rows)
 
 
 def _first_new(batch: Sequence[Entry], before: Mapping[str, Any]) -> int:
@@ -288,10 +277,13 @@ def _add_products(
     tracks: Tracks,
     manifest: Callable[[str], Manifest | None],
     positions: dict[int, int],
-) -> None:
-    """Load what was saved; manifests are read while PostgreSQL takes in the keywords of those before."""
+) -> tuple[ProductRow, ...]:
+    """Load what was saved; manifests are read while PostgreSQL takes in the keywords of those before.
+
+    Gives the new versions, if they are few.
+    """
     if not tracks.saves:
-        return
+        return ()
     harvest = Harvest()
 
     def keywords() -> Iterator[bytes]:
@@ -303,11 +295,8 @@ def _add_products(
                 raise BrokenEntry(positions[entry.n], error) from None
 
     few = len(tracks.saves) <= _FEW
-    lines = list(keywords()) if few else keywords()
-    if isinstance(lines, list) and 0 < sum(chunk.count(b"\n") for chunk in lines) <= _FEW_KEYWORDS:
-        message.insert("keyword", COLUMNS["keyword"], b"".join(lines))
-    else:
-        message.copy("keyword", COLUMNS["keyword"], Lines(chunk for chunk in lines if chunk))
+    lines = Lines(chunk for chunk in (list(keywords()) if few else keywords()) if chunk)
+    message.copy("keyword", COLUMNS["keyword"], lines)
     if not few:
         message.send()
     for name, chunks in (
@@ -327,6 +316,7 @@ def _add_products(
     if harvest.names:
         keys, hdus = zip(*sorted(harvest.names), strict=True)
         message.add_kept(_ADD_NAMES, keys=list(keys), hdu_names=list(hdus))
+    return tuple(harvest.rows(tracks)) if few else ()
 
 
 def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> postgresql.Insert:

@@ -26,7 +26,7 @@ _MEANING = {"t": "\t", "n": "\n", "r": "\r"}
 
 
 class Message:
-    """Statements for one transaction, sent by `send`, or by a question at their end; no other gives rows.
+    """Statements for one transaction, sent by `send`; none of them gives rows.
 
     Parameters
     ----------
@@ -115,30 +115,6 @@ class Message:
         self._statements, self._source = [], None
         if statements:
             self.database.send(self._connection, "; ".join(statements), source)
-
-    def ask(self, question: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Send what was added and a question, which is answered last.
-
-        Parameters
-        ----------
-        question, values
-            As for `add`.
-
-        Returns
-        -------
-        list of tuple
-            The rows.
-
-        Raises
-        ------
-        psycopg2.Error
-            As for `send`.
-        """
-        if self._source is not None:
-            self.send()
-        script = "; ".join([*self._statements, self._fill(question, values)])
-        self._statements = []
-        return self.database.send(self._connection, script)
 
     def _fill(self, statement: str, values: Any) -> str:
         driver: Any = self._connection.connection.dbapi_connection

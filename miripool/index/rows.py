@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..model.statistics import Statistics
 
@@ -26,7 +26,6 @@ __all__ = [
     "TagEvent",
     "TagSummary",
     "array_text",
-    "product_row",
 ]
 
 KeywordValue: TypeAlias = "float | str | bool | datetime | None"
@@ -186,22 +185,6 @@ class ProductRow(NamedTuple):
     saved_by: str | None = None
     removed_by: str | None = None
     tags: tuple[str, ...] = ()
-
-
-def product_row(row: Sequence[Any]) -> ProductRow:
-    """Read a row that the index gives.
-
-    Parameters
-    ----------
-    row : sequence
-        The fields in their order.
-
-    Returns
-    -------
-    ProductRow
-        The version.
-    """
-    return ProductRow._make((*row[:-1], tuple(row[-1])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select, true, tuple_
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, exists, func, not_, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import psycopg2
 
 from ..model.keywords import dictionary
@@ -121,12 +121,10 @@ def _serials(where: ColumnElement[bool] | None = None, **wanted: Any) -> Select[
 
 
 def _standing() -> Select[Any]:
-    """Make the question where the index stands, and what versions some names have there; one row in any case."""
+    """Make the question where the index stands, and whether there is any version of some names."""
     s = state.c
-    named = products().where(_one_of(_p.name, "names")).subquery("named")
-    both = state.outerjoin(named, true())
-    position = s.pool_id, s.products, s.applied, s.applied_digest, s.next_serial
-    return select(*position, *named.c).select_from(both).order_by(named.c.serial)
+    is_there = exists().where(_one_of(_p.name, "names"))
+    return select(s.pool_id, s.products, s.applied, s.applied_digest, s.next_serial, is_there)
 
 
 def _lists() -> dict[str, Select[Any]]:

@@ -518,7 +518,7 @@ class Journal:
         IntegrityError
             If entry `n` + 1 is missing and there are later ones.
         """
-        if thorough or any(self._storage.exists(self.key(n + 1 + (1 << step))) for step in range(_PROBES)):
+        if thorough or self._storage.has_any([self.key(n + 1 + (1 << step)) for step in range(_PROBES)]):
             found = (_KEY.fullmatch(key) for key in self._storage.keys("journal"))
             later = [number for match in found if match and (number := int(match[1])) > n]
             # Entries appear in order: once a later one was seen, the next is there, or it is lost.

@@ -168,7 +168,7 @@ def _finish(state: tuple[int, int, int], data: bytes | bytearray) -> bytes:
     a = (a ^ c) - _turned(c, 4) & _WORD
     b = (b ^ a) - _turned(a, 14) & _WORD
     c = (c ^ b) - _turned(b, 24) & _WORD
-    return c.to_bytes(4, "little")
+    return int(c).to_bytes(4, "little")
 
 
 def _turned(word: int, turn: int) -> int:

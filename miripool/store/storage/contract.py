@@ -328,6 +328,26 @@ class Storage(ABC):
         """
         return not self.is_free(key)
 
+    def has_any(self, keys: Iterable[str]) -> bool:
+        """Tell whether any of some keys is there that are in one folder, in which another was looked for before.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            Relative paths.
+
+        Returns
+        -------
+        bool
+            True if so.
+
+        Raises
+        ------
+        ReadOnly, StorageError
+            As for `status`.
+        """
+        return any(map(self.exists, keys))
+
     def is_free(self, key: str) -> bool:
         """Tell whether nothing has the name of a key, not even what can't be read as bytes.
 
