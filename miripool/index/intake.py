@@ -20,6 +20,7 @@ from .harvest import COLUMNS, Harvest
 from .message import Message
 from .past import add_past
 from .pixels.uses import leave_new_out
+from .plans import FOR_FEW
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
@@ -195,6 +196,8 @@ def take(
             raise BrokenEntry(position, error) from None
     manifest = known.manifest if whole else _unless_damaged(known.manifest)
     message = Message(database, connection)  # what reads or changes the new rows is added to it, or waits for `send`
+    if len(tracks.saves) <= _FEW:
+        message.add(FOR_FEW)
     rows = _add_products(message, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
     changed = tracks.changed()
     if changed or tracks.moved or tracks.events:

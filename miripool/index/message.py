@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .connection import quote
+from .plans import Plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +61,7 @@ class Message:
         self._statements.append(statement if values is None else self._fill(statement, values))
 
     def add_kept(self, statement: ClauseElement, **values: Any) -> None:
-        """Add a statement of SQLAlchemy.
+        """Add a statement of SQLAlchemy, as `add_planned` does.
 
         Parameters
         ----------
@@ -69,7 +70,20 @@ class Message:
         **values
             Of its ``bindparam``, as psycopg2 takes them.
         """
-        self.add(*self.database.written(statement, **values))
+        self.add_planned(*self.database.written(statement, **values))
+
+    def add_planned(self, statement: str, values: Mapping[str, Any]) -> None:
+        """Add a statement of which the server keeps the plan; what was added before may be sent.
+
+        Parameters
+        ----------
+        statement, values
+            As for `add`, with values.
+        """
+        plans = Plans(self.database, self._connection)
+        if not plans.knows(statement):
+            self.send()
+        self.add(plans.call(statement, values), values)
 
     def insert(self, table: str, columns: Sequence[str], lines: bytes) -> None:
         """Add an INSERT of few rows: it costs less than a COPY, which is a question of its own.
