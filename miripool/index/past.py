@@ -7,6 +7,7 @@ no statement is written twice.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,7 @@ def _add_moments() -> postgresql.Insert:
     """Make the statement that notes entries."""
     new = _given(moment.c, "moment")
     # The clocks of writers differ: times must not fall behind.
-    before = select(func.max(moment.c.time)).scalar_subquery()
-    latest = func.greatest(func.max(new.c.time).over(order_by=new.c.entry), before)
+    latest = func.greatest(new.c.time, select(func.max(moment.c.time)).scalar_subquery())
     rows = select(new.c.entry, latest, new.c.digest, new.c.next_serial)
     return postgresql.insert(moment).from_select([c.name for c in moment.c], rows)
 
@@ -94,7 +94,8 @@ def add_past(
         for serial, given in states.items()
         for (first, state), until in zip(given.items(), [*list(given)[1:], STILL], strict=True)
     ]
-    moments = [(e.n, e.time, e.digest, e.next_serial) for e in entries]
+    times = itertools.accumulate((e.time for e in entries), max)
+    moments = [(e.n, time, e.digest, e.next_serial) for e, time in zip(entries, times, strict=True)]
     message.add_kept(_ADD_MOMENTS, **_arrays(moment.c, "moment", moments))
     ends = {serial: min(given) for serial, given in states.items() if serial not in new}
     if ends:

@@ -174,7 +174,7 @@ class PixelRows:
         if row.kind not in pixel_kinds():
             return False
         try:
-            described = pixel_set_of(self._archive.manifest(row.manifest))
+            described = pixel_set_of(self._archive.layout_of(row.manifest))
         except FormatError as error:
             return self._refused(row.kind, row.serial, error)
         except MiripoolError as error:
