@@ -63,6 +63,8 @@ class Archive:
         self.journal = Journal(storage, self.held)
         self.notes = Notes(storage, storage.leases)
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
+        self._confirmed: str | None = None
+        """The state of the ``pool.json`` that was read last and is this pool's."""
         self._written: Manifest | None = None
         """The manifest that was written last."""
 
@@ -151,11 +153,15 @@ class Archive:
 
     def _confirm(self, storage: Storage | Held) -> None:
         try:
+            version = storage.status(INFO).version
+            if version == self._confirmed:
+                return
             found = read_pool_info(storage).id
         except NotFound:
             found = None
         if found != self.info.id:
             raise gone_pool(self.storage, self.info.id)
+        self._confirmed = version
 
     @contextlib.contextmanager
     def held(self, *, alone: bool = False) -> Iterator[Held]:
