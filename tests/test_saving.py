@@ -134,6 +134,16 @@ def test_what_a_save_gives_is_what_the_index_has(pool: Pool, cards: dict[str, An
     assert core_of(pool).pixel_rows.pending() == []
 
 
+def test_what_a_save_gives_is_what_later_ones_have_made_of_it(pool: Pool) -> None:
+    core = core_of(pool)
+    committer = Committer(core.archive, core.catalog)
+    for value, status, head in ((1, "new", True), (2, "version", True), (1, "unchanged", False)):
+        product = RateInts({"DETECTOR": "MIRIMAGE"}, {"SCI": np.full((1, 8, 8), value, "f4")}, name="small")
+        prepared = prepare(core.archive, product, name="small", history=())
+        (saved,) = save_together(core.archive, core.catalog, committer, [prepared])
+        assert (saved.status, saved.row.head) == (status, head)
+
+
 def test_a_note_that_the_index_lost_is_made_up_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The entry is there, and the database refuses the rest: the index takes it in later, and gets the note then."""
     write = Journal.write

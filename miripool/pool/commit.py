@@ -53,7 +53,7 @@ class Committer:
     Attributes
     ----------
     saved : dict of int to ProductRow
-        Versions of the entries that it wrote, as the index took them in; those of an entry with many are left out.
+        Versions of the entry that the last `commit` wrote, as the index took them in; none where they are many.
     """
 
     def __init__(self, archive: Archive, catalog: Catalog) -> None:
@@ -163,6 +163,7 @@ class Committer:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
+        self.saved = {}  # what later entries did to those of an earlier one is not known
         attempt = functools.partial(self._commit, decide, look, is_ready, known)
         try:
             return attempt()
