@@ -81,6 +81,15 @@ def with_card(path: Path, folder: Path, key: str, value: Any, name: str | None =
     return changed(path, folder, lambda hdus: hdus[0].header.set(key, value), name)
 
 
+def end_transactions(pool: Pool) -> None:
+    """Have the server end the sessions that are within a transaction: it can't be committed."""
+    with core_of(pool).catalog.database.immediately() as other:
+        other.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND state = 'idle in transaction' AND datname = current_database()"
+        )
+
+
 def entries(pool: Pool) -> int:
     return len(list((folder_of(pool) / "journal").glob("*")))
 
@@ -150,11 +159,7 @@ def test_a_note_that_the_index_lost_is_made_up_for(pool: Pool, monkeypatch: pyte
 
     def write_and_end(journal: Journal, entry: Entry) -> bool:
         written = write(journal, entry)
-        with core_of(pool).catalog.database.immediately() as other:
-            other.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE pid <> pg_backend_pid() AND state = 'idle in transaction' AND datname = current_database()"
-            )
+        end_transactions(pool)
         return written
 
     with monkeypatch.context() as patch:
@@ -592,6 +597,7 @@ def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch
 
     def write_and_lose_the_server(*arguments: Any) -> Any:
         made = write(*arguments)
+        end_transactions(pool)
         for method in ("apply", "rows", "position"):
             monkeypatch.setattr(type(catalog), method, refuse)
         return made
