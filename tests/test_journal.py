@@ -90,6 +90,36 @@ def written(journal: Journal, count: int) -> list[Entry]:
     return entries
 
 
+# The latest entry
+
+
+def test_the_latest_entry_is_read_once(
+    journal: Journal, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = written(journal, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "read", None)
+        assert journal.latest(1) is second
+    assert journal.latest(0) == first
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "read", None)
+        assert journal.latest(0) == first
+
+
+def test_a_latest_entry_that_was_changed_is_read_again(journal: Journal, storage: LocalStorage) -> None:
+    (last,) = written(journal, 1)
+    path = storage.root / journal.key(0)
+    path.write_bytes(path.read_bytes().replace(b'"remove"', b'"restor"'))
+    with pytest.raises(IntegrityError):
+        journal.latest(0)
+    path.unlink()
+    with pytest.raises(NotFound):
+        journal.latest(0)
+    other = Journal(storage)
+    assert append(other, None, [Remove((7,))]) is not None
+    assert journal.latest(0) != last
+
+
 # Entries
 
 

@@ -41,6 +41,7 @@ from miripool.pool.ingest import ingest
 from miripool.pool.prepared import prepare
 from miripool.pool.saving import save_together
 from miripool.simulate import Calibration, SimulatedExposure
+from miripool.store.journal import Entry, Journal
 
 home = homes.home
 NAME = "jw01033005001_03103_00001_mirimage"
@@ -80,6 +81,15 @@ def with_card(path: Path, folder: Path, key: str, value: Any, name: str | None =
     return changed(path, folder, lambda hdus: hdus[0].header.set(key, value), name)
 
 
+def end_transactions(pool: Pool) -> None:
+    """Have the server end the sessions that are within a transaction: it can't be committed."""
+    with core_of(pool).catalog.database.immediately() as other:
+        other.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND state = 'idle in transaction' AND datname = current_database()"
+        )
+
+
 def entries(pool: Pool) -> int:
     return len(list((folder_of(pool) / "journal").glob("*")))
 
@@ -112,6 +122,53 @@ def test_stored_bytes_are_what_the_folder_grew_by(pool: Pool, simulated: Path) -
         saved = saving.save(core_of(pool), simulated / label / f"{NAME}_ramp.fits")
         assert saved.stored_bytes == size() - before > 0
         before = size()
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {},
+        {"NGROUPS": 5, "NINTS": 2, "DATE-OBS": "2024-02-29", "TIME-OBS": "12:34:56.789"},
+        {"READPATT": "O'BRIEN \\ \\N", "SUBARRAY": "{a,b}", "DATE-BEG": "2024-02-29T23:59:60.5"},
+    ],
+)
+@pytest.mark.parametrize("tag", [None, "best"])
+def test_what_a_save_gives_is_what_the_index_has(pool: Pool, cards: dict[str, Any], tag: str | None) -> None:
+    for value in (1, 2):
+        product = RateInts({"DETECTOR": "MIRIMAGE", **cards}, {"SCI": np.full((1, 8, 8), value, "f4")}, name="small é")
+        saved = saving.save(core_of(pool), product, tag=tag, pixels=False)
+        (row,) = core_of(pool).catalog.rows([saved.row.serial])
+        assert repr(saved.row) == repr(row)  # 5 and 5.0 are equal
+        assert saved.is_noted
+    assert core_of(pool).pixel_rows.pending() == []
+
+
+def test_what_a_save_gives_is_what_later_ones_have_made_of_it(pool: Pool) -> None:
+    core = core_of(pool)
+    committer = Committer(core.archive, core.catalog)
+    for value, status, head in ((1, "new", True), (2, "version", True), (1, "unchanged", False)):
+        product = RateInts({"DETECTOR": "MIRIMAGE"}, {"SCI": np.full((1, 8, 8), value, "f4")}, name="small")
+        prepared = prepare(core.archive, product, name="small", history=())
+        (saved,) = save_together(core.archive, core.catalog, committer, [prepared])
+        assert (saved.status, saved.row.head) == (status, head)
+
+
+def test_a_note_that_the_index_lost_is_made_up_for(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry is there, and the database refuses the rest: the index takes it in later, and gets the note then."""
+    write = Journal.write
+
+    def write_and_end(journal: Journal, entry: Entry) -> bool:
+        written = write(journal, entry)
+        end_transactions(pool)
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", write_and_end)
+        product = RateInts({"DETECTOR": "MIRIMAGE"}, {"SCI": np.ones((1, 8, 8), "f4")}, name="small")
+        saved = saving.save(core_of(pool), product, pixels=False)
+    assert (saved.status, saved.row.version) == ("new", 0)
+    assert core_of(pool).pixel_rows.pending() == []
+    assert_index_is_journal(pool)
 
 
 def test_the_reference_of_a_save(pool: Pool, ramp: Path) -> None:
@@ -490,13 +547,13 @@ def test_what_is_removed_while_it_is_being_saved_again_is_saved(pool: Pool, rate
     committer = Committer(core_of(pool).archive, core_of(pool).catalog)
     catch_up, calls = committer.catch_up, []
 
-    def catch_up_and_be_overtaken() -> Any:
+    def catch_up_and_be_overtaken(look: Any) -> Any:
         calls.append(len(calls))
         if len(calls) == 1:
-            position = catch_up()
+            position = catch_up(look)
             pool.remove(f"Rate/{NAME}@0")
             return position
-        return catch_up()
+        return catch_up(look)
 
     committer.catch_up = catch_up_and_be_overtaken  # type: ignore[method-assign]
     (saved,) = save_together(core_of(pool).archive, core_of(pool).catalog, committer, [prepared], tag="x")
@@ -540,6 +597,7 @@ def test_saved_but_the_index_does_not_follow(pool: Pool, rate: Path, monkeypatch
 
     def write_and_lose_the_server(*arguments: Any) -> Any:
         made = write(*arguments)
+        end_transactions(pool)
         for method in ("apply", "rows", "position"):
             monkeypatch.setattr(type(catalog), method, refuse)
         return made

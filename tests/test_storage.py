@@ -75,6 +75,12 @@ class StorageConformance:
         assert storage.confirm("a/b")
         assert not storage.exists("a")
 
+    def test_has_any(self, storage: Storage) -> None:
+        storage.put("a/b.txt", b"")
+        assert storage.has_any(["a/a.txt", "a/b.txt", "a/c.txt"])
+        assert not storage.has_any(["a/a.txt", "a/c.txt"])
+        assert not storage.has_any([])
+
     def test_what_is_too_large_is_not_read(self, storage: Storage) -> None:
         storage.put("key", b"12345678")
         assert storage.read("key", limit=8) == b"12345678"
@@ -182,6 +188,9 @@ class StorageConformance:
             assert held.put("journal/0", b"entry")
             assert not held.put("journal/0", b"other")
             assert held.name("journal/0") == storage.name("journal/0")
+            assert held.status("journal/0") == storage.status("journal/0")
+            with pytest.raises(NotFound, match="is not there"):
+                held.status("journal/1")
             with pytest.raises(NotFound, match="is not there"):
                 held.read("no.json")
         with storage.turn("journal", seconds=1):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .psql import psql_call
     from .reader import READER, Answer, ask, grant_reader
     from .rebuild import identify
-    from .rows import Position, ProductRow, TagEvent, TagSummary
+    from .rows import Known, Position, ProductRow, TagEvent, TagSummary
     from .size import schema_bytes
     from .vocabulary import datasets, nearest_values
 
@@ -30,6 +30,7 @@ __all__ = [
     "Answer",
     "Catalog",
     "Interrupt",
+    "Known",
     "Moment",
     "Position",
     "ProductRow",
@@ -58,6 +59,7 @@ _WHERE = {
     "Advice": "advice",
     "Interrupt": "interrupt",
     "Moment": "moments",
+    "Known": "rows",
     "Position": "rows",
     "ProductRow": "rows",
     "TagEvent": "rows",

@@ -17,6 +17,7 @@ from ..errors import IntegrityError, MiripoolError
 from .connection import lock_key
 from .intake import BrokenEntry, Taken, read_state, take
 from .locks import Blocked, brief
+from .rows import Known
 from .schema import keyword
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..store.journal import Entry
     from ..store.manifest import Manifest
     from .connection import Database
+    from .rows import ProductRow
 
 __all__ = ["ANALYZED", "play", "take_in", "take_in_and_write"]
 
@@ -119,7 +121,7 @@ def play(
     _drop_indexes(database, connection)
     try:
         for batch in _batches(entries):
-            take(database, connection, batch, manifest)
+            take(database, connection, batch, Known(manifest))
     except BrokenEntry as broken:
         raise broken.cause from None
 
@@ -132,9 +134,9 @@ def take_in_and_write(
     database: Database,
     pool_id: str,
     entry: Entry,
-    manifest: Callable[[str], Manifest],
+    known: Known,
     write: Callable[[], bool],
-) -> bool:
+) -> Sequence[ProductRow] | None:
     """Take in an entry that is about to be written, then write it: an entry that the index refuses is not written.
 
     Parameters
@@ -145,44 +147,44 @@ def take_in_and_write(
         The pool's.
     entry : Entry
         Follows from the last one that the index took in, as far as its maker knows.
-    manifest : callable
-        Gives the manifest of a digest.
+    known : Known
+        What its maker knows of it.
     write : callable
         Writes the entry to the journal; False if another writer took its number first. Called when the database has
         accepted all rows, before the transaction is committed.
 
     Returns
     -------
-    bool
-        False if another writer was faster; then nothing was done.
+    sequence of ProductRow or None
+        The versions that it saves, if there are few; None if another writer was faster: then nothing was done.
 
     Raises
     ------
     IntegrityError
         If the index has lost versions. Nothing was written.
     """
-    work = _Work(database, pool_id, manifest, None)
+    work = _Work(database, pool_id, known.manifest, None)
     try:
         with database.write() as connection:
             before = work.lock(connection)
             if before["applied"] != entry.n - 1:
-                return False
+                return None
             # What is lost in the index must not get into the journal: a version's number would be used twice.
             if before["lost"]:
                 raise IntegrityError(
                     "the index is damaged: versions were deleted from its tables. `miripool reindex POOL`, or "
                     "pool.reindex() in Python, makes it again from the folder"
                 )
-            taken = take(database, connection, [entry], manifest, whole=True, before=before)
+            taken = take(database, connection, [entry], known, whole=True, before=before)
             if not write():
                 raise _Lost  # noqa: TRY301 - it has to leave the transaction
     except _Lost:
-        return False
+        return None
     except BrokenEntry as broken:
         raise broken.cause from None
     if taken.analyze:
         _analyze(database)
-    return True
+    return taken.rows
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -242,7 +244,7 @@ class _Work:
     def _transact(self, batch: Sequence[Entry]) -> Taken:
         with self._database.write() as connection:
             before = self.lock(connection)
-            return take(self._database, connection, batch, self._manifest, before=before)
+            return take(self._database, connection, batch, Known(self._manifest), before=before)
 
     def lock(self, connection: Connection) -> Mapping[str, Any]:
         """Wait until no other session takes in entries of this pool; keep others off until the transaction ends.
@@ -295,10 +297,11 @@ class _Work:
     def _take_nested(self, connection: Connection, batch: Sequence[Entry]) -> None:
         try:
             with connection.begin_nested():
-                taken = take(self._database, connection, batch, self._manifest)
+                taken = take(self._database, connection, batch, Known(self._manifest))
         except BrokenEntry as broken:
             if broken.position:
-                self._note(take(self._database, connection, batch[: broken.position], self._manifest), broken.position)
+                taken = take(self._database, connection, batch[: broken.position], Known(self._manifest))
+                self._note(taken, broken.position)
             raise broken.cause from None
         self._note(taken, len(batch))
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..query.tree import Node
     from ..store.journal import Entry
     from ..store.manifest import Manifest
-    from .rows import KeywordValue
+    from .rows import KeywordValue, Known
 
 __all__ = ["Catalog"]
 
@@ -162,6 +162,34 @@ class Catalog:
             If the schema is another pool's by now.
         """
         (row,) = self._ask("position")
+        return self._position(row)
+
+    def standing(self, names: Sequence[str]) -> tuple[Position, list[ProductRow]]:
+        """Tell how far this index has followed the journal, and give all versions of some names.
+
+        Another process may move the index between the two; then it stands no more where it was told to.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Whole names.
+
+        Returns
+        -------
+        Position
+            As from `position`.
+        list of ProductRow
+            As from `named`.
+
+        Raises
+        ------
+        PoolNotFound
+            If the schema is another pool's by now.
+        """
+        ((*position, is_there),) = self._ask("standing", names=_storable(names))
+        return self._position(position), self.named(names) if is_there else []
+
+    def _position(self, row: Sequence[Any]) -> Position:
         pool_id, self._products_there, *found = row
         if pool_id != self.pool_id:
             raise PoolNotFound(
@@ -345,26 +373,26 @@ class Catalog:
         self._known.clear()
         self._types.clear()
 
-    def apply_and_write(self, entry: Entry, manifest: Callable[[str], Manifest], write: Callable[[], bool]) -> bool:
+    def apply_and_write(self, entry: Entry, known: Known, write: Callable[[], bool]) -> Sequence[ProductRow] | None:
         """Take in an entry that is about to be written, and write it once the database has accepted its rows.
 
         Parameters
         ----------
         entry : Entry
             Follows from the last one taken in, as far as the caller knows.
-        manifest : callable
-            Gives the manifest of a digest.
+        known : Known
+            What its maker knows of it.
         write : callable
             Writes the entry to the journal; False if another writer took its number first.
 
         Returns
         -------
-        bool
-            False if another writer was faster; then nothing was done.
+        sequence of ProductRow or None
+            The versions that it saves, if there are few; None if another writer was faster: then nothing was done.
         """
         from . import apply
 
-        return apply.take_in_and_write(self.database, self.pool_id, entry, manifest, write)
+        return apply.take_in_and_write(self.database, self.pool_id, entry, known, write)
 
     def _ask(self, statement: str, /, **values: Any) -> list[tuple[Any, ...]]:
         """Ask by a statement of `miripool.index.statements`."""

@@ -111,10 +111,10 @@ def follow(message: Message, schema: str, tracks: Tracks) -> None:
         return
     message.add(f"SET LOCAL search_path TO {schema}")
     if saved:
-        message.add(_ADD_EXPOSURES, _given(saved))
+        message.add_planned(_ADD_EXPOSURES, _given(saved))
         paired = {name: serials for name, serials in saved.items() if serials}
         if paired:
-            message.add(_PAIR, _given(paired))
+            message.add_planned(_PAIR, _given(paired))
     if moved:
         message.add(_PAIR_MOVED, {"moved": array_text(moved)})
 

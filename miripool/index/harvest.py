@@ -14,6 +14,7 @@ from ..model.names import Urn
 from ..sky.footprint import FOOTPRINT_KEYS
 from ..store.manifest import dtype_to_json
 from .footprints import FOOTPRINT_COLUMNS, footprint_line
+from .rows import ProductRow
 from .schema import TYPED_KEYWORDS, dataset, footprint, keyword, link, made_from, product
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..model.metadata import KeywordRow
     from ..store.journal import Entry, Save
     from ..store.manifest import BlobRef, HduRecord, Manifest
-    from .tracks import TrackVersion
+    from .tracks import Tracks, TrackVersion
 
 __all__ = ["COLUMNS", "Harvest", "fits_size"]
 
@@ -110,6 +111,24 @@ class Harvest:
         for version, head, rest, by in self._products:
             changing = (version.purged, by, version.removed_by)
             yield _line((*head, version.head, version.removed, *rest, *changing)).encode("utf-8", "backslashreplace")
+
+    def rows(self, tracks: Tracks) -> Iterator[ProductRow]:
+        """Give the versions as the index gives them once it has the lines.
+
+        Parameters
+        ----------
+        tracks : Tracks
+            Which tags mark them.
+
+        Yields
+        ------
+        ProductRow
+            With heads and removals as they are now.
+        """
+        for version, head, rest, by in self._products:
+            changing = (version.purged, by, version.removed_by)
+            values = (*head, version.head, version.removed, *rest, *changing)
+            yield ProductRow._make((*map(_stored, values), tracks.labels(version.serial)))
 
     def datasets(self) -> Iterator[bytes]:
         """Give the lines of `dataset`.
@@ -270,6 +289,13 @@ def _nbytes(blob: BlobRef | None) -> int:
 
 def _line(values: Iterable[Any]) -> str:
     return "\t".join(map(_field, values)) + "\n"
+
+
+def _stored(value: Any) -> Any:
+    """Give a value as PostgreSQL has it once it has taken in its field."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return value.replace("\0", "\ufffd").encode("utf-8", "backslashreplace").decode()
 
 
 def _field(value: Any) -> str:

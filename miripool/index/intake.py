@@ -11,12 +11,16 @@ from sqlalchemy import ARRAY, Text, and_, bindparam, cast, delete, func, select,
 from sqlalchemy.dialects import postgresql
 
 from ..errors import IntegrityError, MiripoolError
+from ..model.kinds import pixel_kinds
+from ..store.journal import Save
 from . import exposures
 from .connection import quote
 from .copysource import Lines
 from .harvest import COLUMNS, Harvest
 from .message import Message
 from .past import add_past
+from .pixels.uses import leave_new_out
+from .plans import FOR_FEW
 from .schema import keyword_name, product, state, tag, tag_event
 from .selection import GIVEN_SERIALS, array_text, as_table
 from .tracks import LoadedVersion, Tracks, touched
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from ..store.journal import Entry
     from ..store.manifest import Manifest
     from .connection import Database
+    from .rows import Known, ProductRow
     from .tracks import TrackVersion
 
 __all__ = ["BrokenEntry", "Taken", "read_state", "take"]
@@ -104,10 +109,13 @@ class Taken:
         Entries that were new.
     analyze : bool
         Whether an ANALYZE is due; it counts as done once this transaction is committed.
+    rows : tuple of ProductRow
+        The new versions, if there are few.
     """
 
     entries: int
     analyze: bool
+    rows: tuple[ProductRow, ...] = ()
 
 
 def read_state(database: Database, connection: Connection, *, first: str = "", **values: Any) -> Mapping[str, Any]:
@@ -138,7 +146,7 @@ def take(
     database: Database,
     connection: Connection,
     batch: Sequence[Entry],
-    manifest: Callable[[str], Manifest],
+    known: Known,
     *,
     whole: bool = False,
     before: Mapping[str, Any] | None = None,
@@ -156,8 +164,8 @@ def take(
         In that transaction.
     batch : sequence of Entry
         In order; may begin with entries that were taken in before.
-    manifest : callable
-        Gives the manifest of a digest.
+    known : Known
+        What need not be looked up; with `standing`, the batch is the one entry that was decided by it.
     whole : bool, keyword-only
         Refuse a version without its manifest.
     before : mapping, keyword-only, optional
@@ -180,26 +188,31 @@ def take(
     fresh = batch[start:]
     if not fresh:
         return Taken(0, False)
-    tracks = _load(database, connection, fresh)
+    tracks = _load(database, connection, fresh, known)
     for position, entry in enumerate(fresh, start):
         try:
             tracks.play(entry)
         except MiripoolError as error:
             raise BrokenEntry(position, error) from None
-    known = manifest if whole else _unless_damaged(manifest)
+    manifest = known.manifest if whole else _unless_damaged(known.manifest)
     message = Message(database, connection)  # what reads or changes the new rows is added to it, or waits for `send`
-    _add_products(message, tracks, known, {e.n: i for i, e in enumerate(batch)})
+    if len(tracks.saves) <= _FEW:
+        message.add(FOR_FEW)
+    rows = _add_products(message, tracks, manifest, {e.n: i for i, e in enumerate(batch)})
     changed = tracks.changed()
     if changed or tracks.moved or tracks.events:
         message.send()
         _update_products(connection, changed)
         _write_tags(connection, tracks)
     if before["has_past"]:
-        add_past(message, fresh, tracks.states)
+        add_past(message, fresh, tracks.states, new={save.serial for _, save in tracks.saves})
     exposures.follow(message, quote(database.schema), tracks)
+    if known.without_pixels is not None:
+        able = [save.serial for _, save in tracks.saves if save.kind in pixel_kinds()]
+        leave_new_out(message, able, known.without_pixels)
     due = _stamp(message, before, fresh[-1], tracks)
     message.send()
-    return Taken(len(fresh), due)
+    return Taken(len(fresh), due, rows)
 
 
 def _first_new(batch: Sequence[Entry], before: Mapping[str, Any]) -> int:
@@ -233,8 +246,14 @@ def _first_new(batch: Sequence[Entry], before: Mapping[str, Any]) -> int:
     return start
 
 
-def _load(database: Database, connection: Connection, entries: Sequence[Entry]) -> Tracks:
+def _load(database: Database, connection: Connection, entries: Sequence[Entry], known: Known) -> Tracks:
     """Read the tracks that entries touch."""
+    if known.standing is not None and all(isinstance(action, Save) for entry in entries for action in entry.actions):
+        # Of versions in the trash the labels are not known; no save looks at them.
+        return Tracks(
+            LoadedVersion(p.serial, p.kind, p.name, p.version, p.head, p.removed, p.purged, p.removed_by, list(p.tags))
+            for p in known.standing
+        )
     serials, names = touched(entries)
     values = {
         "serials": array_text(serials),
@@ -261,10 +280,13 @@ def _add_products(
     tracks: Tracks,
     manifest: Callable[[str], Manifest | None],
     positions: dict[int, int],
-) -> None:
-    """Load what was saved; manifests are read while PostgreSQL takes in the keywords of those before."""
+) -> tuple[ProductRow, ...]:
+    """Load what was saved; manifests are read while PostgreSQL takes in the keywords of those before.
+
+    Gives the new versions, if they are few.
+    """
     if not tracks.saves:
-        return
+        return ()
     harvest = Harvest()
 
     def keywords() -> Iterator[bytes]:
@@ -297,6 +319,7 @@ def _add_products(
     if harvest.names:
         keys, hdus = zip(*sorted(harvest.names), strict=True)
         message.add_kept(_ADD_NAMES, keys=list(keys), hdu_names=list(hdus))
+    return tuple(harvest.rows(tracks)) if few else ()
 
 
 def _insert(table: Table, columns: Sequence[Column[Any]], rows: Sequence[Sequence[Any]]) -> postgresql.Insert:

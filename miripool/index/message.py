@@ -5,14 +5,15 @@ Each question and its answer cost some 0.1 ms, on both sides; a small save needs
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
 from .connection import quote
+from .plans import Plans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import ClauseElement, Connection
 
@@ -46,6 +47,8 @@ class Message:
         self._connection = connection
         self._statements: list[str] = []
         self._source: CopySource | None = None
+        self._writer: Any = None
+        """A cursor that executes nothing: it writes values into statements."""
 
     def add(self, statement: str, values: Mapping[str, Any] | None = None) -> None:
         """Add a statement.
@@ -60,7 +63,7 @@ class Message:
         self._statements.append(statement if values is None else self._fill(statement, values))
 
     def add_kept(self, statement: ClauseElement, **values: Any) -> None:
-        """Add a statement of SQLAlchemy.
+        """Add a statement of SQLAlchemy, as `add_planned` does.
 
         Parameters
         ----------
@@ -69,7 +72,20 @@ class Message:
         **values
             Of its ``bindparam``, as psycopg2 takes them.
         """
-        self.add(*self.database.written(statement, **values))
+        self.add_planned(*self.database.written(statement, **values))
+
+    def add_planned(self, statement: str, values: Mapping[str, Any]) -> None:
+        """Add a statement of which the server keeps the plan; what was added before may be sent.
+
+        Parameters
+        ----------
+        statement, values
+            As for `add`, with values.
+        """
+        plans = Plans(self.database, self._connection)
+        if not plans.knows(statement):
+            self.send()
+        self.add(plans.call(statement, values), values)
 
     def insert(self, table: str, columns: Sequence[str], lines: bytes) -> None:
         """Add an INSERT of few rows: it costs less than a COPY, which is a question of its own.
@@ -86,7 +102,7 @@ class Message:
         rows = [[_value(field) for field in line.split("\t")] for line in lines.decode().split("\n")[:-1]]
         row = f"({', '.join(['%s'] * len(columns))})"
         values = self._fill(", ".join([row] * len(rows)), [value for fields in rows for value in fields])
-        statement = f"INSERT INTO {self.database.table(table)} ({_names(columns)}) VALUES {values}"  # noqa: S608 - quoted
+        statement = f"INSERT INTO {self.database.table(table)} ({_names(tuple(columns))}) VALUES {values}"  # noqa: S608 - quoted
         self.add(statement)
 
     def copy(self, table: str, columns: Sequence[str], source: CopySource, *, options: str = "") -> None:
@@ -101,7 +117,7 @@ class Message:
             self.send()
         self._source = source
         form = f" WITH ({options})" if options else ""
-        self.add(f"COPY {self.database.table(table)} ({_names(columns)}) FROM STDIN{form}")
+        self.add(f"COPY {self.database.table(table)} ({_names(tuple(columns))}) FROM STDIN{form}")
 
     def send(self) -> None:
         """Send what was added, if there is anything, and wait until it is done.
@@ -118,12 +134,14 @@ class Message:
 
     def _fill(self, statement: str, values: Any) -> str:
         driver: Any = self._connection.connection.dbapi_connection
-        with contextlib.closing(driver.cursor()) as cursor:
-            text: bytes = cursor.mogrify(statement, values)
+        if self._writer is None:
+            self._writer = driver.cursor()
+        text: bytes = self._writer.mogrify(statement, values)
         return text.decode()
 
 
-def _names(columns: Iterable[str]) -> str:
+@functools.lru_cache(maxsize=64)
+def _names(columns: tuple[str, ...]) -> str:
     return ", ".join(map(quote, columns))
 
 

@@ -7,6 +7,7 @@ no statement is written twice.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,9 @@ from .schema import STILL, moment, state, version_state
 from .tracks import Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Column, TableValuedAlias
+    from sqlalchemy import Column, TableValuedAlias, Update
     from sqlalchemy.types import TypeEngine
 
     from ..store.journal import Entry
@@ -46,24 +47,35 @@ def _without_collation(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return Text() if isinstance(kind, Text) else kind  # a collation can't stand within an array's type
 
 
-def _add() -> postgresql.Insert:
-    """Make the one statement that notes entries and states."""
-    new, s = _given(moment.c, "moment"), version_state.c
+def _add_moments() -> postgresql.Insert:
+    """Make the statement that notes entries."""
+    new = _given(moment.c, "moment")
     # The clocks of writers differ: times must not fall behind.
-    before = select(func.max(moment.c.time)).scalar_subquery()
-    latest = func.greatest(func.max(new.c.time).over(order_by=new.c.entry), before)
+    latest = func.greatest(new.c.time, select(func.max(moment.c.time)).scalar_subquery())
     rows = select(new.c.entry, latest, new.c.digest, new.c.next_serial)
-    moments = postgresql.insert(moment).from_select([c.name for c in moment.c], rows)
-    ends = _given((s.serial, s.until), "ends")
-    ended = update(version_state).where(s.serial == ends.c.serial, s.until == STILL).values(until=ends.c.until)
-    states = postgresql.insert(version_state).from_select([c.name for c in s], select(_given(s, "state")))
-    return states.add_cte(moments.cte("moments"), ended.cte("ended"))
+    return postgresql.insert(moment).from_select([c.name for c in moment.c], rows)
 
 
-_ADD = _add()
+def _end_states() -> Update:
+    """Make the statement that ends the states that versions have."""
+    s, ends = version_state.c, _given((version_state.c.serial, version_state.c.until), "ends")
+    return update(version_state).where(s.serial == ends.c.serial, s.until == STILL).values(until=ends.c.until)
 
 
-def add_past(message: Message, entries: Sequence[Entry], states: Mapping[int, Mapping[int, State]]) -> None:
+_ADD_MOMENTS = _add_moments()
+_END_STATES = _end_states()
+_ADD_STATES = postgresql.insert(version_state).from_select(
+    [c.name for c in version_state.c], select(_given(version_state.c, "state"))
+)
+
+
+def add_past(
+    message: Message,
+    entries: Sequence[Entry],
+    states: Mapping[int, Mapping[int, State]],
+    *,
+    new: Collection[int] = (),
+) -> None:
     """Have a message note when entries were written, and what versions were after them.
 
     Parameters
@@ -74,19 +86,22 @@ def add_past(message: Message, entries: Sequence[Entry], states: Mapping[int, Ma
         Those that follow the last one noted, in order.
     states : mapping
         `Tracks.states` of these entries.
+    new : collection of int, keyword-only
+        Serials that had no state before.
     """
     rows = [
         (serial, first, until, *state)
-        for serial, new in states.items()
-        for (first, state), until in zip(new.items(), [*list(new)[1:], STILL], strict=True)
+        for serial, given in states.items()
+        for (first, state), until in zip(given.items(), [*list(given)[1:], STILL], strict=True)
     ]
-    values = {
-        **_arrays(moment.c, "moment", [(e.n, e.time, e.digest, e.next_serial) for e in entries]),
-        "ends_serial": list(states),
-        "ends_until": [min(new) for new in states.values()],
-        **_arrays(version_state.c, "state", rows),
-    }
-    message.add_kept(_ADD, **values)
+    times = itertools.accumulate((e.time for e in entries), max)
+    moments = [(e.n, time, e.digest, e.next_serial) for e, time in zip(entries, times, strict=True)]
+    message.add_kept(_ADD_MOMENTS, **_arrays(moment.c, "moment", moments))
+    ends = {serial: min(given) for serial, given in states.items() if serial not in new}
+    if ends:
+        message.add_kept(_END_STATES, ends_serial=list(ends), ends_until=list(ends.values()))
+    if rows:
+        message.add_kept(_ADD_STATES, **_arrays(version_state.c, "state", rows))
 
 
 def _arrays(columns: Iterable[Column[Any]], name: str, rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ..model.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from ..store.manifest import Manifest
 
 __all__ = [
     "NEWEST_FIRST",
@@ -18,6 +20,7 @@ __all__ = [
     "FileOrigin",
     "KeywordValue",
     "KindStatistics",
+    "Known",
     "Position",
     "ProductRow",
     "TagEvent",
@@ -64,6 +67,26 @@ class Position:
     n: int
     digest: str | None
     next_serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the writer of an entry knows of it, so that the index need not look it up.
+
+    Attributes
+    ----------
+    manifest : callable
+        Gives the manifest of a digest.
+    standing : sequence of ProductRow, optional
+        All versions of the names that the entry saves, those in the trash too, as the index had them right before it.
+        The index looks unless they are given.
+    without_pixels : str, optional
+        Why the versions that the entry saves get no pixel rows; None where that is decided later.
+    """
+
+    manifest: Callable[[str], Manifest]
+    standing: Sequence[ProductRow] | None = None
+    without_pixels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

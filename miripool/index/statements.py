@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, not_, or_, select, tuple_
+from sqlalchemy import ARRAY, Text, and_, bindparam, cast, exists, func, not_, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import psycopg2
 
 from ..model.keywords import dictionary
@@ -116,6 +116,13 @@ def _serials(where: ColumnElement[bool] | None = None, **wanted: Any) -> Select[
     return select(_p.serial).where(conditions(where=where, **wanted))
 
 
+def _standing() -> Select[Any]:
+    """Make the question where the index stands, and whether there is any version of some names."""
+    s = state.c
+    is_there = exists().where(_one_of(_p.name, "names"))
+    return select(s.pool_id, s.products, s.applied, s.applied_digest, s.next_serial, is_there)
+
+
 def _lists() -> dict[str, Select[Any]]:
     """Give the questions for serials that have no predicate."""
     which: dict[str, dict[str, Any]] = {
@@ -142,6 +149,7 @@ def _statements() -> dict[str, Select[Any]]:
     moments = select(m.entry, m.digest, m.next_serial, m.time)
     return {
         "stamp": select(s.pool_id, s.schema_version),
+        "standing": _standing(),
         "position": select(s.pool_id, s.products, s.applied, s.applied_digest, s.next_serial),
         "has_past": select(s.has_past),
         "moment_of": moments.where(m.entry == bindparam("entry")),

@@ -128,6 +128,24 @@ class Tracks:
     def __getitem__(self, serial: int) -> TrackVersion:
         return self._of[serial].versions[serial]
 
+    def labels(self, serial: int) -> tuple[str, ...]:
+        """Give the tags that mark a version.
+
+        Parameters
+        ----------
+        serial : int
+            The version.
+
+        Returns
+        -------
+        tuple of str
+            Sorted; none while it is in the trash.
+        """
+        track = self._of[serial]
+        if track.versions[serial].removed is not None:
+            return ()
+        return tuple(sorted(label for label, marked in track.tags.items() if marked == serial))
+
     def changed(self) -> list[TrackVersion]:
         """List the versions whose row in the index is out of date.
 

@@ -7,6 +7,7 @@ dates are aware UTC datetimes; MJD numbers stay numbers.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -142,6 +143,10 @@ class _Header:
         if date is None or (local and (self.text("TIMESYS") or system or "UTC").upper() not in ("UTC", "GMT")):
             return None
         return _to_datetime(date, clock, zone)
+
+
+_header_of = functools.lru_cache(maxsize=16)(_Header)
+"""Headers as they were parsed, by their bytes: a save looks into each of its headers three times."""
 
 
 def _to_datetime(date: str, clock: str | None, zone: str | None) -> datetime | None:
@@ -280,7 +285,7 @@ class MetaData(MutableMapping[str, Parameter]):
     def _header(self, i: int) -> _Header:
         parsed = self._parsed[i]
         if parsed is None:
-            parsed = self._parsed[i] = _Header(self._raw[i])
+            parsed = self._parsed[i] = _header_of(self._raw[i])
         return parsed
 
     def _hdu(self, name: str) -> int | None:

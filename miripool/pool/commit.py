@@ -8,14 +8,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import IntegrityError, MiripoolError, NotFound, ReadOnly, ServerError, StorageError
+from ..index import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..index import Catalog, Position
+    from ..index import Catalog, Position, ProductRow
     from ..store.archive import Archive
     from ..store.journal import Action, Entry
-    from ..store.manifest import Manifest
 
 __all__ = ["Committer"]
 
@@ -49,14 +49,25 @@ class Committer:
         The pool's folder.
     catalog : Catalog
         Its index.
+
+    Attributes
+    ----------
+    saved : dict of int to ProductRow
+        Versions of the entry that the last `commit` wrote, as the index took them in; none where they are many.
     """
 
     def __init__(self, archive: Archive, catalog: Catalog) -> None:
         self._archive = archive
         self._catalog = catalog
+        self.saved: dict[int, ProductRow] = {}
 
-    def catch_up(self) -> Position:
+    def catch_up(self, look: Callable[[], Position] | None = None) -> Position:
         """Take into the index what the journal has and the index has not.
+
+        Parameters
+        ----------
+        look : callable, optional
+            Asks the index where it stands, for who wants to know more of it at that moment.
 
         Returns
         -------
@@ -64,7 +75,8 @@ class Committer:
             The last journal entry in the index: the journal's last, unless another process is just writing one, or
             this user may not write to the index.
         """
-        position = self._catalog.position()
+        look = look or self._catalog.position
+        position = look()
         journal = self._archive.journal
         if not self._archive.storage.exists(journal.key(position.n + 1)):
             if position.n < 0:
@@ -75,7 +87,7 @@ class Committer:
         except ReadOnly as error:  # who may only read, reads what the index has
             _tell_behind(self._archive.info.id, position.n, str(error))
             return position
-        return self._catalog.position()
+        return look()
 
     def check(self) -> None:
         """Make sure that the index has followed this journal, and not that of a copy or of what was here before.
@@ -105,7 +117,7 @@ class Committer:
         found: Entry | None = None
         for _ in range(_LOOKS):
             with contextlib.suppress(NotFound):
-                found = self._archive.journal.read(position.n)
+                found = self._archive.journal.latest(position.n)
             if found is not None and found.digest == position.digest:
                 return found
             self._archive.confirm()  # renamed and back again within a moment, its folder was away: look once more
@@ -120,8 +132,9 @@ class Committer:
         self,
         decide: Callable[[Position], Sequence[Action]],
         *,
+        look: Callable[[], Position] | None = None,
         is_ready: Callable[[], bool] | None = None,
-        manifest: Callable[[str], Manifest] | None = None,
+        known: Callable[[], Known] | None = None,
         undoes: int | None = None,
     ) -> Entry | None:
         """Write an entry. If another process writes one first, decide again.
@@ -131,11 +144,13 @@ class Committer:
         decide : callable
             Looks at the index, which then stands at the position given, and says what to do. If the index moves while
             it looks, the entry's number is taken and it is asked again.
+        look : callable, keyword-only, optional
+            As for `catch_up`; called before `decide` each time.
         is_ready : callable, keyword-only, optional
             Tells right before the entry is written whether all that it refers to is there; if not, `decide` is asked
             again.
-        manifest : callable, keyword-only, optional
-            Gives the manifest of a digest for the index; by default they are read from the folder.
+        known : callable, keyword-only, optional
+            Gives what `decide` knows of the entry; by default the index looks up all.
         undoes : int, keyword-only, optional
             Number of the entry that the new one takes back.
 
@@ -151,7 +166,8 @@ class Committer:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
-        attempt = functools.partial(self._commit, decide, is_ready, manifest or self._archive.manifest, undoes)
+        self.saved = {}  # what later entries did to those of an earlier one is not known
+        attempt = functools.partial(self._commit, decide, look, is_ready, known, undoes)
         try:
             return attempt()
         except IntegrityError:
@@ -165,8 +181,9 @@ class Committer:
     def _commit(
         self,
         decide: Callable[[Position], Sequence[Action]],
+        look: Callable[[], Position] | None,
         is_ready: Callable[[], bool] | None,
-        manifest: Callable[[str], Manifest],
+        known: Callable[[], Known] | None,
         undoes: int | None,
     ) -> Entry | None:
         stuck = 0
@@ -178,7 +195,7 @@ class Committer:
                     # Somebody was faster: who lost queue up, or of many writers all but one would work for nothing.
                     turn.enter_context(self._archive.storage.turn("journal", seconds=_LONGEST_TURN))
                     waited = True
-                position = self.catch_up()
+                position = self.catch_up(look)
                 stuck = stuck + 1 if position.n == last else 0
                 last = position.n
                 actions = decide(position)
@@ -187,14 +204,14 @@ class Committer:
                 entry = self._archive.journal.next_entry(
                     self._check(position), actions, first_serial=self._archive.info.first_serial, undoes=undoes
                 )
-                if self._write(entry, is_ready, manifest):
+                if self._write(entry, is_ready, Known(self._archive.manifest) if known is None else known()):
                     return entry
         path = self._archive.storage.name(self._archive.journal.key(position.n + 1))
         raise IntegrityError(
             f"{path} is not a journal entry, but has the name of the next one; check what it is and remove it"
         )
 
-    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None, manifest: Callable[[str], Manifest]) -> bool:
+    def _write(self, entry: Entry, is_ready: Callable[[], bool] | None, known: Known) -> bool:
         written = False
 
         def write() -> bool:
@@ -205,10 +222,12 @@ class Committer:
             return written
 
         try:
-            return self._catalog.apply_and_write(entry, manifest, write)
+            rows = self._catalog.apply_and_write(entry, known, write)
         except MiripoolError as error:
             if not written:
                 raise
             # The entry is durable: what it says is done. Whoever comes next applies it.
             _log.warning("saved as journal entry %d; the index will be updated later (%s)", entry.n, error)
             return True
+        self.saved |= {row.serial: row for row in rows or ()}
+        return rows is not None

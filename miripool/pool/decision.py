@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import Conflict, IntegrityError, InvalidInput
-from ..index import ProductRow
+from ..index import Known, ProductRow
 from ..model.canonical import canonical_json, digest_bytes
 from ..model.product import Link
 from ..store.journal import Action, Save, Tag
@@ -85,6 +85,11 @@ class Standing:
         """
         return sorted(self._heads.get(name, ()), key=lambda row: row.kind)
 
+    @property
+    def rows(self) -> Sequence[ProductRow]:
+        """All of them."""
+        return tuple(self._rows.values())
+
     def row(self, serial: int) -> ProductRow | None:
         """Give a version.
 
@@ -120,6 +125,8 @@ class Decision:
         A product that fails by itself stands in `failures`, and the others are saved. Otherwise none is.
     reach : callable, keyword-only, optional
         Gives the versions that versions refer to, directly or by others: the tag marks them, too.
+    without_pixels : str, keyword-only, optional
+        Why the new versions get no pixel rows.
 
     Attributes
     ----------
@@ -142,6 +149,7 @@ class Decision:
         force: bool = False,
         each: bool = False,
         reach: Callable[[Sequence[int]], Sequence[ProductRow]] | None = None,
+        without_pixels: str | None = None,
     ) -> None:
         self._archive = archive
         self._catalog = catalog
@@ -151,6 +159,7 @@ class Decision:
         self._force = force
         self._each = each
         self._reach = reach
+        self._without_pixels = without_pixels
         self._gathering = notes.enter_context(archive.gathering())
         self._put = 0
         self._written: dict[tuple[str, ...], tuple[Prepared, Ticket]] = {}
@@ -161,13 +170,26 @@ class Decision:
         self.serials: dict[int, int] = {}
         self.standing = Standing()
 
+    def look(self) -> Position:
+        """Ask the index for all versions of the names, and where it stands.
+
+        Returns
+        -------
+        Position
+            For `decide`.
+        """
+        names = {one.name if isinstance(one, ProductRow) else one.track[1] for one in self._wanted}
+        position, rows = self._catalog.standing(sorted(names))
+        self.standing = Standing(rows)
+        return position
+
     def decide(self, position: Position) -> Sequence[Action]:
         """Give the actions for the pool as it stands at a position of the journal.
 
         Parameters
         ----------
         position : Position
-            Where the index stands.
+            From `look`.
 
         Returns
         -------
@@ -176,8 +198,6 @@ class Decision:
             nothing to do.
         """
         self.failures, self._same, self._placed = {}, {}, {}
-        names = {one.name if isinstance(one, ProductRow) else one.track[1] for one in self._wanted}
-        self.standing = Standing(self._catalog.named(sorted(names)))
         self._compare()
         for number, p in self._new():
             with self._alone(number):
@@ -352,19 +372,17 @@ class Decision:
             p.ticket = None
         return not lost
 
-    def manifest(self, digest: str) -> Manifest:
-        """Give the manifest of a version that the entry saves.
-
-        Parameters
-        ----------
-        digest : str
-            Its name.
+    def known(self) -> Known:
+        """Give what the index need not look up of the entry.
 
         Returns
         -------
-        Manifest
-            As it was written; it is not read again.
+        Known
+            Manifests are not read again, nor is what `look` has found.
         """
+        return Known(self._manifest, self.standing.rows, self._without_pixels)
+
+    def _manifest(self, digest: str) -> Manifest:
         return self._manifests.get(digest) or self._archive.manifest(digest)
 
     def _settle(self) -> None:

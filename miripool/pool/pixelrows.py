@@ -30,7 +30,8 @@ __all__ = ["NOWHERE", "PixelRows"]
 
 _log = logging.getLogger(__name__)
 
-_LEFT_OUT = "left out when it was saved"
+LEFT_OUT = "left out when it was saved"
+"""Why a version has no pixel rows that was saved without."""
 _DROPPED = "dropped"
 NOWHERE = "the header names no place on the detector"
 """Why a version has no pixel rows and can't have any."""
@@ -173,7 +174,7 @@ class PixelRows:
         if row.kind not in pixel_kinds():
             return False
         try:
-            described = pixel_set_of(self._archive.manifest(row.manifest))
+            described = pixel_set_of(self._archive.layout_of(row.manifest))
         except FormatError as error:
             return self._refused(row.kind, row.serial, error)
         except MiripoolError as error:
@@ -279,7 +280,7 @@ class PixelRows:
             return []
         serials = [row.serial for row in able]
         if wanted is False:
-            rows.leave_pending_out(self._database, serials, _LEFT_OUT)
+            rows.leave_pending_out(self._database, serials, LEFT_OUT)
             return []
         if wanted:
             return able
@@ -313,7 +314,7 @@ class PixelRows:
             if row.kind not in pixel_kinds():
                 return True
             if wanted:
-                return known.get(row.serial, _LEFT_OUT) is None
+                return known.get(row.serial, LEFT_OUT) is None
             return row.serial in known or (wanted is None and self.policy == "none")
 
         return {row.serial for row in versions if is_settled(row)}

@@ -10,6 +10,7 @@ from ..errors import InvalidInput, MiripoolError, ServerUnavailable
 from ..model.kinds import kind_class, slots
 from ..model.product import Context, Product
 from . import contexts, exposures
+from .pixelrows import LEFT_OUT
 from .prepared import Prepared, prepare
 from .reference import ProductRef
 from .saving import Saved, save_each, save_known, save_together
@@ -65,7 +66,7 @@ def save(
     if isinstance(source, Context):
         return _save_context(core, source if name is None else source.renamed(name), tag)
     product = read(source, name=name, kind=kind, truncate=truncate)
-    saved = commit(core, product, history=history, tag=tag, force=force)
+    saved = commit(core, product, history=history, tag=tag, force=force, pixels=pixels)
     return finish(core, saved, pixels=pixels, product=product)
 
 
@@ -113,6 +114,7 @@ def commit(
     history: Sequence[Mapping[str, Any]] = (),
     tag: str | None = None,
     force: bool = False,
+    pixels: bool | None = None,
 ) -> Saved:
     """Make a version of a product; those of one track count in the order of these calls.
 
@@ -126,6 +128,8 @@ def commit(
         From `read`, or what another process measured and stored.
     history, tag, force : object, keyword-only
         As for `Pool.save`; what is prepared has its history.
+    pixels : bool, keyword-only, optional
+        As for `finish`, if it is False: the index then notes it with the version.
 
     Returns
     -------
@@ -148,7 +152,10 @@ def commit(
         if known is not None:
             return known
         measured = measured or _measured(core, product, history)
-        (saved,) = save_together(core.archive, core.catalog, core.committer, [measured], tag=tag, force=force)
+        (saved,) = save_together(
+            core.archive, core.catalog, core.committer, [measured], tag=tag, force=force,
+            without_pixels=LEFT_OUT if pixels is False else None,
+        )  # fmt: skip
         return saved
 
     return attempt() if force else core.again(attempt)  # done twice by force it would be saved twice
@@ -275,7 +282,7 @@ def finish(core: Core, saved: Saved, *, pixels: bool | None = None, product: Pro
     notices = (
         saved.notice,
         doubt_kind(core, saved),
-        make_pixels(core, saved.row, pixels, product=product if is_in_memory else None),
+        None if saved.is_noted else make_pixels(core, saved.row, pixels, product=product if is_in_memory else None),
     )
     return replace(saved, notice="; ".join(filter(None, notices)) or None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -43,6 +43,8 @@ class Saved:
         What the user should know.
     trashed : int or None
         Number of a version in the trash that has the same data as the one that was made.
+    is_noted : bool
+        Whether the index knows that it gets no pixel rows, as it was asked to note.
     """
 
     row: ProductRow
@@ -50,6 +52,7 @@ class Saved:
     stored_bytes: int
     notice: str | None = None
     trashed: int | None = None
+    is_noted: bool = False
 
 
 def save_known(
@@ -107,6 +110,7 @@ def save_together(
     tag: str | None = None,
     force: bool = False,
     reach: Callable[[Sequence[int]], Sequence[ProductRow]] | None = None,
+    without_pixels: str | None = None,
 ) -> list[Saved]:
     """Save products in one journal entry: all of them, or none.
 
@@ -122,6 +126,8 @@ def save_together(
         Make a version even of what is there already.
     reach : callable, keyword-only, optional
         Gives the versions that versions refer to, directly or by others: the tag marks what contexts refer to, too.
+    without_pixels : str, keyword-only, optional
+        Why the new versions get no pixel rows, for the index to note.
 
     Returns
     -------
@@ -140,10 +146,14 @@ def save_together(
     if len({p.track for p in prepared}) < len(prepared):
         raise InvalidInput("two products of the same kind and name can't be saved together")
     with contextlib.ExitStack() as notes:
-        decision = Decision(archive, catalog, prepared, notes, tag=tag, force=force, reach=reach)
-        entry = committer.commit(decision.decide, is_ready=decision.is_ready, manifest=decision.manifest)
+        decision = Decision(
+            archive, catalog, prepared, notes, tag=tag, force=force, reach=reach, without_pixels=without_pixels
+        )
+        entry = committer.commit(decision.decide, look=decision.look, is_ready=decision.is_ready, known=decision.known)
     try:
-        return list(_reports(decision, prepared, entry, partial(_rows, catalog, committer)).values())
+        reports = _reports(decision, prepared, entry, partial(_rows, catalog, committer, committer.saved))
+        is_noted = without_pixels is not None
+        return [replace(one, is_noted=is_noted and one.row.serial in committer.saved) for one in reports.values()]
     except MiripoolError as error:
         if entry is None:
             raise
@@ -176,11 +186,15 @@ def save_each(
     """
     with contextlib.ExitStack() as notes:
         decision = Decision(core.archive, core.catalog, wanted, notes, tag=tag, force=force, each=True)
-        entry = core.committer.commit(decision.decide, is_ready=decision.is_ready, manifest=decision.manifest)
+        committer = core.committer
+        entry = committer.commit(decision.decide, look=decision.look, is_ready=decision.is_ready, known=decision.known)
     saved: dict[int, Saved | Exception] = {}
     try:
         saved |= _reports(
-            decision, wanted, entry, lambda serials: core.again(lambda: _rows(core.catalog, core.committer, serials))
+            decision,
+            wanted,
+            entry,
+            lambda serials: core.again(lambda: _rows(core.catalog, core.committer, committer.saved, serials)),
         )
     except MiripoolError as error:
         if entry is None:
@@ -209,8 +223,12 @@ def _reports(
     }
 
 
-def _rows(catalog: Catalog, committer: Committer, serials: Sequence[int]) -> dict[int, ProductRow]:
-    """Read versions; of an entry that the database did not take in at once, the index does it now."""
+def _rows(
+    catalog: Catalog, committer: Committer, saved: Mapping[int, ProductRow], serials: Sequence[int]
+) -> Mapping[int, ProductRow]:
+    """Read versions, unless they are known; an entry that the database did not take in at once is taken in now."""
+    if all(serial in saved for serial in serials):
+        return saved
     rows = {row.serial: row for row in catalog.rows(serials)}
     if len(rows) < len(serials):
         committer.catch_up()

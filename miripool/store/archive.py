@@ -63,6 +63,10 @@ class Archive:
         self.journal = Journal(storage, self.held)
         self.notes = Notes(storage, storage.leases)
         self.manifest = functools.lru_cache(maxsize=512)(self.read_manifest)
+        self._confirmed: str | None = None
+        """The state of the ``pool.json`` that was read last and is this pool's."""
+        self._written: Manifest | None = None
+        """The manifest that was written last."""
 
     @functools.cached_property
     def blobs(self) -> BlobStore:
@@ -149,11 +153,15 @@ class Archive:
 
     def _confirm(self, storage: Storage | Held) -> None:
         try:
+            version = storage.status(INFO).version
+            if version == self._confirmed:
+                return
             found = read_pool_info(storage).id
         except NotFound:
             found = None
         if found != self.info.id:
             raise gone_pool(self.storage, self.info.id)
+        self._confirmed = version
 
     @contextlib.contextmanager
     def held(self, *, alone: bool = False) -> Iterator[Held]:
@@ -253,21 +261,19 @@ class Archive:
         return measured
 
     def _measure_hdu(self, hdu: Hdu, measured: Measured) -> HduRecord:
-        record = HduRecord(hdu.header, hdu.name, hdu.encoding, hdu.unit, hdu.scale)
-        statistics = None
+        statistics = data = None
         if hdu.data is not None:
             from ..model.dataset import holds_flags
 
             flags = holds_flags(hdu.name, hdu.data.dtype)
-            ref, statistics = self.blobs.measure(hdu.data, scale=hdu.scale, flags=flags)
-            measured.sources.setdefault(ref.digest, (ref, hdu.data))
-            record = replace(record, data=ref, statistics=statistics)
+            data, statistics = self.blobs.measure(hdu.data, scale=hdu.scale, flags=flags)
+            measured.sources.setdefault(data.digest, (data, hdu.data))
         parts: dict[str, Any] = {
             part: self._measure_part(source, measured)
             for part in _PARTS[1:]
             if (source := getattr(hdu, part)) is not None
         }
-        return replace(record, **parts)
+        return HduRecord(hdu.header, hdu.name, hdu.encoding, hdu.unit, hdu.scale, statistics, data, **parts)
 
     def _measure_part(self, source: ArraySource, measured: Measured) -> BlobRef:
         ref, _ = self.blobs.measure(source, numeric=False)
@@ -418,6 +424,7 @@ class Archive:
                 self.write(manifest, sources, near, own)
                 return sum(own.settle().values())
         added = self.write_blobs(sources, near, gathering)
+        self._written = manifest
         data = manifest.to_bytes()
         key = self.manifest_key(digest_bytes(data))
         if not gathering.confirm(key):
@@ -529,6 +536,27 @@ class Archive:
             raise IntegrityError(f"manifest {name} is missing; restore it from a copy of the pool") from None
         except IntegrityError as error:
             raise IntegrityError(f"{name}: {error}") from error
+
+    def layout_of(self, digest: str) -> Manifest:
+        """Give a manifest for what it says of the arrays and headers of a version; not read if it was written last.
+
+        Parameters
+        ----------
+        digest : str
+            Its name.
+
+        Returns
+        -------
+        Manifest
+            Its history may be as it was before it was written, in other types.
+
+        Raises
+        ------
+        IntegrityError, PoolNotFound
+            As for `read_manifest`.
+        """
+        written = self._written
+        return written if written is not None and written.digest == digest else self.manifest(digest)
 
     def product(self, manifest: Manifest, what: str = "", serial: int | None = None) -> Product:
         """Give a product whose arrays are read when touched.

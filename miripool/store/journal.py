@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import IntegrityError, NewerFormat, NotFound
+from ..errors import IntegrityError, MiripoolError, NewerFormat, NotFound
 from ..model.canonical import canonical_json, digest_bytes
 from ..model.names import shown
 
@@ -347,6 +347,8 @@ class Journal:
     def __init__(self, storage: Storage, held: Callable[[], AbstractContextManager[Held]] | None = None) -> None:
         self._storage = storage
         self._held = held or (lambda: contextlib.nullcontext(storage))
+        self._latest: tuple[str, Entry] | None = None
+        """The entry that was read or written last, and the version of its file."""
 
     @staticmethod
     def key(n: int) -> str:
@@ -428,6 +430,33 @@ class Journal:
             )
         return entry
 
+    def latest(self, n: int) -> Entry:
+        """Read an entry that is likely the one which was read so, or written, last.
+
+        That one is not read again, unless its file has changed.
+
+        Parameters
+        ----------
+        n : int
+            Its number.
+
+        Returns
+        -------
+        Entry
+            The entry.
+
+        Raises
+        ------
+        NotFound, IntegrityError
+            As for `read`.
+        """
+        version = self._storage.status(self.key(n)).version
+        if self._latest is not None and (known := self._latest[1]).n == n and self._latest[0] == version:
+            return known
+        entry = self.read(n)
+        self._latest = version, entry
+        return entry
+
     def has(self, n: int, digest: str | None) -> bool:
         """Tell whether an entry is in this journal, and not another of its number.
 
@@ -500,7 +529,7 @@ class Journal:
         IntegrityError
             If entry `n` + 1 is missing and there are later ones.
         """
-        if thorough or any(self._storage.exists(self.key(n + 1 + (1 << step))) for step in range(_PROBES)):
+        if thorough or self._storage.has_any([self.key(n + 1 + (1 << step)) for step in range(_PROBES)]):
             found = (_KEY.fullmatch(key) for key in self._storage.keys("journal"))
             later = [number for match in found if match and (number := int(match[1])) > n]
             # Entries appear in order: once a later one was seen, the next is there, or it is lost.
@@ -566,9 +595,13 @@ class Journal:
         PoolNotFound
             If the pool was deleted or renamed meanwhile.
         """
-        data = entry.to_bytes()
+        data, key = entry.to_bytes(), self.key(entry.n)
         with self._held() as folder:
-            return folder.put(self.key(entry.n), data)
+            if not folder.put(key, data):
+                return False
+            with contextlib.suppress(MiripoolError):  # it is written, whatever becomes of it
+                self._latest = folder.status(key).version, entry
+        return True
 
 
 _acting: contextvars.ContextVar[str | None] = contextvars.ContextVar("acting", default=None)

@@ -32,6 +32,7 @@ from ...model.kinds import KINDS
 from ..connection import quote
 from ..message import Message
 from ..pixelset import REFERENCE
+from ..plans import FOR_FEW, Plans
 from ..schema import exposure, pixel_block, pixel_set, pixel_use, product
 from ..selection import GIVEN_SERIALS, array_text
 from .blocks import block_table, capacity, partition, short_columns
@@ -388,7 +389,9 @@ class _Load:
             "digest": version.pixels.digest,
             "common": self._pattern_of(version),
         }
-        claimed = self._database.answer(self._connection, *self._database.written(_CLAIM_ALONE, **values))
+        statement, given = self._database.written(_CLAIM_ALONE, **values)
+        call = Plans(self._database, self._connection).call(statement, given)
+        claimed = self._database.answer(self._connection, f"{FOR_FEW}; {call}", given)
         if not claimed or _refusal(claimed[0][0], version.serial, version.pixels) is not None:
             raise _Taken
         ((exp_id, set_id, self._block_id),) = claimed

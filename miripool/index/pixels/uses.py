@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from ..connection import Database
+    from ..message import Message
 
 __all__ = [
     "detectors",
+    "leave_new_out",
     "leave_out",
     "leave_pending_out",
     "missing",
@@ -42,6 +44,7 @@ _REASONS = select(pixel_use.c.serial, pixel_use.c.reason).where(pixel_use.c.seri
 _insert = postgresql.insert(pixel_use).from_select(
     ["serial", "reason"], select(func.unnest(GIVEN_SERIALS), cast(bindparam("reason"), Text))
 )
+_LEAVE_NEW_OUT = _insert
 _LEAVE_OUT = _insert.on_conflict_do_update(
     index_elements=["serial"], set_={"set_id": None, "reason": _insert.excluded.reason}
 ).returning(pixel_use.c.serial)
@@ -185,6 +188,22 @@ def leave_pending_out(database: Database, serials: Sequence[int], reason: str) -
     if serials:
         question, values = database.written(_LEAVE_PENDING_OUT, reason=reason, serials=array_text(serials))
         database.ask(f"SET LOCAL synchronous_commit TO off; {question}", values)
+
+
+def leave_new_out(message: Message, serials: Sequence[int], reason: str) -> None:
+    """Have a message note why versions that it adds have no pixel rows.
+
+    Parameters
+    ----------
+    message : Message
+        In the transaction that adds them.
+    serials : sequence of int
+        The versions.
+    reason : str
+        For people.
+    """
+    if serials:
+        message.add_kept(_LEAVE_NEW_OUT, reason=reason, serials=array_text(serials))
 
 
 def reasons(database: Database, serials: Sequence[int]) -> dict[int, str | None]:

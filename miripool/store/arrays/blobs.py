@@ -1,6 +1,6 @@
 """Blobs: HDF5 files named by their content: one array each, or the small arrays of one product.
 
-Only `hdf5file`, `hdf5write` and `delta` speak HDF5.
+Only `hdf5file`, `hdf5write`, `hdf5datasets`, `smallfile`, `bundlefile` and `delta` speak HDF5.
 
 Its library is loaded when the first blob is opened: most questions open none.
 

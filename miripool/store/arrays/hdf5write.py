@@ -22,8 +22,10 @@ from . import bitshuffle
 from .changedpixels import AT_ONCE
 from .delta import mappings
 from .digest import tile_digest
+from .hdf5datasets import name_array, store_whole
 from .hdf5file import DEFLATED_FORMAT, DELTA_FORMAT, FORMAT, PIXEL_FORMAT
 from .hdf5library import load_hdf5
+from .smallfile import small_file
 from .survey import LEAST_SHARED, SAMPLES, gather
 from .tilelist import PIXEL_RECORD, PixelList, TileList, record_type, write_tile_list
 
@@ -55,9 +57,6 @@ The ASDF logs of the real SUB64 exposure take 8 instead of 29 KB each.
 
 _MOST_DEFLATED = 1 << 19
 """Bytes beyond which a table is not: it is read as a whole. Deflated by 1032 at most, it never looks like a lie."""
-
-_DEFLATE_LEVEL = 4
-"""That of h5py."""
 
 _AHEAD_BYTES = 1 << 23
 """Bytes that are written between two hints to the system."""
@@ -106,11 +105,13 @@ def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
         If it can't be written; HDF5 reports a full disk as any of them.
     """
     little = ref.dtype.newbyteorder("<")
+    if ref.nbytes <= _PLAIN_BYTES:
+        path.write_bytes(small_file(ref, np.asarray(source[...]).astype(little, copy=False)))
+        return
     with _writing(path) as file:
-        small = math.prod(ref.shape) * little.itemsize <= _PLAIN_BYTES
-        if small or not ref.shape or little.itemsize > _MAX_CODED or is_deflated(ref):
+        if not ref.shape or little.itemsize > _MAX_CODED or is_deflated(ref):
             whole = np.asarray(source[...]).astype(little, copy=False)
-            data = _stored(file, b"data", whole, deflated=is_deflated(ref))
+            data = store_whole(file, b"data", whole, deflated=is_deflated(ref))
             digests, tiles = np.frombuffer(tile_digest(whole), np.uint8).reshape(1, 16), None
         else:
             chunks = tile_shape(ref.shape, little.itemsize)
@@ -119,8 +120,8 @@ def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
             _write_tiles(file, data, chunks, source, records)
             tiles = TileList(chunks, records)
             digests = _digests(tiles)
-        _name(data, ref, DEFLATED_FORMAT if is_deflated(ref) else FORMAT)
-        kept = _stored(file, b"tile_digests", digests)
+        name_array(data, ref.digest, DEFLATED_FORMAT if is_deflated(ref) else FORMAT)
+        kept = store_whole(file, b"tile_digests", digests)
         _flush(file)  # while all objects are held: a write that fails as one is let go of raises no error
         del kept
     if tiles is not None:
@@ -164,7 +165,7 @@ def write_delta(path: Path, ref: BlobRef, source: ArraySource, relatives: Relati
         owners, records["owner"] = _owners(relatives, found)
         tiles = TileList(chunks, records, owners)
         data = _map(file, ref, tiles)
-        _name(data, ref, DELTA_FORMAT)
+        name_array(data, ref.digest, DELTA_FORMAT)
         kept = _share(file, tiles)
         _flush(file)
         del kept
@@ -205,12 +206,12 @@ def write_pixels(path: Path, ref: BlobRef, source: ArraySource, relatives: Relat
         _write_tiles(file, pixels, chunks, packed, records)
         few = PixelList(changes.runs, chunks, records[[name for name, _ in PIXEL_RECORD]].astype(PIXEL_RECORD))
         tiles = TileList(relatives.chunks, changes.records, owners, few)
-        _name(_map(file, ref, tiles), ref, PIXEL_FORMAT)
+        name_array(_map(file, ref, tiles), ref.digest, PIXEL_FORMAT)
         kept = [
             own,
             *_share(file, tiles),
-            _stored(file, b"runs", changes.runs.astype("<u4")),
-            _stored(file, b"pixel_digests", _digests(few)),
+            store_whole(file, b"runs", changes.runs.astype("<u4")),
+            store_whole(file, b"pixel_digests", _digests(few)),
         ]
         _flush(file)
         del kept
@@ -231,9 +232,9 @@ def _owners(relatives: Relatives, found: NDArray[np.int64]) -> tuple[tuple[str, 
 def _share(file: h5py.h5f.FileID, tiles: TileList) -> list[h5py.h5d.DatasetID]:
     """Say which blobs have the tiles, and what these hold."""
     return [
-        _stored(file, b"tile_digests", _digests(tiles)),
-        _stored(file, b"tile_owners", tiles.numbers.astype("<u2")),
-        _stored(file, b"owners", np.array(tiles.owners, "S32")),
+        store_whole(file, b"tile_digests", _digests(tiles)),
+        store_whole(file, b"tile_owners", tiles.numbers.astype("<u2")),
+        store_whole(file, b"owners", np.array(tiles.owners, "S32")),
     ]
 
 
@@ -256,29 +257,6 @@ def _coded(chunks: tuple[int, ...], element: int) -> Any:
     made.set_chunk(chunks)
     made.set_filter(coded.filter_id, h5py.h5z.FLAG_OPTIONAL, coded.filter_options)
     made.set_obj_track_times(False)
-    return made
-
-
-def _name(data: h5py.h5d.DatasetID, ref: BlobRef, number: int) -> None:
-    import h5py
-
-    for name, value in ((b"miripool_blob", np.array(number)), (b"digest", np.array(ref.digest, "S32"))):
-        kind = h5py.h5t.py_create(value.dtype, logical=True)
-        h5py.h5a.create(data, name, kind, h5py.h5s.create_simple(())).write(value, kind)
-
-
-def _stored(file: h5py.h5f.FileID, name: bytes, value: NDArray[Any], *, deflated: bool = False) -> h5py.h5d.DatasetID:
-    """Store an array as a whole."""
-    import h5py
-
-    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    how.set_obj_track_times(False)
-    if deflated:
-        how.set_chunk(value.shape)
-        how.set_deflate(_DEFLATE_LEVEL)
-    space, kind = h5py.h5s.create_simple(value.shape), h5py.h5t.py_create(value.dtype, logical=True)
-    made = h5py.h5d.create(file, name, kind, space, how)
-    made.write(h5py.h5s.ALL, h5py.h5s.ALL, value)
     return made
 
 

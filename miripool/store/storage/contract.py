@@ -16,6 +16,7 @@ import secrets
 import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,9 +25,9 @@ from .gathering import Gathering
 from .leases import NoLeases
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from datetime import datetime
 
     from .leases import Leases
 
@@ -61,6 +62,12 @@ class Status:
     changed: datetime
     version: str
 
+    @classmethod
+    def of(cls, file: os.stat_result) -> Status:
+        """Give the status of a folder's file."""
+        changed = datetime.fromtimestamp(file.st_mtime, UTC)
+        return cls(file.st_size, changed, f"{file.st_ino}-{file.st_mtime_ns}-{file.st_size}")
+
 
 class LocalFiles(Protocol):
     """The keys of a storage as files of this machine: what a folder can offer, and no other place."""
@@ -93,6 +100,9 @@ class Held(Protocol):
 
     def put(self, key: str, source: bytes) -> bool:
         """As `Storage.put`."""
+
+    def status(self, key: str) -> Status:
+        """As `Storage.status`."""
 
 
 class Storage(ABC):
@@ -317,6 +327,26 @@ class Storage(ABC):
             As for `status`.
         """
         return not self.is_free(key)
+
+    def has_any(self, keys: Iterable[str]) -> bool:
+        """Tell whether any of some keys is there that are in one folder, in which another was looked for before.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            Relative paths.
+
+        Returns
+        -------
+        bool
+            True if so.
+
+        Raises
+        ------
+        ReadOnly, StorageError
+            As for `status`.
+        """
+        return any(map(self.exists, keys))
 
     def is_free(self, key: str) -> bool:
         """Tell whether nothing has the name of a key, not even what can't be read as bytes.

@@ -20,7 +20,7 @@ from ...errors import Conflict, NotFound
 from ...system.files import name_new, read_plain
 from ...system.folderlock import lock_folder, open_folder
 from ...system.oserrors import storage_error, unconfirmed
-from .contract import MOST_BYTES, TEMPORARY
+from .contract import MOST_BYTES, TEMPORARY, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +79,16 @@ class HeldFolder:
         except OSError as error:
             raise storage_error(error, self._root / key) from error
         return named
+
+    def status(self, key: str) -> Status:
+        """Look at a key's file; as `LocalStorage.status`."""
+        path = self._root / key
+        try:
+            return Status.of(os.lstat(key, dir_fd=self._descriptor))
+        except FileNotFoundError:
+            raise NotFound(f"{path} is not there") from None
+        except OSError as error:
+            raise storage_error(error, path) from error
 
     def _open(self, name: str) -> int:
         with contextlib.suppress(FileExistsError):
