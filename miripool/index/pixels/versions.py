@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sqlalchemy import Integer, and_, bindparam, case, func, literal_column, select
+from sqlalchemy import func, literal_column, select
 
 from ..schema import pixel_block, pixel_set, pixel_use, product, timing
 from ..selection import GIVEN_SERIALS, array_text
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["VersionColumns", "read_versions"]
 
 _P, _S, _B, _U, _T = product.c, pixel_set.c, pixel_block.c, pixel_use.c, timing.c
-_X, _Y = bindparam("x", type_=Integer), bindparam("y", type_=Integer)
 _NEVER: ColumnElement[Any] = literal_column("timestamptz '-infinity'")
 _NAN: ColumnElement[Any] = literal_column("double precision 'NaN'")
-_INSIDE = and_(_X.between(_B.first_x, _B.first_x + _B.columns - 1), _Y.between(_B.first_y, _B.first_y + _B.rows - 1))
 _TIMES = func.coalesce(_T.int_started.concat(_T.int_middle).concat(_T.int_ended), literal_column("'{}'"))
 _NUMBERS = {
     _P.serial: "i8",
@@ -38,9 +36,13 @@ _NUMBERS = {
     func.coalesce(_P.start_time, _NEVER): "i8",
     _P.created: "i8",
     func.coalesce(_S.set_id, 0): "i4",
-    case((_INSIDE, _S.block_id), else_=0): "i4",
+    func.coalesce(_S.block_id, 0): "i4",
     func.coalesce(_S.slot, 0): "i4",
     func.coalesce(_B.nints, 0): "i4",
+    func.coalesce(_B.first_x, 0): "i4",
+    func.coalesce(_B.first_y, 0): "i4",
+    func.coalesce(_B.columns, 0): "i4",
+    func.coalesce(_B.rows, 0): "i4",
     _T.serial.is_not(None): "?",
     func.coalesce(_T.middle, _NAN): "f8",
     func.coalesce(_T.ended, _NAN): "f8",
@@ -71,9 +73,11 @@ class VersionColumns:
     sets : ndarray of int
         Their sets of pixel rows; 0 where they have none.
     blocks : ndarray of int
-        The block of the set, if it covers the pixel that was asked for; else 0.
+        The block of the set; 0 where there is none.
     slots, nints : ndarray of int
         Which of the block's exposures, from 1, and how many integrations each has; 0 where the kind has none.
+    first_x, first_y, columns, rows : ndarray of int
+        What the block covers, in the FULL array, from 1; 0 where there is none.
     timed : ndarray of bool
         Whether the index has the times that follow.
     middle, ended : ndarray of float64
@@ -94,6 +98,10 @@ class VersionColumns:
     blocks: NDArray[np.integer[Any]]
     slots: NDArray[np.integer[Any]]
     nints: NDArray[np.integer[Any]]
+    first_x: NDArray[np.integer[Any]]
+    first_y: NDArray[np.integer[Any]]
+    columns: NDArray[np.integer[Any]]
+    rows: NDArray[np.integer[Any]]
     timed: NDArray[np.bool_]
     middle: NDArray[np.float64]
     ended: NDArray[np.float64]
@@ -106,6 +114,22 @@ class VersionColumns:
 
     def __len__(self) -> int:
         return len(self.serials)
+
+    def covering(self, x: int, y: int) -> NDArray[np.bool_]:
+        """Tell which of the versions have a row of a pixel.
+
+        Parameters
+        ----------
+        x, y : int
+            The pixel, in the FULL array, from 1.
+
+        Returns
+        -------
+        ndarray of bool
+            True if so.
+        """
+        across, down = x - self.first_x, y - self.first_y
+        return (across >= 0) & (across < self.columns) & (down >= 0) & (down < self.rows)
 
     def take(self, which: NDArray[Any]) -> Self:
         """Give some of the versions.
@@ -124,8 +148,8 @@ class VersionColumns:
         return replace(self, **{name: getattr(self, name)[which] for name in names})
 
 
-def read_versions(database: Database, serials: Sequence[int], x: int, y: int) -> VersionColumns:
-    """Read versions for the table of a pixel.
+def read_versions(database: Database, serials: Sequence[int]) -> VersionColumns:
+    """Read versions for the tables of pixels.
 
     Parameters
     ----------
@@ -133,26 +157,18 @@ def read_versions(database: Database, serials: Sequence[int], x: int, y: int) ->
         The index.
     serials : sequence of int
         The versions, also those in the trash.
-    x, y : int
-        The pixel, in the FULL array.
 
     Returns
     -------
     VersionColumns
         In any order; serials that nothing was saved under are left out.
     """
-    question = database.written(_READ, serials=array_text(serials), x=x, y=y)
-    fields = Fields(database.copied(*question))
-    found, versions, started, created, sets, blocks, slots, nints, timed, middle, ended = fields.numbers(
-        *_NUMBERS.values()
-    )
+    fields = Fields(database.copied(*database.written(_READ, serials=array_text(serials))))
+    numbers = fields.numbers(*_NUMBERS.values())
     times, lengths = flat_arrays(fields.contents())
     texts = [str(sent, "utf-8").split("/", 2) for sent in fields.last()]
     kinds, names, detectors = map(_texts, zip(*texts, strict=True) if texts else [()] * 3)
-    return VersionColumns(
-        found, versions, started, created, sets, blocks, slots, nints, timed, middle, ended,
-        np.cumsum(lengths) - lengths, lengths // 3, times, kinds, names, detectors,
-    )  # fmt: skip
+    return VersionColumns(*numbers, np.cumsum(lengths) - lengths, lengths // 3, times, kinds, names, detectors)
 
 
 def _texts(values: Sequence[str]) -> NDArray[np.str_]:
