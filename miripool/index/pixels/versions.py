@@ -5,6 +5,7 @@ One statement gives all of it, by COPY in binary form and no number NULL: NumPy 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,19 +13,19 @@ import numpy as np
 from sqlalchemy import func, literal_column, select
 
 from ..schema import pixel_block, pixel_set, pixel_use, product, timing
-from ..selection import GIVEN_SERIALS, array_text
+from ..selection import GIVEN_SERIALS, array_text, conditions
 from .arrays import flat_arrays
 from .fields import Fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
 
     from ..connection import Database
 
-__all__ = ["VersionColumns", "read_versions"]
+__all__ = ["VersionColumns", "read_living_versions", "read_versions"]
 
 _P, _S, _B, _U, _T = product.c, pixel_set.c, pixel_block.c, pixel_use.c, timing.c
 _NEVER: ColumnElement[Any] = literal_column("timestamptz '-infinity'")
@@ -56,8 +57,8 @@ _READ = (
     .outerjoin(pixel_set, _S.set_id == _U.set_id)
     .outerjoin(pixel_block, _B.block_id == _S.block_id)
     .outerjoin(timing, _T.serial == _P.serial)
-    .where(_P.serial == func.any(GIVEN_SERIALS))
 )
+_GIVEN = _READ.where(_P.serial == func.any(GIVEN_SERIALS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +164,47 @@ def read_versions(database: Database, serials: Sequence[int]) -> VersionColumns:
     VersionColumns
         In any order; serials that nothing was saved under are left out.
     """
-    fields = Fields(database.copied(*database.written(_READ, serials=array_text(serials))))
+    return _read(database, *database.written(_GIVEN, serials=array_text(serials)))
+
+
+def read_living_versions(
+    database: Database, kinds: tuple[str, ...], *, all_versions: bool = False, tag: str | None = None
+) -> VersionColumns:
+    """Find versions and read them for the tables of pixels, in one question.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    kinds : tuple of str
+        Of the versions.
+    all_versions : bool, keyword-only
+        Not only the newest.
+    tag : str, keyword-only, optional
+        Those that this tag marks, the newest or not.
+
+    Returns
+    -------
+    VersionColumns
+        In any order; without those in the trash.
+    """
+    return _read(database, *database.written(_living(kinds, all_versions, tag)))
+
+
+@functools.lru_cache(maxsize=64)
+def _living(kinds: tuple[str, ...], all_versions: bool, tag: str | None) -> Select[Any]:
+    """Make a statement once: as an object it is what its text is kept by."""
+    return _READ.where(conditions(kinds=kinds, all_versions=all_versions, tag_label=tag))
+
+
+def _read(database: Database, question: str, values: Mapping[str, Any]) -> VersionColumns:
+    fields = Fields(database.copied(question, values))
     numbers = fields.numbers(*_NUMBERS.values())
     times, lengths = flat_arrays(fields.contents())
     texts = [str(sent, "utf-8").split("/", 2) for sent in fields.last()]
     kinds, names, detectors = map(_texts, zip(*texts, strict=True) if texts else [()] * 3)
-    return VersionColumns(*numbers, np.cumsum(lengths) - lengths, lengths // 3, times, kinds, names, detectors)
+    columns = [*numbers, np.cumsum(lengths) - lengths, lengths // 3, times, kinds, names, detectors]
+    return VersionColumns(*columns)
 
 
 def _texts(values: Sequence[str]) -> NDArray[np.str_]:
