@@ -17,13 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from miripool import Pool, Ramp, Rate, RateInts, Raw
+from miripool import Home, Pool, Ramp, Rate, RateInts, Raw
 from miripool.errors import InvalidInput
+from miripool.index.kept import Answers
 from miripool.index.pixels import history, read_common, read_history, read_versions
 from miripool.index.pixels.arrays import flat_arrays
 from miripool.index.pixels.fields import Fields
 from miripool.model.product import Product
 from miripool.model.times import NEVER
+from miripool.pixels import versions
 from miripool.pool.core import core_of
 
 home = homes.home
@@ -268,7 +270,7 @@ def test_blocks_that_a_merge_drops_in_between(pool: Pool) -> None:
     for number in (1, 2, 3):
         pool.save(rates(number))
     database = core_of(pool).catalog.database
-    versions = read_versions(database, [0, 1, 2], X, Y)
+    versions = read_versions(database, [0, 1, 2])
     places = versions.sets, versions.blocks, versions.slots
     optimize(pool)
     pool.remove("RateInts/exposure 2")
@@ -296,7 +298,7 @@ def test_many_blocks(pool: Pool, monkeypatch: pytest.MonkeyPatch, few: int) -> N
 
 
 def test_versions_as_columns(pool: Pool) -> None:
-    assert len(read_versions(core_of(pool).catalog.database, [], X, Y)) == 0
+    assert len(read_versions(core_of(pool).catalog.database, [])) == 0
     pool.save(rates(1, SUBSTRT1=500, DETECTOR="MIRIFULONG"))
     times = np.zeros(2, [("integration_number", "i4"), *((f"int_{n}_MJD_UTC", "f8") for n in ("start", "mid", "end"))])
     times["integration_number"] = 1, 2
@@ -306,11 +308,14 @@ def test_versions_as_columns(pool: Pool) -> None:
         rates(2, **{"DATE-OBS": "2000-01-02", "TIME-OBS": "00:00:01", "EXPEND": 60000.5}).replace(INT_TIMES=times)
     )
     pool.save(rates(3), pixels=False)
-    found = read_versions(core_of(pool).catalog.database, [2, 0, 1, 99], X, Y)
+    found = read_versions(core_of(pool).catalog.database, [2, 0, 1, 99])
     found = found.take(np.argsort(found.serials))
     assert found.names.tolist() == ["exposure 1", "exposure 2", "exposure 3"]
     assert found.detectors.tolist() == ["MIRIFULONG", "MIRIMAGE", "MIRIMAGE"]
-    assert (found.blocks > 0).tolist() == [False, True, False]
+    assert found.covering(X, Y).tolist() == [False, True, False]
+    corners = [(5, 100), (4, 100), (8, 102), (9, 102), (5, 103), (5, 99)]
+    assert [bool(found.covering(*place)[1]) for place in corners] == [True, False, True, False, False, False]
+    assert (found.blocks > 0).tolist() == [True, True, False]
     assert found.nints.tolist() == [2, 2, 0]
     assert (found.sets > 0).tolist() == [True, True, False]
     assert found.started.tolist() == [NEVER, 86_401_000_000, NEVER]
@@ -318,6 +323,70 @@ def test_versions_as_columns(pool: Pool) -> None:
     assert found.integrations[1] == 2
     first = found.first_time[1]
     assert found.times[first : first + 6].tolist() == [60000, 60010, 60001, 60011, 60002, 60012]
+
+
+def questions(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Count what a pixel's table reads by COPY: the versions, unless they are kept, and the rows."""
+    database = core_of(pool).catalog.database
+    asked = []
+    copied = database.copied
+
+    def counted(question: str, *values: Any) -> list[bytes]:
+        asked.append(question)
+        return copied(question, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "copied", counted)
+        pool.pixel(X, Y).history()
+    return len(asked)
+
+
+def test_versions_are_kept(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.save(rates(1))
+    assert questions(pool, monkeypatch) == 2
+    # Other tests, and the server's own housekeeping, write to the same server.
+    assert any(questions(pool, monkeypatch) == 1 for _ in range(100))
+    assert len(pool.pixel(X, Y).history(all_versions=True)) == 2
+    assert len(pool.pixel(X, Y).history(query="name == 'exposure 2'")) == 0
+    with pytest.raises(InvalidInput, match="covers pixel"):
+        pool.pixel(X + 4, Y).history()
+
+
+def test_kept_versions_are_those_of_now(home: Home, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever others do, the next table has it."""
+    other = home.pool(pool.name)
+
+    def check() -> list[tuple[Any, ...]]:
+        found = [[tuple(row) for row in pool.pixel(X, Y).history(tag=tag)] for tag in (None, "good")]
+        monkeypatch.setattr(versions, "_kept", Answers(1))
+        assert repr([[tuple(row) for row in pool.pixel(X, Y).history(tag=tag)] for tag in (None, "good")]) == repr(
+            found
+        )
+        return [(row[1], float(row[6])) for row in found[0]], [(row[1], float(row[6])) for row in found[1]]
+
+    first = other.save(rates(1, EXPEND=60000.5), tag="good")
+    names = [("exposure 1", 1.0)] * 2
+    assert check() == (names, names)
+    second = other.save(rates(2))
+    assert check() == (names + [("exposure 2", 2.0)] * 2, names)
+    other.tag(second, "good")
+    assert check()[1] == names + [("exposure 2", 2.0)] * 2
+    optimize(other)
+    check()
+    other.untag("good", first)
+    assert check()[1] == [("exposure 2", 2.0)] * 2
+    core_of(other).pixel_rows.drop([second.serial])
+    check()
+    other.save(RateInts(rates(2).meta, {"SCI": np.full((2, 3, 4), 20, "f4")}, name="exposure 2"))
+    assert check() == (names + [("exposure 2", 20.0)] * 2, [("exposure 2", 2.0)] * 2)
+    other.remove("RateInts/exposure 1")
+    assert check()[0] == [("exposure 2", 20.0)] * 2
+    other.restore("RateInts/exposure 1")
+    assert check()[0] == names + [("exposure 2", 20.0)] * 2
+    database = core_of(other).catalog.database
+    with database.write() as connection:
+        connection.exec_driver_sql(f"DELETE FROM {database.table('timing')}")
+    check()
 
 
 def test_common_flags_come_once(pool: Pool) -> None:

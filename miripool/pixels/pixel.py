@@ -14,17 +14,17 @@ from ..instruments.detector import PLACE_KEYS, Placement
 from ..instruments.known import detector_named, pixel_id_at
 from ..model.kinds import KINDS, Ramp, RateInts, pixel_axes, pixel_columns, pixel_kinds
 from ..model.names import Urn
-from ..model.times import NEVER
 from ..pool.select import detectors_of, refuse_unknown_detector
 from ..query.queries import check_detector
 from ..system.warning import warn_caller
 from ..system.words import counted
-from .asked import kind_with_pixels, select_versions, whole_number
+from .asked import kind_with_pixels, whole_number
 from .data import read_data
 from .exposures import PixelExposures
 from .flags import spell_flags
 from .table import make_table
 from .times import time_columns
+from .versions import find_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -164,9 +164,8 @@ class Pixel:
         names: Mapping[str, str],
         dq_names: bool,
     ) -> Table:
-        selected = self._pool.with_arrays(select_versions(self._pool, cls, query, tag, all_versions))
-        found = rows.read_versions(self._pool.catalog.database, selected, self.x, self.y)
-        versions, detector = self._of_one_detector(_by_time(found))
+        found = find_versions(self._pool, cls, query, tag, all_versions)
+        versions, detector = self._of_one_detector(found)
         versions, exposures = self._values(cls.kind, versions)
         # Columns of the pixel as a whole stay the same in each of its integrations.
         count = exposures.count
@@ -243,7 +242,7 @@ class Pixel:
 
     def _numbered(self, versions: VersionColumns) -> Iterator[tuple[int, NDArray[np.intp]]]:
         """Give the pixel's number, and the versions with rows of it; another number on a detector of another width."""
-        covering = versions.blocks > 0
+        covering = versions.covering(self.x, self.y)
         names = set(versions.detectors[covering].tolist())
         numbers = {name: detector_named(name).pixel_id(self.x, self.y) for name in names}
         for number in sorted(set(numbers.values())):
@@ -284,13 +283,6 @@ class Pixel:
         )
         there = f"they cover {listed}" if listed else f"their headers do not say what ({', '.join(PLACE_KEYS)})"
         return f"none of the {counted(len(versions), 'version')} covers pixel x={self.x}, y={self.y}; {there}"
-
-
-def _by_time(versions: VersionColumns) -> VersionColumns:
-    """Sort by start; those without one come last, by the time when they were saved."""
-    unknown = versions.started == NEVER
-    moments = np.where(unknown, versions.created, versions.started)
-    return versions.take(np.lexsort((versions.versions, versions.names, moments, unknown)))
 
 
 def _alone(kind: str, values: Mapping[str, Any]) -> tuple[int, PixelRow]:

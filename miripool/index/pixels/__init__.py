@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         sweep,
         unwanted,
     )
-    from .versions import VersionColumns, read_versions
+    from .versions import VersionColumns, read_living_versions, read_versions
 
 __all__ = [
     "Box",
@@ -50,6 +50,7 @@ __all__ = [
     "plan_merges",
     "read_common",
     "read_history",
+    "read_living_versions",
     "read_pixels",
     "read_versions",
     "reasons",
@@ -82,6 +83,7 @@ _WHERE = {
     "read_common": "history",
     "read_history": "history",
     "read_pixels": "read",
+    "read_living_versions": "versions",
     "read_versions": "versions",
     "reasons": "uses",
     "release": "uses",

@@ -5,32 +5,31 @@ One statement gives all of it, by COPY in binary form and no number NULL: NumPy 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sqlalchemy import Integer, and_, bindparam, case, func, literal_column, select
+from sqlalchemy import func, literal_column, select
 
 from ..schema import pixel_block, pixel_set, pixel_use, product, timing
-from ..selection import GIVEN_SERIALS, array_text
+from ..selection import GIVEN_SERIALS, array_text, conditions
 from .arrays import flat_arrays
 from .fields import Fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
 
     from ..connection import Database
 
-__all__ = ["VersionColumns", "read_versions"]
+__all__ = ["VersionColumns", "read_living_versions", "read_versions"]
 
 _P, _S, _B, _U, _T = product.c, pixel_set.c, pixel_block.c, pixel_use.c, timing.c
-_X, _Y = bindparam("x", type_=Integer), bindparam("y", type_=Integer)
 _NEVER: ColumnElement[Any] = literal_column("timestamptz '-infinity'")
 _NAN: ColumnElement[Any] = literal_column("double precision 'NaN'")
-_INSIDE = and_(_X.between(_B.first_x, _B.first_x + _B.columns - 1), _Y.between(_B.first_y, _B.first_y + _B.rows - 1))
 _TIMES = func.coalesce(_T.int_started.concat(_T.int_middle).concat(_T.int_ended), literal_column("'{}'"))
 _NUMBERS = {
     _P.serial: "i8",
@@ -38,9 +37,13 @@ _NUMBERS = {
     func.coalesce(_P.start_time, _NEVER): "i8",
     _P.created: "i8",
     func.coalesce(_S.set_id, 0): "i4",
-    case((_INSIDE, _S.block_id), else_=0): "i4",
+    func.coalesce(_S.block_id, 0): "i4",
     func.coalesce(_S.slot, 0): "i4",
     func.coalesce(_B.nints, 0): "i4",
+    func.coalesce(_B.first_x, 0): "i4",
+    func.coalesce(_B.first_y, 0): "i4",
+    func.coalesce(_B.columns, 0): "i4",
+    func.coalesce(_B.rows, 0): "i4",
     _T.serial.is_not(None): "?",
     func.coalesce(_T.middle, _NAN): "f8",
     func.coalesce(_T.ended, _NAN): "f8",
@@ -54,8 +57,8 @@ _READ = (
     .outerjoin(pixel_set, _S.set_id == _U.set_id)
     .outerjoin(pixel_block, _B.block_id == _S.block_id)
     .outerjoin(timing, _T.serial == _P.serial)
-    .where(_P.serial == func.any(GIVEN_SERIALS))
 )
+_GIVEN = _READ.where(_P.serial == func.any(GIVEN_SERIALS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,11 @@ class VersionColumns:
     sets : ndarray of int
         Their sets of pixel rows; 0 where they have none.
     blocks : ndarray of int
-        The block of the set, if it covers the pixel that was asked for; else 0.
+        The block of the set; 0 where there is none.
     slots, nints : ndarray of int
         Which of the block's exposures, from 1, and how many integrations each has; 0 where the kind has none.
+    first_x, first_y, columns, rows : ndarray of int
+        What the block covers, in the FULL array, from 1; 0 where there is none.
     timed : ndarray of bool
         Whether the index has the times that follow.
     middle, ended : ndarray of float64
@@ -94,6 +99,10 @@ class VersionColumns:
     blocks: NDArray[np.integer[Any]]
     slots: NDArray[np.integer[Any]]
     nints: NDArray[np.integer[Any]]
+    first_x: NDArray[np.integer[Any]]
+    first_y: NDArray[np.integer[Any]]
+    columns: NDArray[np.integer[Any]]
+    rows: NDArray[np.integer[Any]]
     timed: NDArray[np.bool_]
     middle: NDArray[np.float64]
     ended: NDArray[np.float64]
@@ -106,6 +115,22 @@ class VersionColumns:
 
     def __len__(self) -> int:
         return len(self.serials)
+
+    def covering(self, x: int, y: int) -> NDArray[np.bool_]:
+        """Tell which of the versions have a row of a pixel.
+
+        Parameters
+        ----------
+        x, y : int
+            The pixel, in the FULL array, from 1.
+
+        Returns
+        -------
+        ndarray of bool
+            True if so.
+        """
+        across, down = x - self.first_x, y - self.first_y
+        return (across >= 0) & (across < self.columns) & (down >= 0) & (down < self.rows)
 
     def take(self, which: NDArray[Any]) -> Self:
         """Give some of the versions.
@@ -124,8 +149,8 @@ class VersionColumns:
         return replace(self, **{name: getattr(self, name)[which] for name in names})
 
 
-def read_versions(database: Database, serials: Sequence[int], x: int, y: int) -> VersionColumns:
-    """Read versions for the table of a pixel.
+def read_versions(database: Database, serials: Sequence[int]) -> VersionColumns:
+    """Read versions for the tables of pixels.
 
     Parameters
     ----------
@@ -133,26 +158,53 @@ def read_versions(database: Database, serials: Sequence[int], x: int, y: int) ->
         The index.
     serials : sequence of int
         The versions, also those in the trash.
-    x, y : int
-        The pixel, in the FULL array.
 
     Returns
     -------
     VersionColumns
         In any order; serials that nothing was saved under are left out.
     """
-    question = database.written(_READ, serials=array_text(serials), x=x, y=y)
-    fields = Fields(database.copied(*question))
-    found, versions, started, created, sets, blocks, slots, nints, timed, middle, ended = fields.numbers(
-        *_NUMBERS.values()
-    )
+    return _read(database, *database.written(_GIVEN, serials=array_text(serials)))
+
+
+def read_living_versions(
+    database: Database, kinds: tuple[str, ...], *, all_versions: bool = False, tag: str | None = None
+) -> VersionColumns:
+    """Find versions and read them for the tables of pixels, in one question.
+
+    Parameters
+    ----------
+    database : Database
+        The index.
+    kinds : tuple of str
+        Of the versions.
+    all_versions : bool, keyword-only
+        Not only the newest.
+    tag : str, keyword-only, optional
+        Those that this tag marks, the newest or not.
+
+    Returns
+    -------
+    VersionColumns
+        In any order; without those in the trash.
+    """
+    return _read(database, *database.written(_living(kinds, all_versions, tag)))
+
+
+@functools.lru_cache(maxsize=64)
+def _living(kinds: tuple[str, ...], all_versions: bool, tag: str | None) -> Select[Any]:
+    """Make a statement once: as an object it is what its text is kept by."""
+    return _READ.where(conditions(kinds=kinds, all_versions=all_versions, tag_label=tag))
+
+
+def _read(database: Database, question: str, values: Mapping[str, Any]) -> VersionColumns:
+    fields = Fields(database.copied(question, values))
+    numbers = fields.numbers(*_NUMBERS.values())
     times, lengths = flat_arrays(fields.contents())
     texts = [str(sent, "utf-8").split("/", 2) for sent in fields.last()]
     kinds, names, detectors = map(_texts, zip(*texts, strict=True) if texts else [()] * 3)
-    return VersionColumns(
-        found, versions, started, created, sets, blocks, slots, nints, timed, middle, ended,
-        np.cumsum(lengths) - lengths, lengths // 3, times, kinds, names, detectors,
-    )  # fmt: skip
+    columns = [*numbers, np.cumsum(lengths) - lengths, lengths // 3, times, kinds, names, detectors]
+    return VersionColumns(*columns)
 
 
 def _texts(values: Sequence[str]) -> NDArray[np.str_]:
