@@ -11,10 +11,11 @@ __all__ = ["read_snapshot"]
 
 _READ = (
     "SELECT CASE WHEN NOT pg_is_in_recovery() "
-    "THEN concat_ws(' ', pg_postmaster_start_time(), pg_current_snapshot()) END"
+    "THEN concat_ws(' ', pg_postmaster_start_time(), pg_backend_pid(), pg_current_snapshot()) END"
 )
 """A snapshot is the number of the next transaction, and the numbers of those that have not ended: what a question sees
-follows from these (PostgreSQL manual, 9.26.10). A standby server does not list the latter."""
+follows from these (PostgreSQL manual, 9.26.10). A standby server does not list the latter. A crash may lose the last
+transactions, whose numbers are given again; it ends all server processes, so that of the connection tells."""
 
 
 def read_snapshot(database: Database) -> str | None:
