@@ -17,7 +17,7 @@ import pytest
 from homes import call
 from postgresql import reachable_folder
 
-from miripool import Home, Pool, Product, Ramp, RateInts, Raw
+from miripool import Home, Pool, Product, Ramp, Rate, RateInts, Raw
 from miripool.errors import IncompleteAnswer, InvalidInput
 from miripool.pixels.gaps import notice_of_gaps
 from miripool.pool.core import core_of
@@ -212,3 +212,21 @@ def test_verify_says_it(own: Home, pool: Pool) -> None:
     assert json.loads(call("--home", own.path, "verify", "my pool", "--json").stdout)["without_pixel_rows"] == 1
     core_of(pool).pixel_rows.make_pending([ref.serial for ref in pool.select(Raw)])
     assert "without pixel rows" not in call("--home", own.path, "verify", "my pool").stderr
+
+
+@pytest.mark.slow
+def test_pending_rows_of_none_say_why(own: Home, pool: Pool) -> None:
+    pool.save(Rate({}, {"SCI": np.ones((3, 4), "f4")}, name="nowhere"))
+    assert call("--home", own.path, "index", "pixels", "my pool", "--all-versions").exit_code == 0
+    done = call("--home", own.path, "index", "pixels", "my pool")
+    assert "pixel rows of 0 versions made" in done.stderr
+    assert "1 version has none (1: the header names no place on the detector)" in done.stderr
+    assert "--all-versions" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_kind_that_the_pool_lacks(own: Home, pool: Pool) -> None:
+    done = call("--home", own.path, "pixel", "my pool", "100", "5", "--kind", "Ramp")
+    assert "nothing found: no Ramp in pool my pool" in done.stderr
+    done = call("--home", own.path, "pixel", "my pool", "100", "5", "--kind", "Raw", "--where", "NGROUPS > 1000")
+    assert "nothing found: no Raw in pool my pool satisfies all conditions" in done.stderr

@@ -73,7 +73,8 @@ def _verify(
         if report.without_pixel_rows:
             say(
                 f"versions without pixel rows in the index: {report.without_pixel_rows}; the view missing_pixel_rows "
-                f"lists them, and `miripool index pixels {shlex.quote(name)}` makes the rows that are not made yet"
+                f"lists them with the reasons, and `miripool index pixels {shlex.quote(name)}` makes the rows that are "
+                "not made yet"
             )
     if not report.is_whole:
         raise typer.Exit(IntegrityError.exit_code)

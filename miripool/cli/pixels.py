@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..errors import MiripoolError
     from ..index.pixels import Merge
+    from ..session.pool import Pool
 
 __all__ = ["pixel_named", "register"]
 
@@ -77,6 +78,7 @@ def _pixel(
     """
     from ..errors import InvalidInput
     from ..model.kinds import KINDS, kind_class
+    from ..pixels.asked import select_versions
 
     one_form(as_json=as_json, as_csv=as_csv)
     if life or monitor is not None or ramps is not None:
@@ -94,6 +96,9 @@ def _pixel(
         pixel = pool.pixel(x, y, detector=detector)
         read = pixel.history if KINDS[cls.kind].is_rate else pixel.ramps
         table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
+        if not len(table) and not select_versions(core_of(pool), cls, where, tag, all_versions):
+            every = where == "1" and tag is None
+            say(f"nothing found: no {cls.kind} in pool {pool.name}{'' if every else ' satisfies all conditions'}")
         if plot is not None:
             from ..pixels.plots import plot_pixel
 
@@ -271,6 +276,21 @@ def _psql(context: typer.Context, name: str) -> None:
     os.execve(program, [program, *arguments], environment)  # noqa: S606 - in this one's place
 
 
+def _tell_left_out(pool: Pool) -> None:
+    """Say why versions have no pixel rows, none of which is pending, and how those are made that can be made."""
+    from ..index.pixels import missing
+    from ..pool.pixelrows import NOWHERE
+
+    reasons = missing(core_of(pool).catalog.database, core_of(pool).pixel_rows.policy)
+    if reasons:
+        number = sum(reasons.values())
+        why = "; ".join(f"{count}: {reason}" for reason, count in reasons.items())
+        say(f"{count_versions(number)} {'has' if number == 1 else 'have'} none ({why})")
+    if set(reasons) - {NOWHERE}:
+        again = f"miripool index pixels {shlex.quote(pool.name)}"
+        say(f"rows that were dropped, or left out with --no-pixels, are made by {again} SPEC…, all by --all-versions")
+
+
 @_index.command("pixels")
 def _make_rows(
     context: typer.Context,
@@ -294,12 +314,11 @@ def _make_rows(
         with counting("pixel rows") as told:
             made, failures = core_of(pool).pixel_rows.make_pending(serials, told)
         core_of(pool).pixel_rows.tidy()
-    for error in failures:
-        report(str(error))
-    say(f"pixel rows of {count_versions(made)} made, {len(failures)} failed")
-    if serials is None and not made and not failures:
-        again = f"miripool index pixels {shlex.quote(name)}"
-        say(f"rows that were dropped, or left out with --no-pixels, are made by {again} SPEC…, all by --all-versions")
+        for error in failures:
+            report(str(error))
+        say(f"pixel rows of {count_versions(made)} made, {len(failures)} failed")
+        if serials is None and not made and not failures:
+            _tell_left_out(pool)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 
@@ -353,8 +372,8 @@ def _optimize(context: typer.Context, name: PoolName, dry_run: DryRun = False, a
         {**{key: getattr(m, key) for key in _SHAPE}, "sets": len(m.sets), "tables": len(m.blocks), "apart": apart}
         for m, apart in zip(merges, _why_apart(merges), strict=True)
     ]
-    if dry_run or as_json:
-        titles = {"first_x": "x", "first_y": "y", "apart": "why not with an earlier row"}
+    if as_json or (dry_run and records):
+        titles = {"first_x": "x", "first_y": "y", "apart": "why a table of its own"}
         emit(records, [*_SHAPE, "sets", "tables", "apart"], as_json_list=as_json, titles=titles)
     sets, tables = (
         sum(len(part) for part in parts) for parts in ([m.sets for m in merges], [m.blocks for m in merges])

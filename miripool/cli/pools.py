@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +39,8 @@ def _pools(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -
             report(f"pool {row['name']}: {error}")
             failed = error
         if error is None or as_json:
-            rows.append(row)
+            # Tables for people have times in the form that those of versions have.
+            rows.append(row if as_json or as_csv else {**row, "created": datetime.fromisoformat(row["created"])})
     emit(
         rows,
         columns,

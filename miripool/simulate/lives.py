@@ -132,7 +132,7 @@ class LifePlan:
             if self.lives.get(state, 0) and self.number < least:
                 msg = (
                     f"With a margin of {self.margin}, {state} pixels need {least} exposures or more, and there are "
-                    f"{self.number}; take more exposures or a smaller margin."
+                    f"{self.number}; take more exposures (--number), or in Python a smaller margin."
                 )
                 raise InvalidInput(msg)
         bounds = [0, *self.anneals, self.number]
