@@ -408,6 +408,17 @@ def test_what_came_later(pool: Pool, moment: int, spec: str, words: str) -> None
         homes.call("show", "jpl8", spec, "--as-of", when)
 
 
+def test_a_tag_that_was_taken_off_for_a_while(pool: Pool) -> None:
+    """It was there before: nobody may say that it came later."""
+    pool.tag("Rate/one@0", "again")
+    pool.untag("again")
+    off = core_of(pool).archive.journal.last()
+    pool.tag("Rate/one@0", "again")
+    with as_of(pool, off) as past, pytest.raises(ProductNotFound) as refused:
+        past.ref("one@again")
+    assert "yet" not in str(refused.value)
+
+
 def test_a_reference_to_what_came_later(pool: Pool) -> None:
     with as_of(pool, 0) as past, pytest.raises(ProductNotFound, match="did not have urn:jpl8:Rate:1 yet"):
         past.lineage(pool.ref("Rate/one@1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from miripool.store.arrays import smallfile
 from miripool.store.arrays.digest import array_digest, tile_digest
+from miripool.store.arrays.hdf5write import write_plain
 from miripool.store.arrays.smallfile import small_file
 from miripool.store.manifest import BlobRef
 
@@ -67,3 +69,14 @@ def test_a_layout_that_is_not_known_is_left_to_hdf5(monkeypatch: pytest.MonkeyPa
         assert small_file(ref_of(array), array) == smallfile._made(array_digest(array), array)[0]
     finally:
         smallfile._form_of.cache_clear()
+
+
+def test_the_names_of_an_enumeration_are_not_those_of_other_arrays(tmp_path: Path) -> None:
+    """NumPy takes the type of an enumeration for equal to that of its numbers."""
+    named = np.array([[0, 1, 1]], h5py.enum_dtype({"A": 0, "B": 1}, basetype="u1"))
+    for number, array in enumerate((named, np.array([[3, 4, 5]], "u1"))):
+        path = tmp_path / f"{number}.h5"
+        write_plain(path, ref_of(array.view("u1")), array)
+        with h5py.File(path) as file:
+            assert h5py.check_enum_dtype(file["data"].dtype) is None
+            np.testing.assert_array_equal(file["data"][...], array)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..errors import MiripoolError
     from ..index.pixels import Merge
+    from ..model.product import Product
     from ..session.pool import Pool
 
 __all__ = ["pixel_named", "register"]
@@ -78,7 +79,6 @@ def _pixel(
     """
     from ..errors import InvalidInput
     from ..model.kinds import KINDS, kind_class
-    from ..pixels.asked import select_versions
 
     one_form(as_json=as_json, as_csv=as_csv)
     if life or monitor is not None or ramps is not None:
@@ -96,9 +96,8 @@ def _pixel(
         pixel = pool.pixel(x, y, detector=detector)
         read = pixel.history if KINDS[cls.kind].is_rate else pixel.ramps
         table = read(cls, where, tag=tag, all_versions=all_versions, dq_names=dq_names)
-        if not len(table) and not select_versions(core_of(pool), cls, where, tag, all_versions):
-            every = where == "1" and tag is None
-            say(f"nothing found: no {cls.kind} in pool {pool.name}{'' if every else ' satisfies all conditions'}")
+        if not len(table):
+            _tell_no_versions(pool, cls, where, tag, all_versions)
         if plot is not None:
             from ..pixels.plots import plot_pixel
 
@@ -274,6 +273,15 @@ def _psql(context: typer.Context, name: str) -> None:
     arguments, environment = psql_call(url, schema, os.environ)
     sys.stdout.flush()
     os.execve(program, [program, *arguments], environment)  # noqa: S606 - in this one's place
+
+
+def _tell_no_versions(pool: Pool, cls: type[Product], where: str, tag: str | None, all_versions: bool) -> None:
+    """Say so where a pixel's table is empty because there is no version to look at."""
+    from ..pixels.asked import select_versions
+
+    if not select_versions(core_of(pool), cls, where, tag, all_versions):
+        every = where == "1" and tag is None
+        say(f"nothing found: no {cls.kind} in pool {core_of(pool)}{'' if every else ' satisfies all conditions'}")
 
 
 def _tell_left_out(pool: Pool) -> None:

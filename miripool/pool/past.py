@@ -159,9 +159,11 @@ class _PastFinder(Finder):
         return f"{Urn(self._core.name, row.kind, row.serial)} was saved by entry {row.entry}, {_utc(row.created)}"
 
     def _when_tagged(self, label: str, row: ProductRow) -> str | None:
-        """Say when a label was put on a version for the first time after the moment."""
+        """Say when a label was put on a version for the first time, if that was after the moment."""
         for event in self._core.present.catalog.moves([row.serial]):
-            if (event.label, event.serial) == (label, row.serial) and event.entry > self._core.moment.entry:
+            if (event.label, event.serial) == (label, row.serial):
+                if event.entry <= self._core.moment.entry:
+                    return None
                 urn = Urn(self._core.name, row.kind, row.serial)
                 return f"entry {event.entry} put {label!r} on {urn}, {_utc(event.time)}"
         return None

@@ -106,7 +106,10 @@ def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
     """
     little = ref.dtype.newbyteorder("<")
     if ref.nbytes <= _PLAIN_BYTES:
-        path.write_bytes(small_file(ref, np.asarray(source[...]).astype(little, copy=False)))
+        elements = np.asarray(source[...]).astype(little, copy=False)
+        if little.names is None:  # without the names of an enumeration, which NumPy keeps beside an equal type
+            elements = elements.view(little.str)
+        path.write_bytes(small_file(ref, elements))
         return
     with _writing(path) as file:
         if not ref.shape or little.itemsize > _MAX_CODED or is_deflated(ref):
