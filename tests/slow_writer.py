@@ -62,6 +62,7 @@ def main(folder: Path, *deeds: str) -> None:
                             collect(core_of(pool).archive)
                         elif deed != "stop before the entry":
                             leave_a_child(folder, deed)
+                options["is_ready"]()  # threads give the files their names meanwhile
                 wait(folder, "stored")
                 return actions
 
