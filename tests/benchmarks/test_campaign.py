@@ -185,7 +185,7 @@ def test_one_pixel_through_all_exposures(
     loop = median(lambda: by_astropy(campaign.rates, np.s_[:, 21, 9]), 3)
     what = f"through {EXPOSURES} exposures {how}"
     figure(f"one pixel's rates {what}", rates * 1e3, "ms", loop / rates, "as fast as astropy")
-    first = [first_after_a_change(pool, str(i), pixel.history) for i in range(9)]
+    first = [first_after_a_change(pool, f"change {i}", pixel.history) for i in range(9)]
     figure("the same, the first pixel after something was saved or tagged", statistics.median(first) * 1e3, "ms")
     assert np.array_equal(pixel.ramps(Ramp)["ramp"], by_astropy(campaign.ramps, np.s_[:, :, 21, 9]))
     ramps = median(lambda: pixel.ramps(Ramp), 25)
