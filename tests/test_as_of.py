@@ -409,7 +409,7 @@ def test_what_came_later(pool: Pool, moment: int, spec: str, words: str) -> None
 
 
 def test_a_tag_that_was_taken_off_for_a_while(pool: Pool) -> None:
-    """It was there before: nobody may say that it came later."""
+    """The pool had it before: the error does not say that it came later."""
     pool.tag("Rate/one@0", "again")
     pool.untag("again")
     off = core_of(pool).archive.journal.last()

@@ -287,13 +287,12 @@ def _tell_no_versions(pool: Pool, cls: type[Product], where: str, tag: str | Non
 def _tell_left_out(pool: Pool) -> None:
     """Say why versions have no pixel rows, none of which is pending, and how those are made that can be made."""
     from ..index.pixels import missing
+    from ..pixels.gaps import spell_missing
     from ..pool.pixelrows import NOWHERE
 
     reasons = missing(core_of(pool).catalog.database, core_of(pool).pixel_rows.policy)
     if reasons:
-        number = sum(reasons.values())
-        why = "; ".join(f"{count}: {reason}" for reason, count in reasons.items())
-        say(f"{count_versions(number)} {'has' if number == 1 else 'have'} none ({why})")
+        say(spell_missing(reasons, "none"))
     if set(reasons) - {NOWHERE}:
         again = f"miripool index pixels {shlex.quote(pool.name)}"
         say(f"rows that were dropped, or left out with --no-pixels, are made by {again} SPEC…, all by --all-versions")

@@ -167,7 +167,7 @@ class Catalog:
     def standing(self, names: Sequence[str]) -> tuple[Position, list[ProductRow]]:
         """Tell how far this index has followed the journal, and give all versions of some names.
 
-        Another process may move the index between the two; then it stands no more where it was told to.
+        Another process may move the index between the two questions. An entry that is decided by them is refused then.
 
         Parameters
         ----------

@@ -29,8 +29,8 @@ def read_snapshot(database: Database) -> str | None:
     Returns
     -------
     str or None
-        While this is the same, every question on committed data has the same answer as before, whoever may write to
-        any of the server's databases. An answer is to be kept by the snapshot that was read before it was asked for.
+        While this is the same, every question on committed data has the same answer as before: nothing was written
+        to any of the server's databases. An answer is to be kept by the snapshot that was read before it was asked for.
         None where the server can't tell.
     """
     ((found,),) = database.ask(_READ)

@@ -11,9 +11,31 @@ from ..pool.pixelrows import NOWHERE
 from ..system.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..pool.core import HasCore
 
-__all__ = ["notice_of_gaps"]
+__all__ = ["notice_of_gaps", "spell_missing"]
+
+
+def spell_missing(missing: Mapping[str, int], what: str) -> str:
+    """Say how many versions lack something, and why.
+
+    Parameters
+    ----------
+    missing : mapping of str to int
+        How many versions for each reason.
+    what : str
+        What they have none of, such as ``no pixel rows``.
+
+    Returns
+    -------
+    str
+        ``2 versions have no pixel rows (1: …; 1: …)``.
+    """
+    number = sum(missing.values())
+    reasons = "; ".join(f"{count}: {reason}" for reason, count in missing.items())
+    return f"{counted(number, 'version')} {'has' if number == 1 else 'have'} {what} ({reasons})"
 
 
 def notice_of_gaps(pool: HasCore) -> str | None:
@@ -35,14 +57,11 @@ def notice_of_gaps(pool: HasCore) -> str | None:
     parts = []
     missing = rows.missing(core.catalog.database, core.pixel_rows.policy)
     if missing:
-        number = sum(missing.values())
-        have = f"{counted(number, 'version')} {'has' if number == 1 else 'have'}"
-        reasons = "; ".join(f"{count}: {reason}" for reason, count in missing.items())
         command = f"miripool index pixels {shlex.quote(core.name)}"
         made = f"; `{command}` makes pending rows, `{command} --all-versions` all that can be made"
         parts.append(
-            f"{have} no pixel rows ({reasons}), so ramps, correctedramps and other views of pixel values, and counts "
-            f"from them, leave these versions out. The view missing_pixel_rows lists them"
+            f"{spell_missing(missing, 'no pixel rows')}, so ramps, correctedramps and other views of pixel values, and "
+            "counts from them, leave these versions out. The view missing_pixel_rows lists them"
             + ("" if set(missing) == {NOWHERE} else made)
         )
     journal = core.archive.journal

@@ -80,7 +80,7 @@ class DeletedPools:
         Returns
         -------
         list of DeletedPool
-            A folder of such a name that somebody else made is none.
+            Folders whose names have another form are left out.
         """
         found = []
         for folder in self._folder.glob(f"{_PREFIX}*"):

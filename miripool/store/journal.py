@@ -599,7 +599,7 @@ class Journal:
         with self._held() as folder:
             if not folder.put(key, data):
                 return False
-            with contextlib.suppress(MiripoolError):  # it is written, whatever becomes of it
+            with contextlib.suppress(MiripoolError):  # the entry is written; its file is read next time
                 self._latest = folder.status(key).version, entry
         return True
 

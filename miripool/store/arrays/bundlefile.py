@@ -13,7 +13,6 @@ A file of which the list is damaged is read by HDF5.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import struct
 import zlib
@@ -26,7 +25,9 @@ import xxhash
 from ...errors import IntegrityError, NewerFormat
 from . import bitshuffle
 from .digest import array_digest, tile_digest
+from .hdf5datasets import hdf5_type
 from .hdf5library import load_hdf5
+from .hdf5memory import file_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,10 +57,6 @@ _LEVEL = 4
 
 _FIRST = 1 << 12
 """Bytes at the end that are read at once: the lists of up to 90 arrays are shorter."""
-
-
-_numbers = itertools.count()
-"""Of files in memory: HDF5 takes two that are open under one name, by two threads, for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +119,7 @@ def bundle_bytes(name: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     load_hdf5()
     import h5py
 
-    file = h5py.h5f.create(b"bundle %d" % next(_numbers), h5py.h5f.ACC_TRUNC, *_file_properties())
-    try:
+    with file_in_memory() as file:
         root = h5py.h5g.open(file, b"/")
         form = np.array(BUNDLE_FORMAT, "<u1")
         attribute = h5py.h5a.create(root, b"miripool_blob", h5py.h5t.STD_U8LE, h5py.h5s.create(h5py.h5s.SCALAR))
@@ -132,8 +128,6 @@ def bundle_bytes(name: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
         h5py.h5f.flush(file)
         entries = {digest: _entry(data, code, arrays[digest]) for digest, (data, code) in put.items()}
         image: bytes = file.get_file_image()
-    finally:
-        file.close()
     return image + _list_bytes(name, xxhash.xxh3_128_digest(image), entries)
 
 
@@ -346,23 +340,7 @@ def _refuse_other_forms(blob: StoredArray, root: Any) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _hdf5_type(dtype: np.dtype[Any]) -> Any:
-    import h5py
-
-    return h5py.h5t.py_create(dtype, logical=True)
-
-
-@functools.cache
-def _file_properties() -> tuple[Any, Any]:
-    """Give how the file is made: in memory, of HDF5 1.10's formats, without times."""
-    import h5py
-
-    created = h5py.h5p.create(h5py.h5p.FILE_CREATE)
-    created.set_obj_track_times(False)
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fapl_core(1 << 16, False)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    return created, access
+    return hdf5_type(dtype)
 
 
 def _dataset_properties(code: int, elements: NDArray[Any]) -> Any:

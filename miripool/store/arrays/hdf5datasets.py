@@ -10,10 +10,31 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-__all__ = ["name_array", "store_whole"]
+__all__ = ["hdf5_type", "name_array", "store_whole"]
 
 _DEFLATE_LEVEL = 4
 """That of h5py."""
+
+
+def hdf5_type(dtype: np.dtype[Any]) -> h5py.h5t.TypeID:
+    """Give the type of an array's elements.
+
+    NumPy takes the type of an enumeration for equal to that of its numbers, and keeps the names beside it. They are no
+    part of the array: two arrays of the same numbers have the same file.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        NumPy's.
+
+    Returns
+    -------
+    h5py.h5t.TypeID
+        HDF5's.
+    """
+    import h5py
+
+    return h5py.h5t.py_create(np.dtype(dtype.str) if dtype.names is None else dtype, logical=True)
 
 
 def name_array(data: h5py.h5d.DatasetID, digest: str, number: int) -> None:
@@ -63,7 +84,7 @@ def store_whole(
     if deflated:
         how.set_chunk(value.shape)
         how.set_deflate(_DEFLATE_LEVEL)
-    space, kind = h5py.h5s.create_simple(value.shape), h5py.h5t.py_create(value.dtype, logical=True)
+    space, kind = h5py.h5s.create_simple(value.shape), hdf5_type(value.dtype)
     made = h5py.h5d.create(file, name, kind, space, how)
     made.write(h5py.h5s.ALL, h5py.h5s.ALL, value)
     return made

@@ -22,7 +22,7 @@ from . import bitshuffle
 from .changedpixels import AT_ONCE
 from .delta import mappings
 from .digest import tile_digest
-from .hdf5datasets import name_array, store_whole
+from .hdf5datasets import hdf5_type, name_array, store_whole
 from .hdf5file import DEFLATED_FORMAT, DELTA_FORMAT, FORMAT, PIXEL_FORMAT
 from .hdf5library import load_hdf5
 from .smallfile import small_file
@@ -106,10 +106,7 @@ def write_plain(path: Path, ref: BlobRef, source: ArraySource) -> None:
     """
     little = ref.dtype.newbyteorder("<")
     if ref.nbytes <= _PLAIN_BYTES:
-        elements = np.asarray(source[...]).astype(little, copy=False)
-        if little.names is None:  # without the names of an enumeration, which NumPy keeps beside an equal type
-            elements = elements.view(little.str)
-        path.write_bytes(small_file(ref, elements))
+        path.write_bytes(small_file(ref, np.asarray(source[...]).astype(little, copy=False)))
         return
     with _writing(path) as file:
         if not ref.shape or little.itemsize > _MAX_CODED or is_deflated(ref):
@@ -245,7 +242,7 @@ def _chunked(file: h5py.h5f.FileID, name: bytes, ref: BlobRef, chunks: tuple[int
     import h5py
 
     little = ref.dtype.newbyteorder("<")
-    space, kind = h5py.h5s.create_simple(ref.shape), h5py.h5t.py_create(little, logical=True)
+    space, kind = h5py.h5s.create_simple(ref.shape), hdf5_type(little)
     return h5py.h5d.create(file, name, kind, space, _coded(chunks, little.itemsize))
 
 

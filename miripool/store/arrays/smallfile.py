@@ -8,7 +8,6 @@ these digests. So the bytes are those that HDF5 would write. Measured for 16 x 1
 from __future__ import annotations
 
 import functools
-import itertools
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from .digest import tile_digest
 from .hdf5datasets import name_array, store_whole
 from .hdf5file import FORMAT
 from .hdf5library import load_hdf5
+from .hdf5memory import file_in_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,9 +38,6 @@ _HEADER = b"OHDR\x02"
 
 _WORD = 0xFFFFFFFF
 _BLOCK = struct.Struct("<3I")
-
-_numbers = itertools.count()
-"""Of files in memory: HDF5 takes two that are open under one name, by two threads, for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +107,13 @@ def _made(digest: str, elements: NDArray[Any]) -> tuple[bytes, int, int]:
     import h5py
 
     tile = np.frombuffer(tile_digest(elements), np.uint8).reshape(1, 16)
-    file = h5py.h5f.create(b"small %d" % next(_numbers), h5py.h5f.ACC_TRUNC, *_file_properties())
-    try:
+    with file_in_memory() as file:
         data = store_whole(file, b"data", elements)
         name_array(data, digest, FORMAT)
         kept = store_whole(file, b"tile_digests", tile)
         h5py.h5f.flush(file)
         image: bytes = file.get_file_image()
         return image, data.get_offset() or 0, kept.get_offset()
-    finally:
-        file.close()
-
-
-@functools.cache
-def _file_properties() -> tuple[Any, Any]:
-    import h5py
-
-    created = h5py.h5p.create(h5py.h5p.FILE_CREATE)
-    created.set_obj_track_times(False)
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fapl_core(1 << 16, False)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    return created, access
 
 
 def _mix(state: tuple[int, int, int], data: bytes | bytearray) -> tuple[int, int, int]:
