@@ -47,6 +47,8 @@ __all__ = ["find_footprints", "is_near", "row_condition", "separation_of"]
 
 _PIECE, _NORMAL, _START, _END = 0, 1, 4, 7
 """Where an edge's numbers begin."""
+_SEEN = footprint.alias("seen")
+"""Made once: SQLAlchemy makes some 100 objects for it."""
 _EDGE = "seen.edges"
 _FROM = f"FROM generate_series(1, cardinality({_EDGE}), {NUMBERS}) AS e(i)"
 
@@ -64,18 +66,17 @@ def find_footprints(node: Node) -> Select[Any] | None:
     Select or None
         Of exactly the versions that satisfy it; None if it is not about the sky, or the index of the cells can't help.
     """
-    f = footprint.alias("seen")
     if isinstance(node, (Covers, Overlaps)):
-        return select(f.c.serial).where(_counts(f, darks=node.darks), _holds_for(f, node))
+        return select(_SEEN.c.serial).where(_counts(darks=node.darks), _holds_for(node))
     asked = _farthest(node)
     if asked is None:
         return None
     place, radius = asked
     ranges = func.unnest(_multirange(Circle(place.position, min(radius, 180.0))))
     cells = ranges.table_valued(column("r")).render_derived()
-    near = and_(f.c.centre >= func.lower(cells.c.r), f.c.centre < func.upper(cells.c.r))
-    exact = condition(node, lambda _: Columns(number=_degrees(f, place.position.vector)))
-    return select(f.c.serial).join_from(cells, f, near).where(_counts(f, darks=place.darks), exact)
+    near = and_(_SEEN.c.centre >= func.lower(cells.c.r), _SEEN.c.centre < func.upper(cells.c.r))
+    exact = condition(node, lambda _: Columns(number=_degrees(place.position.vector)))
+    return select(_SEEN.c.serial).join_from(cells, _SEEN, near).where(_counts(darks=place.darks), exact)
 
 
 def is_near(node: Node) -> bool:
@@ -83,13 +84,15 @@ def is_near(node: Node) -> bool:
     return _farthest(node) is not None
 
 
-def _holds_for(f: FromClause, node: Covers | Overlaps) -> ColumnElement[bool]:
+def _holds_for(node: Covers | Overlaps) -> ColumnElement[bool]:
     """Write a condition on one row of `footprint`: true or false."""
     edges = _Edges()
     if isinstance(node, Covers):
         cell = literal(cell_at(node.position), BigInteger)
-        return and_(f.c.cells.op("@>", is_comparison=True)(cell), edges.condition(edges.covers(node.position.vector)))
-    touched = f.c.cells.op("&&", is_comparison=True)(_multirange(node.shape))
+        return and_(
+            _SEEN.c.cells.op("@>", is_comparison=True)(cell), edges.condition(edges.covers(node.position.vector))
+        )
+    touched = _SEEN.c.cells.op("&&", is_comparison=True)(_multirange(node.shape))
     if isinstance(node.shape, Circle):
         middle, radius = node.shape.middle.vector, node.shape.radius
         found = [edges.covers(middle), edges.reaches(middle, radius)]
@@ -115,20 +118,18 @@ def separation_of(node: Separation, serial: ColumnElement[Any], outer: FromClaus
     ColumnElement
         Degrees; NULL where there is no footprint.
     """
-    f = footprint.alias("seen")
-    chosen = select(_degrees(f, node.position.vector)).where(f.c.serial == serial, _counts(f, darks=node.darks))
+    chosen = select(_degrees(node.position.vector)).where(_SEEN.c.serial == serial, _counts(darks=node.darks))
     return chosen.correlate(outer).scalar_subquery()
 
 
 def row_condition(node: Covers | Overlaps, serial: ColumnElement[Any], outer: FromClause) -> ColumnElement[Any]:
     """Give whether a product's footprint satisfies a condition; NULL where there is none. As for `separation_of`."""
-    f = footprint.alias("seen")
-    chosen = select(_holds_for(f, node)).where(f.c.serial == serial, _counts(f, darks=node.darks))
+    chosen = select(_holds_for(node)).where(_SEEN.c.serial == serial, _counts(darks=node.darks))
     return chosen.correlate(outer).scalar_subquery()
 
 
-def _counts(f: FromClause, *, darks: bool) -> ColumnElement[bool]:
-    return true() if darks else not_(f.c.dark)
+def _counts(*, darks: bool) -> ColumnElement[bool]:
+    return true() if darks else not_(_SEEN.c.dark)
 
 
 def _multirange(shape: Shape) -> ColumnElement[Any]:
@@ -199,9 +200,9 @@ class _Edges:
         return text(words).bindparams(*values)
 
 
-def _degrees(f: FromClause, direction: Vector) -> ColumnElement[Any]:
+def _degrees(direction: Vector) -> ColumnElement[Any]:
     """Give the angle between the centre of a footprint and a direction, as `miripool.sky.position.separation` does."""
-    places = (f.c.x, f.c.y, f.c.z)
+    places = (_SEEN.c.x, _SEEN.c.y, _SEEN.c.z)
 
     def length(sign: int) -> ColumnElement[Any]:
         x, y, z = (c + literal(sign * v, Double) for c, v in zip(places, direction, strict=True))
